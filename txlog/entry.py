@@ -1,0 +1,86 @@
+"""One log entry: its fields, its bytes, and the chain that binds it to everything before it.
+
+Decides: the binary form of an entry and what its chain is. Must not know: who writes it, where it is stored, what a
+payload means. Invariants: positions are dense from 1; ``chain(p) = blake2b-128(encoded entry p)`` and the encoding
+starts with ``chain(p-1)``, so equal chains mean equal prefixes.
+"""
+
+from __future__ import annotations
+
+import struct
+from hashlib import blake2b
+from typing import Final
+
+# Kinds. Each turn of the primary becomes one DATA entry; the others carry control facts, as JSON.
+DATA: Final = 1
+LEADERSHIP: Final = 2
+HANDOVER: Final = 3
+DIGEST: Final = 4
+FORMAT: Final = 5
+KIND_NAMES: Final = {DATA: "DATA", LEADERSHIP: "LEADERSHIP", HANDOVER: "HANDOVER", DIGEST: "DIGEST", FORMAT: "FORMAT"}
+
+FORMAT_VERSION: Final = 1
+FLAG_CONTINUED: Final = 1  # the unit goes on in the next entry: readers apply the run when its last entry is committed
+
+CHAIN_BYTES: Final = 16
+GENESIS_CHAIN: Final = bytes(CHAIN_BYTES)  # the chain "before" position 1
+
+_HEADER: Final = struct.Struct(">16sQQBBBxIQ")  # previous chain, position, term, kind, format, flags, payload length, wall_ms
+HEADER_BYTES: Final = _HEADER.size
+
+EntryId = tuple[int, int]  # (term, position), compared in that order
+NO_ENTRY: Final[EntryId] = (0, 0)
+
+
+class EntryError(ValueError):
+    """Bytes that are not an entry; the text says why."""
+
+
+class Entry:
+    """An immutable entry with its canonical bytes (``encoded``) and its ``chain``. Build with `make_entry` or `decode_entry`."""
+
+    __slots__ = ("chain", "encoded", "flags", "format", "kind", "payload", "position", "previous_chain", "term", "wall_ms")
+
+    def __init__(
+        self, position: int, term: int, kind: int, format: int, flags: int, wall_ms: int, previous_chain: bytes, payload: bytes, encoded: bytes, chain: bytes
+    ) -> None:
+        self.position = position
+        self.term = term
+        self.kind = kind
+        self.format = format
+        self.flags = flags
+        self.wall_ms = wall_ms
+        self.previous_chain = previous_chain
+        self.payload = payload
+        self.encoded = encoded
+        self.chain = chain
+
+    @property
+    def id(self) -> EntryId:
+        return (self.term, self.position)
+
+    @property
+    def continued(self) -> bool:
+        return bool(self.flags & FLAG_CONTINUED)
+
+    def __repr__(self) -> str:
+        return f"<Entry {self.position}@{self.term} {KIND_NAMES.get(self.kind, self.kind)} {len(self.payload)}B>"
+
+
+def make_entry(position: int, term: int, kind: int, wall_ms: int, previous_chain: bytes, payload: bytes, continued: bool = False) -> Entry:
+    """A new entry. ``wall_ms`` is milliseconds since 1970 by the writer's clock; ``payload`` is opaque here."""
+    flags = FLAG_CONTINUED if continued else 0
+    encoded = _HEADER.pack(previous_chain, position, term, kind, FORMAT_VERSION, flags, len(payload), wall_ms) + payload
+    return Entry(position, term, kind, FORMAT_VERSION, flags, wall_ms, previous_chain, payload, encoded, blake2b(encoded, digest_size=CHAIN_BYTES).digest())
+
+
+def decode_entry(encoded: bytes) -> Entry:
+    """The entry in exactly these bytes. Raises `EntryError` when they are too short or the length does not agree."""
+    if len(encoded) < HEADER_BYTES:
+        raise EntryError(f"entry of {len(encoded)} bytes is shorter than its header")
+    previous_chain, position, term, kind, format, flags, length, wall_ms = _HEADER.unpack_from(encoded)
+    if length != len(encoded) - HEADER_BYTES:
+        raise EntryError(f"entry says {length} payload bytes and has {len(encoded) - HEADER_BYTES}")
+    return Entry(
+        position, term, kind, format, flags, wall_ms, previous_chain, encoded[HEADER_BYTES:], encoded, blake2b(encoded, digest_size=CHAIN_BYTES).digest()
+    )

@@ -1,0 +1,315 @@
+"""What a writer, a reader and a log node say to one another about one log.
+
+Decides: the messages and their fields. Must not know: bytes on the wire (`wire`), who answers what (`consensus`).
+A connection speaks of one log, named in `Hello`. Times in messages are durations in milliseconds, never clock readings.
+Every answer to a writer echoes the term and round (and number) it answers, so that an old answer can never count for a new question.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from txlog.entry import EntryId
+
+# --------------------------------------------------------------------------- connection
+
+
+@dataclass(slots=True)
+class Hello:
+    """First message of a connection. ``incarnation`` is the random id (16 bytes) of this process life, ``purpose`` is for people."""
+
+    protocol: int
+    log: str
+    incarnation: bytes
+    purpose: str  # "writer", "reader", "peer", "tool"
+    membership: int = 0  # the membership version the sender knows, 0: none yet
+    group: bytes = b""  # the group id the sender knows, empty: none yet
+    proof: bytes = b""  # HMAC of the challenge where a shared secret is set
+
+
+@dataclass(slots=True)
+class Challenge:
+    """The node's first message when it has a shared secret."""
+
+    nonce: bytes
+
+
+@dataclass(slots=True)
+class Welcome:
+    node: str  # this node's id in its group, "" when it belongs to none
+    az: str
+    group: bytes
+    membership: int
+    members: list[str]  # "node-id=host:port", sorted
+    incarnation: bytes  # of the node's own process life
+
+
+@dataclass(slots=True)
+class Reject:
+    """The connection will not be served; it is closed after this."""
+
+    reason: str
+
+
+# --------------------------------------------------------------------------- writer -> node
+
+
+@dataclass(slots=True)
+class Seal:
+    """A1. With ``probe`` nothing is promised."""
+
+    term: int
+    incarnation: bytes
+    round: bytes
+    expected: EntryId
+    lease_ms: int
+    probe: bool
+
+
+@dataclass(slots=True)
+class Append:
+    """A2. ``entries`` are canonical encodings (`entry.Entry.encoded`) that follow ``previous`` without a hole; may be empty."""
+
+    term: int
+    incarnation: bytes
+    round: bytes
+    lease_ms: int
+    number: int
+    previous: EntryId
+    previous_chain: bytes
+    committed: int
+    entries: list[bytes]
+    heal_epoch: bytes = b""  # S3: which suspicion of the node this answers, empty: none
+    heal: int = 0  # S3: the writer's last assigned position when the node told it of that suspicion
+
+
+@dataclass(slots=True)
+class Renew:
+    """L1. Touches no disk."""
+
+    term: int
+    incarnation: bytes
+    round: bytes
+    lease_ms: int
+    number: int
+
+
+@dataclass(slots=True)
+class Release:
+    """L4. ``successor`` is an incarnation."""
+
+    term: int
+    round: bytes
+    successor: bytes
+
+
+@dataclass(slots=True)
+class CatchUp:
+    """W4: the writer no longer holds what this node lacks; pull committed entries from the other nodes up to ``committed``."""
+
+    term: int
+    round: bytes
+    committed: int
+
+
+# --------------------------------------------------------------------------- node -> writer
+
+
+@dataclass(slots=True)
+class Promised:
+    """Answer to Seal (durable) or, with ``probe``, "I would"."""
+
+    term: int
+    round: bytes
+    promised: int
+    probe: bool
+    last: EntryId
+    committed: int
+
+
+@dataclass(slots=True)
+class Refused:
+    """``promised`` is above ``term`` (or equal with another round)."""
+
+    term: int
+    round: bytes
+    promised: int
+
+
+@dataclass(slots=True)
+class LeaseHeld:
+    term: int
+    round: bytes
+    promised: int
+    left_ms: int
+
+
+@dataclass(slots=True)
+class Behind:
+    term: int
+    round: bytes
+    promised: int
+    last: EntryId
+    committed: int
+
+
+@dataclass(slots=True)
+class Appended:
+    """``position``: durable here and matching the writer's log up to there (A2)."""
+
+    term: int
+    round: bytes
+    number: int
+    position: int
+
+
+@dataclass(slots=True)
+class Renewed:
+    term: int
+    round: bytes
+    number: int
+
+
+@dataclass(slots=True)
+class Gap:
+    term: int
+    round: bytes
+    number: int
+    last: EntryId
+    committed: int
+
+
+@dataclass(slots=True)
+class Conflict:
+    """Another entry stands at ``previous``; try again from ``back_to``, never below the node's committed position."""
+
+    term: int
+    round: bytes
+    number: int
+    back_to: int
+    committed: int
+
+
+@dataclass(slots=True)
+class Suspected:
+    """S3: the node took the entries but counts nowhere until healed. ``position``: durable and matching so far."""
+
+    term: int
+    round: bytes
+    number: int
+    epoch: bytes
+    position: int
+
+
+@dataclass(slots=True)
+class Unavailable:
+    term: int
+    round: bytes
+    number: int
+    reason: str  # "disk full"
+
+
+# --------------------------------------------------------------------------- reading
+
+
+@dataclass(slots=True)
+class Fetch:
+    """Entries from ``start``; with ``uncommitted`` (a candidate) the suffix past the committed position too."""
+
+    token: int
+    start: int
+    max_bytes: int
+    uncommitted: bool
+
+
+@dataclass(slots=True)
+class Fetched:
+    token: int
+    start: int
+    promised: int
+    last: EntryId
+    committed: int
+    trim: EntryId  # id of the last entry removed, NO_ENTRY: none
+    suspect: bool
+    entries: list[bytes]
+    proven: int = 0  # the greatest position this node can prove it had synced or committed (S2-S4)
+
+
+@dataclass(slots=True)
+class TailQuery:
+    token: int
+
+
+@dataclass(slots=True)
+class Tail:
+    """R2. Not sent by a suspect node."""
+
+    token: int
+    durable: EntryId
+    committed: int
+
+
+@dataclass(slots=True)
+class Subscribe:
+    """R1: committed entries from ``start`` on, then a heartbeat every 100 ms."""
+
+    start: int
+
+
+@dataclass(slots=True)
+class Records:
+    committed: int
+    entries: list[bytes]
+
+
+@dataclass(slots=True)
+class Heartbeat:
+    """``window_left_ms``: of the writer's lease window here, 0: closed. ``writer``: its incarnation, empty: none known.
+    ``successor``: while a Release reserves the log for it, else empty."""
+
+    committed: int
+    last: EntryId
+    promised: int
+    window_left_ms: int
+    writer: bytes
+    successor: bytes
+    suspect: bool
+
+
+# --------------------------------------------------------------------------- administration
+
+
+@dataclass(slots=True)
+class InitGroup:
+    """S7. Only a node without a group takes it; of the same group it changes nothing."""
+
+    group: bytes
+    node: str
+    members: list[str]  # "node-id=host:port", sorted
+
+
+@dataclass(slots=True)
+class InitDone:
+    group: bytes
+    node: str
+    fresh: bool
+
+
+@dataclass(slots=True)
+class StatusQuery:
+    token: int
+
+
+@dataclass(slots=True)
+class Status:
+    """``text`` is JSON, for people and tools; never for decisions."""
+
+    token: int
+    text: str
+
+
+Message = (
+    Hello | Challenge | Welcome | Reject | Seal | Append | Renew | Release | CatchUp | Promised | Refused | LeaseHeld | Behind | Appended | Renewed | Gap
+    | Conflict | Suspected | Unavailable | Fetch | Fetched | TailQuery | Tail | Subscribe | Records | Heartbeat | InitGroup | InitDone | StatusQuery | Status
+)  # fmt: skip
+
