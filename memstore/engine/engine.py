@@ -1,0 +1,114 @@
+"""The engine: a keyspace, a command table and the way from argv to a reply.
+
+Decides: which row an argv means, arity, what an unknown command is told, how effects are applied again. Must not know: roles, positions, sockets,
+clocks. Deterministic: the same calls with the same times and the same random generator give the same bytes.
+"""
+
+from __future__ import annotations
+
+from random import Random
+
+import hiredis
+
+import memstore.commands  # noqa: F401  fills the command table
+from memstore.engine import reply
+from memstore.engine.command import Row, build_table
+from memstore.engine.context import IGNORE_EXPIRED, Context
+from memstore.engine.facts import Facts
+from memstore.engine.keyspace import Keyspace
+from memstore.engine.requests import Request
+from memstore.engine.session import Session
+from memstore.engine.settings import Settings
+
+
+class ApplyError(Exception):
+    """An effect of the log did not apply: the node's state no longer follows the log."""
+
+
+class Engine:
+    __slots__ = ("context", "expired_keys", "facts", "internal", "keyspace", "requests", "rng", "sessions", "settings", "table", "watchers")
+
+    def __init__(self, settings: Settings, rng: Random) -> None:
+        self.settings = settings
+        self.rng = rng
+        self.keyspace = Keyspace(settings.databases)
+        self.table: dict[bytes, Row] = build_table()
+        self.sessions: dict[int, Session] = {}
+        self.watchers: dict[tuple[int, bytes], list[Session]] = {}
+        self.facts = Facts()  # what the node knows of itself and its shard, for INFO and the like; written by the shard and the driver
+        self.requests: list[Request] = []  # what commands ask of the node (close a client, hand over, ...); taken by the driver after a batch
+        self.expired_keys = 0
+        self.context = Context(self, self.keyspace, rng)
+        self.internal = Session(0)
+
+    def find(self, argv: list[bytes]) -> Row | bytes:
+        """The row for ``argv`` with its arity checked, or the encoded error."""
+        row = self.table.get(argv[0]) or self.table.get(argv[0].upper())
+        if row is None:
+            return unknown_command(argv)
+        if row.container and len(argv) > 1:
+            sub = row.subcommands.get(argv[1].upper())
+            if sub is None:
+                return unknown_subcommand(row, argv)
+            row = sub
+        if not row.fits(len(argv)):
+            return wrong_arity(row)
+        return row
+
+    def call(self, row: Row, argv: list[bytes]) -> bytes | None:
+        """Run the handler in the bound context; its errors become replies."""
+        row.calls += 1
+        try:
+            return row.handler(self.context, argv)
+        except reply.CommandError as error:
+            row.failed += 1
+            return reply.error(str(error))
+
+    def apply(self, payload: bytes, wall_ms: int) -> int:
+        """Apply an entry's effects (or a run's, joined) in one go. Returns how many. Raises `ApplyError` when one does not apply."""
+        context, internal, table = self.context, self.internal, self.table
+        reader = hiredis.Reader()
+        reader.feed(payload)
+        internal.db = 0
+        context.bind(internal, wall_ms)
+        expiry, context.expiry = context.expiry, IGNORE_EXPIRED
+        count = 0
+        try:
+            while (argv := reader.gets()) is not False:
+                name = argv[0]
+                if name == b"SELECT":
+                    internal.db = int(argv[1])
+                    context.database = self.keyspace.database(internal.db)
+                elif name != b"MULTI" and name != b"EXEC":
+                    result = table[name].handler(context, argv)
+                    if result is not None and result[:1] == b"-":
+                        raise ApplyError(f"{reply.text(name)}: {reply.text(result[1:-2])}")
+                    count += 1
+        except (KeyError, reply.CommandError, hiredis.ProtocolError) as error:
+            raise ApplyError(f"{type(error).__name__}: {error}") from error
+        finally:
+            context.expiry = expiry
+            del context.unit[:], context.changed[:], context.changed_all[:]
+            context.unit_db = 0
+        if reader.has_data():
+            raise ApplyError("an effect is cut off")
+        return count
+
+
+def unknown_command(argv: list[bytes]) -> bytes:
+    shown, room = [], 128
+    for arg in argv[1:]:
+        if room <= 0:
+            break
+        piece = arg[:room]
+        room -= len(piece) + 3
+        shown.append(f"'{reply.text(piece)}' ")
+    return reply.error(f"ERR unknown command '{reply.text(argv[0][:128])}', with args beginning with: {''.join(shown)}")
+
+
+def unknown_subcommand(row: Row, argv: list[bytes]) -> bytes:
+    return reply.error(f"ERR unknown subcommand '{reply.text(argv[1][:128])}'. Try {reply.text(row.name)} HELP.")
+
+
+def wrong_arity(row: Row) -> bytes:
+    return reply.error(f"ERR wrong number of arguments for '{reply.text(row.name.lower())}' command")

@@ -1,0 +1,110 @@
+"""The data: sixteen databases, each a dict a slot.
+
+Decides: where a key lives. Must not know: commands, time, who asks. A dict a slot (Valkey's answer) bounds the pause of a
+dict's growth, makes SCAN cursors valid on every node, and serves cluster mode. Values tell their type by class; a string is
+plain ``bytes``. Expiry stands beside, milliseconds since 1970, in a dict a slot that exists only where something expires.
+Invariant: a key in ``expires[s]`` is a key in ``slots[s]``; ``volatile`` counts them.
+"""
+
+from __future__ import annotations
+
+from binascii import crc_hqx
+from typing import Any, Final
+
+SLOTS: Final = 16384
+_MASK: Final = SLOTS - 1
+_NO_EXPIRES: Final[dict[bytes, int]] = {}  # shared and never written
+
+Value = Any  # bytes, or one of the classes in engine.values
+
+
+def slot_of(key: bytes) -> int:
+    """Redis Cluster's slot: CRC16 of the hash tag if there is one, else of the whole key."""
+    if b"{" in key:
+        start = key.index(b"{") + 1
+        end = key.find(b"}", start)
+        if end > start:
+            return crc_hqx(key[start:end], 0) & _MASK
+    return crc_hqx(key, 0) & _MASK
+
+
+class Database:
+    __slots__ = ("expires", "index", "slots", "volatile")
+
+    def __init__(self, index: int) -> None:
+        self.index = index
+        self.volatile = 0
+        self.slots: list[dict[bytes, Value]] = []
+        self.expires: list[dict[bytes, int]] = []
+        self.clear()
+
+    def clear(self) -> None:
+        self.slots = [{} for _ in range(SLOTS)]
+        self.expires = [_NO_EXPIRES] * SLOTS
+        self.volatile = 0
+
+    def __len__(self) -> int:
+        return sum(map(len, self.slots))
+
+    def get(self, key: bytes) -> Value | None:
+        """The value whether or not its time has passed; `Context.lookup` is what commands want."""
+        return self.slots[slot_of(key)].get(key)
+
+    def put(self, key: bytes, value: Value) -> None:
+        """Set the value; an expiry that is there stays."""
+        self.slots[slot_of(key)][key] = value
+
+    def remove(self, key: bytes) -> Value | None:
+        """Take the key and its expiry out; the value it had, or None."""
+        slot = slot_of(key)
+        value = self.slots[slot].pop(key, None)
+        if value is not None and self.volatile and self.expires[slot].pop(key, None) is not None:
+            self.volatile -= 1
+        return value
+
+    def expire_at(self, key: bytes) -> int:
+        """When the key expires, ms since 1970; -1: never (or no such key)."""
+        return self.expires[slot_of(key)].get(key, -1) if self.volatile else -1
+
+    def set_expire(self, key: bytes, at_ms: int) -> None:
+        """The key must exist."""
+        slot = slot_of(key)
+        assert key in self.slots[slot], "expiry for a key that is not there"
+        expires = self.expires[slot]
+        if expires is _NO_EXPIRES:
+            expires = self.expires[slot] = {}
+        if key not in expires:
+            self.volatile += 1
+        expires[key] = at_ms
+
+    def persist(self, key: bytes) -> bool:
+        """Drop the expiry; whether there was one."""
+        if self.volatile and self.expires[slot_of(key)].pop(key, None) is not None:
+            self.volatile -= 1
+            return True
+        return False
+
+
+class Keyspace:
+    __slots__ = ("databases",)
+
+    def __init__(self, count: int = 16) -> None:
+        self.databases: list[Database | None] = [None] * count
+        self.databases[0] = Database(0)
+
+    def database(self, index: int) -> Database:
+        """Made on first use. ``index`` must be in range."""
+        db = self.databases[index]
+        if db is None:
+            db = self.databases[index] = Database(index)
+        return db
+
+    def existing(self) -> list[Database]:
+        return [db for db in self.databases if db is not None]
+
+    def swap(self, a: int, b: int) -> None:
+        """Exchange two databases' contents; sessions hold Database objects by index and must select again."""
+        one, two = self.database(a), self.database(b)
+        one.slots, two.slots = two.slots, one.slots
+        one.expires, two.expires = two.expires, one.expires
+        one.volatile, two.volatile = two.volatile, one.volatile
