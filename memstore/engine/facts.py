@@ -1,8 +1,117 @@
-"""What a node knows of itself and of its shard, for display (INFO, ROLE, HELLO, CLUSTER) and never for safety. The shard and the driver write it; commands read it."""
+"""What a node knows of itself and of its shard, for display (INFO, ROLE, HELLO, CLUSTER, CLIENT) and never for safety.
+
+Decides: nothing; it is the record. The shard and the driver write it (counters as they happen, samples a few times a second); commands read it.
+A fact nobody has written yet has a default that says so (0, "", -1). Must not know: who shows it.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 
+
+@dataclass(slots=True)
+class ReplicaFact:
+    """A replica as it reported itself to this primary."""
+
+    node: str  # id of the node
+    host: str
+    port: int
+    az: str
+    applied: int  # position it has applied
+    report_ms: int  # wall time of its newest report
+
+
+@dataclass(slots=True)
+class LogNodeFact:
+    """A log node as this node sees it."""
+
+    address: str
+    az: str
+    connected: bool
+    last: int = -1  # last position it holds, -1: not known
+    committed: int = -1
+    lagging: bool = False
+    suspect: bool = False
+    error: str = ""  # newest error of the connection
+
+
+@dataclass(slots=True)
 class Facts:
-    def __init__(self) -> None:
-        self.role = "restoring"  # restoring, replica, candidate, primary
+    # --- the process, once at start
+    run_id: str = "0" * 40  # 40 hex digits: this process life (the incarnation)
+    node_id: str = ""  # 40 hex digits as CLUSTER MYID shows it; "": run_id
+    pid: int = 0
+    os: str = ""  # "Linux 6.1.0 x86_64"
+    python: str = ""  # "CPython 3.11.2"
+    executable: str = ""
+    started_ms: int = 0  # wall time of the start
+    host: str = ""  # as announced
+    port: int = 0  # the port listened on (or announced)
+    az: str = ""
+    # --- the role
+    role: str = "restoring"  # restoring, replica, candidate, primary
+    role_since_ms: int = 0  # wall time of the last change of role
+    role_changes: int = 0
+    primary_id: str = ""  # node id of the primary as far as known, "": none known
+    primary_host: str = ""
+    primary_port: int = 0
+    primary_az: str = ""
+    link_up: bool = False  # the replica's connection to the primary
+    link_since_ms: int = 0  # wall time of the link's last change
+    replicas: list[ReplicaFact] = field(default_factory=list)
+    # --- the log
+    log_name: str = ""
+    term: int = 0  # of the newest writer known
+    last: int = 0  # last position assigned here (primary) or seen
+    committed: int = 0
+    applied: int = 0
+    applied_ms: int = 0  # wall_ms of the newest applied entry
+    durable_nodes: int = 0  # log nodes connected
+    log_nodes: list[LogNodeFact] = field(default_factory=list)
+    lease_left_ms: int = 0  # 0: no lease
+    entries_appended: int = 0
+    bytes_appended: int = 0
+    entries_applied: int = 0
+    restore_target: int = 0  # restoring: the position to reach
+    uncommitted_bytes: int = 0
+    held_replies: int = 0
+    held_bytes: int = 0
+    commit_us: int = 0  # recent time from append to commit
+    # --- clients and traffic
+    clients_peak: int = 0
+    blocked_clients: int = 0
+    connections_received: int = 0
+    connections_rejected: int = 0
+    commands_processed: int = 0
+    commands_per_second: int = 0
+    input_bytes: int = 0
+    output_bytes: int = 0
+    input_kbps: int = 0
+    output_kbps: int = 0
+    largest_query_buffer: int = 0
+    largest_output_buffer: int = 0
+    held_reads: int = 0  # reads that waited for a commit, ever
+    strong_reads: int = 0  # strong reads served at a replica, ever
+    strong_reads_failed: int = 0
+    # --- the machine, sampled
+    rss_bytes: int = 0
+    rss_peak_bytes: int = 0
+    system_memory_bytes: int = 0
+    cpu_user_us: int = 0
+    cpu_system_us: int = 0
+    longest_turn_us: int = 0  # longest turn of the event loop since start or CONFIG RESETSTAT
+    # --- what commands answered with errors: code ("ERR") to count
+    errors: dict[str, int] = field(default_factory=dict)
+
+    def count_error(self, line: str) -> None:
+        """An error reply was given; ``line`` without the leading ``-``."""
+        code = line.split(" ", 1)[0]
+        # Bounded: a code comes from our own texts, but a script may make up any.
+        if code in self.errors or len(self.errors) < 128:
+            self.errors[code] = self.errors.get(code, 0) + 1
+
+    def reset_stats(self) -> None:
+        """CONFIG RESETSTAT."""
+        self.connections_received = self.connections_rejected = self.commands_processed = self.input_bytes = self.output_bytes = 0
+        self.held_reads = self.strong_reads = self.strong_reads_failed = self.longest_turn_us = self.clients_peak = 0
+        self.errors.clear()

@@ -1,4 +1,7 @@
-"""What a command asks of the node it runs on; the driver takes these after each batch and acts."""
+"""What a command asks of the node it runs on: the shard or the driver takes these after each batch, in order, and acts.
+
+Decides: what can be asked. Must not know: how it is done. A command that asks has already answered, unless its request says otherwise.
+"""
 
 from __future__ import annotations
 
@@ -20,4 +23,38 @@ class Sleep:
     us: int
 
 
-Request = CloseSession | Sleep
+@dataclass(slots=True)
+class Pause:
+    """CLIENT PAUSE: `Engine.pause_mode` and `Engine.pause_until_ms` are set; wake up when the time is over."""
+
+    until_ms: int  # wall time
+
+
+@dataclass(slots=True)
+class Unpause:
+    """CLIENT UNPAUSE: `Engine.pause_mode` is 0 again; run what waited."""
+
+
+@dataclass(slots=True)
+class Shutdown:
+    """SHUTDOWN: hand over (unless ``now``), then end the process. ``force``: end even if what is in flight cannot be committed.
+
+    No reply unless it is called off; else the end of the process closes ``session``.
+    """
+
+    session: Session
+    now: bool
+    force: bool
+
+
+@dataclass(slots=True)
+class AbortShutdown:
+    """SHUTDOWN ABORT, answered already: a shutdown that has begun (`Engine.shutting_down`) is called off if it still can be."""
+
+
+@dataclass(slots=True)
+class ListenerSettings:
+    """CONFIG SET changed what sockets are told (keep-alive)."""
+
+
+Request = CloseSession | Sleep | Pause | Unpause | Shutdown | AbortShutdown | ListenerSettings

@@ -1,0 +1,106 @@
+"""Where settings come from: defaults, then ``memstore.toml``, then the command line.
+
+Decides: how a file and overrides become a `ServerConfig`, and the one clear line that says what is wrong with them. Must not know: what a
+setting means (`memstore.engine.settings` has the table).
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from memstore.engine.settings import CHOICE, FLAG, MEMORY, NUMBER, PERCENTILES, SECRET, TABLE, Setting, SettingError, Settings, all_names, bounded, find, parse
+
+
+class ConfigError(Exception):
+    """One line: what is wrong, where."""
+
+
+@dataclass(slots=True)
+class ServerConfig(Settings):
+    """The settings of one engine node. The node and its engine read the same object, so CONFIG SET is seen by both."""
+
+    @property
+    def engine(self) -> Settings:
+        return self
+
+    @property
+    def commit_timeout(self) -> int:
+        """Milliseconds: commit-timeout-ms, by default the lease."""
+        return self.commit_timeout_ms or self.lease_ms
+
+
+def load(path: str | Path | None = None, overrides: Mapping[str, Any] | None = None) -> ServerConfig:
+    """Defaults, then the file, then ``overrides`` (setting names in either spelling, ``lease-ms`` or ``lease_ms``; None: not given). Raises ConfigError."""
+    config = ServerConfig()
+    if path is not None:
+        for name, value in _read(Path(path)).items():
+            _assign(config, name, value, f"{path}: ")
+        config.config_file = str(Path(path).absolute())
+    for name, value in (overrides or {}).items():
+        if value is not None:
+            _assign(config, name.replace("_", "-"), value, "")
+    _check_together(config)
+    return config
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not valid TOML: {error}") from None
+
+
+def _assign(config: ServerConfig, name: str, value: Any, where: str) -> None:
+    row = find(name)
+    if row is None:
+        near = get_close_matches(name, all_names(), 1)
+        raise ConfigError(f"{where}unknown setting '{name}'" + (f"; did you mean '{near[0]}'?" if near else ""))
+    try:
+        setattr(config, row.attribute, _convert(row, value))
+    except SettingError as error:
+        unit = f" ({row.unit})" if row.unit else ""
+        raise ConfigError(f"{where}{row.name}{unit} = {'...' if row.kind == SECRET else repr(value)}: {error}") from None
+
+
+def _convert(row: Setting, value: Any) -> Any:
+    """From TOML's types (or a command line's text) to the setting's."""
+    if row.kind in (NUMBER, MEMORY) and isinstance(value, int) and not isinstance(value, bool):
+        return bounded(row, value)
+    if row.kind == FLAG and isinstance(value, bool):
+        return value
+    if row.kind == CHOICE and isinstance(value, bool):
+        return parse(row, "yes" if value else "no")
+    if row.name == "bind" or row.kind == PERCENTILES:
+        value = " ".join(str(item) for item in value) if isinstance(value, list) else value
+    if not isinstance(value, str):
+        wanted = {NUMBER: "an integer", MEMORY: "a number of bytes or a text like '64mb'", FLAG: "true or false"}.get(row.kind, "a text")
+        raise SettingError(f"must be {wanted}")
+    return parse(row, value)
+
+
+def _check_together(config: ServerConfig) -> None:
+    if config.max_entry_bytes > config.max_uncommitted_bytes:
+        raise ConfigError(f"max-entry-bytes ({config.max_entry_bytes}) is larger than max-uncommitted-bytes ({config.max_uncommitted_bytes})")
+    if config.cluster_enabled and config.databases != TABLE["databases"].default:
+        raise ConfigError("databases cannot be set with cluster-enabled: a cluster has database 0 only")
+
+
+def example() -> str:
+    """A ``memstore.toml`` with every setting at its default, each with its unit and range."""
+    lines = ["# Settings of a memstore node. What is commented out is the default.", ""]
+    for row in TABLE.values():
+        about = [row.unit] if row.unit else []
+        about += [f"{row.low} to {row.high}"] if row.kind in (NUMBER, MEMORY) and row.high < 2**31 - 1 else []
+        about += ["one of " + ", ".join(c or '""' for c in row.choices)] if row.choices else []
+        about += ["may be changed by CONFIG SET"] if row.runtime else []
+        lines.append(f"# {row.doc}" + (f" ({'; '.join(about)})" if about else ""))
+        value = str(row.default).lower() if isinstance(row.default, (bool, int)) else '"' + row.default + '"'
+        lines.append(f"# {row.name} = {value}")
+    return "\n".join(lines) + "\n"
