@@ -1,0 +1,65 @@
+# `make run` and `make test` work on a fresh machine with Python 3.11+ and make: the virtual environment is made at the first call and brought up to date
+# whenever pyproject.toml changes. When nothing changed, no network is needed.
+
+VENV ?= .venv
+ARGS ?=
+BIN := $(VENV)/bin
+PYTHONS := python3.13 python3.12 python3.11 python3
+REQUIREMENTS := $(shell cksum < pyproject.toml | tr -d ' ')
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check system bench format clean
+
+help:
+	@echo "make run      a local cluster in three zones on port 6379 (make run ARGS='--port 7000 --restart')"
+	@echo "make test     all tests a change needs (make test ARGS='tests/ops -x')"
+	@echo "make check    format, lint, types, tidiness"
+	@echo "make system   the long tests with real processes"
+	@echo "make bench    the comparison with redis-server"
+	@echo "make format   rewrite the files as 'make check' wants them"
+	@echo "make clean    remove the virtual environment and caches; data in .memstore stays"
+
+run: $(VENV)/.run-$(REQUIREMENTS)
+	@exec $(BIN)/python -m memstore local $(ARGS)
+
+test: $(VENV)/.dev-$(REQUIREMENTS)
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(VENV)/.dev-$(REQUIREMENTS)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy --strict -p memstore -p txlog
+	$(BIN)/python -m pytest tests/test_tidy.py
+
+system: $(VENV)/.dev-$(REQUIREMENTS)
+	$(BIN)/python -m pytest -m "" tests/system $(ARGS)
+
+bench: $(VENV)/.dev-$(REQUIREMENTS)
+	$(BIN)/python -m bench $(ARGS)
+
+format: $(VENV)/.dev-$(REQUIREMENTS)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist *.egg-info
+	find . -name __pycache__ -type d -not -path './$(VENV)/*' -prune -exec rm -rf {} +
+
+# The first interpreter that is new enough and can make environments; a name that exists but does not start (a version manager's shim) is passed over.
+$(BIN)/python:
+	@set -e; for python in $(PYTHONS); do \
+		if "$$python" -c 'import sys, ensurepip, venv; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then \
+			echo "making $(VENV) with $$("$$python" --version)"; "$$python" -m venv $(VENV); exit 0; \
+		fi; \
+	done; echo "memstore needs Python 3.11 or newer with venv (Debian, Ubuntu: apt-get install python3-venv)" >&2; exit 1
+
+# The stamps carry the checksum of pyproject.toml, so that a new checkout time alone installs nothing again.
+$(VENV)/.run-$(REQUIREMENTS): | $(BIN)/python
+	@echo "installing memstore into $(VENV) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	@rm -f $(VENV)/.run-*; touch $@
+
+$(VENV)/.dev-$(REQUIREMENTS): | $(BIN)/python
+	@echo "installing memstore and what its tests need into $(VENV) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@rm -f $(VENV)/.run-* $(VENV)/.dev-*; touch $(VENV)/.run-$(REQUIREMENTS) $@

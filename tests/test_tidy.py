@@ -1,0 +1,363 @@
+"""The architecture and the house rules as a test: every source file is read with `ast` and measured against the tables below.
+
+Decides: who may import whom, what pure layers may not call, how long a function and a file may be, what a module's head must have. Each rule is a function
+from a source to the list of its violations, and each is tried on a planted violation first: a rule that finds nothing would prove nothing.
+Must not know: what the code does.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+import tokenize
+import tomllib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from io import StringIO
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGES = ("memstore", "txlog")
+
+FUNCTION_LINES = 70
+FILE_LINES = 700
+
+# --------------------------------------------------------------------------- the tables
+
+# What each group may import of the project itself: the longest matching prefix on the left decides. A group may always import from itself.
+MAY_IMPORT: dict[str, tuple[str, ...]] = {
+    "memstore.engine": ("memstore.commands",),
+    "memstore.commands": ("memstore.engine",),
+    "memstore.replication": ("memstore.engine", "txlog.entry"),
+    "memstore.config": ("memstore.engine",),
+    "memstore.server": ("memstore", "txlog.client", "txlog.entry"),
+    "memstore.server.local": ("memstore", "txlog"),
+    "memstore.cli": ("memstore",),
+    "memstore.__main__": ("memstore",),
+    "txlog.entry": (),
+    "txlog.messages": ("txlog.entry",),
+    "txlog.wire": ("txlog.entry", "txlog.messages"),
+    "txlog.consensus": ("txlog.entry", "txlog.messages"),
+    "txlog.storage": ("txlog.entry", "txlog.messages", "txlog.consensus"),
+    "txlog": ("txlog",),
+}
+
+# Layers without I/O, clocks or chance, and the modules within them that are exempt because they are the disk.
+PURE = ("memstore.engine", "memstore.commands", "memstore.replication", "txlog.consensus", "txlog.wire", "txlog.messages", "txlog.entry", "txlog.storage")
+IMPURE = ("txlog.storage.disk",)
+
+BANNED_MODULES = frozenset(
+    "asyncio concurrent ctypes datetime fcntl glob io logging mmap multiprocessing os pathlib queue secrets select selectors shutil signal socket sqlite3 ssl "
+    "structlog subprocess tempfile threading time uuid uvloop _thread aiofiles rich typer prometheus_client".split()
+)
+# `hash` of bytes changes with the hash seed: a machine that asks it is not reproducible.
+BANNED_CALLS = frozenset(("open", "print", "input", "eval", "exec", "compile", "__import__", "hash", "breakpoint"))
+PURE_THIRD_PARTY = frozenset(("hiredis", "sortedcontainers", "crc32c", "lupa", "lzf", "xxhash"))
+
+PRINT_ALLOWED = ("memstore.cli", "txlog.cli", "memstore.__main__", "txlog.__main__")
+
+MODULE_NAMES_AVOIDED = frozenset(("util", "utils", "helper", "helpers", "common", "misc", "base", "manager", "managers"))
+CLASS_ENDINGS_AVOIDED = ("Manager", "Helper", "Util", "Utils", "Impl", "Factory", "Wrapper")
+# The protocol's own words stay in the strings it sends; our names say primary and replica.
+NAMES_AVOIDED = re.compile(r"(^|_)(master|slave)s?(_|$)")
+LEFTOVERS = re.compile("|".join(("FIX" + "ME", "TO" + "DO", "XX" + "X")).join((r"\b(", r")\b")))
+MACHINE_PATHS = re.compile(r"(?<![\w.])/(home|root|Users|work|tmp)/\w")
+
+
+@dataclass(frozen=True)
+class Source:
+    module: str
+    text: str
+
+    @property
+    def tree(self) -> ast.Module:
+        return ast.parse(self.text)
+
+
+def within(module: str, prefixes: tuple[str, ...]) -> bool:
+    return any(module == prefix or module.startswith(prefix + ".") for prefix in prefixes)
+
+
+def is_pure(module: str) -> bool:
+    return within(module, PURE) and not within(module, IMPURE)
+
+
+# --------------------------------------------------------------------------- the rules
+
+
+def imported(source: Source) -> Iterator[tuple[int, str]]:
+    """Every module a source imports, with its line; for `from a import b` both a and a.b, since b may be a module."""
+    for node in ast.walk(source.tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield node.lineno, alias.name
+        elif isinstance(node, ast.ImportFrom):
+            yield node.lineno, ("." * node.level) + (node.module or "")
+
+
+def imports_follow_the_table(source: Source) -> list[str]:
+    group = max((prefix for prefix in MAY_IMPORT if within(source.module, (prefix,))), key=len, default=None)
+    found = []
+    for line, name in imported(source):
+        if name.startswith("."):
+            found.append(f"line {line}: relative import")
+        elif within(name, PACKAGES) and group is not None and name not in PACKAGES and not within(name, (group, *MAY_IMPORT[group])):
+            found.append(f"line {line}: {group} may not import {name}")
+    return found
+
+
+def pure_layers_are_pure(source: Source) -> list[str]:
+    if not is_pure(source.module):
+        return []
+    found = []
+    for line, name in imported(source):
+        top = name.split(".")[0]
+        if top in BANNED_MODULES:
+            found.append(f"line {line}: a pure layer imports {name}")
+        elif top not in sys.stdlib_module_names and top not in PURE_THIRD_PARTY and top not in PACKAGES:
+            found.append(f"line {line}: a pure layer imports {name}, which is not in its list")
+    for node in ast.walk(source.tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in BANNED_CALLS:
+            found.append(f"line {node.lineno}: a pure layer calls {node.func.id}()")
+        elif isinstance(node, (ast.AsyncFunctionDef, ast.Await, ast.AsyncFor, ast.AsyncWith)):
+            found.append(f"line {node.lineno}: a pure layer waits")
+        elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "random" and node.attr not in ("Random", "random"):
+            found.append(f"line {node.lineno}: chance of the process, not of the generator given: random.{node.attr}")
+        elif isinstance(node, ast.ImportFrom) and node.module == "random" and any(alias.name != "Random" for alias in node.names):
+            found.append(f"line {node.lineno}: only Random may come from random")
+    return found
+
+
+def functions_are_short(source: Source) -> list[str]:
+    found = []
+    for node in ast.walk(source.tree):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            assert node.end_lineno is not None
+            lines = node.end_lineno - node.lineno + 1
+            if lines > FUNCTION_LINES:
+                found.append(f"line {node.lineno}: {node.name} has {lines} lines, {FUNCTION_LINES} are the limit")
+    return found
+
+
+def files_are_short(source: Source) -> list[str]:
+    lines = source.text.count("\n")
+    return [f"{lines} lines, the limit is below {FILE_LINES}"] if lines >= FILE_LINES else []
+
+
+def files_have_a_header(source: Source) -> list[str]:
+    if not source.text.strip():
+        return []  # an empty __init__.py
+    header = ast.get_docstring(source.tree)
+    return [] if header and len(header) >= 20 else ["no header that says what the file decides"]
+
+
+def only_the_command_line_prints(source: Source) -> list[str]:
+    if within(source.module, PRINT_ALLOWED) or not within(source.module, PACKAGES):
+        return []
+    calls = (node for node in ast.walk(source.tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name))
+    return [f"line {node.lineno}: print outside the command line" for node in calls if isinstance(node.func, ast.Name) and node.func.id == "print"]
+
+
+def nothing_is_left_over(source: Source) -> list[str]:
+    return [f"line {number}: {match[0]}" for number, line in enumerate(source.text.splitlines(), 1) if (match := LEFTOVERS.search(line))]
+
+
+def no_paths_of_one_machine(source: Source) -> list[str]:
+    return [f"line {number}: {match[0]}..." for number, line in enumerate(source.text.splitlines(), 1) if (match := MACHINE_PATHS.search(line))]
+
+
+def comments(source: Source) -> Iterator[tuple[int, str]]:
+    for token in tokenize.generate_tokens(StringIO(source.text).readline):
+        if token.type == tokenize.COMMENT:
+            yield token.start[0], token.string
+
+
+def exemptions_give_a_reason(source: Source) -> list[str]:
+    """``# type: ignore[code]  reason`` and ``# noqa: CODE  reason``; nothing broader, nothing unexplained."""
+    found = []
+    for line, comment in comments(source):
+        if "type: ignore" in comment and not re.search(r"type: ignore\[[\w, -]+\]\W*\w\w\w", comment):
+            found.append(f"line {line}: type: ignore needs [code] and a reason")
+        if "noqa" in comment and not re.search(r"noqa: [A-Z]+\d+(, ?[A-Z]+\d+)*\W+\w\w\w", comment):
+            found.append(f"line {line}: noqa needs a code and a reason")
+    return found
+
+
+def errors_are_not_swallowed(source: Source) -> list[str]:
+    explained = {line for line, _ in comments(source)}
+    found = []
+    for node in ast.walk(source.tree):
+        if isinstance(node, ast.ExceptHandler):
+            if node.type is None:
+                found.append(f"line {node.lineno}: bare except")
+            assert node.end_lineno is not None
+            silent = all(isinstance(part, (ast.Pass, ast.Continue)) or (isinstance(part, ast.Expr) and isinstance(part.value, ast.Constant)) for part in node.body)
+            if silent and not explained.intersection(range(node.lineno, node.end_lineno + 1)):
+                found.append(f"line {node.lineno}: an error is swallowed without a word")
+        elif isinstance(node, ast.Call) and ast.unparse(node.func) in ("suppress", "contextlib.suppress"):
+            if any(ast.unparse(arg) in ("Exception", "BaseException") for arg in node.args):
+                found.append(f"line {node.lineno}: suppress() of every error")
+    return found
+
+
+def names_are_ours(source: Source) -> list[str]:
+    found = []
+    if source.module.rpartition(".")[2] in MODULE_NAMES_AVOIDED:
+        found.append("a module is named after a thing of the domain")
+    for node in ast.walk(source.tree):
+        if isinstance(node, ast.ClassDef) and node.name.endswith(CLASS_ENDINGS_AVOIDED):
+            found.append(f"line {node.lineno}: class {node.name}")
+        name = getattr(node, "name", None) if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)) else None
+        if isinstance(node, ast.arg):
+            name = node.arg
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            name = node.id
+        elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+            name = node.attr
+        if name and NAMES_AVOIDED.search(name):
+            found.append(f"line {getattr(node, 'lineno', 0)}: {name}: say primary or replica")
+    return found
+
+
+Rule = Callable[[Source], list[str]]
+
+PRODUCT_RULES: list[Rule] = [
+    imports_follow_the_table,
+    pure_layers_are_pure,
+    only_the_command_line_prints,
+    no_paths_of_one_machine,
+    names_are_ours,
+]
+RULES: list[Rule] = [functions_are_short, files_are_short, files_have_a_header, nothing_is_left_over, exemptions_give_a_reason, errors_are_not_swallowed]
+
+# --------------------------------------------------------------------------- the sources
+
+
+def sources(*folders: str) -> dict[str, Source]:
+    found = {}
+    for folder in folders:
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            module = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+            found[module] = Source(module, path.read_text(encoding="utf-8"))
+    return found
+
+
+PRODUCT = sources(*PACKAGES)
+EVERYTHING = PRODUCT | sources("tests", "bench")
+
+
+def violations(rule: Rule, over: dict[str, Source]) -> str:
+    return "\n".join(f"{module}: {violation}" for module, source in over.items() for violation in rule(source))
+
+
+@pytest.mark.parametrize("rule", PRODUCT_RULES, ids=lambda rule: rule.__name__)
+def test_product_code(rule: Rule) -> None:
+    assert violations(rule, PRODUCT) == ""
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
+def test_all_code(rule: Rule) -> None:
+    assert violations(rule, EVERYTHING) == ""
+
+
+HEADER = '"""Decides something, and must not know something else."""\n'
+
+PLANTED: list[tuple[Rule, str, str]] = [
+    (imports_follow_the_table, "memstore.engine.bad", "from memstore.server import node\n"),
+    (imports_follow_the_table, "memstore.commands.bad", "import txlog.entry\n"),
+    (imports_follow_the_table, "memstore.replication.bad", "from txlog.client import LogClient\n"),
+    (imports_follow_the_table, "memstore.server.bad", "from txlog.consensus.acceptor import Acceptor\n"),
+    (imports_follow_the_table, "txlog.server.bad", "from memstore.engine import reply\n"),
+    (imports_follow_the_table, "txlog.consensus.bad", "from txlog.storage.disk import Store\n"),
+    (imports_follow_the_table, "txlog.wire", "from txlog.client import LogClient\n"),
+    (imports_follow_the_table, "memstore.engine.bad", "from . import reply\n"),
+    (pure_layers_are_pure, "memstore.engine.bad", "import time\n"),
+    (pure_layers_are_pure, "memstore.replication.bad", "from asyncio import sleep\n"),
+    (pure_layers_are_pure, "txlog.storage.segment", "import os\n"),
+    (pure_layers_are_pure, "txlog.consensus.bad", "import random\nrandom.randint(1, 2)\n"),
+    (pure_layers_are_pure, "txlog.consensus.bad", "from random import randint\n"),
+    (pure_layers_are_pure, "memstore.engine.bad", "open('x')\n"),
+    (pure_layers_are_pure, "memstore.engine.bad", "async def f():\n    pass\n"),
+    (pure_layers_are_pure, "memstore.engine.bad", "import requests\n"),
+    (functions_are_short, "memstore.engine.bad", "def f():\n" + "    x = 1\n" * 70),
+    (files_are_short, "memstore.engine.bad", "x = 1\n" * 700),
+    (files_have_a_header, "memstore.engine.bad", "x = 1\n"),
+    (only_the_command_line_prints, "memstore.server.bad", "print(1)\n"),
+    (nothing_is_left_over, "memstore.engine.bad", "x = 1  # TO" + "DO: more\n"),
+    (no_paths_of_one_machine, "memstore.engine.bad", "PATH = '/ho" + "me/someone/x'\n"),
+    (exemptions_give_a_reason, "memstore.engine.bad", "x = 1  # type: ign" + "ore\n"),
+    (exemptions_give_a_reason, "memstore.engine.bad", "x = 1  # no" + "qa\n"),
+    (exemptions_give_a_reason, "memstore.engine.bad", "x = 1  # no" + "qa: F401\n"),
+    (errors_are_not_swallowed, "memstore.engine.bad", "try:\n    x = 1\nexcept ValueError:\n    pass\n"),
+    (errors_are_not_swallowed, "memstore.engine.bad", "try:\n    x = 1\nexcept:  # why\n    x = 2\n"),
+    (errors_are_not_swallowed, "memstore.engine.bad", "with suppress(Exception):\n    x = 1\n"),
+    (names_are_ours, "memstore.engine.utils", "x = 1\n"),
+    (names_are_ours, "memstore.engine.bad", "class KeyManager:\n    pass\n"),
+    (names_are_ours, "memstore.engine.bad", "def find_master(x):\n    pass\n"),
+]
+
+
+@pytest.mark.parametrize(("rule", "module", "text"), PLANTED, ids=lambda value: getattr(value, "__name__", None))
+def test_a_planted_violation_is_found(rule: Rule, module: str, text: str) -> None:
+    assert rule(Source(module, text))
+
+
+def test_good_code_passes() -> None:
+    text = HEADER + "import random\nfrom memstore.engine import reply\n\n\ndef f(rng: random.Random) -> int:\n    return rng.randint(1, 2)\n"
+    for rule in PRODUCT_RULES + RULES:
+        assert rule(Source("memstore.engine.good", text)) == []
+
+
+# --------------------------------------------------------------------------- the whole
+
+
+def distribution(requirement: str) -> str:
+    return re.split(r"[<>=!~\[; ]", requirement)[0].replace("-", "_").lower()
+
+
+def test_imported_packages_are_declared() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    declared = {distribution(requirement) for requirement in project["dependencies"]}
+    used = {name.split(".")[0]: module for module, source in PRODUCT.items() for _, name in imported(source)}
+    undeclared = {name: module for name, module in used.items() if name not in sys.stdlib_module_names and name not in PACKAGES and name not in declared}
+    assert undeclared == {}, "missing in pyproject.toml"
+    assert declared <= set(used), "declared in pyproject.toml and imported nowhere"
+
+
+IMPORT_EACH = """
+import importlib, os, sys, traceback
+failed = 0
+for module in sys.argv[1:]:
+    child = os.fork()
+    if child == 0:
+        try:
+            importlib.import_module(module)
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)
+        os._exit(0)
+    if os.waitpid(child, 0)[1]:
+        print(module, "does not import alone", flush=True)
+        failed = 1
+sys.exit(failed)
+"""
+
+
+def test_every_module_imports_alone() -> None:
+    """In a process of its own: a cycle that one order of imports hides shows in another."""
+    modules = [module for module in PRODUCT if not module.endswith("__main__")]
+    result = subprocess.run([sys.executable, "-c", IMPORT_EACH, *modules], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_asserts_stay_on(package: str) -> None:
+    """The invariants are asserts: a process started without them must refuse."""
+    result = subprocess.run([sys.executable, "-O", "-m", package, "version"], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert result.returncode == 2
+    assert "-O" in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1
