@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from txlog.entry import Entry
-from txlog.messages import Message
+from txlog.messages import Fetch, Message
 
 Peer = int  # a connection, named by the driver; for a proposer: the index of the log node in its sorted list
 
@@ -85,11 +85,23 @@ class Serve:
 
 
 @dataclass(slots=True)
-class Pull:
-    """Fetch committed entries from ``start`` up to ``upto`` from the other nodes of the group and hand them to ``on_pulled``."""
+class PutBack:
+    """S2: write this entry over the damage at its position, scan on behind it, sync, and call ``acceptor.on_put_back(sequence, scan, now_us)``.
+    A disk output like the others: it keeps its place in the order and its sequence is covered by the next sync."""
 
-    start: int
-    upto: int
+    sequence: int
+    entry: Entry
+
+
+@dataclass(slots=True)
+class PeerFetch:
+    """Ask other log nodes of this group: send ``fetch`` to ``node`` (its id in the membership), or to every other node when ``node`` is empty.
+
+    Each answer goes to ``acceptor.on_peer_fetched(node, fetched, now_us)``. A node that cannot be reached gives no answer, and an
+    answer may be lost: the acceptor asks again by its own deadline. ``max_bytes`` 0 asks for the answer's other fields only."""
+
+    node: str
+    fetch: Fetch
 
 
 @dataclass(slots=True)
@@ -106,4 +118,57 @@ class Trace:
     text: str
 
 
-Output = Send | SendAfterPersist | WriteEntries | Truncate | WriteMeta | Serve | Pull | Halt | Trace
+Output = Send | SendAfterPersist | WriteEntries | Truncate | WriteMeta | Serve | PutBack | PeerFetch | Halt | Trace
+
+
+# --------------------------------------------------------------------------- the proposer's own (it also uses Send and Trace)
+
+
+@dataclass(slots=True)
+class Opened:
+    """W2 done: LEADERSHIP is committed. ``prefix``: everything after the candidate's applied entry up to and including LEADERSHIP,
+    all committed now: apply it before serving."""
+
+    term: int
+    prefix: list[Entry]
+
+
+@dataclass(slots=True)
+class Committed:
+    """Every entry up to ``position`` is committed. Only ever rises; the newest of one ``take_outputs`` stands for all."""
+
+    position: int
+
+
+@dataclass(slots=True)
+class LeaseUntil:
+    """L2: the writer may answer reads from memory while its clock is below ``us``; 0: not at all."""
+
+    us: int
+
+
+@dataclass(slots=True)
+class Reopened:
+    """W5: a re-seal succeeded, the writer goes on in ``term``. The owner appends a LEADERSHIP entry through ``append`` as soon as nothing it has
+    executed waits for a position (a position once given to a turn must not be taken by another entry), at the latest at the end of the turn."""
+
+    term: int
+
+
+@dataclass(slots=True)
+class Fenced:
+    """This writer will never again learn the fate of what it appended and does not know committed. Said once; the machine is idle after it."""
+
+    reason: str
+
+
+@dataclass(slots=True)
+class CampaignOver:
+    """The campaign failed; try again after ``retry_ms`` at the earliest. ``held``: another writer's window is open (LeaseHeld)."""
+
+    reason: str
+    retry_ms: int
+    held: bool
+
+
+ProposerOutput = Send | Opened | Committed | LeaseUntil | Reopened | Fenced | CampaignOver | Trace
