@@ -1,0 +1,109 @@
+"""What the role machine asks of the node's driver. The order of a list of outputs is the order of their effects.
+
+Decides: nothing; it is the vocabulary between `roles` and `memstore.server.node`. Must not know: sockets, the log client.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(slots=True)
+class Follow:
+    """Subscribe behind the newest entry followed; a subscription that is open already goes on."""
+
+
+@dataclass(slots=True)
+class StopFollowing:
+    """Close the subscription."""
+
+
+@dataclass(slots=True)
+class Rebuild:
+    """Memory may hold changes that never happened: throw it away and follow the log from its first entry."""
+
+
+@dataclass(slots=True)
+class BecomeReplica:
+    """Serve reads: what is in memory is a committed state, and the log was followed to the end known at the start."""
+
+
+@dataclass(slots=True)
+class AskProbe:
+    """Would a majority of log nodes promise right now? Answered by ``on_probe``."""
+
+
+@dataclass(slots=True)
+class StartCampaign:
+    """W1 and W2. Answered by ``on_campaign_won`` (prefix applied) or ``on_campaign_lost``."""
+
+
+@dataclass(slots=True)
+class AbandonWriter:
+    """The campaign was won too late or its prefix could not be applied: stop the writer without serving."""
+
+
+@dataclass(slots=True)
+class TakeOver:
+    """Serve as primary with the writer just won."""
+
+
+@dataclass(slots=True)
+class StepDown:
+    """Stop the writer, tell every client what is known of its commands; answered by ``on_stepped_down(clean)``."""
+
+    reason: str
+    reserved: bool = False  # a hand-over: the lease was released to a successor
+
+
+@dataclass(slots=True)
+class HoldCommands:
+    """Hand-over: commands that arrive from now on wait, none fails. When everything executed is committed: ``on_drained``."""
+
+
+@dataclass(slots=True)
+class LetCommands:
+    """Run the commands that were kept."""
+
+
+@dataclass(slots=True)
+class AppendHandover:
+    """Stop serving reads, append the HANDOVER entry; its commit is reported by ``on_handover_committed``."""
+
+    payload: bytes
+
+
+@dataclass(slots=True)
+class ReleaseLease:
+    """L4. Answered by ``on_released``."""
+
+    successor: bytes
+
+
+@dataclass(slots=True)
+class HandoverOver:
+    """Tell whoever asked. ``error`` is empty when the lease was released to ``successor``."""
+
+    error: str
+    successor: str = ""
+
+
+@dataclass(slots=True)
+class Exit:
+    code: int
+    reason: str
+
+
+@dataclass(slots=True)
+class Say:
+    """A line for the event log. ``event`` is stable, for tools; ``text`` is for people."""
+
+    event: str
+    text: str
+    warning: bool = False
+
+
+Output = (
+    Follow | StopFollowing | Rebuild | BecomeReplica | AskProbe | StartCampaign | AbandonWriter | TakeOver | StepDown | HoldCommands | LetCommands
+    | AppendHandover | ReleaseLease | HandoverOver | Exit | Say
+)  # fmt: skip

@@ -1,0 +1,166 @@
+"""Following the log: committed entries become memory.
+
+Decides: which entries are applied together (a run of continued entries when its last one is there, never half a unit), what a
+LEADERSHIP entry cuts off, where a reader that meets something it cannot read stops. Must not know: sockets, roles, where entries come from.
+
+Invariants: ``followed`` is the id of the newest entry taken, dense from 1, each entry's previous chain equal to the chain before it. An
+unfinished run lies in ``_run`` and not in memory; no acknowledged write depends on it (a unit is acknowledged at its run's end), so
+``followed`` may count as applied. Once ``stuck`` says why, nothing further is taken: it never skips.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Final, Protocol
+
+from memstore.replication.announce import AnnounceError, Handover, Leadership, decode_handover, decode_leadership
+from txlog.entry import DATA, DIGEST, FORMAT, FORMAT_VERSION, GENESIS_CHAIN, HANDOVER, LEADERSHIP, NO_ENTRY, Entry, EntryId
+
+RATE_WINDOW_US: Final = 1_000_000
+
+
+class Memory(Protocol):
+    """What effects are applied to (the engine)."""
+
+    def apply(self, payload: bytes, wall_ms: int) -> int: ...
+
+
+class Follower:
+    __slots__ = (
+        "_backlog", "_rate_from", "_run", "_run_term", "_started_us", "chain", "effects", "followed", "handover", "leadership", "leadership_term", "memory",
+        "pending_bytes", "rate", "stuck", "wall_ms",
+    )  # fmt: skip
+
+    def __init__(self, memory: Memory, now_us: int) -> None:
+        self.memory = memory
+        self.followed: EntryId = NO_ENTRY
+        self.chain = GENESIS_CHAIN
+        self.wall_ms = 0  # of the newest entry: never goes back
+        self.effects = 0
+        self.stuck = ""  # why nothing further can be applied; empty: all is well
+        self.leadership: Leadership | None = None  # the newest
+        self.leadership_term = 0
+        self.handover: Handover | None = None  # after the newest LEADERSHIP, if any
+        self.pending_bytes = 0  # fed and not yet applied
+        self.rate = 0  # entries a second, over the last second or so
+        self._backlog: deque[Entry] = deque()
+        self._run: list[bytes] = []  # payloads of an unfinished run
+        self._run_term = 0
+        self._started_us = now_us
+        self._rate_from = (now_us, 0)
+
+    # ----------------------------------------------------------------- entries in
+
+    def feed(self, entries: list[Entry]) -> None:
+        """Committed entries in order; those already taken are passed over."""
+        expected = self._backlog[-1].position if self._backlog else self.followed[1]
+        for entry in entries:
+            if entry.position <= expected:
+                continue
+            self._backlog.append(entry)
+            self.pending_bytes += len(entry.payload)
+            expected = entry.position
+
+    @property
+    def pending(self) -> int:
+        return len(self._backlog)
+
+    @property
+    def position(self) -> int:
+        """Where the next subscription starts is one above."""
+        return self.followed[1]
+
+    @property
+    def received(self) -> int:
+        """The newest position fed, applied or not."""
+        return self._backlog[-1].position if self._backlog else self.followed[1]
+
+    def step(self, max_bytes: int) -> list[Entry]:
+        """Apply entries up to about ``max_bytes`` of payload (at least one); the control entries among them. Stops for good at what it cannot read."""
+        control: list[Entry] = []
+        done = 0
+        while self._backlog and not self.stuck and done < max_bytes:
+            entry = self._backlog[0]
+            self.stuck = self._take(entry)
+            if self.stuck:
+                break
+            self._backlog.popleft()
+            self.pending_bytes -= len(entry.payload)
+            done += len(entry.payload) + 64
+            if entry.kind != DATA:
+                control.append(entry)
+        return control
+
+    def adopt(self, followed: EntryId, chain: bytes, wall_ms: int) -> None:
+        """Memory already holds everything up to here: it was this node that wrote it as primary, and all of it is committed."""
+        self.followed, self.chain, self.wall_ms = followed, chain, max(self.wall_ms, wall_ms)
+        self._backlog.clear()
+        self._run.clear()
+        self.pending_bytes = 0
+
+    # ----------------------------------------------------------------- one entry
+
+    def _take(self, entry: Entry) -> str:
+        """Apply it; empty, or why it cannot be."""
+        if entry.position != self.followed[1] + 1:
+            return f"the log has a hole: position {entry.position} follows {self.followed[1]}"
+        if entry.previous_chain != self.chain:
+            return f"position {entry.position} does not follow what was applied: another history"
+        if entry.format != FORMAT_VERSION:
+            return f"position {entry.position} has format {entry.format}, this version reads {FORMAT_VERSION}"
+        problem = self._take_data(entry) if entry.kind == DATA else self._take_control(entry)
+        if not problem:
+            self.followed, self.chain = entry.id, entry.chain
+            self.wall_ms = max(self.wall_ms, entry.wall_ms)
+        return problem
+
+    def _take_data(self, entry: Entry) -> str:
+        if self._run and entry.term != self._run_term:
+            return f"position {entry.position} goes on with a unit of another term"
+        if entry.continued:
+            self._run.append(entry.payload)
+            self._run_term = entry.term
+            return ""
+        payload = entry.payload
+        if self._run:
+            payload = b"".join([*self._run, payload])
+            self._run.clear()
+        if payload:
+            try:
+                self.effects += self.memory.apply(payload, max(self.wall_ms, entry.wall_ms))
+            except Exception as error:  # a command that fails on replay in any way means this state is not the primary's: stop here, never skip
+                return f"position {entry.position} cannot be applied: {type(error).__name__}: {error}"
+        return ""
+
+    def _take_control(self, entry: Entry) -> str:
+        if self._run and entry.kind != LEADERSHIP:
+            return f"position {entry.position} interrupts a unit"
+        try:
+            if entry.kind == LEADERSHIP:
+                self._run.clear()  # its writer is gone and the rest never came: the unit did not happen
+                self.leadership, self.leadership_term, self.handover = decode_leadership(entry.payload), entry.term, None
+            elif entry.kind == HANDOVER:
+                self.handover = decode_handover(entry.payload)
+            elif entry.kind not in (DIGEST, FORMAT):
+                return f"position {entry.position} is of kind {entry.kind}, which this version cannot read"
+        except AnnounceError as error:
+            return f"position {entry.position} cannot be read: {error}"
+        return ""
+
+    # ----------------------------------------------------------------- progress
+
+    def measure(self, now_us: int) -> int:
+        """Update ``rate`` (call it now and then)."""
+        since, from_position = self._rate_from
+        elapsed = now_us - since
+        if elapsed >= RATE_WINDOW_US:
+            self.rate = (self.followed[1] - from_position) * 1_000_000 // elapsed
+            self._rate_from = (now_us, self.followed[1])
+        return self.rate
+
+    def progress(self, target: int, now_us: int) -> str:
+        """For people: how far restoring is."""
+        rate = self.measure(now_us)
+        left = max(0, target - self.followed[1])
+        eta = f", about {left // rate} s left" if rate and left else ""
+        return f"{self.followed[1]} of {target} entries, {rate} entries/s{eta}"

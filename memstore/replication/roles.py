@@ -1,0 +1,443 @@
+"""Which role this node plays, and what it does about it: restoring, replica, candidate, primary, and the hand-over.
+
+Decides: when to campaign, whom to hand over to, when to stop serving, whether memory survives a demotion. Must not know: sockets, the log's
+messages, commands, replies. Inputs are ``on_<event>(..., now_us)``; outputs are taken with ``take_outputs``; one timer, ``deadline``.
+
+Nothing here guards safety: two nodes that believe the wrong thing lose only time, since the log decides who writes (its rules A1, L1-L4, W1-W5).
+Invariants: a process starts as ``restoring``, always; nobody campaigns who is stuck, or has not followed the log to the end known here; a primary whose
+lease has run out steps down; memory is kept at a demotion only if everything in it is committed.
+
+Times: ``lease`` is the unit of everything. A closed window is watched for lease/16 and up to lease/8 more (so that several replicas do not start
+at once, and the writer of a term just opened gets its first Append out); a node invited by a Release or HANDOVER goes at once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from random import Random
+from typing import Final
+
+from memstore.replication.announce import Handover, Leadership
+from memstore.replication.outputs import (
+    AbandonWriter,
+    AppendHandover,
+    AskProbe,
+    BecomeReplica,
+    Exit,
+    Follow,
+    HandoverOver,
+    HoldCommands,
+    LetCommands,
+    Output,
+    Rebuild,
+    ReleaseLease,
+    Say,
+    StartCampaign,
+    StepDown,
+    StopFollowing,
+    TakeOver,
+)
+from txlog.entry import NO_ENTRY, EntryId
+
+RESTORING: Final = "restoring"
+REPLICA: Final = "replica"
+CANDIDATE: Final = "candidate"
+PRIMARY: Final = "primary"
+
+# Phases of a hand-over.
+DRAINING: Final = "draining"
+COMMITTING: Final = "committing"
+RELEASING: Final = "releasing"
+
+REPLICA_SILENT_US: Final = 1_000_000  # a replica not heard from for this long is no successor
+
+
+@dataclass(slots=True)
+class Peer:
+    """A replica as its own reports tell it."""
+
+    node: str
+    incarnation: bytes
+    az: str
+    host: str
+    port: int
+    applied: int = 0
+    heard_us: int = 0
+
+    @property
+    def address(self) -> str:
+        return f"{self.host}:{self.port}"
+
+
+class Roles:
+    __slots__ = (
+        "_backoff_until", "_campaign_at", "_closed_since", "_handing_until", "_held_until", "_ineligible_until", "_invited_until", "_lease",
+        "_lease_until", "_outputs", "_prefer", "_probe_at", "_probing", "_reserved_until", "_rng", "_since", "az_rank", "committed", "exiting", "followed",
+        "incarnation", "lease_ms", "log_empty", "node", "peers", "phase", "primary", "role", "stuck", "successor", "target", "window_left_ms",
+    )  # fmt: skip
+
+    def __init__(self, node: str, incarnation: bytes, lease_ms: int, prefer_primary: bool, rng: Random, now_us: int) -> None:
+        self.node = node
+        self.incarnation = incarnation
+        self.lease_ms = lease_ms
+        self.role = RESTORING
+        self.target = -1  # the committed end when this node began to restore; -1: not told yet
+        self.followed = 0
+        self.committed = 0  # as this node's log node says
+        self.log_empty = False
+        self.az_rank = 1  # place of this node's AZ among the log nodes', sorted; the driver sets it when it knows
+        self.stuck = ""
+        self.primary: Leadership | None = None  # who leads, as far as known; None: nobody
+        self.peers: dict[str, Peer] = {}
+        self.phase = ""  # of a hand-over under way
+        self.successor: Peer | None = None
+        self.exiting = ""  # why the process ends once the role is given up
+        self.window_left_ms = 0
+        self._prefer = prefer_primary
+        self._rng = rng
+        self._lease = lease_ms * 1000
+        self._outputs: list[Output] = [Follow()]
+        self._since = now_us  # of this role
+        self._closed_since = 0
+        self._campaign_at = 0
+        self._probe_at = now_us + self._lease
+        self._probing = False
+        self._backoff_until = 0
+        self._ineligible_until = 0
+        self._invited_until = 0
+        self._reserved_until = 0  # somebody else was named
+        self._lease_until = 0
+        self._handing_until = 0
+        self._held_until = 0  # commands kept after a hand-over are let go by then, whoever leads
+
+    # ----------------------------------------------------------------- the machine's contract
+
+    def take_outputs(self) -> list[Output]:
+        outputs, self._outputs = self._outputs, []
+        return outputs
+
+    def deadline(self) -> int:
+        """When to call `on_deadline`; 0: no need."""
+        if self.role == PRIMARY:
+            times = [self._handing_until] if self.phase == RELEASING else [self._lease_until, self._handing_until]
+        elif self.role == REPLICA:
+            times = [self._campaign_at, self._probe_at, self._held_until, self._forget_at()]
+        else:
+            times = [self._held_until, self._forget_at() if self.role == CANDIDATE else 0]
+        return min((t for t in times if t), default=0)
+
+    def on_deadline(self, now_us: int) -> None:
+        if self._held_until and now_us >= self._held_until:
+            self._let_commands()
+        if self.role == PRIMARY:
+            if now_us >= self._lease_until and self.phase != RELEASING:
+                self._step_down("the lease ran out")
+            elif self._handing_until and now_us >= self._handing_until:
+                self._give_up_handover("not everything was committed in time", now_us)
+        elif self.role != RESTORING:
+            if self._closed_since and now_us >= self._forget_at():
+                self._closed_since = now_us  # look again a quarter of a lease later
+                if now_us >= max(self._reserved_until, self._invited_until):
+                    self.primary = None
+            if self.role == REPLICA:
+                self._on_replica_deadline(now_us)
+
+    def _forget_at(self) -> int:
+        """When a primary whose window stays closed is no longer named to clients."""
+        return self._closed_since + self._lease // 4 if self._closed_since else 0
+
+    def _on_replica_deadline(self, now_us: int) -> None:
+        if self._campaign_at and now_us >= self._campaign_at:
+            self._campaign(now_us)
+        elif now_us >= self._probe_at:
+            self._probe_at = now_us + self._lease
+            if not self._probing and self._may_campaign(now_us):
+                self._probing = True
+                self._outputs.append(AskProbe())
+
+    # ----------------------------------------------------------------- following the log
+
+    def on_heartbeat(self, committed: int, last: EntryId, promised: int, window_left_ms: int, successor: bytes, now_us: int) -> None:
+        """What the log node that this node reads from says."""
+        self.committed = max(self.committed, committed)
+        self.log_empty = committed == 0 and last == NO_ENTRY and promised == 0
+        self.window_left_ms = window_left_ms
+        if self.role == RESTORING:
+            if self.target < 0:
+                self.target = committed
+            self._maybe_restored(now_us)
+        if self.role not in (REPLICA, CANDIDATE):
+            return
+        if successor == self.incarnation:
+            self._invite(now_us)
+        elif successor or window_left_ms > 0:
+            self._closed_since = self._campaign_at = 0
+            if successor:
+                self._reserved_until = max(self._reserved_until, now_us + self._lease // 8)
+        else:
+            self._closed_since = self._closed_since or now_us
+            if not self._campaign_at and self.role == REPLICA:
+                self._plan_campaign(now_us)
+
+    def on_followed(self, followed: int, now_us: int) -> None:
+        """Everything up to this position is applied."""
+        self.followed = followed
+        self.committed = max(self.committed, followed)
+        if self.role == RESTORING:
+            self._maybe_restored(now_us)
+
+    def on_stuck(self, reason: str, now_us: int) -> None:
+        """The log holds something this node cannot read or apply: it stops there, says so, and never leads."""
+        self.stuck = reason
+        self._outputs += [StopFollowing(), Say("stuck", f"stopped following the log: {reason}", warning=True)]
+        if self.role == CANDIDATE:
+            self._outputs.append(AbandonWriter())
+        if self.role != RESTORING:
+            self.role, self._since = RESTORING, now_us
+
+    def on_leadership(self, leadership: Leadership, now_us: int) -> None:
+        """A LEADERSHIP entry was followed."""
+        self.primary = leadership
+        self._reserved_until = self._invited_until = 0
+        if self.role == REPLICA:
+            self._closed_since = self._campaign_at = 0
+        if leadership.incarnation != self.incarnation and self._held_until:
+            self._let_commands()
+
+    def on_handover(self, handover: Handover, now_us: int) -> None:
+        """A HANDOVER entry was followed: until the successor leads or half a lease is over nobody else need try."""
+        if self.role == PRIMARY:
+            return
+        self.primary = Leadership(handover.node, handover.incarnation, handover.az, handover.host, handover.port, self.lease_ms)
+        if handover.incarnation == self.incarnation:
+            self._invite(now_us)
+        else:
+            self._reserved_until = now_us + self._lease // 2
+
+    def _maybe_restored(self, now_us: int) -> None:
+        if 0 <= self.target <= self.followed and not self.stuck and not self.exiting:
+            self.role, self._since = REPLICA, now_us
+            self._closed_since = self._campaign_at = 0
+            self._probe_at = now_us + self._lease + self._rng.randrange(self._lease // 4 + 1)
+            self._outputs += [BecomeReplica(), Say("replica", f"following the log, {self.followed} entries applied")]
+
+    # ----------------------------------------------------------------- candidate
+
+    def _may_campaign(self, now_us: int) -> bool:
+        return self.role == REPLICA and not self.stuck and not self.exiting and self.followed >= self.committed and now_us >= self._ineligible_until
+
+    def _invite(self, now_us: int) -> None:
+        """A Release or HANDOVER named this node."""
+        if now_us >= self._invited_until:
+            self._invited_until = now_us + self._lease // 2
+            self._backoff_until = 0
+        if self.role == REPLICA and not self._campaign_at:
+            self._campaign_at = max(now_us, self._backoff_until)
+
+    def _plan_campaign(self, now_us: int) -> None:
+        if self.log_empty:
+            # A shard's first primary: the first AZ's node goes first, the others give it time.
+            wait = 0 if self._prefer or self.az_rank == 0 else self._lease * (self.az_rank + 1)
+            at = self._since + wait + self._rng.randrange(self._lease // 32 + 1)
+        else:
+            at = now_us + self._lease // 16 + self._rng.randrange(self._lease // 8 + 1)
+        self._campaign_at = max(at, self._backoff_until, self._reserved_until, self._ineligible_until)
+
+    def _campaign(self, now_us: int) -> None:
+        self._campaign_at = 0
+        if not self._may_campaign(now_us):
+            if self.followed < self.committed:
+                self._campaign_at = now_us + self._lease // 16
+            return
+        self.role, self._since = CANDIDATE, now_us
+        self._outputs += [Say("candidate", "campaigning"), StartCampaign()]
+
+    def on_probe(self, would_promise: bool, now_us: int) -> None:
+        """The answer to `AskProbe`."""
+        self._probing = False
+        if would_promise and self._may_campaign(now_us) and now_us >= max(self._reserved_until, self._backoff_until):
+            # All but this node's own log node are ready for another writer; jitter so that two replicas that saw it do not meet.
+            self._campaign_at = now_us + self._rng.randrange(self._lease // 8 + 1)
+            if self.log_empty:
+                self._plan_campaign(now_us)
+
+    def on_campaign_won(self, term: int, lease_until_us: int, now_us: int) -> None:
+        """LEADERSHIP is committed, and everything up to it applied."""
+        if self.role != CANDIDATE or self.exiting:
+            self._outputs.append(AbandonWriter())
+            if self.role == CANDIDATE:
+                self._back_to_replica(now_us)
+                self._finish_exit()
+            return
+        self.role, self._since = PRIMARY, now_us
+        self._lease_until = lease_until_us
+        self._closed_since = self._campaign_at = self._invited_until = self._reserved_until = 0
+        self.target = -1
+        self._outputs += [StopFollowing(), TakeOver(), Say("primary", f"primary of term {term}")]
+        if self._held_until:
+            self._let_commands()
+
+    def on_campaign_lost(self, reason: str, retry_ms: int, held: bool, now_us: int) -> None:
+        if self.role != CANDIDATE:
+            return
+        self._back_to_replica(now_us)
+        invited = now_us < self._invited_until
+        if invited and held:
+            wait = 10_000 + self._rng.randrange(10_000)  # the Release that opens the way for this node is on its way
+        elif retry_ms > 0:
+            wait = retry_ms * 1000 + self._rng.randrange(self._lease // 8 + 1)
+        else:
+            wait = self._lease // 8 + self._rng.randrange(self._lease * 3 // 8 + 1)
+        self._backoff_until = now_us + wait
+        if invited:
+            self._campaign_at = self._backoff_until
+        self._outputs.append(Say("campaign-lost", f"campaign lost: {reason}; not again for {wait // 1000} ms"))
+        self._finish_exit()
+
+    def _back_to_replica(self, now_us: int) -> None:
+        self.role, self._since = REPLICA, now_us
+        self._campaign_at = 0
+        self._probe_at = now_us + self._lease + self._rng.randrange(self._lease // 4 + 1)
+
+    # ----------------------------------------------------------------- primary
+
+    def on_lease(self, lease_until_us: int, now_us: int) -> None:
+        """The writer's lease as it is now."""
+        if self.role == PRIMARY:
+            self._lease_until = lease_until_us
+
+    def on_writer_lost(self, reason: str, now_us: int) -> None:
+        """Fenced, or given up: nothing of this writer that is not known committed ever will be known."""
+        if self.role == PRIMARY:
+            self._step_down(reason)
+
+    def _step_down(self, reason: str) -> None:
+        if self.phase and self.successor is not None:
+            self._outputs.append(HandoverOver(f"no longer primary: {reason}"))
+        self._outputs.append(StepDown(reason))
+
+    def on_stepped_down(self, clean: bool, now_us: int) -> None:
+        """``clean``: nothing uncommitted, nothing executed and not yet appended, so memory is the committed state."""
+        handed_over = self._held_until > 0
+        if not handed_over:
+            self.primary = None
+        self.peers.clear()
+        self.committed = 0
+        if clean:
+            self._back_to_replica(now_us)
+            self._outputs += [BecomeReplica(), Follow(), Say("demoted", "replica on the spot: all it held is committed")]
+        else:
+            self.role, self._since, self.target, self.followed = RESTORING, now_us, -1, 0
+            self._outputs += [Rebuild(), Follow(), Say("demoted", "restoring from the log: some of what it held may never have happened", warning=True)]
+        if self.phase:
+            self._outputs.append(LetCommands())  # a hand-over that failed: the commands kept for it are answered by what this node is now
+        self.phase, self._handing_until, self.successor = "", 0, None
+        self._finish_exit()
+
+    # ----------------------------------------------------------------- hand-over
+
+    def on_peer(self, peer: Peer, now_us: int) -> None:
+        """A replica's report."""
+        peer.heard_us = now_us
+        self.peers[peer.node] = peer
+
+    def on_peer_gone(self, node: str, incarnation: bytes) -> None:
+        peer = self.peers.get(node)
+        if peer is not None and peer.incarnation == incarnation:
+            del self.peers[node]
+
+    def live_peers(self, now_us: int) -> list[Peer]:
+        return [self.peers[node] for node in sorted(self.peers) if now_us - self.peers[node].heard_us < REPLICA_SILENT_US + self._lease]
+
+    def on_handover_asked(self, wanted: str, now_us: int) -> None:
+        """``wanted``: a replica's id (or its beginning) or ``host:port``; empty: the most caught-up one."""
+        error = ""
+        if self.role != PRIMARY:
+            error = "this node is not the primary"
+        elif self.phase:
+            error = "a hand-over is under way"
+        else:
+            peers = self.live_peers(now_us)
+            if wanted:
+                peers = [p for p in peers if p.address == wanted or p.node.startswith(wanted.lower())]
+            if not peers:
+                error = f"no replica {wanted} is connected" if wanted else "no replica is connected"
+            elif len(peers) > 1 and wanted:
+                error = f"more than one replica is meant by {wanted}"
+            else:
+                self.successor = max(peers, key=lambda p: p.applied)  # the first by id among equals
+        if error:
+            self._outputs.append(HandoverOver(error))
+            return
+        assert self.successor is not None
+        self.phase = DRAINING
+        self._handing_until = now_us + self._lease
+        self._outputs += [HoldCommands(), Say("handover", f"handing over to {self.successor.address} ({self.successor.node[:8]})")]
+
+    def on_drained(self, now_us: int) -> None:
+        """Everything executed is committed, and nothing new is taken."""
+        if self.phase != DRAINING:
+            return
+        if self.successor is None:
+            self._step_down(self.exiting)
+            return
+        self.phase = COMMITTING
+        s = self.successor
+        self._outputs.append(AppendHandover(Handover(s.node, s.incarnation, s.az, s.host, s.port).encode()))
+
+    def on_handover_committed(self, now_us: int) -> None:
+        if self.phase == COMMITTING and self.successor is not None:
+            self.phase = RELEASING
+            self._outputs.append(ReleaseLease(self.successor.incarnation))
+
+    def on_released(self, now_us: int) -> None:
+        """Every log node that could be reached was told; this writer's term is over."""
+        if self.phase != RELEASING or self.successor is None:
+            return
+        s = self.successor
+        self.phase, self._handing_until = "", 0
+        self.primary = Leadership(s.node, s.incarnation, s.az, s.host, s.port, self.lease_ms)
+        self._reserved_until = now_us + self._lease // 2
+        self._ineligible_until = now_us + self._lease * 3 // 2
+        self._held_until = now_us + self._lease
+        self._outputs += [HandoverOver("", s.address), StepDown("handed over", reserved=True)]
+
+    def _give_up_handover(self, reason: str, now_us: int) -> None:
+        phase, self._handing_until = self.phase, 0
+        if phase == DRAINING and not self.exiting:
+            # Nothing has been given up: go on as primary.
+            self.phase, self.successor = "", None
+            self._outputs += [HandoverOver(reason), LetCommands(), Say("handover-failed", reason, warning=True)]
+        elif phase == RELEASING:
+            self.on_released(now_us)  # at least one Release was sent, so the term is over whoever heard it
+        else:
+            self._step_down(f"the hand-over did not complete: {reason}")
+
+    def _let_commands(self) -> None:
+        self._held_until = 0
+        self._outputs.append(LetCommands())
+        self._finish_exit()
+
+    # ----------------------------------------------------------------- the end
+
+    def on_terminate(self, reason: str, now_us: int) -> None:
+        """Hand over first, then end. Asked twice: end at once."""
+        if self.exiting:
+            self._outputs.append(Exit(0, f"{reason}, again"))
+            return
+        self.exiting = reason
+        if self.role == CANDIDATE:
+            return  # its end is near; see on_campaign_won and on_campaign_lost
+        if self.role != PRIMARY:
+            self._finish_exit()
+        elif not self.phase:
+            if self.live_peers(now_us):
+                self.on_handover_asked("", now_us)
+            else:
+                self.phase = DRAINING  # nobody to hand over to: commit what was executed, then let the lease run out
+                self._handing_until = now_us + self._lease
+                self._outputs.append(HoldCommands())
+
+    def _finish_exit(self) -> None:
+        if self.exiting and self.role != PRIMARY and not self._held_until:
+            self._outputs.append(Exit(0, self.exiting))
