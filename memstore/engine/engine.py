@@ -7,6 +7,7 @@ clocks. Deterministic: the same calls with the same times and the same random ge
 from __future__ import annotations
 
 from random import Random
+from typing import Final
 
 import hiredis
 
@@ -16,9 +17,22 @@ from memstore.engine.command import Row, build_table
 from memstore.engine.context import IGNORE_EXPIRED, Context
 from memstore.engine.facts import Facts
 from memstore.engine.keyspace import Keyspace
+from memstore.engine.latency import Latency
 from memstore.engine.requests import Request
 from memstore.engine.session import Session
 from memstore.engine.settings import Settings
+from memstore.engine.slowlog import Slowlog
+
+PAUSE_NONE: Final = 0
+PAUSE_WRITE: Final = 1
+PAUSE_ALL: Final = 2
+MAX_ERROR_CODES: Final = 128
+
+
+# What CLIENT PAUSE holds up.
+PAUSE_NONE: Final = 0
+PAUSE_WRITE: Final = 1  # commands that may change something
+PAUSE_ALL: Final = 2
 
 
 class ApplyError(Exception):
@@ -26,7 +40,10 @@ class ApplyError(Exception):
 
 
 class Engine:
-    __slots__ = ("context", "expired_keys", "facts", "internal", "keyspace", "requests", "rng", "sessions", "settings", "table", "watchers")
+    __slots__ = (
+        "context", "error_counts", "expired_keys", "facts", "internal", "keyspace", "monitor_lines", "monitors", "pause_mode", "pause_until_ms", "requests", "rng",
+        "sessions", "settings", "shutting_down", "table", "watchers",
+    )  # fmt: skip
 
     def __init__(self, settings: Settings, rng: Random) -> None:
         self.settings = settings
@@ -38,6 +55,19 @@ class Engine:
         self.facts = Facts()  # what the node knows of itself and its shard, for INFO and the like; written by the shard and the driver
         self.requests: list[Request] = []  # what commands ask of the node (close a client, hand over, ...); taken by the driver after a batch
         self.expired_keys = 0
+        self.slowlog = Slowlog()
+        self.latency = Latency()
+        self.monitors: list[Session] = []  # who gets every command shown; the driver takes out those that left
+        self.pause_mode = PAUSE_NONE  # CLIENT PAUSE; holds while wall_ms < pause_until_ms
+        self.pause_until_ms = 0
+        self.active_expire = True  # DEBUG SET-ACTIVE-EXPIRE
+        self.shutting_down = False  # set by the driver between SHUTDOWN and the end, for SHUTDOWN ABORT
+        self.error_counts: dict[str, int] = {}  # error code ("ERR", "WRONGTYPE") -> how often; at most MAX_ERROR_CODES of them
+        self.pause_mode = PAUSE_NONE  # CLIENT PAUSE
+        self.pause_until_ms = 0  # wall time
+        self.shutting_down = False
+        self.monitors: list[Session] = []  # sessions in MONITOR; while there are any, no command runs on the fast path
+        self.monitor_lines: list[tuple[Session, bytes]] = []  # what they are to be sent; taken by the driver after a batch
         self.context = Context(self, self.keyspace, rng)
         self.internal = Session(0)
 
@@ -62,7 +92,25 @@ class Engine:
             return row.handler(self.context, argv)
         except reply.CommandError as error:
             row.failed += 1
-            return reply.error(str(error))
+            return self.failed(error)
+
+    def failed(self, error: reply.CommandError) -> bytes:
+        """The reply of a command that ended in ``error``, counted."""
+        answer = reply.error(str(error))
+        self.count_error(answer)
+        return answer
+
+    def count_error(self, answer: bytes) -> None:
+        """Count an error reply by its code, for INFO errorstats."""
+        code = reply.text(answer[1:-2].split(b" ", 1)[0])
+        if code in self.error_counts or len(self.error_counts) < MAX_ERROR_CODES:
+            self.error_counts[code] = self.error_counts.get(code, 0) + 1
+
+    def paused(self, writes: bool) -> bool:
+        """Whether CLIENT PAUSE makes a command wait."""
+        if self.pause_mode == PAUSE_NONE or self.context.wall_ms >= self.pause_until_ms:
+            return False
+        return writes or self.pause_mode == PAUSE_ALL
 
     def apply(self, payload: bytes, wall_ms: int) -> int:
         """Apply an entry's effects (or a run's, joined) in one go. Returns how many. Raises `ApplyError` when one does not apply."""

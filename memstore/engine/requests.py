@@ -52,9 +52,4 @@ class AbortShutdown:
     """SHUTDOWN ABORT, answered already: a shutdown that has begun (`Engine.shutting_down`) is called off if it still can be."""
 
 
-@dataclass(slots=True)
-class ListenerSettings:
-    """CONFIG SET changed what sockets are told (keep-alive)."""
-
-
-Request = CloseSession | Sleep | Pause | Unpause | Shutdown | AbortShutdown | ListenerSettings
+Request = CloseSession | Sleep | Pause | Unpause | Shutdown | AbortShutdown

@@ -1,0 +1,46 @@
+"""How a command is shown to people: the line MONITOR gives, and the arguments nobody may see.
+
+Decides: quoting and redaction. Must not know: who watches.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+_REDACTED: Final = b"(redacted)"
+_ESCAPES: Final = {0x07: b"\\a", 0x08: b"\\b", 0x09: b"\\t", 0x0A: b"\\n", 0x0D: b"\\r", 0x22: b'\\"', 0x5C: b"\\\\"}
+
+
+def _escape(byte: int) -> bytes:
+    short = _ESCAPES.get(byte)
+    if short is not None:
+        return short
+    return b"%c" % byte if 0x20 <= byte < 0x7F else b"\\x%02x" % byte
+
+
+_ESCAPED: Final = [_escape(byte) for byte in range(256)]
+
+
+def quoted(value: bytes) -> bytes:
+    """``value`` between double quotes, everything but printable ASCII escaped."""
+    return b'"%b"' % b"".join([_ESCAPED[byte] for byte in value])
+
+
+def redacted(argv: list[bytes]) -> list[bytes]:
+    """``argv`` without passwords; the same list where there is none."""
+    name = argv[0].upper()
+    if name == b"AUTH":
+        return [argv[0]] + [_REDACTED] * (len(argv) - 1)
+    if name == b"HELLO":
+        for i in range(2, len(argv)):
+            if argv[i].upper() == b"AUTH":
+                return argv[: i + 1] + [_REDACTED] * len(argv[i + 1 : i + 3]) + argv[i + 3 :]
+    if name == b"CONFIG" and len(argv) > 3 and argv[1].upper() == b"SET":
+        return [_REDACTED if i > 2 and i % 2 == 1 and argv[i - 1].lower() == b"requirepass" else arg for i, arg in enumerate(argv)]
+    return argv
+
+
+def line(wall_us: int, db: int, address: str, argv: list[bytes]) -> bytes:
+    """The RESP line that a monitoring client gets for a command of the client at ``address``."""
+    words = b" ".join([quoted(arg) for arg in redacted(argv)])
+    return b"+%d.%06d [%d %b] %b\r\n" % (wall_us // 1_000_000, wall_us % 1_000_000, db, address.encode(), words)
