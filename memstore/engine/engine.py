@@ -23,16 +23,11 @@ from memstore.engine.session import Session
 from memstore.engine.settings import Settings
 from memstore.engine.slowlog import Slowlog
 
-PAUSE_NONE: Final = 0
-PAUSE_WRITE: Final = 1
-PAUSE_ALL: Final = 2
-MAX_ERROR_CODES: Final = 128
-
-
 # What CLIENT PAUSE holds up.
 PAUSE_NONE: Final = 0
 PAUSE_WRITE: Final = 1  # commands that may change something
 PAUSE_ALL: Final = 2
+MAX_ERROR_CODES: Final = 128
 
 
 class ApplyError(Exception):
@@ -41,8 +36,8 @@ class ApplyError(Exception):
 
 class Engine:
     __slots__ = (
-        "context", "error_counts", "expired_keys", "facts", "internal", "keyspace", "monitor_lines", "monitors", "pause_mode", "pause_until_ms", "requests", "rng",
-        "sessions", "settings", "shutting_down", "table", "watchers",
+        "active_expire", "context", "error_counts", "expired_keys", "facts", "internal", "keyspace", "latency", "monitor_lines", "monitors", "pause_mode",
+        "pause_until_ms", "requests", "rng", "sessions", "settings", "shutting_down", "slowlog", "table", "watchers",
     )  # fmt: skip
 
     def __init__(self, settings: Settings, rng: Random) -> None:
@@ -57,11 +52,7 @@ class Engine:
         self.expired_keys = 0
         self.slowlog = Slowlog()
         self.latency = Latency()
-        self.monitors: list[Session] = []  # who gets every command shown; the driver takes out those that left
-        self.pause_mode = PAUSE_NONE  # CLIENT PAUSE; holds while wall_ms < pause_until_ms
-        self.pause_until_ms = 0
         self.active_expire = True  # DEBUG SET-ACTIVE-EXPIRE
-        self.shutting_down = False  # set by the driver between SHUTDOWN and the end, for SHUTDOWN ABORT
         self.error_counts: dict[str, int] = {}  # error code ("ERR", "WRONGTYPE") -> how often; at most MAX_ERROR_CODES of them
         self.pause_mode = PAUSE_NONE  # CLIENT PAUSE
         self.pause_until_ms = 0  # wall time

@@ -100,18 +100,8 @@ class Facts:
     cpu_user_us: int = 0
     cpu_system_us: int = 0
     longest_turn_us: int = 0  # longest turn of the event loop since start or CONFIG RESETSTAT
-    # --- what commands answered with errors: code ("ERR") to count
-    errors: dict[str, int] = field(default_factory=dict)
-
-    def count_error(self, line: str) -> None:
-        """An error reply was given; ``line`` without the leading ``-``."""
-        code = line.split(" ", 1)[0]
-        # Bounded: a code comes from our own texts, but a script may make up any.
-        if code in self.errors or len(self.errors) < 128:
-            self.errors[code] = self.errors.get(code, 0) + 1
 
     def reset_stats(self) -> None:
         """CONFIG RESETSTAT."""
         self.connections_received = self.connections_rejected = self.commands_processed = self.input_bytes = self.output_bytes = 0
         self.held_reads = self.strong_reads = self.strong_reads_failed = self.longest_turn_us = self.clients_peak = 0
-        self.errors.clear()
