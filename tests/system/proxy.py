@@ -1,0 +1,101 @@
+"""A TCP proxy that delays: every byte leaves `delay_s` after it came, in both directions, order kept.
+
+Decides: when bytes are passed on. Must not know: what they mean. The delay may be changed while connections are open; `cut` closes
+them all and refuses new ones until `mend`. Invariant: bytes are neither lost nor reordered while the proxy is not cut.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+from tests.system.client import Address
+
+CHUNK = 1 << 16
+CHUNKS_IN_FLIGHT = 4096
+
+
+class Proxy:
+    """One listening port that leads to one target."""
+
+    def __init__(self, target: Address, delay_s: float = 0.0) -> None:
+        self.target = target
+        self.delay_s = delay_s
+        self.broken = False
+        self.server: asyncio.Server | None = None
+        self.writers: set[asyncio.StreamWriter] = set()
+        self.tasks: set[asyncio.Task[None]] = set()
+        self.address: Address = ("127.0.0.1", 0)
+
+    async def start(self) -> Proxy:
+        self.server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        self.address = self.server.sockets[0].getsockname()[:2]
+        return self
+
+    async def stop(self) -> None:
+        assert self.server is not None
+        self.server.close()
+        self.cut()
+        for task in list(self.tasks):
+            task.cancel()
+        await asyncio.gather(*self.tasks, return_exceptions=True)
+
+    def cut(self) -> None:
+        self.broken = True
+        for writer in list(self.writers):
+            writer.transport.abort()
+
+    def mend(self) -> None:
+        self.broken = False
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self.broken:
+            writer.transport.abort()
+            return
+        try:
+            far_reader, far_writer = await asyncio.open_connection(*self.target)
+        except OSError:
+            writer.transport.abort()
+            return
+        self.writers |= {writer, far_writer}
+        for source, sink in ((reader, far_writer), (far_reader, writer)):
+            for coroutine in self._pump(source, sink):
+                task = asyncio.create_task(coroutine)
+                self.tasks.add(task)
+                task.add_done_callback(self.tasks.discard)
+
+    def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter):  # type: ignore[no-untyped-def]  # two coroutines over one queue
+        queue: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(CHUNKS_IN_FLIGHT)
+        loop = asyncio.get_running_loop()
+
+        async def take() -> None:
+            with contextlib.suppress(OSError):
+                while data := await source.read(CHUNK):
+                    await queue.put((loop.time() + self.delay_s, data))
+            await queue.put((loop.time() + self.delay_s, b""))
+
+        async def give() -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    due, data = await queue.get()
+                    if (wait := due - loop.time()) > 0:
+                        await asyncio.sleep(wait)
+                    if not data:
+                        break
+                    sink.write(data)
+                    await sink.drain()
+            self.writers.discard(sink)
+            sink.close()
+
+        return take(), give()
+
+
+@contextlib.asynccontextmanager
+async def proxies(targets: list[Address], delay_s: float):  # type: ignore[no-untyped-def]  # an async generator of list[Proxy]
+    """One proxy a target."""
+    made = [await Proxy(target, delay_s).start() for target in targets]
+    try:
+        yield made
+    finally:
+        for proxy in made:
+            await proxy.stop()
