@@ -28,11 +28,13 @@ class Promise:
 
 @dataclass(slots=True)
 class Suspicion:
-    """S3, durable. ``position``: first position in doubt. ``epoch``: random id of this suspicion, so that healing answers the right one."""
+    """S3, durable. ``position``: first position in doubt. ``epoch``: random id of this suspicion, so that healing answers the right one.
+    ``cut``: a writer or a pull has overwritten what was behind ``position``, so put-backs alone can no longer show that nothing is missing."""
 
     position: int
     epoch: bytes
     reason: str
+    cut: bool = False
 
 
 @dataclass(slots=True)
