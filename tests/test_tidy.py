@@ -195,7 +195,9 @@ def errors_are_not_swallowed(source: Source) -> list[str]:
             if node.type is None:
                 found.append(f"line {node.lineno}: bare except")
             assert node.end_lineno is not None
-            silent = all(isinstance(part, (ast.Pass, ast.Continue)) or (isinstance(part, ast.Expr) and isinstance(part.value, ast.Constant)) for part in node.body)
+            silent = all(
+                isinstance(part, (ast.Pass, ast.Continue)) or (isinstance(part, ast.Expr) and isinstance(part.value, ast.Constant)) for part in node.body
+            )
             if silent and not explained.intersection(range(node.lineno, node.end_lineno + 1)):
                 found.append(f"line {node.lineno}: an error is swallowed without a word")
         elif isinstance(node, ast.Call) and ast.unparse(node.func) in ("suppress", "contextlib.suppress"):

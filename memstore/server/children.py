@@ -1,0 +1,130 @@
+"""Child processes of a local cluster: starting, watching, adopting, stopping.
+
+Decides: how a process is started so that it dies with its parent, and how a process that somebody else started from topology.json is recognised.
+Must not know: what the processes are for, in which order they start and stop.
+
+A child lives in a session of its own, so that Ctrl-C at the terminal reaches only the parent, which stops the others in order. Where the kernel offers
+it (Linux) the child is killed when the parent dies, however that happens: half a cluster left behind would hold ports and folders. The order is given to
+the kernel between fork and exec and is not part of the command, so a tool that starts the same command again owns what it started.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from memstore.server.topology import Process
+
+PR_SET_PDEATHSIG: Final = 1
+PROC: Final = Path("/proc")
+
+
+def make_die_with_parent() -> Callable[[], None] | None:
+    """What a child runs between fork and exec; everything it needs is looked up before the fork. None where the kernel has no such thing."""
+    if not sys.platform.startswith("linux"):
+        return None
+    prctl = ctypes.CDLL(None, use_errno=True).prctl
+    parent, getppid, leave = os.getpid(), os.getppid, os._exit
+    death = int(signal.SIGKILL)
+
+    def die_with_parent() -> None:
+        prctl(PR_SET_PDEATHSIG, death, 0, 0, 0)
+        if getppid() != parent:
+            leave(1)
+
+    return die_with_parent
+
+
+class Child:
+    """A running process of the cluster: ours (a child), or adopted (somebody else's, known by its pid)."""
+
+    __slots__ = ("_popen", "pid")
+
+    def __init__(self, pid: int, popen: subprocess.Popen[bytes] | None) -> None:
+        self.pid = pid
+        self._popen = popen
+
+    @staticmethod
+    def start(process: Process, trace: int) -> Child:
+        popen = subprocess.Popen(
+            process.command,
+            cwd=process.cwd,
+            stdin=subprocess.DEVNULL,
+            stdout=trace,
+            stderr=trace,
+            start_new_session=True,
+            preexec_fn=make_die_with_parent(),
+        )
+        return Child(popen.pid, popen)
+
+    @property
+    def adopted(self) -> bool:
+        return self._popen is None
+
+    def ended(self) -> str | None:
+        """How the process ended; None while it lives."""
+        if self._popen is None:
+            return None if alive(self.pid) else "died"
+        code = self._popen.poll()
+        if code is None:
+            return None
+        if code >= 0:
+            return f"ended with exit code {code}"
+        try:
+            return f"was killed by {signal.Signals(-code).name}"
+        except ValueError:
+            return f"was killed by signal {-code}"
+
+    def signal(self, number: signal.Signals) -> None:
+        if self.ended() is None:
+            with suppress(ProcessLookupError):  # it ended between the two lines
+                os.kill(self.pid, number)
+
+
+def alive(pid: int) -> bool:
+    """Whether ``pid`` runs; one that ended and waits for its parent does not."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    try:
+        state = (PROC / str(pid) / "stat").read_bytes().rpartition(b")")[2].split()[0]
+    except (OSError, IndexError):
+        return not PROC.is_dir()  # with /proc: gone meanwhile; without it: kill() has the last word
+    return state not in (b"Z", b"X")
+
+
+def find(command: list[str]) -> int | None:
+    """The pid of a living process with exactly this command line, None where there is none or the system does not show them."""
+    wanted = b"".join(os.fsencode(arg) + b"\0" for arg in command)
+    if not PROC.is_dir():
+        return None
+    for entry in os.listdir(PROC):
+        if entry.isdigit() and int(entry) != os.getpid():
+            try:
+                line = (PROC / entry / "cmdline").read_bytes()
+            except OSError:
+                continue  # it ended while we looked
+            if line == wanted and alive(int(entry)):
+                return int(entry)
+    return None
+
+
+def last_words(trace: Path) -> str:
+    """The last line a process wrote, shortened: usually why it ended."""
+    try:
+        with open(trace, "rb") as file:
+            file.seek(max(0, trace.stat().st_size - 4096))
+            lines = file.read().decode("utf-8", "replace").strip().splitlines()
+    except OSError:
+        return ""
+    return lines[-1][:300] if lines else ""

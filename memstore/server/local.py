@@ -1,0 +1,367 @@
+"""`memstore local`: three log nodes and an engine node a zone on this machine, as separate processes, watched from the foreground.
+
+Decides: the order of starting and stopping, what is told as an event, when a dead process is started again. Must not know: terms, leases, positions; it learns
+roles as anybody does, by asking the nodes. What it starts are ordinary commands (topology.json lists them): nothing here is needed for safety.
+
+Order: log nodes, then the group (once a folder), then engine nodes; on a fresh folder the node on ``--port`` alone first, so that it becomes the
+primary. Stopping goes the other way round: replicas, the primary (which then has nobody to hand over to and need not wait), log nodes last.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Final
+
+from memstore.server.ask import NoAnswer, Questioner, parse_info
+from memstore.server.children import Child, find, last_words
+from memstore.server.topology import HOST, Folder, LocalError, Plan, Process, plan_processes
+
+LOOK_MS: Final = 100  # between two looks at the processes
+ASK_MS: Final = 200  # between two questions to a node
+ANSWER_MS: Final = 2000  # a node that is silent for longer is called so
+START_MS: Final = 30_000  # until a new process listens
+STOP_MS: Final = 10_000  # until a process that was told to stop is killed
+RESTART_MS: Final = 500  # before a dead process is started again; doubled while it keeps dying
+RESTART_MS_MAX: Final = 8000
+STEADY_MS: Final = 10_000  # a process that lived this long starts over with the shortest pause
+
+Say = Callable[[str], None]
+
+
+class Member:
+    """One process of the cluster and what we know of it."""
+
+    __slots__ = ("child", "facts", "note", "pause_ms", "process", "questioner", "role", "silent", "started", "stopping")
+
+    def __init__(self, process: Process, password: str) -> None:
+        self.process = process
+        self.child: Child | None = None
+        self.started = 0.0
+        self.pause_ms = RESTART_MS
+        self.stopping = False
+        # engine nodes only:
+        self.role = ""
+        self.facts: dict[str, str] = {}
+        self.silent = False
+        self.note = ""
+        self.questioner = Questioner(process.host, process.port, password, ANSWER_MS)
+
+
+class Cluster:
+    def __init__(self, plan: Plan, folder: Folder, processes: list[Process], say: Say, password: str = "") -> None:
+        self._plan = plan
+        self._folder = folder
+        self._say = say
+        self._members = [Member(process, password) for process in processes]
+        self._primary = ""
+        self._unwritten = False
+        self._watchers: list[asyncio.Task[None]] = []
+        self._stop = asyncio.Event()
+        self._told = False  # to stop, by a signal
+        self._hurry = False
+
+    # ----------------------------------------------------------------- start
+
+    async def run(self) -> int:
+        """Until a signal or a failed start. The exit code."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            loop.add_signal_handler(number, self._on_signal)
+        try:
+            self._write_topology()
+            started = await self._start_all()
+            await self._stop.wait() if started else None
+            for watcher in self._watchers:
+                if watcher.done():
+                    watcher.result()  # it never ends by itself: raise what ended it
+            return 0 if started or self._told else 1
+        finally:
+            for watcher in self._watchers:
+                watcher.cancel()
+            await asyncio.gather(*self._watchers, return_exceptions=True)
+            await self._stop_all()
+
+    def _watch(self, what: Coroutine[None, None, None]) -> None:
+        watcher = asyncio.create_task(what)
+        watcher.add_done_callback(lambda _: self._stop.set())
+        self._watchers.append(watcher)
+
+    def _on_signal(self) -> None:
+        self._hurry = self._told
+        self._told = True
+        self._stop.set()
+
+    async def _start_all(self) -> bool:
+        for member in self._logs:
+            self._start(member)
+        fresh = self._folder.fresh
+        if not await self._listening(self._logs) or (fresh and not await self._make_group()):
+            return False
+        self._watch(self._watch_processes())
+        engines = self._engines
+        if fresh:
+            self._start(engines[0])
+            self._watch(self._watch_node(engines[0]))
+            if not await self._listening(engines[:1]) or not await self._wait(lambda: engines[0].role == "primary", engines[:1]):
+                return False
+            engines = engines[1:]
+        for member in engines:
+            self._start(member)
+            self._watch(self._watch_node(member))
+        if not await self._listening(engines):
+            return False
+        ports = ", ".join(str(member.process.port) for member in self._engines)
+        self._say(f"engine nodes on {HOST}, ports {ports}; data in {self._plan.folder}; Ctrl-C stops everything")
+        return True
+
+    def _start(self, member: Member) -> None:
+        process = member.process
+        trace = self._folder.open_trace(process)
+        try:
+            member.child = Child.start(process, trace)
+        finally:
+            os.close(trace)
+        member.started = time.monotonic()
+        member.role, member.silent, member.note = "", False, ""
+        process.pid = member.child.pid
+        self._write_topology()
+
+    async def _listening(self, members: list[Member]) -> bool:
+        return await self._wait(lambda: all(connectable(member.process) for member in members), members)
+
+    async def _wait(self, ready: Callable[[], bool], members: list[Member]) -> bool:
+        """Until ``ready``, or one of ``members`` ends (said why), or a signal."""
+        deadline = time.monotonic() + START_MS / 1000
+        while not ready():
+            for member in members:
+                ended = member.child.ended() if member.child else None
+                if ended is not None:
+                    self._say(f"{member.process.name} {ended} at start: {last_words(Path(member.process.trace)) or 'it said nothing'}")
+                    member.child = None
+                    return False
+            if time.monotonic() > deadline:
+                names = ", ".join(member.process.name for member in members)
+                self._say(f"{names}: not ready after {START_MS // 1000} s; see {self._folder.path / 'logs'}")
+                return False
+            try:
+                await asyncio.wait_for(self._stop.wait(), 0.05)
+                return False
+            except TimeoutError:
+                continue  # the usual case: no signal in this short while
+        return True
+
+    async def _make_group(self) -> bool:
+        """`txlog init`, once a folder: a node that lost its data must not get an identity again just because the cluster starts."""
+        command = [sys.executable, "-m", "txlog", "init", *(f"{member.process.host}:{member.process.port}" for member in self._logs)]
+        child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
+        while child.poll() is None:
+            await asyncio.sleep(0.02)
+        assert child.stdout is not None
+        said = child.stdout.read().decode("utf-8", "replace").strip()
+        if child.returncode != 0:
+            self._say(f"the log nodes could not be made a group: {said.splitlines()[-1] if said else f'exit code {child.returncode}'}")
+            return False
+        self._folder.group_made()
+        return True
+
+    # ----------------------------------------------------------------- watching
+
+    @property
+    def _logs(self) -> list[Member]:
+        return [member for member in self._members if member.process.kind == "log"]
+
+    @property
+    def _engines(self) -> list[Member]:
+        return [member for member in self._members if member.process.kind == "engine"]
+
+    async def _watch_processes(self) -> None:
+        while True:
+            for member in self._members:
+                if member.child is not None:
+                    ended = member.child.ended()
+                    if ended is not None:
+                        self._on_ended(member, ended)
+                elif member.started:
+                    self._look_for(member)
+            await asyncio.sleep(LOOK_MS / 1000)
+
+    def _on_ended(self, member: Member, ended: str) -> None:
+        if time.monotonic() - member.started > STEADY_MS / 1000:
+            member.pause_ms = RESTART_MS
+        process = member.process
+        was = f" (it was {member.role})" if member.role else ""
+        words = last_words(Path(process.trace)) if "exit code" in ended else ""
+        self._say(f"{process.name} {ended}{was}{': ' + words if words else ''}")
+        member.child, member.role, process.pid = None, "", None
+        member.questioner.close()
+        member.started = time.monotonic()
+        self._write_topology()
+        if self._primary == process.name:
+            self._primary = ""
+
+    def _look_for(self, member: Member) -> None:
+        """A dead process: has a tool started it again, or is it our turn to?"""
+        pid = find(member.process.command)
+        if pid is not None:
+            member.child = Child(pid, None)
+            member.started = time.monotonic()
+            member.process.pid = pid
+            self._write_topology()
+            self._say(f"{member.process.name} runs again (pid {pid}, started by somebody else)")
+        elif self._plan.restart and (time.monotonic() - member.started) * 1000 >= member.pause_ms:
+            member.pause_ms = min(2 * member.pause_ms, RESTART_MS_MAX)
+            self._start(member)
+            self._say(f"{member.process.name} started again (pid {member.process.pid})")
+
+    async def _watch_node(self, member: Member) -> None:
+        """Ask an engine node for its role again and again, and tell what changed."""
+        while True:
+            if member.child is not None:
+                try:
+                    (answer,) = await member.questioner.ask(("INFO", "everything"))
+                except NoAnswer as error:
+                    self._on_silence(member, error)
+                else:
+                    self._on_answer(member, answer)
+            await asyncio.sleep(ASK_MS / 1000)
+
+    def _on_silence(self, member: Member, error: NoAnswer) -> None:
+        if member.silent or not member.role or member.child is None or member.child.ended() is not None:
+            return  # said already, not up yet, or dead: the process's end is its own line
+        member.silent = True
+        self._say(f"{member.process.name} is silent: {error}")
+
+    def _on_answer(self, member: Member, answer: object) -> None:
+        name = member.process.name
+        if member.silent:
+            member.silent = False
+            self._say(f"{name} answers again")
+        if not isinstance(answer, bytes):
+            if member.note != str(answer):
+                member.note = str(answer)
+                self._say(f"{name}: {answer}")
+            return
+        member.facts = parse_info(answer)
+        role = member.facts.get("memstore_role") or member.facts.get("role", "")
+        if role == "restoring":
+            self._on_restoring(member)
+        if role == member.role:
+            return
+        before, member.role = member.role, role
+        if role == "primary":
+            self._primary = name
+            term = member.facts.get("log_term", "")
+            self._say(f"{name} is the primary now{f', term {term}' if term else ''}: redis-cli -p {member.process.port}")
+            return
+        if self._primary == name:
+            self._primary = ""
+        self._say(f"{name}: {before + ' -> ' if before else ''}{role}")
+
+    def _on_restoring(self, member: Member) -> None:
+        done, target = member.facts.get("log_applied", "0"), member.facts.get("log_restore_target", "0")
+        note = f"{done}/{target}"
+        if note != member.note and target not in ("0", done):
+            member.note = note
+            self._say(f"{member.process.name} is restoring: {done} of {target} entries")
+
+    def _write_topology(self) -> None:
+        try:
+            self._folder.write_topology([member.process for member in self._members])
+            self._unwritten = False
+        except OSError as error:
+            # A full disk is the log nodes' business, which survive it; it must not end them.
+            if not self._unwritten:
+                self._say(f"topology.json is out of date, it cannot be written: {error.strerror}")
+            self._unwritten = True
+
+    # ----------------------------------------------------------------- stop
+
+    async def _stop_all(self) -> None:
+        if any(member.child is not None for member in self._members):
+            self._say("stopping: engine nodes, then log nodes")
+        await self._stop_some([member for member in self._engines if member.role != "primary"])
+        await self._stop_some(self._engines)
+        await self._stop_some(self._logs)
+        self._say("stopped")
+
+    async def _stop_some(self, members: list[Member]) -> None:
+        living = [member for member in members if member.child is not None]
+        for member in living:
+            assert member.child is not None
+            member.child.signal(signal.SIGTERM)
+            member.child.signal(signal.SIGCONT)  # one that somebody stopped could not hear the other
+        deadline = time.monotonic() + STOP_MS / 1000
+        while living and time.monotonic() < deadline and not self._hurry:
+            await asyncio.sleep(0.02)
+            living = self._still_living(living)
+        for member in living:
+            assert member.child is not None
+            self._say(f"{member.process.name} does not stop: killed")
+            member.child.signal(signal.SIGKILL)
+        while living:
+            await asyncio.sleep(0.01)
+            living = self._still_living(living)
+        self._write_topology()
+
+    def _still_living(self, members: list[Member]) -> list[Member]:
+        living = []
+        for member in members:
+            if member.child is not None and member.child.ended() is None:
+                living.append(member)
+            else:
+                member.child, member.process.pid = None, None
+                member.questioner.close()
+        return living
+
+
+def connectable(process: Process) -> bool:
+    with socket.socket() as probe:
+        probe.settimeout(0.2)
+        return probe.connect_ex((process.host, process.port)) == 0
+
+
+def check_ports(processes: list[Process]) -> None:
+    """Every port free, before anything starts. Raises `LocalError`."""
+    owners: dict[int, str] = {}
+    for process in processes:
+        if not 0 < process.port < 65536:
+            raise LocalError(f"{process.name} would need port {process.port}, which does not exist: choose a lower --port or --log-port", 2)
+        if process.port in owners:
+            raise LocalError(f"{process.name} and {owners[process.port]} would both use port {process.port}: choose --port and --log-port further apart", 2)
+        owners[process.port] = process.name
+    for process in processes:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((process.host, process.port))
+            except OSError as error:
+                option = "--log-port" if process.kind == "log" else "--port"
+                raise LocalError(
+                    f"port {process.port} for {process.name} is taken ({os.strerror(error.errno or 0)}): stop what uses it, or choose {option}"
+                ) from None
+
+
+def check_data(folder: Folder, processes: list[Process], say: Say) -> None:
+    for process in processes:
+        if not folder.fresh and process.data and not Path(process.data).exists():
+            say(f"{process.name} has lost its data folder: it starts empty, belongs to no group and does not vote")
+
+
+def run(plan: Plan, say: Say, password: str = "") -> int:
+    """Start the cluster and stay until Ctrl-C. Raises `LocalError` before anything was started; the exit code after."""
+    folder = Folder.open(plan)
+    try:
+        processes = plan_processes(plan, folder)
+        check_ports(processes)
+        check_data(folder, processes, say)
+        return asyncio.run(Cluster(plan, folder, processes, say, password).run())
+    finally:
+        folder.close()
