@@ -29,7 +29,23 @@ IGNORE_EXPIRED: Final = 2  # applying effects: only the primary decides
 
 
 class Context:
-    __slots__ = ("changed", "changed_all", "database", "engine", "expiry", "keyspace", "looked", "looked_everywhere", "nil", "resp3", "rng", "session", "unit", "unit_db", "wall_ms")
+    __slots__ = (
+        "changed",
+        "changed_all",
+        "database",
+        "engine",
+        "expiry",
+        "keyspace",
+        "looked",
+        "looked_everywhere",
+        "nil",
+        "resp3",
+        "rng",
+        "session",
+        "unit",
+        "unit_db",
+        "wall_ms",
+    )
 
     def __init__(self, engine: Engine, keyspace: Keyspace, rng: Random) -> None:
         self.engine = engine
@@ -43,9 +59,9 @@ class Context:
         self.expiry = DELETE_EXPIRED
         self.unit: list[bytes] = []  # encoded effects of the unit under way
         self.unit_db = 0  # the database the unit's last effect was about
-        self.changed: list[tuple[int, bytes]] = []  # (db, key) the unit changed
+        self.changed: list[bytes | tuple[int, bytes]] = []  # what the unit changed: a key of database 0 as itself, others as (db, key)
         self.changed_all: list[int] = []  # databases the unit changed as a whole
-        self.looked: list[tuple[int, bytes]] = []  # keys looked at beyond what the row's key specification names
+        self.looked: list[bytes | tuple[int, bytes]] = []  # keys (in the same form) looked at beyond what the row's key specification names
         self.looked_everywhere = False
 
     def bind(self, session: Session, wall_ms: int) -> None:
@@ -93,11 +109,12 @@ class Context:
             self.unit.append(encode((b"SELECT", b"%d" % index)))
             self.unit_db = index
         self.unit.append(encode(args))
-        self.changed.append((index, args[1]))
+        self.changed.append((index, args[1]) if index else args[1])
 
     def touch(self, key: bytes, db: int | None = None) -> None:
         """The unit's effects changed this key too."""
-        self.changed.append((self.database.index if db is None else db, key))
+        index = self.database.index if db is None else db
+        self.changed.append((index, key) if index else key)
 
     def effect_all(self, databases: list[int], *args: bytes) -> None:
         """Note a change of whole databases (FLUSHDB, FLUSHALL, SWAPDB)."""

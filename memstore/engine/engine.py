@@ -12,21 +12,20 @@ from typing import Final
 import hiredis
 
 import memstore.commands  # noqa: F401  fills the command table
-from memstore.engine import reply
-from memstore.engine.command import Row, build_table
+from memstore.engine import monitor, reply
+from memstore.engine.command import FAST, SKIP_SLOWLOG, Row, build_table
 from memstore.engine.context import IGNORE_EXPIRED, Context
 from memstore.engine.facts import Facts
 from memstore.engine.keyspace import Keyspace
 from memstore.engine.latency import Latency
+from memstore.engine.requests import PAUSE_ALL as PAUSE_ALL
+from memstore.engine.requests import PAUSE_NONE as PAUSE_NONE
+from memstore.engine.requests import PAUSE_WRITE as PAUSE_WRITE
 from memstore.engine.requests import Request
 from memstore.engine.session import Session
 from memstore.engine.settings import Settings
 from memstore.engine.slowlog import Slowlog
 
-# What CLIENT PAUSE holds up.
-PAUSE_NONE: Final = 0
-PAUSE_WRITE: Final = 1  # commands that may change something
-PAUSE_ALL: Final = 2
 MAX_ERROR_CODES: Final = 128
 
 
@@ -102,6 +101,25 @@ class Engine:
         if self.pause_mode == PAUSE_NONE or self.context.wall_ms >= self.pause_until_ms:
             return False
         return writes or self.pause_mode == PAUSE_ALL
+
+    def feed_monitors(self, session: Session, argv: list[bytes]) -> None:
+        """Note the command for every session in MONITOR, as Redis words it."""
+        line = monitor.line(self.context.wall_ms * 1000, session.db, session.address, argv)
+        self.monitor_lines += [(watcher, line) for watcher in self.monitors]
+
+    def note_time(self, row: Row, session: Session, argv: list[bytes], us: int, calls: int = 1) -> None:
+        """``calls`` commands of ``row`` (or a pipelined batch that ends in it) took ``us`` microseconds together: statistics, SLOWLOG, LATENCY."""
+        row.usec += us
+        each = us // calls
+        self.latency.note_call(row.name, each, calls)
+        settings = self.settings
+        if each < 1000 and each < settings.slowlog_log_slower_than_us:
+            return
+        wall_ms = self.context.wall_ms
+        if not row.flags & SKIP_SLOWLOG:
+            self.slowlog.note(argv, each, wall_ms, session, settings)
+        if 0 < settings.latency_monitor_threshold_ms <= each // 1000:
+            self.latency.note_event(b"fast-command" if row.flags & FAST else b"command", each // 1000, wall_ms)
 
     def apply(self, payload: bytes, wall_ms: int) -> int:
         """Apply an entry's effects (or a run's, joined) in one go. Returns how many. Raises `ApplyError` when one does not apply."""

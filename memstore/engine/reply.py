@@ -30,6 +30,7 @@ NO_SUCH_KEY: Final = "ERR no such key"
 OUT_OF_RANGE: Final = "ERR index out of range"
 
 _SMALL: Final = [b":%d\r\n" % n for n in range(1024)]
+HEADS: Final = [b"$%d\r\n" % n for n in range(1024)]  # heads of bulk strings; joining a prepared head is cheaper than formatting one
 
 
 class CommandError(Exception):
@@ -41,7 +42,8 @@ def integer(n: int) -> bytes:
 
 
 def bulk(value: bytes) -> bytes:
-    return b"$%d\r\n%b\r\n" % (len(value), value)
+    length = len(value)
+    return HEADS[length] + value + b"\r\n" if length < 1024 else b"$%d\r\n%b\r\n" % (length, value)
 
 
 def simple(text: bytes) -> bytes:

@@ -7,7 +7,7 @@ while nothing about it needs a question per command: authenticated, not in MULTI
 from __future__ import annotations
 
 from collections import deque
-from typing import Final
+from typing import Any, Final
 
 STRONG: Final = 0
 SESSION: Final = 1
@@ -19,10 +19,16 @@ REPLY_SKIP_NEXT: Final = 2  # CLIENT REPLY SKIP was the last command
 REPLY_SKIP: Final = 3
 
 
+# Replies held together: (position, encoded replies, how many of them come before the first write's, whether a write's is among them). The last two say what
+# each is told when the node is demoted before the position is known to be committed.
+Held = tuple[int, bytes, int, bool]
+
+
 class Session:
     __slots__ = (
-        "address", "authenticated", "closing", "created_ms", "db", "epoch", "held", "id", "is_blocked", "last_command", "last_ms", "laddr", "lib_name", "lib_ver",
-        "monitor", "multi", "multi_failed", "name", "no_evict", "plain", "reads", "readonly", "reply_mode", "resp3", "seen", "watch_failed", "watched",
+        "address", "authenticated", "closing", "created_ms", "db", "grant", "held", "id", "is_blocked", "laddr", "last_command", "last_ms",
+        "lib_name", "lib_ver", "monitor", "multi", "multi_failed", "name", "no_evict", "out", "out_reads", "parked", "plain", "readonly", "reads",
+        "reply_mode", "resp3", "seen", "sink", "verdict", "watch_failed", "watched",
     )  # fmt: skip
 
     def __init__(self, id: int, address: str = "", laddr: str = "", created_ms: int = 0, authenticated: bool = True) -> None:
@@ -50,10 +56,16 @@ class Session:
         self.last_command = b""
         self.reads = STRONG
         self.seen = 0  # newest log position this session has seen or written (session reads)
-        self.epoch = 0  # bumped by the shard at role changes
-        self.held: deque[tuple[int, bytes]] = deque()  # (position, reply), replies waiting for commit, in order
+        self.grant = 0  # how many commands at the front of parked a strong read's answer covers
+        self.verdict = b""  # the error those get instead of running, empty: they may run
+        self.held: deque[Held] = deque()  # replies waiting for commit, in order
+        self.out: list[bytes] = []  # replies of the batch under way that wait for nothing
+        self.out_reads = 0  # how many replies are in out
+        self.parked: deque[list[bytes]] = deque()  # commands received and not yet begun, in order
+        self.sink: Any = None  # the driver's connection; nothing in the engine looks at it
         self.plain = authenticated
 
     def settle(self) -> None:
         """Recompute ``plain``; call after changing what it depends on."""
         self.plain = self.authenticated and self.multi is None and self.reply_mode == REPLY_ON and not self.monitor and not self.closing
+        self.plain = self.plain and not self.parked and not self.is_blocked

@@ -1,0 +1,47 @@
+"""What a node says when it cannot run a command in the state it is in.
+
+Decides: the texts of refusals and of outcomes that are not known. Must not know: when they apply (`shard` does).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from memstore.engine import reply
+from memstore.engine.facts import Facts
+from memstore.engine.keyspace import slot_of
+
+NOAUTH: Final = b"-NOAUTH Authentication required.\r\n"
+MASTERDOWN: Final = b"-MASTERDOWN no primary holds the lease\r\n"
+CLUSTERDOWN: Final = b"-CLUSTERDOWN no primary holds the lease\r\n"
+CROSSSLOT: Final = b"-CROSSSLOT Keys in request don't hash to the same slot\r\n"
+DEMOTED_READ: Final = b"-TRYAGAIN demoted before the read could be confirmed\r\n"
+NOT_APPLIED: Final = b"-TRYAGAIN this replica did not reach the log's tail in time\r\n"
+UNBLOCKED: Final = b"-UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)\r\n"
+TOO_LARGE: Final = b"-ERR the command is larger than max-uncommitted-bytes allows\r\n"
+
+
+def unknown_outcome(position: int) -> bytes:
+    return b"-UNKNOWN outcome at position %d: the write may or may not take effect\r\n" % position
+
+
+def loading(facts: Facts) -> bytes:
+    return reply.error(f"LOADING memstore is restoring: {facts.applied} of {facts.restore_target} entries")
+
+
+def no_majority(timeout_ms: int) -> bytes:
+    return reply.error(f"TRYAGAIN no majority of log nodes answered within {timeout_ms} ms")
+
+
+def read_only(facts: Facts) -> bytes:
+    """For a write at a node that is not the primary."""
+    if not facts.primary_port:
+        return MASTERDOWN
+    return reply.error(f"READONLY You can't write against a read only replica. primary={facts.primary_host}:{facts.primary_port}")
+
+
+def moved(facts: Facts, key: bytes) -> bytes:
+    """Cluster mode: where the key's slot is served."""
+    if not facts.primary_port:
+        return CLUSTERDOWN
+    return reply.error(f"MOVED {slot_of(key)} {facts.primary_host}:{facts.primary_port}")

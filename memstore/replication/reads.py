@@ -1,0 +1,93 @@
+"""Strong reads at a replica: which sessions wait for the log's tail, and when they may go on (rule R2).
+
+Decides: which question covers which read, and when a read is as fresh as the answer. Must not know: how the question is asked, what a command does.
+A question covers the commands that were parked before it was asked; later ones share the next question. An answer is an entry id: the reads may run when
+the newest applied entry's id is at or above it. Invariant: a session is in at most one of asking, asked and waiting.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+from memstore.engine.session import Session
+from txlog.entry import EntryId
+
+
+class StrongReads:
+    __slots__ = ("_asked", "_asking", "_behind", "_question", "_waiting")
+
+    def __init__(self) -> None:
+        self._asking: list[Session] = []  # parked, not covered by a question yet
+        self._asked: list[tuple[Session, int]] = []  # (session, commands covered) of the question under way
+        self._waiting: deque[tuple[EntryId, int, list[tuple[Session, int]]]] = deque()  # (bound, deadline_us, covered), answered, not applied yet
+        self._question = 0  # number of the question under way or, when none is, of the last one
+        self._behind: list[tuple[int, Session]] = []  # session reads: (position wanted, session)
+
+    @property
+    def wanted(self) -> bool:
+        """A question should be asked, and none is under way."""
+        return bool(self._asking) and not self._asked
+
+    def want(self, session: Session) -> None:
+        self._asking.append(session)
+
+    def want_position(self, session: Session, position: int) -> None:
+        """A session read that waits for a position it has seen elsewhere."""
+        self._behind.append((position, session))
+
+    def on_asked(self) -> int:
+        """The question is being asked now: what is parked now is covered. Its number, for `on_tail`."""
+        assert not self._asked, "one question at a time"
+        self._asked = [(session, len(session.parked)) for session in self._asking]
+        self._asking = []
+        self._question += 1
+        return self._question
+
+    def on_tail(self, question: int, bound: EntryId | None, applied: EntryId, deadline_us: int, error: bytes) -> list[Session]:
+        """The answer (None: no majority). Sessions that may go on now."""
+        if question != self._question:
+            return []  # asked before a change of role
+        covered, self._asked = self._asked, []
+        if bound is None:
+            return grant(covered, error)
+        if applied >= bound:
+            return grant(covered, b"")
+        self._waiting.append((bound, deadline_us, covered))
+        return []
+
+    def on_applied(self, applied: EntryId) -> list[Session]:
+        ready: list[Session] = []
+        while self._waiting and applied >= self._waiting[0][0]:
+            ready += grant(self._waiting.popleft()[2], b"")
+        if self._behind:
+            ready += [session for position, session in self._behind if position <= applied[1]]
+            self._behind = [(position, session) for position, session in self._behind if position > applied[1]]
+        return ready
+
+    def deadline(self) -> int:
+        """When the oldest answered question has waited too long, us; 0: none waits."""
+        return self._waiting[0][1] if self._waiting else 0
+
+    def on_deadline(self, now_us: int, error: bytes) -> list[Session]:
+        ready: list[Session] = []
+        while self._waiting and self._waiting[0][1] <= now_us:
+            ready += grant(self._waiting.popleft()[2], error)
+        return ready
+
+    def restart(self) -> list[Session]:
+        """The role changed: every read that waited begins again. The answer of a question under way will count for nothing."""
+        self._question += 1
+        sessions = self._asking + [session for session, _ in self._asked]
+        sessions += [session for _, _, covered in self._waiting for session, _ in covered] + [session for _, session in self._behind]
+        self._asking, self._asked, self._behind = [], [], []
+        self._waiting.clear()
+        for session in sessions:
+            session.grant = 0
+        return sessions
+
+
+def grant(covered: list[tuple[Session, int]], verdict: bytes) -> list[Session]:
+    for session, count in covered:
+        session.grant = min(count, len(session.parked))
+        session.verdict = verdict
+    return [session for session, _ in covered]

@@ -1,0 +1,633 @@
+"""The shard: commands in, replies out, effects to the log, nothing shown before it may be.
+
+Decides: whether a command may run here and now (role, lease, pauses, limits, consistency of reads), which position its reply waits for, what becomes of
+everything that waits at a change of role. Must not know: sockets, clocks, how a position becomes committed, who becomes primary (`roles`).
+
+The driver calls, for a batch of commands that a client sent:
+
+    at = 0
+    while at < len(batch):
+        at = shard.run(session, batch, at, wall_ms, now_us)     # as many plain commands as there are, or one that is not plain
+    write(shard.take_reply(session, clock()))                   # the clock is read after the execution: a read is good under a lease valid then
+
+and, once a turn, `take_entries` for the log; `on_committed` releases what waited. A command that may not run yet is parked in its session, in order, with
+everything behind it; `take_runnable` names the sessions that may go on (``session.sink.run_parked()``).
+
+Positions: the effects of one turn gather into one entry, whose position is known beforehand (``next_position``), so a reply knows at once what it waits for.
+`slip` is for the one case in which another entry comes between. Invariants: a reply that saw or made an uncommitted change never leaves before its commit;
+``clean`` means that memory is exactly the committed state up to ``applied``.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Final
+
+from memstore.engine import effects, reply
+from memstore.engine.command import ADMIN, BLOCKING, EVERYWHERE, LOADING, LOCAL, MAY_REPLICATE, MOVABLEKEYS, NO_AUTH, NO_MULTI, PUBSUB, SKIP_MONITOR, WRITE, Row
+from memstore.engine.context import DELETE_EXPIRED, HIDE_EXPIRED
+from memstore.engine.engine import PAUSE_NONE, Engine
+from memstore.engine.keyspace import slot_of
+from memstore.engine.session import EVENTUAL, REPLY_OFF, REPLY_ON, REPLY_SKIP, REPLY_SKIP_NEXT, SESSION, STRONG, Session
+from memstore.replication import gates
+from memstore.replication.reads import StrongReads
+from memstore.replication.tracker import FAR, Key, Tracker
+from txlog.entry import DATA, NO_ENTRY, EntryId
+
+RESTORING: Final = "restoring"
+REPLICA: Final = "replica"
+CANDIDATE: Final = "candidate"
+PRIMARY: Final = "primary"
+
+# Run even inside MULTI, never queued.
+_MULTI_CONTROL: Final = frozenset((b"EXEC", b"DISCARD", b"MULTI", b"WATCH", b"QUIT", b"RESET"))
+# Change the session or the database under the batch, or look at more than their keys: not for the fast loop.
+_NOT_PLAIN: Final = frozenset((b"EXEC", b"DISCARD", b"MULTI", b"WATCH", b"UNWATCH", b"SELECT", b"SWAPDB", b"FLUSHALL", b"FLUSHDB", b"MOVE", b"COPY"))
+
+PendingEntry = tuple[int, bytes, int, bool]  # kind, payload, wall_ms, continued
+
+
+class Shard:
+    __slots__ = (
+        "_entries", "_gathered_bytes", "_gathered_db", "_in_flight", "_plain", "_stopped", "applied", "applied_wall_ms", "congested", "context", "engine",
+        "gathered", "holding", "lapsed", "last_row", "lease_until_us", "next_position", "open", "reads", "role", "runnable", "tracker",
+        "uncommitted_bytes",
+    )  # fmt: skip
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.context = engine.context
+        self.tracker = Tracker()
+        self.reads = StrongReads()
+        self.role = RESTORING
+        self.lease_until_us = 0  # the driver mirrors the writer's
+        self.lapsed = False  # a reply was ready after the lease had ended: the role machine must step down
+        self.congested = False  # too much waits for commits: commands wait
+        self.holding = False  # hand-over: commands wait
+        self.open = False  # plain commands may run: primary, nothing holds them
+        self.applied: EntryId = NO_ENTRY  # of the newest committed entry in memory
+        self.applied_wall_ms = 0
+        self.next_position = 1
+        self.uncommitted_bytes = 0  # of payloads gathered or appended and not yet committed
+        self.runnable: list[Session] = []
+        self.last_row: Row | None = None  # of the newest plain command: the driver credits the batch's time to it
+        self.gathered: list[bytes] = []  # units of the entry that gathers
+        self._gathered_bytes = 0
+        self._gathered_db = 0  # the database the gathered effects end in
+        self._entries: list[PendingEntry] = []  # closed, not yet taken
+        self._in_flight: deque[tuple[int, int]] = deque()  # (position, bytes) of entries taken and not yet committed
+        self._stopped: list[Session] = []  # parked until `resume`
+        cluster = engine.settings.cluster_enabled
+        self.context.expiry = HIDE_EXPIRED
+        self._plain = {name: row for name, row in engine.table.items() if is_plain(row, cluster)}
+
+    # ----------------------------------------------------------------- commands
+
+    def run(self, session: Session, batch: list[list[bytes]], at: int, wall_ms: int, now_us: int) -> int:
+        """Run commands of ``batch`` from ``at``; the index of the first that was not consumed. What may not run yet is parked, which consumes it."""
+        if not (self.open and session.plain and now_us < self.lease_until_us):
+            return self._run_one(session, batch, at, wall_ms, now_us)
+        context = self.context
+        context.bind(session, wall_ms)
+        plain, tracker, unit = self._plain, self.tracker, context.unit
+        hold = session.held[-1][0] if session.held else 0
+        parts: list[bytes] = []
+        reads, wrote, size = 0, False, len(batch)
+        row = None
+        start = at
+        while at < size:
+            argv = batch[at]
+            candidate = plain.get(argv[0])
+            if candidate is None:
+                break
+            row = candidate
+            count, arity = len(argv), row.arity
+            if count != arity and (arity > 0 or count < -arity):
+                break
+            row.calls += 1
+            at += 1
+            try:
+                answer = row.handler(context, argv)
+            except reply.CommandError as error:
+                row.failed += 1
+                answer = self.engine.failed(error)
+            changed = bool(unit)
+            if changed:
+                position = self._close_unit()
+            elif tracker.busy:
+                position = tracker.position_of_all(self._keys(row, argv))
+            else:
+                position = 0
+            if position > hold:
+                if parts:
+                    self._flush(session, hold, parts, reads, wrote)
+                    parts, reads, wrote = [], 0, False
+                hold = position
+            if not wrote:
+                if changed and row.flags & WRITE:
+                    wrote = True
+                else:
+                    reads += 1
+            parts.append(answer)  # type: ignore[arg-type]  # plain rows answer at once
+        if parts:
+            self._flush(session, hold, parts, reads, wrote)
+            self.last_row = row
+        if at == start:
+            return self._run_one(session, batch, at, wall_ms, now_us)
+        return at
+
+    def _flush(self, session: Session, hold: int, parts: list[bytes], reads: int, wrote: bool) -> None:
+        if hold <= self.tracker.committed:
+            session.out += parts
+            session.out_reads += len(parts)
+        else:
+            self.tracker.hold(session, (hold, parts[0] if len(parts) == 1 else b"".join(parts), reads, wrote))
+            session.seen = hold
+            self._settle_congestion()
+
+    def take_reply(self, session: Session, now_us: int) -> bytes:
+        """What may be written now. ``now_us``: read after the commands ran. Without a valid lease nothing leaves: a demotion answers it."""
+        out = session.out
+        if not out:
+            return b""
+        data = out[0] if len(out) == 1 else b"".join(out)
+        reads, session.out_reads = session.out_reads, 0
+        out.clear()
+        if self.role == PRIMARY and now_us >= self.lease_until_us:
+            self.lapsed = True
+            held = session.held
+            if held:  # replies that came later are held already: this one goes before them
+                held.appendleft((held[0][0], data, reads, False))
+                self.tracker.held_bytes += len(data)
+                self._hold_far(session)
+            else:
+                self.tracker.hold(session, (FAR, data, reads, False))
+            return b""
+        return data
+
+    def _hold_far(self, session: Session) -> None:
+        items = [(FAR, data, reads, wrote) for _, data, reads, wrote in session.held]
+        session.held.clear()
+        session.held.extend(items)
+
+    def _keys(self, row: Row, argv: list[bytes]) -> list[Key]:
+        """The keys a command looked at, as the tracker names them."""
+        context = self.context
+        keys = argv[1:2] if row.first == 1 == row.last else row.keys(argv)
+        index = context.session.db
+        named: list[Key] = list(keys) if index == 0 else [(index, key) for key in keys]
+        if context.looked:
+            named += context.looked
+            context.looked.clear()
+        return named
+
+    # ----------------------------------------------------------------- commands that are not plain
+
+    def _run_one(self, session: Session, batch: list[list[bytes]], at: int, wall_ms: int, now_us: int) -> int:
+        if session.parked or session.is_blocked or self.holding or self.congested:
+            return self._park(session, batch, at)
+        argv = batch[at]
+        context = self.context
+        context.bind(session, wall_ms if self.role == PRIMARY else self.applied_wall_ms)
+        row = self.engine.find(argv)
+        if isinstance(row, bytes):
+            return self._refuse(session, row, at)
+        refusal = self._gate(session, row, argv, now_us)
+        if refusal is not None:
+            return self._refuse(session, refusal, at, row)
+        if session.multi is not None and row.name not in _MULTI_CONTROL:
+            return self._queue(session, row, argv, at)
+        if self._paused(session, row):
+            return self._park(session, batch, at)
+        if self._needs_freshness(session, row):
+            if session.grant == 0 and not self._fresh(session):
+                return self._park_read(session, batch, at)
+            if session.grant and session.verdict:
+                return self._refuse(session, session.verdict, at, row)
+        self._execute(session, row, argv)
+        session.grant = max(0, session.grant - 1)
+        return at + 1
+
+    def _execute(self, session: Session, row: Row, argv: list[bytes]) -> None:
+        context = self.context
+        self.last_row = row
+        if self.engine.monitors and not row.flags & (SKIP_MONITOR | ADMIN):
+            self.engine.feed_monitors(session, argv)
+        looked = self._keys_of_exec(session, row)
+        answer = self.engine.call(row, argv)
+        if context.unit:
+            position, wrote = self._close_unit(), True
+        else:
+            wrote = False
+            position = self._position_seen(row, argv, looked) if self.tracker.busy else 0
+        context.looked.clear()
+        context.looked_everywhere = False
+        if self.role != PRIMARY:
+            session.seen = max(session.seen, self.applied[1])
+        if answer is None:
+            if session.is_blocked:
+                session.settle()
+            return
+        self._emit(session, answer, position, wrote)
+
+    def _keys_of_exec(self, session: Session, row: Row) -> list[Key]:
+        """EXEC looks at every key of its queue and at every watched one; the handler forgets both."""
+        if row.name != b"EXEC" or session.multi is None or not self.tracker.busy:
+            return []
+        keys: list[Key] = [(db, key) if db else key for db, key in session.watched]
+        for queued, argv in session.multi:
+            assert isinstance(queued, Row)
+            if queued.flags & EVERYWHERE or queued.name == b"SELECT":
+                self.context.looked_everywhere = True
+            keys += [key if session.db == 0 else (session.db, key) for key in queued.keys(argv)]
+        return keys
+
+    def _position_seen(self, row: Row, argv: list[bytes], looked: list[Key]) -> int:
+        if row.flags & EVERYWHERE or self.context.looked_everywhere:
+            return self.tracker.latest
+        if row.flags & LOCAL:
+            return 0
+        return self.tracker.position_of_all(self._keys(row, argv) + looked)
+
+    def _emit(self, session: Session, answer: bytes, position: int, wrote: bool) -> None:
+        if session.reply_mode != REPLY_ON:
+            if session.reply_mode == REPLY_SKIP_NEXT:
+                session.reply_mode = REPLY_SKIP
+                return
+            if session.reply_mode == REPLY_SKIP:
+                session.reply_mode = REPLY_ON
+                session.settle()
+                return
+            if session.reply_mode == REPLY_OFF:
+                return
+        hold = max(position, session.held[-1][0] if session.held else 0)
+        if hold <= self.tracker.committed:
+            session.out.append(answer)
+            session.out_reads += 1
+        else:
+            self.tracker.hold(session, (hold, answer, 0 if wrote else 1, wrote))
+            session.seen = max(session.seen, position)
+
+    def _refuse(self, session: Session, error: bytes, at: int, row: Row | None = None) -> int:
+        if row is not None:
+            row.rejected += 1
+        session.grant = max(0, session.grant - 1)
+        if session.multi is not None and (row is None or row.name not in _MULTI_CONTROL):
+            session.multi_failed = True
+        self.engine.count_error(error)
+        self._emit(session, error, 0, False)
+        return at + 1
+
+    def emit_error(self, session: Session, text: str) -> None:
+        """An error that answers no command (the protocol was broken), behind what the session still waits for."""
+        answer = reply.error(text)
+        self.engine.count_error(answer)
+        self._emit(session, answer, 0, False)
+
+    def _queue(self, session: Session, row: Row, argv: list[bytes], at: int) -> int:
+        assert session.multi is not None
+        if row.flags & NO_MULTI:
+            return self._refuse(session, b"-ERR Command not allowed inside a transaction\r\n", at, row)
+        session.multi.append((row, argv))
+        self._emit(session, reply.QUEUED, 0, False)
+        return at + 1
+
+    # ----------------------------------------------------------------- gates
+
+    def _gate(self, session: Session, row: Row, argv: list[bytes], now_us: int) -> bytes | None:
+        """The error a command gets instead of running here; None: it may run."""
+        flags, facts, settings = row.flags, self.engine.facts, self.engine.settings
+        if not session.authenticated and not flags & NO_AUTH:
+            return gates.NOAUTH
+        if flags & LOCAL:
+            return None
+        if settings.cluster_enabled:
+            refusal = self._gate_cluster(session, row, argv)
+            if refusal is not None:
+                return refusal
+        if self.role == PRIMARY:
+            if now_us >= self.lease_until_us:
+                self.lapsed = True
+                return gates.CLUSTERDOWN if settings.cluster_enabled else gates.MASTERDOWN
+            if flags & WRITE and sum(map(len, argv)) > settings.max_uncommitted_bytes:
+                return gates.TOO_LARGE
+            return None
+        if self.role == RESTORING and not flags & LOADING:
+            return gates.loading(facts)
+        if flags & WRITE or (row.name == b"EXEC" and writes(session)):
+            return gates.read_only(facts)
+        return None
+
+    def _gate_cluster(self, session: Session, row: Row, argv: list[bytes]) -> bytes | None:
+        keys = row.keys(argv)
+        if row.name == b"EXEC" and session.multi:
+            keys = [key for queued, args in session.multi if isinstance(queued, Row) for key in queued.keys(args)]
+        if not keys:
+            return None
+        slot = slot_of(keys[0])
+        if any(slot_of(key) != slot for key in keys[1:]):
+            return gates.CROSSSLOT
+        if self.role == PRIMARY or (session.readonly and not row.flags & WRITE):
+            return None
+        return gates.moved(self.engine.facts, keys[0])
+
+    # ----------------------------------------------------------------- waiting
+
+    def _paused(self, session: Session, row: Row) -> bool:
+        if self.engine.pause_mode == PAUSE_NONE or row.flags & LOCAL:
+            return False
+        return self.engine.paused(bool(row.flags & WRITE) or (row.name == b"EXEC" and writes(session)))
+
+    def _needs_freshness(self, session: Session, row: Row) -> bool:
+        """Whether the command reads data at a node that is not the primary."""
+        if self.role == PRIMARY or row.flags & LOCAL or session.reads == EVENTUAL:
+            return False
+        return row.name == b"EXEC" or row.name not in _MULTI_CONTROL
+
+    def _fresh(self, session: Session) -> bool:
+        return session.reads == SESSION and self.applied[1] >= session.seen
+
+    def _park(self, session: Session, batch: list[list[bytes]], at: int) -> int:
+        """Keep the rest of the batch until `resume`, or behind what is parked already."""
+        if not session.parked and not session.is_blocked:
+            self._stopped.append(session)
+        session.parked.extend(batch[at:])
+        session.plain = False
+        return len(batch)
+
+    def _park_read(self, session: Session, batch: list[list[bytes]], at: int) -> int:
+        """Keep the rest of the batch until this node is as fresh as the session asks."""
+        session.parked.extend(batch[at:])
+        session.plain = False
+        if session.reads == STRONG:
+            self.reads.want(session)
+        else:
+            self.reads.want_position(session, session.seen)
+        return len(batch)
+
+    def _settle_congestion(self) -> None:
+        """Too much waits for commits: no new command begins (what is under way is bounded by one turn of the loop)."""
+        settings = self.engine.settings
+        congested = self.uncommitted_bytes >= settings.max_uncommitted_bytes or self.tracker.held_bytes >= settings.max_held_bytes
+        if congested is not self.congested:
+            self.congested = congested
+            self.settle()
+
+    def resume(self) -> None:
+        """What made commands wait may be over (a pause, a hand-over, too much in flight): those sessions try again."""
+        stopped, self._stopped = self._stopped, []
+        self.runnable += stopped
+
+    def take_runnable(self) -> list[Session]:
+        """Sessions whose parked commands may be tried now."""
+        runnable, self.runnable = self.runnable, []
+        return runnable
+
+    def take_parked(self, session: Session) -> list[list[bytes]]:
+        """A session's parked commands, to be run from the first on; what must wait again is parked again, in order."""
+        batch = list(session.parked)
+        session.parked.clear()
+        session.settle()
+        return batch
+
+    def finish(self, session: Session, answer: bytes) -> None:
+        """The late reply of a command whose handler answered None; what the client sent behind it may run."""
+        session.is_blocked = False
+        session.settle()
+        self._emit(session, answer, 0, False)
+        self.runnable.append(session)
+
+    def forget(self, session: Session) -> None:
+        """The client is gone."""
+        self.tracker.drop(session)
+        session.parked.clear()
+        session.closing = True
+        session.settle()
+
+    # ----------------------------------------------------------------- effects to the log
+
+    def _close_unit(self) -> int:
+        """The unit under way joins the entry that gathers; the position its reply waits for."""
+        context = self.context
+        unit = context.unit
+        payload = unit[0] if len(unit) == 1 else effects.encode_unit(unit)
+        limit = self.engine.settings.max_entry_bytes
+        if self.gathered and self._gathered_bytes + len(payload) > limit:
+            self._close_entry()
+        if not self.gathered and self._gathered_db:  # a new entry begins in database 0, the unit was written where the last one ended
+            payload = effects.select(self._gathered_db) + payload
+        self.gathered.append(payload)
+        self._gathered_bytes += len(payload)
+        self._gathered_db = context.unit_db
+        self.uncommitted_bytes += len(payload)
+        if len(payload) > limit:
+            self._close_run(limit)
+        position = self._last_position()
+        self.tracker.mark(context.changed, context.changed_all, position)
+        if self.engine.watchers:
+            self._fail_watches()
+        unit.clear()
+        context.changed.clear()
+        if context.changed_all:
+            context.changed_all.clear()
+        return position
+
+    def _last_position(self) -> int:
+        """Of the entry that gathers, or of the last closed one when nothing gathers."""
+        return self.next_position + len(self._entries) - (0 if self.gathered else 1)
+
+    def _close_entry(self) -> None:
+        self._entries.append((DATA, b"".join(self.gathered), self.context.wall_ms, False))
+        self.gathered = []
+        self._gathered_bytes = 0
+
+    def _close_run(self, limit: int) -> None:
+        """A unit larger than an entry may be becomes a run of entries, all but the last marked as continued."""
+        payload = b"".join(self.gathered)
+        pieces = [payload[at : at + limit] for at in range(0, len(payload), limit)]
+        self._entries += [(DATA, piece, self.context.wall_ms, piece is not pieces[-1]) for piece in pieces]
+        self.gathered = []
+        self._gathered_bytes = 0
+
+    @property
+    def has_entries(self) -> bool:
+        return bool(self.gathered or self._entries)
+
+    def take_entries(self) -> list[PendingEntry]:
+        """The entries to append now, in order; they get ``next_position`` and the ones behind it."""
+        if self.gathered:
+            self._close_entry()
+        self._gathered_db = self.context.unit_db = 0
+        entries, self._entries = self._entries, []
+        for _, payload, _, _ in entries:
+            self._in_flight.append((self.next_position, len(payload)))
+            self.next_position += 1
+        self._settle_congestion()
+        return entries
+
+    def slip(self, position: int) -> None:
+        """An entry that is not the shard's (LEADERSHIP of a re-sealed term) took ``next_position``: what gathers moves up by one."""
+        assert position == self.next_position, "only the next position can be taken"
+        self.tracker.slip(position)
+        self.next_position += 1
+
+    def on_committed(self, position: int) -> list[tuple[Session, bytes]]:
+        """Everything up to ``position`` is committed: what may be written, one piece a session."""
+        in_flight = self._in_flight
+        while in_flight and in_flight[0][0] <= position:
+            self.uncommitted_bytes -= in_flight.popleft()[1]
+        released = self.tracker.commit(position)
+        if self.congested:
+            self._settle_congestion()
+            if not self.congested and not self.holding:
+                self.resume()
+        return released
+
+    def _fail_watches(self) -> None:
+        """Every session that watches something the unit changed fails its EXEC."""
+        watchers = self.engine.watchers
+        for key in self.context.changed:
+            for session in watchers.get(key if type(key) is tuple else (0, key), ()):  # type: ignore[arg-type]  # mypy does not narrow the tuple
+                session.watch_failed = True
+        for database in self.context.changed_all:
+            for (db, _), sessions in watchers.items():
+                if db == database:
+                    for session in sessions:
+                        session.watch_failed = True
+
+    # ----------------------------------------------------------------- roles
+
+    @property
+    def clean(self) -> bool:
+        """Memory is exactly a committed state: nothing uncommitted, nothing executed and not yet appended."""
+        return not self.tracker.busy and not self.has_entries
+
+    @property
+    def drained(self) -> bool:
+        """Hand-over: everything executed is committed and its replies are released."""
+        return self.clean and not self._in_flight
+
+    def become_primary(self, next_position: int, committed: int, wall_ms: int) -> None:
+        """Everything up to ``committed`` is applied; the next entry of this writer gets ``next_position``."""
+        assert committed == next_position - 1 and self.clean
+        self.tracker.reset(committed)
+        self.role = PRIMARY
+        self.next_position = next_position
+        self.applied_wall_ms = max(self.applied_wall_ms, wall_ms)
+        self.context.expiry = DELETE_EXPIRED
+        self.lapsed = self.holding = False
+        self.settle()
+        self.runnable += self.reads.restart()
+        self.resume()
+
+    def become_replica(self) -> None:
+        """Memory is the committed state up to ``applied``: serve reads."""
+        self._leave_primary(REPLICA)
+
+    def become_restoring(self) -> None:
+        """Memory is not to be shown until the log has been followed to its end."""
+        self._leave_primary(RESTORING)
+
+    def _leave_primary(self, role: str) -> None:
+        self.role = role
+        self.lease_until_us = 0
+        self.holding = self.lapsed = False
+        self.context.expiry = HIDE_EXPIRED
+        self.settle()
+        self.runnable += self.reads.restart()
+        self.resume()
+
+    def settle(self) -> None:
+        """Recompute whether plain commands may run; call when a pause or a monitor begins or ends."""
+        engine = self.engine
+        self.open = self.role == PRIMARY and not self.holding and not self.congested and engine.pause_mode == PAUSE_NONE and not engine.monitors
+
+    def hold_commands(self) -> None:
+        """Hand-over: commands that arrive from now on wait."""
+        self.holding = True
+        self.settle()
+
+    def let_commands(self) -> None:
+        self.holding = False
+        self.settle()
+        self.resume()
+
+    def demote(self, committed: int) -> list[tuple[Session, bytes, bool]]:
+        """This node is no longer the primary. What each client is told of its commands whose outcome or answer cannot be confirmed; True: close behind it.
+
+        Afterwards nothing is held and nothing gathers; unless `clean` held before, memory must be thrown away.
+        """
+        told: list[tuple[Session, bytes, bool]] = []
+        for session in self.engine.sessions.values():
+            if session.held or session.out:
+                told.append(self._disappoint(session))
+            session.seen = committed  # what it was shown; a position of this writer beyond may never exist
+            if session.multi is not None:
+                session.multi_failed = True
+            if session.watched:
+                session.watch_failed = True
+            if session.is_blocked:
+                session.is_blocked = False
+                session.settle()
+                told.append((session, gates.UNBLOCKED, False))
+                self.runnable.append(session)
+        self.gathered, self._gathered_bytes, self._gathered_db, self._entries = [], 0, 0, []
+        self.context.unit_db = 0
+        self._in_flight.clear()
+        self.uncommitted_bytes = 0
+        self.tracker.reset(committed)
+        self._settle_congestion()
+        return told
+
+    def _disappoint(self, session: Session) -> tuple[Session, bytes, bool]:
+        parts: list[bytes] = []
+        closing = False
+        for position, _, reads, wrote in session.held:
+            parts += [gates.DEMOTED_READ] * reads
+            if wrote:
+                parts.append(gates.unknown_outcome(position))
+                closing = True
+                break
+        session.held.clear()
+        session.out.clear()
+        session.out_reads = 0
+        return session, b"".join(parts), closing
+
+    # ----------------------------------------------------------------- a replica follows the log
+
+    def on_applied(self, applied: EntryId, wall_ms: int) -> None:
+        """A committed entry was applied to memory."""
+        self.applied = applied
+        self.applied_wall_ms = max(self.applied_wall_ms, wall_ms)
+        if self.role != PRIMARY:
+            self.tracker.committed = self.tracker.latest = applied[1]
+            self.runnable += self.reads.on_applied(applied)
+
+    def on_tail(self, question: int, bound: EntryId | None, now_us: int) -> None:
+        """The answer to a question that ``reads.on_asked`` numbered; None: no majority answered."""
+        timeout_ms = self.engine.settings.strong_read_timeout_ms
+        self.runnable += self.reads.on_tail(question, bound, self.applied, now_us + timeout_ms * 1000, gates.no_majority(timeout_ms))
+
+    def deadline(self) -> int:
+        return self.reads.deadline()
+
+    def on_deadline(self, now_us: int) -> None:
+        self.runnable += self.reads.on_deadline(now_us, gates.NOT_APPLIED)
+
+
+def writes(session: Session) -> bool:
+    """Whether the session's transaction queue holds a write command."""
+    return any(isinstance(queued, Row) and queued.flags & WRITE for queued, _ in session.multi or ())
+
+
+def is_plain(row: Row, cluster: bool) -> bool:
+    """Whether the fast loop may run the command: it answers at once, looks at the keys its row names and leaves session and database alone."""
+    if (
+        row.container
+        or row.name in _NOT_PLAIN
+        or row.flags & (LOCAL | EVERYWHERE | NO_AUTH | NO_MULTI | BLOCKING | PUBSUB | ADMIN | MOVABLEKEYS | MAY_REPLICATE)
+    ):
+        return False
+    if row.first == 0 or row.find_keys is not None:
+        return False
+    return not cluster or row.first == row.last

@@ -1,0 +1,201 @@
+"""One client's socket: bytes to commands, commands to the shard, replies to the socket.
+
+Decides: when to read, when to write, when to close. Must not know: what a command means, roles, positions. One `asyncio.Protocol` a client; everything
+runs in the loop's thread. Two clock readings a batch: one before (time of the commands, the lease at the start), one after (the lease a read was good under).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Protocol
+
+from memstore.engine.resp import CommandReader
+from memstore.engine.session import Session
+from memstore.replication.shard import Shard
+
+PARKED_MAX = 1024  # parked commands of one client above which its socket is not read
+
+
+class Host(Protocol):
+    """What a connection needs of its node."""
+
+    shard: Shard
+
+    def now_us(self) -> int:
+        """CLOCK_BOOTTIME, microseconds."""
+
+    def wall_ms(self) -> int:
+        """The node's wall time: never behind the newest entry's."""
+
+    def admit(self, connection: Connection) -> bytes:
+        """Register a new client; an error to send before closing, or b""."""
+
+    def leave(self, connection: Connection) -> None: ...
+
+    def schedule_drain(self) -> None:
+        """Effects gather: append them at the end of this turn of the loop."""
+
+    def after_batch(self) -> None:
+        """Commands asked something of the node, or sessions may go on: see to it."""
+
+
+class Connection(asyncio.Protocol):
+    """The driver of a `Session`; ``session.sink`` is this object."""
+
+    def __init__(self, host: Host, session: Session) -> None:
+        self.host = host
+        self.shard = host.shard
+        self.session = session
+        session.sink = self
+        settings = self.shard.engine.settings
+        self.reader = CommandReader(settings.proto_max_bulk_len, settings.client_query_buffer_limit, session.authenticated)
+        self.transport: asyncio.Transport | None = None
+        self.stalled = False  # the socket is not read: too much parked, or the client does not read
+
+    # ----------------------------------------------------------------- asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport) or hasattr(transport, "write")
+        self.transport = transport  # type: ignore[assignment]  # uvloop's transports do not derive from asyncio.Transport
+        refusal = self.host.admit(self)
+        if refusal:
+            self.write(refusal)
+            self.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.transport = None
+        self.shard.forget(self.session)
+        self.host.leave(self)
+
+    def data_received(self, data: bytes) -> None:
+        batch = self.reader.feed(data)
+        self.shard.engine.facts.input_bytes += len(data)
+        if batch:
+            self.run(batch)
+        if not self.session.authenticated or not self.reader.authenticated:
+            self._continue_authentication()
+        if self.reader.error:
+            self._protocol_error()
+
+    def pause_writing(self) -> None:
+        self._stall()
+
+    def resume_writing(self) -> None:
+        self._unstall()
+
+    # ----------------------------------------------------------------- commands
+
+    def run(self, batch: list[list[bytes]]) -> None:
+        """Run a batch and write what may be written."""
+        host, shard, session = self.host, self.shard, self.session
+        now_us = host.now_us()
+        wall_ms = host.wall_ms()
+        size = len(batch)
+        at = shard.run(session, batch, 0, wall_ms, now_us)
+        start = 0
+        if at < size:
+            start, now_us = self._run_rest(batch, at, wall_ms, now_us)
+        engine = shard.engine
+        if engine.requests:
+            host.after_batch()
+        after_us = host.now_us()
+        data = shard.take_reply(session, after_us)
+        if data:
+            self.write(data)
+        if shard.gathered:
+            host.schedule_drain()
+        engine.facts.commands_processed += size
+        session.last_ms = wall_ms
+        row = shard.last_row
+        if row is not None:
+            engine.note_time(row, session, batch[-1], after_us - now_us, size - start)
+            shard.last_row = None
+        if shard.runnable or engine.monitor_lines or session.closing or self.stalled:
+            host.after_batch()
+            self._settle()
+
+    def _run_rest(self, batch: list[list[bytes]], at: int, wall_ms: int, now_us: int) -> tuple[int, int]:
+        """The batch holds a command that is not plain: go on piece by piece, the clock read for each. Where the last piece began, and when."""
+        host, shard, session = self.host, self.shard, self.session
+        engine = shard.engine
+        start, size = 0, len(batch)
+        while at < size and not session.closing:
+            before_us, now_us = now_us, host.now_us()
+            if shard.last_row is not None:
+                engine.note_time(shard.last_row, session, batch[at - 1], now_us - before_us, at - start)
+                shard.last_row = None
+            if engine.requests:
+                host.after_batch()
+            start = at
+            at = shard.run(session, batch, at, wall_ms, now_us)
+        return start, now_us
+
+    def run_parked(self) -> None:
+        """The shard named this session: try its parked commands again."""
+        if self.transport is None:
+            return
+        batch = self.shard.take_parked(self.session)
+        if batch:
+            self.run(batch)
+        else:
+            data = self.shard.take_reply(self.session, self.host.now_us())
+            if data:
+                self.write(data)
+        self._settle()
+
+    def _continue_authentication(self) -> None:
+        """Before authentication commands are read one at a time, each under the result of the one before."""
+        while not self.session.closing and self.transport is not None:
+            self.reader.authenticated = self.session.authenticated
+            batch = self.reader.resume()
+            if not batch:
+                return
+            self.run(batch)
+
+    def _protocol_error(self) -> None:
+        session = self.session
+        if self.reader.error.startswith("Protocol error") and not session.closing:
+            self.shard.emit_error(session, f"ERR {self.reader.error}")
+            data = self.shard.take_reply(session, self.host.now_us())
+            if data:
+                self.write(data)
+        session.closing = True
+        self._settle()
+
+    # ----------------------------------------------------------------- the socket
+
+    def write(self, data: bytes) -> None:
+        if self.transport is not None:
+            self.transport.write(data)
+            self.shard.engine.facts.output_bytes += len(data)
+
+    def released(self, data: bytes) -> None:
+        """Replies that waited for a commit."""
+        self.write(data)
+        if self.session.closing:
+            self._settle()
+
+    def close(self) -> None:
+        """Write what was given to `write`, then close."""
+        self.session.closing = True
+        if self.transport is not None:
+            self.transport.close()
+
+    def _settle(self) -> None:
+        session = self.session
+        if session.closing and not session.held and not session.out:
+            self.close()
+        elif len(session.parked) > PARKED_MAX:
+            self._stall()
+        elif self.stalled and not session.parked:
+            self._unstall()
+
+    def _stall(self) -> None:
+        if not self.stalled and self.transport is not None:
+            self.stalled = True
+            self.transport.pause_reading()
+
+    def _unstall(self) -> None:
+        if self.stalled and self.transport is not None and not self.transport.is_closing():
+            self.stalled = False
+            self.transport.resume_reading()
