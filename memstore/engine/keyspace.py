@@ -3,7 +3,8 @@
 Decides: where a key lives. Must not know: commands, time, who asks. A dict a slot (Valkey's answer) bounds the pause of a
 dict's growth, makes SCAN cursors valid on every node, and serves cluster mode. Values tell their type by class; a string is
 plain ``bytes``. Expiry stands beside, milliseconds since 1970, in a dict a slot that exists only where something expires.
-Invariant: a key in ``expires[s]`` is a key in ``slots[s]``; ``volatile`` counts them.
+Invariants: a key in ``expires[s]`` is a key in ``slots[s]``; ``volatile`` counts them; nothing in slot s expires before ``floors[s]``, and nothing
+in the database before ``next_due``: what finds due keys among millions without looking at each (engine.expiry raises both as it passes).
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from typing import Any, Final
 SLOTS: Final = 16384
 _MASK: Final = SLOTS - 1
 _NO_EXPIRES: Final[dict[bytes, int]] = {}  # shared and never written
+NEVER: Final = 1 << 63  # later than any expiry
+_NO_FLOORS: Final = [NEVER] * SLOTS  # shared and never written
 
 Value = Any  # bytes, or one of the classes in engine.values
 
@@ -29,11 +32,13 @@ def slot_of(key: bytes) -> int:
 
 
 class Database:
-    __slots__ = ("expires", "index", "slots", "volatile")
+    __slots__ = ("expires", "floors", "index", "next_due", "slots", "volatile")
 
     def __init__(self, index: int) -> None:
         self.index = index
         self.volatile = 0
+        self.floors: list[int] = []
+        self.next_due = NEVER
         self.slots: list[dict[bytes, Value]] = []
         self.expires: list[dict[bytes, int]] = []
         self.clear()
@@ -41,6 +46,8 @@ class Database:
     def clear(self) -> None:
         self.slots = [{} for _ in range(SLOTS)]
         self.expires = [_NO_EXPIRES] * SLOTS
+        self.floors = _NO_FLOORS
+        self.next_due = NEVER
         self.volatile = 0
 
     def __len__(self) -> int:
@@ -76,6 +83,12 @@ class Database:
         if key not in expires:
             self.volatile += 1
         expires[key] = at_ms
+        if self.floors is _NO_FLOORS:
+            self.floors = [NEVER] * SLOTS
+        if at_ms < self.floors[slot]:
+            self.floors[slot] = at_ms
+            if at_ms < self.next_due:
+                self.next_due = at_ms
 
     def persist(self, key: bytes) -> bool:
         """Drop the expiry; whether there was one."""
@@ -108,3 +121,5 @@ class Keyspace:
         one.slots, two.slots = two.slots, one.slots
         one.expires, two.expires = two.expires, one.expires
         one.volatile, two.volatile = two.volatile, one.volatile
+        one.floors, two.floors = two.floors, one.floors
+        one.next_due, two.next_due = two.next_due, one.next_due

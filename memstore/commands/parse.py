@@ -1,0 +1,52 @@
+"""Reading arguments: numbers, options, times. Shared by the command families.
+
+Decides: which texts are numbers and what an argument that is none is told. Must not know: keys, values, effects.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from memstore.engine import reply
+from memstore.engine.reply import CommandError
+from memstore.engine.values import parse_integer
+
+INT64_MIN: Final = -(1 << 63)
+INT64_MAX: Final = (1 << 63) - 1
+_INT32_MIN: Final = -(1 << 31)
+_INT32_MAX: Final = (1 << 31) - 1
+
+
+def integer(arg: bytes, message: str = reply.NOT_AN_INTEGER) -> int:
+    """A 64-bit signed integer."""
+    number = parse_integer(arg)
+    if number is None:
+        raise CommandError(message)
+    return number
+
+
+def int32(arg: bytes, message: str | None = None) -> int:
+    """A 32-bit signed integer; the default texts tell a number too large from no number."""
+    number = integer(arg, message or reply.NOT_AN_INTEGER)
+    if not _INT32_MIN <= number <= _INT32_MAX:
+        raise CommandError(message or f"ERR value is out of range, value must between {_INT32_MIN} and {_INT32_MAX}")
+    return number
+
+
+def invalid_expire(command: str) -> CommandError:
+    return CommandError(f"ERR invalid expire time in '{command}' command")
+
+
+def syntax_error() -> CommandError:
+    return CommandError(reply.SYNTAX)
+
+
+def expire_at(arg: bytes, unit_ms: int, relative: bool, wall_ms: int, command: str) -> int:
+    """The absolute time an EX, PX, EXAT or PXAT argument means, ms since 1970; positive and within 64 bits."""
+    number = integer(arg)
+    if number <= 0 or number > INT64_MAX // unit_ms:
+        raise invalid_expire(command)
+    at_ms = number * unit_ms + (wall_ms if relative else 0)
+    if at_ms > INT64_MAX:
+        raise invalid_expire(command)
+    return at_ms

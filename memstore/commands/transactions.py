@@ -1,0 +1,118 @@
+"""MULTI, EXEC, DISCARD, WATCH, UNWATCH: transactions.
+
+Decides: when a queue may be built, when it runs, when WATCH stops it. Must not know: the log, roles, positions; that a transaction's effects are one
+execution unit follows from EXEC being one call. Whoever receives commands calls `queue` for a session in MULTI, except for those in `IMMEDIATE`.
+WATCH compares with memory: `engine.watchers` lists the sessions of a key, and after each unit its changed keys mark them (`Session.watch_failed`).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, cast
+
+from memstore.engine import reply
+from memstore.engine.command import ALL, ALLOW_BUSY, FAST, LOADING, LOCAL, NO_MULTI, NOSCRIPT, SKIP_SLOWLOG, STALE, Row, command
+from memstore.engine.context import IGNORE_EXPIRED, Context
+from memstore.engine.reply import CommandError
+from memstore.engine.session import Session
+
+if TYPE_CHECKING:
+    from memstore.engine.engine import Engine
+
+IMMEDIATE: Final = frozenset({b"EXEC", b"DISCARD", b"MULTI", b"WATCH", b"QUIT", b"RESET"})  # run at once even in MULTI
+_FLAGS: Final = NOSCRIPT | LOADING | STALE
+
+
+def queue(engine: Engine, session: Session, argv: list[bytes]) -> bytes:
+    """Take a command into the session's transaction, or refuse it, which spoils the transaction."""
+    assert session.multi is not None, "queuing outside MULTI"
+    row = engine.find(argv)
+    if isinstance(row, Row) and not row.flags & NO_MULTI:
+        session.multi.append((row, argv))
+        return reply.QUEUED
+    session.multi_failed = True
+    return reply.error("ERR Command not allowed inside a transaction") if isinstance(row, Row) else row
+
+
+def unwatch_all(engine: Engine, session: Session) -> None:
+    """Forget what the session watches and what became of it."""
+    for place in session.watched:
+        sessions = engine.watchers[place]
+        sessions.remove(session)
+        if not sessions:
+            del engine.watchers[place]
+    session.watched = []
+    session.watch_failed = False
+
+
+def end_transaction(engine: Engine, session: Session) -> None:
+    """Leave MULTI and forget the queue and the watched keys: DISCARD, RESET, a closed connection, a role change."""
+    session.multi = None
+    session.multi_failed = False
+    unwatch_all(engine, session)
+    session.settle()
+
+
+def _watched_expired(ctx: Context, session: Session) -> bool:
+    """A watched key whose time has passed has changed, though nobody has deleted it yet. (When it was watched it was not due: WATCH looked it up.)"""
+    return any(0 <= ctx.keyspace.database(index).expire_at(key) <= ctx.wall_ms for index, key in session.watched)
+
+
+@command(b"MULTI", arity=1, flags=_FLAGS | FAST | ALLOW_BUSY | LOCAL, since="1.2.0", group="transactions", summary="Begins a transaction")
+def multi(ctx: Context, argv: list[bytes]) -> bytes:
+    session = ctx.session
+    if session.multi is not None:
+        raise CommandError("ERR MULTI calls can not be nested")
+    session.multi = []
+    session.multi_failed = False
+    session.settle()
+    return reply.OK
+
+
+@command(b"EXEC", arity=1, flags=_FLAGS | SKIP_SLOWLOG, since="1.2.0", group="transactions", summary="Runs a transaction", complexity="That of its commands")
+def exec_(ctx: Context, argv: list[bytes]) -> bytes:
+    session, engine = ctx.session, ctx.engine
+    if session.multi is None:
+        raise CommandError("ERR EXEC without MULTI")
+    queued, failed = session.multi, session.multi_failed
+    stopped = session.watch_failed or _watched_expired(ctx, session)
+    end_transaction(engine, session)
+    if failed:
+        raise CommandError("EXECABORT Transaction discarded because of previous errors.")
+    if stopped:
+        return ctx.nil_array()
+    replies = [b"*%d\r\n" % len(queued)]
+    for row, arguments in queued:
+        answer = engine.call(cast(Row, row), arguments)
+        # A command that answers later by other means has nothing to wait for inside a transaction; its place is a null.
+        replies.append(ctx.nil if answer is None else answer)
+    return b"".join(replies)
+
+
+@command(b"DISCARD", arity=1, flags=_FLAGS | FAST | ALLOW_BUSY | LOCAL, since="2.0.0", group="transactions", summary="Drops a transaction")
+def discard(ctx: Context, argv: list[bytes]) -> bytes:
+    if ctx.session.multi is None:
+        raise CommandError("ERR DISCARD without MULTI")
+    end_transaction(ctx.engine, ctx.session)
+    return reply.OK
+
+
+@command(b"WATCH", arity=-2, flags=_FLAGS | FAST | ALLOW_BUSY, keys=ALL, since="2.2.0", group="transactions", summary="Makes the next EXEC depend on keys")
+def watch(ctx: Context, argv: list[bytes]) -> bytes:
+    session = ctx.session
+    if session.multi is not None:
+        raise CommandError("ERR WATCH inside MULTI is not allowed")
+    if ctx.expiry == IGNORE_EXPIRED or session.watch_failed:
+        return reply.OK  # already lost: more keys cannot change that
+    for key in argv[1:]:
+        ctx.lookup(key)
+        place = (session.db, key)
+        if place not in session.watched:
+            session.watched.append(place)
+            ctx.engine.watchers.setdefault(place, []).append(session)
+    return reply.OK
+
+
+@command(b"UNWATCH", arity=1, flags=_FLAGS | FAST | ALLOW_BUSY | LOCAL, since="2.2.0", group="transactions", summary="Forgets the watched keys")
+def unwatch(ctx: Context, argv: list[bytes]) -> bytes:
+    unwatch_all(ctx.engine, ctx.session)
+    return reply.OK

@@ -1,0 +1,120 @@
+"""Finding and deleting the keys whose time has passed.
+
+Decides: which keys are due and, on a primary, how many of them go in one unit. Must not know: the log, clocks (the time is the context's), when it
+is called. A database's ``next_due`` and ``floors`` (lower bounds of the next expiry, of all and of a slot) say where to look; a visit of a slot looks at
+all its volatile keys and makes its floor exact again. A slot grown large (one hash tag for everything) is visited the more rarely by the active
+cycle the larger it is, so that the work stays a small share of the time.
+Invariant: on a primary a due key is deleted, with its DEL in the unit, before its absence is shown; on a replica it is hidden and stays.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from memstore.engine.context import DELETE_EXPIRED, IGNORE_EXPIRED, Context
+from memstore.engine.keyspace import NEVER, Database
+
+UNIT_LIMIT: Final = 500  # keys deleted in one call of the active cycle: some milliseconds
+_LARGE: Final = 4096  # volatile keys in a slot from which on its visits are spaced
+_LOOKS_PER_MS: Final = 50  # of such a slot: a look takes about 50 ns, so this is well below one percent of the time
+
+
+def due_slots(database: Database, now_ms: int) -> list[int]:
+    """The slots that may hold due keys. O(1) when nothing is due."""
+    if not database.volatile or database.next_due > now_ms:
+        return []
+    return [slot for slot, at_ms in enumerate(database.floors) if at_ms <= now_ms]
+
+
+def _due_keys(database: Database, slot: int, now_ms: int) -> list[bytes]:
+    return [key for key, at_ms in database.expires[slot].items() if at_ms <= now_ms]
+
+
+def _delete(ctx: Context, database: Database, keys: list[bytes]) -> None:
+    here, ctx.database = ctx.database, database
+    for key in keys:
+        database.remove(key)
+        ctx.effect(b"DEL", key)
+    ctx.database = here
+    ctx.engine.expired_keys += len(keys)
+
+
+def _settle_floor(database: Database, slot: int) -> None:
+    database.floors[slot] = min(database.expires[slot].values(), default=NEVER)
+
+
+def hidden(ctx: Context, database: Database) -> int:
+    """Make the whole database fit to be shown: on a primary all due keys are deleted; on a replica, how many keys are not to be seen."""
+    if ctx.expiry == IGNORE_EXPIRED:
+        return 0
+    now_ms = ctx.wall_ms
+    count = 0
+    slots = due_slots(database, now_ms)
+    for slot in slots:
+        keys = _due_keys(database, slot, now_ms)
+        if ctx.expiry == DELETE_EXPIRED:
+            _delete(ctx, database, keys)
+            _settle_floor(database, slot)
+        else:
+            count += len(keys)
+    if slots and ctx.expiry == DELETE_EXPIRED:
+        database.next_due = min(database.floors)
+    return count
+
+
+def live(ctx: Context, database: Database, slot: int, keys: list[bytes]) -> list[bytes]:
+    """Those of a slot's ``keys`` that may be shown; on a primary the others are deleted."""
+    now_ms = ctx.wall_ms
+    if not database.volatile or ctx.expiry == IGNORE_EXPIRED or database.floors[slot] > now_ms:
+        return keys
+    expires = database.expires[slot]
+    due = [key for key in keys if expires.get(key, NEVER) <= now_ms]
+    if not due:
+        return keys
+    shown = [key for key in keys if expires.get(key, NEVER) > now_ms]
+    if ctx.expiry == DELETE_EXPIRED:
+        _delete(ctx, database, due)
+    return shown
+
+
+class ActiveExpiry:
+    """The primary's cycle: `run` is called several times a second, as a unit of its own."""
+
+    __slots__ = ("_resting", "_slot")
+
+    def __init__(self) -> None:
+        self._slot = 0  # where the next call goes on, so that a limit reached does not starve the later slots
+        self._resting: dict[tuple[int, int], int] = {}  # (database, slot) of large slots -> when they may be visited again
+
+    def run(self, ctx: Context, limit: int = UNIT_LIMIT) -> bool:
+        """Delete due keys, about ``limit`` at most. Whether more of them may be waiting: then call again soon."""
+        assert ctx.expiry == DELETE_EXPIRED, "only a primary decides that a key is gone"
+        deleted = 0
+        for database in ctx.keyspace.existing():
+            slots = due_slots(database, ctx.wall_ms)
+            if not slots:
+                continue
+            later = [slot for slot in slots if slot >= self._slot]
+            for slot in later + slots[: len(slots) - len(later)]:
+                if deleted >= limit:
+                    self._slot = slot
+                    return True
+                deleted += self._visit(ctx, database, slot, limit - deleted)
+            database.next_due = min(database.floors)
+        self._slot = 0
+        return deleted >= limit
+
+    def _visit(self, ctx: Context, database: Database, slot: int, limit: int) -> int:
+        size = len(database.expires[slot])
+        if size > _LARGE:
+            place = (database.index, slot)
+            if ctx.wall_ms < self._resting.get(place, 0):
+                return 0
+        keys = _due_keys(database, slot, ctx.wall_ms)
+        _delete(ctx, database, keys[:limit])
+        if len(keys) <= limit:
+            _settle_floor(database, slot)
+            if size > _LARGE:
+                self._resting = {at: until for at, until in self._resting.items() if until > ctx.wall_ms}
+                self._resting[place] = ctx.wall_ms + size // _LOOKS_PER_MS
+        return min(len(keys), limit)
