@@ -1,0 +1,153 @@
+"""The file system as the store sees it: few calls, so that a test can stand in for it and fail or stop at any of them.
+
+Decides: what an error of the disk means (`StorageFatal`: the process must end, A5), and how meta gets to disk. Must not know: segments, entries.
+Every method of `Files` that changes something is one step that a crash can come before or after. All raise OSError.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+from pathlib import Path
+from typing import Final
+
+from txlog.storage.meta import META_BYTES, SLOT_BYTES, LogMeta, choose, encode_slot
+
+
+class StorageError(Exception):
+    """The log's folder cannot be used; the text is one line for the operator."""
+
+
+class StorageInUse(StorageError):
+    """Another process holds the folder."""
+
+
+class StorageLost(StorageError):
+    """What this node had promised or acknowledged is gone: it must not take part as if it remembered (S7)."""
+
+
+class StorageFatal(OSError):
+    """The disk failed under a running log. Never retried: the process ends with this reason (A5), which is ``strerror``."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(errno.EIO, reason)
+
+
+class Files:
+    """The real ones."""
+
+    def make_folder(self, path: Path) -> None:
+        path.mkdir(parents=True, exist_ok=True)
+
+    def names(self, path: Path) -> list[str]:
+        return sorted(os.listdir(path)) if path.is_dir() else []
+
+    def exists(self, path: Path) -> bool:
+        return path.exists()
+
+    def lock(self, path: Path) -> int:
+        """Raises BlockingIOError when another process holds it."""
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(fd)
+            raise
+        return fd
+
+    def open(self, path: Path, create: bool = False) -> int:
+        return os.open(path, os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT | os.O_TRUNC if create else 0), 0o644)
+
+    def close(self, fd: int) -> None:
+        os.close(fd)
+
+    def size(self, fd: int) -> int:
+        return os.fstat(fd).st_size
+
+    def read(self, fd: int, offset: int, length: int) -> bytes:
+        """Up to ``length`` bytes; fewer only at the end of the file."""
+        data = os.pread(fd, length, offset)
+        if len(data) in (0, length):
+            return data
+        pieces = [data]
+        have = len(data)
+        while have < length and (data := os.pread(fd, length - have, offset + have)):
+            pieces.append(data)
+            have += len(data)
+        return b"".join(pieces)
+
+    def write(self, fd: int, offset: int, data: bytes) -> None:
+        done = os.pwrite(fd, data, offset)
+        while done < len(data):
+            done += os.pwrite(fd, memoryview(data)[done:], offset + done)
+
+    def reserve(self, fd: int, length: int) -> None:
+        """Take the blocks from the disk now. Raises OSError (ENOSPC) here and not later."""
+        os.posix_fallocate(fd, 0, length)
+
+    def sync(self, fd: int) -> None:
+        os.fdatasync(fd)
+
+    def sync_folder(self, path: Path) -> None:
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+    def rename(self, old: Path, new: Path) -> None:
+        os.rename(old, new)
+
+    def unlink(self, path: Path) -> None:
+        os.unlink(path)
+
+
+META_NAME: Final = "meta"
+
+
+class MetaFile:
+    """`meta` on disk. A write is one slot, fsync, the other slot, fsync; it returns when both hold it (V2)."""
+
+    def __init__(self, files: Files, fd: int, meta: LogMeta, counter: int) -> None:
+        self._files = files
+        self._fd = fd
+        self.meta = meta
+        self._counter = counter
+
+    @staticmethod
+    def create(files: Files, folder: Path, meta: LogMeta) -> MetaFile:
+        """Made under another name first: a meta that exists is whole."""
+        fresh = folder / (META_NAME + ".new")
+        fd = files.open(fresh, create=True)
+        slot = encode_slot(meta, 1)
+        files.write(fd, 0, slot + slot)
+        files.sync(fd)
+        files.rename(fresh, folder / META_NAME)
+        files.sync_folder(folder)
+        return MetaFile(files, fd, meta, 1)
+
+    @staticmethod
+    def open(files: Files, folder: Path) -> MetaFile:
+        """Raises `StorageLost` when neither slot is good. A slot that does not hold the newest is written again."""
+        fd = files.open(folder / META_NAME)
+        found = choose(files.read(fd, 0, META_BYTES))
+        if found is None:
+            files.close(fd)
+            raise StorageLost(f"{folder / META_NAME}: neither slot is readable: a lost disk; replace this node")
+        meta, counter, stale = found
+        for slot in stale:
+            files.write(fd, slot * SLOT_BYTES, encode_slot(meta, counter))
+            files.sync(fd)
+        return MetaFile(files, fd, meta, counter)
+
+    def write(self, meta: LogMeta) -> None:
+        self._counter += 1
+        slot = encode_slot(meta, self._counter)
+        for index in (0, 1):
+            self._files.write(self._fd, index * SLOT_BYTES, slot)
+            self._files.sync(self._fd)
+        self.meta = meta
+
+    def close(self) -> None:
+        self._files.close(self._fd)

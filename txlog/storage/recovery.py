@@ -1,0 +1,187 @@
+"""What the bytes of one segment hold after whatever happened to them (S1).
+
+Decides: where the good frames are, which positions are lost, where the next frame belongs, and whether bytes behind it are a tail that does not check. Must not
+know: files, other segments, and what has to be done about a loss (the acceptor knows).
+
+A frame is good if its header and its entry check, it stands in order, and its entry continues the chain as far as that is known. If the header is bad, its
+length is not believed: the next good frame is searched byte by byte for its magic, so that one flipped bit never hides what is behind it. An entry that checks
+by its own header and continues position and chain is good although its frame header is not: the header is made again (``repairs``).
+
+Invariants: nothing good is ever reported lost; nothing is cut here; a gap lists every position between two good frames.
+"""
+
+from __future__ import annotations
+
+import struct
+from array import array
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from typing import Final
+
+from txlog.entry import CHAIN_BYTES, EntryError, EntryId, decode_entry
+from txlog.entry import HEADER_BYTES as ENTRY_HEADER_BYTES
+from txlog.storage.segment import (
+    BLOCK_BYTES,
+    FRAME_HEADER_BYTES,
+    FRAME_MAGIC,
+    FRAME_OVERHEAD,
+    MIN_FRAME_BYTES,
+    POINT_STRIDE,
+    FrameHeader,
+    encode_frame,
+    read_frame_entry,
+    read_frame_header,
+)
+
+_ENTRY_HEAD: Final = struct.Struct(">16sQQB3xI")  # of an entry: previous chain, position, term, kind, payload length
+_NO_CHAIN: Final = bytes(CHAIN_BYTES)
+
+
+@dataclass(slots=True)
+class Gap:
+    """Positions ``first``..``last`` are lost; their frames belong at ``offset`` and end at ``end`` (0: open, nothing good follows in this segment)."""
+
+    first: int
+    last: int
+    offset: int
+    end: int
+    known: EntryId | None = None  # of ``first``, if its frame header checks
+    next_chain: bytes | None = None  # the chain of ``last``, told by the good frame behind it
+
+
+@dataclass(slots=True)
+class SegmentScan:
+    """Positions count from the segment's first; a lost one has term 0 and offset 0."""
+
+    first: int
+    terms: array[int] = field(default_factory=lambda: array("Q"))
+    offsets: array[int] = field(default_factory=lambda: array("Q"))
+    chains: bytearray = field(default_factory=bytearray)
+    gaps: list[Gap] = field(default_factory=list)
+    end: int = BLOCK_BYTES  # behind the last good frame
+    dirty: int = BLOCK_BYTES  # behind the last byte that is not zero
+    tail_known: EntryId | None = None  # of the torn frame at ``end``, if its header checks
+    synced: int = 0  # greatest evidence in good frame headers
+    committed: int = 0
+    repairs: list[tuple[int, bytes]] = field(default_factory=list)
+
+    @property
+    def last(self) -> int:
+        return self.first - 1 + len(self.terms)
+
+    @property
+    def torn(self) -> bool:
+        return self.dirty > self.end
+
+    def points(self) -> array[int]:
+        """The sparse index of an open segment; no point stands in a gap, which ends it early."""
+        found = array("I")
+        for offset in self.offsets[::POINT_STRIDE]:
+            if offset == 0:
+                break
+            found.append(offset)
+        return found
+
+    def _add(self, term: int, offset: int, chain: bytes) -> None:
+        self.terms.append(term)
+        self.offsets.append(offset)
+        self.chains += chain
+
+
+def scan_segment(data: bytes, first: int, previous_chain: bytes | None, seed: int) -> SegmentScan:
+    """``data``: the whole segment. ``previous_chain``: of the entry before ``first``, None if it is not known."""
+    scan = SegmentScan(first)
+    scan.dirty = max(BLOCK_BYTES, len(data.rstrip(b"\0")))
+    at, position, chain = BLOCK_BYTES, first, previous_chain
+    lost: list[Gap] = []  # since the last good frame
+    while at < scan.dirty:
+        header = _plausible(data, at, position, seed)
+        encoded = read_frame_entry(data, at, header[0]) if header is not None else None
+        if header is None and (salvaged := _salvage(data, at, position, chain, seed)) is not None:
+            header, encoded, repair = salvaged
+            scan.repairs.append((at, repair))
+        if header is not None and (encoded is None or not _belongs(encoded, header, chain)):
+            end = at + FRAME_OVERHEAD + header[0]
+            lost.append(Gap(position, position, at, end, known=(header[2], position) if encoded is None else None))
+            at, position, chain = end, position + 1, None
+            continue
+        if header is None or encoded is None:
+            found = _next_good(data, at, position, scan.dirty, seed)
+            if found is None:
+                break
+            there, lower = found
+            lost.append(Gap(position, lower - 1, at, there))
+            at, position, chain = there, lower, None
+            continue
+        if lost:
+            lost[-1].next_chain = encoded[:CHAIN_BYTES]
+            _settle(scan, lost)
+        chain = blake2b(encoded, digest_size=CHAIN_BYTES).digest()
+        scan._add(header[2], at, chain)
+        scan.synced = max(scan.synced, header[5])
+        scan.committed = max(scan.committed, header[6])
+        at = scan.end = at + FRAME_OVERHEAD + header[0]
+        scan.dirty = max(scan.dirty, at)
+        position += 1
+    if lost:
+        scan.tail_known = lost[0].known
+    else:
+        torn = _plausible(data, scan.end, position, seed)
+        scan.tail_known = (torn[2], position) if torn is not None else None
+    return scan
+
+
+def _settle(scan: SegmentScan, lost: list[Gap]) -> None:
+    """Something good follows: these are gaps. Neighbours stay apart where a frame's size is known."""
+    for gap in lost:
+        for position in range(gap.first, gap.last + 1):
+            known = gap.known[0] if gap.known is not None else 0
+            scan._add(known, 0, gap.next_chain if gap.next_chain is not None and position == gap.last else _NO_CHAIN)
+        scan.gaps.append(gap)
+    lost.clear()
+
+
+def _plausible(data: bytes, at: int, position: int, seed: int) -> FrameHeader | None:
+    """The frame header at ``at`` if it checks, stands in order and its frame fits."""
+    header = read_frame_header(data, at, seed)
+    if header is None or header[1] != position or at + FRAME_OVERHEAD + header[0] > len(data):
+        return None
+    return header
+
+
+def _belongs(encoded: bytes, header: FrameHeader, chain: bytes | None) -> bool:
+    previous, position, term, kind, length = _ENTRY_HEAD.unpack_from(encoded)
+    agrees = (position, term, kind, length) == (header[1], header[2], header[3], len(encoded) - ENTRY_HEADER_BYTES)
+    return agrees and (chain is None or previous == chain)
+
+
+def _salvage(data: bytes, at: int, position: int, chain: bytes | None, seed: int) -> tuple[FrameHeader, bytes, bytes] | None:
+    """The entry of a frame whose header is bad, if the entry proves itself: its checksum, position and chain agree."""
+    start = at + FRAME_HEADER_BYTES
+    if chain is None or start + ENTRY_HEADER_BYTES > len(data):
+        return None
+    length = ENTRY_HEADER_BYTES + _ENTRY_HEAD.unpack_from(data, start)[4]
+    encoded = read_frame_entry(data, at, length)
+    if encoded is None:
+        return None
+    try:
+        entry = decode_entry(encoded)
+    except EntryError:
+        return None
+    if entry.position != position or entry.previous_chain != chain:
+        return None
+    head = encode_frame(entry, 0, 0, seed)[0]  # the evidence it carried is lost; other frames carry theirs
+    return (length, position, entry.term, entry.kind, 0, 0, 0), encoded, head
+
+
+def _next_good(data: bytes, at: int, position: int, stop: int, seed: int) -> tuple[int, int] | None:
+    """(offset, position) of the first frame behind ``at`` that checks wholly and can be a later one."""
+    there = data.find(FRAME_MAGIC, at + 1, stop)
+    while there >= 0:
+        header = read_frame_header(data, there, seed)
+        if header is not None and 0 < header[1] - position <= (there - at) // MIN_FRAME_BYTES:
+            encoded = read_frame_entry(data, there, header[0])
+            if encoded is not None and _belongs(encoded, header, None):
+                return there, header[1]
+        there = data.find(FRAME_MAGIC, there + 1, stop)
+    return None

@@ -1,0 +1,146 @@
+"""One segment's file while its log is open.
+
+Decides: in which order a segment comes into being, is sealed, loses its tail. Must not know: which entries, promises, other segments.
+Every method that writes is called by one thread at a time: the opener's, then the log's sync thread. Positions and offsets here are the logical ones: an
+append reserves its place in the loop before the sync thread writes it.
+"""
+
+from __future__ import annotations
+
+from array import array
+from pathlib import Path
+
+from crc32c import crc32c
+
+from txlog.storage.files import Files
+from txlog.storage.recovery import SegmentScan
+from txlog.storage.segment import (
+    BLOCK_BYTES,
+    EVIDENCE_AT,
+    EVIDENCE_BYTES,
+    POINT_STRIDE,
+    SEAL_AT,
+    SEAL_BYTES,
+    Evidence,
+    Seal,
+    SegmentHeader,
+    encode_evidence,
+    encode_header,
+    encode_seal,
+    segment_seed,
+    thin_points,
+)
+
+_CHUNK = 1 << 20
+
+
+class SegmentFile:
+    __slots__ = (
+        "checksum", "dirty", "evidence_counter", "fd", "files", "first", "log", "path", "points", "previous_chain", "previous_term", "sealed", "seed", "size",
+        "stride", "used",
+    )  # fmt: skip
+
+    def __init__(self, files: Files, path: Path, log: bytes, first: int, size: int, previous_term: int, previous_chain: bytes) -> None:
+        self.files = files
+        self.path = path
+        self.fd = -1
+        self.log = log
+        self.first = first
+        self.size = size
+        self.seed = segment_seed(log, first)
+        self.previous_term = previous_term  # of the entry before `first`, and its chain
+        self.previous_chain = previous_chain
+        self.used = BLOCK_BYTES  # where the next frame goes
+        self.dirty = BLOCK_BYTES  # behind the last byte that may not be zero
+        self.checksum: int | None = 0  # crc32c of the frames so far, None: must be read back
+        self.sealed = False
+        self.evidence_counter = 0
+        self.stride = POINT_STRIDE  # points[i] is the offset of position first + i * stride
+        self.points: array[int] = array("I")
+
+    @property
+    def room(self) -> int:
+        return self.size - self.used
+
+    def add(self, position: int, size: int) -> int:
+        """Reserve the place of the next frame; its offset."""
+        offset = self.used
+        index = position - self.first
+        if index == len(self.points) * self.stride:
+            self.points.append(offset)
+        self.used = offset + size
+        if self.used > self.dirty:
+            self.dirty = self.used
+        return offset
+
+    def nearest(self, position: int) -> tuple[int, int]:
+        """(position, offset) of a frame at or below ``position`` to walk from."""
+        index = min((position - self.first) // self.stride, len(self.points) - 1)
+        return (self.first, BLOCK_BYTES) if index <= 0 else (self.first + index * self.stride, self.points[index])
+
+    def adopt(self, scan: SegmentScan) -> None:
+        self.used = scan.end
+        self.dirty = scan.dirty
+        self.stride, self.points = POINT_STRIDE, scan.points()
+
+    def forget_from(self, position: int, offset: int) -> None:
+        """The logical side of a cut: the next frame is ``position`` at ``offset``."""
+        keep = -(-(position - self.first) // self.stride)
+        del self.points[keep:]
+        if self.stride != POINT_STRIDE:  # it grows again: with points as close as a growing segment has them
+            self.points = array("I")
+            self.stride = max(POINT_STRIDE, self.stride)
+        self.used = offset
+        self.checksum = None
+
+    # ----------------------------------------------------------------------- on disk
+
+    def write_header(self) -> None:
+        self.files.write(self.fd, 0, encode_header(SegmentHeader(self.log, self.first, self.previous_term, self.previous_chain)))
+
+    def write_evidence(self, synced: int, committed: int) -> None:
+        """Into the older slot, so that a torn write leaves the other."""
+        self.evidence_counter += 1
+        raw = encode_evidence(Evidence(self.evidence_counter, synced, committed), self.seed)
+        self.files.write(self.fd, EVIDENCE_AT[self.evidence_counter % 2], raw)
+
+    def reset_evidence(self, synced: int, committed: int) -> None:
+        """Both slots: nothing above ``synced`` may be claimed any more."""
+        self.files.write(self.fd, EVIDENCE_AT[(self.evidence_counter + 1) % 2], bytes(EVIDENCE_BYTES))
+        self.write_evidence(synced, committed)
+        self.files.sync(self.fd)
+        self.write_evidence(synced, committed)
+        self.files.sync(self.fd)
+
+    def write_seal(self, last_position: int, last_term: int, last_chain: bytes, synced: int, committed: int) -> None:
+        """To be synced together with the frames: a seal over frames that did not reach the disk does not check."""
+        checksum = self.checksum if self.checksum is not None else self.read_checksum(self.used)
+        stride, points = thin_points(self.points, self.stride)
+        seal = Seal(self.used, last_position, last_term, last_chain, synced, committed, checksum, stride, points)
+        self.files.write(self.fd, SEAL_AT, encode_seal(seal, self.seed))
+        self.sealed = True
+
+    def break_seal(self) -> None:
+        """Before anything it covers is changed."""
+        if self.sealed:
+            self.files.write(self.fd, SEAL_AT, bytes(SEAL_BYTES))
+            self.files.sync(self.fd)
+            self.sealed = False
+            self.checksum = None
+
+    def read_checksum(self, used: int) -> int:
+        checksum = 0
+        for at in range(BLOCK_BYTES, used, _CHUNK):
+            checksum = crc32c(self.files.read(self.fd, at, min(_CHUNK, used - at)), checksum)
+        return checksum
+
+    def clear(self, start: int, stop: int) -> None:
+        """Zeros; not synced."""
+        zeros = bytes(min(_CHUNK, max(0, stop - start)))
+        for at in range(start, stop, _CHUNK):
+            self.files.write(self.fd, at, zeros[: min(_CHUNK, stop - at)])
+
+    def close(self) -> None:
+        if self.fd >= 0:
+            self.files.close(self.fd)
+            self.fd = -1

@@ -1,0 +1,141 @@
+"""The next segment's file, made ahead of its need.
+
+Decides: when there is room for another segment (A5: "disk full" is found here, before an append is taken). Must not know: entries, positions.
+One thread a log. The blocks are reserved first (from then on there is room), then filled with zeros, because overwriting written blocks makes fdatasync
+cheaper than writing into fresh ones; the filling is paced so that the log's own fdatasync is not held up behind it.
+
+Invariants: the file `next` is complete or not there (`next.new` is what is being made); a full disk is asked again every ``retry_s``; any other error of the
+disk is kept and raised in the thread that uses the log.
+"""
+
+from __future__ import annotations
+
+import errno
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from txlog.storage.files import Files, StorageFatal
+
+NEXT_NAME: Final = "next"
+NEXT_NEW_NAME: Final = "next.new"
+
+_CHUNK: Final = 1 << 20
+_SYNC_EVERY: Final = 4
+_PAUSE_S: Final = 0.005
+_FULL: Final = (errno.ENOSPC, errno.EDQUOT)
+
+
+def make_zeroed(files: Files, path: Path, size: int, reserved: Callable[[], None] = lambda: None, stop: threading.Event | None = None) -> bool:
+    """A durable file of zeros whose blocks are written. False: stopped before it was done."""
+    fd = files.open(path, create=True)
+    try:
+        files.reserve(fd, size)
+        reserved()
+        zeros = bytes(_CHUNK)
+        for index, at in enumerate(range(0, size, _CHUNK)):
+            files.write(fd, at, zeros[: min(_CHUNK, size - at)])
+            if stop is not None and index % _SYNC_EVERY == _SYNC_EVERY - 1:
+                files.sync(fd)
+                if stop.wait(_PAUSE_S):
+                    return False
+        files.sync(fd)
+    finally:
+        files.close(fd)
+    return True
+
+
+class Spare:
+    """``threaded`` False: everything is done in `start` and `take` themselves, for a world without threads."""
+
+    def __init__(self, files: Files, folder: Path, size: int, retry_s: float = 1.0, threaded: bool = True) -> None:
+        self._files = files
+        self._folder = folder
+        self._size = size
+        self._retry_s = retry_s
+        self._threaded = threaded
+        self._wanted = threading.Event()
+        self._ready = threading.Event()
+        self._stop = threading.Event()
+        self._full = False
+        self._failure: OSError | None = None
+        self._thread: threading.Thread | None = None
+        self.has_segment = False  # the blocks of one more segment are ours
+
+    def start(self, complete: bool) -> None:
+        """``complete``: the file `next` was found."""
+        if complete:
+            self.has_segment = True
+            self._ready.set()
+        else:
+            self._wanted.set()
+        if self._threaded:
+            self._thread = threading.Thread(target=self._run, name=f"spare {self._folder.name}", daemon=True)
+            self._thread.start()
+        elif not complete:
+            self._prepare()
+
+    def check(self) -> None:
+        """Raise what went wrong in the thread."""
+        if self._failure is not None:
+            raise StorageFatal(f"{self._folder}: the next segment could not be made: {self._failure.strerror or self._failure}")
+
+    def take(self, path: Path) -> None:
+        """Rename the complete file to ``path`` (its content and the folder's are then the caller's to sync) and begin the next. Waits while it is filled."""
+        while not self._ready.wait(0.05):
+            self.check()
+            if self._full:
+                raise StorageFatal(f"{self._folder}: no space left for the next segment")
+        self._files.rename(self._folder / NEXT_NAME, path)
+        self.has_segment = False
+        self._ready.clear()
+        self._wanted.set()
+        if not self._threaded:
+            self.retry()
+
+    def retry(self) -> None:
+        """Without a thread: ask a full disk again."""
+        if self._wanted.is_set() and not self._threaded:
+            self._prepare()
+
+    def close(self) -> None:
+        self._stop.set()
+        self._wanted.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _run(self) -> None:
+        while True:
+            self._wanted.wait()
+            if self._stop.is_set():
+                return
+            try:
+                self._prepare()
+            except OSError as error:
+                self._failure = error
+                return
+            if self._full:
+                self._stop.wait(self._retry_s)
+
+    def _prepare(self) -> None:
+        path = self._folder / NEXT_NEW_NAME
+        try:
+            done = make_zeroed(self._files, path, self._size, self._on_reserved, self._stop)
+        except OSError as error:
+            if error.errno not in _FULL:
+                raise
+            self.has_segment = False
+            self._full = True
+            if self._files.exists(path):
+                self._files.unlink(path)
+            return
+        if done:
+            self._files.rename(path, self._folder / NEXT_NAME)
+            self._files.sync_folder(self._folder)
+            self._wanted.clear()
+            self._ready.set()
+
+    def _on_reserved(self) -> None:
+        self._full = False
+        self.has_segment = True
