@@ -6,8 +6,14 @@ Decides: what can be asked. Must not know: how it is done. A command that asks h
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from memstore.engine.session import Session
+
+# What CLIENT PAUSE holds up, `Engine.pause_mode`.
+PAUSE_NONE: Final = 0
+PAUSE_WRITE: Final = 1  # commands that may change something
+PAUSE_ALL: Final = 2
 
 
 @dataclass(slots=True)
@@ -52,4 +58,47 @@ class AbortShutdown:
     """SHUTDOWN ABORT, answered already: a shutdown that has begun (`Engine.shutting_down`) is called off if it still can be."""
 
 
-Request = CloseSession | Sleep | Pause | Unpause | Shutdown | AbortShutdown
+@dataclass(slots=True)
+class Handover:
+    """Make another node primary. ``wanted``: its id (or the beginning) or ``host:port``, empty: the most caught-up.
+
+    ``session`` is blocked until it is over; None: nobody waits."""
+
+    session: Session | None
+    wanted: str
+
+
+@dataclass(slots=True)
+class AskToLead:
+    """CLUSTER FAILOVER at a replica, answered already: ask the primary to hand over to this node."""
+
+
+@dataclass(slots=True)
+class ReplicaReport:
+    """A replica of this shard speaks over ``session``: who it is (first report) and how far it has applied."""
+
+    session: Session
+    node: str
+    az: str
+    host: str
+    port: int
+    incarnation: bytes
+    applied: int
+
+
+@dataclass(slots=True)
+class WaitForReplicas:
+    """WAIT, WAITAOF, MEMSTORE WAITFOR: ``session`` is blocked until ``replicas`` have applied ``position``, or time is up."""
+
+    session: Session
+    position: int
+    replicas: int
+    timeout_ms: int  # 0: none
+    form: str  # "wait", "waitaof", "waitfor"
+    local: int = 0  # waitaof: whether this primary's own durability is asked for
+
+
+Request = (
+    CloseSession | Sleep | Pause | Unpause | Shutdown | AbortShutdown
+    | Handover | AskToLead | ReplicaReport | WaitForReplicas
+)  # fmt: skip

@@ -1,0 +1,132 @@
+"""DEBUG: what test suites need. Served to clients on this machine unless ``enable-debug-command`` says otherwise.
+
+Decides: who may call it. Must not know: how the loop is held up; that is asked of the node.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from memstore.commands.help import help_reply
+from memstore.engine import reply
+from memstore.engine.command import ADMIN, EVERYWHERE, LOADING, LOCAL, NOSCRIPT, READONLY, STALE, command
+from memstore.engine.context import Context
+from memstore.engine.digest import digest, value_digest
+from memstore.engine.requests import Sleep
+from memstore.engine.values import kind_of
+
+_FLAGS: Final = ADMIN | NOSCRIPT | LOADING | STALE
+_REFUSED: Final = (
+    'ERR DEBUG command not allowed. If the enable-debug-command option is set to "local", you can run it from a local connection, '
+    "otherwise you need to set this option in the configuration file, and then restart the server."
+)
+_TYPES: Final = "string|integer|double|bignum|null|array|set|map|attrib|push|verbatim|true|false"
+_LONGEST_SLEEP_S: Final = 3600.0
+
+
+def check_allowed(ctx: Context) -> None:
+    mode, address = ctx.engine.settings.enable_debug_command, ctx.session.address
+    local = address == "" or address.startswith(("127.", "[::1]:", "::1", "/"))
+    if mode != "yes" and not (mode == "local" and local):
+        raise reply.CommandError(_REFUSED)
+
+
+@command(b"DEBUG|SLEEP", arity=3, flags=_FLAGS | LOCAL, group="server", summary="Hold this node up for seconds")
+def debug_sleep(ctx: Context, argv: list[bytes]) -> bytes:
+    check_allowed(ctx)
+    try:
+        seconds = float(argv[2])
+    except ValueError:
+        seconds = 0.0
+    if seconds > 0:
+        ctx.engine.requests.append(Sleep(int(min(seconds, _LONGEST_SLEEP_S) * 1_000_000)))
+    return reply.OK
+
+
+@command(b"DEBUG|SET-ACTIVE-EXPIRE", arity=3, flags=_FLAGS | LOCAL, group="server", summary="Whether expired keys are looked for in the background")
+def debug_set_active_expire(ctx: Context, argv: list[bytes]) -> bytes:
+    check_allowed(ctx)
+    ctx.engine.active_expire = argv[2] == b"1"
+    return reply.OK
+
+
+@command(b"DEBUG|DIGEST", arity=2, flags=_FLAGS | READONLY | EVERYWHERE, group="server", summary="A digest of all data", complexity="O(N), N keys")
+def debug_digest(ctx: Context, argv: list[bytes]) -> bytes:
+    check_allowed(ctx)
+    return reply.simple(digest(ctx.keyspace).hex().encode())
+
+
+@command(b"DEBUG|DIGEST-VALUE", arity=-2, flags=_FLAGS | READONLY, keys=(2, -1, 1), group="server", summary="Digests of values", complexity="O(N), N keys")
+def debug_digest_value(ctx: Context, argv: list[bytes]) -> bytes:
+    check_allowed(ctx)
+    digests = []
+    for key in argv[2:]:
+        value = ctx.lookup(key)
+        digests.append("0" * 40 if value is None else value_digest(value, ctx.database.expire_at(key)).hex())
+    return reply.array([reply.simple(text.encode()) for text in digests])
+
+
+@command(b"DEBUG|OBJECT", arity=3, flags=_FLAGS | READONLY, keys=(2, 2, 1), group="server", summary="How a value is kept")
+def debug_object(ctx: Context, argv: list[bytes]) -> bytes:
+    check_allowed(ctx)
+    value = ctx.lookup(argv[2])
+    if value is None:
+        raise reply.CommandError(reply.NO_SUCH_KEY)
+    kind = kind_of(value)
+    # The address is 0: a real one would differ from run to run.
+    seconds = ctx.wall_ms // 1000 & 0xFFFFFF
+    length = len(kind.canonical(value))
+    return reply.simple(b"Value at:0x0 refcount:1 encoding:%b serializedlength:%d lru:%d lru_seconds_idle:0" % (kind.encoding(value), length, seconds))
+
+
+@command(b"DEBUG|ERROR", arity=3, flags=_FLAGS | LOCAL, group="server", summary="Answer with this error")
+def debug_error(ctx: Context, argv: list[bytes]) -> bytes:
+    check_allowed(ctx)
+    raise reply.CommandError(reply.text(argv[2]))
+
+
+@command(b"DEBUG|PROTOCOL", arity=3, flags=_FLAGS | LOCAL, group="server", summary="Answer with an example of a reply type")
+def debug_protocol(ctx: Context, argv: list[bytes]) -> bytes:
+    check_allowed(ctx)
+    name, bulk, integer = argv[2].lower(), reply.bulk, reply.integer
+    big = b"1234567999999999999999999999999999999"
+    if name == b"attrib":
+        tail = bulk(b"Some real reply following the attribute")
+        return b"|1\r\n" + bulk(b"key-popularity") + reply.array([bulk(b"key:123"), integer(90)]) + tail if ctx.resp3 else tail
+    if name == b"push":
+        if not ctx.resp3:
+            raise reply.CommandError("ERR RESP2 is not supported by this command")
+        return b">2\r\n" + bulk(b"server-cpu-usage") + integer(42) + bulk(b"Some real reply following the push reply")
+    three = [integer(0), integer(1), integer(2)]
+    examples = {
+        b"string": bulk(b"Hello World"),
+        b"integer": integer(12345),
+        b"double": ctx.double(b"3.141"),
+        b"bignum": b"(%b\r\n" % big if ctx.resp3 else bulk(big),
+        b"null": ctx.nil,
+        b"array": reply.array(three),
+        b"set": ctx.set(three),
+        b"map": ctx.map([part for i in range(3) for part in (integer(i), ctx.boolean(i == 1))]),
+        b"verbatim": ctx.verbatim(b"This is a verbatim\nstring"),
+        b"true": ctx.boolean(True),
+        b"false": ctx.boolean(False),
+    }
+    answer = examples.get(name)
+    if answer is None:
+        raise reply.CommandError(f"ERR Wrong protocol type name. Please use one of the following: {_TYPES}")
+    return answer
+
+
+@command(b"DEBUG|HELP", arity=2, flags=_FLAGS | LOCAL, group="server", summary="Show DEBUG's subcommands")
+def debug_help(ctx: Context, argv: list[bytes]) -> bytes:
+    check_allowed(ctx)
+    lines = [
+        ("DIGEST", "A digest of all data of this node, the same at nodes that hold the same."),
+        ("DIGEST-VALUE <key> [<key> ...]", "Digests of values."),
+        ("ERROR <text>", "Answer with this error."),
+        ("OBJECT <key>", "How a value is kept."),
+        ("PROTOCOL <type>", "Answer with an example of a reply type: " + _TYPES + "."),
+        ("SET-ACTIVE-EXPIRE (0|1)", "Whether expired keys are looked for in the background."),
+        ("SLEEP <seconds>", "Hold this node up."),
+    ]
+    return help_reply("DEBUG", lines)
