@@ -21,6 +21,7 @@ from typing import Final
 import hiredis
 
 INLINE_MAX: Final = 64 * 1024  # bytes a line (inline command, array or bulk header) may have before its end is seen
+LARGE: Final = 512 * 1024  # bytes; more than one read of a socket gives
 UNAUTHENTICATED_ARGS: Final = 10
 UNAUTHENTICATED_BULK: Final = 16 * 1024  # bytes
 _INT_MAX: Final = 2**31 - 1
@@ -39,7 +40,7 @@ class ProtocolError(Exception):
 class CommandReader:
     """The commands in a stream of chunks. `feed` gives the complete ones; after a protocol error ``error`` is set and nothing more is read."""
 
-    __slots__ = ("_exact", "_reader", "authenticated", "error", "query_buffer_limit")
+    __slots__ = ("_exact", "_reader", "authenticated", "error", "large", "query_buffer_limit")
 
     def __init__(self, max_bulk_bytes: int = 512 * 1024 * 1024, query_buffer_limit: int = 1024 * 1024 * 1024, authenticated: bool = True) -> None:
         self._reader = hiredis.Reader()
@@ -47,6 +48,7 @@ class CommandReader:
         self.query_buffer_limit = query_buffer_limit
         self.authenticated = authenticated
         self.error = ""
+        self.large = False  # a command of more than LARGE bytes was among those read; the caller clears it
 
     def feed(self, data: bytes) -> list[Argv]:
         """Complete commands in order; may be empty. Look at ``error`` afterwards."""
@@ -104,6 +106,7 @@ class CommandReader:
                     break
                 if argv:
                     batch.append(argv)
+                    self.large = self.large or sum(map(len, argv)) > LARGE
                     if not self.authenticated:
                         break  # it may be AUTH: what follows is read under its result, by `resume`
             if exact.held > self.query_buffer_limit:

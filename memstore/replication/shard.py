@@ -311,10 +311,12 @@ class Shard:
                 return gates.CLUSTERDOWN if settings.cluster_enabled else gates.MASTERDOWN
             if flags & WRITE and sum(map(len, argv)) > settings.max_uncommitted_bytes:
                 return gates.TOO_LARGE
+            if row.name == b"EXEC" and session.multi and sum(sum(map(len, args)) for _, args in session.multi) > settings.max_uncommitted_bytes:
+                session.multi_failed = True
             return None
         if self.role == RESTORING and not flags & LOADING:
             return gates.loading(facts)
-        if flags & WRITE or (row.name == b"EXEC" and writes(session)):
+        if flags & WRITE or (row.name == b"EXEC" and not session.multi_failed and writes(session)):
             return gates.read_only(facts)
         return None
 

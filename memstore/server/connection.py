@@ -71,7 +71,10 @@ class Connection(asyncio.Protocol):
         batch = self.reader.feed(data)
         self.shard.engine.facts.input_bytes += len(data)
         if batch:
-            self.run(batch)
+            if self.reader.large:
+                self._run_large(batch)
+            else:
+                self.run(batch)
         if not self.session.authenticated or not self.reader.authenticated:
             self._continue_authentication()
         if self.reader.error:
@@ -113,6 +116,13 @@ class Connection(asyncio.Protocol):
         if shard.runnable or engine.monitor_lines or session.closing or self.stalled:
             host.after_batch()
             self._settle()
+
+    def _run_large(self, batch: list[list[bytes]]) -> None:
+        """A very large command among these: none takes the fast path, which does not look at sizes."""
+        self.reader.large = False
+        self.session.plain = False
+        self.run(batch)
+        self.session.settle()
 
     def _run_rest(self, batch: list[list[bytes]], at: int, wall_ms: int, now_us: int) -> tuple[int, int]:
         """The batch holds a command that is not plain: go on piece by piece, the clock read for each. Where the last piece began, and when."""
