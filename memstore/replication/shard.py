@@ -344,7 +344,9 @@ class Shard:
         """Whether the command reads data at a node that is not the primary."""
         if self.role == PRIMARY or row.flags & LOCAL or session.reads == EVENTUAL:
             return False
-        return row.name == b"EXEC" or row.name not in _MULTI_CONTROL
+        if row.name == b"EXEC":
+            return not session.multi_failed and not session.watch_failed
+        return row.name not in _MULTI_CONTROL
 
     def _fresh(self, session: Session) -> bool:
         return session.reads == SESSION and self.applied[1] >= session.seen
