@@ -1,0 +1,552 @@
+"""A log node's side of one log: what it promises, accepts, acknowledges and serves (A1-A6, L1, L3, L4, R2; S3's healing by a writer).
+
+Decides: the answer to every message of a writer or reader, what is written and in which order, when the node is suspect. Must not
+know: files, sockets, clocks. Putting entries back, pulling from other nodes and the exchange of S4 are decided in `repair`.
+
+State that is on disk is changed in memory first and written by outputs in the same order; an answer that depends on it leaves
+as `SendAfterPersist` (A6). ``last`` counts what is accepted, ``durable`` what is on disk. What is not yet durable is kept here,
+so the store is only asked about positions it has for certain.
+
+Invariants, asserted: the promise never goes down and is never below the term of an entry held; committed never goes down and
+never passes ``last``; nothing at or below committed is truncated; durable <= last.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from random import Random
+from typing import Any
+
+from txlog.consensus.lease import Window, window_us
+from txlog.consensus.log import Damage, History, Recovered, Scan
+from txlog.consensus.outputs import Halt, Output, Peer, Promise, Send, SendAfterPersist, Serve, Suspicion, Trace, Truncate, WriteEntries, WriteMeta
+from txlog.consensus.quorum import majority
+from txlog.consensus.repair import Repair
+from txlog.entry import Entry, EntryError, EntryId, decode_entry
+from txlog.messages import (
+    Append,
+    Appended,
+    Behind,
+    CatchUp,
+    Conflict,
+    Fetch,
+    Fetched,
+    Gap,
+    LeaseHeld,
+    Message,
+    Promised,
+    Refused,
+    Release,
+    Renew,
+    Renewed,
+    Seal,
+    Suspected,
+    Tail,
+    TailQuery,
+    Unavailable,
+)  # fmt: skip
+
+
+class Acceptor:
+    def __init__(self, recovered: Recovered, history: History, peers: list[str], rng: Random, now_us: int) -> None:
+        """``peers``: the ids of the other nodes of the group. Has outputs at once when the disk was not whole."""
+        self.promise = recovered.promise
+        self.trim = recovered.trim
+        self.trim_chain = recovered.trim_chain
+        self.last: EntryId = recovered.last
+        self.last_chain = recovered.last_chain
+        self.durable = recovered.last[1]
+        self.committed = min(recovered.committed, recovered.last[1])
+        self.proven = max(recovered.proven, self.committed)  # greatest position this node knows it had fsync'd in an earlier life, or committed
+        self.suspicion = recovered.suspicion
+        self.broken = 0  # S5: first position of which no node has a good copy, 0: none. Nothing from there on is served or taken
+        self.broken_reason = ""
+        self.has_room = True
+        self.peers = sorted(peers)
+        self.majority = majority(len(peers) + 1)
+        self.holes: list[Damage] = [damage for damage in recovered.damage if damage.position <= recovered.last[1]]
+        self.tail_damage: list[Damage] = [damage for damage in recovered.damage if damage.position > recovered.last[1]]
+        self.rng = rng
+        self._history = history
+        # L3: one that has never promised does not wait.
+        self._window = Window(now_us + window_us(self.promise.lease_ms) if self.promise.term else 0)
+        self._outputs: list[Output] = []
+        self._sequence = 0  # of the newest disk output
+        self._persisted = 0
+        self._cut_sequence = 0  # of the newest Truncate
+        self._unsynced: deque[Entry] = deque()  # entries above `durable`, in order
+        self._writes: deque[tuple[int, int]] = deque()  # (sequence, last position it wrote), not yet durable
+        self._metas: deque[tuple[int, Promise]] = deque()
+        self._durable_promise = self.promise
+        self._healing = 0  # sequence after which the suspicion is over on disk, 0: none
+        self._confirmed_term = 0  # A3: the greatest position confirmed here, and in which term
+        self._confirmed = 0
+        self.repair = Repair(self)
+        if self.last[0] > self.promise.term:  # A4; cannot happen unless an old meta came back
+            self.raise_promise(self.last[0])
+        self.repair.start(now_us)
+
+    # ----------------------------------------------------------------------- inputs
+
+    def on_message(self, peer: Peer, message: Message, now_us: int) -> None:
+        if type(message) is Append:
+            self._on_append(peer, message, now_us)
+        elif isinstance(message, Renew):
+            self._on_renew(peer, message, now_us)
+        elif isinstance(message, Seal):
+            self._on_seal(peer, message, now_us)
+        elif isinstance(message, Fetch):
+            self._on_fetch(peer, message)
+        elif isinstance(message, TailQuery):
+            self._on_tail_query(peer, message)
+        elif isinstance(message, Release):
+            self._on_release(message, now_us)
+        elif isinstance(message, CatchUp):
+            self._on_catch_up(peer, message, now_us)
+        else:
+            self.trace(f"{type(message).__name__} is not for a log node's machine")
+
+    def on_persisted(self, sequence: int, now_us: int) -> None:
+        """Every disk output up to ``sequence`` is on disk."""
+        assert sequence <= self._sequence, "persisted what was never asked"
+        self._persisted = max(self._persisted, sequence)
+        writes = self._writes
+        durable = self.durable
+        while writes and writes[0][0] <= sequence:
+            durable = max(durable, writes.popleft()[1])
+        unsynced = self._unsynced
+        while unsynced and unsynced[0].position <= durable:
+            unsynced.popleft()
+        self.durable = durable
+        assert durable <= self.last[1], "durable past the last entry"
+        while self._metas and self._metas[0][0] <= sequence:
+            self._durable_promise = self._metas.popleft()[1]
+        if self._healing and sequence >= self._healing:
+            self._healing = 0
+            self.suspicion = None
+            self.trace("no longer suspect")
+
+    def on_put_back(self, sequence: int, scan: Scan, now_us: int) -> None:
+        """The `PutBack` of that sequence is written and scanned. What a later Truncate has cut away no longer matters."""
+        if sequence > self._cut_sequence:
+            self.repair.on_put_back(scan, now_us)
+
+    def on_peer_fetched(self, node: str, fetched: Fetched, now_us: int) -> None:
+        self.repair.on_peer_fetched(node, fetched, now_us)
+
+    def on_room(self, has_room: bool) -> None:
+        """Whether the next segment is there (A5): without room no entry is taken, everything else goes on."""
+        if has_room != self.has_room:
+            self.trace("room again" if has_room else "disk full")
+        self.has_room = has_room
+
+    def on_disconnected(self, peer: Peer) -> None:
+        """Nothing here belongs to a connection: windows and promises are a writer's, whatever it is connected by."""
+
+    def take_outputs(self) -> list[Output]:
+        outputs = self._outputs
+        if outputs:
+            self._outputs = []
+        return outputs
+
+    def deadline(self) -> int:
+        return self.repair.deadline
+
+    def on_deadline(self, now_us: int) -> None:
+        self.repair.on_deadline(now_us)
+
+    # ----------------------------------------------------------------------- what others may look at
+
+    @property
+    def window_writer(self) -> bytes:
+        return self._window.writer
+
+    def window_left_ms(self, now_us: int) -> int:
+        return (self._window.left_us(now_us) + 999) // 1000
+
+    def successor(self, now_us: int) -> bytes:
+        return self._window.successor(now_us)
+
+    @property
+    def healing(self) -> bool:
+        """The end of the suspicion is on its way to disk."""
+        return self._healing != 0
+
+    @property
+    def counts(self) -> bool:
+        """May this node's answers count in a majority (S3, S5)?"""
+        return self.suspicion is None and not self.broken
+
+    def readable_upto(self, start: int) -> int:
+        """The last committed position of the run without holes that begins at ``start``; below ``start``: nothing to read there now."""
+        return self._run_end(start, self.committed)
+
+    def status(self, now_us: int) -> dict[str, Any]:
+        suspicion = self.suspicion
+        return {
+            "promised": self.promise.term,
+            "promised_to": self.promise.incarnation.hex(),
+            "last": list(self.last),
+            "durable": self.durable,
+            "committed": self.committed,
+            "trim": list(self.trim),
+            "window_left_ms": self.window_left_ms(now_us),
+            "window_writer": self.window_writer.hex(),
+            "successor": self.successor(now_us).hex(),
+            "suspect": None if suspicion is None else {"position": suspicion.position, "reason": suspicion.reason},
+            "holes": [{"position": hole.position, "where": hole.where} for hole in self.holes[:100]],
+            "broken": {"position": self.broken, "reason": self.broken_reason} if self.broken else None,
+            "disk_full": not self.has_room,
+        }
+
+    # ----------------------------------------------------------------------- A1 Seal
+
+    def _on_seal(self, peer: Peer, message: Seal, now_us: int) -> None:
+        term, round, promised = message.term, message.round, self.promise.term
+        if term < promised or (term == promised and round != self.promise.round):
+            self._send(peer, Refused(term, round, promised))
+            return
+        if self.broken:
+            self._send(peer, Unavailable(term, round, 0, self.broken_reason))
+            return
+        if self.suspicion is not None:
+            return
+        held = self._window.held_us(message.incarnation, self.promise.incarnation, now_us)
+        if held:
+            self._send(peer, LeaseHeld(term, round, promised, (held + 999) // 1000))
+            return
+        if self.last > message.expected:  # no promise: a lagging candidate must not fence a healthy writer
+            self._send(peer, Behind(term, round, promised, self.last, self.committed))
+            return
+        if message.probe:
+            self._send(peer, Promised(term, round, promised, True, self.last, self.committed))
+            return
+        if term > promised:
+            self._set_promise(Promise(term, message.incarnation, round, message.lease_ms))
+        self._send_persisted(peer, Promised(term, round, term, False, self.last, self.committed))
+
+    # ----------------------------------------------------------------------- A2 Append
+
+    def _on_append(self, peer: Peer, message: Append, now_us: int) -> None:
+        term, round, number = message.term, message.round, message.number
+        promise = self.promise
+        if term < promise.term:
+            self._send(peer, Refused(term, round, promise.term))
+            return
+        if self.broken:
+            self._send(peer, Unavailable(term, round, number, self.broken_reason))
+            return
+        entries = self._decode(message)
+        if entries is None:
+            return
+        if term > promise.term or round != promise.round:
+            # Only a writer that a majority elected appends, and a term has one writer: an equal term's other round is his as well.
+            self._set_promise(Promise(term, message.incarnation, round, message.lease_ms))
+        previous = message.previous[1]
+        if previous > self.last[1]:
+            self._send(peer, Gap(term, round, number, self.last, self.committed))
+            return
+        if previous == self.last[1] and message.previous_chain == self.last_chain:
+            fresh = entries  # the usual case: right behind what is here
+        else:
+            if not self._matches(previous, message.previous_chain):
+                self._conflict(peer, message)
+                return
+            skip = self._count_held(message, entries)
+            if skip < 0:
+                return
+            fresh = entries[skip:]
+        if fresh and not self.has_room:
+            self._send(peer, Unavailable(term, round, number, "disk full"))
+            return
+        confirmed = previous + len(entries)
+        if self.suspicion is not None:
+            self.repair.on_writer()
+        if fresh:
+            self._take(fresh)
+        if self.suspicion is not None and not self._heal(message, confirmed):
+            self._send_persisted(peer, Suspected(term, round, number, self.suspicion.epoch, confirmed))
+            return
+        if term != self._confirmed_term:
+            self._confirmed_term, self._confirmed = term, confirmed
+        elif confirmed > self._confirmed:
+            self._confirmed = confirmed
+        committed = min(message.committed, self._confirmed)
+        if committed > self.committed:
+            self._commit(committed)
+        self._window.open(message.incarnation, term, message.lease_ms, now_us)
+        # min(durable, what matched): this answer leaves when everything asked of the disk so far is durable, and that is at least `confirmed`.
+        self._send_persisted(peer, Appended(term, round, number, confirmed))
+
+    def _decode(self, message: Append) -> list[Entry] | None:
+        """The entries, or None: not a run that follows ``previous`` (a stranger's message; the wire has its own checksums)."""
+        entries: list[Entry] = []
+        chain, position, term = message.previous_chain, message.previous[1], message.previous[0]
+        try:
+            for encoded in message.entries:
+                entry = decode_entry(encoded)
+                position += 1
+                if entry.position != position or entry.previous_chain != chain or not term <= entry.term <= message.term:
+                    raise EntryError(f"entry {entry.position}@{entry.term} does not follow {position - 1}@{term}")
+                chain, term = entry.chain, entry.term
+                entries.append(entry)
+        except EntryError as error:
+            self.trace(f"append of term {message.term} dropped: {error}")
+            return None
+        return entries
+
+    def _matches(self, position: int, chain: bytes) -> bool:
+        """Is the writer's entry at ``position`` the one held here? What is committed here is in every elected writer's log (invariant 3),
+        so a committed position that cannot be looked at (a hole, trimmed) matches."""
+        have = self.chain_at(position)
+        return have == chain or (have is None and position <= self.committed)
+
+    def _conflict(self, peer: Peer, message: Append) -> None:
+        position = message.previous[1]
+        if position <= self.committed:
+            self.halt(f"writer of term {message.term} contradicts committed entry {position}")
+            return
+        # Terms never fall along a log: going back to where this one begins skips a dead writer's whole tail in one step.
+        back_to = self._first_of_term(position) - 1
+        self._send(peer, Conflict(message.term, message.round, message.number, max(back_to, self.committed), self.committed))
+
+    def _count_held(self, message: Append, entries: list[Entry]) -> int:
+        """How many of these are held already, same by chain. A different one is cut away, with all behind it. -1: halted."""
+        last = self.last[1]
+        for index, entry in enumerate(entries):
+            position = entry.position
+            if position > last:
+                return index
+            if self._matches(position, entry.chain):
+                continue
+            if position <= self.committed:
+                self.halt(f"writer of term {entry.term} would replace committed entry {position}")
+                return -1
+            if self.has_room:
+                before = entries[index - 1] if index else None
+                self.truncate(position, before.id if before else message.previous, before.chain if before else message.previous_chain)
+            return index
+        return len(entries)
+
+    def _heal(self, message: Append, confirmed: int) -> bool:
+        """S3: one Append is not enough, a bad sector may hide several entries. True: counted once the end of suspicion is on disk."""
+        suspicion = self.suspicion
+        if self._healing:
+            return True
+        if suspicion is None or message.heal_epoch != suspicion.epoch or confirmed < message.heal:
+            return False
+        if self.tail_damage:
+            self.cut_tail()
+        self.end_suspicion(f"healed by the writer of term {message.term} up to {confirmed}")
+        return True
+
+    # ----------------------------------------------------------------------- leases
+
+    def _on_renew(self, peer: Peer, message: Renew, now_us: int) -> None:
+        promise = self.promise
+        if message.term < promise.term:
+            self._send(peer, Refused(message.term, message.round, promise.term))
+            return
+        durable = self._durable_promise
+        if not self.counts or message.term != promise.term or message.round != promise.round or durable.term != promise.term or durable.round != promise.round:
+            return
+        if self._window.open(message.incarnation, message.term, message.lease_ms, now_us):
+            self._send(peer, Renewed(message.term, message.round, message.number))
+
+    def _on_release(self, message: Release, now_us: int) -> None:
+        if message.term == self.promise.term and message.round == self.promise.round:
+            self._window.release(message.term, message.successor, self.promise.lease_ms, now_us)
+            self.trace(f"term {message.term} released to {message.successor.hex()[:8]}")
+
+    # ----------------------------------------------------------------------- reading and catching up
+
+    def _on_fetch(self, peer: Peer, message: Fetch) -> None:
+        upto = self._run_end(message.start, self.last[1] if message.uncommitted else self.committed)
+        answer = Fetched(
+            message.token, message.start, self.promise.term, self.last, self.committed, self.trim, self.suspicion is not None, [], self.proven
+        )  # fmt: skip
+        self._outputs.append(Serve(peer, answer, upto, message.max_bytes))
+
+    def _on_tail_query(self, peer: Peer, message: TailQuery) -> None:
+        if self.counts:
+            self._send(peer, Tail(message.token, self._durable_id(), self.committed))
+
+    def _on_catch_up(self, peer: Peer, message: CatchUp, now_us: int) -> None:
+        if message.term < self.promise.term:
+            self._send(peer, Refused(message.term, message.round, self.promise.term))
+        else:
+            self.repair.catch_up(message.committed, now_us)
+
+    def _run_end(self, start: int, limit: int) -> int:
+        if start <= self.trim[1]:
+            return start - 1
+        for hole in self.holes:
+            if hole.position >= start:
+                return min(limit, hole.position - 1)
+        return limit
+
+    # ----------------------------------------------------------------------- the log in memory (used by `repair` as well)
+
+    def chain_at(self, position: int) -> bytes | None:
+        """None: not held, or not readable now."""
+        if position == self.last[1]:
+            return self.last_chain
+        if position == self.trim[1]:
+            return self.trim_chain
+        if self._unsynced and position >= self._unsynced[0].position:
+            index = position - self._unsynced[0].position
+            return self._unsynced[index].chain if index < len(self._unsynced) else None
+        return self._history.chain_at(position) if self.trim[1] < position < self.last[1] else None
+
+    def id_at(self, position: int) -> EntryId | None:
+        if position == self.last[1]:
+            return self.last
+        if position == self.trim[1]:
+            return self.trim
+        if self._unsynced and position >= self._unsynced[0].position:
+            index = position - self._unsynced[0].position
+            return self._unsynced[index].id if index < len(self._unsynced) else None
+        return self._history.id_at(position) if self.trim[1] < position < self.last[1] else None
+
+    def _durable_id(self) -> EntryId:
+        found = self.id_at(self.durable)
+        if found is None:
+            self.halt(f"durable entry {self.durable} cannot be read")
+            return self.trim
+        return found
+
+    def _first_of_term(self, position: int) -> int:
+        """The first position above committed whose entry has the term of the one at ``position``."""
+        here = self.id_at(position)
+        low, high = self.committed + 1, position
+        while here is not None and low < high:
+            middle = (low + high) // 2
+            found = self.id_at(middle)
+            if found is not None and found[0] >= here[0]:
+                high = middle
+            else:
+                low = middle + 1
+        return high
+
+    def _take(self, entries: list[Entry]) -> None:
+        """Write these right behind ``last``."""
+        if self.tail_damage:  # what is behind `last` on disk is overwritten: only the writer knows what should stand there
+            self.cut_tail()
+        newest = entries[-1]
+        assert entries[0].position == self.last[1] + 1 and entries[0].previous_chain == self.last_chain, "entries do not follow the log"
+        assert newest.term <= self.promise.term, "entry above the promise"
+        self._sequence += 1
+        self._outputs.append(WriteEntries(self._sequence, entries, min(self.committed, entries[0].position - 1)))
+        self._writes.append((self._sequence, newest.position))
+        self._unsynced.extend(entries)
+        self.last = (newest.term, newest.position)
+        self.last_chain = newest.chain
+
+    def take_pulled(self, entries: list[Entry]) -> None:
+        """A4: entries from another node. The promise is never below the term of any entry held, and goes to disk first."""
+        if entries[-1].term > self.promise.term:
+            self.raise_promise(entries[-1].term)
+        self._take(entries)
+
+    def truncate(self, position: int, last: EntryId, last_chain: bytes) -> None:
+        """Remove everything from ``position`` on, damage behind the log's end included. Lowers ``durable`` at once. ``last`` is what
+        stands in front of it; it is given because it may be a hole, readable elsewhere only."""
+        assert position > self.committed, "truncation of committed entries"
+        assert position > self.trim[1] and position == last[1] + 1, "truncation of trimmed entries, or somewhere else"
+        self.trace(f"truncate from {position}, last was {self.last[1]}")
+        if self.suspicion is not None and not self.suspicion.cut and self.tail_damage:
+            suspicion = self.suspicion
+            self._set_suspicion(Suspicion(suspicion.position, suspicion.epoch, suspicion.reason, True))
+        self._sequence += 1
+        self._cut_sequence = self._sequence
+        self._outputs.append(Truncate(self._sequence, position))
+        self.tail_damage = []
+        while self._unsynced and self._unsynced[-1].position >= position:
+            self._unsynced.pop()
+        self._writes = deque((sequence, min(upto, position - 1)) for sequence, upto in self._writes)
+        self.durable = min(self.durable, position - 1)
+        self.proven = min(self.proven, position - 1)
+        self.last, self.last_chain = last, last_chain
+        if self._confirmed >= position:
+            self._confirmed = position - 1
+        self.repair.on_cut()
+
+    def cut_tail(self) -> None:
+        self.truncate(self.last[1] + 1, self.last, self.last_chain)
+
+    def _commit(self, position: int) -> None:
+        assert self.committed < position <= self.last[1], "committed goes up, within the log"
+        self.committed = position
+        if position > self.proven:
+            self.proven = position
+
+    def commit_pulled(self, position: int) -> None:
+        """Another node knows ``position`` committed, and what is held here up to it is the same by chain."""
+        if position > self.committed:
+            self._commit(position)
+
+    def extend_by_scan(self, last: EntryId, last_chain: bytes) -> None:
+        """A put-back has joined good entries that were on disk all the time behind the damage."""
+        assert last >= self.last and not self._unsynced, "a scan found less than was there"
+        if last[0] > self.promise.term:
+            self.raise_promise(last[0])
+        self.last, self.last_chain = last, last_chain
+        self.durable = last[1]
+
+    def raise_promise(self, term: int) -> None:
+        """To a term whose writer and round are not known here: his Append brings them, no Renew is taken before that."""
+        self._set_promise(Promise(term, b"", b"", self.promise.lease_ms))
+
+    def _set_promise(self, promise: Promise) -> None:
+        assert promise.term >= self.promise.term, "a promise went down"
+        self.promise = promise
+        self._write_meta()
+
+    def _set_suspicion(self, suspicion: Suspicion | None) -> None:
+        """In memory at once: only for becoming more careful."""
+        self.suspicion = suspicion
+        self._healing = 0
+        self._write_meta()
+
+    def become_suspect(self, position: int, reason: str) -> None:
+        already = self.suspicion
+        self._set_suspicion(Suspicion(position, self.rng.randbytes(16), reason, already is not None and already.cut))
+        self.trace(f"suspect from position {position}: {reason}")
+
+    def end_suspicion(self, why: str) -> None:
+        """On disk before in memory (S3)."""
+        self.trace(why)
+        self._sequence += 1
+        self._healing = self._sequence
+        self._outputs.append(WriteMeta(self._sequence, self.promise, None))
+        self._metas.append((self._sequence, self.promise))
+
+    def _write_meta(self) -> None:
+        self._sequence += 1
+        self._outputs.append(WriteMeta(self._sequence, self.promise, None if self._healing else self.suspicion))
+        self._metas.append((self._sequence, self.promise))
+
+    def next_disk_sequence(self) -> int:
+        self._sequence += 1
+        return self._sequence
+
+    # ----------------------------------------------------------------------- outputs
+
+    def emit(self, output: Output) -> None:
+        self._outputs.append(output)
+
+    def _send(self, peer: Peer, message: Message) -> None:
+        self._outputs.append(Send(peer, message))
+
+    def _send_persisted(self, peer: Peer, message: Message) -> None:
+        """A6: behind everything asked of the disk so far."""
+        if self._sequence <= self._persisted:
+            self._outputs.append(Send(peer, message))
+        else:
+            self._outputs.append(SendAfterPersist(self._sequence, peer, message))
+
+    def trace(self, text: str) -> None:
+        self._outputs.append(Trace(text))
+
+    def halt(self, reason: str) -> None:
+        self._outputs.append(Halt(reason))

@@ -1,0 +1,312 @@
+"""What a log node gets from the other nodes: entries that rotted (S2), committed entries it missed (A4, W4), and, when so many
+nodes are suspect that no majority is left, the good prefix they agree on (S4). And when nobody has a proven entry: S5.
+
+Decides: whom to ask for what and when again; which answer may be put back; when a suspicion ends without a writer; when the log
+is broken. Must not know: how entries are taken (`acceptor`), bytes on disk, connections.
+
+Never decided by asking: that an entry may be dropped because others lack it ("lacks" is not stable). The exchange of S4 is the one
+exception and needs an answer of *every* node.
+
+Invariants: an entry is put back only if its id is the one in the damaged frame's good header, or its chain is the next good
+frame's previous chain, or the answering node knows that position committed - or an entry behind it in the same answer is proven
+in one of these ways and chains to it. A put-back ends a suspicion only while nothing was cut behind it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from txlog.consensus.log import Damage, Scan
+from txlog.consensus.outputs import PeerFetch, PutBack
+from txlog.entry import Entry, EntryError, EntryId, decode_entry
+from txlog.messages import Fetch, Fetched
+
+if TYPE_CHECKING:
+    from txlog.consensus.acceptor import Acceptor
+
+ASK_AGAIN_US: Final = 500_000
+CHUNK_BYTES: Final = 4 << 20
+
+
+class Repair:
+    """One a log; the acceptor's other half. ``deadline`` 0: nothing to do."""
+
+    def __init__(self, acceptor: Acceptor) -> None:
+        self.deadline = 0
+        self._log = acceptor
+        self._token = 0
+        self._next = 0  # the position asked for last
+        self._answers: dict[str, Fetched] = {}  # by node, to the survey under way
+        self._proven: list[Entry] = []  # good copies for the next damaged positions, in order
+        self._putting = False  # a PutBack is under way
+        self._target = 0  # pull committed entries up to here, 0: no pull
+        self._source = ""  # whom we pull or copy from
+        self._copy: EntryId | None = None  # S4: the id that the copied prefix ends with
+
+    # ----------------------------------------------------------------------- start
+
+    def start(self, now_us: int) -> None:
+        log = self._log
+        if log.tail_damage and log.peers:
+            first = log.tail_damage[0]
+            log.become_suspect(first.position, f"damage at position {first.position} {first.where}".rstrip())
+        if not log.peers:
+            self._alone()
+        elif self._wanting():
+            self._survey(now_us)
+
+    def _alone(self) -> None:
+        """A group of one has nobody to ask: it cuts a tail that never was proven, like any database on one disk, and nothing else (S4, S5)."""
+        log = self._log
+        if log.holes:
+            self._break(log.holes[0])
+        elif log.proven > log.last[1]:
+            self._break(log.tail_damage[0] if log.tail_damage else Damage(log.last[1] + 1))
+        else:
+            if log.tail_damage:
+                log.trace(f"TORN TAIL CUT from position {log.last[1] + 1}: never acknowledged {log.tail_damage[0].where}".rstrip())
+                log.cut_tail()
+            if log.suspicion is not None:
+                log.end_suspicion("a group of one ends with what it has")
+
+    # ----------------------------------------------------------------------- inputs
+
+    def catch_up(self, committed: int, now_us: int) -> None:
+        """W4: the writer no longer holds what this node lacks."""
+        if committed <= self._log.committed or not self._log.peers:
+            return
+        fresh = self._target == 0
+        self._target = max(self._target, committed)
+        if fresh and not self._putting:
+            self._unfollow()
+            self._survey(now_us)
+
+    def on_peer_fetched(self, node: str, fetched: Fetched, now_us: int) -> None:
+        if fetched.token != self._token or node not in self._log.peers:
+            return  # an answer to an older question: what it says of the other node may no longer hold
+        if node == self._source:
+            self._on_chunk(fetched, now_us)
+            return
+        self._answers[node] = fetched
+        if self._damaged() and not self._putting:
+            self._judge_copies(fetched)
+        if not self._putting and self._target and fetched.committed > self._log.committed:
+            self._follow(node, now_us)
+        elif len(self._answers) == len(self._log.peers) and not self._putting:
+            self._on_everybody(now_us)
+
+    def on_put_back(self, scan: Scan, now_us: int) -> None:
+        log = self._log
+        self._putting = False
+        log.holes = [damage for damage in scan.damage if damage.position <= log.last[1]]
+        if log.tail_damage:
+            log.extend_by_scan(scan.last, scan.last_chain)
+            log.holes = [damage for damage in scan.damage if damage.position <= scan.last[1]]
+            log.tail_damage = [damage for damage in scan.damage if damage.position > scan.last[1]]
+            if not log.tail_damage and log.suspicion is not None and not log.suspicion.cut:
+                log.end_suspicion(f"whole again up to {log.last[1]} after put-backs")
+        if not self._damaged():
+            log.broken, log.broken_reason = 0, ""
+            self._proven = []
+        if not self._put_next_back() and self._wanting():
+            self._survey(now_us)
+
+    def on_cut(self) -> None:
+        """The log was truncated: what was being put back behind its end has no meaning any more."""
+        self._proven = []
+        self._putting = False
+
+    def on_writer(self) -> None:
+        """A writer appends to this suspect node: what was asked before says nothing about the log he makes."""
+        if self._copy is not None or not self._target:
+            self._unfollow()
+            self._answers = {}
+
+    def on_deadline(self, now_us: int) -> None:
+        if self.deadline and now_us >= self.deadline:
+            self.deadline = 0
+            if self._putting:
+                self.deadline = now_us + ASK_AGAIN_US
+            elif self._wanting():
+                self._unfollow()
+                self._survey(now_us)
+
+    def _wanting(self) -> bool:
+        return bool(self._damaged() or self._target or self._log.suspicion is not None)
+
+    # ----------------------------------------------------------------------- asking
+
+    def _damaged(self) -> list[Damage]:
+        return self._log.holes or self._log.tail_damage
+
+    def _survey(self, now_us: int) -> None:
+        """Ask every node what it has from the first lost position on."""
+        damage = self._damaged()
+        self._next = damage[0].position if damage else self._log.last[1] + 1
+        self._answers = {}
+        self._ask("", Fetch(0, self._next, CHUNK_BYTES if damage else 0, True), now_us)
+
+    def _ask(self, node: str, fetch: Fetch, now_us: int) -> None:
+        self._token = fetch.token = self._log.rng.getrandbits(62)
+        self.deadline = now_us + ASK_AGAIN_US
+        self._log.emit(PeerFetch(node, fetch))
+
+    # ----------------------------------------------------------------------- S2: put back
+
+    def _judge_copies(self, fetched: Fetched) -> None:
+        """Which of these entries are proven to be the lost ones?"""
+        log = self._log
+        run = self._damaged()
+        first = run[0].position
+        entries = self._decode(fetched, first)
+        if not entries:
+            return
+        by_position = {damage.position: damage for damage in run}
+        good = 0
+        for count, entry in enumerate(entries, 1):
+            damage = by_position.get(entry.position)
+            if damage is None and not log.holes and entry.position > first:
+                damage = Damage(entry.position)  # behind a torn tail's first position the disk cannot say how many are lost
+            if damage is None:
+                break
+            if damage.known == entry.id or damage.next_chain == entry.chain or fetched.committed >= entry.position:
+                good = count
+        if good:
+            self._proven = entries[:good]
+            self._put_next_back()
+
+    def _put_next_back(self) -> bool:
+        """If a good copy of the first damaged position is at hand, write it. Its chain ties it to the one judged before it."""
+        log = self._log
+        damage = self._damaged()
+        if self._putting or not damage:
+            return False
+        while self._proven and self._proven[0].position < damage[0].position:
+            self._proven.pop(0)
+        if not self._proven or self._proven[0].position != damage[0].position:
+            return False
+        entry = self._proven.pop(0)
+        before = log.chain_at(entry.position - 1)
+        if before is not None and before != entry.previous_chain:
+            self._proven = []
+            return False
+        if entry.term > log.promise.term:
+            log.raise_promise(entry.term)
+        self._putting = True
+        log.trace(f"put back {entry.position}@{entry.term}")
+        log.emit(PutBack(log.next_disk_sequence(), entry))
+        return True
+
+    def _decode(self, fetched: Fetched, start: int) -> list[Entry]:
+        """The answer's entries if they are a run from ``start`` on, else nothing."""
+        entries: list[Entry] = []
+        try:
+            for encoded in fetched.entries:
+                entry = decode_entry(encoded)
+                if entry.position != start + len(entries) or (entries and entry.previous_chain != entries[-1].chain):
+                    raise EntryError("not a run")
+                entries.append(entry)
+        except EntryError as error:
+            self._log.trace(f"another node's answer dropped: {error}")
+            return []
+        return entries
+
+    # ----------------------------------------------------------------------- S4, S5: everybody has answered
+
+    def _on_everybody(self, now_us: int) -> None:
+        log = self._log
+        if log.holes:
+            if not any(fetched.entries for fetched in self._answers.values()):
+                self._break(log.holes[0])
+            return  # entries came and none was proven: a newer answer may know more
+        if log.suspicion is None or log.healing:
+            return
+        if sum(not fetched.suspect for fetched in self._answers.values()) >= log.majority:
+            log.broken, log.broken_reason = 0, ""
+            return  # a writer heals this node (S3)
+        best, best_node = log.last, ""
+        for node in sorted(self._answers):
+            if self._answers[node].last > best:
+                best, best_node = self._answers[node].last, node
+        proven = max([log.proven] + [fetched.proven for fetched in self._answers.values()])
+        if proven > best[1]:
+            self._break(Damage(best[1] + 1, None, None, log.tail_damage[0].where if log.tail_damage else ""))
+            return
+        log.broken, log.broken_reason = 0, ""
+        self._copy = best
+        if best_node:
+            self._follow(best_node, now_us)
+        else:
+            self._finish_copy()
+
+    def _break(self, damage: Damage) -> None:
+        log = self._log
+        reason = f"damaged: no node has a good copy of entry {damage.position} {damage.where}".rstrip()
+        if log.broken_reason != reason:
+            log.trace(reason.upper())
+        log.broken, log.broken_reason = damage.position, reason
+
+    # ----------------------------------------------------------------------- pulling committed entries, copying the good prefix
+
+    def _follow(self, node: str, now_us: int) -> None:
+        self._source = node
+        self._next = self._log.committed + 1
+        self._ask(node, Fetch(0, self._next, CHUNK_BYTES, self._copy is not None), now_us)
+
+    def _unfollow(self) -> None:
+        """The deadline looks for another source."""
+        self._source, self._copy = "", None
+        self._token = 0
+
+    def _on_chunk(self, fetched: Fetched, now_us: int) -> None:
+        log = self._log
+        copy = self._copy
+        if copy is not None and fetched.last != copy:
+            self._unfollow()  # it has moved on since it was chosen
+            return
+        entries = self._decode(fetched, self._next)
+        if copy is None:
+            entries = [entry for entry in entries if entry.position <= fetched.committed]
+        if not entries or not log.has_room or not self._adopt(entries):
+            self._unfollow()
+            return
+        log.commit_pulled(min(fetched.committed, entries[-1].position))
+        if copy is not None and log.last == copy:
+            self._copy = copy
+            self._finish_copy()
+        elif copy is None and log.committed >= self._target:
+            self._target = 0
+            self._unfollow()
+            self.deadline = now_us + ASK_AGAIN_US if self._wanting() else 0
+        else:
+            self._next = entries[-1].position + 1
+            self._ask(self._source, Fetch(0, self._next, CHUNK_BYTES, copy is not None), now_us)
+
+    def _adopt(self, entries: list[Entry]) -> bool:
+        """Take a run: what is held the same by chain stays, a different entry is replaced with all behind it, never at or below committed."""
+        log = self._log
+        before = log.chain_at(entries[0].position - 1)
+        if before is not None and before != entries[0].previous_chain:
+            log.trace(f"another node's entry {entries[0].position} does not follow ours")
+            return False
+        for index, entry in enumerate(entries):
+            position = entry.position
+            if position <= log.committed or (position <= log.last[1] and log.chain_at(position) == entry.chain):
+                continue
+            if position <= log.last[1]:
+                last = entries[index - 1].id if index else log.id_at(position - 1)
+                if last is None:
+                    return False
+                log.truncate(position, last, entry.previous_chain)
+            log.take_pulled(entries[index:])
+            break
+        return True
+
+    def _finish_copy(self) -> None:
+        """S4's end: this log is the good prefix; the rest is cut."""
+        log = self._log
+        log.trace(f"TOO FEW NODES WERE WHOLE: all answered, the log ends at {log.last[1]}@{log.last[0]}, what was beyond it is cut")
+        self._unfollow()
+        if log.tail_damage:
+            log.cut_tail()
+        log.end_suspicion("whole again by agreement of all nodes")
