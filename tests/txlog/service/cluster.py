@@ -1,0 +1,156 @@
+"""Log services for tests: three log nodes in this process on free ports, or an embedded log; and helpers around a client."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import socket
+from pathlib import Path
+
+from txlog.client import CampaignLost, Heartbeat, LogAddress, LogClient, Subscription, Writer
+from txlog.client.admin import init_group
+from txlog.clock import wall_ms
+from txlog.config import LogServerConfig
+from txlog.entry import DATA, GENESIS_CHAIN, NO_ENTRY, Entry, EntryId
+from txlog.server.identity import DataFolder
+from txlog.server.node import LogNode
+
+LEASE_MS = 400
+SEGMENT_BYTES = 256 << 10
+
+
+def free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port: int = sock.getsockname()[1]
+        return port
+
+
+class Service:
+    """What a conformance test needs of a log service."""
+
+    nodes = 1
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.clients: list[LogClient] = []
+        self._seed = 0
+
+    async def start(self) -> None: ...
+    async def stop(self) -> None:
+        for client in list(self.clients):
+            await self.close(client)
+
+    def address(self) -> LogAddress:
+        raise NotImplementedError
+
+    async def client(self, az: str = "a") -> LogClient:
+        self._seed += 1
+        client = LogClient(self.address(), az, random.Random(self._seed))
+        await client.start()
+        self.clients.append(client)
+        return client
+
+    async def close(self, client: LogClient) -> None:
+        self.clients.remove(client)
+        await client.close()
+
+    async def restart(self) -> None:
+        """Everything goes down and comes back; clients are closed by the test before."""
+
+
+class Group(Service):
+    nodes = 3
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.ports = [free_port() for _ in range(3)]
+        self.running: dict[int, LogNode] = {}
+
+    async def start(self) -> None:
+        for index in range(3):
+            await self.up(index)
+        await init_group([("127.0.0.1", port) for port in self.ports])
+
+    async def stop(self) -> None:
+        await super().stop()
+        for index in list(self.running):
+            await self.down(index)
+
+    def address(self) -> LogAddress:
+        return LogAddress.parse("txlog://" + ",".join(f"127.0.0.1:{port}" for port in self.ports) + "/shard-0")
+
+    async def up(self, index: int) -> None:
+        config = LogServerConfig("abc"[index], self.folder / f"node{index}", self.ports[index], segment_bytes=SEGMENT_BYTES, cache_bytes=64 << 10)
+        node = LogNode(config, DataFolder.open(config.data))
+        await node.start()
+        self.running[index] = node
+
+    async def down(self, index: int) -> None:
+        await self.running.pop(index).close()
+
+    async def restart(self) -> None:
+        for index in range(3):
+            await self.down(index)
+        for index in range(3):
+            await self.up(index)
+
+
+class Embedded(Service):
+    def address(self) -> LogAddress:
+        return LogAddress.parse(f"embedded:{self.folder / 'log'}")
+
+
+class Reader:
+    """Collects what a subscription gives."""
+
+    def __init__(self) -> None:
+        self.entries: list[Entry] = []
+        self.committed = 0
+        self.heartbeats: list[Heartbeat] = []
+        self.error = ""
+        self.subscription: Subscription | None = None
+
+    def on_records(self, entries: list[Entry], committed: int) -> None:
+        self.entries += entries
+        assert committed >= self.committed
+        self.committed = committed
+
+    def on_heartbeat(self, heartbeat: Heartbeat) -> None:
+        self.heartbeats.append(heartbeat)
+
+    def on_error(self, reason: str) -> None:
+        self.error = reason
+
+    def read(self, client: LogClient, start: int = 1, chain: bytes = GENESIS_CHAIN) -> Reader:
+        self.subscription = client.subscribe(start, chain, self.on_records, self.on_heartbeat, self.on_error)
+        return self
+
+    async def until(self, position: int, timeout_s: float = 10) -> list[Entry]:
+        await eventually(lambda: bool(self.entries) and self.entries[-1].position >= position, timeout_s)
+        return self.entries
+
+
+async def eventually(condition: object, timeout_s: float = 10) -> None:
+    """Wait until ``condition()``; the bound is only there to end a test that has failed."""
+    assert callable(condition)
+    async with asyncio.timeout(timeout_s):
+        while not condition():
+            await asyncio.sleep(0.005)
+
+
+async def win(client: LogClient, applied: EntryId = NO_ENTRY, chain: bytes = GENESIS_CHAIN, lease_ms: int = LEASE_MS, timeout_s: float = 10) -> Writer:
+    """Campaign until it is won."""
+    async with asyncio.timeout(timeout_s):
+        while True:
+            try:
+                return await client.campaign(applied, chain, lease_ms, b'{"node":"test"}', wall_ms)
+            except CampaignLost as lost:
+                await asyncio.sleep(max(lost.retry_ms, 10) / 1000)
+
+
+async def committed(writer: Writer, payloads: list[bytes], timeout_s: float = 10) -> list[int]:
+    """Append all, wait until the last is committed."""
+    positions = [writer.append(DATA, payload, wall_ms()) for payload in payloads]
+    await eventually(lambda: writer.committed >= positions[-1], timeout_s)
+    return positions

@@ -1,0 +1,291 @@
+"""What every log service must do, the same for all implementations: a quorum of three log nodes, and the embedded log."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tests.txlog.service.cluster import LEASE_MS, Embedded, Group, Reader, Service, committed, eventually, win
+from txlog.client import CampaignLost, NoMajority
+from txlog.clock import now_us, wall_ms
+from txlog.entry import DATA, GENESIS_CHAIN, LEADERSHIP, NO_ENTRY
+
+
+@pytest.fixture(params=[Group, Embedded], ids=["group", "embedded"])
+async def service(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Service]:
+    service: Service = request.param(tmp_path)
+    await service.start()
+    yield service
+    await service.stop()
+
+
+@pytest.fixture
+async def group(tmp_path: Path) -> AsyncIterator[Group]:
+    group = Group(tmp_path)
+    await group.start()
+    yield group
+    await group.stop()
+
+
+async def test_a_campaign_on_an_empty_log_begins_with_leadership(service: Service) -> None:
+    client = await service.client()
+    writer = await win(client)
+    assert [(entry.position, entry.kind, entry.term) for entry in writer.prefix] == [(1, LEADERSHIP, writer.term)]
+    assert writer.prefix[0].payload == b'{"node":"test"}'
+    assert writer.next_position == 2
+    assert writer.lease_until_us > now_us()
+    assert writer.committed == 1
+
+
+async def test_appends_get_dense_positions_and_are_committed_in_order(service: Service) -> None:
+    writer = await win(await service.client())
+    seen: list[int] = []
+    writer.on_committed = seen.append
+    positions = await committed(writer, [b"%d" % number for number in range(200)])
+    assert positions == list(range(2, 202))
+    assert seen == sorted(seen)
+    assert seen[-1] == 201
+    assert writer.in_flight == 0
+    assert writer.in_flight_bytes == 0
+
+
+async def test_a_reader_gets_every_committed_entry_once_in_order_from_any_position(service: Service) -> None:
+    client = await service.client()
+    writer = await win(client)
+    early = Reader().read(client)
+    await committed(writer, [b"%d" % number for number in range(300)])
+    entries = list(await early.until(301))
+    assert [entry.position for entry in entries] == list(range(1, 302))
+    assert [entry.payload for entry in entries[1:]] == [b"%d" % number for number in range(300)]
+    for start in (1, 2, 150, 301, 302):
+        chain = entries[start - 2].chain if start > 1 else GENESIS_CHAIN
+        late = Reader().read(client, start, chain)
+        (position,) = await committed(writer, [b"more"])
+        got = await late.until(position)
+        assert [entry.position for entry in got] == list(range(start, position + 1))
+
+
+async def test_a_reader_hears_heartbeats_with_the_writers_window(service: Service) -> None:
+    client = await service.client()
+    reader = Reader().read(client)
+    await eventually(lambda: len(reader.heartbeats) >= 2)
+    assert reader.heartbeats[-1].window_left_ms == 0
+    await win(client)
+    await eventually(lambda: reader.heartbeats[-1].window_left_ms > 0)
+    assert reader.heartbeats[-1].writer == client.incarnation
+
+
+async def test_old_entries_are_read_back_from_disk(service: Service) -> None:
+    client = await service.client()
+    writer = await win(client)
+    payload = b"x" * 20_000
+    await committed(writer, [payload] * 100)  # more than a node of the tests keeps in memory, over several segments
+    reader = Reader().read(client)
+    entries = await reader.until(101)
+    assert [entry.position for entry in entries] == list(range(1, 102))
+    assert all(entry.payload == payload for entry in entries[1:])
+
+
+async def test_a_paused_reader_gets_nothing_and_misses_nothing(service: Service) -> None:
+    client = await service.client()
+    writer = await win(client)
+    reader = Reader().read(client)
+    await reader.until(1)
+    assert reader.subscription is not None
+    reader.subscription.pause()
+    await committed(writer, [b"y" * 1000] * 50)
+    await asyncio.sleep(0.05)
+    held = len(reader.entries)
+    reader.subscription.resume()
+    entries = await reader.until(51)
+    assert held < 51
+    assert [entry.position for entry in entries] == list(range(1, 52))
+
+
+async def test_the_tail_covers_every_append_acknowledged_before_the_question(service: Service) -> None:
+    client = await service.client()
+    writer = await win(client)
+    for number in range(20):
+        (position,) = await committed(writer, [b"%d" % number])
+        bound = await client.tail(2000)
+        assert bound >= (writer.term, position)
+
+
+async def test_a_reader_with_another_history_is_told_and_given_nothing(service: Service) -> None:
+    client = await service.client()
+    writer = await win(client)
+    await committed(writer, [b"a"])
+    reader = Reader().read(client, 2, b"\x01" * 16)
+    await eventually(lambda: reader.error)
+    assert reader.entries == []
+    assert "chain" in reader.error
+
+
+async def test_the_lease_goes_on_without_appends(service: Service) -> None:
+    writer = await win(await service.client())
+    lost: list[str] = []
+    writer.on_lost = lost.append
+    first = writer.lease_until_us
+    await eventually(lambda: writer.lease_until_us > first + 3 * LEASE_MS * 1000)
+    assert lost == []
+
+
+async def test_a_restart_of_everything_keeps_everything(service: Service) -> None:
+    client = await service.client()
+    writer = await win(client)
+    await committed(writer, [b"%d" % number for number in range(50)])
+    term = writer.term
+    await service.close(client)
+    await service.restart()
+    client = await service.client()
+    writer = await win(client)
+    assert writer.term > term
+    assert [entry.position for entry in writer.prefix] == list(range(1, 53))
+    assert [entry.payload for entry in writer.prefix[1:51]] == [b"%d" % number for number in range(50)]
+    assert writer.prefix[-1].kind == LEADERSHIP
+    await committed(writer, [b"after"])
+
+
+async def test_a_campaign_behind_the_log_gets_the_missing_entries_first(service: Service) -> None:
+    client = await service.client()
+    writer = await win(client)
+    await committed(writer, [b"1", b"2", b"3"])
+    reader = Reader().read(client)
+    entries = await reader.until(4)
+    await writer.release(client.incarnation)
+    again = await win(client, entries[1].id, entries[1].chain)
+    assert [entry.payload for entry in again.prefix[:2]] == [b"2", b"3"]
+    assert again.prefix[-1].kind == LEADERSHIP
+
+
+async def test_one_writer_at_a_time_for_a_client(service: Service) -> None:
+    client = await service.client()
+    await win(client)
+    with pytest.raises(CampaignLost):
+        await client.campaign(NO_ENTRY, GENESIS_CHAIN, LEASE_MS, b"{}", wall_ms)
+
+
+async def test_no_other_writer_while_the_lease_runs_and_one_after(group: Group) -> None:
+    first, second = await group.client("a"), await group.client("b")
+    writer = await win(first)
+    lost: list[str] = []
+    writer.on_lost = lost.append
+    with pytest.raises(CampaignLost) as refused:
+        await second.campaign(NO_ENTRY, GENESIS_CHAIN, LEASE_MS, b"{}", wall_ms)
+    assert refused.value.held
+    assert not (await second.probe()).would_promise
+    until = writer.lease_until_us
+    writer.stop()
+    other = await win(second)
+    assert now_us() > until, "two writers at once"
+    assert other.term > writer.term
+    assert writer.lease_until_us == 0
+    assert lost == [], "it stopped by itself"
+
+
+async def test_a_writer_that_is_fenced_is_told_once_and_commits_nothing_more(group: Group) -> None:
+    first, second = await group.client("a"), await group.client("b")
+    writer = await win(first)
+    lost: list[str] = []
+    writer.on_lost = lost.append
+    for link in first.links:  # cut off for longer than its lease; another one takes over
+        link.drop("test")
+        link.close()
+    other = await win(second)
+    before = writer.committed
+    position = writer.append(DATA, b"too late", wall_ms())
+    again = await group.client("a")
+    writer._links[:] = again.links  # the network comes back
+    again.writer = writer
+    for link in again.links:
+        writer.on_connected(link.index)
+    await eventually(lambda: lost)
+    await committed(other, [b"mine"])
+    assert len(lost) == 1
+    assert writer.committed == before < position
+    assert writer.lease_until_us == 0
+    again.writer = None
+
+
+async def test_release_hands_over_at_once_and_only_to_the_successor(group: Group) -> None:
+    first, second, third = await group.client("a"), await group.client("b"), await group.client("c")
+    writer = await win(first, lease_ms=4000)
+    await committed(writer, [b"last"])
+    assert not (await third.probe()).would_promise
+    await writer.release(second.incarnation)
+    assert writer.lease_until_us == 0
+    with pytest.raises(CampaignLost):
+        await third.campaign(NO_ENTRY, GENESIS_CHAIN, LEASE_MS, b"{}", wall_ms)
+    successor = await win(second, timeout_s=1.5)
+    assert [entry.payload for entry in successor.prefix[1:2]] == [b"last"]
+
+
+async def test_one_node_down_changes_nothing_and_it_catches_up(group: Group) -> None:
+    client = await group.client()
+    writer = await win(client)
+    lost: list[str] = []
+    writer.on_lost = lost.append
+    await committed(writer, [b"before"])
+    await group.down(1)
+    await committed(writer, [b"%d" % number for number in range(100)])
+    assert (await client.tail(2000)) >= (writer.term, writer.committed)
+    await group.up(1)
+    await committed(writer, [b"after"])
+    await eventually(lambda: all(state.connected for state in client.node_states()))
+
+    def caught_up() -> bool:
+        (log,) = group.running[1].status()["logs"]
+        return bool(log["durable"] == writer.committed and log["committed"] == writer.committed)
+
+    await eventually(caught_up)
+    assert lost == []
+
+
+async def test_two_nodes_down_commits_nothing_until_one_is_back(group: Group) -> None:
+    client = await group.client()
+    writer = await win(client, lease_ms=4000)
+    lost: list[str] = []
+    writer.on_lost = lost.append
+    await group.down(0)
+    await group.down(2)
+    position = writer.append(DATA, b"waits", wall_ms())
+    await asyncio.sleep(0.3)
+    assert writer.committed < position
+    assert writer.in_flight == 1
+    with pytest.raises(NoMajority):
+        await client.tail(100)
+    await group.up(2)
+    await eventually(lambda: writer.committed >= position)
+    assert lost == []
+
+
+async def test_a_reader_moves_on_when_its_node_dies(group: Group) -> None:
+    writing, reading = await group.client("a"), await group.client("b")
+    writer = await win(writing)
+    reader = Reader().read(reading)
+    await committed(writer, [b"1"])
+    await reader.until(2)
+    assert reader.subscription is not None
+    assert reader.subscription.node == [state.az for state in reading.node_states()].index("b")
+    index = group.ports.index(reading.address.nodes[reader.subscription.node][1])
+    await group.down(index)
+    await committed(writer, [b"2", b"3"])
+    entries = await reader.until(4)
+    assert [entry.position for entry in entries] == [1, 2, 3, 4]
+    assert reader.error == ""
+
+
+async def test_a_group_restarted_under_a_living_writer_loses_nothing(group: Group) -> None:
+    client = await group.client()
+    writer = await win(client)
+    lost: list[str] = []
+    writer.on_lost = lost.append
+    await committed(writer, [b"before"])
+    await group.restart()
+    await committed(writer, [b"after"])
+    entries = await Reader().read(await group.client("c")).until(writer.committed)
+    assert [entry.payload for entry in entries if entry.kind == DATA] == [b"before", b"after"]
+    assert lost == []

@@ -1,0 +1,134 @@
+"""The `txlog` command line: a log node, and the operator's tools.
+
+Decides: arguments, what is printed, exit codes (0 fine, 1 found something wrong, 2 a setting or argument is wrong; `server` has its own, see
+`server.node`). Must not know: how anything is done.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from txlog import config as settings
+from txlog.client.address import AddressError, parse_host_port
+from txlog.client.admin import AdminError, NodeStatus, ask_status, init_group
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help="The transaction log: a log node and its tools.")
+
+SecretFile = Annotated[Path | None, typer.Option("--secret-file", help="File with the secret that log nodes and their clients share.")]
+Nodes = Annotated[list[str], typer.Argument(metavar="HOST:PORT...", help="The log nodes.")]
+
+
+def _fail(reason: str, code: int = 1) -> typer.Exit:
+    typer.echo(f"txlog: {reason}", err=True)
+    return typer.Exit(code)
+
+
+def _secret(path: Path | None) -> bytes | None:
+    try:
+        return settings.read_secret(path) if path is not None else None
+    except settings.ConfigError as error:
+        raise _fail(str(error), 2) from error
+
+
+def _addresses(nodes: list[str]) -> list[tuple[str, int]]:
+    try:
+        return [parse_host_port(part) for node in nodes for part in node.split(",") if part]
+    except AddressError as error:
+        raise _fail(str(error), 2) from error
+
+
+@app.command()
+def server(
+    az: Annotated[str | None, typer.Option(help="The availability zone this node stands in.")] = None,
+    port: Annotated[int | None, typer.Option(help=f"Port to listen on (default {settings.DEFAULT_PORT}; 0: any free one).")] = None,
+    data: Annotated[Path | None, typer.Option(help="Data folder: empty, or this node's own.")] = None,
+    bind: Annotated[str | None, typer.Option(help="Address to listen on; any but a loopback address needs --secret-file.")] = None,
+    secret_file: SecretFile = None,
+    config: Annotated[Path | None, typer.Option(help="Settings file (TOML); the command line wins.")] = None,
+    log_format: Annotated[str | None, typer.Option(help="auto, console or json.")] = None,
+) -> None:
+    """Run a log node in the foreground."""
+    from txlog.events import configure
+    from txlog.server.node import EXIT_SETTING, run
+
+    given: dict[str, Any] = {"az": az, "port": port, "data": data, "bind": bind, "secret_file": secret_file, "log_format": log_format}
+    try:
+        loaded = settings.load(config, given)
+    except settings.ConfigError as error:
+        raise _fail(str(error), EXIT_SETTING) from error
+    configure(loaded.log_format)
+    raise typer.Exit(run(loaded))
+
+
+@app.command()
+def init(
+    nodes: Nodes, secret_file: SecretFile = None, wait: Annotated[float, typer.Option(help="Seconds to wait for nodes that are not up yet.")] = 30.0
+) -> None:
+    """Make a group of these log nodes, once. Run again it changes nothing and says so."""
+    try:
+        line = asyncio.run(init_group(_addresses(nodes), _secret(secret_file), wait, lambda text: typer.echo(text, err=True)))
+    except AdminError as error:
+        raise _fail(str(error)) from error
+    typer.echo(line)
+
+
+@app.command()
+def status(nodes: Nodes, secret_file: SecretFile = None) -> None:
+    """One table: promise, last id, committed, lag, suspect or not, lease window. Exit code 1 when no majority answers."""
+    from rich.console import Console
+
+    answers = asyncio.run(ask_status(_addresses(nodes), _secret(secret_file)))
+    console = Console(width=None if sys.stdout.isatty() else 160)
+    console.print(_status_table(answers))
+    healthy = sum(1 for answer in answers if answer.status is not None and answer.status["group"])
+    if healthy < len(answers) // 2 + 1:
+        raise _fail(f"no majority: {healthy} of {len(answers)} log nodes are there and in a group")
+
+
+def _status_table(answers: list[NodeStatus]) -> Any:
+    from rich.table import Table
+
+    table = Table(title=None)
+    for column in ("log", "node", "az", "address", "promise", "last", "committed", "lag", "lease window", "state"):
+        table.add_column(column, no_wrap=column != "state")
+    furthest: dict[str, int] = {}
+    for answer in answers:
+        for row in answer.status["logs"] if answer.status else []:
+            furthest[row["log"]] = max(furthest.get(row["log"], 0), row["last"][1])
+    rows: list[tuple[str, ...]] = []
+    for answer in answers:
+        if answer.status is None:
+            rows.append(("", "", "", answer.address, "", "", "", "", "", f"[red]{answer.error}[/red]"))
+            continue
+        node, az = answer.status["node"], answer.status["az"]
+        if not answer.status["logs"]:
+            rows.append(("", node, az, answer.address, "", "", "", "", "", "no logs yet" if answer.status["group"] else "[red]belongs to no group[/red]"))
+        for row in answer.status["logs"]:
+            term, position = row["last"]
+            window = f"{row['window_left_ms']} ms of {row['window_writer'][:8]}" if row["window_left_ms"] else "closed"
+            rows.append(
+                (row["log"], node, az, answer.address, str(row["promised"]), f"{position}@{term}", str(row["committed"]),
+                 str(furthest[row["log"]] - position), window, _state(row))
+            )  # fmt: skip
+    for row_text in sorted(rows, key=lambda text: (text[0], text[1], text[3])):
+        table.add_row(*row_text)
+    return table
+
+
+def _state(row: dict[str, Any]) -> str:
+    if row["broken"]:
+        return f"[red]broken from position {row['broken']['position']}: {row['broken']['reason']}[/red]"
+    if row["suspect"]:
+        return f"[yellow]suspect from position {row['suspect']['position']}: {row['suspect']['reason']}[/yellow]"
+    if row["holes"]:
+        return f"[yellow]{len(row['holes'])} damaged entries being put back[/yellow]"
+    return "[red]disk full[/red]" if row["disk_full"] else "good"
+
+
+def main() -> None:
+    app()

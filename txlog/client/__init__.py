@@ -1,0 +1,27 @@
+"""The transaction log, for its users: `LogClient` connects to a group of log nodes or opens an embedded log; see its methods.
+
+Decides: nothing; names what this package offers. Must not know: who uses it.
+"""
+
+from txlog.client.address import AddressError, LogAddress
+from txlog.client.client import LogClient, LogRefused, NodeState, NoMajority
+from txlog.client.questions import ProbeResult
+from txlog.client.subscription import Subscription
+from txlog.client.writer import CampaignLost, Writer
+from txlog.clock import now_us
+from txlog.messages import Heartbeat
+
+__all__ = [
+    "AddressError",
+    "CampaignLost",
+    "Heartbeat",
+    "LogAddress",
+    "LogClient",
+    "LogRefused",
+    "NoMajority",
+    "NodeState",
+    "ProbeResult",
+    "Subscription",
+    "Writer",
+    "now_us",
+]

@@ -1,0 +1,201 @@
+"""What an operator asks of log nodes: make a group of them (S7), say how they are.
+
+Decides: when nodes may become a group, or the rest of one. Must not know: logs' contents. Invariant: a node is given a group only while every node
+named has been heard, none belongs to another group, and no node of this group holds a log yet: an empty node beside nodes with logs is a lost disk
+and not a newcomer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import secrets
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from txlog import handshake
+from txlog.client.address import format_host_port
+from txlog.client.link import answer_challenge
+from txlog.messages import Challenge, Hello, InitDone, InitGroup, Message, Reject, Status, StatusQuery, Welcome
+from txlog.wire import PROTOCOL, Decoder, WireError, encode
+
+_ANSWER_TIMEOUT_S: Final = 2.0
+_RETRY_S: Final = 0.2
+
+HostPort = tuple[str, int]
+
+
+class AdminError(Exception):
+    """One line for the operator."""
+
+
+class Tool:
+    """A connection that names no log, by streams: nothing here is hot."""
+
+    def __init__(self, address: HostPort, secret: bytes | None) -> None:
+        self.name = format_host_port(*address)
+        self._address = address
+        self._secret = secret
+        self._decoder = Decoder()
+        self._messages: list[Message] = []
+        self.welcome: Welcome | None = None
+
+    async def open(self) -> Welcome:
+        """Raises OSError while the node is not there, `AdminError` when it will not have us."""
+        self._reader, self._writer = await asyncio.wait_for(asyncio.open_connection(*self._address), _ANSWER_TIMEOUT_S)
+        challenge = await self._next()
+        if not isinstance(challenge, Challenge):
+            raise AdminError(f"{self.name} is not a log node of this version")
+        hello = answer_challenge(challenge.nonce, Hello(PROTOCOL, "", secrets.token_bytes(handshake.INCARNATION_BYTES), "tool"), self._secret)
+        if isinstance(hello, str):
+            raise AdminError(f"{self.name}: {hello}")
+        self._writer.write(encode(hello))
+        welcome = await self._next()
+        assert isinstance(welcome, Welcome)
+        self.welcome = welcome
+        return welcome
+
+    async def ask(self, message: Message) -> Message:
+        self._writer.write(encode(message))
+        return await self._next()
+
+    async def _next(self) -> Message:
+        while not self._messages:
+            data = await asyncio.wait_for(self._reader.read(1 << 16), _ANSWER_TIMEOUT_S)
+            if not data:
+                raise ConnectionResetError("the node closed the connection")
+            try:
+                self._messages += self._decoder.feed(data)
+            except WireError as error:
+                raise AdminError(f"{self.name} is not a log node: {error}") from error
+        message = self._messages.pop(0)
+        if isinstance(message, Reject):
+            raise AdminError(f"{self.name}: {message.reason}")
+        return message
+
+    def close(self) -> None:
+        with contextlib.suppress(AttributeError):  # never opened
+            self._writer.close()
+
+
+@contextlib.asynccontextmanager
+async def _tools(addresses: list[HostPort], secret: bytes | None, wait_s: float, tell: Callable[[str], None]) -> AsyncIterator[list[Tool]]:
+    """Connections to all of them; waits for those that are not up yet."""
+    loop = asyncio.get_running_loop()
+    until = loop.time() + wait_s
+    tools: list[Tool] = []
+    try:
+        for address in addresses:
+            told = False
+            while True:
+                tool = Tool(address, secret)
+                try:
+                    await tool.open()
+                    break
+                except (OSError, TimeoutError) as error:
+                    tool.close()
+                    if loop.time() >= until:
+                        raise AdminError(f"log node {tool.name} does not answer ({error or 'no answer'}); waited {wait_s:g} s for it") from error
+                    if not told:
+                        told = True
+                        tell(f"waiting for log node {tool.name}")
+                    await asyncio.sleep(_RETRY_S)
+            tools.append(tool)
+        yield tools
+    finally:
+        for tool in tools:
+            tool.close()
+
+
+async def init_group(addresses: list[HostPort], secret: bytes | None = None, wait_s: float = 30.0, tell: Callable[[str], None] = lambda text: None) -> str:
+    """Make the group, once. Gives the line to print. Raises `AdminError`."""
+    if len(set(addresses)) != len(addresses):
+        raise AdminError("a log node is named twice")
+    if len(addresses) % 2 == 0:
+        tell(f"a group of {len(addresses)} log nodes survives no more failures than one of {len(addresses) - 1}")
+    async with _tools(addresses, secret, wait_s, tell) as tools:
+        members = _members(tools)
+        welcomes = [tool.welcome for tool in tools if tool.welcome is not None]
+        if len({welcome.incarnation for welcome in welcomes}) != len(tools):
+            raise AdminError("two of the addresses lead to the same log node")
+        groups = {welcome.group for welcome in welcomes if welcome.group}
+        if len(groups) > 1:
+            raise AdminError("these log nodes belong to different groups already: " + ", ".join(f"{t.name} to {_group(t)}" for t in tools))
+        if groups:
+            await _check_half_done(tools)
+            members = next(welcome.members for welcome in welcomes if welcome.group)
+        group = groups.pop() if groups else secrets.token_bytes(16)
+        addresses_of = dict(member.split("=", 1) for member in members)
+        if sorted(addresses_of.values()) != sorted(tool.name for tool in tools):
+            raise AdminError(f"these log nodes belong to a group already, of other addresses: {', '.join(members)}")
+        node_at = {address: node for node, address in addresses_of.items()}
+        fresh = 0
+        for tool in tools:
+            answer = await tool.ask(InitGroup(group, node_at[tool.name], members))
+            assert isinstance(answer, InitDone)
+            fresh += answer.fresh
+    if not fresh:
+        return f"nothing to do: group {group.hex()} of {len(tools)} log nodes is there already ({', '.join(members)})"
+    return (
+        f"group {group.hex()} made of {len(tools)} log nodes ({', '.join(members)})"
+        if fresh == len(tools)
+        else f"group {group.hex()} completed: {fresh} log nodes joined"
+    )
+
+
+def _group(tool: Tool) -> str:
+    return tool.welcome.group.hex() if tool.welcome is not None and tool.welcome.group else "none"
+
+
+def _members(tools: list[Tool]) -> list[str]:
+    """Node ids are the AZs where those are distinct, for people to read."""
+    azs = [tool.welcome.az for tool in tools if tool.welcome is not None]
+    ids = azs if len(set(azs)) == len(azs) else [f"{az}{number}" for number, az in enumerate(azs, 1)]
+    return sorted(f"{node}={tool.name}" for node, tool in zip(ids, tools, strict=True))
+
+
+async def _check_half_done(tools: list[Tool]) -> None:
+    """Some nodes have the group. Those without it may join only while nobody has used it (see the module)."""
+    empty = [tool.name for tool in tools if tool.welcome is not None and not tool.welcome.group]
+    if not empty:
+        return
+    for tool in tools:
+        if tool.name not in empty and (await _status(tool))["logs"]:
+            raise AdminError(
+                f"log node {', '.join(empty)} is empty while {tool.name} holds logs of its group: a node that lost its disk cannot be initialised again, "
+                "or what it had promised would be forgotten"
+            )
+
+
+async def _status(tool: Tool) -> dict[str, Any]:
+    answer = await tool.ask(StatusQuery(1))
+    assert isinstance(answer, Status)
+    status: dict[str, Any] = json.loads(answer.text)
+    return status
+
+
+@dataclass(slots=True)
+class NodeStatus:
+    """``status`` is what the node says of itself (see `LogNode.status`), None when it did not: ``error`` says why."""
+
+    address: str
+    status: dict[str, Any] | None
+    error: str
+
+
+async def ask_status(addresses: list[HostPort], secret: bytes | None = None) -> list[NodeStatus]:
+    """From all at once; a node that does not answer is a line, not an error."""
+
+    async def ask(address: HostPort) -> NodeStatus:
+        tool = Tool(address, secret)
+        try:
+            await tool.open()
+            return NodeStatus(tool.name, await _status(tool), "")
+        except (OSError, TimeoutError, AdminError) as error:
+            return NodeStatus(tool.name, None, "no answer" if isinstance(error, TimeoutError) else str(error))
+        finally:
+            tool.close()
+
+    return list(await asyncio.gather(*(ask(address) for address in addresses)))

@@ -1,0 +1,295 @@
+"""The log as its users see it: connect, read, ask for the tail, campaign.
+
+Decides: connections, who hears which message, what a user is told. Must not know: terms, leases, quorums beyond what the machines say. One event
+loop; callbacks are plain calls in loop context. Invariants: the addresses given are exactly the group's nodes, each once, or the client refuses to
+work with them (a majority of fewer would be no majority); one campaign or writer at a time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from txlog import handshake
+from txlog.client.address import LogAddress
+from txlog.client.busy import BusyHelper
+from txlog.client.embedded import EmbeddedLog, LocalLink
+from txlog.client.link import Link, SocketLink
+from txlog.client.questions import PROBE_EXPECTED, PROBE_TERM, ProbeQuestion, ProbeResult, TailQuestion, majority_of
+from txlog.client.subscription import Nodes, OnError, OnHeartbeat, OnRecords, Subscription
+from txlog.client.writer import CampaignLost, Writer
+from txlog.clock import now_us
+from txlog.entry import EntryId
+from txlog.messages import Behind, Hello, LeaseHeld, Message, Promised, Refused, Reject, Seal, Tail, TailQuery, Welcome
+from txlog.wire import PROTOCOL
+
+_PROBE_TIMEOUT_S: Final = 0.5
+_START_PATIENCE_S: Final = 2.5
+_ASK_COMMITTED_TOKEN: Final = 0  # of tail questions asked only to learn committed positions
+
+
+class LogRefused(Exception):
+    """A log node says that we have no business there, or the addresses are not those of one group."""
+
+
+class NoMajority(Exception):
+    """No majority of log nodes answered in time."""
+
+
+@dataclass(slots=True)
+class NodeState:
+    """For status. ``last`` and ``committed`` as last heard, None and 0 when never."""
+
+    address: str
+    node: str
+    az: str
+    connected: bool
+    error: str
+    last: EntryId | None
+    committed: int
+
+
+class LogClient(Nodes):
+    """See the module. ``clock`` gives microseconds of the leases' clock; it is replaceable for tests only."""
+
+    def __init__(self, address: LogAddress, az: str, rng: random.Random, secret: bytes | None = None, clock: Callable[[], int] = now_us) -> None:
+        self.address = address
+        self.az = az
+        self.clock = clock
+        self.rng = rng
+        self.secret = secret
+        self.incarnation = rng.randbytes(handshake.INCARNATION_BYTES)
+        self.links: list[Link] = []
+        self.writer: Writer | None = None  # the one that campaigns or writes
+        self.busy: BusyHelper | None = None
+        self._embedded: EmbeddedLog | None = None
+        self._group = b""
+        self._membership = 0
+        self._last: dict[int, EntryId] = {}
+        self._committed: list[int] = []
+        self._node_of: dict[int, str] = {}
+        self._refused: dict[int, str] = {}
+        self._subscriptions: list[Subscription] = []
+        self._tails: dict[int, tuple[TailQuestion, asyncio.Future[EntryId]]] = {}
+        self._probes: dict[bytes, tuple[ProbeQuestion, asyncio.Future[ProbeResult]]] = {}
+        self._token = _ASK_COMMITTED_TOKEN
+        self._closed = False
+
+    # ------------------------------------------------------------------ life
+
+    async def start(self) -> None:
+        """Connect to every node, and keep connecting. Comes back when each has answered or failed once. Raises `LogRefused`."""
+        if self.address.folder is not None:
+            self._embedded = await EmbeddedLog.open(self.address.folder, self.address.log, self.rng, self.clock)
+        for index in range(len(self.address.nodes) or 1):
+            self.links.append(self._make_link(index, self, "writer"))
+            self._committed.append(0)
+        for link in self.links:
+            link.start()
+        tried = [asyncio.ensure_future(link.tried.wait()) for link in self.links if isinstance(link, SocketLink)]
+        if tried:
+            await asyncio.wait(tried, timeout=_START_PATIENCE_S)
+            for task in tried:
+                task.cancel()
+        final = [reason for reason in self._refused.values() if handshake.is_final(reason)]
+        if final:
+            await self.close()
+            raise LogRefused(final[0])
+
+    async def close(self) -> None:
+        self._closed = True
+        if self.busy is not None:
+            self.busy.stop()
+            self.busy = None
+        if self.writer is not None:
+            self.writer.stop()
+        for subscription in list(self._subscriptions):
+            subscription.close()
+        for link in self.links:
+            link.close()
+        if self._embedded is not None:
+            await self._embedded.close()
+            self._embedded = None
+
+    def start_busy_helper(self, busy_limit_ms: int = 15_000) -> None:
+        """L7, for every writer from now on: while the loop stands still inside one command, a thread renews the lease, for at most this long."""
+        if self.busy is None:
+            self.busy = BusyHelper(self, busy_limit_ms)
+            self.busy.start()
+
+    def _make_link(self, index: int, owner: Any, purpose: str) -> Link:
+        if self._embedded is not None:
+            return LocalLink(index, self._embedded, owner)
+        host, port = self.address.nodes[index]
+        return SocketLink(index, host, port, owner, lambda: self.make_hello(purpose), self.secret, self.rng)
+
+    def make_hello(self, purpose: str) -> Hello:
+        return Hello(PROTOCOL, self.address.log, self.incarnation, purpose, self._membership, self._group)
+
+    @property
+    def nodes(self) -> int:
+        return len(self.links)
+
+    @property
+    def embedded(self) -> bool:
+        return self._embedded is not None
+
+    def node_states(self) -> list[NodeState]:
+        states = []
+        for index, link in enumerate(self.links):
+            welcome = link.welcome
+            states.append(
+                NodeState(
+                    link.address,
+                    welcome.node if welcome else "",
+                    welcome.az if welcome else "",
+                    link.up,
+                    link.error,
+                    self._last.get(index),
+                    self._committed[index],
+                )
+            )
+        return states
+
+    # ------------------------------------------------------------------ links
+
+    def on_up(self, index: int, welcome: Welcome) -> str | None:
+        if not self._group:
+            self._group = welcome.group
+        if welcome.group != self._group:
+            return f"{handshake.GROUP}: {self.links[index].address} belongs to another group than the other log nodes"
+        if len(welcome.members) != len(self.links):
+            return f"{handshake.GROUP}: the group has {len(welcome.members)} log nodes ({', '.join(welcome.members)}), the address names {len(self.links)}"
+        twin = next((other for other, node in self._node_of.items() if node == welcome.node and other != index), None)
+        if twin is not None:
+            return f"{handshake.GROUP}: {self.links[index].address} and {self.links[twin].address} are the same log node {welcome.node}"
+        self._node_of[index] = welcome.node
+        self._membership = max(self._membership, welcome.membership)
+        self._refused.pop(index, None)
+        for question, future in self._tails.values():
+            if not future.done():
+                self.links[index].send(TailQuery(question.token))
+        if self.writer is not None:
+            self.writer.on_connected(index)
+        return None
+
+    def on_down(self, index: int, reason: str) -> None:
+        self._node_of.pop(index, None)
+        if self.writer is not None:
+            self.writer.on_disconnected(index)
+
+    def on_refused(self, index: int, reason: str) -> None:
+        self._refused[index] = reason
+
+    def on_messages(self, index: int, messages: list[Message]) -> None:
+        mine: list[Message] = []
+        writer, probes = self.writer, self._probes
+        for message in messages:
+            kind = type(message)
+            if writer is None or kind is Tail or kind is Reject or (probes and getattr(message, "round", b"") in probes):
+                self._on_other(index, message)
+            else:
+                mine.append(message)
+        if mine and writer is not None:
+            writer.on_messages(index, mine)
+
+    def _on_other(self, index: int, message: Message) -> None:
+        if isinstance(message, Tail):
+            self._committed[index] = message.committed
+            self._last[index] = message.durable
+            waiting = self._tails.get(message.token)
+            if waiting is not None and (bound := waiting[0].on_tail(index, message)) is not None and not waiting[1].done():
+                waiting[1].set_result(bound)
+        elif isinstance(message, Promised | LeaseHeld | Refused | Behind):
+            probe = self._probes.get(message.round)
+            if probe is not None and probe[0].on_answer(index, message) and not probe[1].done():
+                probe[1].set_result(probe[0].result())
+        elif isinstance(message, Reject):
+            self.links[index].drop(message.reason)
+
+    def broadcast(self, message: Message) -> None:
+        for link in self.links:
+            link.send(message)
+
+    # ------------------------------------------------------------------ reading
+
+    def subscribe(self, start: int, chain: bytes, on_records: OnRecords, on_heartbeat: OnHeartbeat, on_error: OnError) -> Subscription:
+        """R1. Every committed entry from ``start`` on; ``chain`` is that of the entry before. ``on_error`` means that the subscription is over."""
+        subscription = Subscription(self, start, chain, on_records, on_heartbeat, on_error)
+        self._subscriptions.append(subscription)
+        subscription.start()
+        return subscription
+
+    def reader_link(self, index: int, subscription: Subscription) -> Link:
+        return self._make_link(index, subscription, "reader")
+
+    def preference(self) -> list[int]:
+        def rank(index: int) -> tuple[bool, bool, int]:
+            link = self.links[index]
+            return (not link.up, link.welcome is None or link.welcome.az != self.az, index)
+
+        return sorted(range(len(self.links)), key=rank)
+
+    def known_committed(self) -> list[int]:
+        if not self.embedded:
+            self.broadcast(TailQuery(_ASK_COMMITTED_TOKEN))
+        return self._committed
+
+    def forget(self, subscription: Subscription) -> None:
+        if subscription in self._subscriptions:
+            self._subscriptions.remove(subscription)
+
+    async def tail(self, timeout_ms: int) -> EntryId:
+        """R2: everything acknowledged before this call is at or below the id it gives. Raises `NoMajority`."""
+        self._token += 1
+        question = TailQuestion(self._token, len(self.links))
+        future: asyncio.Future[EntryId] = asyncio.get_running_loop().create_future()
+        self._tails[question.token] = (question, future)
+        self.broadcast(TailQuery(question.token))
+        try:
+            return await asyncio.wait_for(future, timeout_ms / 1000)
+        except TimeoutError:
+            raise NoMajority(
+                f"{question.answered} of {len(self.links)} log nodes answered within {timeout_ms} ms, {majority_of(len(self.links))} are needed"
+            ) from None
+        finally:
+            del self._tails[question.token]
+
+    # ------------------------------------------------------------------ writing
+
+    async def probe(self) -> ProbeResult:
+        """Would a majority promise right now? Changes nothing anywhere."""
+        question = ProbeQuestion(self.rng.randbytes(16), len(self.links))
+        future: asyncio.Future[ProbeResult] = asyncio.get_running_loop().create_future()
+        self._probes[question.round] = (question, future)
+        self.broadcast(Seal(PROBE_TERM, self.incarnation, question.round, PROBE_EXPECTED, 0, True))
+        try:
+            return await asyncio.wait_for(future, _PROBE_TIMEOUT_S)
+        except TimeoutError:
+            return question.result()
+        finally:
+            del self._probes[question.round]
+
+    async def campaign(
+        self, applied: EntryId, applied_chain: bytes, lease_ms: int, leadership_payload: bytes, wall_ms: Callable[[], int], min_term: int = 0
+    ) -> Writer:
+        """W1 and W2. The writer given back has its LEADERSHIP entry committed. Raises `CampaignLost`."""
+        if self._closed:
+            raise CampaignLost("the client is closed", 0, False)
+        if self.writer is not None:
+            raise CampaignLost("a writer or campaign of this client is still open", 0, False)
+        writer = Writer(self, lease_ms)
+        self.writer = writer
+        try:
+            await writer.campaign(applied, applied_chain, leadership_payload, wall_ms, min_term)
+        except BaseException:
+            writer.stop()
+            raise
+        return writer
+
+    def writer_over(self, writer: Writer) -> None:
+        if self.writer is writer:
+            self.writer = None

@@ -1,0 +1,259 @@
+"""One connection to one log node, kept up: connect, shake hands, decode, send, and again after a loss.
+
+Decides: when to try again and what counts as broken. Must not know: what the messages mean. Invariants: ``on_up`` comes after the node's Welcome and
+before any message; after ``on_down`` no message of that connection comes; what was sent on a connection that went down is gone, and nobody guesses
+what became of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import socket
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from txlog import handshake
+from txlog.client.address import format_host_port
+from txlog.messages import Challenge, Hello, Message, Reject, Welcome
+from txlog.wire import DEFAULT_MAX_FRAME_BYTES, Decoder, WireError, encode
+
+_CONNECT_TIMEOUT_S: Final = 1.0  # for the connection, and again for the handshake
+_FIRST_WAIT_S: Final = 0.02
+_LONGEST_WAIT_S: Final = 1.0
+_DEAD_PEER_MS: Final = 5000  # bytes sent and not acknowledged by the other machine for so long: the connection is dead
+
+
+class LinkOwner(Protocol):
+    """Who hears of a link. Called in loop context, synchronously."""
+
+    def on_up(self, index: int, welcome: Welcome) -> str | None: ...  # a text refuses the node for good: it is not who we are looking for
+    def on_messages(self, index: int, messages: list[Message]) -> None: ...
+    def on_down(self, index: int, reason: str) -> None: ...
+    def on_refused(self, index: int, reason: str) -> None: ...
+
+
+class Link(Protocol):
+    """What the client needs of a connection to a node, by socket or in the same process."""
+
+    index: int
+    up: bool
+    error: str
+    welcome: Welcome | None
+    address: str
+
+    def start(self) -> None: ...
+    def close(self) -> None: ...
+    def send(self, message: Message) -> None: ...
+    def send_frame(self, message: Message, frame: bytes) -> None: ...
+    def drop(self, reason: str) -> None: ...
+    def pause_reading(self) -> None: ...
+    def resume_reading(self) -> None: ...
+
+
+def tune_socket(sock: socket.socket | None) -> None:
+    """No delay for small messages; a vanished machine is noticed."""
+    if sock is None or sock.family not in (socket.AF_INET, socket.AF_INET6):
+        return
+    with contextlib.suppress(OSError):  # advice to the kernel; a socket without it works as well
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        if hasattr(socket, "TCP_USER_TIMEOUT"):
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _DEAD_PEER_MS)
+
+
+def answer_challenge(nonce: bytes, hello: Hello, secret: bytes | None) -> Hello | str:
+    """The Hello to send, or why none can be."""
+    if not nonce:
+        return hello
+    if secret is None:
+        return f"{handshake.SECRET}: the node asks for the shared secret and none is set here"
+    hello.proof = handshake.prove(secret, nonce, hello)
+    return hello
+
+
+class _Connection(asyncio.Protocol):
+    """One TCP connection of a `SocketLink`; tells its link, which lives longer."""
+
+    def __init__(self, link: SocketLink) -> None:
+        self.link = link
+        self.decoder = Decoder(link.max_frame_bytes)
+        self.transport: asyncio.Transport | None = None
+        self.greeted = False  # the node has said Welcome
+        self.reason = "the node closed the connection"
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+        tune_socket(transport.get_extra_info("socket"))
+
+    def data_received(self, data: bytes) -> None:
+        link = self.link
+        if link.connection is not self:
+            return
+        try:
+            messages = self.decoder.feed(data)
+        except WireError as error:
+            self.fail(f"unreadable bytes from the node: {error}")
+            return
+        if not self.greeted:
+            while messages and not self.greeted:
+                if not self._handshake(messages.pop(0)):
+                    return
+            if not self.greeted:
+                return
+        if messages:
+            link.owner.on_messages(link.index, messages)
+
+    def _handshake(self, message: Message) -> bool:
+        link = self.link
+        if isinstance(message, Challenge):
+            hello = answer_challenge(message.nonce, link.make_hello(), link.secret)
+            if isinstance(hello, str):
+                self.refuse(hello)
+                return False
+            self.write(encode(hello))
+            return True
+        if isinstance(message, Welcome):
+            self.greeted = True
+            link.greeted(self, message)
+            return link.connection is self
+        if isinstance(message, Reject):
+            self.refuse(message.reason)
+            return False
+        self.fail(f"a {type(message).__name__} before the handshake was over")
+        return False
+
+    def write(self, data: bytes) -> None:
+        if self.transport is not None:
+            self.transport.write(data)
+
+    def refuse(self, reason: str) -> None:
+        self.link.refused(reason)
+        self.fail(reason)
+
+    def fail(self, reason: str) -> None:
+        self.reason = reason
+        if self.transport is not None:
+            self.transport.abort()
+        self.link.lost(self, reason)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.link.lost(self, str(exc) if exc else self.reason)
+
+
+class SocketLink:
+    """A `Link` over TCP."""
+
+    def __init__(
+        self, index: int, host: str, port: int, owner: LinkOwner, make_hello: Callable[[], Hello], secret: bytes | None, rng: random.Random,
+        max_frame_bytes: int = DEFAULT_MAX_FRAME_BYTES,
+    ) -> None:  # fmt: skip
+        self.index = index
+        self.host = host
+        self.port = port
+        self.address = format_host_port(host, port)
+        self.owner = owner
+        self.make_hello = make_hello
+        self.secret = secret
+        self.max_frame_bytes = max_frame_bytes
+        self.up = False
+        self.error = "not connected yet"
+        self.welcome: Welcome | None = None
+        self.connection: _Connection | None = None
+        self.tried = asyncio.Event()  # the first attempt has ended, one way or the other
+        self._rng = rng
+        self._wait_s = _FIRST_WAIT_S
+        self._task: asyncio.Task[None] | None = None
+        self._down = asyncio.Event()
+        self._closed = False
+
+    def start(self) -> None:
+        self._task = asyncio.get_running_loop().create_task(self._keep_up(), name=f"link to {self.address}")
+
+    def close(self) -> None:
+        self._closed = True
+        if self._task is not None:
+            self._task.cancel()
+        self.drop("closed here")
+
+    async def _keep_up(self) -> None:
+        while not self._closed:
+            await self._connect_once()
+            self.tried.set()
+            # Full jitter from half on: nodes that went down together are not asked by everybody at the same instant.
+            await asyncio.sleep(self._wait_s * (0.5 + self._rng.random() / 2))
+            self._wait_s = min(self._wait_s * 2, _LONGEST_WAIT_S)
+
+    async def _connect_once(self) -> None:
+        """One connection's whole life."""
+        self._down.clear()
+        loop = asyncio.get_running_loop()
+        connection = _Connection(self)
+        self.connection = connection
+        try:
+            await asyncio.wait_for(loop.create_connection(lambda: connection, self.host, self.port), _CONNECT_TIMEOUT_S)
+        except (OSError, TimeoutError) as error:
+            reason = "no answer" if isinstance(error, TimeoutError) else (error.strerror or str(error))
+            self.lost(connection, reason)
+            if connection.transport is not None:
+                connection.transport.abort()
+            return
+        timer = loop.call_later(_CONNECT_TIMEOUT_S, self._handshake_late, connection)
+        try:
+            await self._down.wait()
+        finally:
+            timer.cancel()
+
+    def _handshake_late(self, connection: _Connection) -> None:
+        if not connection.greeted:
+            connection.fail("connected, but no answer to the handshake")
+
+    def greeted(self, connection: _Connection, welcome: Welcome) -> None:
+        self.up = True
+        self.error = ""
+        self.welcome = welcome
+        self._wait_s = _FIRST_WAIT_S
+        refusal = self.owner.on_up(self.index, welcome)
+        if refusal:
+            self.up = False
+            connection.refuse(refusal)
+            return
+        self.tried.set()
+
+    def refused(self, reason: str) -> None:
+        self._wait_s = max(self._wait_s, _LONGEST_WAIT_S / 4)
+        self.owner.on_refused(self.index, reason)
+
+    def lost(self, connection: _Connection, reason: str) -> None:
+        if self.connection is not connection:
+            return
+        self.connection = None
+        self.error = reason
+        was_up, self.up = self.up, False
+        self._down.set()
+        if was_up:
+            self.owner.on_down(self.index, reason)
+
+    def drop(self, reason: str) -> None:
+        """End this connection; a new one is tried."""
+        if self.connection is not None:
+            self.connection.fail(reason)
+
+    def send(self, message: Message) -> None:
+        if self.up and self.connection is not None:
+            self.connection.write(encode(message))
+
+    def send_frame(self, message: Message, frame: bytes) -> None:
+        """``frame`` is ``encode(message)``, made once for several links."""
+        if self.up and self.connection is not None:
+            self.connection.write(frame)
+
+    def pause_reading(self) -> None:
+        if self.connection is not None and self.connection.transport is not None and self.connection.transport.is_reading():
+            self.connection.transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        if self.connection is not None and self.connection.transport is not None and not self.connection.transport.is_reading():
+            self.connection.transport.resume_reading()

@@ -1,0 +1,81 @@
+"""Questions put to all log nodes at once: the tail (R2), and whether a majority would promise (W1's probe).
+
+Decides: when the answers suffice. Must not know: sockets, time. Invariants: an answer counts once a node and only for the question it names;
+the tail's bound is the greatest *id* among a majority of answers given after the question was asked.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from txlog.entry import NO_ENTRY, EntryId
+from txlog.messages import Behind, LeaseHeld, Promised, Refused, Tail
+
+# A probe promises nothing, so it may ask for a term and an expectation above all others: what is left to answer is the lease.
+PROBE_TERM: Final = (1 << 63) - 1
+PROBE_EXPECTED: Final[EntryId] = (PROBE_TERM, PROBE_TERM)
+
+
+def majority_of(nodes: int) -> int:
+    return nodes // 2 + 1
+
+
+class TailQuestion:
+    """R2, from `ask` to the bound."""
+
+    __slots__ = ("_answers", "_nodes", "token")
+
+    def __init__(self, token: int, nodes: int) -> None:
+        self.token = token
+        self._nodes = nodes
+        self._answers: dict[int, EntryId] = {}
+
+    def on_tail(self, index: int, tail: Tail) -> EntryId | None:
+        """The bound, once it is known."""
+        if tail.token != self.token:
+            return None
+        self._answers[index] = max(tail.durable, self._answers.get(index, NO_ENTRY))
+        if len(self._answers) < majority_of(self._nodes):
+            return None
+        return max(self._answers.values())
+
+    @property
+    def answered(self) -> int:
+        return len(self._answers)
+
+
+@dataclass(slots=True)
+class ProbeResult:
+    """``would_promise``: a majority would, right now. ``held_ms``: the longest window any node reported, 0 if none did."""
+
+    would_promise: bool
+    answers: int
+    held: int
+    held_ms: int
+
+
+class ProbeQuestion:
+    """W1's last sentence: would a majority promise?"""
+
+    __slots__ = ("_held", "_nodes", "_willing", "round")
+
+    def __init__(self, round: bytes, nodes: int) -> None:
+        self.round = round
+        self._nodes = nodes
+        self._willing: set[int] = set()
+        self._held: dict[int, int] = {}
+
+    def on_answer(self, index: int, answer: Promised | LeaseHeld | Refused | Behind) -> bool:
+        """True once no further answer can change the result."""
+        if isinstance(answer, Promised):
+            self._willing.add(index)
+        elif isinstance(answer, LeaseHeld):
+            self._held[index] = answer.left_ms
+        needed = majority_of(self._nodes)
+        return len(self._willing) >= needed or len(self._held) > self._nodes - needed or len(self._willing) + len(self._held) == self._nodes
+
+    def result(self) -> ProbeResult:
+        return ProbeResult(
+            len(self._willing) >= majority_of(self._nodes), len(self._willing) + len(self._held), len(self._held), max(self._held.values(), default=0)
+        )

@@ -1,0 +1,227 @@
+"""R1: a reader's endless stream of committed entries, from whichever log node is good for it.
+
+Decides: which node is read (own AZ first; another when that one is silent, behind, or gives entries that do not check). Must not know: what entries
+mean. Invariants: entries are handed on once each, dense, with the chain unbroken from the position and chain the reader started at; nothing comes
+after `close` or after ``on_error``, which is called at most once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+from txlog.entry import FORMAT_VERSION, KIND_NAMES, Entry, EntryError, decode_entry
+from txlog.messages import Heartbeat, Message, Records, Reject, Subscribe, Welcome
+
+if TYPE_CHECKING:
+    from txlog.client.link import Link
+
+_CHECK_EVERY_S: Final = 0.25
+_SILENT_S: Final = 0.6  # heartbeats come every 0.1 s
+_BEHIND_CHECKS: Final = 4  # so many checks in a row another node knew more committed than we have been given
+_AVOID_CHECKS: Final = 20  # so long a node that failed us is not the first choice
+_GO_HOME_CHECKS: Final = 40
+
+OnRecords = Callable[[list[Entry], int], None]
+OnHeartbeat = Callable[[Heartbeat], None]
+OnError = Callable[[str], None]
+
+
+class Nodes:
+    """What a subscription needs to know of the client; implemented there."""
+
+    def reader_link(self, index: int, subscription: Subscription) -> Link:
+        raise NotImplementedError
+
+    def preference(self) -> list[int]:
+        """All nodes, own AZ's first, those that are up before those that are not."""
+        raise NotImplementedError
+
+    def known_committed(self) -> list[int]:
+        """By node, as last heard; asks for news."""
+        raise NotImplementedError
+
+    def forget(self, subscription: Subscription) -> None:
+        raise NotImplementedError
+
+
+class Subscription:
+    """Made by `LogClient.subscribe`. Owner of one reader's link at a time."""
+
+    def __init__(self, nodes: Nodes, start: int, chain: bytes, on_records: OnRecords, on_heartbeat: OnHeartbeat, on_error: OnError) -> None:
+        self.next = start
+        self.chain = chain
+        self.node = -1  # the index of the node that is read
+        self._nodes = nodes
+        self._on_records = on_records
+        self._on_heartbeat = on_heartbeat
+        self._on_error = on_error
+        self._link: Link | None = None
+        self._paused = False
+        self._closed = False
+        self._heard = False  # since the last check
+        self._silent_s = 0.0
+        self._seen_committed = 0  # greatest any node was known to have, one check ago
+        self._behind = 0
+        self._away = 0
+        self._avoid: dict[int, int] = {}
+        self._broken: dict[int, str] = {}  # nodes whose entries did not check
+        self._timer: asyncio.TimerHandle | None = None
+
+    # ------------------------------------------------------------------ for the reader
+
+    def start(self) -> None:
+        self._move("")
+        self._tick_later()
+
+    def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._link is not None:
+            self._link.close()
+        self._nodes.forget(self)
+
+    def pause(self) -> None:
+        """Stop reading; what is already here may still be handed on."""
+        self._paused = True
+        if self._link is not None:
+            self._link.pause_reading()
+
+    def resume(self) -> None:
+        self._paused = False
+        self._silent_s = 0.0
+        if self._link is not None:
+            self._link.resume_reading()
+
+    # ------------------------------------------------------------------ the link
+
+    def on_up(self, index: int, welcome: Welcome) -> str | None:
+        assert self._link is not None
+        self._link.send(Subscribe(self.next))
+        self._heard = True
+        if self._paused:
+            self._link.pause_reading()
+        return None
+
+    def on_down(self, index: int, reason: str) -> None:
+        if not self._closed and index == self.node:
+            self._silent_s = _SILENT_S  # the next check moves on unless it is back by then
+
+    def on_refused(self, index: int, reason: str) -> None:
+        if not self._closed and index == self.node:
+            self._avoid[index] = _AVOID_CHECKS
+
+    def on_messages(self, index: int, messages: list[Message]) -> None:
+        if index != self.node:
+            return
+        self._heard = True
+        for message in messages:
+            if self._closed or index != self.node:
+                return
+            if type(message) is Records:
+                self._records(message)
+            elif type(message) is Heartbeat:
+                self._on_heartbeat(message)
+            elif type(message) is Reject:
+                self._leave(message.reason)
+                return
+
+    def _records(self, records: Records) -> None:
+        entries: list[Entry] = []
+        wrong = ""
+        for encoded in records.entries:
+            try:
+                entry = decode_entry(encoded)
+            except EntryError as error:
+                wrong = str(error)
+                break
+            if entry.position != self.next or entry.previous_chain != self.chain:
+                wrong = f"position {entry.position} does not follow {self.next - 1}" if entry.position != self.next else f"chain broken at position {self.next}"
+                break
+            if entry.format > FORMAT_VERSION or entry.kind not in KIND_NAMES:
+                self._hand_on(entries, records.committed)
+                self._fail(f"position {entry.position} has kind {entry.kind} in format {entry.format}, which this version cannot read")
+                return
+            self.next += 1
+            self.chain = entry.chain
+            entries.append(entry)
+        self._hand_on(entries, records.committed)
+        if wrong and not self._closed:
+            self._broken[self.node] = wrong
+            if len(self._broken) == len(self._nodes.preference()):
+                self._fail(f"no log node gives entries that follow what was read: {wrong}")
+                return
+            self._leave(wrong)
+        elif entries:
+            self._broken.clear()
+
+    def _hand_on(self, entries: list[Entry], committed: int) -> None:
+        if not self._closed:
+            self._on_records(entries, min(committed, self.next - 1))
+
+    def _fail(self, reason: str) -> None:
+        if not self._closed:
+            self.close()
+            self._on_error(reason)
+
+    # ------------------------------------------------------------------ choosing
+
+    def _leave(self, reason: str) -> None:
+        self._avoid[self.node] = _AVOID_CHECKS
+        self._move(reason)
+
+    def _move(self, reason: str) -> None:
+        """Read at the best node there is; stays where it is when that is the best."""
+        choice = self._choose()
+        if choice == self.node and self._link is not None:
+            if reason:
+                self._link.drop(reason)
+            return
+        if self._link is not None:
+            self._link.close()
+        self.node = choice
+        self._behind = self._away = 0
+        self._silent_s = 0.0
+        self._link = self._nodes.reader_link(choice, self)
+        self._link.start()
+
+    def _choose(self) -> int:
+        order = self._nodes.preference()
+        good = [index for index in order if index not in self._avoid]
+        return (good or sorted(order, key=lambda index: self._avoid.get(index, 0)))[0]
+
+    def _tick_later(self) -> None:
+        self._timer = asyncio.get_running_loop().call_later(_CHECK_EVERY_S, self._tick)
+
+    def _tick(self) -> None:
+        if self._closed:
+            return
+        self._tick_later()
+        self._avoid = {index: left - 1 for index, left in self._avoid.items() if left > 1}
+        known = self._nodes.known_committed()
+        if self._paused:
+            self._silent_s, self._behind = 0.0, 0
+            self._seen_committed = max(known)
+            return
+        self._silent_s = 0.0 if self._heard and self._link is not None and self._link.up else self._silent_s + _CHECK_EVERY_S
+        self._heard = False
+        self._behind = self._behind + 1 if self._seen_committed >= self.next else 0
+        self._seen_committed = max(known)
+        if self._silent_s > _SILENT_S:
+            self._leave("silent")
+        elif self._behind >= _BEHIND_CHECKS and self.node not in self._ahead(known):
+            self._leave("behind the other log nodes")
+        elif self._choose() != self.node:
+            self._away += 1
+            if self._away > _GO_HOME_CHECKS:
+                self._move("going back to the nearest log node")
+        else:
+            self._away = 0
+
+    def _ahead(self, known: list[int]) -> list[int]:
+        """Nodes that could give more than we have."""
+        return [index for index, committed in enumerate(known) if committed >= self.next]

@@ -1,0 +1,329 @@
+"""The writer's driver: a `Proposer` between the client's links, one timer, and its owner's callbacks.
+
+Decides: when bytes leave (`flush`, or the end of the loop turn) and in which order the owner hears of things. Must not know: the protocol; the
+proposer decides. Invariants: ``on_lost`` is called once at most, and nothing after it; ``lease_until_us`` is 0 for good once the writer is lost,
+released or stopped; it may be raised by the busy helper's thread (L7), only ever under the lock and for the term and round it was asked for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from txlog.consensus.outputs import CampaignOver, Committed, Fenced, LeaseUntil, Opened, Reopened, Send
+from txlog.consensus.proposer import Proposer
+from txlog.entry import LEADERSHIP, Entry, EntryId
+from txlog.messages import Append, Message
+from txlog.wire import encode
+
+if TYPE_CHECKING:
+    from txlog.client.client import LogClient
+
+
+class CampaignLost(Exception):
+    """Not this time. ``held``: another writer's lease runs; ``retry_ms``: try again after so long at the earliest."""
+
+    def __init__(self, reason: str, retry_ms: int, held: bool) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.retry_ms = retry_ms
+        self.held = held
+
+
+def _nothing_committed(position: int) -> None:
+    """Until the owner sets its own."""
+
+
+class Writer:
+    """Made by `LogClient.campaign`. Set ``on_committed`` and ``on_lost`` at once; ``on_lost`` is told even when the loss came before it was set.
+
+    ``on_reopened(term)``: a minority had to be sealed again (W5), the writer goes on, and the owner must append its LEADERSHIP payload (``leadership``) through
+    `append` before its next entry. Without an ``on_reopened`` the writer appends it itself, between two turns of the loop."""
+
+    def __init__(self, client: LogClient, lease_ms: int) -> None:
+        self.lease_ms = lease_ms
+        self.lease_until_us = 0
+        self.prefix: list[Entry] = []
+        self.leadership = b""
+        self.lost = ""  # why, once it is
+        self.on_committed: Callable[[int], None] = _nothing_committed
+        self.on_reopened: Callable[[int], None] | None = None
+        self._on_lost: Callable[[str], None] | None = None
+        self._client = client
+        self._links = client.links
+        self._clock = client.clock
+        self._proposer = Proposer(client.nodes, client.incarnation, client.rng)
+        self._wall_ms: Callable[[], int] = int
+        self._campaign: asyncio.Future[None] | None = None
+        self._loop = asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_us = 0
+        self._flush_due = False
+        self._open = False
+        self._over = False
+        self._released = False
+        self.lock = threading.Lock()  # lease_until_us against the busy helper
+        self._renewals: tuple[int, bytes] | None = None  # term and round for which the helper may renew; under the lock
+
+    # ------------------------------------------------------------------ for the owner
+
+    @property
+    def term(self) -> int:
+        return self._proposer.term
+
+    @property
+    def next_position(self) -> int:
+        return self._proposer.next_position
+
+    @property
+    def committed(self) -> int:
+        return self._proposer.committed
+
+    @property
+    def in_flight(self) -> int:
+        """Entries appended and not committed."""
+        return self._proposer.in_flight
+
+    @property
+    def in_flight_bytes(self) -> int:
+        return self._proposer.in_flight_bytes
+
+    @property
+    def on_lost(self) -> Callable[[str], None] | None:
+        return self._on_lost
+
+    @on_lost.setter
+    def on_lost(self, callback: Callable[[str], None]) -> None:
+        self._on_lost = callback
+        if self.lost:
+            self._loop.call_soon(callback, self.lost)
+
+    def append(self, kind: int, payload: bytes, wall_ms: int, continued: bool = False) -> int:
+        """The position it has been given. It leaves with `flush`, or at the end of this turn of the loop, together with all others of the turn."""
+        position = self._proposer.append(kind, payload, wall_ms, continued, self._clock()).position
+        if not self._flush_due:
+            self._flush_due = True
+            self._loop.call_soon(self._flush_turn)
+        return position
+
+    def flush(self) -> None:
+        """Send what has been appended now."""
+        self.pump()
+
+    async def release(self, successor: bytes) -> None:
+        """L4. From here on the lease counts as over. Everything appended should be committed before; the writer is over after it."""
+        self._set_lease(0)
+        self._released = True
+        if self._over:
+            return
+        self._proposer.release(successor, self._clock())
+        self.pump()
+        # The Releases are in the sockets' buffers; one turn of the loop lets them out before anybody closes a link.
+        await asyncio.sleep(0.01)
+        self.stop()
+
+    def stop(self) -> None:
+        """Stop renewing; the lease runs out by itself. Nothing is said to ``on_lost``."""
+        if self._over:
+            return
+        self._proposer.stop()
+        self._end()
+        if self._campaign is not None and not self._campaign.done():
+            self._campaign.set_exception(CampaignLost("stopped", 0, False))
+
+    def start_handover(self) -> None:
+        """From here on the lease counts as over (no read is served any more), while appends still go on: HANDOVER is one of them."""
+        self._proposer.start_handover()
+        self._set_lease(0)
+        self.pump()
+
+    def abort_handover(self) -> None:
+        """The hand-over did not come about and nothing was released: the lease counts again from the next renewal on."""
+        self._proposer.abort_handover()
+        self._snapshot()
+        self.pump()
+
+    # ------------------------------------------------------------------ campaign
+
+    async def campaign(self, applied: EntryId, applied_chain: bytes, leadership_payload: bytes, wall_ms: Callable[[], int], min_term: int) -> None:
+        now = self._clock()
+        self.leadership = leadership_payload
+        self._wall_ms = wall_ms
+        self._campaign = self._loop.create_future()
+        for link in self._links:
+            if link.up:
+                self._proposer.on_connected(link.index, now)
+        self._proposer.start_campaign(applied, applied_chain, self.lease_ms, leadership_payload, wall_ms(), now)
+        self.pump()
+        await self._campaign
+
+    # ------------------------------------------------------------------ events from the links
+
+    def on_connected(self, index: int) -> None:
+        if not self._over:
+            self._proposer.on_connected(index, self._clock())
+            self.pump()
+
+    def on_disconnected(self, index: int) -> None:
+        if not self._over:
+            self._proposer.on_disconnected(index, self._clock())
+            self.pump()
+
+    def on_messages(self, index: int, messages: list[Message]) -> None:
+        if self._over:
+            return
+        now = self._clock()
+        on_message = self._proposer.on_message
+        for message in messages:
+            on_message(index, message, now)
+        self.pump()
+
+    def on_renewed_elsewhere(self, answers: list[tuple[int, int, bytes, int]], stood_still_us: int) -> None:
+        """What the busy helper did while the loop stood still: (node, term, round, sent)."""
+        if self._over:
+            return
+        now = self._clock()
+        if stood_still_us:
+            self._proposer.on_stood_still(stood_still_us)
+        for index, term, round, sent_us in answers:
+            self._proposer.on_renewed_elsewhere(index, term, round, sent_us, now)
+        self.pump()
+
+    # ------------------------------------------------------------------ the machine's outputs
+
+    def _flush_turn(self) -> None:
+        if self._flush_due:
+            self.pump()
+
+    def pump(self) -> None:
+        """Carry out what the proposer asks for: sends first, then the owner's callbacks, which may append again."""
+        self._flush_due = False
+        if self._over:
+            return
+        committed = 0
+        events: list[object] = []
+        links = self._links
+        last: Append | None = None
+        frame = b""
+        for output in self._proposer.take_outputs():
+            kind = type(output)
+            if kind is Send:
+                message = output.message  # type: ignore[union-attr]  # the line above asks by identity, which is not narrowed
+                if message is not last:
+                    frame = encode(message)
+                    last = message
+                links[output.to].send_frame(message, frame)  # type: ignore[union-attr]
+            elif kind is Committed:
+                committed = output.position  # type: ignore[union-attr]
+            elif kind is LeaseUntil:
+                self._lease(output.us)  # type: ignore[union-attr]
+            else:
+                events.append(output)
+        if events:
+            for event in events:
+                self._event(event)
+        if committed and self._open and not self._over:
+            self.on_committed(committed)
+        self._arm()
+
+    def _event(self, event: object) -> None:
+        if isinstance(event, Opened):
+            self.prefix = event.prefix
+            self._open = True
+            self._snapshot()
+            if self._campaign is not None and not self._campaign.done():
+                self._campaign.set_result(None)
+        elif isinstance(event, CampaignOver):
+            self._end()
+            if self._campaign is not None and not self._campaign.done():
+                self._campaign.set_exception(CampaignLost(event.reason, event.retry_ms, event.held))
+        elif isinstance(event, Fenced):
+            self._end()
+            if self._campaign is not None and not self._campaign.done():
+                self._campaign.set_exception(CampaignLost(event.reason, self.lease_ms, False))
+                return
+            self.lost = event.reason
+            if self._on_lost is not None and not self._released:
+                self._on_lost(event.reason)
+        elif isinstance(event, Reopened):
+            self._snapshot()
+            if self.on_reopened is not None:
+                self.on_reopened(event.term)
+            else:
+                self._loop.call_soon(self._append_leadership)
+
+    def _append_leadership(self) -> None:
+        if not self._over:
+            self.append(LEADERSHIP, self.leadership, self._wall_ms())
+
+    def _end(self) -> None:
+        self._over = True
+        self._open = False
+        self._set_lease(0)
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._client.writer_over(self)
+
+    # ------------------------------------------------------------------ the lease, shared with the busy helper's thread
+
+    def _lease(self, until_us: int) -> None:
+        if until_us == 0:
+            self._set_lease(0)
+            return
+        with self.lock:
+            if until_us > self.lease_until_us and not self._released and not self._over:
+                self.lease_until_us = until_us
+
+    def _set_lease(self, until_us: int) -> None:
+        with self.lock:
+            self.lease_until_us = until_us
+            self._renewals = None
+
+    def _snapshot(self) -> None:
+        """A term and round begin: the helper may renew for them, and for no earlier ones."""
+        with self.lock:
+            if not self._released and not self._over:
+                self._renewals = (self._proposer.term, self._proposer.round)
+
+    def renewable(self) -> tuple[int, bytes] | None:
+        """For the busy helper, from its thread."""
+        with self.lock:
+            return self._renewals
+
+    def credit(self, renewed: tuple[int, bytes], until_us: int) -> bool:
+        """From the busy helper's thread: a majority renewed ``renewed``. False when that is no longer the writer's term and round."""
+        with self.lock:
+            if self._renewals != renewed:
+                return False
+            if until_us > self.lease_until_us:
+                self.lease_until_us = until_us
+            return True
+
+    # ------------------------------------------------------------------ time
+
+    def _arm(self) -> None:
+        """One timer; a deadline that moved later lets the old timer fire in vain rather than be made anew at each message."""
+        if self._over:
+            return
+        deadline = self._proposer.deadline()
+        if not deadline or (self._timer is not None and self._timer_us <= deadline):
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer_us = deadline
+        self._timer = self._loop.call_later(max(0, deadline - self._clock()) / 1e6, self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        if self._over:
+            return
+        now = self._clock()
+        if self._client.busy is not None:
+            self._client.busy.look(now)
+        deadline = self._proposer.deadline()
+        if deadline and now >= deadline:
+            self._proposer.on_deadline(now)
+        self.pump()

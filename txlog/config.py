@@ -1,0 +1,113 @@
+"""Settings of a log node: names, units, defaults, limits, and how they come from a file.
+
+Decides: what may be set and which values are wrong, each with one clear line. Must not know: who uses a setting.
+A file is TOML; its keys are the field names below with dashes for underscores. What is given on the command line wins.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import tomllib
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Final
+
+DEFAULT_PORT: Final = 7401
+MIN_SECRET_BYTES: Final = 16
+_AZ: Final = re.compile(r"[A-Za-z0-9._-]{1,32}\Z")
+
+
+class ConfigError(ValueError):
+    """A setting is wrong; the text is one line for the operator."""
+
+
+@dataclass(frozen=True, slots=True)
+class LogServerConfig:
+    az: str
+    data: Path
+    port: int = DEFAULT_PORT
+    bind: str = "127.0.0.1"
+    secret_file: Path | None = None
+    max_frame_bytes: int = 32 << 20  # a longer message closes the connection it came from
+    segment_bytes: int = 64 << 20  # size of one segment file, allocated ahead
+    cache_bytes: int = 32 << 20  # newest entries of each log kept in memory for readers
+    max_connections: int = 4096
+    heartbeat_ms: int = 100  # to every reader
+    log_format: str = "auto"  # of our own messages on stderr: "auto" (lines on a terminal, else JSON), "console", "json"
+    secret: bytes | None = field(default=None, repr=False)  # what secret_file holds
+
+
+_LIMITS: Final[dict[str, tuple[int, int]]] = {
+    "port": (0, 65535),
+    "max_frame_bytes": (8 << 20, 1 << 30),
+    "segment_bytes": (64 << 10, 4 << 30),
+    "cache_bytes": (0, 64 << 30),
+    "max_connections": (1, 1 << 20),
+    "heartbeat_ms": (10, 1000),
+}
+
+
+def load(path: Path | None, overrides: dict[str, Any]) -> LogServerConfig:
+    """The settings of ``path`` (none: the defaults), with those of ``overrides`` that are not None in their place. Raises `ConfigError`."""
+    values: dict[str, Any] = _read_file(path) if path is not None else {}
+    values.update({name: value for name, value in overrides.items() if value is not None})
+    for required in ("az", "data"):
+        if not values.get(required):
+            raise ConfigError(f"'{required}' is not set: give --{required}, or a line in the settings file")
+    for name, (low, high) in _LIMITS.items():
+        if name in values and not (isinstance(values[name], int) and not isinstance(values[name], bool) and low <= values[name] <= high):
+            raise ConfigError(f"'{_dashed(name)}' must be a whole number from {low} to {high}, not {values[name]!r}")
+    for name in ("az", "bind", "log_format"):
+        if name in values and not isinstance(values[name], str):
+            raise ConfigError(f"'{_dashed(name)}' must be text, not {values[name]!r}")
+    if not _AZ.match(values["az"]):
+        raise ConfigError(f"'az' {values['az']!r}: letters, digits, '.', '_' and '-' only, at most 32")
+    if values.get("log_format", "auto") not in ("auto", "console", "json"):
+        raise ConfigError(f"'log-format' must be auto, console or json, not {values['log_format']!r}")
+    for name in ("data", "secret_file"):
+        if values.get(name) is not None:
+            values[name] = Path(values[name])
+    if values.get("secret_file") is not None:
+        values["secret"] = read_secret(values["secret_file"])
+    elif not is_loopback(values.get("bind", "127.0.0.1")):
+        raise ConfigError(f"'bind' {values['bind']} is not a loopback address: that needs --secret-file, else anybody on the network could write the log")
+    return LogServerConfig(**values)
+
+
+def _read_file(path: Path) -> dict[str, Any]:
+    try:
+        raw = tomllib.loads(path.read_text())
+    except OSError as error:
+        raise ConfigError(f"settings file {path} cannot be read: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"settings file {path} is not TOML: {error}") from error
+    known = {_dashed(f.name): f.name for f in fields(LogServerConfig) if f.name != "secret"}
+    for name in raw:
+        if name not in known:
+            raise ConfigError(f"settings file {path}: there is no setting '{name}' (known: {', '.join(sorted(known))})")
+    return {known[name]: value for name, value in raw.items()}
+
+
+def _dashed(name: str) -> str:
+    return name.replace("_", "-")
+
+
+def read_secret(path: Path) -> bytes:
+    """The shared secret in ``path``, without the white space around it."""
+    try:
+        secret = path.read_bytes().strip()
+    except OSError as error:
+        raise ConfigError(f"secret file {path} cannot be read: {error.strerror}") from error
+    if len(secret) < MIN_SECRET_BYTES:
+        raise ConfigError(f"secret file {path} holds {len(secret)} bytes; a secret has at least {MIN_SECRET_BYTES}")
+    return secret
+
+
+def is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

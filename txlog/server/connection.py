@@ -1,0 +1,201 @@
+"""One TCP connection of a log node: bytes in and out, the handshake, and nothing of what messages mean.
+
+Decides: who may speak before the handshake is over (nobody), when a slow or hostile connection is closed, when bytes leave (once a loop turn).
+Must not know: terms, entries, disks. Invariants: the node speaks first (a Challenge); before the Welcome only a Hello of bounded size is read;
+messages that arrive while the log is being opened wait in order.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from typing import Final, Protocol
+
+import structlog
+
+from txlog import handshake
+from txlog.client.link import tune_socket
+from txlog.messages import Challenge, Hello, InitGroup, Message, Reject, StatusQuery, Welcome
+from txlog.server.session import Session
+from txlog.wire import PROTOCOL, Decoder, WireError, encode
+
+_HANDSHAKE_TIMEOUT_S: Final = 5.0
+_HELLO_MAX_BYTES: Final = 16 << 10
+_WRITE_BUFFER_BYTES: Final = 2 << 20  # above it a reader is fed no more until it has taken half
+_STUCK_BUFFER_BYTES: Final = 256 << 20  # a caller that never reads its answers is closed, not collected for
+
+log = structlog.get_logger("txlog.connection")
+
+
+class Node(Protocol):
+    """What a connection needs of the log node."""
+
+    secret: bytes | None
+    max_frame_bytes: int
+
+    def check_hello(self, hello: Hello) -> str: ...  # why it is refused, "" when it is not
+    async def open_session(self, hello: Hello, connection: Connection) -> Session | str: ...
+    def welcome(self, hello: Hello) -> Welcome: ...
+    def on_node_message(self, connection: Connection, message: InitGroup | StatusQuery) -> None: ...
+    def on_connection(self, connection: Connection) -> bool: ...  # False: too many
+    def on_connection_lost(self, connection: Connection) -> None: ...
+
+
+class Connection(asyncio.Protocol):
+    """A `session.Sink` over a socket."""
+
+    def __init__(self, node: Node) -> None:
+        self.blocked = False
+        self.peer_name = "?"
+        self.purpose = ""
+        self._node = node
+        self._loop = asyncio.get_running_loop()
+        self._nonce = secrets.token_bytes(handshake.NONCE_BYTES) if node.secret is not None else b""
+        self._decoder = Decoder(_HELLO_MAX_BYTES)
+        self._transport: asyncio.Transport | None = None
+        self._session: Session | None = None
+        self._opening: asyncio.Task[None] | None = None
+        self._greeted = False
+        self._early: list[Message] = []  # came while the log was being opened
+        self._out: list[bytes] = []
+        self._timer: asyncio.TimerHandle | None = None
+
+    # ------------------------------------------------------------------ asyncio
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        self.peer_name = str(transport.get_extra_info("peername"))
+        tune_socket(transport.get_extra_info("socket"))
+        transport.set_write_buffer_limits(high=_WRITE_BUFFER_BYTES)
+        if not self._node.on_connection(self):
+            self.end(f"{handshake.BUSY}: too many connections")
+            return
+        self._timer = self._loop.call_later(_HANDSHAKE_TIMEOUT_S, self._late)
+        transport.write(encode(Challenge(self._nonce)))
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            messages = self._decoder.feed(data)
+        except WireError as error:
+            log.warning("unreadable bytes, connection closed", peer=self.peer_name, reason=str(error))
+            self._abort()
+            return
+        if not messages:
+            return
+        if self._session is not None:
+            self._session.on_messages(messages)
+        elif self._greeted:
+            self._node_messages(messages)
+        else:
+            self._early += messages
+            if self._opening is None:
+                self._hello(self._early.pop(0))
+
+    def pause_writing(self) -> None:
+        self.blocked = True
+
+    def resume_writing(self) -> None:
+        self.blocked = False
+        if self._session is not None:
+            self._session.on_unblocked()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._transport = None
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._session is not None:
+            session, self._session = self._session, None
+            session.close()
+        self._node.on_connection_lost(self)
+
+    # ------------------------------------------------------------------ handshake
+
+    def _late(self) -> None:
+        if not self._greeted and self._opening is None:
+            self.end("no Hello in time")
+
+    def _hello(self, message: Message) -> None:
+        if not isinstance(message, Hello):
+            self.end(f"{handshake.PROTOCOL}: a {type(message).__name__} before Hello")
+            return
+        reason = ""
+        if message.protocol != PROTOCOL:
+            reason = f"{handshake.PROTOCOL}: version {message.protocol} is spoken there, {PROTOCOL} here"
+        elif self._node.secret is not None and not handshake.proven(self._node.secret, self._nonce, message):
+            reason = f"{handshake.SECRET}: the shared secret is missing or another one"
+        else:
+            reason = self._node.check_hello(message)
+        if reason:
+            log.warning("connection refused", peer=self.peer_name, purpose=message.purpose, reason=reason)
+            self.end(reason)
+            return
+        self.purpose = message.purpose
+        self._decoder.max_frame_bytes = self._node.max_frame_bytes
+        if not message.log:
+            self._greet(message, None)
+            return
+        self._opening = self._loop.create_task(self._open(message))
+
+    async def _open(self, hello: Hello) -> None:
+        session = await self._node.open_session(hello, self)
+        if isinstance(session, str):
+            self.end(session)
+        elif self._transport is None:
+            session.close()
+        else:
+            self._greet(hello, session)
+
+    def _greet(self, hello: Hello, session: Session | None) -> None:
+        self._greeted = True
+        self._session = session
+        self.send(self._node.welcome(hello))
+        early, self._early = self._early, []
+        if not early:
+            return
+        if session is not None:
+            session.on_messages(early)
+        else:
+            self._node_messages(early)
+
+    def _node_messages(self, messages: list[Message]) -> None:
+        for message in messages:
+            if isinstance(message, InitGroup | StatusQuery):
+                self._node.on_node_message(self, message)
+            else:
+                self.end(f"{handshake.PROTOCOL}: a {type(message).__name__} on a connection that names no log")
+                return
+
+    # ------------------------------------------------------------------ out
+
+    def send(self, message: Message) -> None:
+        if not self._out:
+            self._loop.call_soon(self._flush)
+        self._out.append(encode(message))
+
+    def _flush(self) -> None:
+        transport = self._transport
+        if transport is None:
+            self._out.clear()
+            return
+        out = self._out
+        transport.write(out[0] if len(out) == 1 else b"".join(out))
+        out.clear()
+        if self.blocked and transport.get_write_buffer_size() > _STUCK_BUFFER_BYTES:
+            log.warning("caller does not read its answers, connection closed", peer=self.peer_name, purpose=self.purpose)
+            self._abort()
+
+    def end(self, reason: str) -> None:
+        """Say why, and close once it has been sent."""
+        if self._transport is not None and not self._transport.is_closing():
+            self._out.append(encode(Reject(reason)))
+            self._flush()
+            self._transport.close()
+
+    def _abort(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()
+
+    def close(self) -> None:
+        if self._transport is not None:
+            self._transport.close()

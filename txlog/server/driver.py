@@ -1,0 +1,337 @@
+"""The driver of one log on one node: acceptor, store, sync thread, readers.
+
+Decides: when the disk is synced (at once when something waits, one sync in flight, all that arrives meanwhile goes with the next), what is read from
+disk in a thread. Must not know: terms, leases, quorums: the acceptor says what to do, this does it in that order. Invariants (A6): a SendAfterPersist
+leaves only after ``on_persisted`` of its sequence; the store sees disk outputs in the acceptor's order; any error of the disk ends the process (A5).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import threading
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+import structlog
+
+from txlog.consensus.acceptor import Acceptor
+from txlog.consensus.outputs import Halt, Peer, PeerFetch, PutBack, Send, SendAfterPersist, Serve, Trace, Truncate, WriteEntries, WriteMeta
+from txlog.messages import Fetch, Fetched, Heartbeat, Message
+from txlog.server.session import Feed, Session
+
+if TYPE_CHECKING:
+    from txlog.storage.store import LogStore
+
+_ROOM_CHECK_S: Final = 0.5
+
+log = structlog.get_logger("txlog.log")
+
+HaltProcess = Callable[[str], None]
+
+
+class Peers(Protocol):
+    """The way to the other log nodes of the group, for one log."""
+
+    def fetch(self, node: str, fetch: Fetch) -> None: ...  # answers come to `LogDriver.on_peer_fetched`
+    def close(self) -> None: ...
+
+
+class Worker:
+    """One thread that runs one job at a time and tells the loop. `run_in_executor` makes three objects and two locks of the same."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, name: str) -> None:
+        self._loop = loop
+        self._jobs: SimpleQueue[tuple[Callable[[], Any], Callable[[Any, BaseException | None], None]] | None] = SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread.start()
+
+    def submit(self, job: Callable[[], Any], done: Callable[[Any, BaseException | None], None]) -> None:
+        self._jobs.put((job, done))
+
+    def stop(self) -> None:
+        """After the jobs that are already here."""
+        self._jobs.put(None)
+        self._thread.join()
+
+    def _run(self) -> None:
+        while (item := self._jobs.get()) is not None:
+            job, done = item
+            result, error = None, None
+            try:
+                result = job()
+            except BaseException as caught:
+                error = caught  # handed to `done`, in the loop
+            try:
+                self._loop.call_soon_threadsafe(done, result, error)
+            except RuntimeError:
+                return  # the loop is closed: the process is going down
+
+
+class LogDriver:
+    """See the module. Implements `session.Source`."""
+
+    def __init__(
+        self, name: str, store: LogStore, peer_ids: list[str], rng: random.Random, clock: Callable[[], int], halt: HaltProcess, readers: ThreadPoolExecutor
+    ) -> None:
+        self.name = name
+        self.store = store
+        self.peers: Peers | None = None
+        self._loop = asyncio.get_running_loop()
+        self._clock = clock
+        self._halt = halt
+        self._readers = readers
+        self._acceptor = Acceptor(store.recovered, store, peer_ids, rng, clock())
+        self._worker = Worker(self._loop, f"sync {name}")
+        self._sessions: dict[Peer, Session] = {}
+        self._next_peer = 1
+        self._feeds: list[Feed] = []
+        self._fed = 0  # committed when the feeds were last pushed
+        self._waiting: deque[SendAfterPersist] = deque()
+        self._put_backs: list[tuple[int, Any]] = []
+        self._written = 0  # sequence of the newest disk output given to the store
+        self._persisted = 0
+        self._syncing = False
+        self._closed = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_us = 0
+        self._has_room = True
+
+    def start(self) -> None:
+        """After ``peers`` is set."""
+        self._pump()
+
+    async def close(self) -> None:
+        """Stop taking messages, finish the sync in flight, close the store."""
+        if self._closed:
+            return
+        self._closed = True
+        if self._timer is not None:
+            self._timer.cancel()
+        if self.peers is not None:
+            self.peers.close()
+        await self._loop.run_in_executor(None, self._worker.stop)
+        await self._loop.run_in_executor(None, self.store.close)
+
+    # ------------------------------------------------------------------ sessions
+
+    def attach(self, session: Session) -> Peer:
+        peer = self._next_peer
+        self._next_peer += 1
+        self._sessions[peer] = session
+        return peer
+
+    def detach(self, peer: Peer) -> None:
+        self._sessions.pop(peer, None)
+        if not self._closed:
+            self._acceptor.on_disconnected(peer)
+            self._pump()
+
+    def handle(self, peer: Peer, messages: list[Message]) -> None:
+        if self._closed:
+            return
+        now = self._clock()  # after the messages were read (L5)
+        on_message = self._acceptor.on_message
+        for message in messages:
+            on_message(peer, message, now)
+        self._pump()
+
+    def on_peer_fetched(self, node: str, fetched: Fetched) -> None:
+        if not self._closed:
+            self._acceptor.on_peer_fetched(node, fetched, self._clock())
+            self._pump()
+
+    # ------------------------------------------------------------------ the machine's outputs
+
+    def _pump(self) -> None:
+        for output in self._acceptor.take_outputs():
+            kind = type(output)
+            if kind is Send:
+                self._send(output.to, output.message)  # type: ignore[union-attr]  # asked by identity, which is not narrowed
+            elif kind is SendAfterPersist:
+                if output.sequence <= self._persisted:  # type: ignore[union-attr]
+                    self._send(output.to, output.message)  # type: ignore[union-attr]
+                else:
+                    self._waiting.append(output)  # type: ignore[arg-type]
+            else:
+                self._carry_out(output)
+                if self._closed:
+                    return
+        if self._written > self._persisted and not self._syncing:
+            self._sync()
+        if self._feeds and self._acceptor.committed > self._fed:
+            self._fed = self._acceptor.committed
+            for feed in self._feeds:
+                feed.push()
+        self._arm()
+
+    def _carry_out(self, output: object) -> None:
+        try:
+            if isinstance(output, WriteEntries):
+                self._written = output.sequence
+                self.store.write_entries(output.entries, output.committed)
+            elif isinstance(output, WriteMeta):
+                self._written = output.sequence
+                self.store.write_meta(output.promise, output.suspicion)
+            elif isinstance(output, Truncate):
+                self._written = output.sequence
+                self.store.truncate(output.position)
+            elif isinstance(output, PutBack):
+                self._written = output.sequence
+                self._put_backs.append((output.sequence, self.store.put_back(output.entry)))
+                log.warning("entry put back from another log node", log=self.name, position=output.entry.position)
+            elif isinstance(output, Serve):
+                self._serve(output)
+            elif isinstance(output, PeerFetch):
+                if self.peers is not None:
+                    self.peers.fetch(output.node, output.fetch)
+            elif isinstance(output, Trace):
+                log.info(output.text, log=self.name)
+            elif isinstance(output, Halt):
+                self._fatal(output.reason)
+        except OSError as error:
+            self._fatal(f"{error.filename or self.store.path}: {error.strerror or error}")
+
+    def _fatal(self, reason: str) -> None:
+        self._closed = True
+        self._halt(f"log '{self.name}': {reason}")
+
+    def _send(self, peer: Peer, message: Message) -> None:
+        session = self._sessions.get(peer)
+        if session is not None:
+            session.sink.send(message)
+
+    # ------------------------------------------------------------------ the disk
+
+    def _sync(self) -> None:
+        self._syncing = True
+        covered = self._written
+        self._worker.submit(self.store.begin_sync(), lambda _, error: self._synced(covered, error))
+
+    def _synced(self, covered: int, error: BaseException | None) -> None:
+        self._syncing = False
+        if self._closed:
+            return
+        if error is not None:
+            text = error.strerror if isinstance(error, OSError) and error.strerror else repr(error)
+            self._fatal(f"{getattr(error, 'filename', None) or self.store.path}: fsync failed: {text}")
+            return
+        self._persisted = covered
+        now = self._clock()
+        self._acceptor.on_persisted(covered, now)
+        waiting = self._waiting
+        while waiting and waiting[0].sequence <= covered:
+            output = waiting.popleft()
+            self._send(output.to, output.message)
+        while self._put_backs and self._put_backs[0][0] <= covered:
+            sequence, scan = self._put_backs.pop(0)
+            self._acceptor.on_put_back(sequence, scan, now)
+        self._pump()
+
+    def _check_room(self) -> None:
+        """Disk full is found when the next segment cannot be made (A5), and is over when it can."""
+        has_room = self.store.has_room
+        if has_room != self._has_room:
+            self._has_room = has_room
+            log.warning("the disk has room again" if has_room else "the disk is full: appends are refused", log=self.name)
+            self._acceptor.on_room(has_room)
+            self._pump()
+
+    # ------------------------------------------------------------------ reading
+
+    def committed(self) -> int:
+        return self._acceptor.committed
+
+    def readable(self, start: int) -> int:
+        return self._acceptor.readable_upto(start)
+
+    def add_feed(self, feed: Feed) -> None:
+        self._feeds.append(feed)
+
+    def remove_feed(self, feed: Feed) -> None:
+        if feed in self._feeds:
+            self._feeds.remove(feed)
+
+    def recent(self, start: int, upto: int, max_bytes: int) -> list[bytes]:
+        return self.store.recent(start, upto, max_bytes)
+
+    def read_behind(self, feed: Feed, start: int, upto: int, max_bytes: int) -> None:
+        """Committed entries only: they are never truncated, so the thread and the loop do not meet."""
+        future = self._loop.run_in_executor(self._readers, self.store.read, start, upto, max_bytes)
+        future.add_done_callback(lambda done: self._read_done(done, feed.on_read))
+
+    def _read_done(self, done: asyncio.Future[list[bytes]], then: Callable[[list[bytes]], None]) -> None:
+        if self._closed or done.cancelled():
+            return
+        error = done.exception()
+        if isinstance(error, OSError):
+            self._fatal(f"{error.filename or self.store.path}: read failed: {error.strerror}")
+        elif error is not None:
+            raise error
+        else:
+            then(done.result())
+
+    def _serve(self, serve: Serve) -> None:
+        answer = serve.answer
+        assert isinstance(answer, Fetched)
+
+        def send(entries: list[bytes]) -> None:
+            answer.entries = entries
+            self._send(serve.to, answer)
+
+        if not serve.max_bytes or answer.start > serve.upto:
+            send([])
+        elif entries := self.store.recent(answer.start, serve.upto, serve.max_bytes):
+            send(entries)
+        elif answer.start <= (committed := self._acceptor.committed):
+            future = self._loop.run_in_executor(self._readers, self.store.read, answer.start, min(serve.upto, committed), serve.max_bytes)
+            future.add_done_callback(lambda done: self._read_done(done, send))
+        else:
+            send(self.store.read(answer.start, serve.upto, serve.max_bytes))  # rare: an uncommitted suffix longer than what is kept in memory
+
+    def heartbeat(self) -> Heartbeat:
+        acceptor, now = self._acceptor, self._clock()
+        return Heartbeat(
+            acceptor.committed, acceptor.last, acceptor.promise.term, acceptor.window_left_ms(now), acceptor.window_writer, acceptor.successor(now),
+            acceptor.suspicion is not None,
+        )  # fmt: skip
+
+    def beat(self) -> None:
+        """Every heartbeat: readers hear where the log stands."""
+        self._check_room()
+        broken = self._acceptor.broken
+        for feed in list(self._feeds) if broken else ():
+            if feed.next >= broken:
+                feed.sink.end(f"log: no log node has a good copy of position {broken}: {self._acceptor.broken_reason}")
+        if self._feeds and not self._closed:
+            heartbeat = self.heartbeat()
+            for feed in self._feeds:
+                if not feed.sink.blocked:
+                    feed.sink.send(heartbeat)
+
+    def status(self) -> dict[str, Any]:
+        return {"log": self.name, **self._acceptor.status(self._clock()), "room": self._has_room, "readers": len(self._feeds)}
+
+    # ------------------------------------------------------------------ time
+
+    def _arm(self) -> None:
+        deadline = self._acceptor.deadline()
+        if not deadline or self._closed or (self._timer is not None and self._timer_us <= deadline):
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer_us = deadline
+        self._timer = self._loop.call_later(max(0, deadline - self._clock()) / 1e6, self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        if self._closed:
+            return
+        now = self._clock()
+        deadline = self._acceptor.deadline()
+        if deadline and now >= deadline:
+            self._acceptor.on_deadline(now)
+        self._pump()

@@ -1,0 +1,160 @@
+"""A log node's data folder: whose it is, which group and node it belongs to, which logs it holds.
+
+Decides: when a folder may be used, and how the node's identity is kept (S7). Must not know: what is inside a log's folder. Blocking file work; called
+at start, at `init`, and when a log is made.
+
+The folder: ``node.json`` (identity, with a checksum), ``lock`` (flock), ``logs/<name>/``. Invariants: an identity is replaced by rename, never half
+written; a log's name stands in it only after its folder does, so a listed log without a folder is a lost disk and not a new log; a group once given
+is never changed.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Final
+
+from crc32c import crc32c
+
+_FILE: Final = "node.json"
+_LOCK: Final = "lock"
+_LOGS: Final = "logs"
+_MAGIC: Final = "txlog-node"
+_FORMAT: Final = 1
+
+
+class FolderError(Exception):
+    """The data folder cannot be used; one line for the operator."""
+
+
+@dataclass(slots=True)
+class Identity:
+    """``group`` is empty until `txlog init`. ``members`` are "node-id=host:port", sorted."""
+
+    group: str = ""
+    node: str = ""
+    membership: int = 0
+    members: list[str] = field(default_factory=list)
+    logs: list[str] = field(default_factory=list)
+
+    @property
+    def group_id(self) -> bytes:
+        return bytes.fromhex(self.group)
+
+
+class DataFolder:
+    """The opened, locked data folder of this process."""
+
+    def __init__(self, path: Path, identity: Identity, lock: int) -> None:
+        self.path = path
+        self.identity = identity
+        self._lock = lock
+
+    @staticmethod
+    def open(path: Path) -> DataFolder:
+        """Make it if there is none, lock it, read who we are. Raises `FolderError`."""
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            names = set(os.listdir(path))
+        except OSError as error:
+            raise FolderError(f"data folder {path} cannot be used: {error.strerror}") from error
+        if _FILE not in names and names - {_LOCK, "lost+found"}:
+            raise FolderError(f"data folder {path} is not ours: it holds files and no {_FILE}; give an empty folder")
+        lock = _lock(path)
+        folder = DataFolder(path, Identity(), lock)
+        try:
+            if _FILE in names:
+                folder.identity = read_identity(path)
+                folder._check_logs()
+            else:
+                folder.write(folder.identity)
+        except (OSError, FolderError) as error:
+            os.close(lock)
+            if isinstance(error, FolderError):
+                raise
+            raise FolderError(f"data folder {path} is not writable: {error.strerror}") from error
+        return folder
+
+    def _check_logs(self) -> None:
+        missing = [name for name in self.identity.logs if not self.log_folder(name).is_dir()]
+        if missing:
+            raise FolderError(
+                f"data folder {self.path}: the folder of log '{missing[0]}' is gone; what it had promised is lost with it, so this node cannot vote"
+            )
+
+    def log_folder(self, name: str) -> Path:
+        return self.path / _LOGS / name
+
+    def write(self, identity: Identity) -> None:
+        """Durably replace the identity. Raises OSError."""
+        body = json.dumps({"magic": _MAGIC, "format": _FORMAT, **asdict(identity)}, sort_keys=True)
+        text = json.dumps({"crc32c": crc32c(body.encode()), "identity": body}) + "\n"
+        fresh = self.path / (_FILE + ".new")
+        with open(fresh, "w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(fresh, self.path / _FILE)
+        _sync_folder(self.path)
+        self.identity = identity
+
+    def make_log_folder(self, name: str) -> Path:
+        """The folder, there and durable. `add_log` makes the log known once its store has been made in it."""
+        folder = self.log_folder(name)
+        folder.mkdir(parents=True, exist_ok=True)
+        _sync_folder(self.path)
+        _sync_folder(self.path / _LOGS)
+        return folder
+
+    def add_log(self, name: str) -> None:
+        if name not in self.identity.logs:
+            old = self.identity
+            self.write(Identity(old.group, old.node, old.membership, old.members, sorted([*old.logs, name])))
+
+    def close(self) -> None:
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
+
+
+def read_identity(path: Path) -> Identity:
+    """The identity in a data folder, read without locking it. Raises `FolderError`."""
+    try:
+        outer = json.loads((path / _FILE).read_text())
+        body = outer["identity"]
+        if crc32c(body.encode()) != outer["crc32c"]:
+            raise FolderError(f"data folder {path}: {_FILE} has a wrong checksum: a lost disk; replace this node")
+        inner = json.loads(body)
+        if inner.pop("magic") != _MAGIC:
+            raise FolderError(f"data folder {path} is not ours: {_FILE} belongs to something else")
+        if (version := inner.pop("format")) != _FORMAT:
+            raise FolderError(f"data folder {path}: {_FILE} has format {version}, this program reads {_FORMAT}")
+        return Identity(**inner)
+    except OSError as error:
+        raise FolderError(f"data folder {path}: {_FILE} cannot be read: {error.strerror}") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise FolderError(f"data folder {path}: {_FILE} is unreadable: a lost disk; replace this node") from error
+
+
+def _lock(path: Path) -> int:
+    try:
+        lock = os.open(path / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        raise FolderError(f"data folder {path} is not writable: {error.strerror}") from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(lock)
+        raise FolderError(f"data folder {path} is in use by another process") from error
+    return lock
+
+
+def _sync_folder(path: Path) -> None:
+    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

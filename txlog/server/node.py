@@ -1,0 +1,259 @@
+"""A log node's process: data folder, listening socket, logs, signals, and the exit code.
+
+Decides: which connections and logs there are, and with what code and words the process ends. Must not know: what a log's messages mean.
+Invariants: a log is opened once however many name it; no log exists in a node without a group (S7); a failed disk ends the process at once (A5).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import json
+import os
+import random
+import secrets
+import signal
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final, NoReturn
+
+import structlog
+import uvloop
+
+from txlog import handshake
+from txlog.client.address import format_host_port, valid_log_name
+from txlog.clock import now_us
+from txlog.config import LogServerConfig
+from txlog.messages import Hello, InitDone, InitGroup, Reject, Status, StatusQuery, Welcome
+from txlog.server.connection import Connection
+from txlog.server.driver import LogDriver
+from txlog.server.identity import DataFolder, FolderError, Identity
+from txlog.server.logs import StoreRefused, open_store
+from txlog.server.peers import PeerLinks
+from txlog.server.session import Session
+from txlog.wire import PROTOCOL
+
+# Exit codes, for service managers and people.
+EXIT_OK: Final = 0
+EXIT_DISK: Final = 1  # an I/O error on a log
+EXIT_SETTING: Final = 2
+EXIT_PORT: Final = 3
+EXIT_FOLDER: Final = 4
+
+_TOOL: Final = "tool"
+
+log = structlog.get_logger("txlog.node")
+
+
+class StartError(Exception):
+    """The node cannot start; one line for the operator."""
+
+    def __init__(self, reason: str, code: int) -> None:
+        super().__init__(reason)
+        self.code = code
+
+
+def halt(reason: str) -> NoReturn:
+    """A5: end at once. Nothing is flushed or closed in good order: the kernel may call pages clean that never reached the disk."""
+    sys.stderr.write(f"txlog: halted: {reason}\n")
+    sys.stderr.flush()
+    os._exit(EXIT_DISK)
+
+
+class LogNode:
+    """Implements `connection.Node`. ``port`` is the one listened on, also when 0 was asked for."""
+
+    def __init__(self, config: LogServerConfig, folder: DataFolder) -> None:
+        self.config = config
+        self.secret = config.secret
+        self.max_frame_bytes = config.max_frame_bytes
+        self.port = config.port
+        self.incarnation = secrets.token_bytes(handshake.INCARNATION_BYTES)
+        self._folder = folder
+        self._rng = random.Random(secrets.randbits(128))
+        self._logs: dict[str, asyncio.Task[LogDriver]] = {}
+        self._connections: set[Connection] = set()
+        self._readers = ThreadPoolExecutor(2, thread_name_prefix="log reader")
+        self._server: asyncio.Server | None = None
+        self._beats: asyncio.Task[None] | None = None
+
+    @property
+    def identity(self) -> Identity:
+        return self._folder.identity
+
+    # ------------------------------------------------------------------ life
+
+    async def start(self) -> None:
+        """Open what is here, then listen. Raises `StartError`."""
+        loop = asyncio.get_running_loop()
+        for name in self.identity.logs:
+            try:
+                await self._driver(name)
+            except StoreRefused as error:
+                raise StartError(str(error), EXIT_FOLDER) from error
+        try:
+            self._server = await loop.create_server(lambda: Connection(self), self.config.bind, self.config.port, backlog=512)
+        except OSError as error:
+            where = format_host_port(self.config.bind, self.config.port)
+            why = "the port is taken" if error.errno == errno.EADDRINUSE else (error.strerror or str(error))
+            raise StartError(f"cannot listen on {where}: {why}", EXIT_PORT) from error
+        self.port = self._server.sockets[0].getsockname()[1]
+        self._beats = loop.create_task(self._beat(), name="heartbeats")
+        log.info(
+            "log node listens", address=format_host_port(self.config.bind, self.port), az=self.config.az, data=str(self.config.data),
+            group=self.identity.group or "none yet: run txlog init", node=self.identity.node, logs=self.identity.logs,
+        )  # fmt: skip
+
+    async def close(self) -> None:
+        if self._server is not None:
+            self._server.close()
+        if self._beats is not None:
+            self._beats.cancel()
+        for connection in list(self._connections):
+            connection.close()
+        for task in self._logs.values():
+            if task.done() and not task.cancelled() and task.exception() is None:
+                await task.result().close()
+        self._readers.shutdown(wait=False)
+        self._folder.close()
+
+    async def _beat(self) -> None:
+        while True:
+            await asyncio.sleep(self.config.heartbeat_ms / 1000)
+            for task in self._logs.values():
+                if task.done() and task.exception() is None:
+                    task.result().beat()
+
+    # ------------------------------------------------------------------ logs
+
+    async def _driver(self, name: str) -> LogDriver:
+        task = self._logs.get(name)
+        if task is None:
+            task = asyncio.get_running_loop().create_task(self._open(name), name=f"open log {name}")
+            self._logs[name] = task
+        try:
+            return await asyncio.shield(task)
+        except StoreRefused:
+            self._logs.pop(name, None)
+            raise
+
+    async def _open(self, name: str) -> LogDriver:
+        loop = asyncio.get_running_loop()
+        config, identity = self.config, self.identity
+        store = await loop.run_in_executor(None, open_store, self._folder, name, config.segment_bytes, config.cache_bytes)
+        others = dict(member.split("=", 1) for member in identity.members)
+        others.pop(identity.node, None)
+        driver = LogDriver(name, store, sorted(others), self._rng, now_us, halt, self._readers)
+        driver.peers = PeerLinks(others, lambda: self._peer_hello(name), self.secret, self._rng, driver.on_peer_fetched)
+        driver.start()
+        log.info("log opened", **driver.status())
+        return driver
+
+    def _peer_hello(self, name: str) -> Hello:
+        return Hello(PROTOCOL, name, self.incarnation, "peer", self.identity.membership, self.identity.group_id)
+
+    # ------------------------------------------------------------------ connection.Node
+
+    def check_hello(self, hello: Hello) -> str:
+        if len(hello.incarnation) != handshake.INCARNATION_BYTES:
+            return f"{handshake.PROTOCOL}: an incarnation has {handshake.INCARNATION_BYTES} bytes"
+        identity = self.identity
+        if hello.group and hello.group != identity.group_id:
+            return f"{handshake.GROUP}: this log node belongs to {'another group' if identity.group else 'no group yet'}"
+        if 0 < hello.membership < identity.membership:
+            return f"{handshake.GROUP}: membership version {hello.membership} is over, the group is at {identity.membership}"
+        if not hello.log:
+            return ""
+        if not valid_log_name(hello.log):
+            return f"{handshake.NAME}: {hello.log[:80]!r} is not a log's name"
+        if not identity.group:
+            return f"{handshake.NO_GROUP}: this log node belongs to no group yet: run txlog init"
+        if hello.purpose == _TOOL and hello.log not in self._logs:
+            return f"{handshake.NO_LOG}: there is no log '{hello.log}' on this node"
+        return ""
+
+    async def open_session(self, hello: Hello, connection: Connection) -> Session | str:
+        try:
+            driver = await self._driver(hello.log)
+        except StoreRefused as error:
+            log.error("log cannot be opened", log=hello.log, reason=str(error))
+            return f"{handshake.LOG}: {error}"
+        except OSError as error:
+            halt(f"log '{hello.log}': {error.filename or self.config.data}: {error.strerror or error}")
+        return Session(driver, connection)
+
+    def welcome(self, hello: Hello) -> Welcome:
+        identity = self.identity
+        return Welcome(identity.node, self.config.az, identity.group_id, identity.membership, identity.members, self.incarnation)
+
+    def on_connection(self, connection: Connection) -> bool:
+        self._connections.add(connection)
+        return len(self._connections) <= self.config.max_connections
+
+    def on_connection_lost(self, connection: Connection) -> None:
+        self._connections.discard(connection)
+
+    def on_node_message(self, connection: Connection, message: InitGroup | StatusQuery) -> None:
+        if isinstance(message, StatusQuery):
+            connection.send(Status(message.token, json.dumps(self.status())))
+        else:
+            connection.send(self._init(message))
+
+    # ------------------------------------------------------------------ administration
+
+    def _init(self, wanted: InitGroup) -> InitDone | Reject:
+        """S7. Blocks the loop for two fsyncs, once in a node's life."""
+        identity = self.identity
+        members = dict(member.split("=", 1) for member in wanted.members if "=" in member)
+        if not wanted.group or wanted.node not in members or len(members) != len(wanted.members):
+            return Reject(f"{handshake.PROTOCOL}: a group needs an id and distinct members, this node among them")
+        if identity.group:
+            if (identity.group_id, identity.node, identity.members) == (wanted.group, wanted.node, wanted.members):
+                return InitDone(wanted.group, wanted.node, False)
+            return Reject(f"{handshake.GROUP}: this log node is '{identity.node}' of group {identity.group} already")
+        try:
+            self._folder.write(Identity(wanted.group.hex(), wanted.node, 1, list(wanted.members), []))
+        except OSError as error:
+            halt(f"{self.config.data}: {error.strerror or error}")
+        log.info("log node joined its group", group=wanted.group.hex(), node=wanted.node, members=wanted.members)
+        return InitDone(wanted.group, wanted.node, True)
+
+    def status(self) -> dict[str, Any]:
+        identity = self.identity
+        logs = [task.result().status() for _, task in sorted(self._logs.items()) if task.done() and task.exception() is None]
+        return {
+            "az": self.config.az, "node": identity.node, "group": identity.group, "membership": identity.membership, "members": identity.members,
+            "logs": logs, "connections": len(self._connections), "pid": os.getpid(),
+        }  # fmt: skip
+
+
+async def serve(config: LogServerConfig) -> None:
+    """Until SIGTERM or SIGINT. Raises `StartError`."""
+    loop = asyncio.get_running_loop()
+    try:
+        folder = await loop.run_in_executor(None, DataFolder.open, config.data)
+    except FolderError as error:
+        raise StartError(str(error), EXIT_FOLDER) from error
+    node = LogNode(config, folder)
+    stopping = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    try:
+        await node.start()
+        await stopping.wait()
+        log.info("stopping")
+    finally:
+        await node.close()
+
+
+def run(config: LogServerConfig) -> int:
+    """The process. Gives the exit code; a reason, if there is one, stands on stderr in one line."""
+    try:
+        uvloop.run(serve(config))
+    except StartError as error:
+        sys.stderr.write(f"txlog: {error}\n")
+        return error.code
+    except OSError as error:
+        sys.stderr.write(f"txlog: {error.filename or config.data}: {error.strerror or error}\n")
+        return EXIT_DISK
+    return EXIT_OK

@@ -1,0 +1,128 @@
+"""One caller of one log: its messages go to the log's driver, its subscription is fed from here.
+
+Decides: how much of the log is read ahead for a reader (a chunk, and nothing while its socket is full). Must not know: sockets (a `Sink` is given),
+terms, leases, quorums. The same object serves a TCP connection and a caller in the same process. Invariants: a feed sends committed entries only,
+each once, in order, from the position asked for; nothing is sent to a sink that says it is blocked, except answers.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Protocol
+
+from txlog.consensus.outputs import Peer
+from txlog.messages import Heartbeat, Message, Records, Reject, Subscribe
+
+CHUNK_BYTES: Final = 1 << 20
+
+
+class Sink(Protocol):
+    """Where a caller's answers go."""
+
+    blocked: bool  # its buffer is full
+
+    def send(self, message: Message) -> None: ...
+    def end(self, reason: str) -> None: ...  # say why and close
+
+
+class Source(Protocol):
+    """What a session needs of the log's driver."""
+
+    def attach(self, session: Session) -> Peer: ...
+    def detach(self, peer: Peer) -> None: ...
+    def handle(self, peer: Peer, messages: list[Message]) -> None: ...
+    def add_feed(self, feed: Feed) -> None: ...
+    def remove_feed(self, feed: Feed) -> None: ...
+    def committed(self) -> int: ...
+    def readable(self, start: int) -> int: ...  # how far committed entries can be given from there: a hole being repaired ends it
+    def recent(self, start: int, upto: int, max_bytes: int) -> list[bytes]: ...
+    def read_behind(self, feed: Feed, start: int, upto: int, max_bytes: int) -> None: ...  # in a thread; ``feed.on_read`` gets the answer
+    def heartbeat(self) -> Heartbeat: ...
+
+
+class Feed:
+    """A reader's subscription."""
+
+    __slots__ = ("_reading", "closed", "next", "sink", "source")
+
+    def __init__(self, source: Source, sink: Sink, start: int) -> None:
+        self.source = source
+        self.sink = sink
+        self.next = start
+        self.closed = False
+        self._reading = False
+
+    def push(self) -> None:
+        """Send what is committed and not sent yet, as far as memory and the reader's buffer go."""
+        source, sink = self.source, self.sink
+        upto = source.readable(self.next)
+        while self.next <= upto and not (self._reading or self.closed or sink.blocked):
+            entries = source.recent(self.next, upto, CHUNK_BYTES)
+            if not entries:
+                self._reading = True
+                source.read_behind(self, self.next, upto, CHUNK_BYTES)
+                return
+            self.next += len(entries)
+            sink.send(Records(upto, entries))
+
+    def on_read(self, entries: list[bytes]) -> None:
+        """The answer to ``read_behind``."""
+        self._reading = False
+        if self.closed:
+            return
+        if not entries:
+            self.closed = True
+            self.sink.end(f"log: position {self.next} is missing on this node")
+            return
+        self.next += len(entries)
+        self.sink.send(Records(self.source.committed(), entries))
+        self.push()
+
+
+class Session:
+    """A caller that has shaken hands."""
+
+    __slots__ = ("_feed", "_peer", "_source", "sink")
+
+    def __init__(self, source: Source, sink: Sink) -> None:
+        self.sink = sink
+        self._source = source
+        self._feed: Feed | None = None
+        self._peer = source.attach(self)
+
+    def on_messages(self, messages: list[Message]) -> None:
+        for message in messages:
+            if type(message) is Subscribe:
+                break
+        else:
+            self._source.handle(self._peer, messages)
+            return
+        others = [message for message in messages if type(message) is not Subscribe]
+        if others:
+            self._source.handle(self._peer, others)
+        for message in messages:
+            if isinstance(message, Subscribe):
+                self._subscribe(message.start)
+
+    def _subscribe(self, start: int) -> None:
+        if start < 1:
+            self.sink.send(Reject("log: positions start at 1"))
+            return
+        self._drop_feed()
+        self._feed = Feed(self._source, self.sink, start)
+        self._source.add_feed(self._feed)
+        self.sink.send(self._source.heartbeat())  # a reader learns at once where the log stands
+        self._feed.push()
+
+    def on_unblocked(self) -> None:
+        if self._feed is not None:
+            self._feed.push()
+
+    def close(self) -> None:
+        self._drop_feed()
+        self._source.detach(self._peer)
+
+    def _drop_feed(self) -> None:
+        if self._feed is not None:
+            self._feed.closed = True
+            self._source.remove_feed(self._feed)
+            self._feed = None
