@@ -109,7 +109,7 @@ def _greeting(ctx: Context) -> bytes:
     return ctx.map([part for name, value in pairs for part in (reply.bulk(name), value)])
 
 
-@command(b"PING", arity=-1, flags=FAST | LOCAL | LOADING | STALE, group="connection", summary="Ask whether the node answers")
+@command(b"PING", arity=-1, flags=FAST | LOCAL, group="connection", summary="Ask whether the node answers")
 def ping(ctx: Context, argv: list[bytes]) -> bytes:
     if len(argv) > 2:
         raise reply.CommandError("ERR wrong number of arguments for 'ping' command")

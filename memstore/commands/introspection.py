@@ -145,7 +145,7 @@ def command_info(ctx: Context, argv: list[bytes]) -> bytes:
     if len(argv) == 2:
         return reply.array([told(ctx, row) for row in ctx.engine.table.values()])
     rows = [_named(ctx, name) for name in argv[2:]]
-    return reply.array([told(ctx, row) if row is not None else ctx.nil_array() for row in rows])
+    return reply.array([told(ctx, row) if row is not None else ctx.nil for row in rows])
 
 
 # --------------------------------------------------------------------------- COMMAND DOCS
@@ -183,12 +183,12 @@ def _keys(ctx: Context, line: list[bytes]) -> tuple[Row, list[bytes]]:
     return row, row.keys(line)
 
 
-@command(b"COMMAND|GETKEYS", arity=-3, flags=_FLAGS, since="2.8.13", group=_META, summary="The keys a command line names", complexity="O(N), N arguments")
+@command(b"COMMAND|GETKEYS", arity=-4, flags=_FLAGS, since="2.8.13", group=_META, summary="The keys a command line names", complexity="O(N), N arguments")
 def command_getkeys(ctx: Context, argv: list[bytes]) -> bytes:
     return reply.bulk_array(_keys(ctx, argv[2:])[1])
 
 
-@command(b"COMMAND|GETKEYSANDFLAGS", arity=-3, flags=_FLAGS, since="7.0.0", group=_META, summary="The keys a command line names, and what is done to each")
+@command(b"COMMAND|GETKEYSANDFLAGS", arity=-4, flags=_FLAGS, since="7.0.0", group=_META, summary="The keys a command line names, and what is done to each")
 def command_getkeysandflags(ctx: Context, argv: list[bytes]) -> bytes:
     row, keys = _keys(ctx, argv[2:])
     access = [b"RO", b"access"] if row.flags & READONLY else [b"RW", b"access", b"update"]

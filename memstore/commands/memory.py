@@ -47,7 +47,7 @@ def memory_usage(ctx: Context, argv: list[bytes]) -> bytes:
     return ctx.nil if value is None else reply.integer(key_bytes(ctx.database, argv[2], value))
 
 
-@command(b"MEMORY|STATS", arity=2, flags=READONLY | EVERYWHERE | LOCAL, since="4.0.0", group="server", summary="The node's memory in numbers")
+@command(b"MEMORY|STATS", arity=2, flags=EVERYWHERE | LOCAL, since="4.0.0", group="server", summary="The node's memory in numbers")
 def memory_stats(ctx: Context, argv: list[bytes]) -> bytes:
     facts, bulk, integer = ctx.engine.facts, reply.bulk, reply.integer
     parts = [

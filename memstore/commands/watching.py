@@ -24,7 +24,7 @@ _GRAPH_ROWS: Final = 8
 @command(b"SLOWLOG|GET", arity=-2, flags=_FLAGS, since="2.2.12", group="server", summary="The newest slow commands", complexity="O(N), N entries")
 def slowlog_get(ctx: Context, argv: list[bytes]) -> bytes:
     if len(argv) > 3:
-        raise reply.CommandError("ERR wrong number of arguments for 'slowlog|get' command")
+        raise reply.CommandError(f"ERR unknown subcommand or wrong number of arguments for '{reply.text(argv[1])}'. Try SLOWLOG HELP.")
     count: int | None = 10
     if len(argv) == 3:
         count = whole_number(argv[2])

@@ -208,6 +208,8 @@ def parse(row: Setting, text: str) -> Any:
         if not sign.isascii() or not sign.isdigit():
             raise SettingError("argument couldn't be parsed into an integer")
         value = int(text)
+        if not -_LONG_MAX - 1 <= value <= _LONG_MAX:
+            raise SettingError("argument couldn't be parsed into an integer")
     return bounded(row, value)
 
 
@@ -225,7 +227,7 @@ def _percentiles(text: str) -> str:
         except ValueError:
             raise SettingError("Invalid latency-tracking-info-percentiles parameters") from None
         if not 0 <= number <= 100:
-            raise SettingError("latency-tracking-info-percentiles should contain only float numbers between 0.0 and 100.0")
+            raise SettingError("latency-tracking-info-percentiles parameters should sit between [0.0,100.0]")
     return " ".join(text.split())
 
 
