@@ -10,13 +10,15 @@ from collections.abc import Callable
 from typing import Final
 
 from memstore.commands.connection import checked_name
-from memstore.commands.help import LONG_MAX, help_reply, whole_number
+from memstore.commands.help import help_reply
+from memstore.commands.parse import INT64_MAX
 from memstore.engine import reply
 from memstore.engine.command import ADMIN, LOADING, LOCAL, NOSCRIPT, STALE, command
 from memstore.engine.context import Context
 from memstore.engine.effects import encode
 from memstore.engine.requests import PAUSE_ALL, PAUSE_NONE, PAUSE_WRITE, CloseSession, Pause, Unpause
 from memstore.engine.session import REPLY_OFF, REPLY_ON, REPLY_SKIP_NEXT, Session
+from memstore.engine.values import parse_integer
 
 _OWN: Final = NOSCRIPT | LOADING | STALE | LOCAL
 _ADMIN: Final = _OWN | ADMIN
@@ -188,7 +190,7 @@ def client_list(ctx: Context, argv: list[bytes]) -> bytes:
         fits = _of_type(argv[3])
         sessions = [session for session in sessions if fits(session)]
     elif len(argv) > 3 and argv[2].upper() == b"ID":
-        wanted = [whole_number(arg) for arg in argv[3:]]
+        wanted = [parse_integer(arg) for arg in argv[3:]]
         if None in wanted:
             raise reply.CommandError("ERR Invalid client ID")
         known = {session.id: session for session in sessions}
@@ -225,7 +227,7 @@ def _kill_filters(argv: list[bytes]) -> tuple[list[Callable[[Session], bool]], b
 
 
 def _with_id(value: bytes) -> Callable[[Session], bool]:
-    wanted = whole_number(value)
+    wanted = parse_integer(value)
     if wanted is None or wanted < 1:
         raise reply.CommandError("ERR client-id should be greater than 0")
     return lambda session: session.id == wanted
@@ -274,8 +276,8 @@ def client_pause(ctx: Context, argv: list[bytes]) -> bytes:
         if word not in (b"WRITE", b"ALL"):
             raise reply.CommandError("ERR CLIENT PAUSE mode must be WRITE or ALL")
         mode = PAUSE_WRITE if word == b"WRITE" else PAUSE_ALL
-    timeout_ms = whole_number(argv[2])
-    if timeout_ms is None or timeout_ms > LONG_MAX - ctx.wall_ms:
+    timeout_ms = parse_integer(argv[2])
+    if timeout_ms is None or timeout_ms > INT64_MAX - ctx.wall_ms:
         raise reply.CommandError("ERR timeout is not an integer or out of range")
     if timeout_ms < 0:
         raise reply.CommandError("ERR timeout is negative")

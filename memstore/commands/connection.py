@@ -9,12 +9,13 @@ from __future__ import annotations
 from hmac import compare_digest
 from typing import Final
 
-from memstore.commands.help import whole_number
+from memstore.commands.transactions import end_transaction
 from memstore.engine import reply
 from memstore.engine.command import ALLOW_BUSY, FAST, LOADING, LOCAL, NO_AUTH, NOSCRIPT, STALE, command
 from memstore.engine.context import Context
 from memstore.engine.requests import CloseSession
-from memstore.engine.session import REPLY_ON, STRONG, Session
+from memstore.engine.session import REPLY_ON, STRONG
+from memstore.engine.values import parse_integer
 from memstore.version import REDIS_VERSION
 
 WRONGPASS: Final = "WRONGPASS invalid username-password pair or user is disabled."
@@ -65,7 +66,7 @@ def hello(ctx: Context, argv: list[bytes]) -> bytes:
     session = ctx.session
     version = 3 if session.resp3 else 2
     if len(argv) > 1:
-        asked = whole_number(argv[1])
+        asked = parse_integer(argv[1])
         if asked is None:
             raise reply.CommandError("ERR Protocol version is not an integer or out of range")
         if asked not in (2, 3):
@@ -133,9 +134,7 @@ def quit_(ctx: Context, argv: list[bytes]) -> bytes:
 @command(b"RESET", arity=1, flags=_SOON, since="6.2.0", group="connection", summary="Make this connection as it was when it was opened")
 def reset(ctx: Context, argv: list[bytes]) -> bytes:
     session, engine = ctx.session, ctx.engine
-    session.multi = None
-    session.multi_failed = False
-    forget_watches(ctx, session)
+    end_transaction(engine, session)
     if session.monitor:
         session.monitor = False
         engine.monitors.remove(session)
@@ -149,15 +148,3 @@ def reset(ctx: Context, argv: list[bytes]) -> bytes:
     session.settle()
     ctx.bind(session, ctx.wall_ms)
     return b"+RESET\r\n"
-
-
-def forget_watches(ctx: Context, session: Session) -> None:
-    watchers = ctx.engine.watchers
-    for key in session.watched:
-        others = watchers.get(key)
-        if others is not None and session in others:
-            others.remove(session)
-            if not others:
-                del watchers[key]
-    session.watched = []
-    session.watch_failed = False

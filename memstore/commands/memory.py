@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Sized
 from typing import Final
 
-from memstore.commands.help import help_reply, whole_number
+from memstore.commands.help import help_reply
 from memstore.engine import reply
 from memstore.engine.command import EVERYWHERE, LOADING, LOCAL, READONLY, STALE, command
 from memstore.engine.context import Context
 from memstore.engine.keyspace import Database, slot_of
-from memstore.engine.values import kind_of
+from memstore.engine.values import kind_of, parse_integer
 
 _MIB: Final = 1024 * 1024
 _EXPIRY_BYTES: Final = 32  # the number that says when
@@ -38,7 +38,7 @@ def memory_usage(ctx: Context, argv: list[bytes]) -> bytes:
     if len(argv) not in (3, 5) or (len(argv) == 5 and argv[3].upper() != b"SAMPLES"):
         raise reply.CommandError(reply.SYNTAX)
     if len(argv) == 5:
-        samples = whole_number(argv[4])
+        samples = parse_integer(argv[4])
         if samples is None:
             raise reply.CommandError(reply.NOT_AN_INTEGER)
         if samples < 0:

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from typing import Final
 
-from memstore.commands.help import whole_number
 from memstore.engine import reply
 from memstore.engine.command import ADMIN, ALLOW_BUSY, FAST, LOADING, LOCAL, NO_ASYNC_LOADING, NO_MULTI, NOSCRIPT, READONLY, STALE, command
 from memstore.engine.context import Context
 from memstore.engine.requests import AbortShutdown, Shutdown
+from memstore.engine.values import parse_integer
 from memstore.version import REDIS_VERSION, VERSION
 
 _NO_DUMPS: Final = "ERR memstore takes no dumps: every acknowledged write is on disk in its log already"
@@ -68,7 +68,7 @@ def lastsave(ctx: Context, argv: list[bytes]) -> bytes:
 @command(b"LOLWUT", arity=-1, flags=READONLY | FAST | LOCAL, since="5.0.0", group="server", summary="A small picture and the version")
 def lolwut(ctx: Context, argv: list[bytes]) -> bytes:
     numbers = argv[3:] if len(argv) > 2 and argv[1].upper() == b"VERSION" else argv[1:]
-    size = whole_number(numbers[0]) if numbers else _SIZE
+    size = parse_integer(numbers[0]) if numbers else _SIZE
     if size is None:
         raise reply.CommandError(reply.NOT_AN_INTEGER)
     rows = min(max(size, 1), _SIZE_MAX)

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from typing import Final
 
-from memstore.commands.help import help_reply, whole_number
+from memstore.commands.help import help_reply
 from memstore.engine import reply
 from memstore.engine.command import ADMIN, LOADING, LOCAL, NOSCRIPT, STALE, Row, command
 from memstore.engine.context import Context
 from memstore.engine.latency import Event, cumulative
+from memstore.engine.values import parse_integer
 
 _FLAGS: Final = ADMIN | LOADING | STALE | LOCAL
 _WATCH: Final = ADMIN | NOSCRIPT | LOADING | STALE | LOCAL
@@ -27,7 +28,7 @@ def slowlog_get(ctx: Context, argv: list[bytes]) -> bytes:
         raise reply.CommandError(f"ERR unknown subcommand or wrong number of arguments for '{reply.text(argv[1])}'. Try SLOWLOG HELP.")
     count: int | None = 10
     if len(argv) == 3:
-        count = whole_number(argv[2])
+        count = parse_integer(argv[2])
         if count is None or count < -1:
             raise reply.CommandError("ERR count should be greater than or equal to -1")
     entries = list(ctx.engine.slowlog.entries)

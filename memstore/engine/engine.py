@@ -111,8 +111,9 @@ class Engine:
         """``calls`` commands of ``row`` (or a pipelined batch that ends in it) took ``us`` microseconds together: statistics, SLOWLOG, LATENCY."""
         row.usec += us
         each = us // calls
-        self.latency.note_call(row.name, each, calls)
         settings = self.settings
+        if settings.latency_tracking:
+            self.latency.note_call(row.name, each, calls)
         if each < 1000 and each < settings.slowlog_log_slower_than_us:
             return
         wall_ms = self.context.wall_ms
