@@ -1,4 +1,4 @@
-"""The command line: `memstore server`, `local`, `status`, `health`, `settings`, `version`.
+"""The command line: `memstore server`, `local`, `status`, `health`, `secret`, `settings`, `version`.
 
 Decides: options, and that everything wrong with them is told in one line on standard error with an exit code: 2 for a setting that is wrong, 1 for
 anything else that keeps a command from its work. Must not know: how the work is done.
@@ -15,6 +15,7 @@ from typing import Annotated, Any, Final, NoReturn
 import typer
 
 from memstore.config import ConfigError, ServerConfig, example, load
+from memstore.server import secret_files
 from memstore.version import VERSION
 
 FAILED: Final = 1
@@ -37,6 +38,14 @@ def settings(path: Path | None, overrides: dict[str, Any]) -> ServerConfig:
         refuse(str(error), WRONG_SETTING)
 
 
+def secret(path: Path | None) -> str:
+    """What a secret file holds; nothing where none is given."""
+    try:
+        return secret_files.read(path) if path is not None else ""
+    except secret_files.SecretFileError as error:
+        refuse(str(error), WRONG_SETTING)
+
+
 def pairs(given: list[str]) -> dict[str, str]:
     """``--set name=value``, any number of times."""
     found = {}
@@ -47,6 +56,9 @@ def pairs(given: list[str]) -> dict[str, str]:
         found[name.strip()] = value.strip()
     return found
 
+
+Password = Annotated[str, typer.Option(envvar="REDISCLI_AUTH", help="password of the engine nodes", show_default=False)]
+PasswordFile = Annotated[Path | None, typer.Option(help="file with the engine nodes' password")]
 
 # Options are taken as text where a setting stands behind them: the table of settings knows their types and limits, and says what is wrong in its own line.
 
@@ -61,6 +73,7 @@ def server(
     announce_port: Annotated[str | None, typer.Option(help="port that clients and other nodes are told")] = None,
     secret_file: Annotated[str | None, typer.Option(help="file with the secret shared with the log nodes")] = None,
     lease_ms: Annotated[str | None, typer.Option(help="the primary's lease in milliseconds (default 1000)")] = None,
+    password_file: PasswordFile = None,
     config: Annotated[Path | None, typer.Option(help="a memstore.toml; 'memstore settings' prints one with every setting")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="any other setting; may be given several times")] = None,
 ) -> None:
@@ -74,6 +87,7 @@ def server(
         "announce-port": announce_port,
         "secret-file": secret_file,
         "lease-ms": lease_ms,
+        "requirepass": secret(password_file) or None,
     }
     values = settings(config, given | pairs(set_ or []))
     for name in ("az", "log"):
@@ -113,9 +127,6 @@ def say(text: str) -> None:
     print(time.strftime("%H:%M:%S"), text, flush=True)
 
 
-Password = Annotated[str, typer.Option(envvar="REDISCLI_AUTH", help="password of the engine nodes", show_default=False)]
-
-
 @app.command()
 def status(
     targets: Annotated[
@@ -123,13 +134,14 @@ def status(
     ] = None,
     dir: Annotated[Path, typer.Option("--dir", help="folder of a local cluster")] = Path(".memstore"),
     password: Password = "",
+    password_file: PasswordFile = None,
     secret_file: Annotated[Path | None, typer.Option(help="file with the secret shared with the log nodes")] = None,
 ) -> None:
     """One screen: who is primary, and how every node of the shard and of its log is doing."""
     from memstore.server.status import StatusError, show
 
     try:
-        code = asyncio.run(show(targets or [], dir, password, secret_file))
+        code = asyncio.run(show(targets or [], dir, secret(password_file) or password, secret(secret_file)))
     except StatusError as error:
         refuse(str(error), WRONG_SETTING)
     sys.exit(code)
@@ -139,12 +151,13 @@ def status(
 def health(
     target: Annotated[str, typer.Argument(metavar="HOST:PORT")] = "127.0.0.1:6379",
     password: Password = "",
+    password_file: PasswordFile = None,
 ) -> None:
     """Exit code 0 if the engine node serves (as primary or replica), else 1 with the reason: for health checks."""
     from memstore.server.status import StatusError, healthy
 
     try:
-        reason = asyncio.run(healthy(target, password))
+        reason = asyncio.run(healthy(target, secret(password_file) or password))
     except StatusError as error:
         refuse(str(error), WRONG_SETTING)
     if reason:
@@ -155,6 +168,17 @@ def health(
 def show_settings() -> None:
     """Print a memstore.toml with every setting, its unit, its range and its default."""
     print(example(), end="")
+
+
+@app.command("secret")
+def make_secrets(files: Annotated[list[Path], typer.Argument(metavar="FILE...")]) -> None:
+    """Make files with a random secret each; one that exists is left as it is."""
+    for path in files:
+        try:
+            made = secret_files.make(path)
+        except secret_files.SecretFileError as error:
+            refuse(str(error), FAILED)
+        print(f"{path}: {'made' if made else 'is there already'}")
 
 
 @app.command()
