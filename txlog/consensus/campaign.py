@@ -1,0 +1,154 @@
+"""Becoming the writer: what a candidate reads first, and how it counts the answers to a Seal or probe (W1, W5).
+
+Decides: which log a candidate goes on from; whether a ballot is won, lost or open, and why it was lost. Must not know: timers,
+what a writer does once it is one (`proposer`).
+
+Invariants: a ballot counts answers to its own term, round and kind only, one a node; a probe never counts as a promise.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from txlog.consensus.quorum import majority
+from txlog.entry import FORMAT_VERSION, KIND_NAMES, Entry, EntryError, EntryId, decode_entry
+from txlog.messages import Behind, Fetched, LeaseHeld, Message, Promised, Refused, Seal, Unavailable
+
+Verdict = Literal["open", "won", "held", "behind", "refused"]
+
+
+class Ballot:
+    """The answers to one Seal, sent to every node."""
+
+    __slots__ = ("behind", "held", "highest", "message", "nodes", "promised", "refused", "unavailable")
+
+    def __init__(self, nodes: int, message: Seal) -> None:
+        self.nodes = nodes
+        self.message = message
+        self.promised: dict[int, Promised] = {}
+        self.held: dict[int, int] = {}  # node -> ms left of another's window
+        self.behind: dict[int, EntryId] = {}
+        self.refused: dict[int, int] = {}
+        self.unavailable: dict[int, str] = {}
+        self.highest = 0  # greatest promised term in any answer
+
+    def on_message(self, node: int, message: Message) -> bool:
+        """False: not an answer to this ballot."""
+        seal = self.message
+        if not isinstance(message, Promised | Refused | LeaseHeld | Behind | Unavailable) or message.term != seal.term or message.round != seal.round:
+            return False
+        if isinstance(message, Unavailable):
+            if message.number:
+                return False
+            self.unavailable[node] = message.reason
+            return True
+        if isinstance(message, Promised):
+            if message.probe != seal.probe:
+                return False
+            self._forget(node)
+            self.promised[node] = message
+        else:
+            self.highest = max(self.highest, message.promised)
+            if node in self.promised:
+                return True  # an older copy of the question was answered differently; what it has promised stays promised
+            self._forget(node)
+            if isinstance(message, LeaseHeld):
+                self.held[node] = message.left_ms
+            elif isinstance(message, Behind):
+                self.behind[node] = message.last
+            else:
+                self.refused[node] = message.promised
+        return True
+
+    def _forget(self, node: int) -> None:
+        self.held.pop(node, None)
+        self.behind.pop(node, None)
+        self.refused.pop(node, None)
+        self.unavailable.pop(node, None)
+
+    def verdict(self, final: bool = False) -> Verdict:
+        """``final``: who has not answered will not. A loss is named by what is worth waiting for: windows close, logs can be read again."""
+        needed = majority(self.nodes)
+        if len(self.promised) >= needed:
+            return "won"
+        no = len(self.held) + len(self.behind) + len(self.refused) + len(self.unavailable)
+        if not final and self.nodes - no >= needed:
+            return "open"
+        if self.held:
+            return "held"
+        return "behind" if self.behind else "refused"
+
+    def wait_ms(self) -> int:
+        """LeaseHeld: the time until enough windows are closed for a majority."""
+        missing = majority(self.nodes) - len(self.promised)
+        waits = sorted(self.held.values())
+        return waits[min(missing, len(waits)) - 1] if waits else 0
+
+    def describe(self) -> str:
+        parts = [
+            f"{len(self.promised)} of {self.nodes} log nodes would promise"
+            if self.message.probe
+            else f"{len(self.promised)} of {self.nodes} log nodes promised"
+        ]
+        parts += [
+            f"{len(group)} {name}"
+            for group, name in ((self.held, "held by a lease"), (self.behind, "ahead of us"), (self.refused, "promised a higher term"))
+            if group
+        ]
+        parts += sorted(set(self.unavailable.values()))
+        return ", ".join(parts)
+
+
+class Reading:
+    """W1's Fetch: answers of a majority, then everything behind the applied entry from the node with the greatest last id."""
+
+    __slots__ = ("answers", "applied", "chain", "committed", "expected", "highest", "nodes", "prefix", "source", "token")
+
+    def __init__(self, nodes: int, token: int, applied: EntryId, applied_chain: bytes) -> None:
+        self.nodes = nodes
+        self.token = token
+        self.applied = applied
+        self.chain = applied_chain
+        self.answers: dict[int, Fetched] = {}
+        self.highest = 0  # greatest term seen, of a promise or an entry
+        self.committed = 0
+        self.source = -1  # the node we read from, -1: not chosen yet
+        self.expected = applied  # the last id of what has been read
+        self.prefix: list[Entry] = []
+
+    def on_fetched(self, node: int, answer: Fetched) -> Literal["wait", "more", "done"] | str:
+        """ "more": ask `source` for what follows `expected`. Any other word is why this reading is over."""
+        self.highest = max(self.highest, answer.promised, answer.last[0])
+        if answer.token != self.token or answer.suspect:  # a suspect node counts in no majority (S3)
+            return "wait"
+        if self.source >= 0:
+            return self._read(answer) if node == self.source else "wait"
+        self.answers[node] = answer
+        self.committed = max(self.committed, answer.committed)
+        if len(self.answers) < majority(self.nodes):
+            return "wait"
+        best = max(sorted(self.answers), key=lambda index: self.answers[index].last)
+        if self.answers[best].last <= self.applied:
+            return "done"
+        self.source = best
+        return self._read(self.answers[best])
+
+    def _read(self, answer: Fetched) -> str:
+        if answer.last <= self.expected:
+            return "done"
+        if not answer.entries:
+            return f"entry {self.expected[1] + 1} cannot be read"
+        try:
+            for encoded in answer.entries:
+                entry = decode_entry(encoded)
+                if entry.position <= self.expected[1]:
+                    continue
+                if entry.position != self.expected[1] + 1 or entry.previous_chain != self.chain or entry.term < self.expected[0]:
+                    return f"the log changed at entry {entry.position} while it was read"
+                if entry.format > FORMAT_VERSION or entry.kind not in KIND_NAMES:
+                    return f"entry {entry.position} has kind {entry.kind} format {entry.format}, which this version cannot read"
+                self.prefix.append(entry)
+                self.expected, self.chain = entry.id, entry.chain
+        except EntryError as error:
+            return f"unreadable entry: {error}"
+        return "done" if self.expected >= answer.last else "more"

@@ -1,0 +1,166 @@
+"""What the writer keeps of its log, and how far each log node is with it (W4).
+
+Decides: which entries are still at hand, what fits into the next message to a node, what of it is in flight. Must not know: terms'
+fate, leases, who is asked what next (`proposer`).
+
+A feed is either *probing* (it is not known where the node stands: one message at a time, until one is answered `Appended`) or
+streaming (messages pile up to the window). Invariants: the entries at hand are dense and reach back at least to the first
+uncommitted one; a feed's bytes in flight are those of its outstanding messages.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import deque
+from typing import NamedTuple
+
+from txlog.entry import Entry, EntryId
+
+
+class Recent:
+    """The newest entries, dense. ``first`` is the position of the oldest one at hand."""
+
+    __slots__ = ("_encoded", "_ends", "_entries", "_previous_chain", "_previous_id", "_start_bytes", "first", "last", "last_chain")
+
+    def __init__(self, previous: EntryId, previous_chain: bytes) -> None:
+        self.first = previous[1] + 1
+        self.last: EntryId = previous
+        self.last_chain = previous_chain
+        self._previous_id = previous
+        self._previous_chain = previous_chain
+        self._entries: list[Entry] = []
+        self._encoded: list[bytes] = []
+        self._ends: list[int] = []  # bytes up to and including this entry, counted from this object's beginning
+        self._start_bytes = 0  # the same for the entry in front of `first`
+
+    def add(self, entry: Entry) -> None:
+        assert entry.position == self.last[1] + 1 and entry.previous_chain == self.last_chain, "entries follow one another"
+        self._entries.append(entry)
+        self._encoded.append(entry.encoded)
+        self._ends.append((self._ends[-1] if self._ends else self._start_bytes) + len(entry.encoded))
+        self.last = (entry.term, entry.position)
+        self.last_chain = entry.chain
+
+    def before(self, position: int) -> tuple[EntryId, bytes] | None:
+        """Id and chain of the entry in front of ``position``; None: no longer at hand."""
+        index = position - self.first
+        if index > 0:
+            entry = self._entries[index - 1]
+            return (entry.term, entry.position), entry.chain
+        return (self._previous_id, self._previous_chain) if index == 0 else None
+
+    def take(self, start: int, max_bytes: int) -> list[bytes]:
+        """Encoded entries from ``start`` on, within ``max_bytes`` but at least one if there is one."""
+        index = start - self.first
+        ends = self._ends
+        before = ends[index - 1] if index else self._start_bytes
+        if ends[-1] - before <= max_bytes:
+            return self._encoded[index:]
+        return self._encoded[index : max(index + 1, bisect_right(ends, before + max_bytes, index))]
+
+    def slice(self, start: int) -> list[Entry]:
+        return self._entries[start - self.first :]
+
+    def bytes_after(self, position: int) -> int:
+        index = position - self.first
+        if not self._ends or index >= len(self._ends):
+            return 0
+        return self._ends[-1] - (self._ends[index] if index >= 0 else self._start_bytes)
+
+    def trim(self, keep_bytes: int, committed: int) -> None:
+        """Forget what is more than ``keep_bytes`` old and committed. Done in strides: a list gives up its front slowly."""
+        ends = self._ends
+        if not ends or ends[-1] - self._start_bytes <= keep_bytes:
+            return
+        count = min(bisect_right(ends, ends[-1] - keep_bytes), committed - self.first + 1, len(ends) - 1)
+        if count < 1 or count * 8 < len(ends):
+            return
+        newest = self._entries[count - 1]
+        self._previous_id, self._previous_chain = newest.id, newest.chain
+        self._start_bytes = ends[count - 1]
+        self.first += count
+        del self._entries[:count], self._encoded[:count], ends[:count]
+
+
+class Outstanding(NamedTuple):
+    number: int
+    sent_us: int
+    first: int  # position the message's entries begin at, or would
+    entries: int
+    size: int
+
+
+class Feed:
+    """One log node, as the writer of the current term sees it."""
+
+    __slots__ = (
+        "acked", "blocked_until", "catching_up", "connected", "flying", "flying_bytes", "heal", "heal_epoch", "index", "match", "next", "outstanding",
+        "poke", "probing", "renews", "rewound", "sent_us", "stall_us", "told",
+    )  # fmt: skip
+
+    def __init__(self, index: int) -> None:
+        self.index = index
+        self.connected = False
+        self.heal_epoch = b""  # S3: the node's suspicion we know of, and our last position when it told us
+        self.heal = 0
+        self.outstanding: deque[Outstanding] = deque()
+        self.renews: deque[tuple[int, int]] = deque()
+        self.new_term(1)
+
+    def new_term(self, next: int) -> None:
+        """W5: acks of another term are forgotten."""
+        self.match = 0  # the greatest position it answered `Appended` for in this term
+        self.next = next  # the first position not sent yet
+        self.acked = False  # it has answered an Append of this term, so its promise is durable and Renew makes sense
+        self.told = 0  # the committed position it was told last
+        self.rewound = 0  # answers about gaps and conflicts to messages up to this number say nothing new
+        self.sent_us = 0
+        self.blocked_until = 0
+        self.catching_up = 0  # when to look whether it has caught up, 0: it is not sent to pull
+        self.poke = True  # a message must go even if it carries no entry
+        self.probing = True
+        self.stall_us = 0
+        self.clear()
+
+    def clear(self) -> None:
+        self.outstanding.clear()
+        self.renews.clear()
+        self.flying = 0
+        self.flying_bytes = 0
+
+    def rewind(self, next: int, number: int) -> None:
+        """Begin again from ``next``, carefully. ``number``: of the newest message sent to anybody."""
+        self.next = max(1, next)
+        self.rewound = number
+        self.probing = True
+        self.poke = True
+        renews = list(self.renews)
+        self.clear()
+        self.renews.extend(renews)
+
+    def sent(self, number: int, now_us: int, first: int, count: int, size: int) -> None:
+        self.outstanding.append(Outstanding(number, now_us, first, count, size))
+        self.flying += count
+        self.flying_bytes += size
+        self.next = first + count
+        self.sent_us = now_us
+        self.poke = False
+
+    def answered(self, number: int) -> int:
+        """An Append was answered. Answers come in order, so older ones are no longer expected. When was it sent? 0: not known any more."""
+        outstanding = self.outstanding
+        while outstanding and outstanding[0].number <= number:
+            found = outstanding.popleft()
+            self.flying -= found.entries
+            self.flying_bytes -= found.size
+            if found.number == number:
+                return found.sent_us
+        return 0
+
+    def renewed(self, number: int) -> int:
+        renews = self.renews
+        while renews and renews[0][0] <= number:
+            found, sent_us = renews.popleft()
+            if found == number:
+                return sent_us
+        return 0

@@ -1,0 +1,647 @@
+"""The writer of one log (W1-W7, L2, L4, L8): campaigns, appends to every node at once, and knows what is committed.
+
+Decides: terms and rounds, what each log node is sent, what is committed, until when reads may be served, when this writer is
+over. Must not know: connections, what entries mean, what the primary does with its role.
+
+States: idle -> fetching -> probing -> sealing -> opening (LEADERSHIP sent, not committed) -> open -> released or idle. A re-seal
+(W5) goes on beside opening or open: `_reseal` holds its ballot, nothing is sent in the old term meanwhile, its answers still count.
+
+Invariants, asserted: committed never goes down; only an entry of the current term is committed by count (W3); acks and lease
+answers of one term are never counted in another; after `Fenced`, `CampaignOver` or `stop` nothing more is said.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from random import Random
+from typing import Final
+
+from txlog.consensus.campaign import Ballot, Reading
+from txlog.consensus.feed import Feed, Recent
+from txlog.consensus.lease import WriterLease
+from txlog.consensus.outputs import CampaignOver, Committed, Fenced, LeaseUntil, Opened, ProposerOutput, Reopened, Send, Trace
+from txlog.consensus.quorum import held_by_majority, majority
+from txlog.entry import GENESIS_CHAIN, HANDOVER, LEADERSHIP, NO_ENTRY, Entry, EntryId, make_entry
+from txlog.messages import (
+    Append,
+    Appended,
+    CatchUp,
+    Conflict,
+    Fetch,
+    Fetched,
+    Gap,
+    Message,
+    Refused,
+    Release,
+    Renew,
+    Renewed,
+    Seal,
+    Suspected,
+    Unavailable,
+)
+
+IDLE: Final = "idle"
+FETCHING: Final = "fetching"
+PROBING: Final = "probing"
+SEALING: Final = "sealing"
+OPENING: Final = "opening"
+OPEN: Final = "open"
+RELEASED: Final = "released"
+
+COMMIT_NOTICE_US: Final = 1_000  # W7
+RETRY_US: Final = 100_000  # a node without room is tried again
+CATCH_UP_LOOK_US: Final = 50_000
+MAX_STALL_US: Final = 4_000_000
+MAX_READINGS: Final = 8  # a log that grows while it is read has a living writer
+
+
+@dataclass(slots=True)
+class Limits:
+    window_entries: int = 4096  # in flight to one node
+    window_bytes: int = 16 << 20
+    message_bytes: int = 4 << 20  # entries in one Append; one larger entry still goes
+    keep_bytes: int = 64 << 20  # recent entries kept for lagging nodes
+    fetch_bytes: int = 4 << 20
+    commit_timeout_ms: int = 0  # L8, 0: the lease
+
+
+class Proposer:
+    def __init__(self, nodes: int, incarnation: bytes, rng: Random, limits: Limits | None = None) -> None:
+        self.incarnation = incarnation
+        self.limits = limits or Limits()
+        self.state = IDLE
+        self.term = 0
+        self.round = b""
+        self.lease_ms = 0
+        self.committed = 0
+        self._nodes = nodes
+        self._majority = majority(nodes)
+        self._rng = rng
+        self._outputs: list[ProposerOutput] = []
+        self._feeds = [Feed(index) for index in range(nodes)]
+        self._recent = Recent(NO_ENTRY, GENESIS_CHAIN)
+        self._lease = WriterLease(nodes, 0)
+        self._lease_said = 0
+        self._now = 0  # of the newest input: what `take_outputs` sends is counted from here, which is early and so safe (L2)
+        self._number = 0
+        self._token = 0
+        self._highest = 0  # greatest term seen
+        self._stage_deadline = 0  # of fetching, probing, sealing, opening and a re-seal
+        self._readings = 0
+        self._applied: EntryId = NO_ENTRY
+        self._applied_chain = GENESIS_CHAIN
+        self._leadership = b""
+        self._wall_ms = 0
+        self._reading: Reading | None = None
+        self._ballot: Ballot | None = None  # of a campaign
+        self._reseal: Ballot | None = None  # W5
+        self._reseal_at = 0  # a re-seal is wanted then
+        self._refused: set[int] = set()  # nodes that promised above the current term
+        self._term_start = 0  # position of the first entry of the current term
+        self._leadership_position = 0
+        self._said_committed = 0
+        self._ages: deque[tuple[int, int]] = deque()  # (position, when everything up to it had been appended), not committed
+        self._notice_at = 0  # W7
+
+    # ----------------------------------------------------------------------- what others may look at
+
+    @property
+    def lease_until_us(self) -> int:
+        return self._lease.until_us
+
+    @property
+    def next_position(self) -> int:
+        return self._recent.last[1] + 1
+
+    @property
+    def last(self) -> EntryId:
+        return self._recent.last
+
+    @property
+    def in_flight(self) -> int:
+        return self._recent.last[1] - self.committed
+
+    @property
+    def in_flight_bytes(self) -> int:
+        return self._recent.bytes_after(self.committed)
+
+    # ----------------------------------------------------------------------- the owner's inputs
+
+    def start_campaign(self, applied_id: EntryId, applied_chain: bytes, lease_ms: int, leadership_payload: bytes, wall_ms: int, now_us: int) -> None:
+        """W1. ``applied_id``: the last committed entry the candidate has applied; ``wall_ms``: at least that entry's."""
+        assert self.state == IDLE, f"campaign while {self.state}"
+        self._now = now_us
+        self.lease_ms = lease_ms
+        self._applied, self._applied_chain = applied_id, applied_chain
+        self._leadership, self._wall_ms = leadership_payload, wall_ms
+        self._lease = WriterLease(self._nodes, lease_ms)
+        self._lease_said = 0
+        self._readings = 0
+        self._reseal, self._reseal_at, self._notice_at = None, 0, 0
+        self._refused.clear()
+        self._ages.clear()
+        for feed in self._feeds:
+            feed.heal_epoch, feed.heal = b"", 0
+        self._start_reading()
+
+    def append(self, kind: int, payload: bytes, wall_ms: int, continued: bool, now_us: int) -> Entry:
+        """Gives the next position; it goes out with `take_outputs`. Also while a re-seal is under way."""
+        assert self.state == OPEN, f"append while {self.state}"
+        self._now = now_us
+        if kind == HANDOVER:
+            self.start_handover()
+        return self._add(kind, payload, wall_ms, continued)
+
+    def start_handover(self) -> None:
+        """L4: from the decision on the lease counts as over for reads. It is kept alive on the nodes until `release`."""
+        self._lease.end()
+
+    def abort_handover(self) -> None:
+        assert self.state == OPEN, "a released term is over"
+        self._lease.over = False
+
+    def release(self, successor: bytes, now_us: int) -> None:
+        """L4: everything is committed; the term is over once this is said."""
+        assert self.state == OPEN and self.committed == self._recent.last[1], "release before everything is committed"
+        self._now = now_us
+        self._lease.end()
+        message = Release(self.term, self.round, successor)
+        for feed in self._feeds:
+            if feed.connected:
+                self._outputs.append(Send(feed.index, message))
+        self.state = RELEASED
+        self._trace(f"term {self.term} released")
+
+    def stop(self) -> None:
+        """The owner gives up: nothing is sent any more, the lease runs out."""
+        self._lease.end()
+        self._become_idle()
+
+    def on_renewed_elsewhere(self, node: int, term: int, round: bytes, sent_us: int, now_us: int) -> None:
+        """L7: another thread sent this node a Renew of ours, at ``sent_us``, and it was answered `Renewed` in that term and round."""
+        self._now = max(self._now, now_us)
+        if self.state in (OPENING, OPEN) and term == self.term and round == self.round:
+            self._credit(node, sent_us)
+
+    def on_stood_still(self, us: int) -> None:
+        """L8: the loop itself stood still for so long; appends could not have been answered."""
+        self._ages = deque((position, since + us) for position, since in self._ages)
+
+    # ----------------------------------------------------------------------- the driver's inputs
+
+    def on_connected(self, node: int, now_us: int) -> None:
+        self._now = now_us
+        feed = self._feeds[node]
+        feed.connected = True
+        if self.state == FETCHING and self._reading is not None:
+            self._send_fetch(node, self._reading)
+        elif self.state in (PROBING, SEALING) and self._ballot is not None:
+            self._outputs.append(Send(node, self._ballot.message))
+        elif self.state in (OPENING, OPEN):
+            if self._reseal is not None:
+                self._outputs.append(Send(node, self._reseal.message))
+            feed.rewind(feed.match + 1 if feed.match else feed.next, self._number)  # W6: its answer says where it stands
+            feed.renews.clear()
+            feed.blocked_until = 0
+
+    def on_disconnected(self, node: int, now_us: int) -> None:
+        self._now = now_us
+        feed = self._feeds[node]
+        feed.connected = False
+        feed.clear()
+
+    def on_message(self, node: int, message: Message, now_us: int) -> None:
+        self._now = now_us
+        if type(message) is Appended:
+            self._on_appended(node, message)
+        elif isinstance(message, Renewed):
+            feed = self._feeds[node]
+            if self._is_ours(message.term, message.round):
+                self._credit(node, feed.renewed(message.number))
+        elif isinstance(message, Fetched):
+            self._on_fetched(node, message)
+        elif self._ballot is not None and self.state in (PROBING, SEALING):
+            if self._ballot.on_message(node, message):
+                self._judge_ballot(False)
+        elif self._reseal is not None and self._reseal.on_message(node, message):
+            self._judge_reseal()
+        elif isinstance(message, Refused | Gap | Conflict | Suspected | Unavailable) and self._is_ours(message.term, message.round):
+            self._on_trouble(node, message)
+
+    def take_outputs(self) -> list[ProposerOutput]:
+        if self.state in (OPENING, OPEN) and self._reseal is None:
+            self._flush()
+        if self.committed > self._said_committed and self.state in (OPEN, RELEASED):
+            self._said_committed = self.committed
+            self._outputs.append(Committed(self.committed))
+        if self._lease.until_us != self._lease_said:
+            self._lease_said = self._lease.until_us
+            self._outputs.append(LeaseUntil(self._lease_said))
+        outputs = self._outputs
+        if outputs:
+            self._outputs = []
+        return outputs
+
+    # ----------------------------------------------------------------------- W1: campaign
+
+    def _start_reading(self) -> None:
+        self._readings += 1
+        self._token += 1
+        self._ballot = None
+        self._reading = Reading(self._nodes, self._token, self._applied, self._applied_chain)
+        self.state = FETCHING
+        self._stage_deadline = self._now + self.lease_ms * 250
+        for feed in self._feeds:
+            if feed.connected:
+                self._send_fetch(feed.index, self._reading)
+
+    def _send_fetch(self, node: int, reading: Reading) -> None:
+        self._outputs.append(Send(node, Fetch(reading.token, reading.expected[1] + 1, self.limits.fetch_bytes, True)))
+
+    def _on_fetched(self, node: int, message: Fetched) -> None:
+        reading = self._reading
+        if self.state != FETCHING or reading is None:
+            return
+        result = reading.on_fetched(node, message)
+        self._highest = max(self._highest, reading.highest)
+        if result == "more":
+            self._stage_deadline = self._now + self.lease_ms * 250
+            self._send_fetch(reading.source, reading)
+        elif result == "done":
+            self._start_ballot(True)
+        elif result != "wait":
+            self._lose(result, False)
+
+    def _start_ballot(self, probe: bool) -> None:
+        assert self._reading is not None
+        self.state = PROBING if probe else SEALING
+        self._ballot = self._new_ballot(self._reading.expected, probe)
+
+    def _new_ballot(self, expected: EntryId, probe: bool) -> Ballot:
+        """Term above everything seen, round fresh: no answer to an earlier question can count."""
+        self._stage_deadline = self._now + self.lease_ms * 250
+        term = self._highest + 1
+        if not probe:
+            self._highest = term
+        message = Seal(term, self.incarnation, self._rng.randbytes(16), expected, self.lease_ms, probe)
+        for feed in self._feeds:
+            if feed.connected:
+                self._outputs.append(Send(feed.index, message))
+        return Ballot(self._nodes, message)
+
+    def _judge_ballot(self, final: bool) -> None:
+        ballot = self._ballot
+        assert ballot is not None
+        self._highest = max(self._highest, ballot.highest)
+        verdict = ballot.verdict(final)
+        if verdict == "won":
+            if ballot.message.probe:
+                self._start_ballot(False)
+            else:
+                self._open(ballot)
+        elif verdict == "held":
+            wait = ballot.wait_ms() + self._rng.randint(0, self.lease_ms // 8)
+            self._over(ballot.describe(), wait, True)
+        elif verdict == "behind" and self._readings < MAX_READINGS and not final:
+            self._start_reading()
+        elif verdict != "open":
+            self._lose(ballot.describe(), False)
+
+    def _lose(self, reason: str, held: bool) -> None:
+        self._over(reason, self._rng.randint(self.lease_ms // 8, self.lease_ms // 2), held)
+
+    def _over(self, reason: str, retry_ms: int, held: bool) -> None:
+        self._lease.end()
+        self._become_idle()
+        self._outputs.append(CampaignOver(reason, retry_ms, held))
+
+    def _become_idle(self) -> None:
+        self.state = IDLE
+        self._reading = self._ballot = self._reseal = None
+        self._stage_deadline = self._reseal_at = self._notice_at = 0
+
+    # ----------------------------------------------------------------------- W2: open, W5: open again
+
+    def _open(self, ballot: Ballot) -> None:
+        reading = self._reading
+        assert reading is not None and reading.expected == ballot.message.expected
+        self._recent = Recent(self._applied, self._applied_chain)
+        for entry in reading.prefix:
+            self._recent.add(entry)
+        # The prefix holds everything committed (A1), so whatever anybody knows committed is in it.
+        known = max([reading.committed] + [answer.committed for answer in ballot.promised.values()])
+        self.committed = max(self._applied[1], min(known, reading.expected[1]))
+        self._said_committed = self.committed
+        if reading.prefix:
+            self._wall_ms = max(self._wall_ms, reading.prefix[-1].wall_ms)
+        self._reading = self._ballot = None
+        self.state = OPENING
+        self._begin_term(ballot)
+        for node, answer in ballot.promised.items():
+            if answer.last == ballot.message.expected:
+                self._feeds[node].probing = False  # stands exactly where the log goes on
+            else:
+                self._feeds[node].next = min(answer.last[1], ballot.message.expected[1]) + 1
+        self._lead()
+
+    def _begin_term(self, ballot: Ballot) -> None:
+        self.term, self.round = ballot.message.term, ballot.message.round
+        self._stage_deadline = self._now + self.lease_ms * 2000 if self.state == OPENING else 0
+        self._reseal, self._reseal_at = None, 0
+        self._refused.clear()
+        self._lease.new_term()
+        self._term_start = self.next_position
+        for feed in self._feeds:
+            feed.new_term(self.next_position)
+
+    def _lead(self) -> None:
+        entry = self._add(LEADERSHIP, self._leadership, self._wall_ms, False)
+        self._leadership_position = entry.position
+        self._trace(f"term {self.term}: LEADERSHIP at {entry.position}")
+
+    def _start_reseal(self) -> None:
+        """W5: a minority is promised to somebody who did not get through. Ask again above it."""
+        self._reseal_at = 0
+        self._reseal = self._new_ballot(self._recent.last, False)
+        self._trace(f"term {self.term}: seal again as {self._reseal.message.term}")
+
+    def _judge_reseal(self) -> None:
+        ballot = self._reseal
+        assert ballot is not None
+        self._highest = max(self._highest, ballot.highest)
+        able = self._nodes - len(ballot.behind) - len(ballot.unavailable)
+        if len(ballot.promised) >= self._majority:
+            self._begin_term(ballot)
+            self._trace(f"still the writer, now of term {self.term}")
+            if self.state == OPENING:
+                self._lead()
+            else:
+                self._outputs.append(Reopened(self.term))
+        elif len(ballot.refused) >= self._majority:
+            self._fence(f"a majority has promised term {ballot.highest}")
+        elif able < self._majority:
+            self._fence("no majority is able to promise: " + ballot.describe())
+        elif ballot.refused and self._nodes - len(ballot.refused) - len(ballot.behind) - len(ballot.unavailable) < self._majority and not self._reseal_at:
+            self._reseal_at = self._now + max(1000, self.lease_ms * 62)  # those who refused may promise a higher term; no duel at full speed
+
+    def _fence(self, reason: str) -> None:
+        self._lease.end()
+        opening = self.state == OPENING
+        self._become_idle()
+        self._trace(f"term {self.term} is over: {reason}")
+        if opening:
+            self._outputs.append(CampaignOver(reason, self._rng.randint(self.lease_ms // 8, self.lease_ms // 2), False))
+        else:
+            self._outputs.append(Fenced(reason))
+
+    # ----------------------------------------------------------------------- W3, L2: answers
+
+    def _is_ours(self, term: int, round: bytes) -> bool:
+        return term == self.term and round == self.round and self.state in (OPEN, OPENING, RELEASED)
+
+    def _on_appended(self, node: int, message: Appended) -> None:
+        if message.term != self.term or message.round != self.round or self.state not in (OPEN, OPENING):
+            return
+        feed = self._feeds[node]
+        sent_us = feed.answered(message.number)
+        position = message.position
+        assert position <= self._recent.last[1], "a node acknowledged more than was ever sent"
+        feed.acked = True
+        feed.stall_us = 0
+        feed.catching_up = 0
+        if feed.probing and message.number > feed.rewound:
+            feed.probing = False
+        if position > feed.match:
+            feed.match = position
+            if position >= feed.next:
+                feed.next = position + 1
+            self._advance()
+        self._credit(node, sent_us)
+
+    def _advance(self) -> None:
+        reached = held_by_majority([feed.match for feed in self._feeds])
+        if reached <= self.committed or reached < self._term_start:
+            return  # entries of an older term are never committed by count (W3)
+        self.committed = reached
+        ages = self._ages
+        while ages and ages[0][0] <= reached:
+            ages.popleft()
+        if not self._notice_at:
+            self._notice_at = self._now + COMMIT_NOTICE_US
+        if self.state == OPENING:
+            self._stage_deadline = self._now + self.lease_ms * 2000
+            if reached >= self._leadership_position:
+                self.state = OPEN
+                self._stage_deadline = 0
+                self._said_committed = self._leadership_position
+                prefix = self._recent.slice(self._applied[1] + 1)[: self._leadership_position - self._applied[1]]
+                self._outputs.append(Opened(self.term, prefix))
+        if self.state != OPENING:
+            self._recent.trim(self.limits.keep_bytes, reached)
+
+    def _credit(self, node: int, sent_us: int) -> None:
+        if sent_us and not self._stuck():
+            self._lease.credit(node, sent_us)
+
+    def _stuck(self) -> bool:
+        """L8: the oldest append has found no majority for too long."""
+        return bool(self._ages) and self._now - self._ages[0][1] > self._commit_timeout_us()
+
+    def _commit_timeout_us(self) -> int:
+        return (self.limits.commit_timeout_ms or self.lease_ms) * 1000
+
+    def _on_trouble(self, node: int, message: Refused | Gap | Conflict | Suspected | Unavailable) -> None:
+        feed = self._feeds[node]
+        if self.state == RELEASED:
+            return
+        if isinstance(message, Refused):
+            self._on_refused(node, message)
+            return
+        feed.answered(message.number)
+        feed.stall_us = 0
+        if isinstance(message, Suspected):
+            self._on_suspected(feed, message)
+        elif message.number > feed.rewound:
+            if isinstance(message, Gap):
+                feed.rewind(min(message.last[1] + 1, self.next_position), self._number)
+            elif isinstance(message, Conflict):
+                feed.rewind(min(message.back_to + 1, self.next_position), self._number)
+            else:
+                feed.rewind(feed.match + 1 if feed.match else feed.next, self._number)
+                feed.blocked_until = self._now + RETRY_US
+
+    def _on_refused(self, node: int, message: Refused) -> None:
+        if message.promised <= self.term:
+            return
+        self._highest = max(self._highest, message.promised)
+        self._refused.add(node)
+        if self._reseal is not None:
+            return  # refusals of the old term while the new one is being asked for; ours among them
+        if len(self._refused) >= self._majority:
+            self._fence(f"a majority has promised term {message.promised}")
+        else:
+            self._start_reseal()
+
+    def _on_suspected(self, feed: Feed, message: Suspected) -> None:
+        """S3: it takes entries and counts nowhere. Everything assigned when it said so must be there before it may count again."""
+        if message.epoch != feed.heal_epoch:
+            feed.heal_epoch, feed.heal = message.epoch, self._recent.last[1]
+            feed.poke = True
+            self._trace(f"log node {feed.index} is suspect: heal up to {feed.heal}")
+        feed.acked = False
+        if message.number > feed.rewound:
+            feed.probing = False
+        if message.position >= feed.next:
+            feed.next = message.position + 1
+
+    # ----------------------------------------------------------------------- W4: sending
+
+    def _add(self, kind: int, payload: bytes, wall_ms: int, continued: bool) -> Entry:
+        recent = self._recent
+        entry = make_entry(recent.last[1] + 1, self.term, kind, wall_ms, recent.last_chain, payload, continued)
+        recent.add(entry)
+        ages = self._ages
+        if ages and ages[-1][1] == self._now:
+            ages[-1] = (entry.position, self._now)
+        else:
+            ages.append((entry.position, self._now))
+        return entry
+
+    def _flush(self) -> None:
+        """One message object serves all nodes that stand at the same place."""
+        ready: dict[int, Append] = {}
+        for feed in self._feeds:
+            if feed.connected and (feed.poke or feed.next <= self._recent.last[1]):
+                self._send_entries(feed, ready)
+
+    def _send_entries(self, feed: Feed, ready: dict[int, Append]) -> None:
+        limits, last = self.limits, self._recent.last[1]
+        while feed.poke or feed.next <= last:
+            if (feed.probing and feed.outstanding) or feed.blocked_until > self._now or feed.catching_up:
+                return
+            if feed.flying >= limits.window_entries or feed.flying_bytes >= limits.window_bytes:
+                return
+            if feed.next < self._recent.first:
+                self._send_catch_up(feed)
+                return
+            message = self._append_at(feed.next, True, ready if not feed.heal_epoch else {}, feed)
+            self._send_append(feed, message)
+
+    def _append_at(self, start: int, with_entries: bool, ready: dict[int, Append], feed: Feed) -> Append:
+        """The Append that goes on at ``start``: from ``ready`` if one was made this turn."""
+        key = start if with_entries else -start
+        message = ready.get(key)
+        if message is None:
+            before = self._recent.before(start)
+            assert before is not None
+            entries = self._recent.take(start, self.limits.message_bytes) if with_entries and start <= self._recent.last[1] else []
+            self._number += 1
+            message = ready[key] = Append(
+                self.term, self.incarnation, self.round, self.lease_ms, self._number, before[0], before[1], self.committed, entries, feed.heal_epoch, feed.heal
+            )  # fmt: skip
+        return message
+
+    def _send_append(self, feed: Feed, message: Append) -> None:
+        feed.sent(message.number, self._now, message.previous[1] + 1, len(message.entries), sum(map(len, message.entries)))
+        feed.told = message.committed
+        self._outputs.append(Send(feed.index, message))
+
+    def _send_empty(self, feed: Feed, ready: dict[int, Append]) -> None:
+        """Commit progress or a sign of life, right behind what was sent last."""
+        if feed.blocked_until > self._now or feed.catching_up or (feed.probing and feed.outstanding) or feed.next < self._recent.first:
+            return
+        self._send_append(feed, self._append_at(feed.next, False, ready if not feed.heal_epoch else {}, feed))
+
+    def _send_catch_up(self, feed: Feed) -> None:
+        """It lacks what we no longer hold: it is to pull committed entries from another node; look again soon."""
+        self._outputs.append(Send(feed.index, CatchUp(self.term, self.round, self.committed)))
+        feed.catching_up = self._now + CATCH_UP_LOOK_US
+        feed.next = self.committed + 1
+        feed.poke = True
+
+    def _trace(self, text: str) -> None:
+        self._outputs.append(Trace(text))
+
+    # ----------------------------------------------------------------------- time
+
+    def deadline(self) -> int:
+        times = [self._stage_deadline, self._reseal_at]
+        if self.state in (OPENING, OPEN) and self._reseal is None:
+            if self._notice_at:
+                times.append(self._notice_at)
+            beat = self.lease_ms * 333 if not self._stuck() else 0
+            for feed in self._feeds:
+                if feed.connected:
+                    times += (feed.blocked_until, feed.catching_up)
+                    if feed.outstanding:
+                        times.append(feed.outstanding[0].sent_us + self._stall_us(feed))
+                    if beat and not feed.catching_up:
+                        times.append(max(feed.sent_us + beat, feed.blocked_until))
+        return min((time for time in times if time), default=0)
+
+    def on_deadline(self, now_us: int) -> None:
+        self._now = now_us
+        if self._stage_deadline and now_us >= self._stage_deadline:
+            self._on_stage_over()
+        if self._reseal_at and now_us >= self._reseal_at:
+            self._start_reseal()
+        if self.state not in (OPENING, OPEN) or self._reseal is not None:
+            return
+        ready: dict[int, Append] = {}
+        notice = self._notice_at and now_us >= self._notice_at
+        if notice:
+            self._notice_at = 0
+        stuck = self._stuck()
+        for feed in self._feeds:
+            if feed.connected:
+                self._on_feed_deadline(feed, bool(notice), stuck, ready)
+
+    def _on_feed_deadline(self, feed: Feed, notice: bool, stuck: bool, ready: dict[int, Append]) -> None:
+        now = self._now
+        if feed.blocked_until and now >= feed.blocked_until:
+            feed.blocked_until = 0
+        if feed.catching_up and now >= feed.catching_up:
+            feed.catching_up = 0
+        if feed.outstanding and now >= feed.outstanding[0].sent_us + self._stall_us(feed):
+            # Nothing heard: a slow disk, or a link that lost it. Once more from the oldest, carefully, and slower every time.
+            stall = min(self._stall_us(feed) * 2, MAX_STALL_US)
+            feed.rewind(feed.outstanding[0].first, self._number)
+            feed.stall_us = stall
+        if notice and feed.told < self.committed:
+            self._send_empty(feed, ready)
+        if not stuck and now >= feed.sent_us + self.lease_ms * 333:
+            self._keep_alive(feed, ready)
+
+    def _stall_us(self, feed: Feed) -> int:
+        return feed.stall_us or max(self.lease_ms * 500, 100_000)
+
+    def _keep_alive(self, feed: Feed, ready: dict[int, Append]) -> None:
+        """L1, L8: Renew where the promise is known durable and the lease lives, else an Append."""
+        if feed.acked and self._lease_lives():
+            self._number += 1
+            feed.renews.append((self._number, self._now))
+            if len(feed.renews) > 64:
+                feed.renews.popleft()
+            feed.sent_us = self._now
+            self._outputs.append(Send(feed.index, Renew(self.term, self.incarnation, self.round, self.lease_ms, self._number)))
+        else:
+            before = len(self._outputs)
+            self._send_empty(feed, ready)
+            if len(self._outputs) == before:
+                feed.sent_us = self._now  # not now; its own retry is under way
+
+    def _lease_lives(self) -> bool:
+        return self._lease.until_us > self._now or self._lease.over
+
+    def _on_stage_over(self) -> None:
+        self._stage_deadline = 0
+        if self.state == FETCHING:
+            count = len(self._reading.answers) if self._reading is not None else 0
+            self._lose(f"{count} of {self._nodes} log nodes answered", False)
+        elif self.state in (PROBING, SEALING):
+            self._judge_ballot(True)
+        elif self._reseal is not None:
+            self._start_reseal()
+        elif self.state == OPENING:
+            self._fence("LEADERSHIP found no majority in time")
