@@ -235,9 +235,7 @@ class Proposer:
         if self.committed > self._said_committed and self.state in (OPEN, RELEASED):
             self._said_committed = self.committed
             self._outputs.append(Committed(self.committed))
-        if self._lease.until_us != self._lease_said:
-            self._lease_said = self._lease.until_us
-            self._outputs.append(LeaseUntil(self._lease_said))
+        self._say_lease()
         outputs = self._outputs
         if outputs:
             self._outputs = []
@@ -313,6 +311,7 @@ class Proposer:
 
     def _over(self, reason: str, retry_ms: int, held: bool) -> None:
         self._lease.end()
+        self._say_lease()
         self._become_idle()
         self._outputs.append(CampaignOver(reason, retry_ms, held))
 
@@ -387,6 +386,7 @@ class Proposer:
 
     def _fence(self, reason: str) -> None:
         self._lease.end()
+        self._say_lease()
         opening = self.state == OPENING
         self._become_idle()
         self._trace(f"term {self.term} is over: {reason}")
@@ -416,8 +416,12 @@ class Proposer:
             feed.match = position
             if position >= feed.next:
                 feed.next = position + 1
+            if self.state == OPENING:
+                self._stage_deadline = self._now + self.lease_ms * 2000
             self._advance()
         self._credit(node, sent_us)
+        if feed.told < self.committed and not self._notice_at:
+            self._notice_at = self._now + COMMIT_NOTICE_US
 
     def _advance(self) -> None:
         reached = held_by_majority([feed.match for feed in self._feeds])
@@ -429,14 +433,12 @@ class Proposer:
             ages.popleft()
         if not self._notice_at:
             self._notice_at = self._now + COMMIT_NOTICE_US
-        if self.state == OPENING:
-            self._stage_deadline = self._now + self.lease_ms * 2000
-            if reached >= self._leadership_position:
-                self.state = OPEN
-                self._stage_deadline = 0
-                self._said_committed = self._leadership_position
-                prefix = self._recent.slice(self._applied[1] + 1)[: self._leadership_position - self._applied[1]]
-                self._outputs.append(Opened(self.term, prefix))
+        if self.state == OPENING and reached >= self._leadership_position:
+            self.state = OPEN
+            self._stage_deadline = 0
+            self._said_committed = self._leadership_position
+            prefix = self._recent.slice(self._applied[1] + 1)[: self._leadership_position - self._applied[1]]
+            self._outputs.append(Opened(self.term, prefix))
         if self.state != OPENING:
             self._recent.trim(self.limits.keep_bytes, reached)
 
@@ -560,6 +562,11 @@ class Proposer:
         feed.next = self.committed + 1
         feed.poke = True
 
+    def _say_lease(self) -> None:
+        if self._lease.until_us != self._lease_said:
+            self._lease_said = self._lease.until_us
+            self._outputs.append(LeaseUntil(self._lease_said))
+
     def _trace(self, text: str) -> None:
         self._outputs.append(Trace(text))
 
@@ -641,7 +648,7 @@ class Proposer:
             self._lose(f"{count} of {self._nodes} log nodes answered", False)
         elif self.state in (PROBING, SEALING):
             self._judge_ballot(True)
-        elif self._reseal is not None:
-            self._start_reseal()
+        elif self._reseal is not None and self.state == OPEN:
+            self._start_reseal()  # the owner decides by its lease when to give up
         elif self.state == OPENING:
             self._fence("LEADERSHIP found no majority in time")
