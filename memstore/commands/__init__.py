@@ -2,6 +2,7 @@
 
 from memstore.commands import (
     clients,
+    cluster,
     configuration,
     connection,
     counters,
@@ -14,6 +15,7 @@ from memstore.commands import (
     lcs,
     memory,
     server,
+    shard,
     strings,
     transactions,
     watching,
@@ -21,6 +23,7 @@ from memstore.commands import (
 
 __all__ = [
     "clients",
+    "cluster",
     "configuration",
     "connection",
     "counters",
@@ -33,6 +36,7 @@ __all__ = [
     "lcs",
     "memory",
     "server",
+    "shard",
     "strings",
     "transactions",
     "watching",

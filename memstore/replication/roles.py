@@ -72,11 +72,11 @@ class Peer:
 class Roles:
     __slots__ = (
         "_backoff_until", "_campaign_at", "_closed_since", "_handing_until", "_held_until", "_ineligible_until", "_invited_until", "_lease",
-        "_lease_until", "_outputs", "_prefer", "_probe_at", "_probing", "_reserved_until", "_rng", "_since", "az_rank", "committed", "exiting", "followed",
+        "_lease_until", "_outputs", "_probe_at", "_probing", "_reserved_until", "_rng", "_since", "az_rank", "committed", "exiting", "followed",
         "incarnation", "lease_ms", "log_empty", "node", "peers", "phase", "primary", "role", "stuck", "successor", "target", "window_left_ms",
     )  # fmt: skip
 
-    def __init__(self, node: str, incarnation: bytes, lease_ms: int, prefer_primary: bool, rng: Random, now_us: int) -> None:
+    def __init__(self, node: str, incarnation: bytes, lease_ms: int, rng: Random, now_us: int) -> None:
         self.node = node
         self.incarnation = incarnation
         self.lease_ms = lease_ms
@@ -93,7 +93,6 @@ class Roles:
         self.successor: Peer | None = None
         self.exiting = ""  # why the process ends once the role is given up
         self.window_left_ms = 0
-        self._prefer = prefer_primary
         self._rng = rng
         self._lease = lease_ms * 1000
         self._outputs: list[Output] = [Follow()]
@@ -119,7 +118,7 @@ class Roles:
     def deadline(self) -> int:
         """When to call `on_deadline`; 0: no need."""
         if self.role == PRIMARY:
-            times = [self._handing_until] if self.phase == RELEASING else [self._lease_until, self._handing_until]
+            times = [self._handing_until] if self.phase in (COMMITTING, RELEASING) else [self._lease_until, self._handing_until]
         elif self.role == REPLICA:
             times = [self._campaign_at, self._probe_at, self._held_until, self._forget_at()]
         else:
@@ -130,7 +129,7 @@ class Roles:
         if self._held_until and now_us >= self._held_until:
             self._let_commands()
         if self.role == PRIMARY:
-            if now_us >= self._lease_until and self.phase != RELEASING:
+            if now_us >= self._lease_until and self.phase not in (COMMITTING, RELEASING):
                 self._step_down("the lease ran out")
             elif self._handing_until and now_us >= self._handing_until:
                 self._give_up_handover("not everything was committed in time", now_us)
@@ -227,17 +226,18 @@ class Roles:
         return self.role == REPLICA and not self.stuck and not self.exiting and self.followed >= self.committed and now_us >= self._ineligible_until
 
     def _invite(self, now_us: int) -> None:
-        """A Release or HANDOVER named this node."""
+        """A Release or HANDOVER named this node. Clients are sent here from now on: their commands are kept until it leads, or has failed to."""
         if now_us >= self._invited_until:
-            self._invited_until = now_us + self._lease // 2
+            self._invited_until = self._held_until = now_us + self._lease // 2
             self._backoff_until = 0
+            self._outputs.append(HoldCommands())
         if self.role == REPLICA and not self._campaign_at:
             self._campaign_at = max(now_us, self._backoff_until)
 
     def _plan_campaign(self, now_us: int) -> None:
         if self.log_empty:
             # A shard's first primary: the first AZ's node goes first, the others give it time.
-            wait = 0 if self._prefer or self.az_rank == 0 else self._lease * (self.az_rank + 1)
+            wait = 0 if self.az_rank == 0 else self._lease * (self.az_rank + 1)
             at = self._since + wait + self._rng.randrange(self._lease // 32 + 1)
         else:
             at = now_us + self._lease // 16 + self._rng.randrange(self._lease // 8 + 1)
@@ -302,7 +302,7 @@ class Roles:
     # ----------------------------------------------------------------- primary
 
     def on_lease(self, lease_until_us: int, now_us: int) -> None:
-        """The writer's lease as it is now."""
+        """The writer's lease as it is now; it is zero once a hand-over is being committed, whose end is another timer's."""
         if self.role == PRIMARY:
             self._lease_until = lease_until_us
 

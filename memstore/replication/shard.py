@@ -21,11 +21,27 @@ Positions: the effects of one turn gather into one entry, whose position is know
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from typing import Final
 
 from memstore.engine import effects, reply
-from memstore.engine.command import ADMIN, BLOCKING, EVERYWHERE, LOADING, LOCAL, MAY_REPLICATE, MOVABLEKEYS, NO_AUTH, NO_MULTI, PUBSUB, SKIP_MONITOR, WRITE, Row
-from memstore.engine.context import DELETE_EXPIRED, HIDE_EXPIRED
+from memstore.engine.command import (
+    ADMIN,
+    BLOCKING,
+    EVERYWHERE,
+    LOADING,
+    LOCAL,
+    MAY_REPLICATE,
+    MOVABLEKEYS,
+    NO_AUTH,
+    NO_MULTI,
+    PUBSUB,
+    SKIP_MONITOR,
+    WRITE,
+    Handler,
+    Row,
+)
+from memstore.engine.context import DELETE_EXPIRED, HIDE_EXPIRED, Context, Context
 from memstore.engine.engine import PAUSE_NONE, Engine
 from memstore.engine.keyspace import slot_of
 from memstore.engine.session import EVENTUAL, REPLY_OFF, REPLY_ON, REPLY_SKIP, REPLY_SKIP_NEXT, SESSION, STRONG, Session
@@ -89,59 +105,66 @@ class Shard:
             return self._run_one(session, batch, at, wall_ms, now_us)
         context = self.context
         context.bind(session, wall_ms)
-        plain, tracker, unit = self._plain, self.tracker, context.unit
+        find, tracker, unit = self._plain.get, self.tracker, context.unit
         hold = session.held[-1][0] if session.held else 0
         parts: list[bytes] = []
-        reads, wrote, size = 0, False, len(batch)
-        row = None
-        start = at
-        while at < size:
-            argv = batch[at]
-            candidate = plain.get(argv[0])
-            if candidate is None:
+        first_write = -1  # where in parts the first write's reply stands
+        row: Row | None = None
+        handler: Handler = _no_handler
+        arity = 0
+        first = begun = at  # begun: where the present run of one row's commands began
+        for argv in batch[at:] if at else batch:
+            candidate = find(argv[0])
+            if candidate is not row:
+                if candidate is None:
+                    break
+                if row is not None:
+                    row.calls += at - begun
+                    begun = at
+                row = candidate
+                handler, arity = row.handler, row.arity
+            if len(argv) != arity and (arity > 0 or len(argv) < -arity):
                 break
-            row = candidate
-            count, arity = len(argv), row.arity
-            if count != arity and (arity > 0 or count < -arity):
-                break
-            row.calls += 1
             at += 1
             try:
-                answer = row.handler(context, argv)
+                answer = handler(context, argv)
             except reply.CommandError as error:
-                row.failed += 1
-                answer = self.engine.failed(error)
-            changed = bool(unit)
-            if changed:
+                answer = self._failed(row, error)
+            if unit:
                 position = self._close_unit()
+                if position > hold:
+                    if parts:
+                        self._flush(session, hold, parts, first_write)
+                        parts, first_write = [], -1
+                    hold = position
+                if first_write < 0 and row.flags & WRITE:
+                    first_write = len(parts)
             elif tracker.busy:
                 position = tracker.position_of_all(self._keys(row, argv))
-            else:
-                position = 0
-            if position > hold:
-                if parts:
-                    self._flush(session, hold, parts, reads, wrote)
-                    parts, reads, wrote = [], 0, False
-                hold = position
-            if not wrote:
-                if changed and row.flags & WRITE:
-                    wrote = True
-                else:
-                    reads += 1
+                if position > hold:
+                    if parts:
+                        self._flush(session, hold, parts, first_write)
+                        parts, first_write = [], -1
+                    hold = position
             parts.append(answer)  # type: ignore[arg-type]  # plain rows answer at once
-        if parts:
-            self._flush(session, hold, parts, reads, wrote)
-            self.last_row = row
-        if at == start:
+        if row is None or at == first:
             return self._run_one(session, batch, at, wall_ms, now_us)
+        row.calls += at - begun
+        self._flush(session, hold, parts, first_write)
+        self.last_row = row
         return at
 
-    def _flush(self, session: Session, hold: int, parts: list[bytes], reads: int, wrote: bool) -> None:
+    def _failed(self, row: Row, error: reply.CommandError) -> bytes:
+        row.failed += 1
+        return self.engine.failed(error)
+
+    def _flush(self, session: Session, hold: int, parts: list[bytes], first_write: int) -> None:
         if hold <= self.tracker.committed:
             session.out += parts
             session.out_reads += len(parts)
         else:
-            self.tracker.hold(session, (hold, parts[0] if len(parts) == 1 else b"".join(parts), reads, wrote))
+            reads = len(parts) if first_write < 0 else first_write
+            self.tracker.hold(session, (hold, parts[0] if len(parts) == 1 else b"".join(parts), reads, first_write >= 0))
             session.seen = hold
             self._settle_congestion()
 
@@ -469,6 +492,14 @@ class Shard:
         self._settle_congestion()
         return entries
 
+    def run_internal(self, work: Callable[[Context], object], wall_ms: int) -> None:
+        """A primary's own work (active expiry) as a unit of its own, which no client waits for."""
+        assert self.role == PRIMARY and not self.context.unit
+        self.context.bind(self.engine.internal, wall_ms)
+        work(self.context)
+        if self.context.unit:
+            self._close_unit()
+
     def slip(self, position: int) -> None:
         """An entry that is not the shard's (LEADERSHIP of a re-sealed term) took ``next_position``: what gathers moves up by one."""
         assert position == self.next_position, "only the next position can be taken"
@@ -617,6 +648,10 @@ class Shard:
 
     def on_deadline(self, now_us: int) -> None:
         self.runnable += self.reads.on_deadline(now_us, gates.NOT_APPLIED)
+
+
+def _no_handler(context: Context, argv: list[bytes]) -> bytes:
+    raise AssertionError("no row has been found yet")
 
 
 def writes(session: Session) -> bool:

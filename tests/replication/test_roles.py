@@ -35,9 +35,9 @@ LEASE = 1000
 class Stage:
     """A role machine, a clock, and what it asked for so far."""
 
-    def __init__(self, seed: int = 1, prefer: bool = False, az_rank: int = 0) -> None:
+    def __init__(self, seed: int = 1, az_rank: int = 0) -> None:
         self.now = 10_000
-        self.roles = Roles("aa" * 20, ME, LEASE, prefer, Random(seed), self.us)
+        self.roles = Roles("aa" * 20, ME, LEASE, Random(seed), self.us)
         self.roles.az_rank = az_rank
         self.asked: list[Output] = []
         self.take()
@@ -95,7 +95,7 @@ class Stage:
 
 
 def test_a_new_process_follows_the_log_and_serves_nothing() -> None:
-    roles = Roles("aa" * 20, ME, LEASE, False, Random(1), 0)
+    roles = Roles("aa" * 20, ME, LEASE, Random(1), 0)
     assert roles.role == RESTORING
     assert [type(o) for o in roles.take_outputs()] == [Follow]
 
@@ -192,13 +192,6 @@ def test_on_an_empty_log_the_first_az_goes_first() -> None:
     later.take()
     assert not later.run(1900, stop=StartCampaign)
     assert later.run(300, stop=StartCampaign)
-
-
-def test_a_node_that_is_preferred_goes_first_whatever_its_az() -> None:
-    stage = Stage(prefer=True, az_rank=2)
-    for _ in range(2):
-        stage.heartbeat(committed=0, last=0, window=0)
-    assert stage.run(150, stop=StartCampaign)
 
 
 # ---------------------------------------------------------------------- the end of a primary
@@ -382,6 +375,20 @@ def test_a_release_naming_this_node_sends_it_at_once_and_again_if_it_was_too_ear
     begin = stage.now
     assert stage.run(100, stop=StartCampaign)
     assert stage.now - begin <= 21
+
+
+def test_commands_sent_to_the_successor_wait_until_it_leads_or_its_time_is_over() -> None:
+    stage = Stage().replica()
+    stage.roles.on_handover(Handover("aa" * 20, ME), stage.us)
+    assert stage.kinds() == [HoldCommands]
+    assert stage.run(2, stop=StartCampaign)
+    stage.roles.on_campaign_won(8, stage.us + 1_000_000, stage.us)
+    assert stage.kinds() == [StopFollowing, TakeOver, LetCommands]
+    failed = Stage().replica()
+    failed.roles.on_handover(Handover("aa" * 20, ME), failed.us)
+    begin = failed.now
+    assert failed.run(2000, stop=LetCommands)
+    assert failed.now - begin == LEASE // 2
 
 
 def test_a_heartbeat_with_this_node_as_successor_is_an_invitation_too() -> None:

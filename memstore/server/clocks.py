@@ -1,0 +1,59 @@
+"""The node's two clocks.
+
+Decides: what time it is. `WallClock` is for key expiry and display: it never goes back, it never falls behind the newest entry's time (``floor_ms``), and a
+clock that jumps ahead is followed slowly, since a jump would expire keys that nobody meant to. Leases have their own clock, which is the log's (microseconds
+since boot). Must not know: what the time is used for.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Final
+
+JUMP_MS: Final = 1000  # the machine's clock may move ahead of its own rate by so much without being a jump
+CATCH_UP: Final = 10  # a jump is followed at a tenth of the time that passes
+
+
+def machine_ms() -> int:
+    """Milliseconds since 1970 by the machine's clock."""
+    return time.time_ns() // 1_000_000
+
+
+class WallClock:
+    __slots__ = ("_boot_us", "_last_ms", "_machine_ms", "_offset_ms", "_read_us", "floor_ms", "jumped_ms")
+
+    def __init__(self, boot_us: Callable[[], int], machine: Callable[[], int] = machine_ms) -> None:
+        self._boot_us = boot_us
+        self._machine_ms = machine
+        self._read_us = boot_us()
+        self._offset_ms = machine() - self._read_us // 1000  # followed so far
+        self._last_ms = 0
+        self.floor_ms = 0  # the newest entry's time
+        self.jumped_ms = 0  # how far the machine's clock is ahead of what is told here; 0: in step
+
+    def read(self) -> int:
+        now_us = self._boot_us()
+        now_ms = now_us // 1000
+        offset = self._machine_ms() - now_ms
+        if offset <= self._offset_ms + JUMP_MS and not self.jumped_ms:
+            self._offset_ms = offset
+        elif offset <= self._offset_ms:
+            self._offset_ms = offset
+            self.jumped_ms = 0
+        else:
+            step = (now_us - self._read_us) // (1000 * CATCH_UP)
+            if step == 0:  # too little time has passed to count: let it add up
+                return self._told(now_ms + self._offset_ms)
+            self._offset_ms = min(offset, self._offset_ms + step)
+            self.jumped_ms = offset - self._offset_ms
+        self._read_us = now_us
+        return self._told(now_ms + self._offset_ms)
+
+    def _told(self, ms: int) -> int:
+        if ms < self.floor_ms:
+            ms = self.floor_ms
+        if ms < self._last_ms:
+            return self._last_ms
+        self._last_ms = ms
+        return ms

@@ -1,0 +1,276 @@
+"""What commands ask of the node, and what clients wait for that is not a commit: carried out, timed, answered.
+
+Decides: when WAIT, WAITAOF, MEMSTORE WAITFOR and a replica's report are answered; whom the door lets in. Must not know: roles' reasons, the log.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+import structlog
+
+from memstore.commands.shard import is_reached, replica_answer, wait_reply
+from memstore.engine import reply
+from memstore.engine.engine import PAUSE_NONE
+from memstore.engine.requests import (
+    AbortShutdown,
+    AskToLead,
+    CloseSession,
+    Handover,
+    Pause,
+    ReplicaReport,
+    Request,
+    Shutdown,
+    Sleep,
+    Unpause,
+    WaitForReplicas,
+)
+from memstore.engine.session import Session
+from memstore.replication.roles import Peer
+
+if TYPE_CHECKING:
+    from memstore.server.connection import Connection
+    from memstore.server.node import Node
+
+POLL_US: Final = 100_000  # a replica's report is answered after so long at the latest
+PROTECTED: Final = (
+    b"-DENIED this node has no password and protected mode is on, so it serves clients of this machine only. "
+    b"Set requirepass, or switch protected-mode off if nobody else can reach this port.\r\n"
+)
+FULL: Final = b"-ERR max number of clients reached\r\n"
+
+log = structlog.get_logger("memstore.node")
+
+
+class Errands:
+    def __init__(self, node: Node) -> None:
+        self.node = node
+        self._waits: list[tuple[WaitForReplicas, int]] = []  # (request, until_us; 0: no limit)
+        self._reports: list[tuple[ReplicaReport, int]] = []  # (report, answer by)
+        self._links: dict[int, ReplicaReport] = {}  # session id -> newest report over it
+        self._handover: Session | None = None  # who waits for its end
+        self._pause: asyncio.TimerHandle | None = None
+
+    # ----------------------------------------------------------------- the door
+
+    def admit(self, connection: Connection) -> bytes:
+        node, session = self.node, connection.session
+        engine, facts = node.engine, node.facts
+        transport = connection.transport
+        assert transport is not None
+        peer = transport.get_extra_info("peername")
+        session.address = name_of(peer)
+        session.laddr = name_of(transport.get_extra_info("sockname"))
+        engine.sessions[session.id] = session
+        if len(engine.sessions) > engine.settings.maxclients:
+            facts.connections_rejected += 1
+            return FULL
+        if engine.settings.protected_mode and not engine.settings.requirepass and not is_local(peer):
+            facts.connections_rejected += 1
+            return PROTECTED
+        facts.connections_received += 1
+        facts.clients_peak = max(facts.clients_peak, len(engine.sessions))
+        return b""
+
+    def leave(self, connection: Connection) -> None:
+        node, session = self.node, connection.session
+        session.sink = None
+        node.engine.sessions.pop(session.id, None)
+        report = self._links.pop(session.id, None)
+        if report is not None:
+            node.roles.on_peer_gone(report.node, report.incarnation)
+        self._waits = [(request, until) for request, until in self._waits if request.session is not session]
+        self._reports = [(request, by) for request, by in self._reports if request.session is not session]
+        if self._handover is session:
+            self._handover = None
+        self._count_waits()
+
+    # ----------------------------------------------------------------- requests
+
+    def run(self) -> None:
+        """Take and carry out what commands asked for, in order."""
+        engine = self.node.engine
+        while engine.requests:
+            asked, engine.requests = engine.requests, []
+            for request in asked:
+                self._one(request)
+
+    def _one(self, request: Request) -> None:
+        node = self.node
+        if isinstance(request, CloseSession):
+            self._close(request)
+        elif isinstance(request, Sleep):
+            time.sleep(request.us / 1e6)  # what DEBUG SLEEP is for: the loop stands still
+        elif isinstance(request, Pause):
+            self._start_pause(request)
+        elif isinstance(request, Unpause):
+            self._end_pause()
+        elif isinstance(request, Shutdown):
+            self._shut_down(request)
+        elif isinstance(request, AbortShutdown):
+            log.info("shutdown-abort", text="asked to call the shutdown off")
+        elif isinstance(request, Handover):
+            self._hand_over(request)
+        elif isinstance(request, AskToLead):
+            node.link.order(b"MEMSTORE", b"HANDOVER", node.facts.node_id.encode())
+        elif isinstance(request, ReplicaReport):
+            self._on_report(request)
+        elif isinstance(request, WaitForReplicas):
+            until_us = node.clock() + request.timeout_ms * 1000 if request.timeout_ms else 0
+            self._waits.append((request, until_us))
+            self._count_waits()
+            self._answer_reports(node.clock() + POLL_US)
+            if request.timeout_ms:
+                node.loop.call_later(request.timeout_ms / 1000 + 0.001, self.on_progress)
+
+    def _close(self, request: CloseSession) -> None:
+        sink = request.session.sink
+        if sink is None:
+            return
+        if request.after_replies:
+            request.session.closing = True
+            request.session.settle()
+            self.node.loop.call_soon(sink.released, b"")
+        else:
+            sink.close()
+
+    def _start_pause(self, request: Pause) -> None:
+        node = self.node
+        node.shard.settle()
+        if self._pause is not None:
+            self._pause.cancel()
+        self._pause = node.loop.call_later(max(0, request.until_ms - node.wall_ms()) / 1000 + 0.001, self._end_pause)
+
+    def _end_pause(self) -> None:
+        node = self.node
+        if self._pause is not None:
+            self._pause.cancel()
+            self._pause = None
+        node.engine.pause_mode = PAUSE_NONE
+        node.shard.settle()
+        node.shard.resume()
+        node.go_on()
+
+    def _shut_down(self, request: Shutdown) -> None:
+        node = self.node
+        if request.now or request.force:
+            node.roles.exiting = "SHUTDOWN"
+            node.loop.call_soon(node.terminate, "SHUTDOWN NOW")
+        else:
+            node.loop.call_soon(node.terminate, "SHUTDOWN")
+
+    # ----------------------------------------------------------------- hand-over
+
+    def _hand_over(self, request: Handover) -> None:
+        node = self.node
+        if request.session is not None and self._handover is not None:
+            self._late(request.session, reply.error("ERR a hand-over is under way"))
+            return
+        if request.session is not None:
+            self._handover = request.session
+        node.loop.call_soon(self._ask_roles, request.wanted)
+
+    def _ask_roles(self, wanted: str) -> None:
+        self.node.roles.on_handover_asked(wanted, self.node.clock())
+        self.node.act()
+
+    def on_handover_over(self, error: str, successor: str) -> None:
+        session, self._handover = self._handover, None
+        if error:
+            log.warning("handover-failed", text=error)
+        if session is not None:
+            self._late(session, reply.error(f"ERR {error}") if error else reply.OK)
+
+    def _late(self, session: Session, answer: bytes) -> None:
+        """Answer a blocked session past the shard: nothing is held before it, and a change of role under way must not touch it."""
+        session.is_blocked = False
+        session.settle()
+        if session.sink is not None:
+            session.sink.write(answer)
+            self.node.shard.runnable.append(session)
+
+    # ----------------------------------------------------------------- replicas and those who wait for them
+
+    def _on_report(self, report: ReplicaReport) -> None:
+        node = self.node
+        now_us = node.clock()
+        self._links[report.session.id] = report
+        node.roles.on_peer(Peer(report.node, report.incarnation, report.az, report.host, report.port, report.applied), now_us)
+        if self._waits:
+            node.telling.tell_shard()
+            self.on_progress()
+        self._reports.append((report, now_us + POLL_US))
+        if node.facts.waiting_for_replicas:
+            self._answer_reports(now_us + POLL_US)
+
+    def _answer_reports(self, until_us: int) -> None:
+        """Answer the reports that are due by then."""
+        due = [request for request, by in self._reports if by <= until_us]
+        self._reports = [(request, by) for request, by in self._reports if by > until_us]
+        for request in due:
+            self.node.shard.finish(request.session, replica_answer(self.node.facts, request.node))
+        if due:
+            self.node.go_on()
+
+    def _count_waits(self) -> None:
+        self.node.facts.waiting_for_replicas = sum(request.form != "waitfor" for request, _ in self._waits)
+        self.node.facts.blocked_clients = len(self._waits)
+
+    def on_progress(self) -> None:
+        """Something was committed or applied, here or at a replica, or time has passed: who has what it waits for?"""
+        if not self._waits:
+            return
+        node = self.node
+        now_us, facts = node.clock(), node.facts
+        still: list[tuple[WaitForReplicas, int]] = []
+        for request, until_us in self._waits:
+            if is_reached(facts, request) or (until_us and now_us >= until_us):
+                node.shard.finish(request.session, wait_reply(facts, request))
+            else:
+                still.append((request, until_us))
+        if len(still) != len(self._waits):
+            self._waits = still
+            self._count_waits()
+            node.go_on()
+
+    def on_step_down(self) -> None:
+        """No longer primary: who waits for replicas is told by the shard's demotion, and so are replicas' links."""
+        self._waits.clear()
+        self._reports.clear()
+        self._links.clear()
+        self._count_waits()
+
+    # ----------------------------------------------------------------- time
+
+    def tick(self, count: int) -> None:
+        self._answer_reports(self.node.clock())
+        timeout = self.node.engine.settings.timeout
+        if timeout and count % 10 == 0:
+            self._close_idle(self.node.wall_ms() - timeout * 1000)
+
+    def _close_idle(self, before_ms: int) -> None:
+        for session in list(self.node.engine.sessions.values()):
+            if session.last_ms < before_ms and not session.is_blocked and not session.monitor and not session.held and session.sink is not None:
+                session.sink.close()
+
+
+def name_of(address: Any) -> str:
+    """``host:port`` of a socket's address; a path for a Unix socket."""
+    if isinstance(address, tuple) and len(address) >= 2:
+        host, port = address[0], address[1]
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return str(address or "")
+
+
+def is_local(address: Any) -> bool:
+    if not isinstance(address, tuple):
+        return True  # a Unix socket
+    try:
+        ip = ipaddress.ip_address(str(address[0]).partition("%")[0])
+    except ValueError:
+        return False
+    mapped = getattr(ip, "ipv4_mapped", None)
+    return (mapped or ip).is_loopback

@@ -1,0 +1,161 @@
+"""The primary's driver: effects to the writer, commits to the replies that wait for them.
+
+Decides: when what gathered is appended (group commit), when an idle primary moves its replicas' time on. Must not know: terms, leases, what makes a position
+committed.
+
+One append a turn of the loop at most. While ``IN_FLIGHT`` entries are on their way, effects go on gathering: a larger entry costs the log hardly more than a
+small one, and each of its nodes one fsync. Invariant: the shard's ``next_position`` is the writer's; an entry that is not the shard's takes a position only
+through `slip`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from memstore.engine.expiry import ActiveExpiry
+from memstore.replication.shard import Shard
+from txlog.entry import DATA, HANDOVER, LEADERSHIP, EntryId
+
+IN_FLIGHT: Final = 2  # entries under way while which effects gather
+IDLE_US: Final = 1_000_000  # an idle primary with volatile keys appends this often, so that replicas' time moves
+
+
+class Writer(Protocol):
+    """What is used of the log's writer."""
+
+    lease_until_us: int
+    leadership: bytes
+    on_committed: Callable[[int], None]
+    on_reopened: Callable[[int], None] | None
+
+    @property
+    def term(self) -> int: ...
+
+    @property
+    def next_position(self) -> int: ...
+
+    @property
+    def in_flight(self) -> int: ...
+
+    @property
+    def last(self) -> tuple[EntryId, bytes]: ...
+
+    def append(self, kind: int, payload: bytes, wall_ms: int, continued: bool = False) -> int: ...
+
+    def flush(self) -> None: ...
+
+    def start_handover(self) -> None: ...
+
+    def stop(self) -> None: ...
+
+    async def release(self, successor: bytes) -> None: ...
+
+
+class Leading:
+    """From the moment the writer is won until it is given up."""
+
+    def __init__(self, shard: Shard, writer: Writer, clock: Callable[[], int], wall_ms: Callable[[], int], on_progress: Callable[[int], None]) -> None:
+        self.shard = shard
+        self.writer = writer
+        self.handover_position = 0  # of the HANDOVER entry, once it is appended
+        self._clock = clock
+        self._wall_ms = wall_ms
+        self._on_progress = on_progress  # something was committed, up to here
+        self._scheduled = False
+        self._appended_us = clock()
+        self._sampled = 0  # a position whose commit time is measured, 0: none
+        self._sampled_us = 0
+        self._expiry = ActiveExpiry()
+        self._loop = asyncio.get_running_loop()
+        self.over = False
+        writer.on_committed = self._on_committed
+        writer.on_reopened = self._on_reopened
+
+    # ----------------------------------------------------------------- effects out
+
+    def schedule_drain(self) -> None:
+        """At the end of this turn of the loop, append what has gathered."""
+        if not self._scheduled:
+            self._scheduled = True
+            self._loop.call_soon(self._drain)
+
+    def _drain(self) -> None:
+        self._scheduled = False
+        if self.over or self.writer.in_flight >= IN_FLIGHT:
+            return  # a commit will come by
+        shard, writer = self.shard, self.writer
+        if not shard.has_entries:
+            return
+        position, size = shard.next_position, 0
+        facts = shard.engine.facts
+        for kind, payload, wall_ms, continued in shard.take_entries():
+            given = writer.append(kind, payload, wall_ms, continued)
+            assert given == position, f"the writer gave position {given}, replies wait for {position}"
+            position += 1
+            size += len(payload)
+            facts.entries_appended += 1
+        writer.flush()
+        facts.bytes_appended += size
+        facts.last = position - 1
+        self._appended_us = self._clock()
+        if not self._sampled:
+            self._sampled, self._sampled_us = position - 1, self._appended_us
+
+    def _on_committed(self, position: int) -> None:
+        if self.over:
+            return
+        shard = self.shard
+        shard.engine.facts.committed = position
+        for session, data in shard.on_committed(position):
+            if session.sink is not None:
+                session.sink.released(data)
+        if self._sampled and position >= self._sampled:
+            facts = shard.engine.facts
+            took = self._clock() - self._sampled_us
+            facts.commit_us = took if not facts.commit_us else (facts.commit_us * 15 + took) // 16
+            self._sampled = 0
+        if shard.has_entries:
+            self._drain()
+        self._on_progress(position)
+
+    # ----------------------------------------------------------------- entries that are not the shard's
+
+    def _append_own(self, kind: int, payload: bytes) -> int:
+        position = self.writer.append(kind, payload, self._wall_ms())
+        self.shard.slip(position)
+        self._appended_us = self._clock()
+        return position
+
+    def _on_reopened(self, term: int) -> None:
+        """A minority of log nodes had to be sealed again: a new term begins, and what gathers belongs to it."""
+        if not self.over:
+            self._append_own(LEADERSHIP, self.writer.leadership)
+
+    def append_handover(self, payload: bytes) -> None:
+        self.writer.start_handover()
+        self.shard.lease_until_us = 0
+        self.handover_position = self._append_own(HANDOVER, payload)
+        self.writer.flush()
+
+    # ----------------------------------------------------------------- timers
+
+    def tick(self, volatile: bool) -> None:
+        """Several times a second."""
+        if self.over or self.shard.holding:
+            return
+        engine = self.shard.engine
+        if volatile and engine.active_expire and not self.shard.congested:
+            self.shard.run_internal(self._expiry.run, self._wall_ms())
+            if self.shard.has_entries:
+                self.schedule_drain()
+        if volatile and not self.shard.has_entries and not self.writer.in_flight and self._clock() - self._appended_us >= IDLE_US:
+            self._append_own(DATA, b"")
+            self.writer.flush()
+
+    def end(self) -> None:
+        """Nothing of this writer is looked at any more; it stops renewing."""
+        self.over = True
+        self.writer.on_reopened = None
+        self.writer.stop()

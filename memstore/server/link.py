@@ -1,0 +1,141 @@
+"""A replica's connection to its primary: reports who it is and how far it has applied, and learns of the shard's other replicas.
+
+Decides: when to connect, when to report. Must not know: what the reports are for; they are for display and for WAIT, never for safety.
+One report is under way at a time. The primary sets the pace: it answers after a while, or at once when a client waits for replicas; in that case the next
+report leaves as soon as something more was applied.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from typing import Any, Final
+
+import hiredis
+
+from memstore.engine.effects import encode
+from memstore.engine.facts import Facts, ReplicaFact
+
+EAGER_S: Final = 0.1  # longest time between two reports while a client waits
+PACE_S: Final = 0.02  # shortest time between two reports while none does
+ANSWER_S: Final = 2.0
+RETRY_S: Final = 0.2
+ANSWER_BYTES: Final = 1024 * 1024
+
+
+class LinkError(Exception):
+    """The link cannot be kept; one line."""
+
+
+class ReplicaLink:
+    """``target`` names the primary to be connected to, None: nobody. ``nudge`` reports at once."""
+
+    def __init__(self, facts: Facts, incarnation: bytes, applied: Callable[[], int], password: Callable[[], str], on_change: Callable[[bool], None]) -> None:
+        self._facts = facts
+        self._incarnation = incarnation
+        self._applied = applied
+        self._password = password
+        self._on_change = on_change
+        self._target: tuple[str, int] | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._nudged = asyncio.Event()
+        self._orders: list[tuple[bytes, ...]] = []  # commands to send with the next report
+        self.eager = False  # the primary has a client that waits for replicas: report at once when something was applied
+
+    def aim(self, target: tuple[str, int] | None) -> None:
+        """Connect to this primary from now on."""
+        if target == self._target and (self._task is not None) == (target is not None):
+            return
+        self.stop()
+        self._target = target
+        if target is not None:
+            self._task = asyncio.get_running_loop().create_task(self._keep(target))
+
+    def stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            self._task = None
+        self._target = None
+        self._up(False)
+
+    def nudge(self) -> None:
+        self._nudged.set()
+
+    def order(self, *command: bytes) -> None:
+        """Send a command to the primary; its answer is not looked at."""
+        self._orders.append(command)
+        self._nudged.set()
+
+    def _up(self, up: bool) -> None:
+        if self._facts.link_up != up:
+            self._facts.link_up = up
+            self._on_change(up)
+        if not up:
+            self.eager = False
+
+    async def _keep(self, target: tuple[str, int]) -> None:
+        while True:
+            try:
+                await self._serve(*target)
+            except (OSError, LinkError, EOFError, TimeoutError, hiredis.ProtocolError):
+                self._up(False)  # the primary is gone, or is none any more: the log will tell who is; until then try again
+            await asyncio.sleep(RETRY_S)
+
+    async def _serve(self, host: str, port: int) -> None:
+        async with asyncio.timeout(ANSWER_S):
+            reader, writer = await asyncio.open_connection(host, port)
+        try:
+            parser = hiredis.Reader()
+            if password := self._password():
+                await self._ask(reader, writer, parser, (b"AUTH", password.encode()))
+            while True:
+                self._nudged.clear()
+                for command in self._take_orders():
+                    await self._ask(reader, writer, parser, command, strict=False)
+                answer = await self._ask(reader, writer, parser, self._report())
+                self._learn(answer)
+                self._up(True)
+                await self._pause(EAGER_S if self.eager else PACE_S)
+        finally:
+            writer.close()
+
+    async def _pause(self, seconds: float) -> None:
+        """Until something was applied, at most so long."""
+        try:
+            await asyncio.wait_for(self._nudged.wait(), seconds)
+        except TimeoutError:
+            return
+
+    def _take_orders(self) -> list[tuple[bytes, ...]]:
+        orders, self._orders = self._orders, []
+        return orders
+
+    def _report(self) -> tuple[bytes, ...]:
+        facts = self._facts
+        me = (facts.node_id, facts.az, facts.host, str(facts.port), self._incarnation.hex(), str(self._applied()))
+        return (b"MEMSTORE", b"REPLICA", *(field.encode() for field in me))
+
+    async def _ask(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, parser: hiredis.Reader, command: tuple[bytes, ...], strict: bool = True
+    ) -> Any:
+        writer.write(encode(command))
+        received = 0
+        async with asyncio.timeout(ANSWER_S if strict else None):
+            while (answer := parser.gets()) is False:
+                data = await reader.read(65536)
+                received += len(data)
+                if not data or received > ANSWER_BYTES:
+                    raise LinkError("the primary closed the link")
+                parser.feed(data)
+        if isinstance(answer, hiredis.ReplyError) and strict:
+            raise LinkError(str(answer))
+        return answer
+
+    def _learn(self, answer: Any) -> None:
+        try:
+            told = json.loads(answer)
+            self.eager = bool(told["waiting"])
+            self._facts.replicas = [ReplicaFact(**fields) for fields in told["replicas"]]
+        except (ValueError, TypeError, KeyError) as error:
+            raise LinkError(f"the primary's answer cannot be read: {error}") from None

@@ -1,0 +1,513 @@
+"""An engine node's process: sockets, clocks, timers, and the machines they drive.
+
+Decides: nothing about terms, leases or positions. `roles` says what to do, and this carries it out; the shard says what may be told, and connections tell it.
+Must not know: what a command means, how the log agrees. Everything runs in one loop's thread.
+
+Order of a change of role: the machine's outputs are carried out one after the other, then the shard's role, the facts and the link follow, and sessions that
+waited go on in the next turn of the loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import random
+from collections.abc import Callable
+from typing import Any, Final
+
+import structlog
+
+from memstore.config import ServerConfig
+from memstore.engine.engine import Engine
+from memstore.engine.keyspace import Keyspace
+from memstore.engine.session import Session
+from memstore.replication import outputs
+from memstore.replication.announce import Leadership, decode_handover, decode_leadership, mismatches
+from memstore.replication.recovery import Follower
+from memstore.replication.roles import DRAINING, PRIMARY, RESTORING, Roles
+from memstore.replication.shard import Shard
+from memstore.server.clocks import WallClock
+from memstore.server.connection import Connection
+from memstore.server.errands import Errands
+from memstore.server.following import Following
+from memstore.server.leading import Leading
+from memstore.server.link import ReplicaLink
+from memstore.server.sampling import Collector, Sampler, TurnWatch, describe_process, key_count
+from memstore.server.telling import Telling
+from memstore.version import VERSION
+from txlog.client import CampaignLost, Heartbeat, LogClient, NoMajority, Writer
+from txlog.entry import HANDOVER, LEADERSHIP, NO_ENTRY, Entry
+
+TICK_S: Final = 0.1
+FREE_SLOTS: Final = 64  # of a keyspace thrown away, freed in one turn of the loop
+
+log = structlog.get_logger("memstore.node")
+
+
+def node_id(log_name: str, az: str, host: str, port: int) -> str:
+    """40 hex digits, the same whenever a node of this address starts again: nodes keep nothing on disk."""
+    return hashlib.sha1(f"{log_name}|{az}|{host}:{port}".encode(), usedforsecurity=False).hexdigest()
+
+
+class Node:
+    """See `Host` in `connection` for what connections use of it."""
+
+    def __init__(self, config: ServerConfig, client: LogClient, host: str, port: int, rng: random.Random) -> None:
+        self.config = config
+        self.log = client
+        self.clock: Callable[[], int] = client.clock
+        self.wall = WallClock(client.clock)
+        self.engine = Engine(config.engine, rng)
+        self.shard = Shard(self.engine)
+        facts = self.facts = self.engine.facts
+        facts.host, facts.port, facts.az = host, port, config.az
+        facts.log_name = client.address.log
+        facts.node_id = node_id(client.address.log, config.az, host, port)
+        facts.run_id = hashlib.sha1(client.incarnation, usedforsecurity=False).hexdigest()
+        facts.started_ms = facts.role_since_ms = self.wall.read()
+        describe_process(facts)
+        limits = {"max-entry-bytes": config.max_entry_bytes, "databases": config.databases, "cluster-enabled": int(config.cluster_enabled)}
+        self.me = Leadership(facts.node_id, client.incarnation, config.az, host, port, config.lease_ms, VERSION, limits)
+        self.follower = Follower(self.engine, self.clock())
+        self.following = Following(self.follower, self.clock, self._on_progress, self._on_stuck)
+        self.roles = Roles(facts.node_id, client.incarnation, config.lease_ms, rng, self.clock())
+        self.leading: Leading | None = None
+        self.writer: Writer | None = None  # while primary
+        self.link = ReplicaLink(facts, client.incarnation, self._applied, lambda: self.engine.settings.requirepass, self._on_link)
+        self.loop = asyncio.get_running_loop()
+        self.ended: asyncio.Future[int] = self.loop.create_future()
+        self.errands = Errands(self)
+        self.telling = Telling(self)
+        self._won: Writer | None = None  # a campaign's writer whose prefix is being applied
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._acting = False
+        self._going_on = False
+        self._held = False  # commands wait for the end of a hand-over
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_us = 0
+        self._next_session = 0
+        self._collector = Collector()
+        self._sampler = Sampler(facts)
+        self._turns = TurnWatch(facts, self.clock)
+        self._carry_out: dict[type, Callable[[Any], None]] = {
+            outputs.Follow: self._follow, outputs.StopFollowing: self._stop_following, outputs.Rebuild: self._rebuild,
+            outputs.BecomeReplica: self._become_replica, outputs.AskProbe: self._ask_probe, outputs.StartCampaign: self._start_campaign,
+            outputs.AbandonWriter: self._abandon_writer, outputs.TakeOver: self._take_over, outputs.StepDown: self._step_down,
+            outputs.HoldCommands: self._hold_commands, outputs.LetCommands: self._let_commands, outputs.AppendHandover: self._append_handover,
+            outputs.ReleaseLease: self._release_lease, outputs.HandoverOver: self._handover_over, outputs.Exit: self._end, outputs.Say: self._say,
+        }  # fmt: skip
+
+    # ----------------------------------------------------------------- life
+
+    def start(self) -> None:
+        self._collector.start()
+        self._turns.start()
+        if not self.log.embedded:
+            self.log.start_busy_helper(self.config.busy_limit_ms)
+        self.spawn(self._tick_forever())
+        self.act()
+
+    async def stop(self) -> None:
+        for task in list(self._tasks):
+            task.cancel()
+        if self._timer is not None:
+            self._timer.cancel()
+        self._turns.stop()
+        self.link.stop()
+        self.following.close()
+        for session in list(self.engine.sessions.values()):
+            if session.sink is not None:
+                session.sink.close()
+        await asyncio.sleep(0)
+        if self.leading is not None:
+            self.leading.end()
+        await self.log.close()
+
+    def terminate(self, reason: str) -> None:
+        """A signal or SHUTDOWN."""
+        self.roles.on_terminate(reason, self.clock())
+        self.act()
+
+    def spawn(self, work: Any) -> None:
+        """Run a coroutine to its end; what it raises ends the node."""
+        task = self.loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._on_task_done)
+
+    def _on_task_done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("bug", text=f"{type(error).__name__}: {error}", exc_info=error)
+            self._end(outputs.Exit(1, "a task of the node failed"))
+
+    # ----------------------------------------------------------------- what connections use
+
+    def now_us(self) -> int:
+        """The leases' clock; the lease as it is now goes to the shard with it (a helper thread may have renewed it meanwhile)."""
+        writer = self.writer
+        if writer is not None:
+            self.shard.lease_until_us = writer.lease_until_us
+        return self.clock()
+
+    def wall_ms(self) -> int:
+        return self.wall.read()
+
+    def new_connection(self) -> Connection:
+        self._next_session += 1
+        settings = self.engine.settings
+        return Connection(self, Session(self._next_session, created_ms=self.wall_ms(), authenticated=not settings.requirepass))
+
+    def admit(self, connection: Connection) -> bytes:
+        return self.errands.admit(connection)
+
+    def leave(self, connection: Connection) -> None:
+        self.errands.leave(connection)
+
+    def schedule_drain(self) -> None:
+        if self.leading is not None:
+            self.leading.schedule_drain()
+
+    def after_batch(self) -> None:
+        if self.engine.requests:
+            self.errands.run()
+        if self.engine.monitor_lines:
+            lines, self.engine.monitor_lines = self.engine.monitor_lines, []
+            for session, line in lines:
+                if session.sink is not None:
+                    session.sink.write(line)
+        if self.shard.lapsed:
+            self._check_lease()
+        self.go_on()
+
+    def go_on(self) -> None:
+        """In the next turn of the loop, let sessions go on that may."""
+        if not self._going_on and (self.shard.runnable or self.shard.reads.wanted):
+            self._going_on = True
+            self.loop.call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        self._going_on = False
+        for session in self.shard.take_runnable():
+            if session.sink is not None:
+                session.sink.run_parked()
+        if self.shard.reads.wanted:
+            self.spawn(self._ask_tail(self.shard.reads.on_asked()))
+        self.go_on()
+        self._arm()
+
+    async def _ask_tail(self, question: int) -> None:
+        bound = None
+        try:
+            bound = await self.log.tail(self.engine.settings.strong_read_timeout_ms)
+            self.facts.strong_reads += 1
+        except NoMajority as error:
+            self.facts.strong_reads_failed += 1
+            log.warning("no-majority", text=str(error))
+        self.shard.on_tail(question, bound, self.clock())
+        self.go_on()
+        self._arm()
+
+    # ----------------------------------------------------------------- the role machine
+
+    def act(self) -> None:
+        """Carry out what the role machine asks for, until it asks for nothing more."""
+        if self._acting:
+            return  # an output's consequence: the loop below sees it
+        self._acting = True
+        try:
+            while asked := self.roles.take_outputs():
+                for output in asked:
+                    self._carry_out[type(output)](output)
+        finally:
+            self._acting = False
+        self._settle_role()
+        self.go_on()
+        self._arm()
+
+    def _settle_role(self) -> None:
+        role, shard = self.roles.role, self.shard
+        if role == RESTORING and shard.role != RESTORING:
+            shard.become_restoring()
+        elif role not in (RESTORING, PRIMARY) and shard.role not in (RESTORING, PRIMARY):
+            shard.role = role
+        self.telling.tell_role()
+
+    def _arm(self) -> None:
+        """One timer for the role machine and the shard. One that is too early fires in vain, which is cheaper than a new one each time."""
+        deadline = min((at for at in (self.roles.deadline(), self.shard.deadline()) if at), default=0)
+        if not deadline or (self._timer is not None and self._timer_us <= deadline):
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer_us = deadline
+        self._timer = self.loop.call_later(max(0, deadline - self.clock()) / 1e6, self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        self._check_lease()
+        now_us = self.clock()
+        at = self.shard.deadline()
+        if at and now_us >= at:
+            self.shard.on_deadline(now_us)
+        self.go_on()
+        self._arm()
+
+    def _check_lease(self) -> None:
+        now_us = self.now_us()
+        if self.writer is not None:
+            if self.shard.lapsed and not self.roles.phase:
+                self.roles.on_writer_lost("a reply was ready after the lease had ended", now_us)
+            else:
+                self.roles.on_lease(self.writer.lease_until_us, now_us)
+        at = self.roles.deadline()
+        if at and now_us >= at:
+            self.roles.on_deadline(now_us)
+        self.act()
+
+    def _say(self, output: outputs.Say) -> None:
+        (log.warning if output.warning else log.info)(output.event, text=output.text)
+
+    # ----------------------------------------------------------------- following the log
+
+    def _follow(self, _: outputs.Follow) -> None:
+        if self.following.subscription is None:
+            follower = self.follower
+            self.following.open(self.log.subscribe(follower.position + 1, follower.chain, self.following.on_records, self._on_heartbeat, self._on_stuck))
+
+    def _stop_following(self, _: outputs.StopFollowing) -> None:
+        self.following.close()
+
+    def _on_heartbeat(self, beat: Heartbeat) -> None:
+        if not self.roles.az_rank or self.roles.log_empty:
+            self.roles.az_rank = self.telling.az_rank()
+        self.roles.on_heartbeat(beat.committed, beat.last, beat.promised, beat.window_left_ms, beat.successor, self.clock())
+        if self.roles.role != PRIMARY:
+            self.facts.committed = max(self.facts.committed, beat.committed)
+            self.facts.restore_target = max(0, self.roles.target)
+        self.act()
+
+    def _on_progress(self, control: list[Entry]) -> None:
+        """Entries were applied."""
+        follower, roles, now_us = self.follower, self.roles, self.clock()
+        self.wall.floor_ms = max(self.wall.floor_ms, follower.wall_ms)
+        roles.on_followed(follower.position, now_us)
+        for entry in control:
+            if entry.kind == LEADERSHIP:
+                leadership = decode_leadership(entry.payload)
+                self.facts.term = entry.term
+                roles.on_leadership(leadership, now_us)
+                if roles.role != RESTORING:
+                    for text in mismatches(self.me, leadership):
+                        log.warning("settings-differ", text=text)
+            elif entry.kind == HANDOVER:
+                roles.on_handover(decode_handover(entry.payload), now_us)
+        self.shard.on_applied(follower.followed, follower.wall_ms)
+        facts = self.facts
+        facts.applied = follower.position
+        facts.applied_ms = follower.wall_ms
+        facts.last = max(facts.last, follower.received)
+        facts.committed = max(facts.committed, follower.position)
+        facts.entries_applied = follower.effects
+        if self.link.eager:
+            self.link.nudge()
+        self.errands.on_progress()
+        self.act()
+
+    def _on_stuck(self, reason: str) -> None:
+        self.following.subscription = None
+        self.roles.on_stuck(reason, self.clock())
+        self.act()
+
+    def _applied(self) -> int:
+        return self.follower.position
+
+    # ----------------------------------------------------------------- changes of role
+
+    def _become_replica(self, _: outputs.BecomeReplica) -> None:
+        self.shard.become_replica()
+        self.shard.on_applied(self.follower.followed, self.follower.wall_ms)
+        if self._held:
+            self.shard.hold_commands()
+
+    def _rebuild(self, _: outputs.Rebuild) -> None:
+        """Memory is thrown away; freeing it all at once would stop the loop, so it goes a few slots at a time."""
+        old = self.engine.keyspace
+        fresh = self.engine.keyspace = Keyspace(self.config.databases)
+        self.engine.context.keyspace = fresh
+        self.engine.context.database = fresh.database(0)
+        self.spawn(free(old))
+        self.following.close()
+        self.follower = Follower(self.engine, self.clock())
+        self.following = Following(self.follower, self.clock, self._on_progress, self._on_stuck)
+        self.shard.become_restoring()
+        self.shard.applied = NO_ENTRY
+        self.facts.applied = self.facts.committed = 0
+
+    def _ask_probe(self, _: outputs.AskProbe) -> None:
+        self.spawn(self._probe())
+
+    async def _probe(self) -> None:
+        result = await self.log.probe()
+        self.roles.on_probe(result.would_promise, self.clock())
+        self.act()
+
+    def _start_campaign(self, _: outputs.StartCampaign) -> None:
+        self.spawn(self._campaign())
+
+    async def _campaign(self) -> None:
+        follower = self.follower
+        try:
+            writer = await self.log.campaign(follower.followed, follower.chain, self.config.lease_ms, self.me.encode(), self.wall_ms)
+        except CampaignLost as lost:
+            self.roles.on_campaign_lost(lost.reason, lost.retry_ms, lost.held, self.clock())
+            self.act()
+            return
+        self._won = writer
+        self.following.close()
+        follower.feed(writer.prefix)
+        while not self.following.apply_all() and not follower.stuck:
+            await asyncio.sleep(0)
+        if self._won is not writer or self.roles.stuck:
+            return  # abandoned meanwhile
+        if writer.lost:
+            self._abandon_writer(outputs.AbandonWriter())
+            self.roles.on_campaign_lost(f"lost while its prefix was applied: {writer.lost}", 0, False, self.clock())
+            self._follow(outputs.Follow())
+        else:
+            assert follower.position == writer.next_position - 1, f"the prefix ends at {follower.position}, the writer goes on at {writer.next_position}"
+            self.roles.on_campaign_won(writer.term, writer.lease_until_us, self.clock())
+        self.act()
+
+    def _abandon_writer(self, _: outputs.AbandonWriter) -> None:
+        if self._won is not None:
+            self._won.stop()
+            self._won = None
+
+    def _take_over(self, _: outputs.TakeOver) -> None:
+        writer, self._won = self._won, None
+        assert writer is not None
+        self.writer = writer
+        self.facts.term = writer.term
+        self.link.stop()
+        self.facts.replicas = []
+        self.shard.become_primary(writer.next_position, writer.next_position - 1, self.wall_ms())
+        self.facts.committed = self.facts.last = writer.next_position - 1
+        self.leading = Leading(self.shard, writer, self.clock, self.wall_ms, self._on_committed)
+        writer.on_lost = self._on_lost
+        self.now_us()
+        if self._held:
+            self.shard.hold_commands()
+
+    def _on_lost(self, reason: str) -> None:
+        self.roles.on_writer_lost(reason, self.clock())
+        self.act()
+
+    def _on_committed(self, position: int) -> None:
+        leading = self.leading
+        assert leading is not None
+        self.errands.on_progress()
+        if self.roles.phase:
+            if leading.handover_position and position >= leading.handover_position:
+                self.roles.on_handover_committed(self.clock())
+                self.act()
+            self._check_drained()
+        if self.shard.runnable:
+            self.go_on()
+
+    def _step_down(self, output: outputs.StepDown) -> None:
+        leading, writer, shard = self.leading, self.writer, self.shard
+        assert leading is not None and writer is not None
+        clean = shard.drained and not writer.in_flight
+        followed, chain = writer.last
+        committed = shard.tracker.committed
+        self.leading = self.writer = None
+        leading.end()
+        log.warning("step-down", text=output.reason) if not output.reserved else log.info("step-down", text=output.reason)
+        self.errands.on_step_down()
+        for session, data, close in shard.demote(committed):
+            if session.sink is not None:
+                session.sink.write(data)
+                if close:
+                    session.sink.close()
+        if clean:
+            self.follower.adopt(followed, chain, self.wall_ms())
+            self.roles.on_followed(followed[1], self.clock())
+            self.facts.applied = followed[1]
+        self.roles.on_stepped_down(clean, self.clock())
+
+    # ----------------------------------------------------------------- hand-over
+
+    def _hold_commands(self, _: outputs.HoldCommands) -> None:
+        self._held = True
+        self.shard.hold_commands()
+        self.loop.call_soon(self._check_drained)
+
+    def _let_commands(self, _: outputs.LetCommands) -> None:
+        self._held = False
+        self.shard.let_commands()
+
+    def _check_drained(self) -> None:
+        if self.roles.phase == DRAINING and self.writer is not None and self.shard.drained and not self.writer.in_flight:
+            self.roles.on_drained(self.clock())
+            self.act()
+
+    def _append_handover(self, output: outputs.AppendHandover) -> None:
+        assert self.leading is not None
+        self.leading.append_handover(output.payload)
+
+    def _release_lease(self, output: outputs.ReleaseLease) -> None:
+        assert self.writer is not None
+        self.spawn(self._release(self.writer, output.successor))
+
+    async def _release(self, writer: Writer, successor: bytes) -> None:
+        await writer.release(successor)
+        self.roles.on_released(self.clock())
+        self.act()
+
+    def _handover_over(self, output: outputs.HandoverOver) -> None:
+        self.errands.on_handover_over(output.error, output.successor)
+
+    def _end(self, output: outputs.Exit) -> None:
+        log.info("end", text=output.reason)
+        if not self.ended.done():
+            self.ended.set_result(output.code)
+
+    # ----------------------------------------------------------------- several times a second
+
+    async def _tick_forever(self) -> None:
+        before_us, count = self.clock(), 0
+        while True:
+            await asyncio.sleep(TICK_S)
+            now_us = self.clock()
+            elapsed_s, before_us = (now_us - before_us) / 1e6, now_us
+            count += 1
+            self._collector.tick(elapsed_s, lambda: key_count(self.engine.keyspace))
+            if self.leading is not None:
+                self.leading.tick(any(database.volatile for database in self.engine.keyspace.existing()))
+                self._check_lease()
+            self.telling.tell_shard()
+            self.errands.tick(count)
+            if count % 10 == 0:
+                self._sampler.sample(elapsed_s)
+                self.telling.tell_log()
+                self.telling.tell_progress()
+            self.go_on()
+
+    def _on_link(self, up: bool) -> None:
+        self.facts.link_since_ms = self.wall_ms()
+
+
+async def free(keyspace: Keyspace) -> None:
+    """Let go of a keyspace nobody uses, in small pieces."""
+    for database in keyspace.existing():
+        while database.slots:
+            del database.slots[-FREE_SLOTS:]
+            del database.expires[-FREE_SLOTS:]
+            await asyncio.sleep(0)
+
+
+def run(config: ServerConfig) -> int:
+    """The process: serve until a signal or SHUTDOWN; the exit code."""
+    from memstore.server.process import run as run_process  # here: it makes a Node
+
+    return run_process(config)

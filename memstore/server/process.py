@@ -1,0 +1,150 @@
+"""Starting and ending an engine node's process: doors, signals, exit codes.
+
+Decides: what is said, in one line, when the node cannot start: exit code 2 for a setting that is wrong, 1 for anything else. Must not know: roles.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import os
+import random
+import signal
+import socket
+import sys
+from pathlib import Path
+from typing import Final
+
+import structlog
+import uvloop
+
+from memstore.config import ServerConfig
+from memstore.server import events
+from memstore.server.node import Node
+from memstore.server.secret_files import SecretFileError
+from memstore.server.secret_files import read as read_secret
+from memstore.version import VERSION
+from txlog.client import AddressError, LogAddress, LogClient, LogRefused
+
+FAILED: Final = 1
+WRONG_SETTING: Final = 2
+LAST_WORDS_S: Final = 0.05  # for replies on their way out
+
+log = structlog.get_logger("memstore.node")
+
+
+class StartError(Exception):
+    """One line for the operator, and the exit code."""
+
+    def __init__(self, text: str, code: int = FAILED) -> None:
+        super().__init__(text)
+        self.code = code
+
+
+def run(config: ServerConfig) -> int:
+    """Serve until a signal or SHUTDOWN; the exit code."""
+    events.configure(config.log_level, config.log_format)
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(serve(config))
+    except StartError as error:
+        print(f"memstore: {error}", file=sys.stderr, flush=True)
+        return error.code
+
+
+async def serve(config: ServerConfig) -> int:
+    address, secret = read_addresses(config)
+    sockets = open_sockets(config.bind, config.port, config.tcp_backlog)
+    port = int(sockets[0].getsockname()[1])
+    host = config.announce_host or announced(sockets)
+    rng = random.Random(int.from_bytes(os.urandom(16), "big"))
+    client = LogClient(address, config.az, rng, secret)
+    try:
+        await client.start()
+    except (LogRefused, OSError, ValueError) as error:
+        raise StartError(f"the log {address} cannot be used: {error}") from None
+    node = Node(config, client, host, config.announce_port or port, rng)
+    loop = asyncio.get_running_loop()
+    servers = [await loop.create_server(node.new_connection, sock=sock, backlog=config.tcp_backlog) for sock in sockets]
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, node.terminate, signal.Signals(number).name)
+    log.info("start", text=f"memstore {VERSION} on port {port}, az {config.az or '-'}, log {address}", pid=os.getpid(), node=node.facts.node_id)
+    if not client.embedded:
+        node.telling.tell_quorum()
+    node.start()
+    try:
+        return await node.ended
+    finally:
+        for server in servers:
+            server.close()
+        await node.stop()
+        await asyncio.sleep(LAST_WORDS_S)
+
+
+def read_addresses(config: ServerConfig) -> tuple[LogAddress, bytes | None]:
+    try:
+        address = LogAddress.parse(config.log)
+        secret = read_secret(Path(config.secret_file)).encode() if config.secret_file else None
+    except (AddressError, SecretFileError) as error:
+        raise StartError(str(error), WRONG_SETTING) from None
+    return address, secret
+
+
+def open_sockets(bind: str, port: int, backlog: int) -> list[socket.socket]:
+    """One listening socket an address. A ``-`` before an address: no error where it does not exist. Raises `StartError`."""
+    opened: list[socket.socket] = []
+    for word in bind.split() or ["127.0.0.1"]:
+        optional, name = word.startswith("-"), word.removeprefix("-")
+        try:
+            for family, place in places(name):
+                taken = opened[0].getsockname()[1] if opened and not port else port
+                opened.append(listen(family, place, taken, backlog))
+        except OSError as error:
+            if optional and error.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.ENOPROTOOPT):
+                continue
+            for sock in opened:
+                sock.close()
+            if error.errno == errno.EADDRINUSE:
+                raise StartError(f"port {port} on {name} is in use") from None
+            if error.errno in (errno.EACCES, errno.EPERM):
+                raise StartError(f"port {port} on {name} may not be used: {os.strerror(error.errno)}") from None
+            raise StartError(f"cannot listen on {name}:{port}: {error.strerror or error}", WRONG_SETTING) from None
+    if not opened:
+        raise StartError(f"none of the addresses in bind = '{bind}' exists on this machine", WRONG_SETTING)
+    return opened
+
+
+def places(name: str) -> list[tuple[socket.AddressFamily, str]]:
+    """What an address in ``bind`` means: itself, every address (``*``, ``::*``), or what a host name resolves to."""
+    if name in ("*", "0.0.0.0"):
+        return [(socket.AF_INET, "0.0.0.0")]
+    if name == "::*":
+        return [(socket.AF_INET6, "::")]
+    found = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys((family, str(where[0])) for family, _, _, _, where in found))
+
+
+def listen(family: socket.AddressFamily, place: str, port: int, backlog: int) -> socket.socket:
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind((place, port))
+        sock.listen(backlog)
+        sock.setblocking(False)
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def announced(sockets: list[socket.socket]) -> str:
+    """The host others are told: the first address listened on, or this machine's name where that is every address."""
+    host = str(sockets[0].getsockname()[0])
+    if host not in ("0.0.0.0", "::"):
+        return host
+    with contextlib.suppress(OSError):
+        return socket.gethostbyname(socket.gethostname())
+    return "127.0.0.1"

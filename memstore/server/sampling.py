@@ -1,0 +1,123 @@
+"""What the node knows of its process and of the loop it runs in, sampled a few times a second; and when Python's cyclic collector may run.
+
+Decides: when the collector runs. Must not know: what samples are shown for.
+
+The collector's full rounds look at every container there is, for seconds in a large keyspace, so Python's own schedule is switched off. Young objects are
+looked at a little at a time; a full round is run only while there is little data (garbage in cycles comes from connections and tasks, not from data).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import platform
+import resource
+import sys
+from collections.abc import Callable
+from typing import Final
+
+from memstore.engine.facts import Facts
+from memstore.engine.keyspace import Keyspace
+
+BEAT_S: Final = 0.005
+FULL_EVERY_S: Final = 60.0
+FULL_BELOW_KEYS: Final = 50_000
+_PAGE: Final = resource.getpagesize()
+
+
+class TurnWatch:
+    """The longest turn of the event loop: a timer that fires late says how long the turn before it was."""
+
+    def __init__(self, facts: Facts, clock: Callable[[], int]) -> None:
+        self._facts = facts
+        self._clock = clock
+        self._loop = asyncio.get_running_loop()
+        self._due_us = clock()
+        self._handle: asyncio.TimerHandle | None = None
+
+    def start(self) -> None:
+        self._due_us = self._clock() + int(BEAT_S * 1_000_000)
+        self._handle = self._loop.call_later(BEAT_S, self._beat)
+
+    def stop(self) -> None:
+        if self._handle is not None:
+            self._handle.cancel()
+
+    def _beat(self) -> None:
+        late_us = self._clock() - self._due_us
+        if late_us > self._facts.longest_turn_us:
+            self._facts.longest_turn_us = late_us
+        self.start()
+
+
+class Collector:
+    """Python's cyclic collector, by hand."""
+
+    def __init__(self) -> None:
+        self._ticks = 0
+        self._full_in = 0.0
+
+    def start(self) -> None:
+        gc.collect()
+        gc.freeze()
+        gc.disable()
+        self._full_in = FULL_EVERY_S
+
+    def tick(self, elapsed_s: float, keys: Callable[[], int]) -> None:
+        self._ticks += 1
+        self._full_in -= elapsed_s
+        if self._full_in <= 0:
+            self._full_in = FULL_EVERY_S
+            if keys() < FULL_BELOW_KEYS:
+                gc.collect()
+                return
+        gc.collect(1 if self._ticks % 10 == 0 else 0)
+
+
+def key_count(keyspace: Keyspace) -> int:
+    return sum(len(database) for database in keyspace.existing())
+
+
+def describe_process(facts: Facts) -> None:
+    """What does not change in a process's life."""
+    facts.pid = os.getpid()
+    facts.os = f"{platform.system()} {platform.release()} {platform.machine()}"
+    facts.python = f"{platform.python_implementation()} {platform.python_version()}"
+    facts.executable = sys.executable
+    try:
+        facts.system_memory_bytes = os.sysconf("SC_PHYS_PAGES") * _PAGE
+    except (ValueError, OSError):
+        facts.system_memory_bytes = 0  # not told by this system
+
+
+class Sampler:
+    """Rates and sizes for INFO."""
+
+    def __init__(self, facts: Facts) -> None:
+        self._facts = facts
+        self._before = (0, 0, 0)  # commands, input bytes, output bytes
+
+    def sample(self, elapsed_s: float) -> None:
+        facts = self._facts
+        usage = resource.getrusage(resource.RUSAGE_SELF)
+        facts.cpu_user_us = int(usage.ru_utime * 1_000_000)
+        facts.cpu_system_us = int(usage.ru_stime * 1_000_000)
+        facts.rss_bytes = resident_bytes() or usage.ru_maxrss * 1024
+        facts.rss_peak_bytes = max(facts.rss_peak_bytes, facts.rss_bytes, usage.ru_maxrss * 1024)
+        now = (facts.commands_processed, facts.input_bytes, facts.output_bytes)
+        commands, received, sent = (max(0, new - old) for new, old in zip(now, self._before, strict=True))
+        self._before = now
+        if elapsed_s > 0:
+            facts.commands_per_second = int(commands / elapsed_s)
+            facts.input_kbps = int(received / 1024 / elapsed_s)
+            facts.output_kbps = int(sent / 1024 / elapsed_s)
+
+
+def resident_bytes() -> int:
+    """Memory of this process that is in RAM; 0 where the system does not say."""
+    try:
+        with open("/proc/self/statm", "rb") as file:
+            return int(file.read().split()[1]) * _PAGE
+    except OSError:
+        return 0

@@ -1,0 +1,97 @@
+"""What the node knows, written where commands read it (`Facts`).
+
+Decides: nothing; it copies. Must not know: who reads it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import structlog
+
+from memstore.engine.facts import LogNodeFact, ReplicaFact
+from memstore.replication.roles import PRIMARY, RESTORING
+
+if TYPE_CHECKING:
+    from memstore.server.node import Node
+
+log = structlog.get_logger("memstore.node")
+
+
+class Telling:
+    def __init__(self, node: Node) -> None:
+        self.node = node
+        self._no_quorum = ""  # what was last said about it
+        self._progress_told_us = 0
+
+    def az_rank(self) -> int:
+        """The place of this node's AZ among the log nodes', sorted; the first where the log has no AZs (embedded)."""
+        azs = sorted({state.az for state in self.node.log.node_states() if state.az})
+        az = self.node.config.az
+        return azs.index(az) if az in azs else (0 if self.node.log.embedded else len(azs))
+
+    def tell_role(self) -> None:
+        """After each change: the role, and who leads."""
+        node, facts, roles = self.node, self.node.facts, self.node.roles
+        if facts.role != roles.role:
+            facts.role = roles.role
+            facts.role_since_ms = node.wall_ms()
+            facts.role_changes += 1
+        if roles.role == PRIMARY:
+            facts.primary_id, facts.primary_host, facts.primary_port, facts.primary_az = facts.node_id, facts.host, facts.port, facts.az
+            return
+        primary = roles.primary
+        if primary is None:
+            facts.primary_id, facts.primary_host, facts.primary_port, facts.primary_az = "", "", 0, ""
+        else:
+            facts.primary_id, facts.primary_host, facts.primary_port, facts.primary_az = primary.node, primary.host, primary.port, primary.az
+        others = primary is not None and primary.node != facts.node_id and primary.port > 0 and roles.role != RESTORING
+        node.link.aim((primary.host, primary.port) if others and primary is not None else None)
+
+    def tell_shard(self) -> None:
+        node, facts, shard = self.node, self.node.facts, self.node.shard
+        now_us = node.now_us()
+        facts.lease_left_ms = max(0, (shard.lease_until_us - now_us) // 1000) if node.writer is not None else 0
+        facts.uncommitted_bytes = shard.uncommitted_bytes
+        facts.held_bytes = shard.tracker.held_bytes
+        if node.writer is not None:
+            now_ms = node.wall_ms()
+            facts.replicas = [
+                ReplicaFact(p.node, p.host, p.port, p.az, p.applied, now_ms - (now_us - p.heard_us) // 1000) for p in node.roles.live_peers(now_us)
+            ]
+            facts.applied = facts.committed
+            facts.applied_ms = now_ms
+
+    def tell_log(self) -> None:
+        """The log nodes as seen from here; and a word when too few of them can be reached."""
+        states = self.node.log.node_states()
+        top = max((state.committed for state in states), default=0)
+        facts = self.node.facts
+        facts.log_nodes = [
+            LogNodeFact(s.address, s.az, s.connected, s.last[1] if s.last else -1, s.committed, s.last is not None and s.last[1] < top, False, s.error)
+            for s in states
+        ]
+        facts.durable_nodes = sum(state.connected for state in states)
+        if not self.node.log.embedded:
+            self.tell_quorum()
+
+    def tell_quorum(self) -> None:
+        states = self.node.log.node_states()
+        away = [f"{state.address} ({state.error or 'not connected'})" for state in states if not state.connected]
+        text = ""
+        if len(states) - len(away) <= len(states) // 2:
+            text = f"only {len(states) - len(away)} of {len(states)} log nodes can be reached, going on trying; not reached: {', '.join(away)}"
+        if text != self._no_quorum:
+            if text:
+                log.warning("no-quorum", text=text)
+            else:
+                log.info("quorum", text=f"{len(states) - len(away)} of {len(states)} log nodes are connected")
+            self._no_quorum = text
+
+    def tell_progress(self) -> None:
+        """Restoring says how far it is, once a second."""
+        node = self.node
+        now_us = node.clock()
+        node.follower.measure(now_us)
+        if node.roles.role == RESTORING and node.roles.target > node.follower.position and not node.roles.stuck:
+            log.info("restoring", text=node.follower.progress(node.roles.target, now_us))
