@@ -17,7 +17,6 @@ from txlog.storage.recovery import SegmentScan
 from txlog.storage.segment import (
     BLOCK_BYTES,
     EVIDENCE_AT,
-    EVIDENCE_BYTES,
     POINT_STRIDE,
     SEAL_AT,
     SEAL_BYTES,
@@ -87,11 +86,7 @@ class SegmentFile:
         """The logical side of a cut: the next frame is ``position`` at ``offset``."""
         keep = -(-(position - self.first) // self.stride)
         del self.points[keep:]
-        if self.stride != POINT_STRIDE:  # it grows again: with points as close as a growing segment has them
-            self.points = array("I")
-            self.stride = max(POINT_STRIDE, self.stride)
         self.used = offset
-        self.checksum = None
 
     # ----------------------------------------------------------------------- on disk
 
@@ -106,17 +101,16 @@ class SegmentFile:
 
     def reset_evidence(self, synced: int, committed: int) -> None:
         """Both slots: nothing above ``synced`` may be claimed any more."""
-        self.files.write(self.fd, EVIDENCE_AT[(self.evidence_counter + 1) % 2], bytes(EVIDENCE_BYTES))
         self.write_evidence(synced, committed)
         self.files.sync(self.fd)
         self.write_evidence(synced, committed)
         self.files.sync(self.fd)
 
-    def write_seal(self, last_position: int, last_term: int, last_chain: bytes, synced: int, committed: int) -> None:
+    def write_seal(self, used: int, last_position: int, last_term: int, last_chain: bytes, synced: int, committed: int) -> None:
         """To be synced together with the frames: a seal over frames that did not reach the disk does not check."""
-        checksum = self.checksum if self.checksum is not None else self.read_checksum(self.used)
+        checksum = self.checksum if self.checksum is not None else self.read_checksum(used)
         stride, points = thin_points(self.points, self.stride)
-        seal = Seal(self.used, last_position, last_term, last_chain, synced, committed, checksum, stride, points)
+        seal = Seal(used, last_position, last_term, last_chain, synced, committed, checksum, stride, points)
         self.files.write(self.fd, SEAL_AT, encode_seal(seal, self.seed))
         self.sealed = True
 
@@ -126,7 +120,7 @@ class SegmentFile:
             self.files.write(self.fd, SEAL_AT, bytes(SEAL_BYTES))
             self.files.sync(self.fd)
             self.sealed = False
-            self.checksum = None
+        self.checksum = None
 
     def read_checksum(self, used: int) -> int:
         checksum = 0
@@ -139,6 +133,10 @@ class SegmentFile:
         zeros = bytes(min(_CHUNK, max(0, stop - start)))
         for at in range(start, stop, _CHUNK):
             self.files.write(self.fd, at, zeros[: min(_CHUNK, stop - at)])
+
+    def open(self) -> None:
+        if self.fd < 0:
+            self.fd = self.files.open(self.path)
 
     def close(self) -> None:
         if self.fd >= 0:

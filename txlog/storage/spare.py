@@ -52,7 +52,7 @@ class Spare:
     def __init__(self, files: Files, folder: Path, size: int, retry_s: float = 1.0, threaded: bool = True) -> None:
         self._files = files
         self._folder = folder
-        self._size = size
+        self.size = size
         self._retry_s = retry_s
         self._threaded = threaded
         self._wanted = threading.Event()
@@ -121,7 +121,7 @@ class Spare:
     def _prepare(self) -> None:
         path = self._folder / NEXT_NEW_NAME
         try:
-            done = make_zeroed(self._files, path, self._size, self._on_reserved, self._stop)
+            done = make_zeroed(self._files, path, self.size, self._on_reserved, self._stop)
         except OSError as error:
             if error.errno not in _FULL:
                 raise
