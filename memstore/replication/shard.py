@@ -41,7 +41,7 @@ from memstore.engine.command import (
     Handler,
     Row,
 )
-from memstore.engine.context import DELETE_EXPIRED, HIDE_EXPIRED, Context, Context
+from memstore.engine.context import DELETE_EXPIRED, HIDE_EXPIRED, Context
 from memstore.engine.engine import PAUSE_NONE, Engine
 from memstore.engine.keyspace import slot_of
 from memstore.engine.session import EVENTUAL, REPLY_OFF, REPLY_ON, REPLY_SKIP, REPLY_SKIP_NEXT, SESSION, STRONG, Session
@@ -109,18 +109,16 @@ class Shard:
         hold = session.held[-1][0] if session.held else 0
         parts: list[bytes] = []
         first_write = -1  # where in parts the first write's reply stands
-        row: Row | None = None
+        row, arity = _NO_ROW, 0
         handler: Handler = _no_handler
-        arity = 0
         first = begun = at  # begun: where the present run of one row's commands began
         for argv in batch[at:] if at else batch:
             candidate = find(argv[0])
             if candidate is not row:
                 if candidate is None:
                     break
-                if row is not None:
-                    row.calls += at - begun
-                    begun = at
+                row.calls += at - begun
+                begun = at
                 row = candidate
                 handler, arity = row.handler, row.arity
             if len(argv) != arity and (arity > 0 or len(argv) < -arity):
@@ -147,7 +145,7 @@ class Shard:
                         parts, first_write = [], -1
                     hold = position
             parts.append(answer)  # type: ignore[arg-type]  # plain rows answer at once
-        if row is None or at == first:
+        if at == first:
             return self._run_one(session, batch, at, wall_ms, now_us)
         row.calls += at - begun
         self._flush(session, hold, parts, first_write)
@@ -652,6 +650,9 @@ class Shard:
 
 def _no_handler(context: Context, argv: list[bytes]) -> bytes:
     raise AssertionError("no row has been found yet")
+
+
+_NO_ROW: Final = Row(b"", _no_handler, 0, 0, (0, 0, 0), None, ("", "", "", ""))
 
 
 def writes(session: Session) -> bool:

@@ -91,6 +91,7 @@ class Connection(asyncio.Protocol):
     def run(self, batch: list[list[bytes]]) -> None:
         """Run a batch and write what may be written."""
         host, shard, session = self.host, self.shard, self.session
+        engine = shard.engine
         now_us = host.now_us()
         wall_ms = host.wall_ms()
         size = len(batch)
@@ -98,13 +99,14 @@ class Connection(asyncio.Protocol):
         start = 0
         if at < size:
             start, now_us = self._run_rest(batch, at, wall_ms, now_us)
-        engine = shard.engine
         if engine.requests:
             host.after_batch()
         after_us = host.now_us()
-        data = shard.take_reply(session, after_us)
-        if data:
-            self.write(data)
+        if session.out:
+            data = shard.take_reply(session, after_us)
+            if data and self.transport is not None:
+                self.transport.write(data)
+                engine.facts.output_bytes += len(data)
         if shard.gathered:
             host.schedule_drain()
         engine.facts.commands_processed += size
@@ -113,7 +115,7 @@ class Connection(asyncio.Protocol):
         if row is not None:
             engine.note_time(row, session, batch[-1], after_us - now_us, size - start)
             shard.last_row = None
-        if shard.runnable or session.parked or engine.monitor_lines or session.closing or self.stalled or shard.lapsed:
+        if shard.runnable or engine.monitor_lines or session.closing or self.stalled:
             host.after_batch()
             self._settle()
 
