@@ -273,9 +273,7 @@ class LogClient(Nodes):
         finally:
             del self._probes[question.round]
 
-    async def campaign(
-        self, applied: EntryId, applied_chain: bytes, lease_ms: int, leadership_payload: bytes, wall_ms: Callable[[], int], min_term: int = 0
-    ) -> Writer:
+    async def campaign(self, applied: EntryId, applied_chain: bytes, lease_ms: int, leadership_payload: bytes, wall_ms: Callable[[], int]) -> Writer:
         """W1 and W2. The writer given back has its LEADERSHIP entry committed. Raises `CampaignLost`."""
         if self._closed:
             raise CampaignLost("the client is closed", 0, False)
@@ -284,7 +282,7 @@ class LogClient(Nodes):
         writer = Writer(self, lease_ms)
         self.writer = writer
         try:
-            await writer.campaign(applied, applied_chain, leadership_payload, wall_ms, min_term)
+            await writer.campaign(applied, applied_chain, leadership_payload, wall_ms)
         except BaseException:
             writer.stop()
             raise

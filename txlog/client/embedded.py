@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from txlog.client.link import LinkOwner
 
 _NODE = "embedded"
-_SEGMENT_BYTES = 64 << 20
-_CACHE_BYTES = 32 << 20
+SEGMENT_BYTES = 64 << 20
+CACHE_BYTES = 32 << 20
 
 
 def _halt(reason: str) -> NoReturn:
@@ -58,7 +58,7 @@ class EmbeddedLog:
                 folder.write(Identity(rng.randbytes(16).hex(), _NODE, 1, [f"{_NODE}=embedded"], []))
             elif len(identity.members) != 1:
                 raise FolderError(f"data folder {path} belongs to a node of a group of {len(identity.members)}; it cannot be embedded")
-            store = await loop.run_in_executor(None, open_store, folder, name, _SEGMENT_BYTES, _CACHE_BYTES)
+            store = await loop.run_in_executor(None, open_store, folder, name, SEGMENT_BYTES, CACHE_BYTES)
         except BaseException:
             folder.close()
             raise

@@ -12,7 +12,7 @@ import contextlib
 import random
 import socket
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Final, Protocol, cast
 
 from txlog import handshake
 from txlog.client.address import format_host_port
@@ -84,7 +84,7 @@ class _Connection(asyncio.Protocol):
         self.reason = "the node closed the connection"
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
+        transport = cast(asyncio.Transport, transport)  # uvloop's does not inherit from it
         self.transport = transport
         tune_socket(transport.get_extra_info("socket"))
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from txlog.consensus.outputs import CampaignOver, Committed, Fenced, LeaseUntil, Opened, Reopened, Send
 from txlog.consensus.proposer import Proposer
 from txlog.entry import LEADERSHIP, Entry, EntryId
-from txlog.messages import Append, Message
+from txlog.messages import Message
 from txlog.wire import encode
 
 if TYPE_CHECKING:
@@ -80,6 +80,11 @@ class Writer:
     @property
     def committed(self) -> int:
         return self._proposer.committed
+
+    @property
+    def last(self) -> tuple[EntryId, bytes]:
+        """Id and chain of the newest entry appended: where a subscription of this writer's owner goes on once all of it is committed."""
+        return self._proposer.last, self._proposer.last_chain
 
     @property
     def in_flight(self) -> int:
@@ -147,7 +152,7 @@ class Writer:
 
     # ------------------------------------------------------------------ campaign
 
-    async def campaign(self, applied: EntryId, applied_chain: bytes, leadership_payload: bytes, wall_ms: Callable[[], int], min_term: int) -> None:
+    async def campaign(self, applied: EntryId, applied_chain: bytes, leadership_payload: bytes, wall_ms: Callable[[], int]) -> None:
         now = self._clock()
         self.leadership = leadership_payload
         self._wall_ms = wall_ms
@@ -205,7 +210,7 @@ class Writer:
         committed = 0
         events: list[object] = []
         links = self._links
-        last: Append | None = None
+        last: Message | None = None
         frame = b""
         for output in self._proposer.take_outputs():
             kind = type(output)

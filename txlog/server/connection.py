@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from typing import Final, Protocol
+from typing import Final, Protocol, cast
 
 import structlog
 
@@ -63,7 +63,7 @@ class Connection(asyncio.Protocol):
     # ------------------------------------------------------------------ asyncio
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
+        transport = cast(asyncio.Transport, transport)  # uvloop's does not inherit from it
         self._transport = transport
         self.peer_name = str(transport.get_extra_info("peername"))
         tune_socket(transport.get_extra_info("socket"))

@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import Any, Protocol
 
 import structlog
 
@@ -22,11 +22,8 @@ from txlog.consensus.acceptor import Acceptor
 from txlog.consensus.outputs import Halt, Peer, PeerFetch, PutBack, Send, SendAfterPersist, Serve, Trace, Truncate, WriteEntries, WriteMeta
 from txlog.messages import Fetch, Fetched, Heartbeat, Message
 from txlog.server.session import Feed, Session
-
-if TYPE_CHECKING:
-    from txlog.storage.store import LogStore
-
-_ROOM_CHECK_S: Final = 0.5
+from txlog.storage.files import StorageFatal
+from txlog.storage.store import LogStore
 
 log = structlog.get_logger("txlog.log")
 
@@ -194,6 +191,8 @@ class LogDriver:
                 self._fatal(output.reason)
         except OSError as error:
             self._fatal(f"{error.filename or self.store.path}: {error.strerror or error}")
+        except StorageFatal as error:
+            self._fatal(str(error))
 
     def _fatal(self, reason: str) -> None:
         self._closed = True
@@ -216,8 +215,7 @@ class LogDriver:
         if self._closed:
             return
         if error is not None:
-            text = error.strerror if isinstance(error, OSError) and error.strerror else repr(error)
-            self._fatal(f"{getattr(error, 'filename', None) or self.store.path}: fsync failed: {text}")
+            self._fatal(str(error) if isinstance(error, StorageFatal) else f"{self.store.path}: {error!r}")
             return
         self._persisted = covered
         now = self._clock()
@@ -267,8 +265,8 @@ class LogDriver:
         if self._closed or done.cancelled():
             return
         error = done.exception()
-        if isinstance(error, OSError):
-            self._fatal(f"{error.filename or self.store.path}: read failed: {error.strerror}")
+        if isinstance(error, OSError | StorageFatal):
+            self._fatal(f"{self.store.path}: read failed: {error}")
         elif error is not None:
             raise error
         else:
@@ -300,8 +298,17 @@ class LogDriver:
         )  # fmt: skip
 
     def beat(self) -> None:
-        """Every heartbeat: readers hear where the log stands."""
-        self._check_room()
+        """Every heartbeat: readers hear where the log stands, and what was synced is put on record when the log is quiet."""
+        if self._closed:
+            return
+        try:
+            self._check_room()
+            if not self._syncing and self.store.evidence_due:
+                self.store.write_evidence(self._acceptor.committed)
+                self._sync()
+        except StorageFatal as error:
+            self._fatal(str(error))
+            return
         broken = self._acceptor.broken
         for feed in list(self._feeds) if broken else ():
             if feed.next >= broken:

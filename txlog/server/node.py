@@ -31,6 +31,7 @@ from txlog.server.identity import DataFolder, FolderError, Identity
 from txlog.server.logs import StoreRefused, open_store
 from txlog.server.peers import PeerLinks
 from txlog.server.session import Session
+from txlog.storage.files import StorageFatal
 from txlog.wire import PROTOCOL
 
 # Exit codes, for service managers and people.
@@ -227,6 +228,15 @@ class LogNode:
         }  # fmt: skip
 
 
+def _on_exception(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """A broken invariant or a failed disk ends the process wherever it shows; a connection's trouble does not."""
+    error = context.get("exception")
+    if isinstance(error, AssertionError | StorageFatal):
+        log.error("an invariant does not hold" if isinstance(error, AssertionError) else "the disk failed", exc_info=error)
+        halt(str(error) or repr(error))
+    log.error(context.get("message", "error in the event loop"), exc_info=error)
+
+
 async def serve(config: LogServerConfig) -> None:
     """Until SIGTERM or SIGINT. Raises `StartError`."""
     loop = asyncio.get_running_loop()
@@ -235,6 +245,7 @@ async def serve(config: LogServerConfig) -> None:
     except FolderError as error:
         raise StartError(str(error), EXIT_FOLDER) from error
     node = LogNode(config, folder)
+    loop.set_exception_handler(_on_exception)
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import socket
 from pathlib import Path
 
-from txlog.client import CampaignLost, Heartbeat, LogAddress, LogClient, Subscription, Writer
+from txlog.client import CampaignLost, Heartbeat, LogAddress, LogClient, Subscription, Writer, embedded
 from txlog.client.admin import init_group
 from txlog.clock import wall_ms
 from txlog.config import LogServerConfig
@@ -44,9 +45,9 @@ class Service:
     def address(self) -> LogAddress:
         raise NotImplementedError
 
-    async def client(self, az: str = "a") -> LogClient:
+    async def client(self, az: str = "a", address: LogAddress | None = None) -> LogClient:
         self._seed += 1
-        client = LogClient(self.address(), az, random.Random(self._seed))
+        client = LogClient(address or self.address(), az, random.Random(self._seed))
         await client.start()
         self.clients.append(client)
         return client
@@ -57,6 +58,54 @@ class Service:
 
     async def restart(self) -> None:
         """Everything goes down and comes back; clients are closed by the test before."""
+
+
+class Proxy:
+    """Between a client and one log node: can cut what is connected and let nobody through."""
+
+    def __init__(self, port: int) -> None:
+        self._to = port
+        self._server: asyncio.Server | None = None
+        self._writers: set[asyncio.StreamWriter] = set()
+        self.port = 0
+        self.cut_off = False
+
+    async def start(self) -> Proxy:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self.cut_off:
+            writer.close()
+            return
+        try:
+            far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._to)
+        except OSError:
+            writer.close()
+            return
+        self._writers |= {writer, far_writer}
+        await asyncio.gather(self._pump(reader, far_writer), self._pump(far_reader, writer))
+
+    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError):
+            while data := await reader.read(1 << 16):
+                writer.write(data)
+        self._writers.discard(writer)
+        writer.close()
+
+    def cut(self) -> None:
+        self.cut_off = True
+        for writer in list(self._writers):
+            writer.close()
+
+    def heal(self) -> None:
+        self.cut_off = False
+
+    def stop(self) -> None:
+        self.cut()
+        if self._server is not None:
+            self._server.close()
 
 
 class Group(Service):
@@ -80,6 +129,11 @@ class Group(Service):
     def address(self) -> LogAddress:
         return LogAddress.parse("txlog://" + ",".join(f"127.0.0.1:{port}" for port in self.ports) + "/shard-0")
 
+    async def proxies(self) -> tuple[list[Proxy], LogAddress]:
+        """One before each node, and the address that leads through them."""
+        proxies = [await Proxy(port).start() for port in self.ports]
+        return proxies, LogAddress.parse("txlog://" + ",".join(f"127.0.0.1:{proxy.port}" for proxy in proxies) + "/shard-0")
+
     async def up(self, index: int) -> None:
         config = LogServerConfig("abc"[index], self.folder / f"node{index}", self.ports[index], segment_bytes=SEGMENT_BYTES, cache_bytes=64 << 10)
         node = LogNode(config, DataFolder.open(config.data))
@@ -97,6 +151,9 @@ class Group(Service):
 
 
 class Embedded(Service):
+    async def start(self) -> None:
+        embedded.SEGMENT_BYTES, embedded.CACHE_BYTES = SEGMENT_BYTES, 64 << 10
+
     def address(self) -> LogAddress:
         return LogAddress.parse(f"embedded:{self.folder / 'log'}")
 

@@ -187,27 +187,26 @@ async def test_no_other_writer_while_the_lease_runs_and_one_after(group: Group) 
 
 
 async def test_a_writer_that_is_fenced_is_told_once_and_commits_nothing_more(group: Group) -> None:
-    first, second = await group.client("a"), await group.client("b")
+    proxies, through = await group.proxies()
+    first, second = await group.client("a", through), await group.client("b")
     writer = await win(first)
     lost: list[str] = []
     writer.on_lost = lost.append
-    for link in first.links:  # cut off for longer than its lease; another one takes over
-        link.drop("test")
-        link.close()
-    other = await win(second)
+    for proxy in proxies:
+        proxy.cut()
+    other = await win(second)  # when the lease has run out
+    assert now_us() > writer.lease_until_us
     before = writer.committed
     position = writer.append(DATA, b"too late", wall_ms())
-    again = await group.client("a")
-    writer._links[:] = again.links  # the network comes back
-    again.writer = writer
-    for link in again.links:
-        writer.on_connected(link.index)
+    for proxy in proxies:
+        proxy.heal()
     await eventually(lambda: lost)
     await committed(other, [b"mine"])
     assert len(lost) == 1
     assert writer.committed == before < position
     assert writer.lease_until_us == 0
-    again.writer = None
+    for proxy in proxies:
+        proxy.stop()
 
 
 async def test_release_hands_over_at_once_and_only_to_the_successor(group: Group) -> None:

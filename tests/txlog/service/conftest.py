@@ -1,0 +1,24 @@
+"""A node that halts must fail its test, not end the test run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from txlog.client import embedded
+from txlog.server import node
+
+
+@pytest.fixture(autouse=True)
+def halts(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """The reasons for which a node of this test would have ended its process; a test that expects one clears the list."""
+    reasons: list[str] = []
+
+    def halt(reason: str) -> None:
+        reasons.append(reason)
+
+    monkeypatch.setattr(node, "halt", halt)
+    monkeypatch.setattr(embedded, "_halt", halt)
+    yield reasons
+    assert reasons == []

@@ -1,0 +1,121 @@
+"""Settings, addresses and the data folder: what is refused, and in which words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from txlog.client import AddressError, LogAddress
+from txlog.config import ConfigError, load
+from txlog.server.identity import DataFolder, FolderError, Identity, read_identity
+
+
+@pytest.mark.parametrize(
+    ("text", "nodes", "log"),
+    [
+        ("txlog://b:2,a:1/shard-7", (("a", 1), ("b", 2)), "shard-7"),
+        ("txlog://a", (("a", 7401),), "shard-0"),
+        ("txlog://[::1]:9,b:2/x", (("::1", 9), ("b", 2)), "x"),
+    ],
+)
+def test_addresses(text: str, nodes: tuple[tuple[str, int], ...], log: str) -> None:
+    address = LogAddress.parse(text)
+    assert (address.nodes, address.log, address.embedded) == (nodes, log, False)
+    assert LogAddress.parse(str(address)) == address
+
+
+def test_an_embedded_address() -> None:
+    address = LogAddress.parse("embedded:/var/lib/x")
+    assert address.embedded
+    assert address.folder == Path("/var/lib/x")
+    assert LogAddress.parse("embedded:rel/ative").folder == Path("rel/ative")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "redis://a", "embedded:", "txlog://", "txlog://a:x/y", "txlog://a:99999/y", "txlog://a/../../etc", "txlog://a/A", "txlog://a,a/x", "txlog://::1/x"],
+)
+def test_addresses_that_are_refused(text: str) -> None:
+    with pytest.raises(AddressError):
+        LogAddress.parse(text)
+
+
+def test_settings_from_a_file_and_the_command_line(tmp_path: Path) -> None:
+    file = tmp_path / "log.toml"
+    file.write_text('az = "b"\nport = 9000\nsegment-bytes = 1048576\n')
+    config = load(file, {"data": tmp_path / "data", "port": 9001, "bind": None})
+    assert (config.az, config.port, config.segment_bytes, config.bind) == ("b", 9001, 1 << 20, "127.0.0.1")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('az = "a"\nport = "x"', "'port' must be a whole number"),
+        ('az = "a"\nport = true', "'port' must be a whole number"),
+        ('az = "a"\nporrt = 1', "there is no setting 'porrt'"),
+        ('az = "a=b"', "'az'"),
+        ("az = ", "is not TOML"),
+        ("", "'az' is not set"),
+        ('az = "a"\nbind = "0.0.0.0"', "--secret-file"),
+        ('az = "a"\nsecret-file = "/nonexistent"', "cannot be read"),
+    ],
+)
+def test_wrong_settings_are_named(tmp_path: Path, text: str, words: str) -> None:
+    file = tmp_path / "log.toml"
+    file.write_text(text)
+    with pytest.raises(ConfigError) as error:
+        load(file, {"data": tmp_path / "data"})
+    assert words in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_wider_door_needs_a_secret(tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("short")
+    with pytest.raises(ConfigError, match="at least"):
+        load(None, {"az": "a", "data": tmp_path, "bind": "0.0.0.0", "secret_file": secret})
+    secret.write_text("long enough to be a secret\n")
+    config = load(None, {"az": "a", "data": tmp_path, "bind": "0.0.0.0", "secret_file": secret})
+    assert config.secret == b"long enough to be a secret"
+    assert "long enough" not in repr(config)
+
+
+def test_a_folder_keeps_its_identity_and_is_locked(tmp_path: Path) -> None:
+    folder = DataFolder.open(tmp_path / "data")
+    folder.write(Identity("00" * 16, "a", 1, ["a=h:1"], []))
+    folder.make_log_folder("shard-0")
+    folder.add_log("shard-0")
+    with pytest.raises(FolderError, match="in use"):
+        DataFolder.open(tmp_path / "data")
+    folder.close()
+    again = DataFolder.open(tmp_path / "data")
+    assert again.identity == Identity("00" * 16, "a", 1, ["a=h:1"], ["shard-0"])
+    again.close()
+
+
+def test_a_folder_that_is_not_ours_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("years of work")
+    with pytest.raises(FolderError, match="not ours"):
+        DataFolder.open(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_a_flipped_bit_in_the_identity_is_a_lost_disk(tmp_path: Path) -> None:
+    folder = DataFolder.open(tmp_path)
+    folder.write(Identity("ab" * 16, "a", 1, ["a=h:1"], []))
+    folder.close()
+    file = tmp_path / "node.json"
+    file.write_text(file.read_text().replace("ab" * 16, "ac" + "ab" * 15))
+    with pytest.raises(FolderError, match="checksum"):
+        read_identity(tmp_path)
+
+
+def test_a_log_whose_folder_is_gone_is_not_a_new_log(tmp_path: Path) -> None:
+    folder = DataFolder.open(tmp_path)
+    folder.make_log_folder("shard-0")
+    folder.add_log("shard-0")
+    folder.log_folder("shard-0").rmdir()
+    folder.close()
+    with pytest.raises(FolderError, match="is gone"):
+        DataFolder.open(tmp_path)

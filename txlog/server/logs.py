@@ -1,0 +1,27 @@
+"""A log's folder inside a node's data folder: made once, opened, its refusals in words.
+
+Decides: in which order folder, store and the node's list of logs come to be (`identity` says why). Must not know: what a store holds. Blocking file
+work, called in a thread.
+"""
+
+from __future__ import annotations
+
+from txlog.server.identity import DataFolder
+from txlog.storage.files import StorageError
+from txlog.storage.store import LogStore
+
+
+class StoreRefused(Exception):
+    """The log cannot be served from this folder; one line for the operator."""
+
+
+def open_store(folder: DataFolder, name: str, segment_bytes: int, cache_bytes: int) -> LogStore:
+    """The log ``name`` of this node, made if there is none. Raises `StoreRefused`, and OSError when the disk fails."""
+    identity = folder.identity
+    try:
+        path = folder.log_folder(name) if name in identity.logs else folder.make_log_folder(name)
+        store = LogStore.open(path, name, identity.group_id, identity.node, segment_bytes=segment_bytes, cache_bytes=cache_bytes)
+        folder.add_log(name)
+        return store
+    except StorageError as error:
+        raise StoreRefused(str(error)) from error
