@@ -226,7 +226,7 @@ class Cluster:
         while True:
             if member.child is not None:
                 try:
-                    (answer,) = await member.questioner.ask(("INFO", "everything"))
+                    (answer,) = await member.questioner.ask(("INFO", "replication", "log"))
                 except NoAnswer as error:
                     self._on_silence(member, error)
                 else:

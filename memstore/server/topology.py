@@ -29,7 +29,7 @@ TRACE_BYTES: Final = 8 * 1024 * 1024  # a trace file longer than this is set asi
 
 
 class LocalError(Exception):
-    """The cluster cannot be started; one line for the operator. ``code`` is the exit code: 2 where an option is wrong, else 1."""
+    """The cluster cannot be started; one line for the operator. ``code`` is the exit code."""
 
     def __init__(self, text: str, code: int = 1) -> None:
         super().__init__(text)
