@@ -1,0 +1,98 @@
+"""One load on one server: redis-benchmark's figures and the server's CPU in the same seconds.
+
+Decides: how redis-benchmark is called and read, how long a measurement lasts. Must not know: which server it is or what is
+compared. Throughput and latencies are redis-benchmark's own; CPU is user and system time of the processes given, by /proc, over the
+very interval of the load.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import subprocess
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+VALUE_BYTES = 100
+KEYS = 100_000
+KEYS_A_MSET = 10  # redis-benchmark's own MSET
+TICKS = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One row of the comparison."""
+
+    test: str  # "get", "set", "incr", "mset"
+    clients: int
+    pipeline: int
+    where: str = "primary"  # or "replica": strong reads there
+
+    @property
+    def label(self) -> str:
+        place = " at a replica" if self.where == "replica" else ""
+        return f"{self.test.upper()}{place}, {self.clients} client{'s' if self.clients > 1 else ''}, pipeline {self.pipeline}"
+
+
+@dataclass
+class Sample:
+    """What one run of one cell gave. Latencies in milliseconds, CPU in microseconds a command."""
+
+    rps: float
+    p50: float
+    p99: float
+    maximum: float
+    requests: int
+    seconds: float
+    cpu_us: float
+    cpu_parts: dict[str, float] = field(default_factory=dict)  # by kind of process
+
+
+def cpu_seconds(pid: int) -> float:
+    """User and system time of a process, its ended children not counted."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / TICKS
+
+
+def benchmark(port: int, cell: Cell, requests: int, bound_s: float = 300.0) -> tuple[dict[str, float], float]:
+    """redis-benchmark's line, and the seconds it took with its own start."""
+    args = ["redis-benchmark", "-h", "127.0.0.1", "-p", str(port), "-t", cell.test, "-c", str(cell.clients), "-P", str(cell.pipeline)]
+    args += ["-n", str(requests), "-d", str(VALUE_BYTES), "-r", str(KEYS), "--csv", "--precision", "3"]
+    begun = time.monotonic()
+    done = subprocess.run(args, text=True, capture_output=True, timeout=bound_s, check=False)
+    took = time.monotonic() - begun
+    if done.returncode != 0:
+        raise RuntimeError(f"{' '.join(args)} ended with {done.returncode}: {done.stdout[-300:]} {done.stderr[-300:]}")
+    return parse(done.stdout), took
+
+
+def parse(text: str) -> dict[str, float]:
+    """The one line of figures in redis-benchmark's CSV; anything else (an error reply, say) raises."""
+    start = text.find('"test"')
+    rows = list(csv.DictReader(io.StringIO(text[start:]))) if start >= 0 else []
+    if len(rows) != 1:
+        raise RuntimeError(f"redis-benchmark gave no line of figures: {text[-400:]!r}")
+    return {name: float(value) for name, value in rows[0].items() if name != "test"}
+
+
+def calibrate(port: int, cell: Cell, target_s: float) -> int:
+    """How many requests take about `target_s`."""
+    requests = max(200, cell.clients * cell.pipeline * 4)
+    while True:
+        row, _ = benchmark(port, cell, requests)
+        seconds = requests / row["rps"]
+        if seconds >= min(0.3, target_s / 4) or requests > 5_000_000:
+            return max(cell.clients * cell.pipeline * 4, int(row["rps"] * target_s))
+        requests = int(requests * min(20.0, max(2.0, 0.4 / max(seconds, 1e-3))))
+
+
+def measure(port: int, cell: Cell, requests: int, pids: Mapping[str, list[int]]) -> Sample:
+    """`pids` by kind of process; their CPU is summed and shown apart."""
+    before = {kind: sum(cpu_seconds(pid) for pid in members) for kind, members in pids.items()}
+    row, _ = benchmark(port, cell, requests)
+    used = {kind: sum(cpu_seconds(pid) for pid in members) - before[kind] for kind, members in pids.items()}
+    parts = {kind: seconds * 1e6 / requests for kind, seconds in used.items()}
+    return Sample(row["rps"], row["p50_latency_ms"], row["p99_latency_ms"], row["max_latency_ms"], requests, requests / row["rps"], sum(parts.values()), parts)

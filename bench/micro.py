@@ -1,0 +1,5 @@
+"""Micro-benchmarks of single machines."""
+
+
+def main(argv):
+    return 0

@@ -1,0 +1,96 @@
+"""The comparison: every cell on both servers, alternating, several times.
+
+Decides: the cells and their order. Must not know: how a figure is made (`load`) or shown (`report`). Each run goes through all
+cells; within a cell the two servers follow one another at once, and who comes first changes from run to run, so that a slow minute
+of the machine hits both. Both servers live through the whole bench; what ours uses when idle is measured and told.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from bench import load
+from bench.load import KEYS, Cell, Sample, calibrate, cpu_seconds
+from bench.servers import Ours, Redis
+from tests.system.client import Blocking
+
+TESTS = ["get", "set", "incr", "mset"]
+CLIENTS = [1, 50, 200]
+PIPELINES = [1, 16]
+IDLE_S = 3.0
+
+
+@dataclass
+class Options:
+    runs: int = 5
+    seconds: float = 2.0  # of one measurement, about
+    tests: list[str] = field(default_factory=lambda: list(TESTS))
+    clients: list[int] = field(default_factory=lambda: list(CLIENTS))
+    pipelines: list[int] = field(default_factory=lambda: list(PIPELINES))
+    replica: bool = True  # strong reads at a replica too
+
+
+@dataclass
+class Report:
+    """All that was measured. `samples[cell][server]` has one sample a run."""
+
+    options: Options
+    samples: dict[Cell, dict[str, list[Sample]]]
+    idle_cpu: dict[str, float]  # share of one core, by server
+    versions: dict[str, str]
+    began: float
+    seconds: float
+
+
+def cells(options: Options) -> list[Cell]:
+    found = [Cell(test, clients, pipeline) for test in options.tests for clients in options.clients for pipeline in options.pipelines]
+    if options.replica and "get" in options.tests:
+        found += [Cell("get", clients, pipeline, "replica") for clients in options.clients for pipeline in options.pipelines]
+    return found
+
+
+def measure(options: Options, say: Callable[[str], None] = print, ours: Ours | None = None) -> Report:
+    """`ours` may be something else that looks like it (the bench's own test compares redis-server with itself)."""
+    began, clock = time.time(), time.monotonic()
+    table = cells(options)
+    samples: dict[Cell, dict[str, list[Sample]]] = {cell: {Ours.name: [], Redis.name: []} for cell in table}
+    with Redis() as redis, ours or Ours() as ours:
+        servers: list[Ours | Redis] = [ours, redis]
+        for server in servers:
+            _fill(server)
+        idle = {server.name: _idle(server) for server in servers}
+        say(f"idle: {', '.join(f'{name} {share * 100:.1f} % of a core' for name, share in idle.items())}")
+        requests = {(cell, server.name): calibrate(server.port(cell.where), cell, options.seconds) for cell in table for server in servers}
+        for run in range(options.runs):
+            for number, cell in enumerate(table):
+                order = servers if (run + number) % 2 == 0 else servers[::-1]
+                for server in order:
+                    sample = load.measure(server.port(cell.where), cell, requests[cell, server.name], server.pids())
+                    samples[cell][server.name].append(sample)
+                a, b = samples[cell][Ours.name][-1], samples[cell][Redis.name][-1]
+                say(
+                    f"run {run + 1}/{options.runs}  {cell.label:<44} {a.rps:>9.0f} / {b.rps:>9.0f} rps = {a.rps / b.rps:.2f}   p50 {a.p50:.3f} / {b.p50:.3f} ms"
+                )
+            ours.check()
+        versions = {**ours.versions(), **redis.versions()}
+    return Report(options, samples, idle, versions, began, time.monotonic() - clock)
+
+
+def _fill(server: Ours | Redis) -> None:
+    """All keys that GET asks for are there (redis-benchmark's names: `key:` and 12 digits)."""
+    with Blocking(("127.0.0.1", server.port("primary")), timeout=60.0) as connection:
+        for start in range(0, KEYS, 500):
+            command: list[object] = ["MSET"]
+            for number in range(start, start + 500):
+                command += [f"key:{number:012d}", "x" * 100]
+            reply = connection.call(*command)
+            assert reply == b"OK", reply
+
+
+def _idle(server: Ours | Redis) -> float:
+    pids = [pid for members in server.pids().values() for pid in members]
+    before = sum(cpu_seconds(pid) for pid in pids)
+    time.sleep(IDLE_S)
+    return (sum(cpu_seconds(pid) for pid in pids) - before) / IDLE_S
