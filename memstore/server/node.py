@@ -278,8 +278,7 @@ class Node:
         self.following.close()
 
     def _on_heartbeat(self, beat: Heartbeat) -> None:
-        if not self.roles.az_rank or self.roles.log_empty:
-            self.roles.az_rank = self.telling.az_rank()
+        self.roles.az_rank = self.telling.az_rank()
         self.roles.on_heartbeat(beat.committed, beat.last, beat.promised, beat.window_left_ms, beat.successor, self.clock())
         if self.roles.role != PRIMARY:
             self.facts.committed = max(self.facts.committed, beat.committed)
