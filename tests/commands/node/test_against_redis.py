@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import shlex
-import socket
 
-import hiredis
 import pytest
 
 from memstore.commands.introspection import categories
 from memstore.engine.command import FLAG_NAMES, Row
 from tests.commands.node.harness import Client, Node, decoded
+from tests.commands.realredis import RawClient
 
 pytestmark = pytest.mark.redis
 
@@ -184,7 +183,6 @@ DEBUG PROTOCOL null
 DEBUG PROTOCOL array
 DEBUG PROTOCOL set
 DEBUG PROTOCOL map
-DEBUG PROTOCOL push
 DEBUG PROTOCOL verbatim
 DEBUG PROTOCOL true
 DEBUG PROTOCOL false
@@ -192,29 +190,9 @@ RESET
 """.strip().splitlines()
 
 
-class Redis:
-    """A connection that gives back whole replies as bytes."""
-
-    def __init__(self, port: int) -> None:
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout=10)
-
-    def raw(self, *argv: bytes) -> bytes:
-        self.socket.sendall(b"*%d\r\n%b" % (len(argv), b"".join(b"$%d\r\n%b\r\n" % (len(arg), arg) for arg in argv)))
-        more = object()  # not False: that is a reply of RESP3
-        reader, answer = hiredis.Reader(notEnoughData=more), b""
-        while True:
-            try:
-                part = self.socket.recv(1 << 20)
-            except TimeoutError:
-                raise AssertionError(f"no whole reply to {argv}: {answer!r}") from None
-            assert part, "redis-server closed the connection"
-            reader.feed(part)
-            answer += part
-            if reader.gets() is not more:
-                return answer
-
+class Redis(RawClient):
     def line(self, text: str) -> bytes:
-        return self.raw(*[word.encode() for word in shlex.split(text)])
+        return self.run(*[word.encode() for word in shlex.split(text)])
 
 
 @pytest.mark.parametrize("protocol", [2, 3])
@@ -254,10 +232,10 @@ def test_rows_say_what_redis_says_of_them(redis_port: int) -> None:
     different = []
     for row in _rows(node):
         name = row.name.lower()
-        told = decoded(redis.raw(b"COMMAND", b"INFO", name))[0]
+        told = decoded(redis.run(b"COMMAND", b"INFO", name))[0]
         if told is None or name.startswith(b"debug|"):  # DEBUG's subcommands are rows here and not there
             continue
-        arity, flags, first, last, step, acl = told[1], set(told[2]), *told[3:6], set(told[6])
+        arity, flags, (first, last, step), acl = told[1], set(told[2]), told[3:6], set(told[6])
         mine = {word for bit, word in FLAG_NAMES.items() if row.flags & bit}
         if row.arity != arity:
             different.append((name, "arity", row.arity, arity))
