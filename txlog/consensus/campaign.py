@@ -20,13 +20,14 @@ Verdict = Literal["open", "won", "held", "behind", "refused"]
 class Ballot:
     """The answers to one Seal, sent to every node."""
 
-    __slots__ = ("behind", "held", "highest", "message", "nodes", "promised", "refused", "unavailable")
+    __slots__ = ("behind", "held", "held_promised", "highest", "message", "nodes", "promised", "refused", "unavailable")
 
     def __init__(self, nodes: int, message: Seal) -> None:
         self.nodes = nodes
         self.message = message
         self.promised: dict[int, Promised] = {}
         self.held: dict[int, int] = {}  # node -> ms left of another's window
+        self.held_promised: dict[int, int] = {}  # node -> the term promised there, of those held
         self.behind: dict[int, EntryId] = {}
         self.refused: dict[int, int] = {}
         self.unavailable: dict[int, str] = {}
@@ -54,6 +55,7 @@ class Ballot:
             self._forget(node)
             if isinstance(message, LeaseHeld):
                 self.held[node] = message.left_ms
+                self.held_promised[node] = message.promised
             elif isinstance(message, Behind):
                 self.behind[node] = message.last
             else:
@@ -62,6 +64,7 @@ class Ballot:
 
     def _forget(self, node: int) -> None:
         self.held.pop(node, None)
+        self.held_promised.pop(node, None)
         self.behind.pop(node, None)
         self.refused.pop(node, None)
         self.unavailable.pop(node, None)
