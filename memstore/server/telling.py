@@ -25,10 +25,12 @@ class Telling:
         self._progress_told_us = 0
 
     def az_rank(self) -> int:
-        """The place of this node's AZ among the log nodes', sorted; the first where the log has no AZs (embedded)."""
-        azs = sorted({state.az for state in self.node.log.node_states() if state.az})
-        az = self.node.config.az
-        return azs.index(az) if az in azs else (0 if self.node.log.embedded else len(azs))
+        """The place of this node's AZ among the log nodes', sorted; the first where the log has no AZs (embedded). Until all are known nobody is the first."""
+        if self.node.log.embedded:
+            return 0
+        azs = [state.az for state in self.node.log.node_states()]
+        place = sum(az < self.node.config.az for az in set(azs))
+        return place if all(azs) else max(1, place)
 
     def tell_role(self) -> None:
         """After each change: the role, and who leads."""
