@@ -138,7 +138,7 @@ class MetaFile:
         meta, counter, stale = found
         for slot in stale:
             files.write(fd, slot * SLOT_BYTES, encode_slot(meta, counter))
-            files.sync(fd)
+        files.sync(fd)  # always: a killed process may have left slots that only the page cache holds
         return MetaFile(files, fd, meta, counter)
 
     def write(self, meta: LogMeta) -> None:

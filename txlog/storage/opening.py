@@ -188,7 +188,7 @@ class _Opener:
         term, chain = meta.meta.trim[0], meta.meta.trim_chain
         position = meta.meta.trim[1] + 1
         known: bytes | None = chain  # chain of the entry before, as far as what was read so far says
-        opened.synced = meta.meta.newest - 1  # nothing goes into a new segment before everything before it is on disk
+        opened.synced = firsts[-1] - 1  # a segment comes to be after everything before it is on disk
         for index, first in enumerate(firsts):
             if first < position or (index == 0 and first != position):
                 raise StorageLost(f"{self._path(first)}: positions {position} to {first - 1} are in no segment")
@@ -205,6 +205,13 @@ class _Opener:
                 segment.close()
             self.done += segment.size
             self.progress(self.done, self.total)
+        # A killed process leaves writes that only the page cache holds. What is reported here will be acknowledged, so the disk must have it.
+        for segment in opened.segments[-2:]:
+            segment.open()
+            self.files.sync(segment.fd)
+        if len(firsts) > 1:
+            opened.segments[-2].close()
+        self.files.sync_folder(self.folder / SEGMENTS_NAME)
         if meta.meta.newest != firsts[-1]:  # made, and not yet told to meta: nothing was acknowledged from it
             meta.meta.newest = firsts[-1]
             meta.write(meta.meta)
