@@ -12,6 +12,7 @@ import contextlib
 import json
 import os
 import random
+import re
 import secrets
 import shutil
 import signal
@@ -349,10 +350,42 @@ class Cluster:
         self.wait_answers(process)
         return process
 
+    def log_status(self) -> dict[str, LogStatus]:
+        """What `txlog status` says of every living log node, by name."""
+        nodes = {f"{p.host}:{p.port}": p.name for p in self.log_nodes() if alive(p.pid)}
+        done = self.txlog("status", *nodes, bound_s=20)
+        rows = log_status(done.stdout)
+        if not rows:
+            raise AssertionError(f"`txlog status` gave no rows: {done.stdout[:500]} {done.stderr[:500]}")
+        return {nodes[row.address]: row for row in rows if row.address in nodes}
+
     def txlog(self, *args: str, bound_s: float = 120.0) -> subprocess.CompletedProcess[str]:
         """`txlog ...`, its output taken."""
         command = [sys.executable, "-m", "txlog", *args]
         return subprocess.run(command, cwd=REPOSITORY, env=self.environment(), text=True, capture_output=True, timeout=bound_s, check=False)
+
+
+@dataclass
+class LogStatus:
+    """One row of `txlog status`."""
+
+    address: str
+    last: int  # position, -1 when the node does not say
+    committed: int
+    state: str  # "good", or what is wrong
+
+
+def log_status(text: str) -> list[LogStatus]:
+    """The rows of `txlog status`' table."""
+    found = []
+    for line in text.splitlines():
+        cells = [cell.strip() for cell in re.split("[│┃|]", line)[1:-1]]
+        if len(cells) == 10 and ":" in cells[3]:
+            last, committed = cells[5].partition("@")[0], cells[6]
+            found.append(LogStatus(cells[3], int(last) if last.isdigit() else -1, int(committed) if committed.isdigit() else -1, cells[9]))
+        elif len(cells) == 10 and not cells[3] and cells[9] and found:
+            found[-1].state += " " + cells[9]  # a long text goes on in the next line
+    return found
 
 
 class PlainRedis:

@@ -7,7 +7,6 @@ written there, or at random among bytes in use. `txlog verify` is the judge besi
 from __future__ import annotations
 
 import asyncio
-import json
 import random
 import re
 import shutil
@@ -117,23 +116,15 @@ def _one_flip(cluster: Cluster, node: Process, rng: random.Random) -> tuple[dict
 
 
 def _whole_again(cluster: Cluster, node: Process) -> float | None:
-    """Seconds until the node holds what the others hold and is not suspect."""
+    """Seconds until the node holds what the others hold and `txlog status` calls it good."""
     start = time.monotonic()
     while time.monotonic() - start < CAUGHT_UP_S:
-        positions = last_positions(cluster)
-        if node.name in positions and positions[node.name] >= max(positions.values()) - 20 and "suspect" not in _suspects(cluster, node):
+        rows = cluster.log_status()
+        furthest = max((row.last for row in rows.values()), default=0)
+        if node.name in rows and rows[node.name].last >= furthest - 20 and rows[node.name].state == "good":
             return time.monotonic() - start
         time.sleep(0.1)
     return None
-
-
-def _suspects(cluster: Cluster, node: Process) -> str:
-    """ "suspect" when `txlog status --json` says that the node is."""
-    rows = json.loads(cluster.txlog("status", "--json", f"{node.host}:{node.port}", bound_s=20).stdout)
-    for row in rows if isinstance(rows, list) else rows["nodes"]:
-        if row.get("suspect") or row.get("suspicion"):
-            return "suspect"
-    return ""
 
 
 def everywhere(cluster: Cluster) -> Result:

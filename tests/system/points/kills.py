@@ -6,12 +6,11 @@ Decides: whom to kill, when, and what is demanded afterwards. Must not know: how
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 
 from tests.system import checks
 from tests.system.client import ReplyError, ask
-from tests.system.cluster import Cluster, Process, alive, wait_until
+from tests.system.cluster import Cluster, Process, wait_until
 from tests.system.results import Result
 from tests.system.workload import Load, Plan
 
@@ -104,22 +103,8 @@ async def log_node(cluster: Cluster, runs: int, plan: Plan | None = None) -> Res
 
 
 def last_positions(cluster: Cluster) -> dict[str, int]:
-    """Each log node's last position by `txlog status --json`; nodes that do not answer are missing."""
-    nodes = [f"{p.host}:{p.port}" for p in cluster.log_nodes() if alive(p.pid)]
-    done = cluster.txlog("status", "--json", *nodes, bound_s=20)
-    positions = {}
-    try:
-        rows = json.loads(done.stdout)
-    except ValueError as error:
-        raise AssertionError(f"`txlog status --json` gave no JSON ({error}): {done.stdout[:300]} {done.stderr[:300]}") from error
-    by_port = {p.port: p.name for p in cluster.log_nodes()}
-    for row in rows if isinstance(rows, list) else rows["nodes"]:
-        port = int(str(row.get("address", row.get("node", ""))).rpartition(":")[2])
-        last = row.get("last")
-        position = last[1] if isinstance(last, list) else last
-        if position is not None:
-            positions[by_port[port]] = int(position)
-    return positions
+    """Each log node's last position by `txlog status`; nodes that do not answer are missing."""
+    return {name: row.last for name, row in cluster.log_status().items() if row.last >= 0}
 
 
 def _caught_up(cluster: Cluster, name: str, bound_s: float = 30.0) -> float | None:
