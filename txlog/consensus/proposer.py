@@ -98,6 +98,7 @@ class Proposer:
         self._reseal: Ballot | None = None  # W5
         self._reseal_at = 0  # a re-seal is wanted then
         self._refused: set[int] = set()  # nodes that promised above the current term
+        self._asked: set[int] = set()  # the terms of our re-seals in this term
         self._term_start = 0  # position of the first entry of the current term
         self._leadership_position = 0
         self._said_committed = 0
@@ -117,6 +118,10 @@ class Proposer:
     @property
     def last(self) -> EntryId:
         return self._recent.last
+
+    @property
+    def last_chain(self) -> bytes:
+        return self._recent.last_chain
 
     @property
     def in_flight(self) -> int:
@@ -349,6 +354,7 @@ class Proposer:
         self._stage_deadline = self._now + self.lease_ms * 2000 if self.state == OPENING else 0
         self._reseal, self._reseal_at = None, 0
         self._refused.clear()
+        self._asked.clear()
         self._lease.new_term()
         self._term_start = self.next_position
         for feed in self._feeds:
@@ -363,6 +369,7 @@ class Proposer:
         """W5: a minority is promised to somebody who did not get through. Ask again above it."""
         self._reseal_at = 0
         self._reseal = self._new_ballot(self._recent.last, False)
+        self._asked.add(self._reseal.message.term)
         self._trace(f"term {self.term}: seal again as {self._reseal.message.term}")
 
     def _judge_reseal(self) -> None:
@@ -377,7 +384,8 @@ class Proposer:
                 self._lead()
             else:
                 self._outputs.append(Reopened(self.term))
-        elif len(ballot.refused) >= self._majority:
+        elif len(ballot.refused) + sum(promised > self.term for promised in ballot.held_promised.values()) >= self._majority:
+            # Held by another's window under a higher promise than ours: that writer was elected. A window alone (L3, a restarted node) is waited for.
             self._fence(f"a majority has promised term {ballot.highest}")
         elif able < self._majority:
             self._fence("no majority is able to promise: " + ballot.describe())
@@ -477,12 +485,12 @@ class Proposer:
         if message.promised <= self.term:
             return
         self._highest = max(self._highest, message.promised)
+        if message.promised in self._asked:
+            return  # by all we know it has promised our own re-seal
         self._refused.add(node)
-        if self._reseal is not None:
-            return  # refusals of the old term while the new one is being asked for; ours among them
         if len(self._refused) >= self._majority:
             self._fence(f"a majority has promised term {message.promised}")
-        else:
+        elif self._reseal is None:
             self._start_reseal()
 
     def _on_suspected(self, feed: Feed, message: Suspected) -> None:
