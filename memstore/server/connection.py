@@ -47,7 +47,9 @@ class Connection(asyncio.Protocol):
         self.shard = host.shard
         self.session = session
         session.sink = self
-        settings = self.shard.engine.settings
+        self.engine = self.shard.engine
+        self.facts = self.engine.facts
+        settings = self.engine.settings
         self.reader = CommandReader(settings.proto_max_bulk_len, settings.client_query_buffer_limit, session.authenticated)
         self.transport: asyncio.Transport | None = None
         self.stalled = False  # the socket is not read: too much parked, or the client does not read
@@ -68,16 +70,17 @@ class Connection(asyncio.Protocol):
         self.host.leave(self)
 
     def data_received(self, data: bytes) -> None:
-        batch = self.reader.feed(data)
-        self.shard.engine.facts.input_bytes += len(data)
+        reader = self.reader
+        batch = reader.feed(data)
+        self.facts.input_bytes += len(data)
         if batch:
-            if self.reader.large:
+            if reader.large:
                 self._run_large(batch)
             else:
                 self.run(batch)
-        if not self.session.authenticated or not self.reader.authenticated:
+        if not reader.authenticated:
             self._continue_authentication()
-        if self.reader.error:
+        if reader.error:
             self._protocol_error()
 
     def pause_writing(self) -> None:
@@ -90,8 +93,7 @@ class Connection(asyncio.Protocol):
 
     def run(self, batch: list[list[bytes]]) -> None:
         """Run a batch and write what may be written."""
-        host, shard, session = self.host, self.shard, self.session
-        engine = shard.engine
+        host, shard, session, engine = self.host, self.shard, self.session, self.engine
         now_us = host.now_us()
         wall_ms = host.wall_ms()
         size = len(batch)
@@ -106,10 +108,12 @@ class Connection(asyncio.Protocol):
             data = shard.take_reply(session, after_us)
             if data and self.transport is not None:
                 self.transport.write(data)
-                engine.facts.output_bytes += len(data)
+                self.facts.output_bytes += len(data)
         if shard.gathered:
             host.schedule_drain()
-        engine.facts.commands_processed += size
+        if not session.plain:
+            self.reader.authenticated = session.authenticated  # RESET takes it back
+        self.facts.commands_processed += size
         session.last_ms = wall_ms
         row = shard.last_row
         if row is not None:
@@ -158,7 +162,6 @@ class Connection(asyncio.Protocol):
     def _continue_authentication(self) -> None:
         """Before authentication commands are read one at a time, each under the result of the one before."""
         while not self.session.closing and self.transport is not None:
-            self.reader.authenticated = self.session.authenticated
             batch = self.reader.resume()
             if not batch:
                 return
@@ -179,7 +182,7 @@ class Connection(asyncio.Protocol):
     def write(self, data: bytes) -> None:
         if self.transport is not None:
             self.transport.write(data)
-            self.shard.engine.facts.output_bytes += len(data)
+            self.facts.output_bytes += len(data)
 
     def released(self, data: bytes) -> None:
         """Replies that waited for a commit."""
