@@ -113,16 +113,11 @@ class Settings:
     protected_mode: bool = _flag("protected-mode", True, "without a password, refuse clients that do not come from this machine")
     proto_max_bulk_len: int = _memory("proto-max-bulk-len", 512 * MIB, MIB, "longest string a client may send or build")
     client_query_buffer_limit: int = _memory("client-query-buffer-limit", 1024 * MIB, MIB, "most a client may send before it is a command")
-    unauthenticated_multibulk_len: int = _number(
-        "unauthenticated-multibulk-len", 10, 1, _INT_MAX, "arguments of a command before authentication", runtime=False
-    )
-    unauthenticated_bulk_len: int = _memory("unauthenticated-bulk-len", 16 * KIB, 1, "longest argument before authentication", runtime=False)
     enable_debug_command: str = _choice(
         "enable-debug-command", "local", ("no", "yes", "local"), "who may call DEBUG; local: clients on this machine", runtime=False
     )
     # --- work in the background, and watching it
-    hz: int = _number("hz", 10, 1, 500, "rounds of background work a second", "1/second")
-    active_expire_effort: int = _number("active-expire-effort", 1, 1, 10, "how eagerly expired keys are looked for")
+    hz: int = _number("hz", 10, 1, 500, "taken and without effect: background work runs ten times a second")
     busy_reply_threshold_ms: int = _number(
         "busy-reply-threshold", 5000, 0, _LONG_MAX, "a script that runs longer lets others be told BUSY", "milliseconds", aliases=("lua-time-limit",)
     )

@@ -12,6 +12,7 @@ from typing import Protocol
 from memstore.engine.resp import CommandReader
 from memstore.engine.session import Session
 from memstore.replication.shard import Shard
+from memstore.server.keepalive import keep_alive
 
 PARKED_MAX = 1024  # parked commands of one client above which its socket is not read
 
@@ -59,6 +60,7 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport) or hasattr(transport, "write")
         self.transport = transport  # type: ignore[assignment]  # uvloop's transports do not derive from asyncio.Transport
+        keep_alive(transport, self.engine.settings.tcp_keepalive)
         refusal = self.host.admit(self)
         if refusal:
             self.write(refusal)
