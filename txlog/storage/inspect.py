@@ -19,8 +19,19 @@ from txlog.storage.files import META_NAME
 from txlog.storage.meta import META_BYTES, SLOT_BYTES, LogMeta, choose
 from txlog.storage.opening import SEGMENTS_NAME
 from txlog.storage.recovery import SegmentScan, scan_segment
-from txlog.storage.segment import BLOCK_BYTES, SegmentHeader, decode_header, decode_seal, log_id, newest_evidence, parse_segment_name, segment_seed
-from txlog.storage.segment import read_frame_entry, read_frame_header
+from txlog.storage.segment import (
+    BLOCK_BYTES,
+    SegmentHeader,
+    clean_block,
+    decode_header,
+    decode_seal,
+    log_id,
+    newest_evidence,
+    parse_segment_name,
+    read_frame_entry,
+    read_frame_header,
+    segment_seed,
+)
 
 MAX_ARGUMENT: Final = 200  # bytes of one argument shown
 
@@ -130,6 +141,8 @@ def _verify_segment(meta: LogMeta, path: Path, first: int, previous: bytes | Non
     elif previous is not None and header.previous_chain != previous:
         findings.append(Finding(path, first, "does not continue the chain of the segment before it"))
     scan = scan_segment(data, first, _previous(header, previous), seed)
+    if clean_block(data[:BLOCK_BYTES], seed) != data[:BLOCK_BYTES]:
+        findings.append(Finding(path, 0, "bytes of the header block do not check"))
     evidence = newest_evidence(data[:BLOCK_BYTES], seed)
     scan.synced, scan.committed = max(scan.synced, evidence.synced), max(scan.committed, evidence.committed)
     for offset, _ in scan.repairs:
@@ -240,7 +253,7 @@ def quote(argument: bytes) -> str:
     """Printable ASCII as it is where that is unmistakable, else in quotes with escapes: nothing in a log may steer a terminal."""
     shown = argument[:MAX_ARGUMENT]
     text = "".join(chr(byte) if 33 <= byte < 127 and byte not in b"\"'\\" else _escape(byte) for byte in shown)
-    plain = text == shown.decode("latin-1") and bool(text)
+    plain = bool(shown) and all(33 <= byte < 127 and byte not in b"\"'\\" for byte in shown)
     more = f"...({len(argument)} bytes)" if len(argument) > MAX_ARGUMENT else ""
     return (text if plain else f'"{text}"') + more
 

@@ -27,6 +27,7 @@ from txlog.storage.segment import (
     BLOCK_BYTES,
     FRAME_HEADER_BYTES,
     SegmentHeader,
+    clean_block,
     decode_header,
     decode_seal,
     log_id,
@@ -255,7 +256,9 @@ class _Opener:
         if not scan.terms:
             return scan.first, segment.previous_term, segment.previous_chain
         last, term, chain = scan.last, scan.terms[-1], bytes(scan.chains[-CHAIN_BYTES:])
-        if following == last + 1 and not scan.gaps and not scan.torn:
+        if following == last + 1 and not scan.gaps:
+            self._clear_slack(segment, segment.used)
+            segment.dirty = segment.used
             segment.write_seal(segment.used, last, term, chain, scan.synced, scan.committed)
             self.files.sync(segment.fd)
         return last + 1, term, chain
@@ -273,6 +276,9 @@ class _Opener:
         good = header is not None and header.log == log and header.first == first
         segment = SegmentFile(files, path, log, first, size, 0, GENESIS_CHAIN)
         segment.fd = fd
+        if (clean := clean_block(block, segment.seed)) != block and size >= BLOCK_BYTES:
+            files.write(fd, 0, clean)
+            files.sync(fd)
         evidence = newest_evidence(block, segment.seed)
         segment.evidence_counter = evidence.counter
         seal = decode_seal(block, segment.seed)
@@ -280,6 +286,7 @@ class _Opener:
         if good and header is not None:
             segment.previous_term, segment.previous_chain = header.previous_term, header.previous_chain
             if may_trust_seal and seal is not None and segment.read_checksum(seal.used) == seal.checksum:
+                self._clear_slack(segment, seal.used)
                 segment.used = segment.dirty = seal.used
                 segment.checksum = seal.checksum
                 segment.stride, segment.points = seal.stride, seal.points
@@ -290,6 +297,12 @@ class _Opener:
         scan = self._scan_frames(segment, header, previous)
         scan.synced, scan.committed = max(scan.synced, evidence.synced), max(scan.committed, evidence.committed)
         return segment, scan, None
+
+    def _clear_slack(self, segment: SegmentFile, used: int) -> None:
+        """Behind the last frame of a segment that is known complete there is nothing: a byte there is damage to nothing."""
+        if self.files.read(segment.fd, used, segment.size).strip(b"\0"):
+            segment.clear(used, segment.size)
+            self.files.sync(segment.fd)
 
     def _scan_frames(self, segment: SegmentFile, header: SegmentHeader | None, previous: tuple[int, bytes | None] | None) -> SegmentScan:
         files = self.files

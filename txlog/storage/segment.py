@@ -112,16 +112,19 @@ def encode_evidence(evidence: Evidence, seed: int) -> bytes:
     return head + _U32.pack(crc32c(head, seed))
 
 
+def _good_evidence(raw: bytes, seed: int) -> bool:
+    return len(raw) == EVIDENCE_BYTES and raw[:4] == _EVIDENCE_MAGIC and crc32c(raw[:-4], seed) == _U32.unpack_from(raw, _EVIDENCE.size)[0]
+
+
 def newest_evidence(block: bytes, seed: int) -> Evidence:
     """Of the two slots the good one with the higher counter; nothing (zeros) if neither is good."""
     best = Evidence()
     for at in EVIDENCE_AT:
         raw = block[at : at + EVIDENCE_BYTES]
-        if len(raw) < EVIDENCE_BYTES or crc32c(raw[:-4], seed) != _U32.unpack_from(raw, _EVIDENCE.size)[0]:
-            continue
-        magic, counter, synced, committed = _EVIDENCE.unpack_from(raw)
-        if magic == _EVIDENCE_MAGIC and counter > best.counter:
-            best = Evidence(counter, synced, committed)
+        if _good_evidence(raw, seed):
+            _, counter, synced, committed = _EVIDENCE.unpack_from(raw)
+            if counter > best.counter:
+                best = Evidence(counter, synced, committed)
     return best
 
 
@@ -164,6 +167,21 @@ def thin_points(points: array[int], stride: int) -> tuple[int, array[int]]:
     """The points that fit into a seal, and their stride."""
     step = max(1, -(-len(points) // MAX_POINTS))
     return stride * step, points[::step]
+
+
+def clean_block(block: bytes, seed: int) -> bytes:
+    """The header block without what does not check in it: evidence and seal as they are if good, zeros elsewhere. The header is left alone."""
+    clean = bytearray(BLOCK_BYTES)
+    clean[: _HEADER.size + 4] = block[: _HEADER.size + 4]
+    for at in EVIDENCE_AT:
+        raw = block[at : at + EVIDENCE_BYTES]
+        if _good_evidence(raw, seed):
+            clean[at : at + EVIDENCE_BYTES] = raw
+    seal = decode_seal(block, seed)
+    if seal is not None:
+        raw = encode_seal(seal, seed)
+        clean[SEAL_AT : SEAL_AT + len(raw)] = raw
+    return bytes(clean)
 
 
 # --------------------------------------------------------------------------- frames

@@ -386,6 +386,8 @@ class LogStore:
         if position in self._positions:
             term = self._positions.term(position)
             return (term, position) if term else None
+        if (gap := self._gap_at(position)) is not None:
+            return gap.known if position == gap.first else None
         entry = self.entry_at(position)
         return entry.id if entry is not None else None
 
@@ -393,8 +395,13 @@ class LogStore:
         if position in self._positions:
             chain = self._positions.chain(position)
             return chain if chain != bytes(CHAIN_BYTES) else None
+        if (gap := self._gap_at(position)) is not None:
+            return gap.next_chain if position == gap.last else None
         entry = self.entry_at(position)
         return entry.chain if entry is not None else None
+
+    def _gap_at(self, position: int) -> Gap | None:
+        return next((located.gap for located in self._gaps if located.gap.first <= position <= located.gap.last), None)
 
     def read(self, start: int, upto: int, max_bytes: int) -> list[bytes]:
         """Encoded entries from ``start`` on, from memory or disk, in any thread: at least one if the first is there, else within ``max_bytes``.
