@@ -11,7 +11,7 @@ import contextlib
 from collections import Counter
 from dataclasses import dataclass, field
 
-from tests.system.client import Address, Connection, ReplyError, ask
+from tests.system.client import Address, Closed, Connection, ReplyError, ask
 from tests.system.cluster import Cluster, wait_until
 from tests.system.proxy import proxies
 from tests.system.results import Result
@@ -47,18 +47,25 @@ async def _pair(primary: Address, replica: Address, rounds: int, level: str | No
             reply = await reader.call("MEMSTORE", "READS", level)
             assert reply == b"OK", f"MEMSTORE READS {level}: {reply!r}"
         for number in range(rounds):
-            value = f"{number}".encode()
-            written = await writer.call("SET", key, value)
-            if written != b"OK":
-                tally.errors[f"write: {str(written).split(' ')[0]}"] += 1
-                continue
-            reply = await reader.call("GET", key)
-            if isinstance(reply, ReplyError):
-                tally.errors[str(reply).split(" ")[0]] += 1
-            elif reply == value:
-                tally.new += 1
-            else:
-                tally.old += 1
+            try:
+                await _round(writer, reader, key, f"{number}".encode(), tally)
+            except (Closed, TimeoutError) as error:
+                tally.errors[f"{type(error).__name__}: {error}"] += 1
+                return
+
+
+async def _round(writer: Connection, reader: Connection, key: str, value: bytes, tally: Tally) -> None:
+    written = await writer.call("SET", key, value)
+    if written != b"OK":
+        tally.errors[f"write: {str(written).split(' ')[0]}"] += 1
+        return
+    reply = await reader.call("GET", key)
+    if isinstance(reply, ReplyError):
+        tally.errors[str(reply).split(" ")[0]] += 1
+    elif reply == value:
+        tally.new += 1
+    else:
+        tally.old += 1
 
 
 async def strong(cluster: Cluster, rounds: int = ROUNDS, delayed_rounds: int | None = None) -> Result:
@@ -95,7 +102,7 @@ async def strong(cluster: Cluster, rounds: int = ROUNDS, delayed_rounds: int | N
     await run(f"strong, {node.name} (the replica's own AZ) killed", replica.address, rounds, "strong")
     await asyncio.to_thread(cluster.restart, node)
     other = next(n for n in cluster.log_nodes() if n.az != replica.az)
-    await asyncio.sleep(2.0)
+    await asyncio.to_thread(wait_until, f"{node.name} is back", lambda: _good(cluster, node.name), 30)
     await asyncio.to_thread(cluster.pause, other)
     await run(f"strong, {other.name} paused", replica.address, rounds, "strong")
     cluster.resume(other)
@@ -106,3 +113,8 @@ def _reads(address: Address) -> bool:
     with contextlib.suppress(OSError):
         return not isinstance(ask(address, "GET", "no such key", timeout=3), ReplyError)
     return False
+
+
+def _good(cluster: Cluster, name: str) -> bool:
+    row = cluster.log_status().get(name)
+    return row is not None and row.state == "good" and row.last >= 0
