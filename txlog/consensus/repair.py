@@ -132,6 +132,8 @@ class Repair:
                 self._survey(now_us)
 
     def _wanting(self) -> bool:
+        if self._target <= self._log.committed:
+            self._target = 0  # the writer has fed us the rest
         return bool(self._damaged() or self._target or self._log.suspicion is not None)
 
     # ----------------------------------------------------------------------- asking
