@@ -27,7 +27,8 @@ from txlog.messages import Behind, Hello, LeaseHeld, Message, Promised, Refused,
 from txlog.wire import PROTOCOL
 
 _PROBE_TIMEOUT_S: Final = 0.5
-_START_PATIENCE_S: Final = 2.5
+_START_PATIENCE_S: Final = 10.0
+_START_STRAGGLERS_S: Final = 0.3  # for the other nodes once a majority is there
 _ASK_COMMITTED_TOKEN: Final = 0  # of tail questions asked only to learn committed positions
 
 
@@ -81,7 +82,8 @@ class LogClient(Nodes):
     # ------------------------------------------------------------------ life
 
     async def start(self) -> None:
-        """Connect to every node, and keep connecting. Comes back when each has answered or failed once. Raises `LogRefused`."""
+        """Connect to every node, and keep connecting. Comes back when each has answered or failed once, or soon after a majority has answered,
+        or when patience is over: see `node_states`. Raises `LogRefused`."""
         if self.address.folder is not None:
             self._embedded = await EmbeddedLog.open(self.address.folder, self.address.log, self.rng, self.clock)
         for index in range(len(self.address.nodes) or 1):
@@ -89,15 +91,20 @@ class LogClient(Nodes):
             self._committed.append(0)
         for link in self.links:
             link.start()
-        tried = [asyncio.ensure_future(link.tried.wait()) for link in self.links if isinstance(link, SocketLink)]
-        if tried:
-            await asyncio.wait(tried, timeout=_START_PATIENCE_S)
-            for task in tried:
-                task.cancel()
+        await self._first_attempts()
         final = [reason for reason in self._refused.values() if handshake.is_final(reason)]
         if final:
             await self.close()
             raise LogRefused(final[0])
+
+    async def _first_attempts(self) -> None:
+        loop = asyncio.get_running_loop()
+        until = loop.time() + _START_PATIENCE_S
+        links = [link for link in self.links if isinstance(link, SocketLink)]
+        while loop.time() < until and not all(link.tried.is_set() for link in links):
+            if sum(link.up for link in links) >= majority_of(len(links)):
+                until = min(until, loop.time() + _START_STRAGGLERS_S)
+            await asyncio.sleep(0.005)
 
     async def close(self) -> None:
         self._closed = True

@@ -19,7 +19,8 @@ from txlog.client.address import format_host_port
 from txlog.messages import Challenge, Hello, Message, Reject, Welcome
 from txlog.wire import DEFAULT_MAX_FRAME_BYTES, Decoder, WireError, encode
 
-_CONNECT_TIMEOUT_S: Final = 1.0  # for the connection, and again for the handshake
+_CONNECT_TIMEOUT_S: Final = 1.0  # for the connection, and again for the node's first word
+_WELCOME_TIMEOUT_S: Final = 60.0  # a node that opens a large log checks it first
 _FIRST_WAIT_S: Final = 0.02
 _LONGEST_WAIT_S: Final = 1.0
 _DEAD_PEER_MS: Final = 5000  # bytes sent and not acknowledged by the other machine for so long: the connection is dead
@@ -80,7 +81,8 @@ class _Connection(asyncio.Protocol):
         self.link = link
         self.decoder = Decoder(link.max_frame_bytes)
         self.transport: asyncio.Transport | None = None
-        self.greeted = False  # the node has said Welcome
+        self.challenged = False  # the node has spoken, our Hello is sent
+        self.greeted = False  # it has said Welcome
         self.reason = "the node closed the connection"
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -113,6 +115,8 @@ class _Connection(asyncio.Protocol):
             if isinstance(hello, str):
                 self.refuse(hello)
                 return False
+            self.challenged = True
+            link.error = "the node is opening the log"
             self.write(encode(hello))
             return True
         if isinstance(message, Welcome):
@@ -200,15 +204,19 @@ class SocketLink:
             if connection.transport is not None:
                 connection.transport.abort()
             return
-        timer = loop.call_later(_CONNECT_TIMEOUT_S, self._handshake_late, connection)
+        timers = [
+            loop.call_later(_CONNECT_TIMEOUT_S, self._late, connection, False),
+            loop.call_later(_WELCOME_TIMEOUT_S, self._late, connection, True),
+        ]
         try:
             await self._down.wait()
         finally:
-            timer.cancel()
+            for timer in timers:
+                timer.cancel()
 
-    def _handshake_late(self, connection: _Connection) -> None:
-        if not connection.greeted:
-            connection.fail("connected, but no answer to the handshake")
+    def _late(self, connection: _Connection, hello_sent: bool) -> None:
+        if not connection.greeted and connection.challenged == hello_sent:
+            connection.fail("connected, but the node says nothing" if not hello_sent else "the node does not finish opening the log")
 
     def greeted(self, connection: _Connection, welcome: Welcome) -> None:
         self.up = True
