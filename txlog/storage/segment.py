@@ -43,9 +43,9 @@ _SEAL: Final = struct.Struct(">4sQQQ16sQQIII")
 _SEAL_MAGIC: Final = b"Seal"
 SEAL_BYTES: Final = BLOCK_BYTES - SEAL_AT
 
-_FRAME: Final = struct.Struct(">4sIQQBBHQQ")
+FRAME: Final = struct.Struct(">4sIQQBBHQQ")  # magic, entry length, position, term, kind, flags, nothing, synced, committed; then its crc32c
 FRAME_MAGIC: Final = b"\xf7Tx\x01"
-FRAME_HEADER_BYTES: Final = _FRAME.size + 4
+FRAME_HEADER_BYTES: Final = FRAME.size + 4
 FRAME_OVERHEAD: Final = FRAME_HEADER_BYTES + 4
 MIN_FRAME_BYTES: Final = FRAME_OVERHEAD + ENTRY_HEADER_BYTES
 FLAG_PUT_BACK: Final = 1  # the frame was damaged and fetched from another node
@@ -195,7 +195,7 @@ def frame_bytes(entry_bytes: int) -> int:
 def encode_frame(entry: Entry, synced: int, committed: int, seed: int, flags: int = 0) -> tuple[bytes, bytes, bytes]:
     """Header, entry, checksum: pieces to be written one behind the other."""
     encoded = entry.encoded
-    head = _FRAME.pack(FRAME_MAGIC, len(encoded), entry.position, entry.term, entry.kind, flags, 0, synced, committed)
+    head = FRAME.pack(FRAME_MAGIC, len(encoded), entry.position, entry.term, entry.kind, flags, 0, synced, committed)
     return head + _U32.pack(crc32c(head, seed)), encoded, _U32.pack(crc32c(encoded))
 
 
@@ -204,10 +204,10 @@ FrameHeader = tuple[int, int, int, int, int, int, int]  # entry length, position
 
 def read_frame_header(data: bytes, at: int, seed: int) -> FrameHeader | None:
     """The frame header at ``at`` if it checks. Its length then is what was written."""
-    end = at + _FRAME.size
+    end = at + FRAME.size
     if end + 4 > len(data) or data[at : at + 4] != FRAME_MAGIC or crc32c(data[at:end], seed) != _U32.unpack_from(data, end)[0]:
         return None
-    _, length, position, term, kind, flags, _, synced, committed = _FRAME.unpack_from(data, at)
+    _, length, position, term, kind, flags, _, synced, committed = FRAME.unpack_from(data, at)
     return length, position, term, kind, flags, synced, committed
 
 
