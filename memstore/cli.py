@@ -22,7 +22,10 @@ FAILED: Final = 1
 WRONG_SETTING: Final = 2
 
 app = typer.Typer(
-    add_completion=False, no_args_is_help=True, help="An in-memory store that speaks RESP; every acknowledged write is on disk in two of three zones."
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="An in-memory store that speaks RESP; every acknowledged write is on disk in two of three zones.",
 )
 
 

@@ -3,8 +3,8 @@
 Decides: the order of starting and stopping, what is told as an event, when a dead process is started again. Must not know: terms, leases, positions; it learns
 roles as anybody does, by asking the nodes. What it starts are ordinary commands (topology.json lists them): nothing here is needed for safety.
 
-Order: log nodes, then the group (once a folder), then engine nodes; on a fresh folder the node on ``--port`` alone first, so that it becomes the
-primary. Stopping goes the other way round: replicas, the primary (which then has nobody to hand over to and need not wait), log nodes last.
+Order: log nodes, then the group (once a folder), then engine nodes, the one on ``--port`` first, so that it becomes the primary. Stopping goes the
+other way round: replicas, the primary (which then has nobody to hand over to and need not wait), log nodes last.
 """
 
 from __future__ import annotations
@@ -13,8 +13,6 @@ import asyncio
 import os
 import signal
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Coroutine
 from pathlib import Path
@@ -23,11 +21,13 @@ from typing import Final
 from memstore.server.ask import NoAnswer, Questioner, parse_info
 from memstore.server.children import Child, find, last_words
 from memstore.server.topology import HOST, Folder, LocalError, Plan, Process, plan_processes
+from txlog.client.admin import AdminError, init_group
 
 LOOK_MS: Final = 100  # between two looks at the processes
 ASK_MS: Final = 200  # between two questions to a node
 ANSWER_MS: Final = 2000  # a node that is silent for longer is called so
 START_MS: Final = 30_000  # until a new process listens
+FIRST_MS: Final = 4000  # until the others start beside the node on --port, where there is data from an earlier run
 STOP_MS: Final = 10_000  # until a process that was told to stop is killed
 RESTART_MS: Final = 500  # before a dead process is started again; doubled while it keeps dying
 RESTART_MS_MAX: Final = 8000
@@ -39,7 +39,7 @@ Say = Callable[[str], None]
 class Member:
     """One process of the cluster and what we know of it."""
 
-    __slots__ = ("child", "facts", "note", "pause_ms", "process", "questioner", "role", "silent", "started", "stopping")
+    __slots__ = ("child", "facts", "note", "pause_ms", "process", "progress", "questioner", "role", "silent", "started", "stopping")
 
     def __init__(self, process: Process, password: str) -> None:
         self.process = process
@@ -52,6 +52,7 @@ class Member:
         self.facts: dict[str, str] = {}
         self.silent = False
         self.note = ""
+        self.progress = (0.0, 0)  # restoring: when we last told, and how many entries were applied then
         self.questioner = Questioner(process.host, process.port, password, ANSWER_MS)
 
 
@@ -106,17 +107,19 @@ class Cluster:
         if not await self._listening(self._logs) or (fresh and not await self._make_group()):
             return False
         self._watch(self._watch_processes())
-        engines = self._engines
-        if fresh:
-            self._start(engines[0])
-            self._watch(self._watch_node(engines[0]))
-            if not await self._listening(engines[:1]) or not await self._wait(lambda: engines[0].role == "primary", engines[:1]):
-                return False
-            engines = engines[1:]
-        for member in engines:
+        first, *others = self._engines
+        self._start(first)
+        self._watch(self._watch_node(first))
+        if not await self._listening([first]):
+            return False
+        # The node on --port leads: always where the folder is fresh; where it has much to restore first, the others do not wait for it.
+        led = await self._wait(lambda: first.role == "primary", [first], START_MS if fresh else FIRST_MS, quiet=not fresh)
+        if not led and (fresh or self._stop.is_set()):
+            return False
+        for member in others:
             self._start(member)
             self._watch(self._watch_node(member))
-        if not await self._listening(engines):
+        if not await self._listening(others):
             return False
         ports = ", ".join(str(member.process.port) for member in self._engines)
         self._say(f"engine nodes on {HOST}, ports {ports}; data in {self._plan.folder}; Ctrl-C stops everything")
@@ -130,26 +133,27 @@ class Cluster:
         finally:
             os.close(trace)
         member.started = time.monotonic()
-        member.role, member.silent, member.note = "", False, ""
+        member.role, member.silent, member.note, member.progress = "", False, "", (0.0, 0)
         process.pid = member.child.pid
         self._write_topology()
 
     async def _listening(self, members: list[Member]) -> bool:
         return await self._wait(lambda: all(connectable(member.process) for member in members), members)
 
-    async def _wait(self, ready: Callable[[], bool], members: list[Member]) -> bool:
-        """Until ``ready``, or one of ``members`` ends (said why), or a signal."""
-        deadline = time.monotonic() + START_MS / 1000
+    async def _wait(self, ready: Callable[[], bool], members: list[Member], within_ms: int = START_MS, quiet: bool = False) -> bool:
+        """Until ``ready``, or one of ``members`` ends (said why), or a signal, or the time is over (said, unless ``quiet``)."""
+        deadline = time.monotonic() + within_ms / 1000
         while not ready():
             for member in members:
                 ended = member.child.ended() if member.child else None
                 if ended is not None:
                     self._say(f"{member.process.name} {ended} at start: {last_words(Path(member.process.trace)) or 'it said nothing'}")
-                    member.child = None
+                    member.child, member.process.pid = None, None
                     return False
             if time.monotonic() > deadline:
                 names = ", ".join(member.process.name for member in members)
-                self._say(f"{names}: not ready after {START_MS // 1000} s; see {self._folder.path / 'logs'}")
+                if not quiet:
+                    self._say(f"{names}: not ready after {within_ms // 1000} s; see {self._folder.path / 'logs'}")
                 return False
             try:
                 await asyncio.wait_for(self._stop.wait(), 0.05)
@@ -159,15 +163,11 @@ class Cluster:
         return True
 
     async def _make_group(self) -> bool:
-        """`txlog init`, once a folder: a node that lost its data must not get an identity again just because the cluster starts."""
-        command = [sys.executable, "-m", "txlog", "init", *(f"{member.process.host}:{member.process.port}" for member in self._logs)]
-        child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
-        while child.poll() is None:
-            await asyncio.sleep(0.02)
-        assert child.stdout is not None
-        said = child.stdout.read().decode("utf-8", "replace").strip()
-        if child.returncode != 0:
-            self._say(f"the log nodes could not be made a group: {said.splitlines()[-1] if said else f'exit code {child.returncode}'}")
+        """As `txlog init` does, once a folder: a node that lost its data must not get an identity again just because the cluster starts."""
+        try:
+            await init_group([(member.process.host, member.process.port) for member in self._logs])
+        except (AdminError, OSError, TimeoutError) as error:
+            self._say(f"the log nodes could not be made a group: {error}")
             return False
         self._folder.group_made()
         return True
@@ -256,6 +256,8 @@ class Cluster:
         if role == member.role:
             return
         before, member.role = member.role, role
+        if role == "restoring" and not before:
+            return  # every node starts so; it is told when it takes long
         if role == "primary":
             self._primary = name
             term = member.facts.get("log_term", "")
@@ -266,11 +268,15 @@ class Cluster:
         self._say(f"{name}: {before + ' -> ' if before else ''}{role}")
 
     def _on_restoring(self, member: Member) -> None:
-        done, target = member.facts.get("log_applied", "0"), member.facts.get("log_restore_target", "0")
-        note = f"{done}/{target}"
-        if note != member.note and target not in ("0", done):
-            member.note = note
-            self._say(f"{member.process.name} is restoring: {done} of {target} entries")
+        """Once a second, how far it is and how fast."""
+        done, target = (int(member.facts.get(name, "0")) for name in ("log_applied", "log_restore_target"))
+        now, (then, before) = time.monotonic(), member.progress
+        if done < before or not then:
+            member.progress = now, done
+        elif now - then >= 1 and done < target:
+            rate = int((done - before) / (now - then))
+            member.progress = now, done
+            self._say(f"{member.process.name} is restoring: {done:,} of {target:,} entries, {rate:,} a second")
 
     def _write_topology(self) -> None:
         try:

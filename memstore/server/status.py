@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -241,7 +243,7 @@ def log_table(nodes: list[NodeStatus], engines: list[Engine], names: dict[HostPo
         if node.status is None:
             # It may speak to the engine nodes though not to us (its secret is not ours).
             fact = seen_by.get(node.address, {})
-            state = f"{node.error}" + (f"; engine nodes see it connected, last position {fact['last']}" if fact.get("connected") == "1" else "")
+            state = plain(node.error) + (f"; engine nodes see it connected, last position {fact['last']}" if fact.get("connected") == "1" else "")
             table.add_row(name, fact.get("az", ""), "", "", "", "", "", Text(state, style="red"))
         elif not node.status["logs"]:
             state = "holds no log yet" if node.status["group"] else "belongs to no group: it does not vote"
@@ -253,6 +255,12 @@ def log_table(nodes: list[NodeStatus], engines: list[Engine], names: dict[HostPo
             az = node.status["az"] if node.status else ""
             table.add_row(name, az, row["log"], f"{position:,} of term {term}", f"{row['committed']:,}", f"{lag:,}", window, log_state(row, lag))
     return table
+
+
+def plain(error: str) -> str:
+    """An operating system's error without its number and the address that the line shows anyway."""
+    match = re.match(r"\[Errno (\d+)\]", error)
+    return f"cannot be reached: {os.strerror(int(match[1]))}" if match else error
 
 
 def log_state(row: dict[str, Any], lag: int) -> Text:
