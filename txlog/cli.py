@@ -130,5 +130,69 @@ def _state(row: dict[str, Any]) -> str:
     return "[red]disk full[/red]" if row["disk_full"] else "good"
 
 
+Folder = Annotated[Path, typer.Argument(metavar="DIR", help="A log node's data folder, an embedded log's folder, or one log's folder.")]
+
+
+def _logs_below(folder: Path) -> list[Path]:
+    from txlog.storage.inspect import find_logs
+
+    try:
+        found = find_logs(folder)
+    except OSError as error:
+        raise _fail(f"{folder} cannot be read: {error.strerror}", 2) from error
+    if not found:
+        raise _fail(f"there is no log in {folder}", 2)
+    return found
+
+
+@app.command()
+def inspect(
+    folder: Folder,
+    start: Annotated[int, typer.Option("--from", min=1, help="First position.")] = 1,
+    to: Annotated[int, typer.Option(min=0, help="Last position (0: the end).")] = 0,
+    log: Annotated[str | None, typer.Option(help="Only the log of this name.")] = None,
+) -> None:
+    """Entries, terms, kinds and effects as text. Exit code 1 when something cannot be read."""
+    from txlog.storage.inspect import Finding, describe, entries
+
+    damaged = False
+    for path in _logs_below(folder):
+        if log is not None and path.name != log:
+            continue
+        typer.echo(f"# {path}")
+        try:
+            for item in entries(path, start, to):
+                damaged = damaged or isinstance(item, Finding)
+                typer.echo(f"! {item}" if isinstance(item, Finding) else describe(item))
+        except OSError as error:
+            raise _fail(f"{error.filename or path} cannot be read: {error.strerror}") from error
+    if damaged:
+        raise typer.Exit(1)
+
+
+@app.command()
+def verify(folder: Folder) -> None:
+    """Checksums, chain and order of everything in the folder. Exit code 1 with position and file when something does not check."""
+    from txlog.server.identity import FolderError, read_identity
+    from txlog.storage import inspect as look
+
+    found = 0
+    try:
+        if (folder / "node.json").exists():
+            read_identity(folder)
+        for path in _logs_below(folder):
+            summary = look.verify(path)
+            for finding in summary.findings:
+                typer.echo(f"! {finding}")
+            found += len(summary.findings)
+            typer.echo(f"{path}: {summary.entries} entries, {summary.bytes} bytes, last position {summary.last}, {len(summary.findings) or 'no'} findings")
+    except FolderError as error:
+        raise _fail(str(error)) from error
+    except OSError as error:
+        raise _fail(f"{error.filename or folder} cannot be read: {error.strerror}") from error
+    if found:
+        raise typer.Exit(1)
+
+
 def main() -> None:
     app()
