@@ -1,0 +1,427 @@
+"""The log node's machine by example, one rule a test; the rule's number stands in its name or first line."""
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+
+from tests.txlog.consensus.cluster import LogNode, Violation
+from txlog.consensus.outputs import SendAfterPersist, WriteMeta
+from txlog.entry import DATA, GENESIS_CHAIN, NO_ENTRY, Entry, EntryId, make_entry
+from txlog.messages import (
+    Append,
+    Appended,
+    Behind,
+    CatchUp,
+    Conflict,
+    Fetch,
+    Fetched,
+    Gap,
+    LeaseHeld,
+    Message,
+    Promised,
+    Refused,
+    Release,
+    Renew,
+    Renewed,
+    Seal,
+    Suspected,
+    Tail,
+    TailQuery,
+    Unavailable,
+)
+
+A, B = b"writer-a".ljust(16), b"writer-b".ljust(16)
+LEASE = 160  # its window: 170 ms
+WINDOW_US = 170_000
+
+
+class Bench:
+    """One node, and what it said."""
+
+    def __init__(self, peers: int = 2) -> None:
+        self.said: list[tuple[str, Message]] = []
+        self.now = 1_000_000
+        self.node = LogNode("n0", [f"n{i}" for i in range(peers + 1)], Random(1), lambda source, target, message: self.said.append((target, message)))
+        self.node.start(self.now)
+
+    @property
+    def machine(self):  # type: ignore[no-untyped-def]
+        return self.node.acceptor
+
+    def ask(self, message: Message, sync: bool = True, source: str = "w") -> list[Message]:
+        self.said.clear()
+        self.node.deliver(source, message, self.now)
+        if sync and self.node.dirty:
+            self.node.sync(self.now)
+        return [found for _, found in self.said]
+
+    def one(self, message: Message, sync: bool = True) -> Message:
+        answers = self.ask(message, sync)
+        assert len(answers) == 1, answers
+        return answers[0]
+
+    def restart(self, keep: int = 0) -> None:
+        self.node.crash(keep)
+        self.said.clear()
+        self.node.start(self.now)
+
+
+def log_of(*terms: int, text: bytes = b"x", behind: list[Entry] | None = None) -> list[Entry]:
+    entries = list(behind or [])
+    for term in terms:
+        entries.append(make_entry(len(entries) + 1, term, DATA, 0, entries[-1].chain if entries else GENESIS_CHAIN, text))
+    return entries
+
+
+def append(term: int, log: list[Entry], start: int = 1, upto: int | None = None, round: bytes = b"", who: bytes = A, committed: int = 0, **more: object) -> Append:
+    before = log[start - 2] if start > 1 else None
+    entries = [entry.encoded for entry in log[start - 1 : upto]]
+    previous: EntryId = before.id if before else NO_ENTRY
+    return Append(
+        term, who, round or b"round%d" % term, LEASE, 7, previous, before.chain if before else GENESIS_CHAIN, committed, entries, **more  # type: ignore[arg-type]
+    )  # fmt: skip
+
+
+def seal(term: int, who: bytes = A, expected: EntryId = (99, 99), round: bytes = b"", probe: bool = False) -> Seal:
+    return Seal(term, who, round or b"round%d" % term, expected, LEASE, probe)
+
+
+def renew(term: int, round: bytes = b"") -> Renew:
+    return Renew(term, A, round or b"round%d" % term, LEASE, 9)
+
+
+# --------------------------------------------------------------------------- A1
+
+
+def test_a1_a_promise_is_answered_when_it_is_on_disk() -> None:
+    bench = Bench()
+    assert bench.ask(seal(3), sync=False) == []
+    bench.node.sync(bench.now)
+    assert bench.said == [("w", Promised(3, b"round3", 3, False, NO_ENTRY, 0))]
+    bench.restart()
+    assert bench.machine.promise.term == 3
+
+
+def test_a1_lower_terms_and_equal_ones_of_another_round_are_refused() -> None:
+    bench = Bench()
+    bench.ask(seal(3))
+    assert bench.one(seal(2)) == Refused(2, b"round2", 3)
+    assert bench.one(seal(3, round=b"other")) == Refused(3, b"other", 3)
+    assert isinstance(bench.one(seal(3)), Promised), "the same round again: an answer was lost"
+
+
+def test_a1_a_lagging_candidate_gets_no_promise_and_fences_nobody() -> None:
+    bench = Bench()
+    log = log_of(1, 1)
+    bench.ask(append(1, log), sync=False)  # not durable yet: counts all the same
+    answer = bench.one(seal(2, expected=(1, 1)), sync=False)
+    assert answer == Behind(2, b"round2", 1, (1, 2), 0)
+    assert bench.machine.promise.term == 1
+    bench.node.sync(bench.now)
+    assert isinstance(bench.one(append(1, log, 3)), Appended), "the writer goes on"
+
+
+def test_a1_a_probe_promises_nothing() -> None:
+    bench = Bench()
+    answer = bench.one(seal(5, probe=True))
+    assert isinstance(answer, Promised) and answer.probe
+    assert bench.machine.promise.term == 0 and not bench.node.disk.pending
+
+
+def test_a1_another_incarnation_waits_for_the_window_the_own_one_does_not() -> None:
+    bench = Bench()
+    bench.ask(append(1, log_of(1)))
+    assert bench.one(seal(2, B)) == LeaseHeld(2, b"round2", 1, 170)
+    assert isinstance(bench.one(seal(2, B, probe=True)), LeaseHeld)
+    assert isinstance(bench.one(seal(2, A)), Promised)
+    bench.now += WINDOW_US
+    assert isinstance(bench.one(seal(3, B)), Promised)
+
+
+# --------------------------------------------------------------------------- A2
+
+
+def test_a2_append_of_a_higher_term_is_promised_first_of_an_equal_one_adopted() -> None:
+    bench = Bench()
+    log = log_of(4)
+    bench.ask(seal(4, B))
+    bench.now += WINDOW_US
+    answers = bench.ask(append(4, log, round=b"elected"))
+    assert answers == [Appended(4, b"elected", 7, 1)]
+    assert bench.machine.promise.round == b"elected"
+    assert bench.one(append(3, log_of(3))) == Refused(3, b"round3", 4)
+
+
+def test_a2_gap() -> None:
+    bench = Bench()
+    log = log_of(1, 1, 1)
+    bench.ask(append(1, log, upto=1))
+    assert bench.one(append(1, log, 3)) == Gap(1, b"round1", 7, (1, 1), 0)
+
+
+def test_a2_conflict_goes_back_over_the_whole_dead_term_and_never_below_committed() -> None:
+    bench = Bench()
+    mine = log_of(1, 1, 2, 2, 2)
+    bench.ask(append(2, mine, committed=1))
+    other = log_of(3, 3, 3, 3, behind=mine[:2])
+    assert bench.one(append(3, other, 5)) == Conflict(3, b"round3", 7, 2, 1)
+    bench.ask(append(3, other, 3))
+    assert bench.machine.last == (3, 6)
+
+
+def test_a2_f5_a_longer_foreign_tail_is_not_counted() -> None:
+    bench = Bench()
+    mine = log_of(1, 1, 1, 1)
+    bench.ask(append(1, mine))
+    answer = bench.one(append(2, mine, upto=2))
+    assert answer == Appended(2, b"round2", 7, 2)
+    assert bench.machine.last == (1, 4), "what does not contradict the writer stays"
+
+
+def test_a2_same_id_is_not_the_same_entry() -> None:
+    bench = Bench()
+    bench.ask(append(1, log_of(1, 1)))
+    other = log_of(1, 1, text=b"y")
+    bench.ask(append(2, other))
+    assert bench.machine.last_chain == other[1].chain
+
+
+def test_a2_truncation_lowers_durable_at_once() -> None:
+    """Else an empty Append at the same position would be answered from a stale mark, and a power loss take the entry away."""
+    bench = Bench()
+    mine = log_of(1, 1, 1)
+    bench.ask(append(1, mine))
+    other = log_of(2, 2, behind=mine[:1])
+    assert bench.ask(append(2, other, 2), sync=False) == []
+    assert bench.machine.durable == 1
+    assert bench.ask(append(2, other, 4), sync=False) == [], "nothing is acknowledged before it is on disk"
+    bench.node.sync(bench.now)
+    assert bench.said == [("w", Appended(2, b"round2", 7, 3))] * 2
+    assert bench.machine.durable == 3
+
+
+def test_a2_a_committed_entry_is_never_truncated() -> None:
+    bench = Bench()
+    bench.ask(append(1, log_of(1, 1), committed=2))
+    with pytest.raises(Violation, match="committed entry 1"):
+        bench.ask(append(2, log_of(2, 2)))
+
+
+def test_a2_an_append_that_is_no_run_is_dropped() -> None:
+    bench = Bench()
+    message = append(1, log_of(1, 1, 1))
+    del message.entries[1]
+    assert bench.ask(message) == [] and bench.machine.last == NO_ENTRY and bench.machine.promise.term == 0
+
+
+# --------------------------------------------------------------------------- A3-A6
+
+
+def test_a3_committed_is_bounded_by_what_is_confirmed_in_this_term() -> None:
+    bench = Bench()
+    mine = log_of(1, 1, 1)
+    bench.ask(append(1, mine))
+    bench.ask(append(2, mine, upto=1, committed=3))  # the writer of term 2 has said nothing about 2 and 3 yet
+    assert bench.machine.committed == 1
+    bench.ask(append(2, mine, 2, committed=2))
+    assert bench.machine.committed == 2
+
+
+def test_a4_readers_get_committed_entries_candidates_all() -> None:
+    bench = Bench()
+    log = log_of(1, 1, 1)
+    bench.ask(append(1, log, committed=2), sync=False)
+    reader = bench.one(Fetch(1, 1, 1 << 20, False), sync=False)
+    candidate = bench.one(Fetch(2, 1, 1 << 20, True), sync=False)
+    assert isinstance(reader, Fetched) and reader.entries == [entry.encoded for entry in log[:2]]
+    assert isinstance(candidate, Fetched) and len(candidate.entries) == 3 and candidate.last == (1, 3)
+
+
+def test_a4_f9_a_pull_raises_the_promise_first_and_acknowledges_nothing() -> None:
+    bench = Bench()
+    old, log = log_of(1, 1, 1), log_of(1, 3, 3)
+    bench.ask(append(1, old))
+    answers = bench.ask(CatchUp(3, b"round3", 3))
+    fetches = [message for message in answers if isinstance(message, Fetch)]
+    assert len(fetches) == 2, "both other nodes are asked what they have"
+    head = Fetched(fetches[0].token, fetches[0].start, 3, (3, 3), 3, NO_ENTRY, False, [])
+    [pull] = [message for message in bench.ask(head, source="n1") if isinstance(message, Fetch)]
+    chunk = Fetched(pull.token, 1, 3, (3, 3), 3, NO_ENTRY, False, [entry.encoded for entry in log])
+    assert bench.ask(chunk, sync=False, source="n1") == []
+    kinds = [type(output) for _, output in bench.node.disk.pending]
+    assert WriteMeta in kinds and bench.machine.promise.term == 3
+    bench.node.sync(bench.now)
+    assert bench.machine.last == (3, 3) and bench.machine.committed == 3 and bench.said == []
+    assert bench.ask(renew(3)) == [], "the pulled promise is no writer's: he must append first"
+
+
+def test_a5_disk_full_is_answered_and_recovered_from() -> None:
+    bench = Bench()
+    log = log_of(1, 1)
+    bench.ask(append(1, log, upto=1))
+    bench.machine.on_room(False)
+    assert bench.one(append(1, log, 2)) == Unavailable(1, b"round1", 7, "disk full")
+    assert isinstance(bench.one(append(1, log, 2, upto=1)), Appended), "commit progress needs no room"
+    bench.machine.on_room(True)
+    assert isinstance(bench.one(append(1, log, 2)), Appended)
+
+
+def test_a5_without_room_nothing_is_cut_either() -> None:
+    bench = Bench()
+    bench.ask(append(1, log_of(1, 1)))
+    bench.machine.on_room(False)
+    assert isinstance(bench.one(append(2, log_of(2, 2))), Unavailable)
+    assert bench.machine.last == (1, 2)
+
+
+def test_a6_an_answer_waits_for_everything_it_depends_on() -> None:
+    bench = Bench()
+    machine = bench.machine
+    machine.on_message(0, append(1, log_of(1)), bench.now)
+    outputs = machine.take_outputs()
+    answer = outputs[-1]
+    assert isinstance(answer, SendAfterPersist) and answer.sequence == 2, "behind the promise and the entry"
+    machine.on_persisted(1, bench.now)
+    assert machine.durable == 0
+    machine.on_persisted(2, bench.now)
+    assert machine.durable == 1
+
+
+# --------------------------------------------------------------------------- L1, L3, L4
+
+
+def test_l1_the_window_opens_before_the_fsync() -> None:
+    bench = Bench()
+    bench.ask(append(1, log_of(1)), sync=False)
+    assert bench.machine.window_left_ms(bench.now) == 170
+    assert isinstance(bench.ask(seal(2, B), sync=False)[0], LeaseHeld)
+
+
+def test_l1_only_an_accepted_append_opens_a_window() -> None:
+    bench = Bench()
+    log = log_of(1, 1, 1)
+    bench.ask(append(1, log, 3))
+    assert bench.machine.window_left_ms(bench.now) == 0
+
+
+def test_l1_v6_renew_needs_the_durable_promise_of_its_term_and_round() -> None:
+    bench = Bench()
+    assert bench.ask(renew(1)) == [], "above the promise: the writer is to append first"
+    bench.ask(seal(1), sync=False)
+    assert bench.ask(renew(1), sync=False) == [], "promised, not on disk"
+    bench.node.sync(bench.now)
+    assert bench.ask(renew(1, b"other")) == []
+    assert bench.ask(renew(1)) == [Renewed(1, b"round1", 9)]
+    assert not bench.node.disk.pending, "an idle shard costs no fsync"
+    bench.now += WINDOW_US
+    bench.ask(seal(2, B))
+    assert bench.one(renew(1)) == Refused(1, b"round1", 2)
+
+
+def test_l1_a_window_replaces_one_of_another_incarnation() -> None:
+    bench = Bench()
+    bench.ask(append(1, log_of(1)))
+    bench.ask(append(2, log_of(1), 2, who=B))
+    assert bench.machine.window_writer == B
+    assert isinstance(bench.one(seal(3, A)), LeaseHeld)
+
+
+def test_l3_a_restarted_node_keeps_a_whole_window_one_that_never_promised_does_not() -> None:
+    bench = Bench()
+    bench.restart()
+    assert isinstance(bench.one(seal(1, B, probe=True)), Promised)
+    bench.ask(seal(1, A))
+    bench.now += 10 * WINDOW_US
+    bench.restart()
+    assert bench.one(seal(2, B)) == LeaseHeld(2, b"round2", 1, 170)
+    bench.now += WINDOW_US
+    assert isinstance(bench.one(seal(2, B)), Promised)
+
+
+def test_l4_release_lets_the_successor_in_then_everybody_and_is_for_good() -> None:
+    bench = Bench()
+    bench.ask(append(1, log_of(1)))
+    bench.ask(Release(1, b"wrong", B))
+    assert isinstance(bench.one(seal(2, B, probe=True)), LeaseHeld), "needs the promised round"
+    bench.ask(Release(1, b"round1", B))
+    assert bench.ask(renew(1)) == [], "a late Renew does not open what was closed"
+    assert bench.one(seal(2, b"writer-c", probe=True)) == LeaseHeld(2, b"round2", 1, 80)
+    assert isinstance(bench.one(seal(2, B, probe=True)), Promised)
+    bench.now += 80_000
+    assert isinstance(bench.one(seal(2, b"writer-c")), Promised)
+
+
+# --------------------------------------------------------------------------- R2, S3
+
+
+def test_r2_tail_is_the_last_durable_id() -> None:
+    bench = Bench()
+    log = log_of(1, 1)
+    bench.ask(append(1, log, upto=1))
+    bench.ask(append(1, log, 2), sync=False)
+    assert bench.ask(TailQuery(5), sync=False) == [Tail(5, (1, 1), 0)]
+    bench.node.sync(bench.now)
+    assert bench.ask(TailQuery(6)) == [Tail(6, (1, 2), 0)]
+
+
+def suspect_bench() -> tuple[Bench, list[Entry]]:
+    bench = Bench()
+    log = log_of(1, 1, 1, 1)
+    bench.ask(append(1, log))
+    bench.node.disk.rot(3, False)
+    bench.restart()
+    bench.now += WINDOW_US
+    return bench, log
+
+
+def test_s3_a_suspect_node_counts_nowhere_but_serves_its_good_entries() -> None:
+    bench, log = suspect_bench()
+    assert bench.machine.suspicion.position == 3
+    assert bench.ask(seal(2)) == [] and bench.ask(TailQuery(1)) == [] and bench.ask(renew(1)) == []
+    assert bench.one(seal(0)) == Refused(0, b"round0", 1)
+    [answer] = bench.ask(Fetch(1, 1, 1 << 20, True))
+    assert isinstance(answer, Fetched) and answer.suspect and answer.entries == [entry.encoded for entry in log[:2]]
+
+
+def test_s3_suspicion_survives_a_restart() -> None:
+    bench, _ = suspect_bench()
+    epoch = bench.machine.suspicion.epoch
+    bench.node.sync(bench.now)
+    bench.restart()
+    assert bench.machine.suspicion is not None and bench.machine.suspicion.epoch != epoch, "damage again: a new doubt"
+
+
+def test_s3_v3_one_append_does_not_end_it_matching_up_to_heal_does() -> None:
+    bench, log = suspect_bench()
+    bench.node.sync(bench.now)
+    answer = bench.one(append(1, log, 3, upto=3))
+    assert isinstance(answer, Suspected) and answer.position == 3
+    assert bench.machine.window_left_ms(bench.now) == 0
+    healed = append(1, log, 4, heal_epoch=answer.epoch, heal=4)
+    wrong = append(1, log, 4, heal_epoch=b"another doubt", heal=4)
+    assert isinstance(bench.one(wrong), Suspected)
+    assert bench.ask(healed, sync=False) == [], "on disk before in memory"
+    assert bench.machine.suspicion is not None and bench.ask(TailQuery(1), sync=False) == []
+    bench.node.sync(bench.now)
+    assert bench.said[-1][1] == Appended(1, b"round1", 7, 4)
+    assert bench.machine.suspicion is None
+    bench.restart()
+    assert bench.machine.suspicion is None
+
+
+def test_s3_what_was_cut_cannot_be_put_back_into_trust() -> None:
+    """Healing cut the doubtful tail, then power failed inside the first rewritten entry: putting that one back must not end the suspicion,
+    for nobody knows what stood behind it."""
+    bench, log = suspect_bench()
+    bench.node.sync(bench.now)
+    bench.ask(append(1, log, 3, upto=3))
+    bench.node.disk.rot(3, False)
+    bench.restart()
+    assert bench.machine.suspicion.cut
+    bench.now += 600_000
+    bench.node.tick(bench.now)
+    fetch = [message for _, message in bench.said if isinstance(message, Fetch)][-1]
+    bench.ask(Fetched(fetch.token, 3, 1, (1, 4), 4, NO_ENTRY, False, [log[2].encoded]), source="n1")
+    assert bench.machine.last == (1, 3) and bench.machine.suspicion is not None

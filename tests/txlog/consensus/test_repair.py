@@ -1,0 +1,219 @@
+"""Entries from other nodes, by example: what may be put back (S2), the exchange of all nodes (S4), a log that nobody can mend (S5)."""
+
+from __future__ import annotations
+
+from tests.txlog.consensus.test_acceptor import A, B, WINDOW_US, Bench, append, log_of, seal
+from txlog.consensus.outputs import PeerFetch, Promise, Truncate, WriteMeta
+from txlog.entry import NO_ENTRY, Entry, EntryId
+from txlog.messages import Appended, Fetch, Fetched, Promised, TailQuery, Unavailable
+
+
+def surveyed(bench: Bench) -> Fetch:
+    """The newest question to the other nodes."""
+    return [message for _, message in bench.said if isinstance(message, Fetch)][-1]
+
+
+def answer(fetch: Fetch, log: list[Entry], last: EntryId | None = None, committed: int = 0, suspect: bool = False, proven: int = 0) -> Fetched:
+    entries = [entry.encoded for entry in log if entry.position >= fetch.start] if fetch.max_bytes else []
+    top = last or (log[-1].id if log else NO_ENTRY)
+    return Fetched(fetch.token, fetch.start, 1, top, committed, NO_ENTRY, suspect, entries, proven)
+
+
+def tell(bench: Bench, node: str, fetched: Fetched) -> None:
+    bench.said.clear()
+    bench.node.deliver(node, fetched, bench.now)
+    if bench.node.dirty:
+        bench.node.sync(bench.now)
+
+
+def damaged(log: list[Entry], *positions: int, committed: int = 0, header: bool = False, peers: int = 2, ack: int = 0) -> Bench:
+    """A node that held ``log`` and found these positions bad at start. ``ack``: synced up to there before the rest was written."""
+    bench = Bench(peers)
+    term = log[-1].term
+    if ack:
+        bench.ask(append(term, log, upto=ack))
+    bench.ask(append(term, log, ack + 1, upto=len(log) - 1, committed=committed))
+    bench.ask(append(term, log, len(log), committed=committed))
+    for position in positions:
+        bench.node.disk.rot(position, header)
+    bench.restart()
+    return bench
+
+
+LOG = log_of(1, 1, 1, 1, 1)
+STALE = log_of(1, 1, text=b"stale", behind=LOG[:3])
+
+
+def test_s2_a_hole_below_committed_stops_nothing_but_readers() -> None:
+    bench = damaged(LOG, 2, committed=4)
+    machine = bench.machine
+    assert machine.suspicion is None and [hole.position for hole in machine.holes] == [2]
+    assert machine.readable_upto(1) == 1 and machine.readable_upto(3) == 4
+    bench.now += WINDOW_US
+    assert isinstance(bench.ask(seal(2, B, expected=(1, 5)))[-1], Promised)
+    tell(bench, "n1", answer(fetch := Fetch(machine.repair._token, 2, 1, True), LOG, committed=0))
+    assert fetch.start == 2 and not machine.holes, "its chain is the next good frame's previous chain"
+    assert bench.node.disk.chain_at(2) == LOG[1].chain
+
+
+def test_s2_an_append_over_a_hole_is_taken() -> None:
+    bench = damaged(LOG, 4, committed=4)
+    longer = log_of(1, behind=LOG)
+    assert bench.one(append(1, longer, 4, committed=5)) == Appended(1, b"round1", 7, 6)
+
+
+def test_s2_by_the_id_in_the_good_header() -> None:
+    bench = damaged(LOG, 5, header=True)
+    assert bench.machine.suspicion is not None
+    tell(bench, "n1", answer(surveyed(bench), LOG))
+    assert bench.machine.suspicion is None and bench.machine.last == (1, 5), "a clean end after the put-back"
+
+
+def test_s2_by_the_answering_nodes_committed_position() -> None:
+    bench = damaged(LOG, 5)
+    tell(bench, "n1", answer(surveyed(bench), LOG, committed=5))
+    assert bench.machine.suspicion is None and bench.machine.last == (1, 5)
+
+
+def test_s2_f3_any_other_candidate_may_be_a_stale_entry_of_a_dead_writer() -> None:
+    bench = damaged(LOG, 4, 5)
+    tell(bench, "n1", answer(surveyed(bench), STALE))
+    assert bench.machine.last == (1, 3) and bench.machine.suspicion is not None
+
+
+def test_s2_a_later_proven_entry_proves_those_before_it() -> None:
+    bench = damaged(LOG, 2, 3)  # nothing is known of 2, of 3 the next frame's previous chain
+    tell(bench, "n1", answer(surveyed(bench), LOG))
+    assert bench.machine.last == (1, 5) and bench.machine.suspicion is None, "the scan went on behind them, over 4 and 5"
+
+
+def test_s2_a_run_that_does_not_chain_is_not_put_back() -> None:
+    bench = damaged(LOG, 4, 5)
+    fetched = answer(surveyed(bench), LOG, committed=5)
+    fetched.entries[0] = STALE[3].encoded
+    tell(bench, "n1", fetched)
+    assert bench.machine.last == (1, 3)
+
+
+def test_s3_f2_that_others_lack_the_entry_ends_nothing_while_they_are_a_majority() -> None:
+    bench = damaged(LOG, 5)
+    fetch = surveyed(bench)
+    tell(bench, "n1", answer(fetch, LOG[:4]))
+    tell(bench, "n2", answer(fetch, LOG[:4]))
+    assert bench.machine.suspicion is not None and not any(isinstance(output, Truncate) for _, output in bench.node.disk.pending)
+
+
+def test_s4_all_answer_and_the_greatest_good_prefix_is_copied() -> None:
+    bench = damaged(LOG, 4, 5)
+    other = log_of(2, 2, behind=LOG[:3])
+    fetch = surveyed(bench)
+    tell(bench, "n1", answer(fetch, [], last=(1, 2), suspect=True))
+    tell(bench, "n2", answer(fetch, other, suspect=False))
+    copy = surveyed(bench)
+    assert copy.uncommitted and copy.start == 1
+    tell(bench, "n2", answer(copy, other))
+    assert bench.machine.last == (2, 5) and bench.machine.suspicion is None
+    assert bench.machine.promise.term == 2, "A4: raised, durably, before the entries"
+    bench.restart(keep=99)
+    assert bench.machine.suspicion is None and bench.machine.promise.term == 2
+
+
+def test_s4_waits_for_every_node() -> None:
+    bench = damaged(LOG, 5)
+    tell(bench, "n1", answer(surveyed(bench), [], last=(1, 4), suspect=True))
+    assert bench.machine.suspicion is not None
+    bench.said.clear()
+    bench.now += 600_000
+    bench.node.tick(bench.now)
+    assert len([message for _, message in bench.said if isinstance(message, Fetch)]) == 2, "asked again, both"
+
+
+def test_s4_the_own_prefix_may_be_the_greatest() -> None:
+    bench = damaged(LOG, 5)
+    fetch = surveyed(bench)
+    tell(bench, "n1", answer(fetch, [], last=(1, 3), suspect=True))
+    tell(bench, "n2", answer(fetch, [], last=(1, 4), suspect=True))
+    assert bench.machine.last == (1, 4) and bench.machine.suspicion is None
+    assert len(bench.node.disk.now.frames) == 4, "the rest is cut"
+
+
+def test_s4_an_answer_of_a_source_that_moved_on_is_not_copied() -> None:
+    bench = damaged(LOG, 5)
+    fetch = surveyed(bench)
+    tell(bench, "n1", answer(fetch, [], last=(1, 3), suspect=True))
+    tell(bench, "n2", answer(fetch, LOG, suspect=True))
+    copy = surveyed(bench)
+    tell(bench, "n2", answer(copy, log_of(2, behind=LOG)))
+    assert bench.machine.suspicion is not None and bench.machine.last == (1, 4)
+
+
+def test_s5_a_proven_entry_that_nobody_has_breaks_the_log() -> None:
+    bench = damaged(LOG, 5)
+    fetch = surveyed(bench)
+    tell(bench, "n1", answer(fetch, [], last=(1, 4), suspect=True, proven=5))
+    tell(bench, "n2", answer(fetch, [], last=(1, 4), suspect=True))
+    machine = bench.machine
+    assert machine.broken == 5 and "entry 5" in machine.broken_reason and "frame 5" in machine.broken_reason
+    assert machine.status(bench.now)["broken"]["position"] == 5
+    assert bench.node.disk.now.frames[4] is not None, "never truncated"
+    assert len(bench.node.disk.now.frames) == 5
+
+
+def test_s5_a_hole_that_nobody_can_fill_breaks_the_log_until_somebody_can() -> None:
+    bench = damaged(LOG, 2, committed=4)
+    fetch = surveyed(bench)
+    for node in ("n1", "n2"):
+        tell(bench, node, answer(fetch, [], last=(1, 5)))
+    assert bench.machine.broken == 2
+    bench.now += WINDOW_US
+    assert isinstance(bench.one(seal(2, B)), Unavailable)
+    assert isinstance(bench.one(append(1, log_of(1, behind=LOG), 6, who=A)), Unavailable)
+    assert bench.ask(TailQuery(1)) == []
+    bench.now += 600_000
+    bench.node.tick(bench.now)
+    tell(bench, "n1", answer(surveyed(bench), LOG))
+    assert bench.machine.broken == 0 and not bench.machine.holes
+
+
+def test_s4_a_group_of_one_cuts_its_torn_tail() -> None:
+    bench = damaged(LOG, 5, peers=0)
+    assert bench.machine.last == (1, 4) and bench.machine.suspicion is None
+    assert any(isinstance(output, Truncate) for _, output in bench.node.disk.pending)
+
+
+def test_s5_a_group_of_one_never_cuts_what_it_had_proven() -> None:
+    bench = damaged(LOG, 3, peers=0, ack=3)
+    assert bench.machine.broken == 3 and len(bench.node.disk.now.frames) == 5
+
+
+def test_a_put_back_that_a_truncation_overtook_says_nothing() -> None:
+    bench = damaged(LOG, 5)
+    machine = bench.machine
+    fetch = surveyed(bench)
+    machine.on_peer_fetched("n1", answer(fetch, LOG, committed=5), bench.now)
+    outputs = machine.take_outputs()
+    sequence = outputs[-1].sequence
+    machine.on_message(0, append(2, log_of(2, behind=LOG[:4]), 5), bench.now)
+    scan = bench.node.disk.scan(0)
+    machine.on_put_back(sequence, scan, bench.now)
+    assert machine.last == (2, 5) and machine.suspicion is not None
+
+
+def test_catching_up_ends_when_the_writer_has_fed_the_rest() -> None:
+    bench = Bench()
+    bench.machine.repair.catch_up(3, bench.now)
+    assert any(isinstance(output, PeerFetch) for output in bench.machine.take_outputs())
+    bench.ask(append(1, LOG, committed=4))
+    bench.now += 600_000
+    bench.said.clear()
+    bench.node.tick(bench.now)
+    assert bench.said == [] and bench.machine.deadline() == 0
+
+
+def test_an_old_promise_on_disk_is_raised_to_the_entries_held() -> None:
+    bench = Bench()
+    bench.ask(append(4, log_of(4)))
+    bench.node.disk.synced.promise = Promise(2, A, b"round2", 160)
+    bench.restart()
+    assert bench.machine.promise.term == 4
+    assert isinstance(bench.node.disk.pending[0][1], WriteMeta)
