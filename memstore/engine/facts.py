@@ -73,6 +73,7 @@ class Facts:
     entries_appended: int = 0
     bytes_appended: int = 0
     entries_applied: int = 0
+    stuck: str = ""  # why this node stopped following the log; "": it did not
     restore_target: int = 0  # restoring: the position to reach
     uncommitted_bytes: int = 0
     held_replies: int = 0

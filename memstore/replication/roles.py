@@ -71,7 +71,7 @@ class Peer:
 
 class Roles:
     __slots__ = (
-        "_backoff_until", "_campaign_at", "_closed_since", "_handing_until", "_held_until", "_ineligible_until", "_invited_until", "_lease",
+        "_backoff_until", "_campaign_at", "_closed_since", "_granted", "_handing_until", "_held_until", "_ineligible_until", "_invited_until", "_lease",
         "_lease_until", "_outputs", "_probe_at", "_probing", "_reserved_until", "_rng", "_since", "az_rank", "committed", "exiting", "followed",
         "incarnation", "lease_ms", "log_empty", "node", "peers", "phase", "primary", "role", "stuck", "successor", "target", "window_left_ms",
     )  # fmt: skip
@@ -101,6 +101,7 @@ class Roles:
         self._campaign_at = 0
         self._probe_at = now_us + self._lease
         self._probing = False
+        self._granted = False  # the newest probe was: campaign although this node's own log node shows a living window
         self._backoff_until = 0
         self._ineligible_until = 0
         self._invited_until = 0
@@ -170,7 +171,9 @@ class Roles:
         if successor == self.incarnation:
             self._invite(now_us)
         elif successor or window_left_ms > 0:
-            self._closed_since = self._campaign_at = 0
+            self._closed_since = 0
+            if not self._granted:
+                self._campaign_at = 0
             if successor:
                 self._reserved_until = max(self._reserved_until, now_us + self._lease // 8)
         else:
@@ -200,6 +203,7 @@ class Roles:
         self._reserved_until = self._invited_until = 0
         if self.role == REPLICA:
             self._closed_since = self._campaign_at = 0
+            self._granted = False
         if leadership.incarnation != self.incarnation and self._held_until:
             self._let_commands()
 
@@ -229,7 +233,7 @@ class Roles:
         """A Release or HANDOVER named this node. Clients are sent here from now on: their commands are kept until it leads, or has failed to."""
         if now_us >= self._invited_until:
             self._invited_until = self._held_until = now_us + self._lease // 2
-            self._backoff_until = 0
+            self._backoff_until = self._ineligible_until = 0  # named by the primary: that this node handed over a moment ago is no reason to wait
             self._outputs.append(HoldCommands())
         if self.role == REPLICA and not self._campaign_at:
             self._campaign_at = max(now_us, self._backoff_until)
@@ -244,7 +248,7 @@ class Roles:
         self._campaign_at = max(at, self._backoff_until, self._reserved_until, self._ineligible_until)
 
     def _campaign(self, now_us: int) -> None:
-        self._campaign_at = 0
+        self._campaign_at, self._granted = 0, False
         if not self._may_campaign(now_us):
             if self.followed < self.committed:
                 self._campaign_at = now_us + self._lease // 16
@@ -256,7 +260,8 @@ class Roles:
         """The answer to `AskProbe`."""
         self._probing = False
         if would_promise and self._may_campaign(now_us) and now_us >= max(self._reserved_until, self._backoff_until):
-            # All but this node's own log node are ready for another writer; jitter so that two replicas that saw it do not meet.
+            # A majority is ready for another writer; jitter so that two replicas that saw it do not meet.
+            self._granted = not self.log_empty
             self._campaign_at = now_us + self._rng.randrange(self._lease // 8 + 1)
             if self.log_empty:
                 self._plan_campaign(now_us)

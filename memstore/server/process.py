@@ -49,7 +49,7 @@ def run(config: ServerConfig) -> int:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             return runner.run(serve(config))
     except StartError as error:
-        print(f"memstore: {error}", file=sys.stderr, flush=True)
+        sys.stderr.write(f"memstore: {error}\n")
         return error.code
 
 

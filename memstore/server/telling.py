@@ -35,6 +35,7 @@ class Telling:
     def tell_role(self) -> None:
         """After each change: the role, and who leads."""
         node, facts, roles = self.node, self.node.facts, self.node.roles
+        facts.stuck = roles.stuck
         if facts.role != roles.role:
             facts.role = roles.role
             facts.role_since_ms = node.wall_ms()

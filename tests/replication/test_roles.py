@@ -150,7 +150,8 @@ def test_a_probe_that_a_majority_would_grant_leads_to_a_campaign_although_the_ow
     stage = Stage().replica()
     assert stage.run(1500, window=900, stop=AskProbe)
     stage.roles.on_probe(True, stage.us)
-    assert stage.run(130, stop=StartCampaign)
+    stage.heartbeat(window=900)
+    assert stage.run(130, window=900, stop=StartCampaign)
 
 
 def test_a_node_that_has_not_applied_the_committed_end_waits_with_its_campaign() -> None:
