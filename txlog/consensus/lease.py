@@ -83,13 +83,14 @@ class WriterLease:
         self.until_us = 0
         self.over = False  # L4: from the decision to hand over
 
-    def credit(self, node: int, sent_us: int) -> bool:
-        """True: the lease now runs longer. ``sent_us`` is the clock before the message's first byte left, never a resend's."""
+    def credit(self, node: int, sent_us: int, frozen: bool = False) -> bool:
+        """True: the lease now runs longer. ``sent_us`` is the clock before the message's first byte left, never a resend's.
+        ``frozen``: L8, the answer is noted and the lease does not grow by it now."""
         answered = self._answered
         if sent_us <= answered[node]:
             return False
         answered[node] = sent_us
-        if self.over:
+        if self.over or frozen:
             return False
         newest = held_by_majority(answered)
         if newest == 0 or newest + self._lease_us <= self.until_us:

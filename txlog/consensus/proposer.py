@@ -342,11 +342,6 @@ class Proposer:
         self._reading = self._ballot = None
         self.state = OPENING
         self._begin_term(ballot)
-        for node, answer in ballot.promised.items():
-            if answer.last == ballot.message.expected:
-                self._feeds[node].probing = False  # stands exactly where the log goes on
-            else:
-                self._feeds[node].next = min(answer.last[1], ballot.message.expected[1]) + 1
         self._lead()
 
     def _begin_term(self, ballot: Ballot) -> None:
@@ -359,6 +354,12 @@ class Proposer:
         self._term_start = self.next_position
         for feed in self._feeds:
             feed.new_term(self.next_position)
+        expected = ballot.message.expected
+        for node, answer in ballot.promised.items():
+            feed = self._feeds[node]
+            feed.next = min(answer.last[1], expected[1]) + 1
+            if answer.last == expected:  # it stands exactly where the log goes on
+                feed.probing = feed.poke = False
 
     def _lead(self) -> None:
         entry = self._add(LEADERSHIP, self._leadership, self._wall_ms, False)
@@ -451,8 +452,8 @@ class Proposer:
             self._recent.trim(self.limits.keep_bytes, reached)
 
     def _credit(self, node: int, sent_us: int) -> None:
-        if sent_us and not self._stuck():
-            self._lease.credit(node, sent_us)
+        if sent_us:
+            self._lease.credit(node, sent_us, self._stuck())
 
     def _stuck(self) -> bool:
         """L8: the oldest append has found no majority for too long."""

@@ -12,7 +12,21 @@ from random import Random
 
 from txlog.consensus.acceptor import Acceptor
 from txlog.consensus.log import Damage, Recovered, Scan
-from txlog.consensus.outputs import Halt, Output, PeerFetch, Promise, PutBack, Send, SendAfterPersist, Serve, Suspicion, Trace, Truncate, WriteEntries, WriteMeta
+from txlog.consensus.outputs import (
+    Halt,
+    Output,
+    PeerFetch,
+    Promise,
+    PutBack,
+    Send,
+    SendAfterPersist,
+    Serve,
+    Suspicion,
+    Trace,
+    Truncate,
+    WriteEntries,
+    WriteMeta,
+)
 from txlog.consensus.proposer import Limits, Proposer
 from txlog.entry import GENESIS_CHAIN, NO_ENTRY, Entry, EntryId
 from txlog.messages import Fetched, Message

@@ -75,7 +75,9 @@ def log_of(*terms: int, text: bytes = b"x", behind: list[Entry] | None = None) -
     return entries
 
 
-def append(term: int, log: list[Entry], start: int = 1, upto: int | None = None, round: bytes = b"", who: bytes = A, committed: int = 0, **more: object) -> Append:
+def append(
+    term: int, log: list[Entry], start: int = 1, upto: int | None = None, round: bytes = b"", who: bytes = A, committed: int = 0, **more: object
+) -> Append:
     before = log[start - 2] if start > 1 else None
     entries = [entry.encoded for entry in log[start - 1 : upto]]
     previous: EntryId = before.id if before else NO_ENTRY

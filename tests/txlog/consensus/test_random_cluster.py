@@ -18,7 +18,7 @@ from tests.txlog.consensus.cluster import LogNode, Violation, new_writer
 from txlog.consensus.outputs import CampaignOver, Committed, Fenced, LeaseUntil, Opened, Reopened, Send
 from txlog.consensus.proposer import IDLE, OPEN, RELEASED, Limits
 from txlog.entry import DATA, GENESIS_CHAIN, HANDOVER, LEADERSHIP, NO_ENTRY, Entry
-from txlog.messages import Fetched, LeaseHeld, Message, Promised
+from txlog.messages import LeaseHeld, Message, Promised
 
 NODES = ["n0", "n1", "n2"]
 LEASE_MS = 100
@@ -78,7 +78,9 @@ class Writer:
             self.follow()
             if world.now >= self.retry_at:
                 last = self.log[-1] if self.log else None
-                machine.start_campaign(last.id if last else NO_ENTRY, last.chain if last else GENESIS_CHAIN, LEASE_MS, b"lead " + self.address.encode(), 1, self.clock())
+                machine.start_campaign(
+                    last.id if last else NO_ENTRY, last.chain if last else GENESIS_CHAIN, LEASE_MS, b"lead " + self.address.encode(), 1, self.clock()
+                )
         elif machine.state == OPEN:
             if self.served and self.lease_until <= self.clock() and not self.handover:
                 world.seen["lease over"] += 1
@@ -355,7 +357,7 @@ class World:
 
 def life(seed: int) -> Counter[str]:
     world = World(seed)
-    world.run(1500)
+    world.run(1200)
     world.settle()
     for node in world.nodes:
         for position in range(1, node.acceptor.committed + 1):
@@ -364,10 +366,10 @@ def life(seed: int) -> Counter[str]:
     return world.seen
 
 
-@pytest.mark.parametrize("block", range(6))
+@pytest.mark.parametrize("block", range(4))
 def test_random_lives(block: int) -> None:
     seen: Counter[str] = Counter()
-    for seed in range(block * 20, block * 20 + 20):
+    for seed in range(block * 10, block * 10 + 10):
         try:
             seen += life(seed)
         except (Violation, AssertionError) as error:

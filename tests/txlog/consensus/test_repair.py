@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.txlog.consensus.test_acceptor import A, B, WINDOW_US, Bench, append, log_of, seal
+from tests.txlog.consensus.test_acceptor import WINDOW_US, A, B, Bench, append, log_of, seal
 from txlog.consensus.outputs import PeerFetch, Promise, Truncate, WriteMeta
 from txlog.entry import NO_ENTRY, Entry, EntryId
 from txlog.messages import Appended, Fetch, Fetched, Promised, TailQuery, Unavailable

@@ -188,7 +188,9 @@ class Script:
     def do_tick(self, ms: str) -> None:
         end = self.now + int(ms) * 1000
         while True:
-            due = [time for time in [w.machine.deadline() for w in self.writers.values()] + [n.acceptor.deadline() for n in self.nodes.values() if n.up] if time]
+            due = [
+                time for time in [w.machine.deadline() for w in self.writers.values()] + [n.acceptor.deadline() for n in self.nodes.values() if n.up] if time
+            ]
             self.now = min([end] + [max(time, self.now) for time in due])
             for name, writer in self.writers.items():
                 if 0 < writer.machine.deadline() <= self.now:
