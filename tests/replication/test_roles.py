@@ -378,6 +378,22 @@ def test_a_release_naming_this_node_sends_it_at_once_and_again_if_it_was_too_ear
     assert stage.now - begin <= 21
 
 
+def test_a_node_that_handed_over_a_moment_ago_campaigns_at_once_when_it_is_named_again() -> None:
+    stage = Stage().primary()
+    stage.peer()
+    stage.roles.on_handover_asked("", stage.us)
+    stage.take()
+    handed(stage)
+    stage.roles.on_stepped_down(True, stage.us)
+    stage.take()
+    stage.roles.on_leadership(Leadership("bb" * 20, OTHER, "b", "127.0.0.1", 2, LEASE), stage.us)
+    stage.take()
+    stage.roles.on_handover(Handover("aa" * 20, ME), stage.us)
+    begin = stage.now
+    assert stage.run(1000, stop=StartCampaign)
+    assert stage.now - begin <= 2
+
+
 def test_commands_sent_to_the_successor_wait_until_it_leads_or_its_time_is_over() -> None:
     stage = Stage().replica()
     stage.roles.on_handover(Handover("aa" * 20, ME), stage.us)
