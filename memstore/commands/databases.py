@@ -5,8 +5,8 @@ Decides: what each command reads, changes, answers and logs. Must not know: the 
 
 from __future__ import annotations
 
-from memstore.commands.generic import database_index
-from memstore.commands.parse import integer, syntax_error
+from memstore.commands.generic import check_database, database_index
+from memstore.commands.parse import int32, integer, syntax_error
 from memstore.engine import expiry, reply
 from memstore.engine.command import EVERYWHERE, FAST, LOADING, LOCAL, READONLY, STALE, WRITE, command
 from memstore.engine.context import Context
@@ -84,11 +84,19 @@ def _check_mode(argv: list[bytes]) -> None:
         raise syntax_error()
 
 
+def _touch_watched(ctx: Context, *indexes: int) -> None:
+    """Name the watched keys of these databases that exist in any of them: the change as a whole changes those, and no others."""
+    for index, key in ctx.engine.watchers:
+        if index in indexes and any(ctx.keyspace.database(other).get(key) is not None for other in indexes):
+            ctx.touch(key, index)
+
+
 @command(b"FLUSHDB", arity=-1, flags=WRITE | EVERYWHERE, since="1.0.0", group="server", summary="Deletes all keys of the database", complexity="O(N), N keys")
 def flushdb(ctx: Context, argv: list[bytes]) -> bytes:
     _check_mode(argv)
     database = ctx.database
     if len(database):
+        _touch_watched(ctx, database.index)
         database.clear()
         ctx.effect_all([database.index], b"FLUSHDB")
     return reply.OK
@@ -100,6 +108,7 @@ def flushall(ctx: Context, argv: list[bytes]) -> bytes:
     filled = [database for database in ctx.keyspace.existing() if len(database)]
     if filled:
         for database in filled:
+            _touch_watched(ctx, database.index)
             database.clear()
         ctx.effect_all([database.index for database in filled], b"FLUSHALL")
     return reply.OK
@@ -109,9 +118,11 @@ def flushall(ctx: Context, argv: list[bytes]) -> bytes:
 def swapdb(ctx: Context, argv: list[bytes]) -> bytes:
     if ctx.engine.settings.cluster_enabled:
         raise CommandError("ERR SWAPDB is not allowed in cluster mode")
-    one = database_index(ctx, argv[1], "ERR invalid first DB index")
-    two = database_index(ctx, argv[2], "ERR invalid second DB index")
+    one, two = int32(argv[1], "ERR invalid first DB index"), int32(argv[2], "ERR invalid second DB index")
+    check_database(ctx, one)
+    check_database(ctx, two)
     if one != two:
+        _touch_watched(ctx, one, two)
         ctx.keyspace.swap(one, two)
         ctx.effect_all([one, two], b"SWAPDB", b"%d" % one, b"%d" % two)
     return reply.OK

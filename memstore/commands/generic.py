@@ -100,8 +100,11 @@ def renamenx(ctx: Context, argv: list[bytes]) -> bytes:
     return reply.ONE if _rename(ctx, argv[1], argv[2], True) else reply.ZERO
 
 
-def database_index(ctx: Context, arg: bytes, message: str | None = None) -> int:
-    index = int32(arg, message)
+def database_index(ctx: Context, arg: bytes) -> int:
+    return check_database(ctx, int32(arg))
+
+
+def check_database(ctx: Context, index: int) -> int:
     if not 0 <= index < len(ctx.keyspace.databases):
         raise CommandError("ERR DB index is out of range")
     return index

@@ -3,6 +3,7 @@
 Decides: when a queue may be built, when it runs, when WATCH stops it. Must not know: the log, roles, positions; that a transaction's effects are one
 execution unit follows from EXEC being one call. Whoever receives commands calls `queue` for a session in MULTI, except for those in `IMMEDIATE`.
 WATCH compares with memory: `engine.watchers` lists the sessions of a key, and after each unit its changed keys mark them (`Session.watch_failed`).
+A WATCH's own unit does not mark its own session: it deletes keys that had expired before.
 """
 
 from __future__ import annotations
@@ -26,11 +27,22 @@ def queue(engine: Engine, session: Session, argv: list[bytes]) -> bytes:
     """Take a command into the session's transaction, or refuse it, which spoils the transaction."""
     assert session.multi is not None, "queuing outside MULTI"
     row = engine.find(argv)
-    if isinstance(row, Row) and not row.flags & NO_MULTI:
-        session.multi.append((row, argv))
-        return reply.QUEUED
-    session.multi_failed = True
-    return reply.error("ERR Command not allowed inside a transaction") if isinstance(row, Row) else row
+    if not isinstance(row, Row):
+        return refuse(engine, session, argv, row)
+    if row.flags & NO_MULTI:
+        return refuse(engine, session, argv, reply.error("ERR Command not allowed inside a transaction"))
+    session.multi.append((row, argv))
+    return reply.QUEUED
+
+
+def refuse(engine: Engine, session: Session, argv: list[bytes], error: bytes) -> bytes:
+    """What a command is told that is refused before it runs (``error``, encoded): it spoils a transaction, and an EXEC refused ends it."""
+    if argv[0].upper() == b"EXEC":
+        end_transaction(engine, session)
+        return b"-EXECABORT Transaction discarded because of: " + error[1:].removeprefix(b"ERR ")
+    if session.multi is not None:
+        session.multi_failed = True
+    return error
 
 
 def unwatch_all(engine: Engine, session: Session) -> None:
@@ -101,7 +113,10 @@ def watch(ctx: Context, argv: list[bytes]) -> bytes:
     session = ctx.session
     if session.multi is not None:
         raise CommandError("ERR WATCH inside MULTI is not allowed")
-    if ctx.expiry == IGNORE_EXPIRED or session.watch_failed:
+    if ctx.expiry == IGNORE_EXPIRED:
+        return reply.OK
+    if session.watch_failed or _watched_expired(ctx, session):
+        session.watch_failed = True
         return reply.OK  # already lost: more keys cannot change that
     for key in argv[1:]:
         ctx.lookup(key)

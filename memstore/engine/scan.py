@@ -26,14 +26,14 @@ _PLACES: Final = 1 << _PLACE_BITS
 _WHOLE: Final = 32  # a slot of up to so many keys is returned whole
 _SHARE: Final = 64  # of a large slot at least one part in so many a call
 _CLASS_END: Final = 0x5D
-_CURSOR: Final = re.compile(rb"\+?[0-9]{1,20}")
+_CURSOR: Final = re.compile(rb"[0-9]{0,20}")
 
 
 def parse_cursor(text: bytes) -> int | None:
     """None: no cursor that was ever given out."""
     if not _CURSOR.fullmatch(text):
         return None
-    cursor = int(text)
+    cursor = int(text or b"0")  # the empty text means the beginning, as in Redis
     return cursor if cursor < SLOTS << _PLACE_BITS else None
 
 
