@@ -115,6 +115,8 @@ class Spare:
             except OSError as error:
                 self._failure = error
                 return
+            if self._stop.is_set():
+                return  # `close` may have asked before `_prepare` took its wish away
             if self._full:
                 self._stop.wait(self._retry_s)
 
