@@ -1,0 +1,58 @@
+"""The wall clock of a node: never back, never behind the log, and a jump of the machine's clock is followed slowly."""
+
+from __future__ import annotations
+
+from memstore.server.clocks import WallClock
+
+
+class Machine:
+    def __init__(self) -> None:
+        self.boot_us = 50_000_000
+        self.wall_ms = 1_000_000
+        self.clock = WallClock(lambda: self.boot_us, lambda: self.wall_ms)
+
+    def passes(self, ms: int, jump_ms: int = 0) -> int:
+        self.boot_us += ms * 1000
+        self.wall_ms += ms + jump_ms
+        return self.clock.read()
+
+
+def test_it_follows_the_machine() -> None:
+    machine = Machine()
+    assert machine.passes(10) == 1_000_010
+    assert machine.passes(500, jump_ms=3) == 1_000_513  # small corrections are taken as they are
+
+
+def test_it_never_goes_back() -> None:
+    machine = Machine()
+    before = machine.passes(1000)
+    assert machine.passes(10, jump_ms=-600) == before
+    assert machine.passes(1000) > before
+
+
+def test_it_is_never_behind_the_newest_entry() -> None:
+    machine = Machine()
+    machine.clock.floor_ms = 5_000_000
+    assert machine.passes(10) == 5_000_000
+
+
+def test_a_jump_ahead_is_followed_at_a_tenth_of_the_time_that_passes() -> None:
+    machine = Machine()
+    before = machine.passes(1000)
+    after = machine.passes(100, jump_ms=3_600_000)
+    assert after - before == 110
+    assert machine.clock.jumped_ms == 3_600_000 - 10
+    for _ in range(1000):
+        machine.passes(1)  # read so often that each step alone would round to nothing
+    assert machine.clock.read() - after == 1100
+
+
+def test_a_jump_that_was_followed_or_taken_back_is_over() -> None:
+    machine = Machine()
+    machine.passes(10, jump_ms=5000)
+    machine.passes(60_000)
+    machine.passes(10)
+    assert machine.clock.jumped_ms == 0 and machine.clock.read() == machine.wall_ms
+    machine.passes(10, jump_ms=5000)
+    machine.passes(10, jump_ms=-5000)
+    assert machine.clock.jumped_ms == 0
