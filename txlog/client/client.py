@@ -24,6 +24,8 @@ from txlog.client.writer import CampaignLost, Writer
 from txlog.clock import now_us
 from txlog.entry import EntryId
 from txlog.messages import Behind, Hello, LeaseHeld, Message, Promised, Refused, Reject, Seal, Tail, TailQuery, Welcome
+from txlog.server.identity import FolderError
+from txlog.server.logs import StoreRefused
 from txlog.wire import PROTOCOL
 
 _PROBE_TIMEOUT_S: Final = 0.5
@@ -63,6 +65,7 @@ class LogClient(Nodes):
         self.rng = rng
         self.secret = secret
         self.incarnation = rng.randbytes(handshake.INCARNATION_BYTES)
+        self.commit_timeout_ms = 0  # L8, for every writer from now on; 0: the lease
         self.links: list[Link] = []
         self.writer: Writer | None = None  # the one that campaigns or writes
         self.busy: BusyHelper | None = None
@@ -85,7 +88,10 @@ class LogClient(Nodes):
         """Connect to every node, and keep connecting. Comes back when each has answered or failed once, or soon after a majority has answered,
         or when patience is over: see `node_states`. Raises `LogRefused`."""
         if self.address.folder is not None:
-            self._embedded = await EmbeddedLog.open(self.address.folder, self.address.log, self.rng, self.clock)
+            try:
+                self._embedded = await EmbeddedLog.open(self.address.folder, self.address.log, self.rng, self.clock)
+            except (FolderError, StoreRefused) as error:
+                raise LogRefused(str(error)) from error
         for index in range(len(self.address.nodes) or 1):
             self.links.append(self._make_link(index, self, "writer"))
             self._committed.append(0)

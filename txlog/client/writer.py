@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from txlog.consensus.outputs import CampaignOver, Committed, Fenced, LeaseUntil, Opened, Reopened, Send
-from txlog.consensus.proposer import Proposer
+from txlog.consensus.proposer import Limits, Proposer
 from txlog.entry import LEADERSHIP, Entry, EntryId
 from txlog.messages import Message
 from txlog.wire import encode
@@ -54,7 +54,7 @@ class Writer:
         self._client = client
         self._links = client.links
         self._clock = client.clock
-        self._proposer = Proposer(client.nodes, client.incarnation, client.rng)
+        self._proposer = Proposer(client.nodes, client.incarnation, client.rng, Limits(commit_timeout_ms=client.commit_timeout_ms))
         self._wall_ms: Callable[[], int] = int
         self._campaign: asyncio.Future[None] | None = None
         self._loop = asyncio.get_running_loop()
@@ -219,11 +219,11 @@ class Writer:
                 if message is not last:
                     frame = encode(message)
                     last = message
-                links[output.to].send_frame(message, frame)  # type: ignore[union-attr]
+                links[output.to].send_frame(message, frame)  # type: ignore[union-attr]  # as above
             elif kind is Committed:
-                committed = output.position  # type: ignore[union-attr]
+                committed = output.position  # type: ignore[union-attr]  # as above
             elif kind is LeaseUntil:
-                self._lease(output.us)  # type: ignore[union-attr]
+                self._lease(output.us)  # type: ignore[union-attr]  # as above
             else:
                 events.append(output)
         if events:
