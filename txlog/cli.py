@@ -195,4 +195,19 @@ def verify(folder: Folder) -> None:
 
 
 def main() -> None:
-    app()
+    """What is wrong with the command line is told in one line; the parser's own classes moved between versions, what they share is a method."""
+    if not __debug__:
+        sys.stderr.write("txlog: asserts are part of the design: start without -O and without PYTHONOPTIMIZE\n")
+        sys.exit(2)
+    try:
+        code = app(standalone_mode=False)
+    except (KeyboardInterrupt, typer.Abort):
+        sys.exit(130)
+    except Exception as error:
+        format_message = getattr(error, "format_message", None)
+        if format_message is None:
+            raise
+        if text := format_message().replace("\n", " ").strip():
+            typer.echo(f"txlog: {text}", err=True)
+        sys.exit(getattr(error, "exit_code", 2))
+    sys.exit(code if isinstance(code, int) else 0)

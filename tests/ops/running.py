@@ -86,14 +86,15 @@ class Local:
         return self.output.read_text()
 
     def wait_said(self, text: str, times: int = 1) -> None:
-        wait_until(lambda: self.said().count(text) >= times or self._check(), lambda: f"{text!r} said {times} times in:\n{self.said()}")
+        wait_until(lambda: self._living() and self.said().count(text) >= times, lambda: f"{text!r} said {times} times in:\n{self.said()}")
 
     def wait_said_in_order(self, *texts: str) -> None:
         pattern = re.compile(".*?".join(re.escape(text) for text in texts), re.DOTALL)
-        wait_until(lambda: pattern.search(self.said()) or self._check(), lambda: f"{' ... '.join(texts)} in:\n{self.said()}")
+        wait_until(lambda: self._living() and pattern.search(self.said()), lambda: f"{' ... '.join(texts)} in:\n{self.said()}")
 
-    def _check(self) -> None:
+    def _living(self) -> bool:
         assert self.process.poll() is None, f"memstore local ended with {self.process.returncode}:\n{self.said()}"
+        return True
 
     def wait_up(self) -> Local:
         self.wait_said("Ctrl-C stops everything")
@@ -103,7 +104,7 @@ class Local:
         return {row["name"]: row for row in json.loads((self.folder / "topology.json").read_text())["processes"]}
 
     def client(self, name: str) -> redis.Redis:
-        return redis.Redis(port=self.topology()[name]["port"], socket_timeout=5, retry=None)
+        return redis.Redis(port=self.topology()[name]["port"], socket_timeout=5)
 
     def stop(self, number: int = signal.SIGINT) -> int:
         self.process.send_signal(number)

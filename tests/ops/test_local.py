@@ -10,9 +10,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
+import redis
 
 from memstore.server.topology import Folder, Plan
 from tests.ops.running import ROOT, Local, alive, free_ports, memstore, wait_until
@@ -26,6 +28,11 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Local]:
         yield local.wait_up()
 
 
+def is_replica(client: redis.Redis) -> bool:
+    role: str = client.info("replication")["memstore_role"]
+    return role == "replica"
+
+
 def test_the_node_on_the_port_leads_and_serves(cluster: Local) -> None:
     assert "engine-a is the primary now" in cluster.said()
     assert f"redis-cli -p {cluster.port}" in cluster.said()
@@ -34,8 +41,9 @@ def test_the_node_on_the_port_leads_and_serves(cluster: Local) -> None:
     assert client.get("name") == b"value"
     for name in ("engine-b", "engine-c"):
         cluster.wait_said(f"{name}: ")
-        wait_until(lambda name=name: cluster.client(name).info("replication")["memstore_role"] == "replica", name)
-        assert cluster.client(name).get("name") == b"value"
+        client = cluster.client(name)
+        wait_until(partial(is_replica, client), name)
+        assert client.get("name") == b"value"
 
 
 def test_topology_is_true(cluster: Local) -> None:

@@ -149,10 +149,10 @@ class LogDriver:
             if kind is Send:
                 self._send(output.to, output.message)  # type: ignore[union-attr]  # asked by identity, which is not narrowed
             elif kind is SendAfterPersist:
-                if output.sequence <= self._persisted:  # type: ignore[union-attr]
-                    self._send(output.to, output.message)  # type: ignore[union-attr]
+                if output.sequence <= self._persisted:  # type: ignore[union-attr]  # as above
+                    self._send(output.to, output.message)  # type: ignore[union-attr]  # as above
                 else:
-                    self._waiting.append(output)  # type: ignore[arg-type]
+                    self._waiting.append(output)  # type: ignore[arg-type]  # as above
             else:
                 self._carry_out(output)
                 if self._closed:
@@ -303,6 +303,11 @@ class LogDriver:
             return
         try:
             self._check_room()
+            damage = self.store.found_damage()
+            if damage is not None:
+                log.error("damage met while reading", log=self.name, positions=[lost.position for lost in damage.damage[:20]])
+                self._acceptor.on_damage(damage, self._clock())
+                self._pump()
             if not self._syncing and self.store.evidence_due:
                 self.store.write_evidence(self._acceptor.committed)
                 self._sync()
