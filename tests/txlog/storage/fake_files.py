@@ -1,6 +1,6 @@
 """A disk in memory that can be stopped before any step, and lose what was not synced.
 
-Directory changes reach the disk in order, with any sync of a folder (as in a journalled file system); data only with a sync of its file.
+Changes of a folder reach the disk with a sync of that folder, the rest of them in order or not at all; data only with a sync of its file.
 """
 
 from __future__ import annotations
@@ -99,8 +99,10 @@ class FakeFiles(Files):
 
     def sync_folder(self, path: Path) -> None:
         self.step()
-        self.durable_tree = dict(self.tree)
-        self.journal.clear()
+        for at, node in self.journal:
+            if at.parent == path:
+                _apply(self.durable_tree, at, node)
+        self.journal = [(at, node) for at, node in self.journal if at.parent != path]
 
     def rename(self, old: Path, new: Path) -> None:
         self.step()
@@ -133,11 +135,15 @@ class FakeFiles(Files):
     def after_power_loss(self, rng: random.Random) -> FakeFiles:
         tree = dict(self.durable_tree)
         for path, node in self.journal[: rng.randint(0, len(self.journal))]:
-            if node is None:
-                tree.pop(path, None)
-            else:
-                tree[path] = node
+            _apply(tree, path, node)
         return FakeFiles({path: Node(_torn(node, rng)) for path, node in tree.items()})
+
+
+def _apply(tree: dict[Path, Node], path: Path, node: Node | None) -> None:
+    if node is None:
+        tree.pop(path, None)
+    else:
+        tree[path] = node
 
 
 def _torn(node: Node, rng: random.Random) -> bytes:

@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.txlog.storage.helpers import PROMISE, SEGMENT, contents, fill, make_run, open_store, reopen, segment_files
+from tests.txlog.storage.helpers import PROMISE, SEGMENT, contents, copy, fill, flip, make_run, open_store, reopen, segment_files
 from txlog.consensus.outputs import Promise, Suspicion
 from txlog.entry import GENESIS_CHAIN, NO_ENTRY
 from txlog.storage.files import Files, StorageError, StorageFatal, StorageInUse, StorageLost
 from txlog.storage.opening import check_log_name
-from txlog.storage.segment import BLOCK_BYTES
+from txlog.storage.segment import BLOCK_BYTES, EVIDENCE_AT
 from txlog.storage.store import LogStore
 
 
@@ -216,8 +216,15 @@ def test_evidence_does_not_outlive_a_truncation(tmp_path: Path) -> None:
     store.sync()
     store.truncate(6)
     store.sync()
-    store = reopen(store)
-    assert (store.recovered.last[1], store.recovered.proven, store.recovered.damage) == (5, 5, [])
+    path = store.path
+    store.close()
+    for rotten in (None, *EVIDENCE_AT):
+        hurt = copy(path, tmp_path / f"hurt{rotten}")
+        if rotten is not None:
+            flip(segment_files(hurt)[0], rotten + 10)
+        store = open_store(hurt)
+        assert (store.recovered.last[1], store.recovered.proven, store.recovered.damage) == (5, 5, [])
+        store.close()
 
 
 def test_a_sync_begun_before_a_truncation_proves_nothing_after_it(tmp_path: Path) -> None:
