@@ -45,6 +45,7 @@ class Processes:
     def __init__(self, folder: Path, log_nodes: int, engines: int, *settings: str) -> None:
         self.folder = folder
         self.settings = settings
+        self.password = next((setting.partition("=")[2] for setting in settings if setting.startswith("requirepass=")), None)
         ports = free_ports(log_nodes + engines)
         self.log_ports, self.ports = ports[:log_nodes], ports[log_nodes:]
         self.running: dict[str, subprocess.Popen[bytes]] = {}
@@ -79,7 +80,7 @@ class Processes:
             until(f"engine {place} serves", lambda place=place: self.client(place).info("replication")["memstore_role"] in ("primary", "replica"))
 
     def client(self, place: int) -> Any:
-        return redis.Redis(port=self.ports[place], socket_timeout=10, decode_responses=True)
+        return redis.Redis(port=self.ports[place], password=self.password, socket_timeout=10, decode_responses=True)
 
     def primary(self) -> str:
         """The place of the primary as a text, so that the first is true; empty: none."""
@@ -296,15 +297,23 @@ def test_without_a_majority_nothing_is_acknowledged_and_with_it_everything_goes_
         until("every node reads it", lambda place=place: shard.client(place).get("majority") == "back")
 
 
-def test_redis_cluster_clients_find_the_primary_through_a_failover(tmp_path: Path) -> None:
-    shard = Processes(tmp_path, 3, 2, "cluster-enabled=yes", "lease-ms=500")
+def test_redis_cluster_clients_find_the_primary_through_a_failover_and_nodes_use_the_password(tmp_path: Path) -> None:
+    shard = Processes(tmp_path, 3, 2, "cluster-enabled=yes", "lease-ms=500", "requirepass=secret")
     try:
         shard.start_all()
         replicas_known(shard, 1)
         before = shard.leader()
-        client = until("a cluster client", lambda: RedisCluster(startup_nodes=[ClusterNode("127.0.0.1", shard.ports[shard.other(before)])], socket_timeout=5))
+        start = ClusterNode("127.0.0.1", shard.ports[shard.other(before)])
+        client = until("a cluster client", lambda: RedisCluster(startup_nodes=[start], password="secret", socket_timeout=5))
         for number in range(20):
             assert client.set(f"key:{number}", number)
+        after = shard.other(before)
+        until("the link to the primary", lambda: shard.client(after).info("replication")["master_link_status"] == "up")
+        assert shard.client(after).execute_command("CLUSTER FAILOVER")
+        until("the replica that asked leads", lambda: shard.leader() == after)
+        assert client.set("key:3", "handed over")
+        replicas_known(shard, 1)
+        before = after
         shard.signal(f"engine-{before}", signal.SIGKILL)
         until("writes go on", lambda: client.set("key:1", "after"))
         assert client.get("key:1") == b"after" and client.get("key:2") == b"2"
