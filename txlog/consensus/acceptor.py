@@ -131,6 +131,10 @@ class Acceptor:
         if sequence > self._cut_sequence:
             self.repair.on_put_back(scan, now_us)
 
+    def on_damage(self, scan: Scan, now_us: int) -> None:
+        """A read has met bytes that do not check: the state of the whole log with them (S6)."""
+        self.repair.on_put_back(scan, now_us)
+
     def on_peer_fetched(self, node: str, fetched: Fetched, now_us: int) -> None:
         self.repair.on_peer_fetched(node, fetched, now_us)
 
