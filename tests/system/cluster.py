@@ -294,27 +294,31 @@ class Cluster:
 
     # ------------------------------------------------------------------ hurting
 
-    def signal(self, process: Process, signum: int) -> None:
-        os.kill(process.pid, signum)
+    def now(self, process: Process) -> int:
+        """The process id that this name has now (it may have been started again since `process` was looked up)."""
+        return self.process(process.name).pid
 
     def kill(self, *processes: Process) -> None:
         """kill -9, all before any is waited for."""
-        for process in processes:
-            os.kill(process.pid, signal.SIGKILL)
-        for process in processes:
-            wait_until(f"{process.name} is dead", lambda process=process: not alive(process.pid), 10)
+        pids = {process.name: self.now(process) for process in processes}
+        for pid in pids.values():
+            os.kill(pid, signal.SIGKILL)
+        for name, pid in pids.items():
+            wait_until(f"{name} is dead", lambda pid=pid: not alive(pid), 10)
 
     def terminate(self, process: Process, bound_s: float = 10.0) -> None:
         """SIGTERM, and wait for the end."""
-        os.kill(process.pid, signal.SIGTERM)
-        wait_until(f"{process.name} ends after SIGTERM", lambda: not alive(process.pid), bound_s)
+        pid = self.now(process)
+        os.kill(pid, signal.SIGTERM)
+        wait_until(f"{process.name} ends after SIGTERM", lambda: not alive(pid), bound_s)
 
     def pause(self, process: Process) -> None:
-        os.kill(process.pid, signal.SIGSTOP)
-        wait_until(f"{process.name} is stopped", lambda: process_state(process.pid) == "T", 5, every_s=0.001)
+        pid = self.now(process)
+        os.kill(pid, signal.SIGSTOP)
+        wait_until(f"{process.name} is stopped", lambda: process_state(pid) == "T", 5, every_s=0.001)
 
     def resume(self, process: Process) -> None:
-        os.kill(process.pid, signal.SIGCONT)
+        os.kill(self.now(process), signal.SIGCONT)
 
     def restart(self, process: Process) -> Process:
         """Starts the process' own command again."""
