@@ -102,6 +102,19 @@ class Engine:
             return False
         return writes or self.pause_mode == PAUSE_ALL
 
+    def forget(self, session: Session) -> None:
+        """The client is gone: nothing here names it any more."""
+        self.sessions.pop(session.id, None)
+        if session in self.monitors:
+            self.monitors.remove(session)
+        for place in session.watched:
+            watching = self.watchers.get(place, [])
+            if session in watching:
+                watching.remove(session)
+            if not watching:
+                self.watchers.pop(place, None)
+        session.watched = []
+
     def feed_monitors(self, session: Session, argv: list[bytes]) -> None:
         """Note the command for every session in MONITOR, as Redis words it."""
         line = monitor.line(self.context.wall_ms * 1000, session.db, session.address, argv)
@@ -142,6 +155,8 @@ class Engine:
                     if result is not None and result[:1] == b"-":
                         raise ApplyError(f"{reply.text(name)}: {reply.text(result[1:-2])}")
                     count += 1
+                    if not count & 63:  # what handlers note is not wanted here: do not let a large entry's worth of it gather
+                        del context.unit[:], context.changed[:]
         except (KeyError, reply.CommandError, hiredis.ProtocolError) as error:
             raise ApplyError(f"{type(error).__name__}: {error}") from error
         finally:

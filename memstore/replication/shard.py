@@ -425,6 +425,8 @@ class Shard:
     def forget(self, session: Session) -> None:
         """The client is gone."""
         self.tracker.drop(session)
+        self.engine.forget(session)
+        self.settle()  # it may have been the last in MONITOR
         session.parked.clear()
         session.closing = True
         session.settle()

@@ -411,3 +411,13 @@ def test_cluster_mode_names_the_node_that_serves_a_slot() -> None:
     primary = Node(cluster_enabled=True)
     assert primary.do(primary.session(), "MSET a 1 b 2") == b"-CROSSSLOT Keys in request don't hash to the same slot\r\n"
     assert primary.do(primary.session(), "MGET {a}1 {a}2") == b"*2\r\n$-1\r\n$-1\r\n"
+
+
+def test_a_client_that_left_is_named_nowhere(node: Node) -> None:
+    one, two = node.session(), node.session()
+    node.do(one, "WATCH a b", "WATCH a", "SET k v", "MONITOR")
+    node.shard.settle()
+    assert node.engine.monitors == [one] and not node.shard.open
+    node.shard.forget(one)
+    assert not node.engine.watchers and not node.engine.monitors and node.shard.open
+    assert node.do(two, "SET a 1") == b"" and node.commit() == {two.id: b"+OK\r\n"}
