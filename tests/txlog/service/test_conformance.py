@@ -288,3 +288,21 @@ async def test_a_group_restarted_under_a_living_writer_loses_nothing(group: Grou
     entries = await Reader().read(await group.client("c")).until(writer.committed)
     assert [entry.payload for entry in entries if entry.kind == DATA] == [b"before", b"after"]
     assert lost == []
+
+
+async def test_a_flipped_byte_under_a_running_node_is_found_by_a_read_and_put_back(group: Group) -> None:
+    client = await group.client("a")
+    writer = await win(client)
+    await committed(writer, [b"entry %d." % number + b"z" * 2000 for number in range(200)])
+    await committed(writer, [b"last"])  # what is on disk now leaves the memory, but for the newest
+    index = group.ports.index(client.address.nodes[[state.az for state in client.node_states()].index("a")][1])
+    segments = sorted((group.folder / f"node{index}" / "logs" / "shard-0" / "segments").iterdir())
+    damaged = next(path for path in segments if b"entry 20." in path.read_bytes())
+    at = damaged.read_bytes().index(b"entry 20.")
+    with damaged.open("r+b") as file:
+        file.seek(at)
+        file.write(b"X")
+    entries = await Reader().read(client).until(writer.committed)
+    assert [entry.payload[:10] for entry in entries[1:201]] == [(b"entry %d." % number + b"z" * 9)[:10] for number in range(200)]
+    await eventually(lambda: damaged.read_bytes()[at : at + 9] == b"entry 20.")
+    await eventually(lambda: group.running[index].status()["logs"][0]["holes"] == [])
