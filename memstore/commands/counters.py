@@ -15,54 +15,54 @@ from memstore.engine import effects, reply
 from memstore.engine.command import DENYOOM, FAST, FIRST, WRITE, command
 from memstore.engine.context import Context
 from memstore.engine.keyspace import slot_of
-from memstore.engine.reply import CommandError
+from memstore.engine.reply import CommandError, bulk
 from memstore.engine.values import longdouble, parse_integer
 
 _OVERFLOW: Final = "ERR increment or decrement would overflow"
 
 
-def _add(ctx: Context, key: bytes, step: int, name: bytes, arg: bytes | None) -> bytes:
-    """Adds ``step`` and logs ``name key [arg]``. The expiry stays."""
-    value = ctx.lookup(key)
+def _add(ctx: Context, key: bytes, step: int, head: bytes, arg: bytes | None) -> bytes:
+    """Adds ``step`` and logs ``head``'s command on the key. The expiry stays. On the hot path: finds the slot and reads the number itself."""
+    database = ctx.database
+    slot = (crc_hqx(key, 0) & 16383) if b"{" not in key else slot_of(key)
+    items = database.slots[slot]
+    value = items.get(key)
+    if database.volatile and key in database.expires[slot]:
+        value = ctx.lookup(key)
     if value is None:
-        number = 0
+        number = step
     elif type(value) is bytes:
         found = parse_integer(value)
         if found is None:
             raise CommandError(reply.NOT_AN_INTEGER)
-        number = found
+        number = found + step
+        if not INT64_MIN <= number <= INT64_MAX:
+            raise CommandError(_OVERFLOW)
     else:
         raise CommandError(reply.WRONGTYPE)
-    number += step
-    if not INT64_MIN <= number <= INT64_MAX:
-        raise CommandError(_OVERFLOW)
-    database = ctx.database
-    database.slots[(crc_hqx(key, 0) & 16383) if b"{" not in key else slot_of(key)][key] = b"%d" % number
+    items[key] = text = b"%d" % number
     index = database.index
     if index != ctx.unit_db:
         ctx.unit.append(effects.select(index))
         ctx.unit_db = index
-    if arg is None:
-        ctx.unit.append(b"*2\r\n$4\r\n%b\r\n$%d\r\n%b\r\n" % (name, len(key), key))
-    else:
-        ctx.unit.append(b"*3\r\n$6\r\n%b\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n" % (name, len(key), key, len(arg), arg))
+    ctx.unit.append(head + bulk(key) if arg is None else head + bulk(key) + bulk(arg))
     ctx.changed.append((index, key) if index else key)
-    return b":%d\r\n" % number
+    return b":" + text + b"\r\n"
 
 
 @command(b"INCR", arity=2, flags=WRITE | DENYOOM | FAST, keys=FIRST, since="1.0.0", group="string", summary="Adds one to a number")
 def incr(ctx: Context, argv: list[bytes]) -> bytes:
-    return _add(ctx, argv[1], 1, b"INCR", None)
+    return _add(ctx, argv[1], 1, b"*2\r\n$4\r\nINCR\r\n", None)
 
 
 @command(b"DECR", arity=2, flags=WRITE | DENYOOM | FAST, keys=FIRST, since="1.0.0", group="string", summary="Takes one from a number")
 def decr(ctx: Context, argv: list[bytes]) -> bytes:
-    return _add(ctx, argv[1], -1, b"DECR", None)
+    return _add(ctx, argv[1], -1, b"*2\r\n$4\r\nDECR\r\n", None)
 
 
 @command(b"INCRBY", arity=3, flags=WRITE | DENYOOM | FAST, keys=FIRST, since="1.0.0", group="string", summary="Adds to a number")
 def incrby(ctx: Context, argv: list[bytes]) -> bytes:
-    return _add(ctx, argv[1], integer(argv[2]), b"INCRBY", argv[2])
+    return _add(ctx, argv[1], integer(argv[2]), b"*3\r\n$6\r\nINCRBY\r\n", argv[2])
 
 
 @command(b"DECRBY", arity=3, flags=WRITE | DENYOOM | FAST, keys=FIRST, since="1.0.0", group="string", summary="Takes from a number")
@@ -70,7 +70,7 @@ def decrby(ctx: Context, argv: list[bytes]) -> bytes:
     step = integer(argv[2])
     if step == INT64_MIN:
         raise CommandError("ERR decrement would overflow")
-    return _add(ctx, argv[1], -step, b"DECRBY", argv[2])
+    return _add(ctx, argv[1], -step, b"*3\r\n$6\r\nDECRBY\r\n", argv[2])
 
 
 @command(b"INCRBYFLOAT", arity=3, flags=WRITE | DENYOOM | FAST, keys=FIRST, since="2.6.0", group="string", summary="Adds to a number with decimals")

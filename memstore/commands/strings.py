@@ -32,7 +32,10 @@ _EXPIRES: Final = {b"EX": (1000, True), b"PX": (1, True), b"EXAT": (1000, False)
 def get(ctx: Context, argv: list[bytes]) -> bytes:
     key = argv[1]
     database = ctx.database
-    value = ctx.lookup(key) if database.volatile else database.slots[(crc_hqx(key, 0) & 16383) if b"{" not in key else slot_of(key)].get(key)
+    slot = (crc_hqx(key, 0) & 16383) if b"{" not in key else slot_of(key)
+    value = database.slots[slot].get(key)
+    if database.volatile and key in database.expires[slot]:
+        value = ctx.lookup(key)
     if type(value) is bytes:
         length = len(value)
         return HEADS[length] + value + b"\r\n" if length < _MANY else b"$%d\r\n%b\r\n" % (length, value)
@@ -76,8 +79,9 @@ def store(ctx: Context, key: bytes, value: bytes, at_ms: int) -> None:
         if ctx.database.remove(key) is not None:
             ctx.effect(b"DEL", key)
     else:
-        ctx.database.put(key, value)
-        ctx.database.set_expire(key, at_ms)
+        database = ctx.database
+        database.put(key, value)
+        database.set_expire(key, at_ms)
         ctx.effect(b"SET", key, value, b"PXAT", b"%d" % at_ms)
 
 

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from typing import Final
 
+from memstore.engine.reply import bulk
+
 MULTI: Final = b"*1\r\n$5\r\nMULTI\r\n"
 EXEC: Final = b"*1\r\n$4\r\nEXEC\r\n"
 
 
 def encode(args: tuple[bytes, ...] | list[bytes]) -> bytes:
     """One effect as a RESP array of bulk strings."""
-    return b"*%d\r\n%b" % (len(args), b"".join([b"$%d\r\n%b\r\n" % (len(a), a) for a in args]))
+    return b"*%d\r\n%b" % (len(args), b"".join([bulk(arg) for arg in args]))
 
 
 def encode_unit(effects: list[bytes]) -> bytes:

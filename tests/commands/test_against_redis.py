@@ -1,7 +1,7 @@
 """The same random commands at a real redis-server and at the engine: the same replies, byte for byte, and the same data at the end.
 
 Clocks: expiries are far away, replies that depend on the time now are compared by their error or their sign only.
-MEMSTORE_AGAINST_REDIS sets the number of sequences a test tries (default 60).
+MEMSTORE_AGAINST_REDIS sets the number of sequences a test tries (default 40).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from tests.engine.harness import Harness
 
 pytestmark = pytest.mark.redis
 
-SEQUENCES = int(os.environ.get("MEMSTORE_AGAINST_REDIS", "60"))
+SEQUENCES = int(os.environ.get("MEMSTORE_AGAINST_REDIS", "40"))
 DATABASES = (0, 1, 2, 15)
 _TIMED = {b"TTL", b"PTTL"}
 _ABSOLUTE = {b"EXPIRETIME", b"PEXPIRETIME"}

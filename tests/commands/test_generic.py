@@ -137,7 +137,7 @@ def test_a_replica_hides_it_and_changes_nothing(h: Harness, line: str) -> None:
 
 
 def test_expiry_is_ignored_while_effects_are_applied(h: Harness) -> None:
-    h.line("SET k 1 PXAT %d" % (START_MS + 5))
+    h.line(f"SET k 1 PXAT {START_MS + 5}")
     h.line("INCR k")
     h.wall_ms += 100
     for unit in h.units:
