@@ -27,6 +27,7 @@ from memstore.engine.settings import Settings
 from memstore.engine.slowlog import Slowlog
 
 MAX_ERROR_CODES: Final = 128
+APPLY_PIECE: Final = 16 * 1024  # bytes
 
 
 class ApplyError(Exception):
@@ -139,24 +140,25 @@ class Engine:
         """Apply an entry's effects (or a run's, joined) in one go. Returns how many. Raises `ApplyError` when one does not apply."""
         context, internal, table = self.context, self.internal, self.table
         reader = hiredis.Reader()
-        reader.feed(payload)
         internal.db = 0
         context.bind(internal, wall_ms)
         expiry, context.expiry = context.expiry, IGNORE_EXPIRED
         count = 0
         try:
-            while (argv := reader.gets()) is not False:
-                name = argv[0]
-                if name == b"SELECT":
-                    internal.db = int(argv[1])
-                    context.database = self.keyspace.database(internal.db)
-                elif name != b"MULTI" and name != b"EXEC":
-                    result = table[name].handler(context, argv)
-                    if result is not None and result[:1] == b"-":
-                        raise ApplyError(f"{reply.text(name)}: {reply.text(result[1:-2])}")
-                    count += 1
-                    if not count & 63:  # what handlers note is not wanted here: do not let a large entry's worth of it gather
-                        del context.unit[:], context.changed[:]
+            # Fed in pieces: the parser moves all that is left whenever it has used up a kilobyte.
+            for at in range(0, len(payload), APPLY_PIECE):
+                reader.feed(payload, at, min(APPLY_PIECE, len(payload) - at))
+                while (argv := reader.gets()) is not False:
+                    name = argv[0]
+                    if name == b"SELECT":
+                        internal.db = int(argv[1])
+                        context.database = self.keyspace.database(internal.db)
+                    elif name != b"MULTI" and name != b"EXEC":
+                        result = table[name].handler(context, argv)
+                        if result is not None and result[:1] == b"-":
+                            raise ApplyError(f"{reply.text(name)}: {reply.text(result[1:-2])}")
+                        count += 1
+                del context.unit[:], context.changed[:]  # what handlers note is not wanted here
         except (KeyError, reply.CommandError, hiredis.ProtocolError) as error:
             raise ApplyError(f"{type(error).__name__}: {error}") from error
         finally:
