@@ -14,6 +14,8 @@ from typing import Final
 
 from txlog.storage.meta import META_BYTES, SLOT_BYTES, LogMeta, choose, encode_slot
 
+_BLOCK: Final = 4096  # what is given up at once around bytes that the disk cannot read
+
 
 class StorageError(Exception):
     """The log's folder cannot be used; the text is one line for the operator."""
@@ -32,6 +34,9 @@ class StorageFatal(OSError):
 
     def __init__(self, reason: str) -> None:
         super().__init__(errno.EIO, reason)
+
+    def __str__(self) -> str:
+        return str(self.strerror)
 
 
 class Files:
@@ -66,7 +71,25 @@ class Files:
         return os.fstat(fd).st_size
 
     def read(self, fd: int, offset: int, length: int) -> bytes:
-        """Up to ``length`` bytes; fewer only at the end of the file."""
+        """Up to ``length`` bytes; fewer only at the end of the file. A block that the disk cannot read comes as zeros: it is damage like any other,
+        checksums find it, and a put-back writes it again."""
+        try:
+            return self._read(fd, offset, length)
+        except OSError as error:
+            if error.errno != errno.EIO:
+                raise
+        pieces = []
+        for at in range(offset, min(offset + length, self.size(fd)), _BLOCK):
+            size = min(_BLOCK, offset + length - at)
+            try:
+                pieces.append(self._read(fd, at, size))
+            except OSError as error:
+                if error.errno != errno.EIO:
+                    raise
+                pieces.append(bytes(min(size, self.size(fd) - at)))
+        return b"".join(pieces)
+
+    def _read(self, fd: int, offset: int, length: int) -> bytes:
         data = os.pread(fd, length, offset)
         if len(data) in (0, length):
             return data

@@ -3,7 +3,7 @@
 Decides: the binary form of everything in a segment. Must not know: files, what a scan makes of bad bytes (`recovery`).
 
 A segment is a header block of 8 KiB, then frames without holes, then zeros. The block holds, each in sectors of its own:
-the header (whose segment this is, and what comes before it), two evidence slots (written in turn when a log falls quiet, so that `synced`
+the header (whose segment this is, and what comes before it), two evidence slots (written when a log falls quiet, so that `synced`
 is on disk although no later frame carries it), and the seal (written once, when the next segment has taken over: a checksum over all frames, so that an
 old segment is checked at the speed of memory, and every so-many-th frame's offset, so that nobody walks it from its start).
 

@@ -94,17 +94,20 @@ class SegmentFile:
         self.files.write(self.fd, 0, encode_header(SegmentHeader(self.log, self.first, self.previous_term, self.previous_chain)))
 
     def write_evidence(self, synced: int, committed: int) -> None:
-        """Into the older slot, so that a torn write leaves the other."""
+        """Into both slots, so that one may rot; a sector of its own each, so that one torn write leaves the other."""
+        self._write_slot(synced, committed)
+        self._write_slot(synced, committed)
+
+    def reset_evidence(self, synced: int, committed: int) -> None:
+        """Both slots, one after the other on disk: nothing above ``synced`` may be claimed any more."""
+        for _ in EVIDENCE_AT:
+            self._write_slot(synced, committed)
+            self.files.sync(self.fd)
+
+    def _write_slot(self, synced: int, committed: int) -> None:
         self.evidence_counter += 1
         raw = encode_evidence(Evidence(self.evidence_counter, synced, committed), self.seed)
         self.files.write(self.fd, EVIDENCE_AT[self.evidence_counter % 2], raw)
-
-    def reset_evidence(self, synced: int, committed: int) -> None:
-        """Both slots: nothing above ``synced`` may be claimed any more."""
-        self.write_evidence(synced, committed)
-        self.files.sync(self.fd)
-        self.write_evidence(synced, committed)
-        self.files.sync(self.fd)
 
     def write_seal(self, used: int, last_position: int, last_term: int, last_chain: bytes, synced: int, committed: int) -> None:
         """To be synced together with the frames: a seal over frames that did not reach the disk does not check."""
