@@ -15,7 +15,7 @@ from collections import Counter
 from pathlib import Path
 
 from tests.system import checks
-from tests.system.client import Connection, ReplyError
+from tests.system.client import Connection, ReplyError, ask
 from tests.system.cluster import Cluster, Process
 from tests.system.history import OK
 from tests.system.results import Result
@@ -122,6 +122,7 @@ async def _two(cluster: Cluster, one: Process, two: Process, result: Result, pla
     await asyncio.sleep(2.0)
     still = sum(op.changes and op.outcome == OK and op.complete > stopped_from for op in load.history)
     told = Counter(op.detail.split(" ")[0] for op in load.history if op.outcome != OK)
+    later = Counter([await asyncio.to_thread(_first_word, process) for process in cluster.engines()])
     for filler in fillers:
         filler.unlink()
     room = time.monotonic()
@@ -134,7 +135,26 @@ async def _two(cluster: Cluster, one: Process, two: Process, result: Result, pla
         problems.append(f"{still} writes were acknowledged with two disks full (or the disks were not full: poured until {dict(refused)})")
     if back is None or back > BACK_BOUND_S:
         problems.append(f"serving again {back} s after there was room")
+    if set(later) != {"MASTERDOWN"}:
+        problems.append(f"writes sent while two disks were full were told {dict(later)}")
     strange = set(told) - {"UNKNOWN", "MASTERDOWN", "READONLY", "TRYAGAIN", "closed:", "MOVED", "CLUSTERDOWN"}
     if strange:
         problems.append(f"clients were told {dict(told)}")
-    result.add({"full": f"{one.name}+{two.name}", "acked while full": still, "serving again s": back or -1.0, "told": dict(told), **judgement.row()}, problems)
+    result.add(
+        {
+            "full": f"{one.name}+{two.name}",
+            "acked while full": still,
+            "serving again s": back or -1.0,
+            "told": dict(told),
+            "told later": dict(later),
+            **judgement.row(),
+        },
+        problems,
+    )
+
+
+def _first_word(process: Process) -> str:
+    try:
+        return str(ask(process.address, "SET", "while full", "x", timeout=5)).split(" ")[0]
+    except OSError as error:
+        return type(error).__name__
