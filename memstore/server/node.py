@@ -140,6 +140,13 @@ class Node:
             log.error("bug", text=f"{type(error).__name__}: {error}", exc_info=error)
             self._end(outputs.Exit(1, "a task of the node failed"))
 
+    def on_loop_error(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """Something raised in a callback. In a client's callback it costs that client its connection; anywhere else the node can no longer be trusted."""
+        error = context.get("exception")
+        log.error("bug", text=f"{context.get('message')}: {type(error).__name__}: {error}", exc_info=error)
+        if error is not None and ("transport" not in context or isinstance(error, AssertionError)):
+            self._end(outputs.Exit(1, "an error of the program"))
+
     # ----------------------------------------------------------------- what connections use
 
     def now_us(self) -> int:

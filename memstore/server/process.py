@@ -67,6 +67,7 @@ async def serve(config: ServerConfig) -> int:
         raise StartError(f"the log {address} cannot be used: {error}") from None
     node = Node(config, client, host, config.announce_port or port, rng)
     loop = asyncio.get_running_loop()
+    loop.set_exception_handler(node.on_loop_error)
     servers = [await loop.create_server(node.new_connection, sock=sock, backlog=config.tcp_backlog) for sock in sockets]
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, node.terminate, signal.Signals(number).name)

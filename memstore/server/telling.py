@@ -22,7 +22,7 @@ class Telling:
     def __init__(self, node: Node) -> None:
         self.node = node
         self._no_quorum = ""  # what was last said about it
-        self._progress_told_us = 0
+        self._jump_told = False
 
     def az_rank(self) -> int:
         """The place of this node's AZ among the log nodes', sorted; the first where the log has no AZs (embedded). Until all are known nobody is the first."""
@@ -92,8 +92,12 @@ class Telling:
             self._no_quorum = text
 
     def tell_progress(self) -> None:
-        """Restoring says how far it is, once a second."""
+        """Once a second: how far restoring is, and that the machine's clock has jumped."""
         node = self.node
+        jumped_ms = node.wall.jumped_ms
+        if jumped_ms and not self._jump_told:
+            log.warning("clock-jump", text=f"the machine's clock jumped {jumped_ms} ms ahead: it is followed slowly, so that keys do not expire early")
+        self._jump_told = jumped_ms > 0
         now_us = node.clock()
         node.follower.measure(now_us)
         if node.roles.role == RESTORING and node.roles.target > node.follower.position and not node.roles.stuck:
