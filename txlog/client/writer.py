@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from txlog.consensus.outputs import CampaignOver, Committed, Fenced, LeaseUntil, Opened, Reopened, Send
 from txlog.consensus.proposer import Limits, Proposer
@@ -20,6 +20,9 @@ from txlog.wire import encode
 
 if TYPE_CHECKING:
     from txlog.client.client import LogClient
+
+
+_SOON_US: Final = 1000  # a timer that fires so soon will ask for the next deadline itself: asking costs more than most messages
 
 
 class CampaignLost(Exception):
@@ -311,7 +314,7 @@ class Writer:
 
     def _arm(self) -> None:
         """One timer; a deadline that moved later lets the old timer fire in vain rather than be made anew at each message."""
-        if self._over:
+        if self._over or (self._timer is not None and self._timer_us - self._clock() < _SOON_US):
             return
         deadline = self._proposer.deadline()
         if not deadline or (self._timer is not None and self._timer_us <= deadline):
