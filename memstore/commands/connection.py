@@ -9,12 +9,12 @@ from __future__ import annotations
 from hmac import compare_digest
 from typing import Final
 
-from memstore.commands.transactions import end_transaction
 from memstore.engine import reply
 from memstore.engine.command import ALLOW_BUSY, FAST, LOADING, LOCAL, NO_AUTH, NOSCRIPT, STALE, command
 from memstore.engine.context import Context
 from memstore.engine.requests import CloseSession
 from memstore.engine.session import REPLY_ON, STRONG
+from memstore.engine.transaction import end_transaction
 from memstore.engine.values import parse_integer
 from memstore.version import REDIS_VERSION
 

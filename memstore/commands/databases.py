@@ -97,7 +97,7 @@ def flushdb(ctx: Context, argv: list[bytes]) -> bytes:
     database = ctx.database
     if len(database):
         _touch_watched(ctx, database.index)
-        database.clear()
+        ctx.keyspace.discard(database.clear())
         ctx.effect_all([database.index], b"FLUSHDB")
     return reply.OK
 
@@ -109,7 +109,7 @@ def flushall(ctx: Context, argv: list[bytes]) -> bytes:
     if filled:
         for database in filled:
             _touch_watched(ctx, database.index)
-            database.clear()
+            ctx.keyspace.discard(database.clear())
         ctx.effect_all([database.index for database in filled], b"FLUSHALL")
     return reply.OK
 

@@ -1,7 +1,7 @@
 """MULTI, EXEC, DISCARD, WATCH, UNWATCH: transactions.
 
 Decides: when a queue may be built, when it runs, when WATCH stops it. Must not know: the log, roles, positions; that a transaction's effects are one
-execution unit follows from EXEC being one call. Whoever receives commands calls `queue` for a session in MULTI, except for those in `IMMEDIATE`.
+execution unit follows from EXEC being one call. How a queue grows and ends is `engine.transaction`.
 WATCH compares with memory: `engine.watchers` lists the sessions of a key, and after each unit its changed keys mark them (`Session.watch_failed`).
 A WATCH's own unit does not mark its own session: it deletes keys that had expired before.
 """
@@ -11,57 +11,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, cast
 
 from memstore.engine import reply
-from memstore.engine.command import ALL, ALLOW_BUSY, FAST, LOADING, LOCAL, NO_MULTI, NOSCRIPT, SKIP_SLOWLOG, STALE, Row, command
+from memstore.engine.command import ALL, ALLOW_BUSY, FAST, LOADING, LOCAL, NOSCRIPT, SKIP_SLOWLOG, STALE, Row, command
 from memstore.engine.context import IGNORE_EXPIRED, Context
 from memstore.engine.reply import CommandError
 from memstore.engine.session import Session
+from memstore.engine.transaction import end_transaction, unwatch_all
 
 if TYPE_CHECKING:
-    from memstore.engine.engine import Engine
+    pass
 
-IMMEDIATE: Final = frozenset({b"EXEC", b"DISCARD", b"MULTI", b"WATCH", b"QUIT", b"RESET"})  # run at once even in MULTI
 _FLAGS: Final = NOSCRIPT | LOADING | STALE
-
-
-def queue(engine: Engine, session: Session, argv: list[bytes]) -> bytes:
-    """Take a command into the session's transaction, or refuse it, which spoils the transaction."""
-    assert session.multi is not None, "queuing outside MULTI"
-    row = engine.find(argv)
-    if not isinstance(row, Row):
-        return refuse(engine, session, argv, row)
-    if row.flags & NO_MULTI:
-        return refuse(engine, session, argv, reply.error("ERR Command not allowed inside a transaction"))
-    session.multi.append((row, argv))
-    return reply.QUEUED
-
-
-def refuse(engine: Engine, session: Session, argv: list[bytes], error: bytes) -> bytes:
-    """What a command is told that is refused before it runs (``error``, encoded): it spoils a transaction, and an EXEC refused ends it."""
-    if argv[0].upper() == b"EXEC":
-        end_transaction(engine, session)
-        return b"-EXECABORT Transaction discarded because of: " + error[1:].removeprefix(b"ERR ")
-    if session.multi is not None:
-        session.multi_failed = True
-    return error
-
-
-def unwatch_all(engine: Engine, session: Session) -> None:
-    """Forget what the session watches and what became of it."""
-    for place in session.watched:
-        sessions = engine.watchers[place]
-        sessions.remove(session)
-        if not sessions:
-            del engine.watchers[place]
-    session.watched = []
-    session.watch_failed = False
-
-
-def end_transaction(engine: Engine, session: Session) -> None:
-    """Leave MULTI and forget the queue and the watched keys: DISCARD, RESET, a closed connection, a role change."""
-    session.multi = None
-    session.multi_failed = False
-    unwatch_all(engine, session)
-    session.settle()
 
 
 def _watched_expired(ctx: Context, session: Session) -> bool:

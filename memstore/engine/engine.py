@@ -25,6 +25,7 @@ from memstore.engine.requests import Request
 from memstore.engine.session import Session
 from memstore.engine.settings import Settings
 from memstore.engine.slowlog import Slowlog
+from memstore.engine.transaction import end_transaction
 
 MAX_ERROR_CODES: Final = 128
 APPLY_PIECE: Final = 16 * 1024  # bytes
@@ -108,13 +109,7 @@ class Engine:
         self.sessions.pop(session.id, None)
         if session in self.monitors:
             self.monitors.remove(session)
-        for place in session.watched:
-            watching = self.watchers.get(place, [])
-            if session in watching:
-                watching.remove(session)
-            if not watching:
-                self.watchers.pop(place, None)
-        session.watched = []
+        end_transaction(self, session)
 
     def feed_monitors(self, session: Session, argv: list[bytes]) -> None:
         """Note the command for every session in MONITOR, as Redis words it."""

@@ -43,12 +43,15 @@ class Database:
         self.expires: list[dict[bytes, int]] = []
         self.clear()
 
-    def clear(self) -> None:
+    def clear(self) -> list[dict[bytes, Value]]:
+        """Forget everything. Gives the old slots: letting go of millions of values at once would stop the loop (`Keyspace.discard`)."""
+        old = self.slots
         self.slots = [{} for _ in range(SLOTS)]
         self.expires = [_NO_EXPIRES] * SLOTS
         self.floors = _NO_FLOORS
         self.next_due = NEVER
         self.volatile = 0
+        return old
 
     def __len__(self) -> int:
         return sum(map(len, self.slots))
@@ -99,9 +102,10 @@ class Database:
 
 
 class Keyspace:
-    __slots__ = ("databases",)
+    __slots__ = ("_discarded", "databases")
 
     def __init__(self, count: int = 16) -> None:
+        self._discarded: list[list[dict[bytes, Value]]] = []  # slots that nothing refers to any more
         self.databases: list[Database | None] = [None] * count
         self.databases[0] = Database(0)
 
@@ -123,3 +127,17 @@ class Keyspace:
         one.volatile, two.volatile = two.volatile, one.volatile
         one.floors, two.floors = two.floors, one.floors
         one.next_due, two.next_due = two.next_due, one.next_due
+
+    def discard(self, slots: list[dict[bytes, Value]]) -> None:
+        """Keep what is not wanted any more until `free_some` has let go of it piece by piece."""
+        self._discarded.append(slots)
+
+    def free_some(self, keys: int) -> bool:
+        """Let go of about ``keys`` discarded keys; whether more are left."""
+        while self._discarded and keys > 0:
+            slots = self._discarded[-1]
+            while slots and keys > 0:
+                keys -= len(slots.pop()) + 1
+            if not slots:
+                self._discarded.pop()
+        return bool(self._discarded)

@@ -58,7 +58,7 @@ class Follower:
             if entry.position <= expected:
                 continue
             self._backlog.append(entry)
-            self.pending_bytes += len(entry.payload)
+            self.pending_bytes += len(entry.encoded)
             expected = entry.position
 
     @property
@@ -85,8 +85,8 @@ class Follower:
             if self.stuck:
                 break
             self._backlog.popleft()
-            self.pending_bytes -= len(entry.payload)
-            done += len(entry.payload) + 64
+            self.pending_bytes -= len(entry.encoded)
+            done += len(entry.encoded) + 64
             if entry.kind != DATA:
                 control.append(entry)
         return control

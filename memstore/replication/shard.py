@@ -45,6 +45,7 @@ from memstore.engine.context import DELETE_EXPIRED, HIDE_EXPIRED, Context
 from memstore.engine.engine import PAUSE_NONE, Engine
 from memstore.engine.keyspace import slot_of
 from memstore.engine.session import EVENTUAL, REPLY_OFF, REPLY_ON, REPLY_SKIP, REPLY_SKIP_NEXT, SESSION, STRONG, Session
+from memstore.engine.transaction import IMMEDIATE, queue, refuse
 from memstore.replication import gates
 from memstore.replication.reads import StrongReads
 from memstore.replication.tracker import FAR, Key, Tracker
@@ -55,8 +56,6 @@ REPLICA: Final = "replica"
 CANDIDATE: Final = "candidate"
 PRIMARY: Final = "primary"
 
-# Run even inside MULTI, never queued.
-_MULTI_CONTROL: Final = frozenset((b"EXEC", b"DISCARD", b"MULTI", b"WATCH", b"QUIT", b"RESET"))
 # Change the session or the database under the batch, or look at more than their keys: not for the fast loop.
 _NOT_PLAIN: Final = frozenset((b"EXEC", b"DISCARD", b"MULTI", b"WATCH", b"UNWATCH", b"SELECT", b"SWAPDB", b"FLUSHALL", b"FLUSHDB", b"MOVE", b"COPY"))
 
@@ -212,19 +211,20 @@ class Shard:
         context.bind(session, wall_ms if self.role == PRIMARY else self.applied_wall_ms)
         row = self.engine.find(argv)
         if isinstance(row, bytes):
-            return self._refuse(session, row, at)
+            return self._refuse(session, argv, row, at)
         refusal = self._gate(session, row, argv, now_us)
         if refusal is not None:
-            return self._refuse(session, refusal, at, row)
-        if session.multi is not None and row.name not in _MULTI_CONTROL:
-            return self._queue(session, row, argv, at)
+            return self._refuse(session, argv, refusal, at, row)
+        if session.multi is not None and row.name not in IMMEDIATE:
+            self._emit(session, queue(self.engine, session, row, argv), 0, False)
+            return at + 1
         if self._paused(session, row):
             return self._park(session, batch, at)
         if self._needs_freshness(session, row):
             if session.grant == 0 and not self._fresh(session):
                 return self._park_read(session, batch, at)
             if session.grant and session.verdict:
-                return self._refuse(session, session.verdict, at, row)
+                return self._refuse(session, argv, session.verdict, at, row)
         self._execute(session, row, argv)
         session.grant = max(0, session.grant - 1)
         return at + 1
@@ -289,14 +289,12 @@ class Shard:
             self.tracker.hold(session, (hold, answer, 0 if wrote else 1, wrote))
             session.seen = max(session.seen, position)
 
-    def _refuse(self, session: Session, error: bytes, at: int, row: Row | None = None) -> int:
+    def _refuse(self, session: Session, argv: list[bytes], error: bytes, at: int, row: Row | None = None) -> int:
         if row is not None:
             row.rejected += 1
         session.grant = max(0, session.grant - 1)
-        if session.multi is not None and (row is None or row.name not in _MULTI_CONTROL):
-            session.multi_failed = True
         self.engine.count_error(error)
-        self._emit(session, error, 0, False)
+        self._emit(session, refuse(self.engine, session, argv, error), 0, False)
         return at + 1
 
     def emit_error(self, session: Session, text: str) -> None:
@@ -304,14 +302,6 @@ class Shard:
         answer = reply.error(text)
         self.engine.count_error(answer)
         self._emit(session, answer, 0, False)
-
-    def _queue(self, session: Session, row: Row, argv: list[bytes], at: int) -> int:
-        assert session.multi is not None
-        if row.flags & NO_MULTI:
-            return self._refuse(session, b"-ERR Command not allowed inside a transaction\r\n", at, row)
-        session.multi.append((row, argv))
-        self._emit(session, reply.QUEUED, 0, False)
-        return at + 1
 
     # ----------------------------------------------------------------- gates
 
@@ -367,7 +357,7 @@ class Shard:
             return False
         if row.name == b"EXEC":
             return not session.multi_failed and not session.watch_failed
-        return row.name not in _MULTI_CONTROL
+        return row.name not in IMMEDIATE
 
     def _fresh(self, session: Session) -> bool:
         return session.reads == SESSION and self.applied[1] >= session.seen

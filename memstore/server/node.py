@@ -39,6 +39,7 @@ from txlog.client import CampaignLost, Heartbeat, LogClient, NoMajority, Writer
 from txlog.entry import HANDOVER, LEADERSHIP, NO_ENTRY, Entry
 
 TICK_S: Final = 0.1
+FREE_KEYS: Final = 20_000  # discarded keys let go of a tick: a few milliseconds
 FREE_SLOTS: Final = 64  # of a keyspace thrown away, freed in one turn of the loop
 
 log = structlog.get_logger("memstore.node")
@@ -491,6 +492,7 @@ class Node:
             if self.leading is not None:
                 self.leading.tick(any(database.volatile for database in self.engine.keyspace.existing()))
                 self._check_lease()
+            self.engine.keyspace.free_some(FREE_KEYS)
             self.telling.tell_shard()
             self.errands.tick(count)
             if count % 10 == 0:

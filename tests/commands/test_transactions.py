@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from memstore.commands.transactions import end_transaction
+from memstore.engine.transaction import end_transaction
 from tests.engine.harness import Harness
 
 

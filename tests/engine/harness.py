@@ -9,13 +9,13 @@ from random import Random
 
 import hiredis
 
-from memstore.commands.transactions import IMMEDIATE, queue, refuse
 from memstore.engine.command import Row
 from memstore.engine.digest import digest
 from memstore.engine.effects import encode_unit
 from memstore.engine.engine import Engine
 from memstore.engine.session import Session
 from memstore.engine.settings import Settings
+from memstore.engine.transaction import IMMEDIATE, queue, refuse
 
 START_MS = 1_700_000_000_000
 
@@ -48,11 +48,14 @@ class Harness:
         session = session or self.session
         args = list(argv)
         self.context.bind(session, self.wall_ms)
-        if session.multi is not None and args[0].upper() not in IMMEDIATE:
-            answer: bytes | None = queue(self.engine, session, args)
+        row = self.engine.find(args)
+        answer: bytes | None
+        if not isinstance(row, Row):
+            answer = refuse(self.engine, session, args, row)
+        elif session.multi is not None and row.name not in IMMEDIATE:
+            answer = queue(self.engine, session, row, args)
         else:
-            row = self.engine.find(args)
-            answer = self.engine.call(row, args) if isinstance(row, Row) else refuse(self.engine, session, args, row)
+            answer = self.engine.call(row, args)
         self.close_unit(session if args[0].upper() == b"WATCH" else None)
         return answer
 

@@ -22,7 +22,9 @@ def read(data: bytes, cuts: list[int] | None = None, **kwargs: object) -> tuple[
     return out, reader.error
 
 
-awkward = st.one_of(st.binary(max_size=12), st.sampled_from([b"", b"\r\n", b"\r\n$3\r\n", b"*0\r\n", b"*1\r\n$4\r\nPING\r\n", b"$", b"*", b"*12345", b"x" * 5000]))
+awkward = st.one_of(
+    st.binary(max_size=12), st.sampled_from([b"", b"\r\n", b"\r\n$3\r\n", b"*0\r\n", b"*1\r\n$4\r\nPING\r\n", b"$", b"*", b"*12345", b"x" * 5000])
+)
 commands = st.lists(st.lists(awkward, min_size=1, max_size=5), max_size=8)
 
 
@@ -33,7 +35,15 @@ def test_any_stream_cut_anywhere_gives_the_same_commands(batch: list[list[bytes]
 
 
 @settings(max_examples=300, deadline=None)
-@given(st.lists(st.sampled_from([b"*1\r\n", b"*2\r\n", b"$4\r\n", b"PING\r\n", b"PI", b"*0\r\n", b"*-1\r\n", b":5\r\n", b"+a\r\n", b"$-1\r\n", b"\r\n", b"$2\r\nab\r\n"]), max_size=8), st.lists(st.integers(0, 60), max_size=4))
+@given(
+    st.lists(
+        st.sampled_from(
+            [b"*1\r\n", b"*2\r\n", b"$4\r\n", b"PING\r\n", b"PI", b"*0\r\n", b"*-1\r\n", b":5\r\n", b"+a\r\n", b"$-1\r\n", b"\r\n", b"$2\r\nab\r\n"]
+        ),
+        max_size=8,
+    ),
+    st.lists(st.integers(0, 60), max_size=4),
+)
 def test_rubbish_is_read_the_same_way_whole_and_byte_by_byte(pieces: list[bytes], cuts: list[int]) -> None:
     data = b"".join(pieces)
     assert read(data, cuts) == read(data, list(range(len(data))))

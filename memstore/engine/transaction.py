@@ -1,0 +1,56 @@
+"""A session's transaction before it runs: the queue of MULTI and the keys it watches.
+
+Decides: what joins the queue, what spoils it, what is forgotten at its end. Must not know: what EXEC does, who receives commands, roles.
+Whoever receives commands calls `queue` for a session in MULTI, except for those in `IMMEDIATE`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from memstore.engine import reply
+from memstore.engine.command import NO_MULTI, Row
+from memstore.engine.session import Session
+
+if TYPE_CHECKING:
+    from memstore.engine.engine import Engine
+
+IMMEDIATE: Final = frozenset({b"EXEC", b"DISCARD", b"MULTI", b"WATCH", b"QUIT", b"RESET"})  # run at once even in MULTI
+
+
+def queue(engine: Engine, session: Session, row: Row, argv: list[bytes]) -> bytes:
+    """Take a command, found and fit, into the session's transaction, or refuse it, which spoils the transaction."""
+    assert session.multi is not None, "queuing outside MULTI"
+    if row.flags & NO_MULTI:
+        return refuse(engine, session, argv, reply.error("ERR Command not allowed inside a transaction"))
+    session.multi.append((row, argv))
+    return reply.QUEUED
+
+
+def refuse(engine: Engine, session: Session, argv: list[bytes], error: bytes) -> bytes:
+    """What a command is told that is refused before it runs (``error``, encoded): it spoils a transaction, and an EXEC refused ends it."""
+    if argv[0].upper() == b"EXEC":
+        end_transaction(engine, session)
+        return b"-EXECABORT Transaction discarded because of: " + error[1:].removeprefix(b"ERR ")
+    if session.multi is not None:
+        session.multi_failed = True
+    return error
+
+
+def unwatch_all(engine: Engine, session: Session) -> None:
+    """Forget what the session watches and what became of it."""
+    for place in session.watched:
+        sessions = engine.watchers[place]
+        sessions.remove(session)
+        if not sessions:
+            del engine.watchers[place]
+    session.watched = []
+    session.watch_failed = False
+
+
+def end_transaction(engine: Engine, session: Session) -> None:
+    """Leave MULTI and forget the queue and the watched keys: DISCARD, RESET, a closed connection, a role change."""
+    session.multi = None
+    session.multi_failed = False
+    unwatch_all(engine, session)
+    session.settle()
