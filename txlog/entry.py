@@ -37,13 +37,14 @@ class EntryError(ValueError):
 
 
 class Entry:
-    """An immutable entry with its canonical bytes (``encoded``) and its ``chain``. Build with `make_entry` or `decode_entry`."""
+    """An immutable entry with its canonical bytes (``encoded``) and its ``chain``. Build with `make_entry` or `decode_entry`.
 
-    __slots__ = ("chain", "encoded", "flags", "format", "kind", "payload", "position", "previous_chain", "term", "wall_ms")
+    The payload is not kept beside the bytes it is part of: writers keep many entries at hand, and would hold everything twice.
+    """
 
-    def __init__(
-        self, position: int, term: int, kind: int, format: int, flags: int, wall_ms: int, previous_chain: bytes, payload: bytes, encoded: bytes, chain: bytes
-    ) -> None:
+    __slots__ = ("chain", "encoded", "flags", "format", "kind", "position", "previous_chain", "term", "wall_ms")
+
+    def __init__(self, position: int, term: int, kind: int, format: int, flags: int, wall_ms: int, previous_chain: bytes, encoded: bytes, chain: bytes) -> None:
         self.position = position
         self.term = term
         self.kind = kind
@@ -51,7 +52,6 @@ class Entry:
         self.flags = flags
         self.wall_ms = wall_ms
         self.previous_chain = previous_chain
-        self.payload = payload
         self.encoded = encoded
         self.chain = chain
 
@@ -60,18 +60,27 @@ class Entry:
         return (self.term, self.position)
 
     @property
+    def payload(self) -> bytes:
+        """A copy: take it once."""
+        return self.encoded[HEADER_BYTES:]
+
+    @property
+    def payload_bytes(self) -> int:
+        return len(self.encoded) - HEADER_BYTES
+
+    @property
     def continued(self) -> bool:
         return bool(self.flags & FLAG_CONTINUED)
 
     def __repr__(self) -> str:
-        return f"<Entry {self.position}@{self.term} {KIND_NAMES.get(self.kind, self.kind)} {len(self.payload)}B>"
+        return f"<Entry {self.position}@{self.term} {KIND_NAMES.get(self.kind, self.kind)} {self.payload_bytes}B>"
 
 
 def make_entry(position: int, term: int, kind: int, wall_ms: int, previous_chain: bytes, payload: bytes, continued: bool = False) -> Entry:
     """A new entry. ``wall_ms`` is milliseconds since 1970 by the writer's clock; ``payload`` is opaque here."""
     flags = FLAG_CONTINUED if continued else 0
     encoded = _HEADER.pack(previous_chain, position, term, kind, FORMAT_VERSION, flags, len(payload), wall_ms) + payload
-    return Entry(position, term, kind, FORMAT_VERSION, flags, wall_ms, previous_chain, payload, encoded, blake2b(encoded, digest_size=CHAIN_BYTES).digest())
+    return Entry(position, term, kind, FORMAT_VERSION, flags, wall_ms, previous_chain, encoded, blake2b(encoded, digest_size=CHAIN_BYTES).digest())
 
 
 def decode_entry(encoded: bytes) -> Entry:
@@ -81,6 +90,4 @@ def decode_entry(encoded: bytes) -> Entry:
     previous_chain, position, term, kind, format, flags, length, wall_ms = _HEADER.unpack_from(encoded)
     if length != len(encoded) - HEADER_BYTES:
         raise EntryError(f"entry says {length} payload bytes and has {len(encoded) - HEADER_BYTES}")
-    return Entry(
-        position, term, kind, format, flags, wall_ms, previous_chain, encoded[HEADER_BYTES:], encoded, blake2b(encoded, digest_size=CHAIN_BYTES).digest()
-    )
+    return Entry(position, term, kind, format, flags, wall_ms, previous_chain, encoded, blake2b(encoded, digest_size=CHAIN_BYTES).digest())

@@ -58,7 +58,7 @@ class Follower:
             if entry.position <= expected:
                 continue
             self._backlog.append(entry)
-            self.pending_bytes += len(entry.encoded)
+            self.pending_bytes += entry.payload_bytes
             expected = entry.position
 
     @property
@@ -85,8 +85,8 @@ class Follower:
             if self.stuck:
                 break
             self._backlog.popleft()
-            self.pending_bytes -= len(entry.encoded)
-            done += len(entry.encoded) + 64
+            self.pending_bytes -= entry.payload_bytes
+            done += entry.payload_bytes + 64
             if entry.kind != DATA:
                 control.append(entry)
         return control

@@ -61,7 +61,7 @@ class Limits:
     window_entries: int = 4096  # in flight to one node
     window_bytes: int = 16 << 20
     message_bytes: int = 4 << 20  # entries in one Append; one larger entry still goes
-    keep_bytes: int = 64 << 20  # recent entries kept for lagging nodes
+    keep_bytes: int = 16 << 20  # recent entries kept for lagging nodes; they are memory of the primary beside its data
     fetch_bytes: int = 4 << 20
     commit_timeout_ms: int = 0  # L8, 0: the lease
 
