@@ -90,6 +90,14 @@ def status(nodes: Nodes, secret_file: SecretFile = None) -> None:
         raise _fail(f"no majority: {healthy} of {len(answers)} log nodes are there and in a group")
 
 
+@app.command()
+def health(node: Annotated[str, typer.Argument(metavar="HOST:PORT")] = f"127.0.0.1:{settings.DEFAULT_PORT}", secret_file: SecretFile = None) -> None:
+    """Exit code 0 if the log node answers, in a group already or not yet; else 1 with the reason: for health checks."""
+    (answer,) = asyncio.run(ask_status(_addresses([node])[:1], _secret(secret_file)))
+    if answer.status is None:
+        raise _fail(f"{answer.address}: {answer.error}")
+
+
 def _status_table(answers: list[NodeStatus]) -> Any:
     from rich.table import Table
 

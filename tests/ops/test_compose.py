@@ -1,0 +1,181 @@
+"""docker-compose.yml without docker: every service's command and health check run as plain processes, and the whole serves.
+
+Decides: how a service's words become those of a process on this machine (hostnames are loopback, ports and folders are free ones). What docker itself
+would do with the file is checked as far as Debian's docker-compose goes: it must accept it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+import yaml
+
+from tests.ops.running import ROOT, free_ports, wait_until
+
+FILE = ROOT / "docker-compose.yml"
+NODES = [f"{kind}-{az}" for kind in ("log", "engine") for az in "abc"]
+
+Service = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def services() -> dict[str, Service]:
+    loaded: dict[str, Service] = yaml.safe_load(FILE.read_text())["services"]
+    return loaded
+
+
+class Machine:
+    """This machine in the place of docker."""
+
+    def __init__(self, services: dict[str, Service], folder: Path) -> None:
+        self.services = services
+        self.folder = folder
+        self.running: dict[str, subprocess.Popen[bytes]] = {}
+        ports = iter(range(base := free_ports(6), base + 6))
+        self.ports: dict[tuple[str, str], str] = {(name, self.own_port(name)): str(next(ports)) for name in NODES}
+
+    def own_port(self, name: str) -> str:
+        command = self.services[name]["command"]
+        return str(command[command.index("--port") + 1])
+
+    def translate(self, name: str, words: list[str]) -> list[str]:
+        assert words[0] in ("memstore", "txlog"), "commands are the image's own"
+        return [sys.executable, "-m", words[0], *(self.word(name, word) for word in words[1:])]
+
+    def word(self, name: str, word: str) -> str:
+        for (host, port), mapped in self.ports.items():
+            word = re.sub(rf"\b{host}:{port}\b", f"127.0.0.1:{mapped}", word)
+        own = self.ports.get((name, self.own_port(name))) if name in NODES else None
+        if own:
+            word = re.sub(rf"^(127\.0\.0\.1:)?{self.own_port(name)}$", rf"\g<1>{own}", word)
+        for volume in self.services[name].get("volumes", []):
+            source, mount, *_ = volume.split(":")
+            if word == mount or word.startswith(mount + "/"):
+                place = self.folder / source
+                place.mkdir(exist_ok=True)
+                word = str(place) + word.removeprefix(mount)
+        return "127.0.0.1" if word == "0.0.0.0" or word in NODES else word
+
+    def start(self, name: str) -> subprocess.Popen[bytes]:
+        with open(self.folder / f"{name}.out", "ab") as out:
+            command = self.translate(name, self.services[name]["command"])
+            child = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True)
+        self.running[name] = child
+        return child
+
+    def run(self, name: str) -> None:
+        """A one-shot service: its end must be a good one."""
+        assert self.start(name).wait(60) == 0, self.said(name)
+
+    def health(self, name: str) -> int:
+        kind, *words = self.services[name]["healthcheck"]["test"]
+        assert kind == "CMD"
+        command = self.translate(name, words)
+        return subprocess.run(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=30, check=False).returncode
+
+    def wait_healthy(self, name: str) -> None:
+        def healthy() -> bool:
+            assert self.running[name].poll() is None, self.said(name)
+            return self.health(name) == 0
+
+        wait_until(healthy, lambda: f"{name} is healthy:\n{self.said(name)}", 60)
+
+    def said(self, name: str) -> str:
+        return f"{name}: {(self.folder / f'{name}.out').read_text()}"
+
+    def stop(self) -> None:
+        for child in self.running.values():
+            if child.poll() is None:
+                os.kill(child.pid, signal.SIGKILL)
+            child.wait(10)
+
+
+@pytest.fixture
+def machine(services: dict[str, Service], tmp_path: Path) -> Iterator[Machine]:
+    machine = Machine(services, tmp_path)
+    yield machine
+    machine.stop()
+
+
+@pytest.mark.system
+def test_every_service_runs_and_the_whole_serves(machine: Machine) -> None:
+    machine.run("secrets")
+    for name in NODES[:3]:
+        machine.start(name)
+    for name in NODES[:3]:
+        machine.wait_healthy(name)  # without a group: `init` waits for it
+    machine.run("init")
+    for name in NODES[3:]:
+        assert machine.health(name) != 0, "not healthy before it runs"
+        machine.start(name)
+    for name in NODES:
+        machine.wait_healthy(name)
+    machine.run("init")  # at a later start: nothing to do, and that is fine
+
+    password = (machine.folder / "secrets" / "client-password").read_text().strip()
+    clients = {name: redis.Redis(port=int(machine.ports[name, machine.own_port(name)]), password=password, socket_timeout=5) for name in NODES[3:]}
+    roles = {name: client.info("replication")["memstore_role"] for name, client in clients.items()}
+    assert sorted(roles.values()) == ["primary", "replica", "replica"]
+    primary = next(name for name, role in roles.items() if role == "primary")
+    assert clients[primary].set("greeting", "hello")
+    for client in clients.values():
+        assert client.get("greeting") == b"hello"
+    with pytest.raises(redis.AuthenticationError):
+        redis.Redis(port=int(machine.ports[primary, machine.own_port(primary)])).ping()
+
+
+def test_the_order_of_starting(services: dict[str, Service]) -> None:
+    """The order in which the test above starts them is the file's own."""
+
+    def waits_for(name: str) -> dict[str, str]:
+        return {other: wanted["condition"] for other, wanted in services[name].get("depends_on", {}).items()}
+
+    assert waits_for("secrets") == {}
+    assert waits_for("init") == dict.fromkeys(NODES[:3], "service_healthy")
+    for name in NODES[:3]:
+        assert waits_for(name) == {"secrets": "service_completed_successfully"}
+    for name in NODES[3:]:
+        assert waits_for(name) == {"init": "service_completed_successfully"}
+
+
+def test_zones_are_networks(services: dict[str, Service]) -> None:
+    for az in "abc":
+        for kind in ("log", "engine"):
+            assert services[f"{kind}-{az}"]["networks"] == [f"az-{az}", "backbone"]
+            assert services[f"{kind}-{az}"]["command"][services[f"{kind}-{az}"]["command"].index("--az") + 1] == az
+
+
+def test_nothing_is_published_beyond_loopback_and_no_secret_is_in_a_file(services: dict[str, Service]) -> None:
+    for name, service in services.items():
+        for port in service.get("ports", []):
+            host, outside, inside = port.split(":")
+            assert host == "127.0.0.1"
+            assert outside == inside == service["command"][service["command"].index("--port") + 1], f"{name} announces the port it is published on"
+        assert "environment" not in service
+    for text in (FILE.read_text(), (ROOT / "Dockerfile").read_text()):
+        assert not re.search(r"requirepass|PASSWORD=|SECRET=", text)
+
+
+def test_the_image_is_not_root() -> None:
+    lines = (ROOT / "Dockerfile").read_text().splitlines()
+    assert "ARG BASE_IMAGE=python:3.12-slim" in lines
+    assert "FROM ${BASE_IMAGE}" in lines
+    assert "USER memstore" in lines
+
+
+@pytest.mark.skipif(shutil.which("docker-compose") is None, reason="docker-compose is not installed")
+def test_docker_compose_accepts_the_file() -> None:
+    result = subprocess.run(["docker-compose", "-f", str(FILE), "config"], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert result.returncode == 0, result.stderr
+    accepted = yaml.safe_load(result.stdout)["services"]
+    assert sorted(accepted) == sorted([*NODES, "secrets", "init"])
