@@ -121,7 +121,7 @@ class Connection(asyncio.Protocol):
         if row is not None:
             engine.note_time(row, session, batch[-1], after_us - now_us, size - start)
             shard.last_row = None
-        if shard.runnable or engine.monitor_lines or session.closing or self.stalled:
+        if shard.runnable or session.parked or engine.monitor_lines or session.closing or self.stalled:
             host.after_batch()
             self._settle()
 
