@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import report
+from bench import micro, report
 from bench.load import Cell, Sample, cpu_seconds, parse
 from bench.run import Options, Report, measure
 from bench.servers import Ours, Redis
@@ -81,3 +81,12 @@ def test_a_small_run_fills_every_cell() -> None:
         for found in by_server.values():
             assert len(found) == 1 and found[0].rps > 0 and found[0].p50 > 0 and found[0].requests > 0
     assert "CPU us" in report.text(measured)
+
+
+@pytest.mark.parametrize("name", micro.BENCHMARKS)
+def test_micro_benchmarks_do_what_they_time(name: str) -> None:
+    micro.BENCHMARKS[name]()(32)
+
+
+def test_a_micro_benchmark_is_timed() -> None:
+    assert 0 < micro.timed(micro.entry(150), 0.01) < 1e9
