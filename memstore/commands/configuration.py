@@ -85,6 +85,7 @@ def config_resetstat(ctx: Context, argv: list[bytes]) -> bytes:
 
 
 def _reset(row: Row) -> None:
+    row.histogram = []
     row.calls = row.usec = row.rejected = row.failed = 0
 
 

@@ -60,7 +60,8 @@ PAIRS: Final = (1, -1, 2)
 
 class Row:
     __slots__ = (
-        "arity", "calls", "complexity", "container", "failed", "find_keys", "first", "flags", "group", "handler", "last", "name", "rejected", "since",
+        "arity", "calls", "complexity", "container", "failed", "find_keys", "first",
+        "flags", "group", "handler", "histogram", "last", "name", "rejected", "since",
         "step", "subcommands", "summary", "usec",
     )  # fmt: skip
 
@@ -77,6 +78,7 @@ class Row:
         self.subcommands: dict[bytes, Row] = {}
         self.container = False
         self.calls = self.usec = self.rejected = self.failed = 0
+        self.histogram: list[int] = []  # calls by time, the list that `latency` keeps; empty: none yet, or not wanted
 
     def fits(self, argc: int) -> bool:
         return argc == self.arity if self.arity >= 0 else argc >= -self.arity

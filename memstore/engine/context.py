@@ -67,9 +67,11 @@ class Context:
     def bind(self, session: Session, wall_ms: int) -> None:
         self.session = session
         self.wall_ms = wall_ms
-        self.database = self.keyspace.database(session.db)
-        self.resp3 = session.resp3
-        self.nil = reply.NIL3 if session.resp3 else reply.NIL2
+        database = self.keyspace.databases[session.db]
+        self.database = database if database is not None else self.keyspace.database(session.db)
+        if session.resp3 is not self.resp3:
+            self.resp3 = session.resp3
+            self.nil = reply.NIL3 if session.resp3 else reply.NIL2
 
     # ----------------------------------------------------------------- keys
 

@@ -17,7 +17,7 @@ from memstore.engine.command import FAST, SKIP_SLOWLOG, Row, build_table
 from memstore.engine.context import IGNORE_EXPIRED, Context
 from memstore.engine.facts import Facts
 from memstore.engine.keyspace import Keyspace
-from memstore.engine.latency import Latency
+from memstore.engine.latency import QUICK_US, Latency
 from memstore.engine.requests import PAUSE_ALL as PAUSE_ALL
 from memstore.engine.requests import PAUSE_NONE as PAUSE_NONE
 from memstore.engine.requests import PAUSE_WRITE as PAUSE_WRITE
@@ -122,8 +122,8 @@ class Engine:
         each = us // calls
         settings = self.settings
         if settings.latency_tracking:
-            self.latency.note_call(row.name, each, calls)
-        if each < 1000 and each < settings.slowlog_log_slower_than_us:
+            row.histogram = self.latency.note_call(row.name, each, calls)
+        if each < QUICK_US and each < settings.slowlog_log_slower_than_us:
             return
         wall_ms = self.context.wall_ms
         if not row.flags & SKIP_SLOWLOG:

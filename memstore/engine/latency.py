@@ -12,6 +12,8 @@ from typing import Final
 SAMPLES: Final = 160
 EVENTS: Final = 64
 BUCKETS: Final = 32
+QUICK_US: Final = 1000  # below it no event is noted
+BUCKET_OF: Final = [(us - 1).bit_length() if us > 1 else 0 for us in range(QUICK_US)]
 
 
 class Event:
@@ -43,12 +45,13 @@ class Latency:
         else:
             event.samples.append((second, ms))
 
-    def note_call(self, row_name: bytes, us: int, calls: int = 1) -> None:
-        """``calls`` calls of a command, each of about ``us`` microseconds."""
+    def note_call(self, row_name: bytes, us: int, calls: int = 1) -> list[int]:
+        """``calls`` calls of a command, each of about ``us`` microseconds. Gives the command's histogram."""
         histogram = self.histograms.get(row_name)
         if histogram is None:
             histogram = self.histograms[row_name] = [0] * BUCKETS
         histogram[min((us - 1).bit_length() if us > 1 else 0, BUCKETS - 1)] += calls
+        return histogram
 
     def reset_events(self, names: list[bytes]) -> int:
         """Forget these events (none named: all); how many there were."""

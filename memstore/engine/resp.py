@@ -6,7 +6,8 @@ Two parsers. hiredis takes what is ordinary: whole commands, arrays of bulk stri
 rest: inline commands, errors, large or unfinished commands, clients that have not authenticated. Nothing of a chunk is given to the caller from hiredis unless
 it checks out whole, so the exact parser's word is always the last:
 
-- a sentinel (``*0``) is fed behind the chunk; the parse counts only if it is met exactly at the end, so a chunk that ends inside a command never does;
+- a chunk counts only if hiredis comes to its end exactly at the end of a command. Behind several commands a sentinel (``*0``) is fed, which must be met
+  as itself: hiredis does not tell an empty buffer from one that ends inside a command;
 - every argument is checked to be bytes (hiredis would pass ``:5`` as a number), and the count of ``\\r\\n$`` must equal the count of arguments;
 - an array header of five digits or more is kept from hiredis, which would allocate the list before it has seen an element.
 
@@ -40,27 +41,28 @@ class ProtocolError(Exception):
 class CommandReader:
     """The commands in a stream of chunks. `feed` gives the complete ones; after a protocol error ``error`` is set and nothing more is read."""
 
-    __slots__ = ("_exact", "_reader", "authenticated", "error", "large", "query_buffer_limit")
+    __slots__ = ("_authenticated", "_exact", "_reader", "_whole", "error", "large", "query_buffer_limit")
 
     def __init__(self, max_bulk_bytes: int = 512 * 1024 * 1024, query_buffer_limit: int = 1024 * 1024 * 1024, authenticated: bool = True) -> None:
         self._reader = hiredis.Reader()
         self._exact = _Exact(max_bulk_bytes)
+        self._whole = authenticated  # nothing of an unfinished command is held, no error, no low limits: hiredis may try
         self.query_buffer_limit = query_buffer_limit
-        self.authenticated = authenticated
+        self._authenticated = authenticated
         self.error = ""
         self.large = False  # a command of more than LARGE bytes was among those read; the caller clears it
 
     def feed(self, data: bytes) -> list[Argv]:
         """Complete commands in order; may be empty. Look at ``error`` afterwards."""
-        if self.error:
-            return []
-        if self.authenticated and not self._exact.busy:
+        if self._whole:
             batch = self._ordinary(data)
             if batch is not None:
                 return batch
             cut = data.rfind(b"\r\n*") + 2
             if cut > 2 and (batch := self._ordinary(data[:cut])) is not None:
                 return self._careful(batch, data[cut:])
+        elif self.error:
+            return []
         return self._careful([], data)
 
     def set_max_bulk_bytes(self, limit: int) -> None:
@@ -73,26 +75,29 @@ class CommandReader:
 
     def _ordinary(self, data: bytes) -> list[Argv] | None:
         """The commands of a chunk that is whole and ordinary; None: ask the exact parser, nothing has happened."""
-        if data[:1] != b"*" or data[-1:] != b"\n":
-            return None
-        if data.count(b"*") == 1:
-            if data.find(b"\r", 1, 6) < 0:
-                return None
-        elif _LONG_ARRAY(data) is not None:
+        if not data or data[0] != 42 or data[-1] != 10:
             return None
         reader = self._reader
-        batch: list[Argv] = []
-        arguments = 0
         try:
-            reader.feed(data + _SENTINEL)
-            while argv := reader.gets():
-                _join(argv)  # raises for anything that is not bytes
-                arguments += len(argv)
-                batch.append(argv)
+            if data.count(b"*") == 1:
+                if data.find(b"\r", 1, 6) > 0:
+                    reader.feed(data)
+                    argv = reader.gets()
+                    _join(argv)  # raises for anything that is not an array of bytes
+                    if argv and not reader.has_data() and data.count(b"\r\n$") == len(argv):
+                        return [argv]
+            elif _LONG_ARRAY(data) is None:
+                reader.feed(data + _SENTINEL)
+                batch: list[Argv] = []
+                arguments = 0
+                while argv := reader.gets():
+                    _join(argv)
+                    arguments += len(argv)
+                    batch.append(argv)
+                if argv == [] and not reader.has_data() and data.count(b"\r\n$") == arguments:
+                    return batch
         except (hiredis.ProtocolError, TypeError):
-            argv = None
-        if argv == [] and not reader.has_data() and data.count(b"\r\n$") == arguments:
-            return batch
+            pass  # the exact parser says what is wrong, in Redis' words
         self._reader = hiredis.Reader()
         return None
 
@@ -101,19 +106,30 @@ class CommandReader:
         exact.data += data
         try:
             while True:
-                argv = exact.next(self.authenticated)
+                argv = exact.next(self._authenticated)
                 if argv is None:
                     break
                 if argv:
                     batch.append(argv)
                     self.large = self.large or sum(map(len, argv)) > LARGE
-                    if not self.authenticated:
+                    if not self._authenticated:
                         break  # it may be AUTH: what follows is read under its result, by `resume`
             if exact.held > self.query_buffer_limit:
                 self.error = "query buffer limit reached"
         except ProtocolError as error:
             self.error = str(error)
+        self._whole = self._authenticated and not self.error and not exact.busy
         return batch
+
+    @property
+    def authenticated(self) -> bool:
+        return self._authenticated
+
+    @authenticated.setter
+    def authenticated(self, value: bool) -> None:
+        if value is not self._authenticated:
+            self._authenticated = value
+            self._whole = value and not self.error and not self._exact.busy
 
     def resume(self) -> list[Argv]:
         """After the commands of an unauthenticated `feed` have run: what else was already received."""

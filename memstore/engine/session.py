@@ -27,7 +27,7 @@ Held = tuple[int, bytes, int, bool]
 class Session:
     __slots__ = (
         "address", "authenticated", "closing", "created_ms", "db", "grant", "held", "id", "is_blocked", "laddr", "last_command", "last_ms",
-        "lib_name", "lib_ver", "monitor", "multi", "multi_failed", "name", "no_evict", "out", "out_reads", "parked", "plain", "readonly", "reads",
+        "lib_name", "lib_ver", "monitor", "multi", "multi_failed", "name", "no_evict", "out", "parked", "plain", "readonly", "reads",
         "reply_mode", "resp3", "seen", "sink", "verdict", "watch_failed", "watched",
     )  # fmt: skip
 
@@ -60,7 +60,6 @@ class Session:
         self.verdict = b""  # the error those get instead of running, empty: they may run
         self.held: deque[Held] = deque()  # replies waiting for commit, in order
         self.out: list[bytes] = []  # replies of the batch under way that wait for nothing
-        self.out_reads = 0  # how many replies are in out
         self.parked: deque[list[bytes]] = deque()  # commands received and not yet begun, in order
         self.sink: Any = None  # the driver's connection; nothing in the engine looks at it
         self.plain = authenticated

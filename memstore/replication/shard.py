@@ -22,7 +22,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Protocol
 
 from memstore.engine import effects, reply
 from memstore.engine.command import (
@@ -59,13 +59,29 @@ PRIMARY: Final = "primary"
 # Change the session or the database under the batch, or look at more than their keys: not for the fast loop.
 _NOT_PLAIN: Final = frozenset((b"EXEC", b"DISCARD", b"MULTI", b"WATCH", b"UNWATCH", b"SELECT", b"SWAPDB", b"FLUSHALL", b"FLUSHDB", b"MOVE", b"COPY"))
 
+
+class Lessor(Protocol):
+    """The writer, as far as reads are concerned. Another thread may move ``lease_until_us`` on while the loop stands still, so it is read afresh each time."""
+
+    lease_until_us: int
+
+
+class FixedLease:
+    __slots__ = ("lease_until_us",)
+
+    def __init__(self, lease_until_us: int) -> None:
+        self.lease_until_us = lease_until_us
+
+
+NO_LEASE: Final = FixedLease(0)
+
 PendingEntry = tuple[int, bytes, int, bool]  # kind, payload, wall_ms, continued
 
 
 class Shard:
     __slots__ = (
         "_entries", "_gathered_bytes", "_gathered_db", "_in_flight", "_plain", "_stopped", "applied", "applied_wall_ms", "congested", "context", "engine",
-        "gathered", "holding", "lapsed", "last_row", "lease_until_us", "next_position", "open", "reads", "role", "runnable", "tracker",
+        "gathered", "holding", "lapsed", "last_row", "lessor", "next_position", "open", "reads", "role", "runnable", "tracker",
         "uncommitted_bytes",
     )  # fmt: skip
 
@@ -75,7 +91,7 @@ class Shard:
         self.tracker = Tracker()
         self.reads = StrongReads()
         self.role = RESTORING
-        self.lease_until_us = 0  # the driver mirrors the writer's
+        self.lessor: Lessor = NO_LEASE  # who says until when reads may be served
         self.lapsed = False  # a reply was ready after the lease had ended: the role machine must step down
         self.congested = False  # too much waits for commits: commands wait
         self.holding = False  # hand-over: commands wait
@@ -100,7 +116,7 @@ class Shard:
 
     def run(self, session: Session, batch: list[list[bytes]], at: int, wall_ms: int, now_us: int) -> int:
         """Run commands of ``batch`` from ``at``; the index of the first that was not consumed. What may not run yet is parked, which consumes it."""
-        if not (self.open and session.plain and now_us < self.lease_until_us):
+        if not (self.open and session.plain and now_us < self.lessor.lease_until_us):
             return self._run_one(session, batch, at, wall_ms, now_us)
         context = self.context
         context.bind(session, wall_ms)
@@ -147,8 +163,13 @@ class Shard:
         if at == first:
             return self._run_one(session, batch, at, wall_ms, now_us)
         row.calls += at - begun
-        self._flush(session, hold, parts, first_write)
         self.last_row = row
+        if hold:
+            self._flush(session, hold, parts, first_write)
+        elif session.out:
+            session.out += parts
+        else:
+            session.out = parts
         return at
 
     def _failed(self, row: Row, error: reply.CommandError) -> bytes:
@@ -158,7 +179,6 @@ class Shard:
     def _flush(self, session: Session, hold: int, parts: list[bytes], first_write: int) -> None:
         if hold <= self.tracker.committed:
             session.out += parts
-            session.out_reads += len(parts)
         else:
             reads = len(parts) if first_write < 0 else first_write
             self.tracker.hold(session, (hold, parts[0] if len(parts) == 1 else b"".join(parts), reads, first_write >= 0))
@@ -171,19 +191,22 @@ class Shard:
         if not out:
             return b""
         data = out[0] if len(out) == 1 else b"".join(out)
-        reads, session.out_reads = session.out_reads, 0
-        out.clear()
-        if self.role == PRIMARY and now_us >= self.lease_until_us:
-            self.lapsed = True
-            held = session.held
-            if held:  # replies that came later are held already: this one goes before them
-                held.appendleft((held[0][0], data, reads, False))
-                self.tracker.held_bytes += len(data)
-                self._hold_far(session)
-            else:
-                self.tracker.hold(session, (FAR, data, reads, False))
-            return b""
+        if now_us >= self.lessor.lease_until_us and self.role == PRIMARY:
+            self._lapse(session, data, len(out))
+            data = b""
+        session.out = []
         return data
+
+    def _lapse(self, session: Session, data: bytes, reads: int) -> None:
+        """The lease ended before this reply could leave; only a demotion answers it, in its place among what is held."""
+        self.lapsed = True
+        held = session.held
+        if held:  # replies that came later are held already: this one goes before them
+            held.appendleft((held[0][0], data, reads, False))
+            self.tracker.held_bytes += len(data)
+            self._hold_far(session)
+        else:
+            self.tracker.hold(session, (FAR, data, reads, False))
 
     def _hold_far(self, session: Session) -> None:
         items = [(FAR, data, reads, wrote) for _, data, reads, wrote in session.held]
@@ -284,7 +307,6 @@ class Shard:
         hold = max(position, session.held[-1][0] if session.held else 0)
         if hold <= self.tracker.committed:
             session.out.append(answer)
-            session.out_reads += 1
         else:
             self.tracker.hold(session, (hold, answer, 0 if wrote else 1, wrote))
             session.seen = max(session.seen, position)
@@ -317,7 +339,7 @@ class Shard:
             if refusal is not None:
                 return refusal
         if self.role == PRIMARY:
-            if now_us >= self.lease_until_us:
+            if now_us >= self.lessor.lease_until_us:
                 self.lapsed = True
                 return gates.CLUSTERDOWN if settings.cluster_enabled else gates.MASTERDOWN
             if flags & WRITE and sum(map(len, argv)) > settings.max_uncommitted_bytes:
@@ -553,7 +575,7 @@ class Shard:
 
     def _leave_primary(self, role: str) -> None:
         self.role = role
-        self.lease_until_us = 0
+        self.lessor = NO_LEASE
         self.holding = self.lapsed = False
         self.context.expiry = HIDE_EXPIRED
         self.settle()
@@ -612,8 +634,7 @@ class Shard:
                 closing = True
                 break
         session.held.clear()
-        session.out.clear()
-        session.out_reads = 0
+        session.out = []
         return session, b"".join(parts), closing
 
     # ----------------------------------------------------------------- a replica follows the log

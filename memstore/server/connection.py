@@ -7,8 +7,10 @@ runs in the loop's thread. Two clock readings a batch: one before (time of the c
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Protocol
 
+from memstore.engine.latency import BUCKET_OF, QUICK_US
 from memstore.engine.resp import CommandReader
 from memstore.engine.session import Session
 from memstore.replication.shard import Shard
@@ -22,11 +24,8 @@ class Host(Protocol):
 
     shard: Shard
 
-    def now_us(self) -> int:
-        """CLOCK_BOOTTIME, microseconds."""
-
-    def wall_ms(self) -> int:
-        """The node's wall time: never behind the newest entry's."""
+    clock: Callable[[], int]  # microseconds since boot
+    wall_at: Callable[[int], int]  # the node's wall time, ms, at a reading of that clock: never behind the newest entry's
 
     def admit(self, connection: Connection) -> bytes:
         """Register a new client; an error to send before closing, or b""."""
@@ -96,8 +95,8 @@ class Connection(asyncio.Protocol):
     def run(self, batch: list[list[bytes]]) -> None:
         """Run a batch and write what may be written."""
         host, shard, session, engine = self.host, self.shard, self.session, self.engine
-        now_us = host.now_us()
-        wall_ms = host.wall_ms()
+        now_us = host.clock()
+        wall_ms = host.wall_at(now_us)
         size = len(batch)
         at = shard.run(session, batch, 0, wall_ms, now_us)
         start = 0
@@ -105,7 +104,7 @@ class Connection(asyncio.Protocol):
             start, now_us = self._run_rest(batch, at, wall_ms, now_us)
         if engine.requests:
             host.after_batch()
-        after_us = host.now_us()
+        after_us = host.clock()
         if session.out:
             data = shard.take_reply(session, after_us)
             if data and self.transport is not None:
@@ -119,7 +118,14 @@ class Connection(asyncio.Protocol):
         session.last_ms = wall_ms
         row = shard.last_row
         if row is not None:
-            engine.note_time(row, session, batch[-1], after_us - now_us, size - start)
+            us = after_us - now_us
+            histogram = row.histogram
+            if histogram and us < QUICK_US and us < engine.settings.slowlog_log_slower_than_us:
+                row.usec += us
+                count = size - start
+                histogram[BUCKET_OF[us // count]] += count
+            else:
+                engine.note_time(row, session, batch[-1], us, size - start)
             shard.last_row = None
         if shard.runnable or session.parked or engine.monitor_lines or session.closing or self.stalled:
             host.after_batch()
@@ -138,7 +144,7 @@ class Connection(asyncio.Protocol):
         engine = shard.engine
         start, size = 0, len(batch)
         while at < size and not session.closing:
-            before_us, now_us = now_us, host.now_us()
+            before_us, now_us = now_us, host.clock()
             if shard.last_row is not None:
                 engine.note_time(shard.last_row, session, batch[at - 1], now_us - before_us, at - start)
                 shard.last_row = None
@@ -156,7 +162,7 @@ class Connection(asyncio.Protocol):
         if batch:
             self.run(batch)
         else:
-            data = self.shard.take_reply(self.session, self.host.now_us())
+            data = self.shard.take_reply(self.session, self.host.clock())
             if data:
                 self.write(data)
         self._settle()
@@ -173,7 +179,7 @@ class Connection(asyncio.Protocol):
         session = self.session
         if self.reader.error.startswith("Protocol error") and not session.closing:
             self.shard.emit_error(session, f"ERR {self.reader.error}")
-            data = self.shard.take_reply(session, self.host.now_us())
+            data = self.shard.take_reply(session, self.host.clock())
             if data:
                 self.write(data)
         session.closing = True

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 from memstore.engine.expiry import ActiveExpiry
-from memstore.replication.shard import Shard
+from memstore.replication.shard import NO_LEASE, Shard
 from txlog.entry import DATA, HANDOVER, LEADERSHIP, EntryId
 
 IN_FLIGHT: Final = 2  # entries under way while which effects gather
@@ -135,7 +135,7 @@ class Leading:
 
     def append_handover(self, payload: bytes) -> None:
         self.writer.start_handover()
-        self.shard.lease_until_us = 0
+        self.shard.lessor = NO_LEASE
         self.handover_position = self._append_own(HANDOVER, payload)
         self.writer.flush()
 

@@ -58,6 +58,7 @@ class Node:
         self.log = client
         self.clock: Callable[[], int] = client.clock
         self.wall = WallClock(client.clock)
+        self.wall_at: Callable[[int], int] = self.wall.at
         self.engine = Engine(config.engine, rng)
         self.shard = Shard(self.engine)
         facts = self.facts = self.engine.facts
@@ -149,13 +150,6 @@ class Node:
             self._end(outputs.Exit(1, "an error of the program"))
 
     # ----------------------------------------------------------------- what connections use
-
-    def now_us(self) -> int:
-        """The leases' clock; the lease as it is now goes to the shard with it (a helper thread may have renewed it meanwhile)."""
-        writer = self.writer
-        if writer is not None:
-            self.shard.lease_until_us = writer.lease_until_us
-        return self.clock()
 
     def wall_ms(self) -> int:
         return self.wall.read()
@@ -261,7 +255,7 @@ class Node:
         self._arm()
 
     def _check_lease(self) -> None:
-        now_us = self.now_us()
+        now_us = self.clock()
         if self.writer is not None:
             if self.shard.lapsed and not self.roles.phase:
                 self.roles.on_writer_lost("a reply was ready after the lease had ended", now_us)
@@ -401,7 +395,7 @@ class Node:
         self.facts.committed = self.facts.last = writer.next_position - 1
         self.leading = Leading(self.shard, writer, self.clock, self.wall_ms, self._on_committed)
         writer.on_lost = self._on_lost
-        self.now_us()
+        self.shard.lessor = writer
         if self._held:
             self.shard.hold_commands()
 
@@ -492,6 +486,7 @@ class Node:
             if self.leading is not None:
                 self.leading.tick(any(database.volatile for database in self.engine.keyspace.existing()))
                 self._check_lease()
+            self.wall.read()
             self.engine.keyspace.free_some(FREE_KEYS)
             self.telling.tell_shard()
             self.errands.tick(count)

@@ -53,8 +53,8 @@ class Telling:
 
     def tell_shard(self) -> None:
         node, facts, shard = self.node, self.node.facts, self.node.shard
-        now_us = node.now_us()
-        facts.lease_left_ms = max(0, (shard.lease_until_us - now_us) // 1000) if node.writer is not None else 0
+        now_us = node.clock()
+        facts.lease_left_ms = max(0, (shard.lessor.lease_until_us - now_us) // 1000) if node.writer is not None else 0
         facts.uncommitted_bytes = shard.uncommitted_bytes
         facts.held_bytes = shard.tracker.held_bytes
         if node.writer is not None:

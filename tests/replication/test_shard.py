@@ -10,7 +10,7 @@ import pytest
 from memstore.engine.engine import Engine
 from memstore.engine.session import EVENTUAL, SESSION, Session
 from memstore.engine.settings import Settings
-from memstore.replication.shard import PRIMARY, REPLICA, Shard
+from memstore.replication.shard import PRIMARY, REPLICA, FixedLease, Shard
 
 SECOND = 1_000_000
 
@@ -28,7 +28,7 @@ class Node:
         if role == PRIMARY:
             self.shard.on_applied((1, 1), self.wall_ms)
             self.shard.become_primary(2, 1, self.wall_ms)
-            self.shard.lease_until_us = 1000 * SECOND
+            self.shard.lessor = FixedLease(1000 * SECOND)
         elif role == REPLICA:
             self.shard.become_replica()
 
@@ -178,13 +178,13 @@ def test_a_read_is_good_only_under_a_lease_valid_after_it_ran(node: Node) -> Non
     node.do(one, "SET k v")
     node.commit()
     assert node.shard.run(one, [[b"GET", b"k"]], 0, node.wall_ms, node.now_us) == 1
-    assert node.shard.take_reply(one, node.shard.lease_until_us) == b"" and node.shard.lapsed
+    assert node.shard.take_reply(one, node.shard.lessor.lease_until_us) == b"" and node.shard.lapsed
     assert node.shard.demote(2) == [(one, b"-TRYAGAIN demoted before the read could be confirmed\r\n", False)]
 
 
 def test_without_a_lease_nothing_begins(node: Node) -> None:
     one = node.session()
-    node.now_us = node.shard.lease_until_us
+    node.now_us = node.shard.lessor.lease_until_us
     assert node.shard.run(one, [[b"SET", b"k", b"v"]], 0, node.wall_ms, node.now_us) == 1
     assert node.shard.clean and node.shard.lapsed
 
@@ -192,7 +192,7 @@ def test_without_a_lease_nothing_begins(node: Node) -> None:
 def test_a_read_that_was_ready_as_the_lease_ended_stays_before_what_came_later(node: Node) -> None:
     one = node.session()
     node.shard.run(one, [[b"GET", b"a"], [b"SET", b"k", b"v"], [b"GET", b"a"]], 0, node.wall_ms, node.now_us)
-    assert node.shard.take_reply(one, node.shard.lease_until_us) == b""
+    assert node.shard.take_reply(one, node.shard.lessor.lease_until_us) == b""
     node.append()
     assert node.shard.on_committed(2) == []
     (told,) = node.shard.demote(2)
@@ -364,7 +364,7 @@ def test_parked_reads_start_again_at_a_new_primary() -> None:
     node = replica()
     node.do(node.session(), "GET k", "SET k w")
     node.shard.become_primary(6, 5, node.wall_ms)
-    node.shard.lease_until_us = 1000 * SECOND
+    node.shard.lessor = FixedLease(1000 * SECOND)
     assert node.go_on() == b"$1\r\nv\r\n"
     assert node.commit() == {1: b"+OK\r\n"}
 
