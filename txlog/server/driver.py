@@ -1,8 +1,9 @@
 """The driver of one log on one node: acceptor, store, sync thread, readers.
 
-Decides: when the disk is synced (at once when something waits, one sync in flight, all that arrives meanwhile goes with the next), what is read from
-disk in a thread. Must not know: terms, leases, quorums: the acceptor says what to do, this does it in that order. Invariants (A6): a SendAfterPersist
-leaves only after ``on_persisted`` of its sequence; the store sees disk outputs in the acceptor's order; any error of the disk ends the process (A5).
+Decides: when the disk is synced (at once when something waits, one sync in flight, all that arrives meanwhile goes with the next), what is done in a
+thread: reading old entries, and the syncs of a slow disk. Must not know: terms, leases, quorums: the acceptor says what to do, this does it in that order.
+Invariants (A6): a SendAfterPersist leaves only after ``on_persisted`` of its sequence; the store sees disk outputs in the acceptor's order; any error of
+the disk ends the process (A5).
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from queue import SimpleQueue
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import structlog
 
@@ -26,6 +27,8 @@ from txlog.storage.files import StorageFatal
 from txlog.storage.store import LogStore
 
 log = structlog.get_logger("txlog.log")
+
+SLOW_SYNC_US: Final = 3_000  # a disk that takes longer is waited for in a thread
 
 HaltProcess = Callable[[str], None]
 
@@ -92,6 +95,7 @@ class LogDriver:
         self._written = 0  # sequence of the newest disk output given to the store
         self._persisted = 0
         self._syncing = False
+        self._sync_us = 0  # how long a sync takes
         self._closed = False
         self._timer: asyncio.TimerHandle | None = None
         self._timer_us = 0
@@ -206,9 +210,35 @@ class LogDriver:
     # ------------------------------------------------------------------ the disk
 
     def _sync(self) -> None:
+        """Usually right here, behind everything this turn of the loop brings: two changes of thread cost more than a quick disk.
+        A slow one is waited for beside the loop."""
         self._syncing = True
-        covered = self._written
-        self._worker.submit(self.store.begin_sync(), lambda _, error: self._synced(covered, error))
+        if self._sync_us < SLOW_SYNC_US:
+            self._loop.call_soon(self._sync_here)
+            return
+        covered, began_us = self._written, self._clock()
+
+        def done(_: None, error: BaseException | None) -> None:
+            self._took(self._clock() - began_us)
+            self._synced(covered, error)
+
+        self._worker.submit(self.store.begin_sync(), done)
+
+    def _sync_here(self) -> None:
+        if self._closed:
+            return
+        covered, began_us = self._written, self._clock()
+        error: BaseException | None = None
+        try:
+            self.store.begin_sync()()
+        except (OSError, StorageFatal) as caught:
+            error = caught
+        self._took(self._clock() - began_us)
+        self._synced(covered, error)
+
+    def _took(self, us: int) -> None:
+        """A sync took so long: follow a rise at once, a fall slowly."""
+        self._sync_us = us if us > self._sync_us else (self._sync_us * 31 + us) // 32
 
     def _synced(self, covered: int, error: BaseException | None) -> None:
         self._syncing = False
