@@ -16,7 +16,7 @@ from memstore.engine import resp
 from memstore.engine.engine import Engine
 from memstore.engine.session import Session
 from memstore.engine.settings import Settings
-from memstore.replication.shard import Shard
+from memstore.replication.shard import FixedLease, Shard
 from tests.system.client import pack
 from txlog import wire
 from txlog.consensus.acceptor import Acceptor
@@ -52,7 +52,7 @@ def parse(pipeline: int) -> Operation:
 def _shard() -> tuple[Shard, Session]:
     shard = Shard(Engine(Settings(), random.Random(1)))
     shard.become_primary(1, 0, 1)
-    shard.lease_until_us = FAR_US
+    shard.lessor = FixedLease(FAR_US)
     session = Session(1)
     _commit(shard, session, [[b"SET", _key(n), VALUE] for n in range(KEYS)])
     return shard, session

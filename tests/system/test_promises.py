@@ -31,10 +31,6 @@ def test_clients(cluster: Cluster) -> None:
     held(clients.standalone(cluster, requests=2000))
 
 
-def test_redis_cluster_through_a_failover(cluster_mode: Cluster) -> None:
-    held(clients.cluster_mode(cluster_mode))
-
-
 async def test_kill_of_the_primary(cluster: Cluster) -> None:
     held(await kills.primary(cluster, 2))
 
@@ -77,29 +73,33 @@ async def test_a_flipped_byte_is_put_back(cluster: Cluster) -> None:
     held(await damage.flipped_bytes(cluster, 3))
 
 
-def test_a_proven_entry_lost_everywhere_is_refused(cluster: Cluster) -> None:
-    held(damage.everywhere(cluster))
+def test_redis_cluster_through_a_failover(cluster_mode: Cluster) -> None:
+    held(clients.cluster_mode(cluster_mode))
 
 
-def test_an_empty_folder_does_not_vote(cluster: Cluster) -> None:
-    held(damage.empty_folder(cluster))
+def test_a_proven_entry_lost_everywhere_is_refused(own_cluster: Cluster) -> None:
+    held(damage.everywhere(own_cluster))
+
+
+def test_an_empty_folder_does_not_vote(own_cluster: Cluster) -> None:
+    held(damage.empty_folder(own_cluster))
 
 
 @needs_root
 @pytest.mark.long
-async def test_disk_full(cluster: Cluster) -> None:
-    held(await diskfull.on_one_and_two(cluster))
+async def test_disk_full(own_cluster: Cluster) -> None:
+    held(await diskfull.on_one_and_two(own_cluster))
 
 
 @pytest.mark.long
 @needs_redis
-def test_memory(cluster: Cluster) -> None:
-    held(memory.growth(cluster, 1_000_000))
+def test_memory(own_cluster: Cluster) -> None:
+    held(memory.growth(own_cluster, 1_000_000))
 
 
 @pytest.mark.long
-def test_a_short_soak(cluster: Cluster) -> None:
-    held(memory.soak(cluster, seconds=60, count=1_000_000))
+def test_a_short_soak(own_cluster: Cluster) -> None:
+    held(memory.soak(own_cluster, seconds=60, count=1_000_000))
 
 
 @pytest.mark.long

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import redis
 from redis.backoff import ConstantBackoff
-from redis.cluster import ClusterNode, RedisCluster
+from redis.cluster import ClusterNode, LoadBalancingStrategy, RedisCluster
 from redis.retry import Retry
 
 from tests.system.client import ask
@@ -84,8 +84,14 @@ def cluster_mode(cluster: Cluster, failovers: int = 1, bound_s: float = 15.0) ->
     """RedisCluster keeps working through kill -9 of the primary; `cluster` was started with --cluster."""
     result = Result("RedisCluster of redis-py through a failover")
     nodes = [ClusterNode(p.host, p.port) for p in cluster.engines()]
-    client = RedisCluster(startup_nodes=nodes, decode_responses=True, retry=Retry(ConstantBackoff(0.1), 60), socket_timeout=3, read_from_replicas=False)
-    replicas = RedisCluster(startup_nodes=nodes, decode_responses=True, read_from_replicas=True, retry=Retry(ConstantBackoff(0.1), 60), socket_timeout=3)
+    client = RedisCluster(startup_nodes=nodes, decode_responses=True, retry=Retry(ConstantBackoff(0.1), 60), socket_timeout=3)
+    replicas = RedisCluster(
+        startup_nodes=nodes,
+        decode_responses=True,
+        load_balancing_strategy=LoadBalancingStrategy.ROUND_ROBIN_REPLICAS,
+        retry=Retry(ConstantBackoff(0.1), 60),
+        socket_timeout=3,
+    )
     with contextlib.closing(client), contextlib.closing(replicas):
         for run in range(failovers):
             acknowledged = {}
