@@ -312,4 +312,3 @@ Message = (
     Hello | Challenge | Welcome | Reject | Seal | Append | Renew | Release | CatchUp | Promised | Refused | LeaseHeld | Behind | Appended | Renewed | Gap
     | Conflict | Suspected | Unavailable | Fetch | Fetched | TailQuery | Tail | Subscribe | Records | Heartbeat | InitGroup | InitDone | StatusQuery | Status
 )  # fmt: skip
-
