@@ -36,10 +36,7 @@ WRONG = [
     ((*NODE, "--set", "lease-ms"), "write --set name=value"),
     ((*NODE, "--set", "leese-ms=3"), "did you mean 'lease-ms'?"),
     ((*NODE, "--config", "missing.toml"), "missing.toml: cannot be read: No such file or directory"),
-    ((*NODE, "--secret-file", "missing"), "missing"),
     ((*NODE, "--password-file", "missing"), "secret file missing cannot be read"),
-    (("server", "--az", "a", "--log", "redis://h1"), "is not the address of a log"),
-    (("server", "--az", "a", "--log", "txlog://h1:x/shard-0"), "is not a port"),
     (("local", "--port", "0"), "--port"),
     (("local", "--replicas", "-1"), "--replicas"),
     (("local", "--lease-ms", "soon"), "lease-ms"),
@@ -58,6 +55,24 @@ def test_a_wrong_setting(args: tuple[str, ...], told: str, monkeypatch: pytest.M
     assert told in error
     assert error.startswith("memstore: ")
     assert error.count("\n") == 1, "one line"
+
+
+WRONG_FOR_THE_NODE = [
+    ((*NODE, "--secret-file", "missing"), "missing"),
+    (("server", "--az", "a", "--log", "redis://h1"), "is not the address of a log"),
+    (("server", "--az", "a", "--log", "txlog://h1:x/shard-0"), "is not a port"),
+]
+
+
+@pytest.mark.system
+@pytest.mark.parametrize(("args", "told"), WRONG_FOR_THE_NODE, ids=["secret", "scheme", "port"])
+def test_a_setting_that_the_node_refuses(args: tuple[str, ...], told: str, tmp_path: Path) -> None:
+    """In a process of its own: a node that starts sets up its trace for the whole process."""
+    result = memstore(*args, cwd=tmp_path)
+    assert result.returncode == 2
+    assert told in result.stderr
+    assert result.stderr.startswith("memstore: ")
+    assert result.stderr.count("\n") == 1, "one line"
 
 
 FILES = [

@@ -13,6 +13,8 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -83,12 +85,16 @@ class Machine:
         command = self.translate(name, words)
         return subprocess.run(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=30, check=False).returncode
 
-    def wait_healthy(self, name: str) -> None:
-        def healthy() -> bool:
+    def wait_healthy(self, names: list[str]) -> None:
+        def healthy(name: str) -> bool:
             assert self.running[name].poll() is None, self.said(name)
             return self.health(name) == 0
 
-        wait_until(healthy, lambda: f"{name} is healthy:\n{self.said(name)}", 60)
+        def wait(name: str) -> None:
+            wait_until(partial(healthy, name), lambda: f"{name} is healthy:\n{self.said(name)}", 60)
+
+        with ThreadPoolExecutor(2) as pool:
+            assert list(pool.map(wait, names)) == [None] * len(names)
 
     def said(self, name: str) -> str:
         return f"{name}: {(self.folder / f'{name}.out').read_text()}"
@@ -112,14 +118,12 @@ def test_every_service_runs_and_the_whole_serves(machine: Machine) -> None:
     machine.run("secrets")
     for name in NODES[:3]:
         machine.start(name)
-    for name in NODES[:3]:
-        machine.wait_healthy(name)  # without a group: `init` waits for it
+    machine.wait_healthy(NODES[:3])  # without a group: `init` waits for it
     machine.run("init")
+    assert machine.health(NODES[3]) != 0, "not healthy before it runs"
     for name in NODES[3:]:
-        assert machine.health(name) != 0, "not healthy before it runs"
         machine.start(name)
-    for name in NODES:
-        machine.wait_healthy(name)
+    machine.wait_healthy(NODES)
     machine.run("init")  # at a later start: nothing to do, and that is fine
 
     password = (machine.folder / "secrets" / "client-password").read_text().strip()
