@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -17,7 +19,7 @@ def read(data: bytes, cuts: list[int] | None = None, **kwargs: object) -> tuple[
     reader = CommandReader(**kwargs)  # type: ignore[arg-type]  # test helper
     out: list[list[bytes]] = []
     edges = sorted({0, len(data), *[c % (len(data) + 1) for c in cuts or []]})
-    for a, b in zip(edges, edges[1:], strict=False):
+    for a, b in pairwise(edges):
         out += reader.feed(data[a:b])
     return out, reader.error
 
