@@ -477,6 +477,7 @@ class Node:
 
     async def _tick_forever(self) -> None:
         before_us, count = self.clock(), 0
+        sampled_us = before_us
         while True:
             await asyncio.sleep(TICK_S)
             now_us = self.clock()
@@ -491,7 +492,8 @@ class Node:
             self.telling.tell_shard()
             self.errands.tick(count)
             if count % 10 == 0:
-                self._sampler.sample(elapsed_s)
+                self._sampler.sample((now_us - sampled_us) / 1e6)
+                sampled_us = now_us
                 self.telling.tell_log()
                 self.telling.tell_progress()
             self.go_on()
