@@ -317,6 +317,8 @@ class Roles:
             self._step_down(reason)
 
     def _step_down(self, reason: str) -> None:
+        if any(isinstance(output, StepDown) for output in self._outputs):
+            return  # one input may show in two ways that the role is over (a reply after the lease's end, and the lease's end)
         if self.phase and self.successor is not None:
             self._outputs.append(HandoverOver(f"no longer primary: {reason}"))
         self._outputs.append(StepDown(reason))

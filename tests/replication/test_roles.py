@@ -204,6 +204,14 @@ def test_a_primary_whose_lease_runs_out_steps_down() -> None:
     assert stage.run(600, stop=StepDown)
 
 
+def test_two_reasons_to_step_down_at_once_make_one_step() -> None:
+    stage = Stage().primary()
+    stage.now += 5000  # the loop stood still: the lease is over, and a reply was ready after its end
+    stage.roles.on_writer_lost("a reply was ready after the lease had ended", stage.us)
+    stage.roles.on_deadline(stage.us)
+    assert stage.kinds().count(StepDown) == 1
+
+
 def test_renewals_keep_it() -> None:
     stage = Stage().primary()
     for _ in range(20):
