@@ -15,7 +15,9 @@ def configure(level: str, form: str) -> None:
     """``form``: auto, text or json; auto is text on a terminal."""
     as_text = form == "text" or (form == "auto" and sys.stderr.isatty())
     shared: list[structlog.typing.Processor] = [structlog.processors.add_log_level, structlog.processors.TimeStamper(fmt="iso", utc=True)]
-    shared += [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())] if as_text else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+    shared += (
+        [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())] if as_text else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+    )
     structlog.configure(
         processors=shared,
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
