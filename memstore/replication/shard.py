@@ -80,8 +80,28 @@ PendingEntry = tuple[int, bytes, int, bool]  # kind, payload, wall_ms, continued
 
 class Shard:
     __slots__ = (
-        "_entries", "_gathered_bytes", "_gathered_db", "_in_flight", "_plain", "_stopped", "applied", "applied_wall_ms", "congested", "context", "engine",
-        "gathered", "holding", "lapsed", "last_row", "lessor", "next_position", "open", "reads", "role", "runnable", "tracker",
+        "_entries",
+        "_gathered_db",
+        "_in_flight",
+        "_plain",
+        "_stopped",
+        "applied",
+        "applied_wall_ms",
+        "congested",
+        "context",
+        "engine",
+        "gathered",
+        "gathered_bytes",
+        "holding",
+        "lapsed",
+        "last_row",
+        "lessor",
+        "next_position",
+        "open",
+        "reads",
+        "role",
+        "runnable",
+        "tracker",
         "uncommitted_bytes",
     )  # fmt: skip
 
@@ -103,7 +123,7 @@ class Shard:
         self.runnable: list[Session] = []
         self.last_row: Row | None = None  # of the newest plain command: the driver credits the batch's time to it
         self.gathered: list[bytes] = []  # units of the entry that gathers
-        self._gathered_bytes = 0
+        self.gathered_bytes = 0
         self._gathered_db = 0  # the database the gathered effects end in
         self._entries: list[PendingEntry] = []  # closed, not yet taken
         self._in_flight: deque[tuple[int, int]] = deque()  # (position, bytes) of entries taken and not yet committed
@@ -451,12 +471,12 @@ class Shard:
         unit = context.unit
         payload = unit[0] if len(unit) == 1 else effects.encode_unit(unit)
         limit = self.engine.settings.max_entry_bytes
-        if self.gathered and self._gathered_bytes + len(payload) > limit:
+        if self.gathered and self.gathered_bytes + len(payload) > limit:
             self._close_entry()
         if not self.gathered and self._gathered_db:  # a new entry begins in database 0, the unit was written where the last one ended
             payload = effects.select(self._gathered_db) + payload
         self.gathered.append(payload)
-        self._gathered_bytes += len(payload)
+        self.gathered_bytes += len(payload)
         self._gathered_db = context.unit_db
         self.uncommitted_bytes += len(payload)
         if len(payload) > limit:
@@ -478,7 +498,7 @@ class Shard:
     def _close_entry(self) -> None:
         self._entries.append((DATA, b"".join(self.gathered), self.context.wall_ms, False))
         self.gathered = []
-        self._gathered_bytes = 0
+        self.gathered_bytes = 0
 
     def _close_run(self, limit: int) -> None:
         """A unit larger than an entry may be becomes a run of entries, all but the last marked as continued."""
@@ -486,7 +506,7 @@ class Shard:
         pieces = [payload[at : at + limit] for at in range(0, len(payload), limit)]
         self._entries += [(DATA, piece, self.context.wall_ms, piece is not pieces[-1]) for piece in pieces]
         self.gathered = []
-        self._gathered_bytes = 0
+        self.gathered_bytes = 0
 
     @property
     def has_entries(self) -> bool:
@@ -616,7 +636,7 @@ class Shard:
                 session.settle()
                 told.append((session, gates.UNBLOCKED, False))
                 self.runnable.append(session)
-        self.gathered, self._gathered_bytes, self._gathered_db, self._entries = [], 0, 0, []
+        self.gathered, self.gathered_bytes, self._gathered_db, self._entries = [], 0, 0, []
         self.context.unit_db = 0
         self._in_flight.clear()
         self.uncommitted_bytes = 0

@@ -3,9 +3,10 @@
 Decides: when what gathered is appended (group commit), when an idle primary moves its replicas' time on. Must not know: terms, leases, what makes a position
 committed.
 
-One append a turn of the loop at most. While ``IN_FLIGHT`` entries are on their way, effects go on gathering: a larger entry costs the log hardly more than a
-small one, and each of its nodes one fsync. Invariant: the shard's ``next_position`` is the writer's; an entry that is not the shard's takes a position only
-through `slip`.
+One append a turn of the loop at most. While an entry is on its way, effects go on gathering: a larger entry costs the log hardly more than a
+small one, and each of its nodes one fsync. The clients that a commit answers come back over several turns; so long as each turn brings more, and not all of
+them are here, the next entry waits. Invariant: the shard's ``next_position`` is the writer's; an entry that is not the shard's takes a position only through
+`slip`.
 """
 
 from __future__ import annotations
@@ -18,7 +19,10 @@ from memstore.engine.expiry import ActiveExpiry
 from memstore.replication.shard import NO_LEASE, Shard
 from txlog.entry import DATA, HANDOVER, LEADERSHIP, EntryId
 
-IN_FLIGHT: Final = 2  # entries under way while which effects gather
+# While an entry is under way effects gather into the next: an entry costs every process of the shard the same whether it holds one effect or a hundred. Only
+# what is large enough to be worth its own transfer goes out beside others.
+LARGE_BYTES: Final = 64 * 1024
+IN_FLIGHT_LARGE: Final = 4
 IDLE_US: Final = 1_000_000  # an idle primary with volatile keys appends this often, so that replicas' time moves
 
 
@@ -64,6 +68,9 @@ class Leading:
         self._wall_ms = wall_ms
         self._on_progress = on_progress  # something was committed, up to here
         self._scheduled = False
+        self._in_entry = 0  # units in the newest entry
+        self._expected = 0  # units that may be here in a few turns
+        self._gathered = 0  # units that had gathered a turn of the loop ago
         self._appended_us = clock()
         self._sampled = 0  # a position whose commit time is measured, 0: none
         self._sampled_us = 0
@@ -83,11 +90,18 @@ class Leading:
 
     def _drain(self) -> None:
         self._scheduled = False
-        if self.over or self.writer.in_flight >= IN_FLIGHT:
-            return  # a commit will come by
         shard, writer = self.shard, self.writer
+        if self.over or (writer.in_flight and (shard.gathered_bytes < LARGE_BYTES or writer.in_flight >= IN_FLIGHT_LARGE)):
+            return  # a commit will come by
+        units = len(shard.gathered)
+        if self._gathered < units < self._expected and not writer.in_flight:
+            self._gathered = units
+            self.schedule_drain()
+            return
         if not shard.has_entries:
             return
+        self._expected = self._in_entry = units
+        self._gathered = 0
         position, size = shard.next_position, 0
         facts = shard.engine.facts
         for kind, payload, wall_ms, continued in shard.take_entries():
@@ -117,7 +131,9 @@ class Leading:
             facts.commit_us = took if not facts.commit_us else (facts.commit_us * 15 + took) // 16
             self._sampled = 0
         if shard.has_entries:
-            self._drain()
+            self._expected = self._in_entry + len(shard.gathered)  # those just answered are about to come back
+            self._gathered = 0
+            self.schedule_drain()
         self._on_progress(position)
 
     # ----------------------------------------------------------------- entries that are not the shard's
