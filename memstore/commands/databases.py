@@ -11,7 +11,7 @@ from memstore.engine import expiry, reply
 from memstore.engine.command import EVERYWHERE, FAST, LOADING, LOCAL, READONLY, STALE, WRITE, command
 from memstore.engine.context import Context
 from memstore.engine.reply import CommandError
-from memstore.engine.scan import all_keys, matcher, parse_cursor, random_key, scan
+from memstore.engine.scan import keys_by_slot, matcher, parse_cursor, random_key, scan
 from memstore.engine.values import kind_of
 
 _DEFAULT_COUNT = 10
@@ -36,11 +36,16 @@ def dbsize(ctx: Context, argv: list[bytes]) -> bytes:
 
 @command(b"KEYS", arity=2, flags=READONLY | EVERYWHERE, since="1.0.0", summary="Lists the keys that match a pattern", complexity="O(N), N keys in the database")
 def keys(ctx: Context, argv: list[bytes]) -> bytes:
-    found = all_keys(ctx, ctx.database)
     pattern = argv[1]
-    if pattern != b"*":
-        found = list(filter(matcher(pattern), found))
-    return reply.bulk_array(found)
+    matches = matcher(pattern) if pattern != b"*" else None
+    count, pieces = 0, [b""]
+    for found in keys_by_slot(ctx, ctx.database):
+        if matches is not None:
+            found = list(filter(matches, found))
+        count += len(found)
+        pieces.append(reply.bulks(found))
+    pieces[0] = b"*%d\r\n" % count
+    return b"".join(pieces)
 
 
 @command(b"SCAN", arity=-2, flags=READONLY | EVERYWHERE, since="2.8.0", summary="Walks the keys, some a call", complexity="O(1) a call, O(N) a walk")

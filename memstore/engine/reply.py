@@ -60,9 +60,14 @@ def array(parts: Sequence[bytes]) -> bytes:
     return b"*%d\r\n%b" % (len(parts), b"".join(parts))
 
 
+def bulks(values: Sequence[bytes]) -> bytes:
+    """Bulk strings one behind the other: a piece of an array."""
+    return b"".join([b"$%d\r\n%b\r\n" % (len(v), v) for v in values])
+
+
 def bulk_array(values: Sequence[bytes]) -> bytes:
     """An array of bulk strings from raw values."""
-    return b"*%d\r\n%b" % (len(values), b"".join([b"$%d\r\n%b\r\n" % (len(v), v) for v in values]))
+    return b"*%d\r\n%b" % (len(values), bulks(values))
 
 
 def text(value: bytes) -> str:

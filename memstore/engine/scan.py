@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from binascii import crc32
 from bisect import bisect_right
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import accumulate, islice
 from typing import Final
 
@@ -71,11 +71,12 @@ def _part(keys: list[bytes], place: int, count: int) -> tuple[list[bytes], int]:
     return [key for _, key in ordered[:end]], rest
 
 
-def all_keys(ctx: Context, database: Database) -> list[bytes]:
+def keys_by_slot(ctx: Context, database: Database) -> Iterator[list[bytes]]:
+    """Every key that may be shown, a slot's at a time: no call takes so long that the thread which renews the lease could not run beside it."""
     gone = expiry.hidden(ctx, database)
-    if not gone:
-        return [key for items in database.slots if items for key in items]
-    return [key for slot, items in enumerate(database.slots) if items for key in expiry.live(ctx, database, slot, list(items))]
+    for slot, items in enumerate(database.slots):
+        if items:
+            yield expiry.live(ctx, database, slot, list(items)) if gone else list(items)
 
 
 def random_key(ctx: Context, database: Database) -> bytes | None:

@@ -59,8 +59,10 @@ def _held(cluster: Cluster, what: str, act: Callable[[tuple[str, int]], object],
         time.sleep(2.0)
     after_primary = cluster.wait_primary()
     after = term(cluster, after_primary.name)
+    written: object = None
     others = {name: count for name, count in watch.masters.items() if name != primary.name}
-    written = ask(primary.address, "SET", "after the long command", "x", timeout=5)
+    with contextlib.suppress(OSError):
+        written = ask(primary.address, "SET", "after the long command", "x", timeout=5)
     problems = []
     if after_primary.name != primary.name or others:
         problems.append(f"the role moved: {after_primary.name} is primary, others seen as master {others}")
