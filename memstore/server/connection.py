@@ -69,6 +69,8 @@ class Connection(asyncio.Protocol):
         self.transport = None
         self.shard.forget(self.session)
         self.host.leave(self)
+        if self.shard.has_entries:  # a batch that ended in an error of the program did not get as far as that
+            self.host.schedule_drain()
 
     def data_received(self, data: bytes) -> None:
         reader = self.reader
@@ -110,7 +112,7 @@ class Connection(asyncio.Protocol):
             if data and self.transport is not None:
                 self.transport.write(data)
                 self.facts.output_bytes += len(data)
-        if shard.gathered:
+        if shard.has_entries:
             host.schedule_drain()
         if not session.plain:
             self.reader.authenticated = session.authenticated  # RESET takes it back

@@ -1,0 +1,82 @@
+"""A connection with a shard behind it and neither socket nor loop: what it asks of its node after a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from memstore.server.connection import Connection
+from tests.replication.test_shard import Node
+
+
+class Host:
+    """What a connection needs of its node, written down."""
+
+    def __init__(self, node: Node) -> None:
+        self.node = node
+        self.shard = node.shard
+        self.clock: Callable[[], int] = lambda: node.now_us
+        self.wall_at: Callable[[int], int] = lambda now_us: node.wall_ms
+        self.drains = 0
+        self.left: list[Connection] = []
+
+    def admit(self, connection: Connection) -> bytes:
+        return b""
+
+    def leave(self, connection: Connection) -> None:
+        self.left.append(connection)
+
+    def schedule_drain(self) -> None:
+        self.drains += 1
+
+    def after_batch(self) -> None:
+        self.node.engine.requests.clear()
+
+
+class Socket:
+    def __init__(self) -> None:
+        self.sent = b""
+        self.reading = True
+
+    def write(self, data: bytes) -> None:
+        self.sent += data
+
+    def close(self) -> None:
+        self.reading = False
+
+    def is_closing(self) -> bool:
+        return False
+
+    def pause_reading(self) -> None:
+        self.reading = False
+
+    def resume_reading(self) -> None:
+        self.reading = True
+
+    def get_extra_info(self, name: str) -> None:
+        return None
+
+
+def connected(node: Node) -> tuple[Host, Connection, Socket]:
+    host, socket = Host(node), Socket()
+    connection = Connection(host, node.session())
+    transport: Any = socket
+    connection.connection_made(transport)
+    return host, connection, socket
+
+
+def encoded(*words: bytes) -> bytes:
+    return b"*%d\r\n%b" % (len(words), b"".join([b"$%d\r\n%b\r\n" % (len(word), word) for word in words]))
+
+
+def test_a_unit_larger_than_an_entry_is_appended_though_nothing_else_gathers() -> None:
+    host, connection, _ = connected(Node(max_entry_bytes=4096))
+    connection.data_received(encoded(b"SET", b"k", b"v" * 9000))
+    assert host.shard.has_entries and host.drains == 1
+
+
+def test_what_a_client_changed_before_it_broke_is_appended() -> None:
+    host, connection, _ = connected(Node())
+    host.shard.run(connection.session, [[b"SET", b"k", b"v"]], 0, host.node.wall_ms, host.node.now_us)
+    connection.connection_lost(None)
+    assert host.drains == 1
