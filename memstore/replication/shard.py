@@ -80,29 +80,8 @@ PendingEntry = tuple[int, bytes, int, bool]  # kind, payload, wall_ms, continued
 
 class Shard:
     __slots__ = (
-        "_entries",
-        "_gathered_db",
-        "_in_flight",
-        "_plain",
-        "_stopped",
-        "applied",
-        "applied_wall_ms",
-        "congested",
-        "context",
-        "engine",
-        "gathered",
-        "gathered_bytes",
-        "holding",
-        "lapsed",
-        "last_row",
-        "lessor",
-        "next_position",
-        "open",
-        "reads",
-        "role",
-        "runnable",
-        "tracker",
-        "uncommitted_bytes",
+        "_entries", "_gathered_db", "_in_flight", "_plain", "_stopped", "applied", "applied_wall_ms", "congested", "context", "engine", "gathered",
+        "gathered_bytes", "holding", "lapsed", "last_row", "lessor", "next_position", "open", "reads", "role", "runnable", "tracker", "uncommitted_bytes",
     )  # fmt: skip
 
     def __init__(self, engine: Engine) -> None:
@@ -260,6 +239,7 @@ class Shard:
             return self._refuse(session, argv, refusal, at, row)
         if session.multi is not None and row.name not in IMMEDIATE:
             self._emit(session, queue(self.engine, session, row, argv), 0, False)
+            session.grant = max(0, session.grant - 1)
             return at + 1
         if self._paused(session, row):
             return self._park(session, batch, at)
@@ -627,6 +607,7 @@ class Shard:
             if session.held or session.out:
                 told.append(self._disappoint(session))
             session.seen = committed  # what it was shown; a position of this writer beyond may never exist
+            session.grant = 0  # of an earlier time as a replica
             if session.multi is not None:
                 session.multi_failed = True
             if session.watched:
