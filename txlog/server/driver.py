@@ -3,7 +3,7 @@
 Decides: when the disk is synced (at once when something waits, one sync in flight, all that arrives meanwhile goes with the next), what is done in a
 thread: reading old entries, and the syncs of a slow disk. Must not know: terms, leases, quorums: the acceptor says what to do, this does it in that order.
 Invariants (A6): a SendAfterPersist leaves only after ``on_persisted`` of its sequence; the store sees disk outputs in the acceptor's order; any error of
-the disk ends the process (A5).
+the disk ends the process (A5), and so does any other error in here: part of the outputs would be lost, a promise among them.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from queue import SimpleQueue
-from typing import Any, Final, Protocol
+from typing import Any, Concatenate, Final, ParamSpec, Protocol
 
 import structlog
 
@@ -71,6 +71,21 @@ class Worker:
                 return  # the loop is closed: the process is going down
 
 
+_P = ParamSpec("_P")
+
+
+def _or_end(entrance: Callable[Concatenate[LogDriver, _P], None]) -> Callable[Concatenate[LogDriver, _P], None]:
+    """For every way into the driver: an error that nobody expects ends the process, rather than leave a log half alive."""
+
+    def guarded(self: LogDriver, /, *args: _P.args, **kwargs: _P.kwargs) -> None:
+        try:
+            entrance(self, *args, **kwargs)
+        except Exception as error:
+            self.unexpected(error)
+
+    return guarded
+
+
 class LogDriver:
     """See the module. Implements `session.Source`."""
 
@@ -101,6 +116,7 @@ class LogDriver:
         self._timer_us = 0
         self._has_room = True
 
+    @_or_end
     def start(self) -> None:
         """After ``peers`` is set."""
         self._pump()
@@ -125,12 +141,14 @@ class LogDriver:
         self._sessions[peer] = session
         return peer
 
+    @_or_end
     def detach(self, peer: Peer) -> None:
         self._sessions.pop(peer, None)
         if not self._closed:
             self._acceptor.on_disconnected(peer)
             self._pump()
 
+    @_or_end
     def handle(self, peer: Peer, messages: list[Message]) -> None:
         if self._closed:
             return
@@ -140,6 +158,7 @@ class LogDriver:
             on_message(peer, message, now)
         self._pump()
 
+    @_or_end
     def on_peer_fetched(self, node: str, fetched: Fetched) -> None:
         if not self._closed:
             self._acceptor.on_peer_fetched(node, fetched, self._clock())
@@ -202,6 +221,11 @@ class LogDriver:
         self._closed = True
         self._halt(f"log '{self.name}': {reason}")
 
+    def unexpected(self, error: Exception) -> None:
+        if not self._closed:
+            log.error("a log ends on an error that was not expected", log=self.name, exc_info=error)
+            self._fatal(repr(error))
+
     def _send(self, peer: Peer, message: Message) -> None:
         session = self._sessions.get(peer)
         if session is not None:
@@ -224,6 +248,7 @@ class LogDriver:
 
         self._worker.submit(self.store.begin_sync(), done)
 
+    @_or_end
     def _sync_here(self) -> None:
         if self._closed:
             return
@@ -240,6 +265,7 @@ class LogDriver:
         """A sync took so long: follow a rise at once, a fall slowly."""
         self._sync_us = us if us > self._sync_us else (self._sync_us * 31 + us) // 32
 
+    @_or_end
     def _synced(self, covered: int, error: BaseException | None) -> None:
         self._syncing = False
         if self._closed:
@@ -291,6 +317,7 @@ class LogDriver:
         future = self._loop.run_in_executor(self._readers, self.store.read, start, upto, max_bytes)
         future.add_done_callback(lambda done: self._read_done(done, feed.on_read))
 
+    @_or_end
     def _read_done(self, done: asyncio.Future[list[bytes]], then: Callable[[list[bytes]], None]) -> None:
         if self._closed or done.cancelled():
             return
@@ -327,6 +354,7 @@ class LogDriver:
             acceptor.suspicion is not None,
         )  # fmt: skip
 
+    @_or_end
     def beat(self) -> None:
         """Every heartbeat: readers hear where the log stands, and what was synced is put on record when the log is quiet."""
         if self._closed:
@@ -368,6 +396,7 @@ class LogDriver:
         self._timer_us = deadline
         self._timer = self._loop.call_later(max(0, deadline - self._clock()) / 1e6, self._on_timer)
 
+    @_or_end
     def _on_timer(self) -> None:
         self._timer = None
         if self._closed:

@@ -181,6 +181,9 @@ class LogNode:
             return f"{handshake.LOG}: {error}"
         except OSError as error:
             halt(f"log '{hello.log}': {error.filename or self.config.data}: {error.strerror or error}")
+        except Exception as error:
+            log.error("log cannot be opened", log=hello.log, exc_info=error)
+            halt(f"log '{hello.log}': {error!r}")
         return Session(driver, connection)
 
     def welcome(self, hello: Hello) -> Welcome:

@@ -1,0 +1,89 @@
+"""An error that nobody expects ends the node with its reason: one that goes on with half of its outputs forgets promises, or answers nobody."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from tests.txlog.service.cluster import Group, eventually
+from tests.txlog.service.test_doors import Raw, hello
+from txlog.clock import now_us
+from txlog.messages import Message, Seal
+from txlog.server import node
+from txlog.server.driver import SLOW_SYNC_US, LogDriver
+from txlog.server.session import Session
+from txlog.storage.store import LogStore
+
+
+class Ears:
+    blocked = False
+
+    def __init__(self) -> None:
+        self.heard: list[Message] = []
+
+    def send(self, message: Message) -> None:
+        self.heard.append(message)
+
+    def end(self, reason: str) -> None: ...
+
+
+@pytest.fixture
+async def driver(tmp_path: Path, halts: list[str]) -> AsyncIterator[LogDriver]:
+    store = LogStore.open(tmp_path, "shard-0", b"g" * 16, "a", segment_bytes=64 << 10)
+    driver = LogDriver("shard-0", store, ["b", "c"], random.Random(1), now_us, halts.append, ThreadPoolExecutor(1))
+    driver.start()
+    yield driver
+    driver._closed = False
+    await driver.close()
+
+
+def fail(*_: object) -> Callable[[], None]:
+    raise ValueError("planted")
+
+
+SEAL = Seal(1, b"i" * 16, b"r" * 16, (0, 0), 100, False)
+
+
+@pytest.mark.parametrize("sync_us", [0, SLOW_SYNC_US], ids=["in the loop", "in a thread"])
+async def test_an_error_in_a_sync(driver: LogDriver, halts: list[str], monkeypatch: pytest.MonkeyPatch, sync_us: int) -> None:
+    """In the loop it left the log waiting for that sync for ever, while it went on to answer probes."""
+    driver._sync_us = sync_us
+    monkeypatch.setattr(driver.store, "begin_sync", lambda: fail)
+    ears = Ears()
+    Session(driver, ears).on_messages([SEAL])
+    await eventually(lambda: halts, 2)
+    assert "planted" in halts.pop()
+    assert ears.heard == []
+
+
+async def test_an_error_between_two_outputs(driver: LogDriver, halts: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The outputs behind it were lost: a later answer would have left before a promise that was never written."""
+    monkeypatch.setattr(driver.store, "write_meta", fail)
+    Session(driver, Ears()).on_messages([SEAL])
+    assert "planted" in halts.pop()
+
+
+async def test_an_error_in_a_heartbeat(driver: LogDriver, halts: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """It ended the task that beats for all logs of the node: readers heard nothing more, a full disk was not noticed any more."""
+    monkeypatch.setattr(driver.store, "found_damage", fail)
+    driver.beat()
+    assert "planted" in halts.pop()
+
+
+async def test_an_error_while_a_log_is_opened(tmp_path: Path, halts: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The caller was left waiting, the node went on without the log."""
+    group = Group(tmp_path)
+    await group.start()
+    monkeypatch.setattr(node, "open_store", fail)
+    raw = await Raw().open(group.ports[0])
+    await raw.next()
+    raw.send(hello())
+    await eventually(lambda: halts, 2)
+    await asyncio.sleep(0)
+    assert "planted" in halts.pop()
+    await group.stop()
