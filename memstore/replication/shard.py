@@ -626,12 +626,12 @@ class Shard:
         return told
 
     def _disappoint(self, session: Session) -> tuple[Session, bytes, bool]:
-        parts: list[bytes] = []
+        parts = [gates.DEMOTED_READ] * len(session.out)  # answered, and not yet on their way
         closing = False
         for position, _, reads, wrote in session.held:
             parts += [gates.DEMOTED_READ] * reads
             if wrote:
-                parts.append(gates.unknown_outcome(position))
+                parts.append(gates.unknown_outcome(min(position, self._last_position())))
                 closing = True
                 break
         session.held.clear()

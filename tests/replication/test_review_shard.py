@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from memstore.replication.gates import DEMOTED_READ, unknown_outcome
 from memstore.replication.shard import REPLICA, FixedLease
 from tests.replication.test_shard import SECOND, Node
 
@@ -27,3 +28,23 @@ def test_an_answer_from_before_it_led_covers_nothing_after_it_led() -> None:
     node.shard.demote(0)
     node.shard.become_replica()
     assert node.do(session, "GET a") == b"", "read without a question of its own"
+
+
+def test_at_demotion_a_reply_that_was_about_to_leave_has_an_answer_in_its_place() -> None:
+    node = Node()
+    node.engine.facts.role = "primary"
+    waiter, late = node.session(), node.session()
+    node.do(waiter, "WAIT 1 100")
+    node.shard.finish(waiter, b":0\r\n")  # its time is over, and so is the lease in the same turn of the loop
+    node.shard.run(late, [[b"GET", b"a"]], 0, node.wall_ms, 2000 * SECOND)
+    told = {session.id: data for session, data, _ in node.shard.demote(1)}
+    assert told == {waiter.id: DEMOTED_READ, late.id: DEMOTED_READ}
+
+
+def test_an_unknown_outcome_names_a_position_that_was_given() -> None:
+    node = Node()
+    session = node.session()
+    node.shard.run(session, [[b"GET", b"b"], [b"SET", b"a", b"1"]], 0, node.wall_ms, node.now_us)
+    node.shard.take_reply(session, 2000 * SECOND)
+    told = [data for _, data, _ in node.shard.demote(1)]
+    assert told == [DEMOTED_READ + unknown_outcome(2)]
