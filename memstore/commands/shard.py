@@ -131,16 +131,18 @@ def is_reached(facts: Facts, request: WaitForReplicas) -> bool:
     """Whether what ``request`` waits for is so."""
     if request.form == "waitfor":
         return (facts.committed if facts.role == "primary" else facts.applied) >= request.position
-    return replicas_at(facts, request.position) >= request.replicas and (not request.local or facts.committed >= request.position)
+    position = request.session.seen  # read afresh: an entry that still gathers can move up by one
+    return replicas_at(facts, position) >= request.replicas and (not request.local or facts.committed >= position)
 
 
 def wait_reply(facts: Facts, request: WaitForReplicas) -> bytes:
     """The answer as things are now, reached or not."""
-    count = reply.integer(replicas_at(facts, request.position))
+    written = request.session.seen
+    count = reply.integer(replicas_at(facts, written))
     if request.form == "wait":
         return count
     if request.form == "waitaof":
-        return reply.array([reply.ONE if facts.committed >= request.position else reply.ZERO, count])
+        return reply.array([reply.ONE if facts.committed >= written else reply.ZERO, count])
     return reply.OK if is_reached(facts, request) else reply.error(f"TRYAGAIN position {request.position} was not reached in time")
 
 

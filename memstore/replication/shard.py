@@ -294,6 +294,7 @@ class Shard:
         return self.tracker.position_of_all(self._keys(row, argv) + looked)
 
     def _emit(self, session: Session, answer: bytes, position: int, wrote: bool) -> None:
+        session.seen = max(session.seen, position)
         if session.reply_mode != REPLY_ON:
             if session.reply_mode == REPLY_SKIP_NEXT:
                 session.reply_mode = REPLY_SKIP
@@ -309,7 +310,7 @@ class Shard:
             session.out.append(answer)
         else:
             self.tracker.hold(session, (hold, answer, 0 if wrote else 1, wrote))
-            session.seen = max(session.seen, position)
+            self._settle_congestion()
 
     def _refuse(self, session: Session, argv: list[bytes], error: bytes, at: int, row: Row | None = None) -> int:
         if row is not None:
@@ -516,6 +517,8 @@ class Shard:
         """An entry that is not the shard's (LEADERSHIP of a re-sealed term) took ``next_position``: what gathers moves up by one."""
         assert position == self.next_position, "only the next position can be taken"
         self.tracker.slip(position)
+        for session in self.engine.sessions.values():
+            session.seen += position <= session.seen < FAR
         self.next_position += 1
 
     def on_committed(self, position: int) -> list[tuple[Session, bytes]]:

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+
+from memstore.commands.shard import is_reached
+from memstore.engine.facts import ReplicaFact
+from memstore.engine.requests import WaitForReplicas
 from memstore.replication.gates import DEMOTED_READ, unknown_outcome
 from memstore.replication.shard import REPLICA, FixedLease
 from tests.replication.test_shard import SECOND, Node
@@ -48,3 +53,27 @@ def test_an_unknown_outcome_names_a_position_that_was_given() -> None:
     node.shard.take_reply(session, 2000 * SECOND)
     told = [data for _, data, _ in node.shard.demote(1)]
     assert told == [DEMOTED_READ + unknown_outcome(2)]
+
+
+@pytest.mark.parametrize("quiet", ["CLIENT REPLY SKIP", "CLIENT REPLY OFF"])
+def test_waitaof_covers_writes_whose_replies_are_not_wanted(quiet: str) -> None:
+    node = Node()
+    node.engine.facts.role, node.engine.facts.committed = "primary", 1
+    session = node.session()
+    node.do(session, quiet, "SET k v", "CLIENT REPLY ON")
+    assert session.seen == 2
+    session.held.clear()
+    assert node.do(session, "WAITAOF 1 0 0") == b"" and session.is_blocked, "said to be in the log"
+
+
+def test_what_a_connection_has_written_moves_up_with_its_entry() -> None:
+    node = Node()
+    facts = node.engine.facts
+    facts.role, facts.committed, facts.replicas = "primary", 1, [ReplicaFact("r", "127.0.0.1", 1, "b", 2, 0)]
+    session = node.session()
+    node.do(session, "SET k v")
+    request = WaitForReplicas(session, session.seen, 1, 0, "wait")
+    assert is_reached(facts, request)
+    node.shard.slip(2)
+    assert session.seen == 3
+    assert not is_reached(facts, request), "the replica has applied what came between"
