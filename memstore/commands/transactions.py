@@ -52,10 +52,15 @@ def exec_(ctx: Context, argv: list[bytes]) -> bytes:
     if stopped:
         return ctx.nil_array()
     replies = [b"*%d\r\n" % len(queued)]
-    for row, arguments in queued:
-        answer = engine.call(cast(Row, row), arguments)
-        # A command that answers later by other means has nothing to wait for inside a transaction; its place is a null.
-        replies.append(ctx.nil if answer is None else answer)
+    session.multi = queued  # by this a command sees that it must not block
+    try:
+        for row, arguments in queued:
+            answer = engine.call(cast(Row, row), arguments)
+            # A command that answers later by other means has nothing to wait for inside a transaction; its place is a null.
+            replies.append(ctx.nil if answer is None else answer)
+    finally:
+        session.multi = None
+        session.settle()
     return b"".join(replies)
 
 

@@ -77,3 +77,12 @@ def test_what_a_connection_has_written_moves_up_with_its_entry() -> None:
     node.shard.slip(2)
     assert session.seen == 3
     assert not is_reached(facts, request), "the replica has applied what came between"
+
+
+def test_wait_in_a_transaction_answers_at_once() -> None:
+    node = Node()
+    node.engine.facts.role = "primary"
+    session = node.session()
+    assert node.do(session, "MULTI", "WAIT 1 0", "EXEC") == b"+OK\r\n+QUEUED\r\n*1\r\n:0\r\n"
+    assert not session.is_blocked and not node.engine.requests and session.plain
+    assert node.do(session, "GET k") == b"$-1\r\n"
