@@ -111,6 +111,14 @@ class Engine:
             self.monitors.remove(session)
         end_transaction(self, session)
 
+    def fail_watches(self, spared: Session | None = None) -> None:
+        """Every session that watches a key the unit changed fails its EXEC. (What changes whole databases names the watched keys it touches.)"""
+        watchers = self.watchers
+        for key in self.context.changed:
+            for session in watchers.get(key if type(key) is tuple else (0, key), ()):  # type: ignore[arg-type]  # mypy does not narrow the tuple
+                if session is not spared:
+                    session.watch_failed = True
+
     def feed_monitors(self, session: Session, argv: list[bytes]) -> None:
         """Note the command for every session in MONITOR, as Redis words it."""
         line = monitor.line(self.context.wall_ms * 1000, session.db, session.address, argv)
@@ -153,7 +161,9 @@ class Engine:
                         if result is not None and result[:1] == b"-":
                             raise ApplyError(f"{reply.text(name)}: {reply.text(result[1:-2])}")
                         count += 1
-                del context.unit[:], context.changed[:]  # what handlers note is not wanted here
+                if self.watchers:
+                    self.fail_watches()
+                del context.unit[:], context.changed[:]  # what else handlers note is not wanted here
         except (KeyError, reply.CommandError, hiredis.ProtocolError) as error:
             raise ApplyError(f"{type(error).__name__}: {error}") from error
         finally:

@@ -534,14 +534,9 @@ class Shard:
         return released
 
     def _fail_watches(self) -> None:
-        """Every session that watches a key the unit changed fails its EXEC. (What changes whole databases names the watched keys it touches.)"""
-        watchers = self.engine.watchers
         # A WATCH's own unit holds only deletions of keys that had expired before they were watched: no change to whoever watches them from now on.
-        watching = self.context.session if self.last_row is not None and self.last_row.name == b"WATCH" else None
-        for key in self.context.changed:
-            for session in watchers.get(key if type(key) is tuple else (0, key), ()):  # type: ignore[arg-type]  # mypy does not narrow the tuple
-                if session is not watching:
-                    session.watch_failed = True
+        watching = self.last_row is not None and self.last_row.name == b"WATCH"
+        self.engine.fail_watches(self.context.session if watching else None)
 
     # ----------------------------------------------------------------- roles
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 
 from memstore.commands.shard import is_reached
+from memstore.engine.effects import encode
 from memstore.engine.facts import ReplicaFact
 from memstore.engine.requests import WaitForReplicas
+from memstore.engine.session import EVENTUAL
 from memstore.replication.gates import DEMOTED_READ, unknown_outcome
 from memstore.replication.shard import REPLICA, FixedLease
 from tests.replication.test_shard import SECOND, Node
@@ -86,3 +88,32 @@ def test_wait_in_a_transaction_answers_at_once() -> None:
     assert node.do(session, "MULTI", "WAIT 1 0", "EXEC") == b"+OK\r\n+QUEUED\r\n*1\r\n:0\r\n"
     assert not session.is_blocked and not node.engine.requests and session.plain
     assert node.do(session, "GET k") == b"$-1\r\n"
+
+
+def effect(*words: str) -> bytes:
+    return encode([word.encode() for word in words])
+
+
+@pytest.mark.parametrize("payload", [effect("SET", "k", "2"), effect("RENAME", "other", "k"), effect("FLUSHALL"), effect("SWAPDB", "0", "3")])
+@pytest.mark.parametrize("leads", [False, True])
+def test_a_watch_at_a_replica_fails_by_what_the_replica_applies(payload: bytes, leads: bool) -> None:
+    node = Node(REPLICA)
+    node.engine.apply(effect("MSET", "k", "1", "other", "1"), node.wall_ms)
+    session = node.session(reads=EVENTUAL)
+    node.do(session, "WATCH k")
+    node.engine.apply(payload, node.wall_ms)
+    node.shard.on_applied((1, 1), node.wall_ms)
+    if leads:  # it takes over in between: the write of another client must not be overwritten unseen
+        node.shard.become_primary(2, 1, node.wall_ms)
+        node.shard.lessor = FixedLease(1000 * SECOND)
+        assert node.do(session, "MULTI", "SET k 3", "EXEC").endswith(b"*-1\r\n")
+    else:
+        assert node.do(session, "MULTI", "GET k", "EXEC").endswith(b"*-1\r\n")
+
+
+def test_a_watch_at_a_replica_stands_when_other_keys_change() -> None:
+    node = Node(REPLICA)
+    session = node.session(reads=EVENTUAL)
+    node.do(session, "WATCH k")
+    node.engine.apply(effect("SELECT", "1") + effect("SET", "k", "2") + effect("SELECT", "0") + effect("SET", "j", "2"), node.wall_ms)
+    assert node.do(session, "MULTI", "GET k", "EXEC").endswith(b"*1\r\n$-1\r\n")
