@@ -41,7 +41,7 @@ class LogServerConfig:
 _LIMITS: Final[dict[str, tuple[int, int]]] = {
     "port": (0, 65535),
     "max_frame_bytes": (8 << 20, 1 << 30),
-    "segment_bytes": (64 << 10, 4 << 30),
+    "segment_bytes": (8 << 20, 4 << 30),  # holds an entry of 4 MiB with room to spare; offsets in it have 32 bits
     "cache_bytes": (0, 64 << 30),
     "max_connections": (1, 1 << 20),
     "heartbeat_ms": (10, 1000),

@@ -8,8 +8,14 @@ Every answer to a writer echoes the term and round (and number) it answers, so t
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from txlog.entry import EntryId
+
+# What a node takes from a writer. A stranger's message beyond it would hold the log back for years, or not fit into what is kept of it.
+MAX_ID_BYTES: Final = 16  # of an incarnation or a round
+MAX_LEASE_MS: Final = 600_000
+MAX_TERM_STEP: Final = 1 << 32  # above the term promised: no group campaigns so often, and a term has 64 bits
 
 # --------------------------------------------------------------------------- connection
 
@@ -110,6 +116,17 @@ class CatchUp:
     term: int
     round: bytes
     committed: int
+
+
+def beyond_limits(message: Seal | Append | Renew, promised: int) -> str:
+    """Why a node that has promised that term does not take this message, "" when it does."""
+    if len(message.incarnation) > MAX_ID_BYTES or len(message.round) > MAX_ID_BYTES:
+        return f"an incarnation or round of more than {MAX_ID_BYTES} bytes"
+    if message.lease_ms > MAX_LEASE_MS:
+        return f"a lease of {message.lease_ms} ms, the limit is {MAX_LEASE_MS}"
+    if message.term - promised > MAX_TERM_STEP and not (type(message) is Seal and message.probe):
+        return f"term {message.term} is too far above the term promised, {promised}"
+    return ""
 
 
 # --------------------------------------------------------------------------- node -> writer

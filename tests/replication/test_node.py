@@ -49,7 +49,7 @@ class Processes:
         ports = free_ports(log_nodes + engines)
         self.log_ports, self.ports = ports[:log_nodes], ports[log_nodes:]
         self.running: dict[str, subprocess.Popen[bytes]] = {}
-        (folder / "log.toml").write_text("segment-bytes = 1048576\n")
+        (folder / "log.toml").write_text("segment-bytes = 8388608\n")
 
     def start(self, name: str, *command: str) -> None:
         with open(self.folder / f"{name}.txt", "ab") as trace:

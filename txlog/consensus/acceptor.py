@@ -24,6 +24,7 @@ from txlog.consensus.quorum import majority
 from txlog.consensus.repair import Repair
 from txlog.entry import Entry, EntryError, EntryId, decode_entry
 from txlog.messages import (
+    MAX_ID_BYTES,
     Append,
     Appended,
     Behind,
@@ -44,6 +45,7 @@ from txlog.messages import (
     Tail,
     TailQuery,
     Unavailable,
+    beyond_limits,
 )  # fmt: skip
 
 
@@ -62,6 +64,7 @@ class Acceptor:
         self.broken = 0  # S5: first position of which no node has a good copy, 0: none. Nothing from there on is served or taken
         self.broken_reason = ""
         self.has_room = True
+        self.largest_entry = recovered.largest_entry
         self.peers = sorted(peers)
         self.majority = majority(len(peers) + 1)
         self.holes: list[Damage] = [damage for damage in recovered.damage if damage.position <= recovered.last[1]]
@@ -207,6 +210,9 @@ class Acceptor:
 
     def _on_seal(self, peer: Peer, message: Seal, now_us: int) -> None:
         term, round, promised = message.term, message.round, self.promise.term
+        if wrong := beyond_limits(message, promised):
+            self._send(peer, Unavailable(term, round[:MAX_ID_BYTES], 0, wrong))
+            return
         if term < promised or (term == promised and round != self.promise.round):
             self._send(peer, Refused(term, round, promised))
             return
@@ -237,8 +243,9 @@ class Acceptor:
         if term < promise.term:
             self._send(peer, Refused(term, round, promise.term))
             return
-        if self.broken:
-            self._send(peer, Unavailable(term, round, number, self.broken_reason))
+        wrong = self.broken_reason if self.broken else beyond_limits(message, promise.term) or self._too_large(message.entries)
+        if wrong:
+            self._send(peer, Unavailable(term, round[:MAX_ID_BYTES], number, wrong))
             return
         entries = self._decode(message)
         if entries is None:
@@ -281,6 +288,10 @@ class Acceptor:
         self._window.open(message.incarnation, term, message.lease_ms, now_us)
         # min(durable, what matched): this answer leaves when everything asked of the disk so far is durable, and that is at least `confirmed`.
         self._send_persisted(peer, Appended(term, round, number, confirmed))
+
+    def _too_large(self, entries: list[bytes]) -> str:
+        largest = max(map(len, entries), default=0)
+        return f"an entry of {largest} bytes, a segment here holds {self.largest_entry}: raise segment-bytes" if largest > self.largest_entry else ""
 
     def _decode(self, message: Append) -> list[Entry] | None:
         """The entries, or None: not a run that follows ``previous`` (a stranger's message; the wire has its own checksums)."""
@@ -352,13 +363,15 @@ class Acceptor:
             self._send(peer, Refused(message.term, message.round, promise.term))
             return
         durable = self._durable_promise
+        if beyond_limits(message, promise.term):
+            return
         if not self.counts or message.term != promise.term or message.round != promise.round or durable.term != promise.term or durable.round != promise.round:
             return
         if self._window.open(message.incarnation, message.term, message.lease_ms, now_us):
             self._send(peer, Renewed(message.term, message.round, message.number))
 
     def _on_release(self, message: Release, now_us: int) -> None:
-        if message.term == self.promise.term and message.round == self.promise.round:
+        if message.term == self.promise.term and message.round == self.promise.round and len(message.successor) <= MAX_ID_BYTES:
             self._window.release(message.term, message.successor, self.promise.lease_ms, now_us)
             self.trace(f"term {message.term} released to {message.successor.hex()[:8]}")
 

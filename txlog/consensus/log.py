@@ -44,6 +44,7 @@ class Recovered:
     proven: int = 0  # greatest `synced` evidence (S1), at least `committed`
     suspicion: Suspicion | None = None  # as found in meta
     damage: list[Damage] = field(default_factory=list)
+    largest_entry: int = 1 << 32  # encoded bytes that the disk's layout can hold in one piece
 
 
 @dataclass(slots=True)

@@ -205,6 +205,8 @@ class Repair:
         try:
             for encoded in fetched.entries:
                 entry = decode_entry(encoded)
+                if len(encoded) > self._log.largest_entry:
+                    raise EntryError(f"entry {entry.position} of {len(encoded)} bytes is larger than a segment here: raise segment-bytes")
                 if entry.position != start + len(entries) or (entries and entry.previous_chain != entries[-1].chain):
                     raise EntryError("not a run")
                 entries.append(entry)

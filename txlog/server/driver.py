@@ -152,6 +152,8 @@ class LogDriver:
     def handle(self, peer: Peer, messages: list[Message]) -> None:
         if self._closed:
             return
+        if self._has_room and not self.store.has_room:
+            self._check_room()
         now = self._clock()  # after the messages were read (L5)
         on_message = self._acceptor.on_message
         for message in messages:
@@ -224,7 +226,7 @@ class LogDriver:
     def unexpected(self, error: Exception) -> None:
         if not self._closed:
             log.error("a log ends on an error that was not expected", log=self.name, exc_info=error)
-            self._fatal(repr(error))
+            self._fatal(str(error) if isinstance(error, StorageFatal) else repr(error))
 
     def _send(self, peer: Peer, message: Message) -> None:
         session = self._sessions.get(peer)

@@ -44,7 +44,7 @@ from txlog.storage.spare import Spare
 
 DEFAULT_SEGMENT_BYTES: Final = 64 << 20
 DEFAULT_CACHE_BYTES: Final = 32 << 20
-_MARGIN_BYTES: Final = 16 << 20  # what may come between two looks at `has_room`
+_MARGIN_BYTES: Final = 16 << 20  # what may come between two looks at `has_room`: one message at least
 _OBJECT_BYTES: Final = 150  # of memory for a cached entry besides its bytes
 _READ_AHEAD: Final = 64 << 10
 _OLD_OPEN: Final = 8
@@ -124,6 +124,7 @@ class LogStore:
             proven=max(self._synced_evidence, self._committed, meta.trim[1]),
             suspicion=meta.suspicion,
             damage=scan.damage,
+            largest_entry=self._spare.size - BLOCK_BYTES - FRAME_OVERHEAD,
         )
 
     def _scan_now(self) -> Scan:
@@ -180,8 +181,8 @@ class LogStore:
     def _roll(self, size: int) -> SegmentFile:
         """The next segment, from the next position on. Its file comes to be when the queue is carried out."""
         old = self._segments[-1]
-        if size > old.size - BLOCK_BYTES:
-            raise ValueError(f"an entry of {size} bytes does not fit into a segment of {old.size}")
+        if size > self._spare.size - BLOCK_BYTES:  # the acceptor has been told `largest_entry`
+            raise ValueError(f"an entry of {size} bytes does not fit into a segment of {self._spare.size}")
         (term, _), chain = self._end_at(self._written)
         path = self.path / SEGMENTS_NAME / segment_name(self._written + 1)
         fresh = SegmentFile(self._files, path, self._log, self._written + 1, self._spare.size, term, chain)
@@ -249,7 +250,7 @@ class LogStore:
     def _put_back_tail(self, entry: Entry) -> None:
         segment, size = self._segments[-1], frame_bytes(len(entry.encoded))
         chain = self._end_at(self._written)[1]
-        if chain != entry.previous_chain or size > segment.size - BLOCK_BYTES:
+        if chain != entry.previous_chain or size > max(segment.room, self._spare.size - BLOCK_BYTES):
             return
         if size > segment.room:  # then what does not check here is not this entry
             self._queue.append(jobs.Clear(segment, segment.used, segment.dirty))
@@ -320,7 +321,7 @@ class LogStore:
         self._spare.check()
         self._spare.retry()
         newest = self._segments[-1]
-        return self._spare.has_segment or newest.room > min(_MARGIN_BYTES, newest.size // 4)
+        return self._spare.has_segment or newest.room > min(_MARGIN_BYTES, newest.size * 3 // 4)
 
     def begin_sync(self) -> Callable[[], None]:
         """What carries out everything asked so far; it raises `StorageFatal`. The next one may be begun when it has returned."""

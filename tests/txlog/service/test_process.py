@@ -18,7 +18,7 @@ import pytest
 from tests.txlog.service.cluster import Reader, committed, eventually, free_port, win
 from txlog.client import LogAddress, LogClient
 
-SETTINGS = "segment-bytes = 262144\n"
+SETTINGS = "segment-bytes = 8388608\n"
 
 
 def txlog(*arguments: object, timeout: float = 60) -> subprocess.CompletedProcess[str]:

@@ -43,9 +43,9 @@ def test_addresses_that_are_refused(text: str) -> None:
 
 def test_settings_from_a_file_and_the_command_line(tmp_path: Path) -> None:
     file = tmp_path / "log.toml"
-    file.write_text('az = "b"\nport = 9000\nsegment-bytes = 1048576\n')
+    file.write_text('az = "b"\nport = 9000\nsegment-bytes = 16777216\n')
     config = load(file, {"data": tmp_path / "data", "port": 9001, "bind": None})
-    assert (config.az, config.port, config.segment_bytes, config.bind) == ("b", 9001, 1 << 20, "127.0.0.1")
+    assert (config.az, config.port, config.segment_bytes, config.bind) == ("b", 9001, 16 << 20, "127.0.0.1")
 
 
 @pytest.mark.parametrize(
@@ -54,6 +54,7 @@ def test_settings_from_a_file_and_the_command_line(tmp_path: Path) -> None:
         ('az = "a"\nport = "x"', "'port' must be a whole number"),
         ('az = "a"\nport = true', "'port' must be a whole number"),
         ('az = "a"\nporrt = 1', "there is no setting 'porrt'"),
+        ('az = "a"\nsegment-bytes = 4194304', "'segment-bytes' must be a whole number from 8388608"),
         ('az = "a=b"', "'az'"),
         ("az = ", "is not TOML"),
         ("", "'az' is not set"),
