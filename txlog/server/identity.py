@@ -13,6 +13,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import threading
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Final
@@ -52,6 +53,7 @@ class DataFolder:
         self.path = path
         self.identity = identity
         self._lock = lock
+        self._adding = threading.Lock()  # several logs may be made at once, each in a thread of its own
 
     @staticmethod
     def open(path: Path) -> DataFolder:
@@ -110,9 +112,10 @@ class DataFolder:
         return folder
 
     def add_log(self, name: str) -> None:
-        if name not in self.identity.logs:
+        with self._adding:
             old = self.identity
-            self.write(Identity(old.group, old.node, old.membership, old.members, sorted([*old.logs, name])))
+            if name not in old.logs:
+                self.write(Identity(old.group, old.node, old.membership, old.members, sorted([*old.logs, name])))
 
     def close(self) -> None:
         if self._lock >= 0:

@@ -7,7 +7,7 @@ work, called in a thread.
 from __future__ import annotations
 
 from txlog.server.identity import DataFolder
-from txlog.storage.files import StorageError
+from txlog.storage.files import META_NAME, StorageError
 from txlog.storage.store import LogStore
 
 
@@ -18,8 +18,12 @@ class StoreRefused(Exception):
 def open_store(folder: DataFolder, name: str, segment_bytes: int, cache_bytes: int) -> LogStore:
     """The log ``name`` of this node, made if there is none. Raises `StoreRefused`, and OSError when the disk fails."""
     identity = folder.identity
+    path = folder.log_folder(name)
+    if name in identity.logs and not (path / META_NAME).exists():
+        raise StoreRefused(f"{path}: the log is known here and its folder holds no {META_NAME}: a lost disk; replace this node")
     try:
-        path = folder.log_folder(name) if name in identity.logs else folder.make_log_folder(name)
+        if name not in identity.logs:
+            folder.make_log_folder(name)
         store = LogStore.open(path, name, identity.group_id, identity.node, segment_bytes=segment_bytes, cache_bytes=cache_bytes)
         folder.add_log(name)
         return store
