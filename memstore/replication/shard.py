@@ -348,7 +348,7 @@ class Shard:
             if row.name == b"EXEC" and session.multi and sum(sum(map(len, args)) for _, args in session.multi) > settings.max_uncommitted_bytes:
                 session.multi_failed = True
             return None
-        if self.role == RESTORING and not flags & LOADING:
+        if self.role == RESTORING and (not flags & LOADING or (row.name == b"EXEC" and not session.multi_failed and looks(session))):
             return gates.loading(facts)
         if flags & WRITE or (row.name == b"EXEC" and not session.multi_failed and writes(session)):
             return gates.read_only(facts)
@@ -668,6 +668,11 @@ _NO_ROW: Final = Row(b"", _no_handler, 0, 0, (0, 0, 0), None, ("", "", "", ""))
 def writes(session: Session) -> bool:
     """Whether the session's transaction queue holds a write command."""
     return any(isinstance(queued, Row) and queued.flags & WRITE for queued, _ in session.multi or ())
+
+
+def looks(session: Session) -> bool:
+    """Whether the session's transaction queue holds a command that looks at data."""
+    return any(isinstance(queued, Row) and not queued.flags & (LOCAL | LOADING) for queued, _ in session.multi or ())
 
 
 def is_plain(row: Row, cluster: bool) -> bool:

@@ -117,3 +117,20 @@ def test_a_watch_at_a_replica_stands_when_other_keys_change() -> None:
     node.do(session, "WATCH k")
     node.engine.apply(effect("SELECT", "1") + effect("SET", "k", "2") + effect("SELECT", "0") + effect("SET", "j", "2"), node.wall_ms)
     assert node.do(session, "MULTI", "GET k", "EXEC").endswith(b"*1\r\n$-1\r\n")
+
+
+def test_a_transaction_queued_at_a_replica_shows_nothing_of_a_memory_that_is_being_restored() -> None:
+    node = Node(REPLICA)
+    session, other = node.session(reads=EVENTUAL), node.session(reads=EVENTUAL)
+    node.do(session, "MULTI", "GET k")
+    node.do(other, "MULTI", "PING")
+    node.shard.become_restoring()
+    assert node.do(session, "EXEC").startswith(b"-EXECABORT Transaction discarded because of: LOADING")
+    assert node.do(other, "EXEC") == b"*1\r\n+PONG\r\n"
+
+
+@pytest.mark.parametrize("change", [effect("APPEND", "k", "x" * 1024 * 1024), effect("SETRANGE", "k", "1048576", "x")])
+def test_an_effect_is_applied_whatever_this_nodes_own_limit_of_a_strings_length(change: bytes) -> None:
+    node = Node(REPLICA, proto_max_bulk_len=1024 * 1024)
+    node.engine.apply(effect("SET", "k", "v") + change, node.wall_ms)
+    assert node.do(node.session(reads=EVENTUAL), "STRLEN k") == b":1048577\r\n"
