@@ -13,7 +13,7 @@ from typing import Final
 from memstore.commands.parse import expire_at, integer, syntax_error
 from memstore.engine import effects, reply
 from memstore.engine.command import ALL, DENYOOM, FAST, FIRST, PAIRS, READONLY, WRITE, command
-from memstore.engine.context import DELETE_EXPIRED, Context
+from memstore.engine.context import DELETE_EXPIRED, IGNORE_EXPIRED, Context
 from memstore.engine.keyspace import slot_of
 from memstore.engine.reply import HEADS, CommandError, bulk
 
@@ -270,7 +270,8 @@ def strlen(ctx: Context, argv: list[bytes]) -> bytes:
 
 
 def _check_length(ctx: Context, length: int) -> None:
-    if length > ctx.engine.settings.proto_max_bulk_len:
+    """The limit is this node's own: what the primary let pass is applied everywhere."""
+    if length > ctx.engine.settings.proto_max_bulk_len and ctx.expiry != IGNORE_EXPIRED:
         raise CommandError(_TOO_LONG)
 
 
