@@ -24,6 +24,11 @@ class Rebuild:
 
 
 @dataclass(slots=True)
+class Recheck:
+    """Memory is a committed state, but perhaps not the newest any more: show none of it until the log has been followed to its present end."""
+
+
+@dataclass(slots=True)
 class BecomeReplica:
     """Serve reads: what is in memory is a committed state, and the log was followed to the end known at the start."""
 
@@ -104,6 +109,6 @@ class Say:
 
 
 Output = (
-    Follow | StopFollowing | Rebuild | BecomeReplica | AskProbe | StartCampaign | AbandonWriter | TakeOver | StepDown | HoldCommands | LetCommands
+    Follow | StopFollowing | Rebuild | Recheck | BecomeReplica | AskProbe | StartCampaign | AbandonWriter | TakeOver | StepDown | HoldCommands | LetCommands
     | AppendHandover | ReleaseLease | HandoverOver | Exit | Say
 )  # fmt: skip

@@ -30,6 +30,7 @@ from memstore.replication.outputs import (
     LetCommands,
     Output,
     Rebuild,
+    Recheck,
     ReleaseLease,
     Say,
     StartCampaign,
@@ -330,9 +331,13 @@ class Roles:
             self.primary = None
         self.peers.clear()
         self.committed = 0
-        if clean:
+        if clean and handed_over:
             self._back_to_replica(now_us)
             self._outputs += [BecomeReplica(), Follow(), Say("demoted", "replica on the spot: all it held is committed")]
+        elif clean:
+            # How long this node was away nobody here knows: a command that has lain in its socket since may be answered only when the log's end is in memory.
+            self.role, self._since, self.target = RESTORING, now_us, -1
+            self._outputs += [Recheck(), Follow(), Say("demoted", "all it held is committed and stays: following the log to its end")]
         else:
             self.role, self._since, self.target, self.followed = RESTORING, now_us, -1, 0
             self._outputs += [Rebuild(), Follow(), Say("demoted", "restoring from the log: some of what it held may never have happened", warning=True)]

@@ -92,7 +92,7 @@ class Node:
         self._sampler = Sampler(facts)
         self._turns = TurnWatch(facts, self.clock)
         self._carry_out: dict[type, Callable[[Any], None]] = {
-            outputs.Follow: self._follow, outputs.StopFollowing: self._stop_following, outputs.Rebuild: self._rebuild,
+            outputs.Recheck: self._recheck, outputs.Follow: self._follow, outputs.StopFollowing: self._stop_following, outputs.Rebuild: self._rebuild,
             outputs.BecomeReplica: self._become_replica, outputs.AskProbe: self._ask_probe, outputs.StartCampaign: self._start_campaign,
             outputs.AbandonWriter: self._abandon_writer, outputs.TakeOver: self._take_over, outputs.StepDown: self._step_down,
             outputs.HoldCommands: self._hold_commands, outputs.LetCommands: self._let_commands, outputs.AppendHandover: self._append_handover,
@@ -329,6 +329,9 @@ class Node:
         self.shard.on_applied(self.follower.followed, self.follower.wall_ms)
         if self._held:
             self.shard.hold_commands()
+
+    def _recheck(self, _: outputs.Recheck) -> None:
+        self.shard.become_restoring()
 
     def _rebuild(self, _: outputs.Rebuild) -> None:
         """Memory is thrown away; freeing it all at once would stop the loop, so it goes a few slots at a time."""

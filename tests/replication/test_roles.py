@@ -19,6 +19,7 @@ from memstore.replication.outputs import (
     LetCommands,
     Output,
     Rebuild,
+    Recheck,
     ReleaseLease,
     StartCampaign,
     StepDown,
@@ -219,15 +220,23 @@ def test_renewals_keep_it() -> None:
         assert not stage.run(300, stop=StepDown)
 
 
-def test_a_clean_demotion_makes_a_replica_on_the_spot_and_a_dirty_one_throws_memory_away() -> None:
-    for clean, expected in ((True, [BecomeReplica, Follow]), (False, [Rebuild, Follow])):
+def test_a_clean_demotion_keeps_memory_and_shows_it_when_the_log_was_followed_to_its_end() -> None:
+    for clean, expected in ((True, [Recheck, Follow]), (False, [Rebuild, Follow])):
         stage = Stage().primary()
+        followed = stage.roles.followed
         stage.roles.on_writer_lost("fenced", stage.us)
         assert stage.kinds() == [StepDown]
         stage.roles.on_stepped_down(clean, stage.us)
         assert stage.kinds() == expected
-        assert stage.roles.role == (REPLICA if clean else RESTORING)
+        assert stage.roles.role == RESTORING
         assert stage.roles.primary is None
+        if clean:
+            stage.heartbeat(committed=followed + 2)
+            stage.take()
+            stage.roles.on_followed(followed + 1, stage.us)
+            assert stage.kinds() == []
+            stage.roles.on_followed(followed + 2, stage.us)
+            assert stage.kinds() == [BecomeReplica]
 
 
 def test_a_rebuilt_node_is_a_replica_again_when_it_has_followed_the_log() -> None:

@@ -1,8 +1,7 @@
 """SIGSTOP of the primary with GETs unread in its sockets: when it wakes, none of them may be answered with a value that is old.
 
 Decides: what lies in the sockets and what may come back. Must not know: leases. While the primary sleeps a new primary
-acknowledges newer values for every key asked for. After SIGCONT every GET must be refused, or its connection closed, or the node has
-become a replica, parked the GET as a strong read and gives the newest value; the three are counted apart.
+acknowledges newer values for every key asked for. After SIGCONT every GET must be refused, or its connection closed; anything else is counted apart.
 """
 
 from __future__ import annotations
@@ -58,8 +57,8 @@ def _one(cluster: Cluster, run: int, pause_s: float) -> tuple[dict[str, object],
         problems.append(f"only {newer} newer values were acknowledged")
     if seen["old"]:
         problems.append(f"{seen['old']} OLD VALUES were read")
-    if seen["refused"] + seen["closed"] + seen["new value"] != GETS:
-        problems.append(f"not every GET was refused, closed or answered with the newest value: {dict(seen)}")
+    if seen["refused"] + seen["closed"] != GETS:
+        problems.append(f"not every GET was refused or closed: {dict(seen)}")
     wait_until(f"{old.name} serves as a replica again", lambda: _reads_new(old.address, keys[0]), 30)
     row = {"paused": old.name, "new": new.name, "new primary s": took, "newer acked": newer}
     return {**row, **{name: seen[name] for name in ("old", "new value", "refused", "closed", "silent")}, "errors": dict(errors)}, problems
