@@ -40,6 +40,7 @@ class WallClock:
     def read(self) -> int:
         now_us = self._boot_us()
         now_ms = now_us // 1000
+        self._last_ms = max(self._last_ms, now_ms + self._offset_ms)  # `at` may have told as much since the last reading
         offset = self._machine_ms() - now_ms
         if offset <= self._offset_ms + JUMP_MS and not self.jumped_ms:
             self._offset_ms = offset

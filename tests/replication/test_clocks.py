@@ -30,6 +30,14 @@ def test_it_never_goes_back() -> None:
     assert machine.passes(1000) > before
 
 
+def test_it_never_goes_back_behind_what_was_told_between_two_readings() -> None:
+    machine = Machine()
+    machine.passes(1000)
+    told = machine.clock.at(machine.boot_us + 90_000)
+    assert machine.passes(90, jump_ms=-600) >= told
+    assert machine.clock.at(machine.boot_us) >= told
+
+
 def test_it_is_never_behind_the_newest_entry() -> None:
     machine = Machine()
     machine.clock.floor_ms = 5_000_000
