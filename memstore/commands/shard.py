@@ -238,13 +238,14 @@ def memstore_help(ctx: Context, argv: list[bytes]) -> bytes:
 @command(b"MEMSTORE|REPLICA", arity=8, flags=_SHARD | ADMIN | BLOCKING | NOSCRIPT | NO_MULTI, since="7.0.0", group="shard", summary="A replica reports itself.")
 def memstore_replica(ctx: Context, argv: list[bytes]) -> None:
     """MEMSTORE REPLICA node-id az host port incarnation applied. Answered (`replica_answer`) after a while, or as soon as a client waits for replicas."""
-    node, az, host = (reply.text(arg) for arg in argv[2:5])
     try:
-        incarnation = bytes.fromhex(reply.text(argv[6]))
+        node, az, host = (arg.decode() for arg in argv[2:5])
+        incarnation = bytes.fromhex(argv[6].decode())
     except ValueError:
         raise CommandError(reply.SYNTAX) from None
     port, applied = integer(argv[5]), integer(argv[7])
-    if len(incarnation) != _INCARNATION_BYTES or not 0 < port < 65536 or applied < 0 or not node:
+    shown = f"{node}{az}{host}".isprintable()  # they stand in others' replies, some of which are lines
+    if len(incarnation) != _INCARNATION_BYTES or not 0 < port < 65536 or applied < 0 or not node or not shown:
         raise CommandError(reply.SYNTAX)
     if ctx.engine.facts.role != "primary":
         raise CommandError("ERR this node is not the primary")

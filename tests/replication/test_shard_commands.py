@@ -212,6 +212,15 @@ def test_a_replicas_report_names_it_and_is_answered_with_the_others() -> None:
     assert "not the primary" in refused(Desk("replica").say("MEMSTORE", "REPLICA", "c" * 40, "c", "h", 7003, "05" * 16, 39))
 
 
+@pytest.mark.parametrize("place", [2, 3, 4])
+@pytest.mark.parametrize("text", [b"\xff", b"a\nslave0:ip=1.2.3.4"])
+def test_a_report_that_others_could_not_be_shown_is_refused(place: int, text: bytes) -> None:
+    desk = Desk()
+    words: list[Any] = ["MEMSTORE", "REPLICA", "c" * 40, "c", "h", 7003, "05" * 16, 39]
+    words[place] = text
+    assert refused(desk.say(*words)) == "ERR syntax error" and not desk.engine.requests
+
+
 def test_status_is_json() -> None:
     status = json.loads(Desk("replica").say("MEMSTORE", "STATUS"))
     assert status["role"] == "replica" and status["primary_port"] == 7002 and status["lag"] == 0
