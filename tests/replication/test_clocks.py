@@ -26,7 +26,7 @@ def test_it_follows_the_machine() -> None:
 def test_it_never_goes_back() -> None:
     machine = Machine()
     before = machine.passes(1000)
-    assert machine.passes(10, jump_ms=-600) == before
+    assert before <= machine.passes(10, jump_ms=-600) <= before + 10
     assert machine.passes(1000) > before
 
 
