@@ -20,6 +20,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+import aiofiles
+
 from memstore.server.topology import Process
 
 PR_SET_PDEATHSIG: Final = 1
@@ -119,12 +121,13 @@ def find(command: list[str]) -> int | None:
     return None
 
 
-def last_words(trace: Path) -> str:
-    """The last line a process wrote, shortened: usually why it ended."""
+async def last_words(trace: Path) -> str:
+    """The last line a process wrote, shortened: usually why it ended. The disk may be the reason, so nobody waits for it in the loop."""
     try:
-        with open(trace, "rb") as file:
-            file.seek(max(0, trace.stat().st_size - 4096))
-            lines = file.read().decode("utf-8", "replace").strip().splitlines()
+        async with aiofiles.open(trace, "rb") as file:
+            size = await file.seek(0, os.SEEK_END)
+            await file.seek(max(0, size - 4096))
+            lines = (await file.read()).decode("utf-8", "replace").strip().splitlines()
     except OSError:
         return ""
     return lines[-1][:300] if lines else ""

@@ -48,7 +48,7 @@ log = structlog.get_logger("memstore.node")
 class Errands:
     def __init__(self, node: Node) -> None:
         self.node = node
-        self._waits: list[tuple[WaitForReplicas, int]] = []  # (request, until_us; 0: no limit)
+        self._waits: list[tuple[WaitForReplicas, int, asyncio.TimerHandle | None]] = []  # (request, until_us; 0: no limit)
         self._reports: list[tuple[ReplicaReport, int]] = []  # (report, answer by)
         self._links: dict[int, ReplicaReport] = {}  # session id -> newest report over it
         self._handover: Session | None = None  # who waits for its end
@@ -82,7 +82,9 @@ class Errands:
         report = self._links.pop(session.id, None)
         if report is not None:
             node.roles.on_peer_gone(report.node, report.incarnation)
-        self._waits = [(request, until) for request, until in self._waits if request.session is not session]
+        for waiting in [waiting for waiting in self._waits if waiting[0].session is session]:
+            self._waits.remove(waiting)
+            cancel(waiting[2])
         self._reports = [(request, by) for request, by in self._reports if request.session is not session]
         if self._handover is session:
             self._handover = None
@@ -120,11 +122,10 @@ class Errands:
             self._on_report(request)
         elif isinstance(request, WaitForReplicas):
             until_us = node.clock() + request.timeout_ms * 1000 if request.timeout_ms else 0
-            self._waits.append((request, until_us))
+            timer = node.loop.call_later(request.timeout_ms / 1000 + 0.001, self.on_progress) if request.timeout_ms else None
+            self._waits.append((request, until_us, timer))
             self._count_waits()
             self._answer_reports(node.clock() + POLL_US)
-            if request.timeout_ms:
-                node.loop.call_later(request.timeout_ms / 1000 + 0.001, self.on_progress)
 
     def _close(self, request: CloseSession) -> None:
         sink = request.session.sink
@@ -185,7 +186,11 @@ class Errands:
             self._late(session, reply.error(f"ERR {error}") if error else reply.OK)
 
     def _late(self, session: Session, answer: bytes) -> None:
-        """Answer a blocked session past the shard: nothing is held before it, and a change of role under way must not touch it."""
+        """Answer a blocked session. Past the shard if nothing waits before the answer: a change of role under way must not touch it."""
+        if session.held or session.out:
+            self.node.shard.finish(session, answer)
+            self.node.go_on()
+            return
         session.is_blocked = False
         session.settle()
         if session.sink is not None:
@@ -197,6 +202,9 @@ class Errands:
     def _on_report(self, report: ReplicaReport) -> None:
         node = self.node
         now_us = node.clock()
+        before = self._links.get(report.session.id)
+        if before is not None and before.node != report.node:
+            node.roles.on_peer_gone(before.node, before.incarnation)  # one connection speaks for one replica
         self._links[report.session.id] = report
         node.roles.on_peer(Peer(report.node, report.incarnation, report.az, report.host, report.port, report.applied), now_us)
         if self._waits:
@@ -216,7 +224,7 @@ class Errands:
             self.node.go_on()
 
     def _count_waits(self) -> None:
-        self.node.facts.waiting_for_replicas = sum(request.form != "waitfor" for request, _ in self._waits)
+        self.node.facts.waiting_for_replicas = sum(request.form != "waitfor" for request, _, _ in self._waits)
         self.node.facts.blocked_clients = len(self._waits)
 
     def on_progress(self) -> None:
@@ -225,12 +233,13 @@ class Errands:
             return
         node = self.node
         now_us, facts = node.clock(), node.facts
-        still: list[tuple[WaitForReplicas, int]] = []
-        for request, until_us in self._waits:
+        still: list[tuple[WaitForReplicas, int, asyncio.TimerHandle | None]] = []
+        for request, until_us, timer in self._waits:
             if is_reached(facts, request) or (until_us and now_us >= until_us):
+                cancel(timer)
                 node.shard.finish(request.session, wait_reply(facts, request))
             else:
-                still.append((request, until_us))
+                still.append((request, until_us, timer))
         if len(still) != len(self._waits):
             self._waits = still
             self._count_waits()
@@ -238,6 +247,8 @@ class Errands:
 
     def on_step_down(self) -> None:
         """No longer primary: who waits for replicas is told by the shard's demotion, and so are replicas' links."""
+        for _, _, timer in self._waits:
+            cancel(timer)
         self._waits.clear()
         self._reports.clear()
         self._links.clear()
@@ -255,6 +266,11 @@ class Errands:
         for session in list(self.node.engine.sessions.values()):
             if session.last_ms < before_ms and not session.is_blocked and not session.monitor and not session.held and session.sink is not None:
                 session.sink.close()
+
+
+def cancel(timer: asyncio.TimerHandle | None) -> None:
+    if timer is not None:
+        timer.cancel()
 
 
 def name_of(address: Any) -> str:

@@ -147,7 +147,7 @@ class Cluster:
             for member in members:
                 ended = member.child.ended() if member.child else None
                 if ended is not None:
-                    self._say(f"{member.process.name} {ended} at start: {last_words(Path(member.process.trace)) or 'it said nothing'}")
+                    self._say(f"{member.process.name} {ended} at start: {await last_words(Path(member.process.trace)) or 'it said nothing'}")
                     member.child, member.process.pid = None, None
                     return False
             if time.monotonic() > deadline:
@@ -188,17 +188,17 @@ class Cluster:
                 if member.child is not None:
                     ended = member.child.ended()
                     if ended is not None:
-                        self._on_ended(member, ended)
+                        await self._on_ended(member, ended)
                 elif member.started:
                     self._look_for(member)
             await asyncio.sleep(LOOK_MS / 1000)
 
-    def _on_ended(self, member: Member, ended: str) -> None:
+    async def _on_ended(self, member: Member, ended: str) -> None:
         if time.monotonic() - member.started > STEADY_MS / 1000:
             member.pause_ms = RESTART_MS
         process = member.process
         was = f" (it was {member.role})" if member.role else ""
-        words = last_words(Path(process.trace)) if "exit code" in ended else ""
+        words = await last_words(Path(process.trace)) if "exit code" in ended else ""
         self._say(f"{process.name} {ended}{was}{': ' + words if words else ''}")
         member.child, member.role, process.pid = None, "", None
         member.questioner.close()
