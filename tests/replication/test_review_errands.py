@@ -1,0 +1,117 @@
+"""What commands ask of the node, carried out without a node: a shard, a loop that only remembers, and the role machine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+from types import SimpleNamespace
+from typing import Any
+
+from memstore.engine.session import Session
+from memstore.replication.roles import Roles
+from memstore.server.errands import Errands
+from tests.replication.test_shard import Node as Hands
+
+INCARNATION = "05" * 16
+
+
+class Timer:
+    def __init__(self) -> None:
+        self.cancelled = False
+
+    def cancel(self) -> None:
+        self.cancelled = True
+
+
+class Sink:
+    def __init__(self) -> None:
+        self.sent = b""
+
+    def write(self, data: bytes) -> None:
+        self.sent += data
+
+
+class Desk:
+    """As much of a node as `Errands` uses."""
+
+    def __init__(self) -> None:
+        self.hands = Hands()
+        self.shard, self.engine, self.facts = self.hands.shard, self.hands.engine, self.hands.engine.facts
+        self.facts.role, self.facts.committed = "primary", 1
+        self.roles = Roles("a" * 40, bytes(16), 1000, Random(1), 0)
+        self.telling = SimpleNamespace(tell_shard=lambda: None)
+        self.timers: list[Timer] = []
+        self.soon: list[tuple[Callable[..., None], Any]] = []
+        self.loop = SimpleNamespace(call_later=self._call_later, call_soon=lambda call, *args: self.soon.append((call, args)))
+        node: Any = self
+        self.errands = Errands(node)
+
+    def clock(self) -> int:
+        return self.hands.now_us
+
+    def go_on(self) -> None:
+        """In the next turn of the loop, which these tests do themselves."""
+
+    def _call_later(self, seconds: float, call: Callable[[], None]) -> Timer:
+        self.timers.append(Timer())
+        return self.timers[-1]
+
+    def session(self) -> tuple[Session, Sink]:
+        sink = Sink()
+        return self.hands.session(sink=sink), sink
+
+    def do(self, session: Session, *commands: str) -> bytes:
+        """Run the commands and carry out what they ask for, as a connection does."""
+        at, batch = 0, [command.encode().split() for command in commands]
+        while at < len(batch):
+            at = self.shard.run(session, batch, at, self.hands.wall_ms, self.hands.now_us)
+        self.errands.run()
+        data = self.shard.take_reply(session, self.hands.now_us)
+        session.sink.sent += data
+        return data
+
+
+def test_a_handover_that_is_refused_at_once_is_answered_behind_what_came_before() -> None:
+    desk = Desk()
+    first, _ = desk.session()
+    second, sink = desk.session()
+    desk.do(first, "MEMSTORE HANDOVER")
+    desk.do(second, "SET k v", "MEMSTORE HANDOVER")  # in the same turn of the loop: nothing is held back yet
+    assert sink.sent == b"", "told of the hand-over before the write"
+    ((session, data),) = desk.shard.on_committed(desk.hands.append())
+    assert session is second and data == b"+OK\r\n-ERR a hand-over is under way\r\n"
+    third, sink = desk.session()
+    desk.do(third, "PING", "MEMSTORE HANDOVER")
+    assert sink.sent == b"+PONG\r\n-ERR a hand-over is under way\r\n"
+
+
+def test_a_handover_to_nobody_is_answered_behind_a_write_that_waits() -> None:
+    desk = Desk()
+    session, sink = desk.session()
+    desk.do(session, "SET k v", "MEMSTORE HANDOVER nobody")
+    desk.errands.on_handover_over("no replica nobody is connected", "")
+    assert sink.sent == b"" and not session.is_blocked
+    assert desk.shard.on_committed(desk.hands.append()) == [(session, b"+OK\r\n-ERR no replica nobody is connected\r\n")]
+
+
+def test_a_wait_that_is_over_leaves_no_timer_behind() -> None:
+    desk = Desk()
+    session, _ = desk.session()
+    desk.do(session, "WAITAOF 0 1 3600000")
+    (timer,) = desk.timers
+    desk.facts.replicas = [SimpleNamespace(applied=1)]  # type: ignore[list-item]  # as much of one as is looked at
+    desk.errands.on_progress()
+    assert timer.cancelled and not session.is_blocked
+    desk.facts.replicas = []
+    desk.do(session, "WAIT 1 3600000")
+    desk.errands.on_step_down()
+    assert [timer.cancelled for timer in desk.timers] == [True, True]
+
+
+def test_a_connection_speaks_for_one_replica_however_many_it_names() -> None:
+    desk = Desk()
+    session, _ = desk.session()
+    for name in ("b" * 40, "c" * 40, "d" * 40):
+        desk.do(session, f"MEMSTORE REPLICA {name} az h 1 {INCARNATION} 0")
+        session.is_blocked = False
+    assert list(desk.roles.peers) == ["d" * 40]
