@@ -2,9 +2,9 @@
 
 Decides: that the loop stands still (its beat, a clock reading a timer keeps fresh, has stopped for a quarter of the lease) and for how long renewals
 go on without it. Must not know: the proposer (it belongs to the loop's thread); it is told afterwards what was renewed. Invariants (L2): an answer
-counts only for the term and round that are still the writer's when it is counted, only as `Renewed`, once a node and round of questions; the lease is
-counted from a clock reading taken before the first byte left. While the loop turns, the thread sends nothing. Its connections are opened ahead, so
-that none is made in need.
+counts only for the term and round that are still the writer's when it is counted, only as `Renewed`, once a node (the one the client's own link has met
+at that address) and round of questions; the lease is counted from a clock reading taken before the first byte left. While the loop turns, the thread
+sends nothing. Its connections are opened ahead, so that none is made in need.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class _Line:
                             self.close()
                             return
                         self.socket.sendall(encode(hello))
-                    elif isinstance(message, Welcome):
+                    elif isinstance(message, Welcome) and self._client.is_node(self._index, message.node):
                         return
                     else:
                         self.close()

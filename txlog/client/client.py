@@ -74,7 +74,7 @@ class LogClient(Nodes):
         self._membership = 0
         self._last: dict[int, EntryId] = {}
         self._committed: list[int] = []
-        self._node_of: dict[int, str] = {}
+        self._node_of: dict[int, str] = {}  # who has answered there; kept for the client's life, since acks and answers count by index
         self._refused: dict[int, str] = {}
         self._subscriptions: list[Subscription] = []
         self._tails: dict[int, tuple[TailQuestion, asyncio.Future[EntryId]]] = {}
@@ -176,6 +176,8 @@ class LogClient(Nodes):
             return f"{handshake.GROUP}: {self.links[index].address} belongs to another group than the other log nodes"
         if len(welcome.members) != len(self.links):
             return f"{handshake.GROUP}: the group has {len(welcome.members)} log nodes ({', '.join(welcome.members)}), the address names {len(self.links)}"
+        if self._node_of.get(index, welcome.node) != welcome.node:
+            return f"{handshake.GROUP}: {self.links[index].address} was log node {self._node_of[index]} and now leads to {welcome.node}"
         twin = next((other for other, node in self._node_of.items() if node == welcome.node and other != index), None)
         if twin is not None:
             return f"{handshake.GROUP}: {self.links[index].address} and {self.links[twin].address} are the same log node {welcome.node}"
@@ -189,8 +191,11 @@ class LogClient(Nodes):
             self.writer.on_connected(index)
         return None
 
+    def is_node(self, index: int, node: str) -> bool:
+        """For the busy helper, from its thread: is this the node whose answers count for ``index``?"""
+        return self._node_of.get(index) == node
+
     def on_down(self, index: int, reason: str) -> None:
-        self._node_of.pop(index, None)
         if self.writer is not None:
             self.writer.on_disconnected(index)
 
