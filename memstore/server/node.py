@@ -190,8 +190,13 @@ class Node:
     def _go_on(self) -> None:
         self._going_on = False
         for session in self.shard.take_runnable():
-            if session.sink is not None:
-                session.sink.run_parked()
+            sink = session.sink
+            if sink is not None:
+                try:
+                    sink.run_parked()
+                except Exception as error:  # as in a socket's callback, and the other sessions go on
+                    self.on_loop_error(self.loop, {"message": "a parked command failed", "exception": error, "transport": sink.transport})
+                    sink.close()
         if self.shard.reads.wanted:
             self.spawn(self._ask_tail(self.shard.reads.on_asked()))
         self.go_on()
@@ -431,7 +436,7 @@ class Node:
         for session, data, close in shard.demote(committed):
             if session.sink is not None:
                 session.sink.write(data)
-                if close:
+                if close or session.closing:
                     session.sink.close()
         if clean:
             self.follower.adopt(followed, chain, self.wall_ms())
@@ -464,6 +469,8 @@ class Node:
         self.spawn(self._release(self.writer, output.successor))
 
     async def _release(self, writer: Writer, successor: bytes) -> None:
+        while writer.in_flight and not writer.lost and self.writer is writer:
+            await asyncio.sleep(0.001)  # a term sealed anew meanwhile has its LEADERSHIP behind the HANDOVER
         await writer.release(successor)
         self.roles.on_released(self.clock())
         self.act()

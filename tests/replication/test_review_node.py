@@ -1,0 +1,76 @@
+"""Parts of the node by themselves: what is around them is as much as they use."""
+
+from __future__ import annotations
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any
+
+from memstore.replication.outputs import StepDown
+from memstore.server.node import Node
+from tests.replication.test_shard import Node as Hands
+
+
+class Sink:
+    transport = "a transport"
+
+    def __init__(self, fails: Exception | None = None) -> None:
+        self.fails = fails
+        self.ran = 0
+        self.closed = False
+        self.sent = b""
+
+    def run_parked(self) -> None:
+        self.ran += 1
+        if self.fails is not None:
+            raise self.fails
+
+    def write(self, data: bytes) -> None:
+        self.sent += data
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def test_a_parked_command_that_fails_costs_its_client_the_connection_and_no_other_client_anything() -> None:
+    hands = Hands()
+    broken, whole = Sink(UnicodeEncodeError("utf-8", "x", 0, 1, "no")), Sink()
+    hands.shard.runnable += [hands.session(sink=broken), hands.session(sink=whole)]
+    ended: list[Any] = []
+    node: Any = SimpleNamespace(shard=hands.shard, loop=None, go_on=lambda: None, _arm=lambda: None, _end=ended.append)
+    node.on_loop_error = lambda loop, context: Node.on_loop_error(node, loop, context)
+    Node._go_on(node)
+    assert (broken.closed, whole.ran, whole.closed, ended) == (True, 1, False, [])
+
+
+def test_a_client_that_said_goodbye_is_closed_at_a_demotion() -> None:
+    hands = Hands()
+    sink = Sink()
+    session = hands.session(sink=sink)
+    hands.do(hands.session(), "SET k v")
+    hands.do(session, "GET k", "QUIT")
+    nothing = SimpleNamespace(end=lambda: None, on_step_down=lambda: None, on_stepped_down=lambda *_: None, last=((1, 1), b""), in_flight=1)
+    node: Any = SimpleNamespace(leading=nothing, writer=nothing, shard=hands.shard, errands=nothing, roles=nothing, clock=lambda: 0)
+    Node._step_down(node, StepDown("the lease ran out"))
+    assert sink.closed and sink.sent.count(b"-TRYAGAIN") == 2
+
+
+def test_a_release_waits_for_what_a_term_sealed_anew_has_put_behind_the_handover() -> None:
+    class Writer:
+        in_flight, lost, released = 1, "", False
+
+        async def release(self, successor: bytes) -> None:
+            assert not self.in_flight, "release before everything is committed"
+            self.released = True
+
+    async def scene() -> bool:
+        writer: Any = Writer()
+        node: Any = SimpleNamespace(writer=writer, roles=SimpleNamespace(on_released=lambda now_us: None), clock=lambda: 0, act=lambda: None)
+        release = asyncio.ensure_future(Node._release(node, writer, b"s"))
+        await asyncio.sleep(0.005)
+        assert not release.done()
+        writer.in_flight = 0
+        await release
+        return bool(writer.released)
+
+    assert asyncio.run(scene())
