@@ -58,6 +58,7 @@ class Connection(asyncio.Protocol):
         self._greeted = False
         self._early: list[Message] = []  # came while the log was being opened
         self._out: list[bytes] = []
+        self._out_bytes = 0
         self._timer: asyncio.TimerHandle | None = None
 
     # ------------------------------------------------------------------ asyncio
@@ -135,6 +136,8 @@ class Connection(asyncio.Protocol):
         if not message.log:
             self._greet(message, None)
             return
+        assert self._transport is not None
+        self._transport.pause_reading()  # what came with the Hello waits; more of it must not pile up while a large log is checked
         self._opening = self._loop.create_task(self._open(message))
 
     async def _open(self, hello: Hello) -> None:
@@ -149,6 +152,8 @@ class Connection(asyncio.Protocol):
     def _greet(self, hello: Hello, session: Session | None) -> None:
         self._greeted = True
         self._session = session
+        if self._opening is not None and self._transport is not None and not self._transport.is_closing():
+            self._transport.resume_reading()
         self.send(self._node.welcome(hello))
         early, self._early = self._early, []
         if not early:
@@ -169,16 +174,27 @@ class Connection(asyncio.Protocol):
     # ------------------------------------------------------------------ out
 
     def send(self, message: Message) -> None:
+        if self._out_bytes > _STUCK_BUFFER_BYTES:
+            return  # so many answers in one turn: it is closed at the turn's end
         if not self._out:
             self._loop.call_soon(self._flush)
-        self._out.append(encode(message))
+        frame = encode(message)
+        self._out.append(frame)
+        self._out_bytes += len(frame)
+        if self._out_bytes > _STUCK_BUFFER_BYTES:
+            self.blocked = True
 
     def _flush(self) -> None:
-        transport = self._transport
+        transport, asked, self._out_bytes = self._transport, self._out_bytes, 0
         if transport is None:
             self._out.clear()
             return
         out = self._out
+        if asked > _STUCK_BUFFER_BYTES:
+            out.clear()
+            log.warning("caller asks for more at once than it can be given, connection closed", peer=self.peer_name, purpose=self.purpose)
+            self._abort()
+            return
         transport.write(out[0] if len(out) == 1 else b"".join(out))
         out.clear()
         if self.blocked and transport.get_write_buffer_size() > _STUCK_BUFFER_BYTES:

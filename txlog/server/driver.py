@@ -28,6 +28,7 @@ from txlog.storage.store import LogStore
 
 log = structlog.get_logger("txlog.log")
 
+MAX_SERVED_BYTES: Final = 8 << 20  # of entries in one answer, whatever was asked for; one larger entry still goes
 SLOW_SYNC_US: Final = 3_000  # a disk that takes longer is waited for in a thread
 
 HaltProcess = Callable[[str], None]
@@ -332,22 +333,22 @@ class LogDriver:
             then(done.result())
 
     def _serve(self, serve: Serve) -> None:
-        answer = serve.answer
+        answer, max_bytes = serve.answer, min(serve.max_bytes, MAX_SERVED_BYTES)
         assert isinstance(answer, Fetched)
 
         def send(entries: list[bytes]) -> None:
             answer.entries = entries
             self._send(serve.to, answer)
 
-        if not serve.max_bytes or answer.start > serve.upto:
+        if not max_bytes or answer.start > serve.upto:
             send([])
-        elif entries := self.store.recent(answer.start, serve.upto, serve.max_bytes):
+        elif entries := self.store.recent(answer.start, serve.upto, max_bytes):
             send(entries)
         elif answer.start <= (committed := self._acceptor.committed):
-            future = self._loop.run_in_executor(self._readers, self.store.read, answer.start, min(serve.upto, committed), serve.max_bytes)
+            future = self._loop.run_in_executor(self._readers, self.store.read, answer.start, min(serve.upto, committed), max_bytes)
             future.add_done_callback(lambda done: self._read_done(done, send))
         else:
-            send(self.store.read(answer.start, serve.upto, serve.max_bytes))  # rare: an uncommitted suffix longer than what is kept in memory
+            send(self.store.read(answer.start, serve.upto, max_bytes))  # rare: an uncommitted suffix longer than what is kept in memory
 
     def heartbeat(self) -> Heartbeat:
         acceptor, now = self._acceptor, self._clock()
