@@ -21,7 +21,7 @@ import structlog
 import uvloop
 
 from txlog import handshake
-from txlog.client.address import format_host_port, valid_log_name
+from txlog.client.address import AddressError, format_host_port, parse_host_port, valid_log_name
 from txlog.clock import now_us
 from txlog.config import LogServerConfig
 from txlog.messages import Hello, InitDone, InitGroup, Reject, Status, StatusQuery, Welcome
@@ -41,6 +41,8 @@ EXIT_SETTING: Final = 2
 EXIT_PORT: Final = 3
 EXIT_FOLDER: Final = 4
 
+GROUP_BYTES: Final = 16  # of a group's id
+_MAX_NODE_ID: Final = 64  # characters; it stands in every log's meta
 _TOOL: Final = "tool"
 
 log = structlog.get_logger("txlog.node")
@@ -209,8 +211,10 @@ class LogNode:
         """S7. Blocks the loop for two fsyncs, once in a node's life."""
         identity = self.identity
         members = dict(member.split("=", 1) for member in wanted.members if "=" in member)
-        if not wanted.group or wanted.node not in members or len(members) != len(wanted.members):
-            return Reject(f"{handshake.PROTOCOL}: a group needs an id and distinct members, this node among them")
+        if len(wanted.group) != GROUP_BYTES or wanted.node not in members or len(members) != len(wanted.members):
+            return Reject(f"{handshake.PROTOCOL}: a group needs an id of {GROUP_BYTES} bytes and distinct members, this node among them")
+        if wrong := next((member for member in wanted.members if not _is_member(member)), None):
+            return Reject(f"{handshake.PROTOCOL}: {wrong[:80]!r} is not a member: NODE=HOST:PORT")
         if identity.group:
             if (identity.group_id, identity.node, identity.members) == (wanted.group, wanted.node, wanted.members):
                 return InitDone(wanted.group, wanted.node, False)
@@ -229,6 +233,15 @@ class LogNode:
             "az": self.config.az, "node": identity.node, "group": identity.group, "membership": identity.membership, "members": identity.members,
             "logs": logs, "connections": len(self._connections), "pid": os.getpid(),
         }  # fmt: skip
+
+
+def _is_member(text: str) -> bool:
+    node, _, address = text.partition("=")
+    try:
+        parse_host_port(address)
+    except AddressError:
+        return False
+    return 0 < len(node) <= _MAX_NODE_ID
 
 
 def _on_exception(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

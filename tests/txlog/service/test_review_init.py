@@ -1,0 +1,39 @@
+"""A group is for good, so a node takes only what it can live with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.txlog.service.test_doors import Raw, hello, lone_node
+from txlog.messages import InitDone, InitGroup, Reject
+
+GROUP = b"g" * 16
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        InitGroup(b"g" * 65, "a", ["a=h:1"]),
+        InitGroup(b"g", "a", ["a=h:1"]),
+        InitGroup(GROUP, "a" * 4000, ["a" * 4000 + "=h:1"]),
+        InitGroup(GROUP, "a", ["a=h:1", "b=h:port"]),
+        InitGroup(GROUP, "a", ["a=h:1", "b"]),
+        InitGroup(GROUP, "a", ["b=h:1"]),
+    ],
+    ids=["long id", "short id", "long name", "no port", "no address", "not this node"],
+)
+async def test_a_group_that_no_log_could_be_opened_in_is_refused(tmp_path: Path, wanted: InitGroup) -> None:
+    """An id of 65 bytes is no key for a log's id, a name of 4000 does not fit meta: the node would have ended with each log it was asked for."""
+    node = await lone_node(tmp_path / "n")
+    raw = await Raw().open(node.port)
+    await raw.next()
+    raw.send(hello("", "tool"))
+    await raw.next()
+    raw.send(wanted)
+    assert isinstance(await raw.next(), Reject)
+    assert node.identity.group == ""
+    raw.send(InitGroup(GROUP, "a", ["a=h:1"]))
+    assert isinstance(await raw.next(), InitDone)
+    await node.close()
