@@ -13,12 +13,13 @@ import re
 from binascii import crc32
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import accumulate, islice
 from typing import Final
 
 from memstore.engine import expiry
 from memstore.engine.context import Context
-from memstore.engine.glob import is_literal
+from memstore.engine.glob import is_literal, matches
 from memstore.engine.keyspace import SLOTS, Database
 
 _PLACE_BITS: Final = 32
@@ -26,6 +27,7 @@ _PLACES: Final = 1 << _PLACE_BITS
 _WHOLE: Final = 32  # a slot of up to so many keys is returned whole
 _SHARE: Final = 64  # of a large slot at least one part in so many a call
 _CLASS_END: Final = 0x5D
+_LONGEST_COMPILED: Final = 1024  # bytes; the time to compile a regular expression grows faster than its length: minutes for some 250 KB
 _CURSOR: Final = re.compile(rb"[0-9]{0,20}")
 
 
@@ -102,6 +104,8 @@ def matcher(pattern: bytes) -> Callable[[bytes], object]:
     """`glob.matches` for many keys: what it returns is true for those that match. Time grows with pattern times key, whatever the pattern."""
     if is_literal(pattern):
         return pattern.__eq__
+    if len(pattern) > _LONGEST_COMPILED:
+        return partial(matches, pattern)
     segments: list[bytes] = [b""]
     at = 0
     while at < len(pattern):

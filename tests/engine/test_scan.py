@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from random import Random
 
 from hypothesis import given, settings
@@ -138,3 +139,11 @@ def test_compiled_patterns_agree_with_the_matcher_of_one_text(pattern: bytes, te
 
 def test_a_hostile_pattern_is_no_burden() -> None:
     assert not matcher(b"*a" * 40 + b"b")(b"a" * 5000)
+
+
+def test_a_giant_pattern_is_not_compiled() -> None:
+    start = time.process_time()
+    for pattern in (b"[a-z]" * 50_000, b"*a" * 50_000, b"?" * 200_000):
+        assert not matcher(pattern)(b"aaaa")
+    assert matcher(b"[a-z]" * 1000 + b"*")(b"k" * 1001)
+    assert time.process_time() - start < 2  # it took minutes
