@@ -102,7 +102,7 @@ class Settings:
     )
     max_held_bytes: int = _memory("max-held-bytes", 64 * MIB, 64 * KIB, "replies that wait for a commit; above it the node stops reading from clients")
     max_entry_bytes: int = _memory(
-        "max-entry-bytes", 4 * MIB, 4 * KIB, "largest log entry; a larger execution unit is written as a run of entries", runtime=False, high=64 * MIB
+        "max-entry-bytes", 4 * MIB, 4 * KIB, "largest log entry; a larger execution unit is written as a run of entries", runtime=False, high=4 * MIB
     )
     # --- clients
     maxclients: int = _number("maxclients", 10_000, 1, _INT_MAX, "connections served at a time")

@@ -65,6 +65,7 @@ def test_a_file_and_overrides(tmp_path: Path) -> None:
         ('log-level = "loud"', "log-level = 'loud': argument(s) must be one of the following: debug, info, warning, error"),
         ("requirepass = 12345", "requirepass = ...: must be a text"),
         ("port = ", "not valid TOML"),
+        ('max-entry-bytes = "8mb"', "max-entry-bytes"),  # a log node's segments and frames need not hold it
         ("max-uncommitted-bytes = 1048576", "max-entry-bytes (4194304) is larger than max-uncommitted-bytes (1048576)"),
         ("cluster-enabled = true\ndatabases = 4", "databases cannot be set with cluster-enabled"),
     ],
