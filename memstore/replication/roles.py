@@ -158,8 +158,8 @@ class Roles:
 
     # ----------------------------------------------------------------- following the log
 
-    def on_heartbeat(self, committed: int, last: EntryId, promised: int, window_left_ms: int, successor: bytes, now_us: int) -> None:
-        """What the log node that this node reads from says."""
+    def on_heartbeat(self, committed: int, last: EntryId, promised: int, window_left_ms: int, successor: bytes, now_us: int, writer: bytes = b"") -> None:
+        """What the log node that this node reads from says. ``writer``: whose window it is."""
         self.committed = max(self.committed, committed)
         self.log_empty = committed == 0 and last == NO_ENTRY and promised == 0
         self.window_left_ms = window_left_ms
@@ -172,7 +172,9 @@ class Roles:
         if successor == self.incarnation:
             self._invite(now_us)
         elif successor or window_left_ms > 0:
-            self._closed_since = 0
+            # Another's window is not the known primary's: he may be one who cannot get an entry committed, and clients are sent to neither.
+            other = bool(writer) and self.primary is not None and writer != self.primary.incarnation
+            self._closed_since = (self._closed_since or now_us) if other and not successor else 0
             if not self._granted:
                 self._campaign_at = 0
             if successor:

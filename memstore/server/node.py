@@ -286,7 +286,7 @@ class Node:
 
     def _on_heartbeat(self, beat: Heartbeat) -> None:
         self.roles.az_rank = self.telling.az_rank()
-        self.roles.on_heartbeat(beat.committed, beat.last, beat.promised, beat.window_left_ms, beat.successor, self.clock())
+        self.roles.on_heartbeat(beat.committed, beat.last, beat.promised, beat.window_left_ms, beat.successor, self.clock(), beat.writer)
         if self.roles.role != PRIMARY:
             self.facts.committed = max(self.facts.committed, beat.committed)
             self.facts.restore_target = max(0, self.roles.target)

@@ -487,3 +487,15 @@ def test_a_campaign_won_while_the_process_ends_is_not_used() -> None:
     assert stage.kinds() == []
     stage.roles.on_campaign_won(7, stage.us + 1_000_000, stage.us)
     assert stage.kinds() == [AbandonWriter, Exit]
+
+
+def test_a_primary_whose_window_another_holds_is_named_no_more() -> None:
+    stage = Stage().replica()
+    stage.roles.on_leadership(Leadership("bb" * 20, OTHER, "b", "127.0.0.1", 2, LEASE), stage.us)
+    stage.roles.on_heartbeat(5, (1, 5), 1, 900, b"", stage.us, OTHER)
+    assert stage.roles.primary is not None
+    for _ in range(8):  # somebody else is sealed and gets nothing committed: his window opens again and again
+        stage.now += 100
+        stage.roles.on_heartbeat(5, (1, 5), 2, 900, b"", stage.us, b"\7" * 16)
+        stage.roles.on_deadline(stage.us)
+    assert stage.roles.primary is None

@@ -137,7 +137,7 @@ async def _two(cluster: Cluster, one: Process, two: Process, result: Result, pla
         problems.append(f"serving again {back} s after there was room")
     if set(later) != {"MASTERDOWN"}:
         problems.append(f"writes sent while two disks were full were told {dict(later)}")
-    strange = set(told) - {"UNKNOWN", "MASTERDOWN", "READONLY", "TRYAGAIN", "closed:", "MOVED", "CLUSTERDOWN"}
+    strange = set(told) - {"UNKNOWN", "MASTERDOWN", "READONLY", "TRYAGAIN", "LOADING", "closed:", "MOVED", "CLUSTERDOWN"}
     if strange:
         problems.append(f"clients were told {dict(told)}")
     result.add(
