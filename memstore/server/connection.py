@@ -139,6 +139,8 @@ class Connection(asyncio.Protocol):
         self.session.plain = False
         self.run(batch)
         self.session.settle()
+        if self.session.parked:
+            self._stall()  # a few such commands are as much as is kept of one client
 
     def _run_rest(self, batch: list[list[bytes]], at: int, wall_ms: int, now_us: int) -> tuple[int, int]:
         """The batch holds a command that is not plain: go on piece by piece, the clock read for each. Where the last piece began, and when."""
