@@ -13,7 +13,7 @@ import hiredis
 
 import memstore.commands  # noqa: F401  fills the command table
 from memstore.engine import monitor, reply
-from memstore.engine.command import FAST, SKIP_SLOWLOG, Row, build_table
+from memstore.engine.command import FAST, SKIP_SLOWLOG, WRITE, Row, build_table
 from memstore.engine.context import IGNORE_EXPIRED, Context
 from memstore.engine.facts import Facts
 from memstore.engine.keyspace import Keyspace
@@ -29,6 +29,10 @@ from memstore.engine.transaction import end_transaction
 
 MAX_ERROR_CODES: Final = 128
 APPLY_PIECE: Final = 16 * 1024  # bytes
+
+
+class HalfDone(AssertionError):
+    """A write command ended in an error of the program: memory may hold what the log does not. The node must end."""
 
 
 class ApplyError(Exception):
@@ -85,6 +89,14 @@ class Engine:
         except reply.CommandError as error:
             row.failed += 1
             return self.failed(error)
+        except Exception as error:
+            raise self.broken(row, error) from error
+
+    def broken(self, row: Row, error: Exception) -> Exception:
+        """What an unexpected error of a handler is raised as: that of a command that only reads costs its client, any other the node."""
+        if row.flags & WRITE or row.name == b"EXEC" or self.context.unit:
+            return HalfDone(f"{reply.text(row.name)}: {type(error).__name__}: {error}")
+        return error
 
     def failed(self, error: reply.CommandError) -> bytes:
         """The reply of a command that ended in ``error``, counted."""

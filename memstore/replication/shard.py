@@ -142,6 +142,8 @@ class Shard:
                 answer = handler(context, argv)
             except reply.CommandError as error:
                 answer = self._failed(row, error)
+            except Exception as error:
+                raise self.engine.broken(row, error) from error
             if unit:
                 position = self._close_unit()
                 if position > hold:

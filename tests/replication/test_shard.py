@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from memstore.engine.engine import Engine
+from memstore.engine.engine import Engine, HalfDone
 from memstore.engine.session import EVENTUAL, SESSION, Session
 from memstore.engine.settings import Settings
 from memstore.replication.shard import PRIMARY, REPLICA, FixedLease, Shard
@@ -421,3 +421,19 @@ def test_a_client_that_left_is_named_nowhere(node: Node) -> None:
     node.shard.forget(one)
     assert not node.engine.watchers and not node.engine.monitors and node.shard.open
     assert node.do(two, "SET a 1") == b"" and node.commit() == {two.id: b"+OK\r\n"}
+
+
+def test_an_error_of_the_program_in_a_write_ends_the_node_and_in_a_read_costs_the_client(node: Node) -> None:
+    def broken(context: Any, argv: list[bytes]) -> bytes:
+        raise RuntimeError("a bug")
+
+    one = node.session()
+    for name in (b"SET", b"GET"):
+        node.engine.table[name].handler = broken
+    with pytest.raises(HalfDone, match="SET: RuntimeError: a bug"):
+        node.do(one, "SET k v")
+    with pytest.raises(RuntimeError, match="a bug"):
+        node.do(one, "GET k")
+    node.do(one, "MULTI", "GET k")
+    with pytest.raises(HalfDone):
+        node.do(one, "EXEC")
