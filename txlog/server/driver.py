@@ -29,7 +29,7 @@ from txlog.storage.store import LogStore
 log = structlog.get_logger("txlog.log")
 
 MAX_SERVED_BYTES: Final = 8 << 20  # of entries in one answer, whatever was asked for; one larger entry still goes
-SLOW_SYNC_US: Final = 3_000  # a disk that takes longer is waited for in a thread
+SLOW_SYNC_US: Final = 10_000  # a disk that usually takes longer is waited for in a thread
 
 HaltProcess = Callable[[str], None]
 
@@ -265,8 +265,8 @@ class LogDriver:
         self._synced(covered, error)
 
     def _took(self, us: int) -> None:
-        """A sync took so long: follow a rise at once, a fall slowly."""
-        self._sync_us = us if us > self._sync_us else (self._sync_us * 31 + us) // 32
+        """A sync took so long; what counts is the running mean."""
+        self._sync_us = (self._sync_us * 7 + us) // 8
 
     @_or_end
     def _synced(self, covered: int, error: BaseException | None) -> None:

@@ -360,13 +360,26 @@ def test_w6_a_lost_message_is_noticed_by_the_next_or_by_silence() -> None:
 def test_w7_commit_progress_travels_alone_after_a_millisecond() -> None:
     bench = Bench()
     bench.open()
-    bench.tick(2)
+    bench.tick(30)
     bench.append()
     for node in (0, 1):
         bench.appended(node)
     assert bench.machine.deadline() == bench.now + 1000
     bench.clear()
     bench.tick(1)
+    assert [message.committed for message in (bench.newest(node, Append) for node in range(3))] == [2, 2, 2]
+
+
+def test_w7_waits_longer_for_the_next_append_when_appends_are_many() -> None:
+    bench = Bench()
+    bench.open()
+    bench.tick(2)
+    bench.append()
+    for node in (0, 1):
+        bench.appended(node)
+    assert bench.machine.deadline() == bench.now + 4000
+    bench.clear()
+    bench.tick(4)
     assert [message.committed for message in (bench.newest(node, Append) for node in range(3))] == [2, 2, 2]
 
 
