@@ -31,7 +31,7 @@ MAX_ERROR_CODES: Final = 128
 APPLY_PIECE: Final = 16 * 1024  # bytes
 
 
-class HalfDone(AssertionError):
+class HalfDone(Exception):
     """A write command ended in an error of the program: memory may hold what the log does not. The node must end."""
 
 

@@ -18,7 +18,7 @@ from typing import Any, Final
 import structlog
 
 from memstore.config import ServerConfig
-from memstore.engine.engine import Engine
+from memstore.engine.engine import Engine, HalfDone
 from memstore.engine.keyspace import Keyspace
 from memstore.engine.session import Session
 from memstore.replication import outputs
@@ -146,7 +146,7 @@ class Node:
         """Something raised in a callback. In a client's callback it costs that client its connection; anywhere else the node can no longer be trusted."""
         error = context.get("exception")
         log.error("bug", text=f"{context.get('message')}: {type(error).__name__}: {error}", exc_info=error)
-        if error is not None and ("transport" not in context or isinstance(error, AssertionError)):
+        if error is not None and ("transport" not in context or isinstance(error, AssertionError | HalfDone)):
             self._end(outputs.Exit(1, "an error of the program"))
 
     # ----------------------------------------------------------------- what connections use
