@@ -52,7 +52,7 @@ def comparable(argv: Command, answer: bytes) -> object:
         far = FAR_MS if name == b"PEXPIRETIME" else FAR_MS // 1000
         if name in _ABSOLUTE and far <= number <= far + 1_000_000:
             return number
-        return number // 1_000_000_000 if number > 0 else number
+        return (number + 500_000_000) // 1_000_000_000 if number > 0 else number
     if name in _UNORDERED and answer[:1] == b"*":
         items = parse(answer)
         assert isinstance(items, list)

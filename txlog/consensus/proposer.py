@@ -50,7 +50,8 @@ OPEN: Final = "open"
 RELEASED: Final = "released"
 
 COMMIT_NOTICE_US: Final = 1_000  # W7
-BUSY_US: Final = 20_000  # appends that follow one another within this mean that the next one will soon carry the news
+BUSY_US: Final = 20_000  # appends that follow one another within this
+BUSY_AFTER: Final = 8  # so many times mean that the next one will soon carry the news
 BUSY_NOTICE_US: Final = 4_000  # how long the news waits for it then
 RETRY_US: Final = 100_000  # a node without room is tried again
 CATCH_UP_LOOK_US: Final = 50_000
@@ -107,7 +108,7 @@ class Proposer:
         self._ages: deque[tuple[int, int]] = deque()  # (position, when everything up to it had been appended), not committed
         self._notice_at = 0  # W7
         self._appended_at = 0  # when the newest entry was
-        self._busy = False  # the newest entry came soon after the one before
+        self._quick = 0  # how many entries in a row came soon after the one before
 
     # ----------------------------------------------------------------------- what others may look at
 
@@ -434,7 +435,7 @@ class Proposer:
             self._advance()
         self._credit(node, sent_us)
         if feed.told < self.committed and not self._notice_at:
-            self._notice_at = self._now + (BUSY_NOTICE_US if self._busy else COMMIT_NOTICE_US)
+            self._notice_at = self._now + (BUSY_NOTICE_US if self._quick >= BUSY_AFTER else COMMIT_NOTICE_US)
 
     def _advance(self) -> None:
         reached = held_by_majority([feed.match for feed in self._feeds])
@@ -445,7 +446,7 @@ class Proposer:
         while ages and ages[0][0] <= reached:
             ages.popleft()
         if not self._notice_at:
-            self._notice_at = self._now + (BUSY_NOTICE_US if self._busy else COMMIT_NOTICE_US)
+            self._notice_at = self._now + (BUSY_NOTICE_US if self._quick >= BUSY_AFTER else COMMIT_NOTICE_US)
         if self.state == OPENING and reached >= self._leadership_position:
             self.state = OPEN
             self._stage_deadline = 0
@@ -514,7 +515,7 @@ class Proposer:
 
     def _add(self, kind: int, payload: bytes, wall_ms: int, continued: bool) -> Entry:
         recent = self._recent
-        self._busy = self._now - self._appended_at < BUSY_US
+        self._quick = self._quick + 1 if self._now - self._appended_at < BUSY_US else 0
         self._appended_at = self._now
         entry = make_entry(recent.last[1] + 1, self.term, kind, wall_ms, recent.last_chain, payload, continued)
         recent.add(entry)
