@@ -87,8 +87,7 @@ class Engine:
         try:
             return row.handler(self.context, argv)
         except reply.CommandError as error:
-            row.failed += 1
-            return self.failed(error)
+            return self.failed(row, error)
         except Exception as error:
             raise self.broken(row, error) from error
 
@@ -98,8 +97,9 @@ class Engine:
             return HalfDone(f"{reply.text(row.name)}: {type(error).__name__}: {error}")
         return error
 
-    def failed(self, error: reply.CommandError) -> bytes:
-        """The reply of a command that ended in ``error``, counted."""
+    def failed(self, row: Row, error: reply.CommandError) -> bytes:
+        """The reply of a command of ``row`` that ended in ``error``, counted."""
+        row.failed += 1
         answer = reply.error(str(error))
         self.count_error(answer)
         return answer

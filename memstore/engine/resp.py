@@ -65,9 +65,6 @@ class CommandReader:
             return []
         return self._careful([], data)
 
-    def set_max_bulk_bytes(self, limit: int) -> None:
-        self._exact.max_bulk_bytes = limit
-
     @property
     def pending(self) -> int:
         """Bytes held of an unfinished command."""

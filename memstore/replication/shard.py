@@ -141,25 +141,23 @@ class Shard:
             try:
                 answer = handler(context, argv)
             except reply.CommandError as error:
-                answer = self._failed(row, error)
+                answer = self.engine.failed(row, error)
             except Exception as error:
                 raise self.engine.broken(row, error) from error
             if unit:
-                position = self._close_unit()
-                if position > hold:
-                    if parts:
-                        self._flush(session, hold, parts, first_write)
-                        parts, first_write = [], -1
-                    hold = position
-                if first_write < 0 and row.flags & WRITE:
-                    first_write = len(parts)
+                position, write = self._close_unit(), row.flags & WRITE
             elif tracker.busy:
-                position = tracker.position_of_all(self._keys(row, argv))
-                if position > hold:
-                    if parts:
-                        self._flush(session, hold, parts, first_write)
-                        parts, first_write = [], -1
-                    hold = position
+                position, write = tracker.position_of_all(self._keys(row, argv)), 0
+            else:
+                parts.append(answer)  # type: ignore[arg-type]  # plain rows answer at once
+                continue
+            if position > hold:
+                if parts:
+                    self._flush(session, hold, parts, first_write)
+                    parts, first_write = [], -1
+                hold = position
+            if write and first_write < 0:
+                first_write = len(parts)
             parts.append(answer)  # type: ignore[arg-type]  # plain rows answer at once
         if at == first:
             return self._run_one(session, batch, at, wall_ms, now_us)
@@ -172,10 +170,6 @@ class Shard:
         else:
             session.out = parts
         return at
-
-    def _failed(self, row: Row, error: reply.CommandError) -> bytes:
-        row.failed += 1
-        return self.engine.failed(error)
 
     def _flush(self, session: Session, hold: int, parts: list[bytes], first_write: int) -> None:
         if hold <= self.tracker.committed:
