@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import signal
 import time
 
 import pytest
@@ -29,6 +30,9 @@ async def _load_across_a_kill(*args: str) -> tuple[Load, checks.Judgement]:
         load = Load(redis.addresses(), Plan(clients=10, timeout_s=2.0))
         await load.start()
         await load.wait_acknowledged(300, 10)
+        assert redis.child is not None
+        redis.child.send_signal(signal.SIGSTOP)  # so that something is certainly outstanding at the kill, however quick the server is
+        await asyncio.sleep(0.1)
         redis.kill()
         redis.start()
         await load.wait_acknowledged(300, 10)
