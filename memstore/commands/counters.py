@@ -14,7 +14,7 @@ from memstore.commands.strings import store
 from memstore.engine import effects, reply
 from memstore.engine.command import DENYOOM, FAST, FIRST, WRITE, command
 from memstore.engine.context import Context
-from memstore.engine.keyspace import slot_of
+from memstore.engine.keyspace import BRACE, slot_of
 from memstore.engine.reply import CommandError, bulk
 from memstore.engine.values import longdouble, parse_integer
 
@@ -24,7 +24,7 @@ _OVERFLOW: Final = "ERR increment or decrement would overflow"
 def _add(ctx: Context, key: bytes, step: int, head: bytes, arg: bytes | None) -> bytes:
     """Adds ``step`` and logs ``head``'s command on the key. The expiry stays. On the hot path: finds the slot and reads the number itself."""
     database = ctx.database
-    slot = (crc_hqx(key, 0) & 16383) if b"{" not in key else slot_of(key)
+    slot = (crc_hqx(key, 0) & 16383) if BRACE not in key else slot_of(key)
     items = database.slots[slot]
     value = items.get(key)
     if database.volatile and key in database.expires[slot]:

@@ -14,7 +14,7 @@ from memstore.commands.parse import expire_at, integer, syntax_error
 from memstore.engine import effects, reply
 from memstore.engine.command import ALL, DENYOOM, FAST, FIRST, PAIRS, READONLY, WRITE, command
 from memstore.engine.context import DELETE_EXPIRED, IGNORE_EXPIRED, Context
-from memstore.engine.keyspace import slot_of
+from memstore.engine.keyspace import BRACE, slot_of
 from memstore.engine.reply import HEADS, CommandError, bulk
 
 _CRLF: Final = b"\r\n"
@@ -32,7 +32,7 @@ _EXPIRES: Final = {b"EX": (1000, True), b"PX": (1, True), b"EXAT": (1000, False)
 def get(ctx: Context, argv: list[bytes]) -> bytes:
     key = argv[1]
     database = ctx.database
-    slot = (crc_hqx(key, 0) & 16383) if b"{" not in key else slot_of(key)
+    slot = (crc_hqx(key, 0) & 16383) if BRACE not in key else slot_of(key)
     value = database.slots[slot].get(key)
     if database.volatile and key in database.expires[slot]:
         value = ctx.lookup(key)
@@ -55,7 +55,7 @@ def set_(ctx: Context, argv: list[bytes]) -> bytes:
 def _set_plain(ctx: Context, key: bytes, value: bytes) -> None:
     """``SET key value``: an expiry goes away."""
     database = ctx.database
-    slot = (crc_hqx(key, 0) & 16383) if b"{" not in key else slot_of(key)
+    slot = (crc_hqx(key, 0) & 16383) if BRACE not in key else slot_of(key)
     database.slots[slot][key] = value
     if database.volatile and database.expires[slot].pop(key, None) is not None:
         database.volatile -= 1
@@ -227,7 +227,7 @@ def _set_pairs(ctx: Context, argv: list[bytes]) -> None:
     volatile = database.volatile
     for at in range(1, len(argv), 2):
         key = argv[at]
-        slot = (crc_hqx(key, 0) & 16383) if b"{" not in key else slot_of(key)
+        slot = (crc_hqx(key, 0) & 16383) if BRACE not in key else slot_of(key)
         database.slots[slot][key] = argv[at + 1]
         if volatile and database.expires[slot].pop(key, None) is not None:
             database.volatile -= 1

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from memstore.engine import reply
 from memstore.engine.effects import encode
-from memstore.engine.keyspace import Database, Keyspace, Value, slot_of
+from memstore.engine.keyspace import BRACE, Database, Keyspace, Value, slot_of
 from memstore.engine.session import Session
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ class Context:
     def lookup(self, key: bytes) -> Value | None:
         """The live value of ``key``, or None. On a primary an expired key is deleted and its DEL becomes part of this unit."""
         database = self.database
-        slot = (crc_hqx(key, 0) & 16383) if b"{" not in key else slot_of(key)
+        slot = (crc_hqx(key, 0) & 16383) if BRACE not in key else slot_of(key)
         value = database.slots[slot].get(key)
         if database.volatile and value is not None:
             at_ms = database.expires[slot].get(key)

@@ -15,6 +15,7 @@ from memstore.engine.resp import CommandReader
 from memstore.engine.session import Session
 from memstore.replication.shard import Shard
 from memstore.server.keepalive import keep_alive
+from memstore.server.outbox import Outbox
 
 PARKED_MAX = 1024  # parked commands of one client above which its socket is not read
 
@@ -23,7 +24,7 @@ class Host(Protocol):
     """What a connection needs of its node."""
 
     shard: Shard
-
+    outbox: Outbox
     clock: Callable[[], int]  # microseconds since boot
     wall_at: Callable[[int], int]  # the node's wall time, ms, at a reading of that clock: never behind the newest entry's
 
@@ -49,6 +50,7 @@ class Connection(asyncio.Protocol):
         session.sink = self
         self.engine = self.shard.engine
         self.facts = self.engine.facts
+        self._put = host.outbox.put
         settings = self.engine.settings
         self.reader = CommandReader(settings.proto_max_bulk_len, settings.client_query_buffer_limit, session.authenticated)
         self.transport: asyncio.Transport | None = None
@@ -109,8 +111,8 @@ class Connection(asyncio.Protocol):
         after_us = host.clock()
         if session.out:
             data = shard.take_reply(session, after_us)
-            if data and self.transport is not None:
-                self.transport.write(data)
+            if data:
+                self._put(self, data)
                 self.facts.output_bytes += len(data)
         if shard.has_entries:
             host.schedule_drain()
@@ -193,7 +195,7 @@ class Connection(asyncio.Protocol):
 
     def write(self, data: bytes) -> None:
         if self.transport is not None:
-            self.transport.write(data)
+            self._put(self, data)
             self.facts.output_bytes += len(data)
 
     def released(self, data: bytes) -> None:
@@ -206,6 +208,7 @@ class Connection(asyncio.Protocol):
         """Write what was given to `write`, then close."""
         self.session.closing = True
         if self.transport is not None:
+            self.host.outbox.flush()
             self.transport.close()
 
     def _settle(self) -> None:

@@ -32,6 +32,7 @@ from memstore.server.errands import Errands
 from memstore.server.following import Following
 from memstore.server.leading import Leading
 from memstore.server.link import ReplicaLink
+from memstore.server.outbox import Outbox
 from memstore.server.sampling import Collector, Sampler, TurnWatch, describe_process, key_count
 from memstore.server.telling import Telling
 from memstore.version import VERSION
@@ -77,6 +78,7 @@ class Node:
         self.writer: Writer | None = None  # while primary
         self.link = ReplicaLink(facts, client.incarnation, self._applied, lambda: self.engine.settings.requirepass, self._on_link)
         self.loop = asyncio.get_running_loop()
+        self.outbox = Outbox(self.loop)
         self.ended: asyncio.Future[int] = self.loop.create_future()
         self.errands = Errands(self)
         self.telling = Telling(self)
