@@ -41,7 +41,7 @@ class ProtocolError(Exception):
 class CommandReader:
     """The commands in a stream of chunks. `feed` gives the complete ones; after a protocol error ``error`` is set and nothing more is read."""
 
-    __slots__ = ("_authenticated", "_exact", "_reader", "_whole", "error", "large", "query_buffer_limit")
+    __slots__ = ("_authenticated", "_exact", "_reader", "_whole", "error", "large", "ordinary", "query_buffer_limit")
 
     def __init__(self, max_bulk_bytes: int = 512 * 1024 * 1024, query_buffer_limit: int = 1024 * 1024 * 1024, authenticated: bool = True) -> None:
         self._reader = hiredis.Reader()
@@ -50,7 +50,8 @@ class CommandReader:
         self.query_buffer_limit = query_buffer_limit
         self._authenticated = authenticated
         self.error = ""
-        self.large = False  # a command of more than LARGE bytes was among those read; the caller clears it
+        self.large = False  # a command of more than LARGE bytes was among those read; the caller clears it, by `end_large`
+        self.ordinary = authenticated  # commands are all there is: authenticated, no error, none of them large
 
     def feed(self, data: bytes) -> list[Argv]:
         """Complete commands in order; may be empty. Look at ``error`` afterwards."""
@@ -115,8 +116,16 @@ class CommandReader:
                 self.error = "query buffer limit reached"
         except ProtocolError as error:
             self.error = str(error)
-        self._whole = self._authenticated and not self.error and not exact.busy
+        self._settle()
         return batch
+
+    def _settle(self) -> None:
+        self._whole = self._authenticated and not self.error and not self._exact.busy
+        self.ordinary = self._authenticated and not self.error and not self.large
+
+    def end_large(self) -> None:
+        self.large = False
+        self._settle()
 
     @property
     def authenticated(self) -> bool:
@@ -126,7 +135,7 @@ class CommandReader:
     def authenticated(self, value: bool) -> None:
         if value is not self._authenticated:
             self._authenticated = value
-            self._whole = value and not self.error and not self._exact.busy
+            self._settle()
 
     def resume(self) -> list[Argv]:
         """After the commands of an unauthenticated `feed` have run: what else was already received."""

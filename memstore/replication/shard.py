@@ -80,8 +80,9 @@ PendingEntry = tuple[int, bytes, int, bool]  # kind, payload, wall_ms, continued
 
 class Shard:
     __slots__ = (
-        "_entries", "_gathered_db", "_in_flight", "_plain", "_stopped", "applied", "applied_wall_ms", "congested", "context", "engine", "gathered",
-        "gathered_bytes", "holding", "lapsed", "last_row", "lessor", "next_position", "open", "reads", "role", "runnable", "tracker", "uncommitted_bytes",
+        "_entries", "_gathered_db", "_in_flight", "_plain", "_stopped", "applied", "applied_wall_ms", "congested", "context", "drain_scheduled", "engine",
+        "gathered", "gathered_bytes", "has_entries", "holding", "lapsed", "last_row", "lessor", "next_position", "open", "reads", "role", "runnable",
+        "tracker", "uncommitted_bytes",
     )  # fmt: skip
 
     def __init__(self, engine: Engine) -> None:
@@ -101,6 +102,8 @@ class Shard:
         self.uncommitted_bytes = 0  # of payloads gathered or appended and not yet committed
         self.runnable: list[Session] = []
         self.last_row: Row | None = None  # of the newest plain command: the driver credits the batch's time to it
+        self.has_entries = False  # something gathers or is closed, and was not taken yet
+        self.drain_scheduled = False  # the driver will come for it at the end of this turn; the driver's to write
         self.gathered: list[bytes] = []  # units of the entry that gathers
         self.gathered_bytes = 0
         self._gathered_db = 0  # the database the gathered effects end in
@@ -452,6 +455,7 @@ class Shard:
             self._close_entry()
         if not self.gathered and self._gathered_db:  # a new entry begins in database 0, the unit was written where the last one ended
             payload = effects.select(self._gathered_db) + payload
+        self.has_entries = True
         self.gathered.append(payload)
         self.gathered_bytes += len(payload)
         self._gathered_db = context.unit_db
@@ -485,16 +489,13 @@ class Shard:
         self.gathered = []
         self.gathered_bytes = 0
 
-    @property
-    def has_entries(self) -> bool:
-        return bool(self.gathered or self._entries)
-
     def take_entries(self) -> list[PendingEntry]:
         """The entries to append now, in order; they get ``next_position`` and the ones behind it."""
         if self.gathered:
             self._close_entry()
         self._gathered_db = self.context.unit_db = 0
         entries, self._entries = self._entries, []
+        self.has_entries = False
         for _, payload, _, _ in entries:
             self._in_flight.append((self.next_position, len(payload)))
             self.next_position += 1
@@ -612,6 +613,7 @@ class Shard:
                 told.append((session, gates.UNBLOCKED, False))
                 self.runnable.append(session)
         self.gathered, self.gathered_bytes, self._gathered_db, self._entries = [], 0, 0, []
+        self.has_entries = False
         self.context.unit_db = 0
         self._in_flight.clear()
         self.uncommitted_bytes = 0

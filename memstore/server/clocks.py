@@ -21,7 +21,7 @@ def machine_ms() -> int:
 
 
 class WallClock:
-    __slots__ = ("_boot_us", "_last_ms", "_machine_ms", "_offset_ms", "_read_us", "floor_ms", "jumped_ms")
+    __slots__ = ("_boot_us", "_last_ms", "_machine_ms", "_offset_ms", "_read_us", "floor_ms", "jumped_ms", "ms", "until_us")
 
     def __init__(self, boot_us: Callable[[], int], machine: Callable[[], int] = machine_ms) -> None:
         self._boot_us = boot_us
@@ -29,15 +29,27 @@ class WallClock:
         self._read_us = boot_us()
         self._offset_ms = machine() - self._read_us // 1000  # followed so far
         self._last_ms = 0
-        self.floor_ms = 0  # the newest entry's time
+        self.floor_ms = 0  # the newest entry's time; raised by `raise_floor`
+        self.ms = 0  # what `at` told last, which is good for readings of the other clock below ``until_us``: every command asks
+        self.until_us = 0
         self.jumped_ms = 0  # how far the machine's clock is ahead of what is told here; 0: in step
 
     def at(self, now_us: int) -> int:
         """The time at a reading of the other clock, by what `read` last found (several times a second). For every command: no clock is asked."""
-        ms = now_us // 1000 + self._offset_ms
-        return ms if ms > self._last_ms and ms >= self.floor_ms else self._told(ms)
+        boot_ms = now_us // 1000
+        ms = boot_ms + self._offset_ms
+        self.ms = ms = ms if ms > self._last_ms and ms >= self.floor_ms else self._told(ms)
+        self.until_us = boot_ms * 1000 + 1000
+        return ms
+
+    def raise_floor(self, ms: int) -> None:
+        """An entry of that time was applied: none earlier is told from now on."""
+        if ms > self.floor_ms:
+            self.floor_ms = ms
+            self.until_us = 0
 
     def read(self) -> int:
+        self.until_us = 0
         now_us = self._boot_us()
         now_ms = now_us // 1000
         self._last_ms = max(self._last_ms, now_ms + self._offset_ms)  # `at` may have told as much since the last reading

@@ -14,6 +14,7 @@ from memstore.engine.latency import BUCKET_OF, QUICK_US
 from memstore.engine.resp import CommandReader
 from memstore.engine.session import Session
 from memstore.replication.shard import Shard
+from memstore.server.clocks import WallClock
 from memstore.server.keepalive import keep_alive
 from memstore.server.outbox import Outbox
 
@@ -26,7 +27,7 @@ class Host(Protocol):
     shard: Shard
     outbox: Outbox
     clock: Callable[[], int]  # microseconds since boot
-    wall_at: Callable[[int], int]  # the node's wall time, ms, at a reading of that clock: never behind the newest entry's
+    wall: WallClock
 
     def admit(self, connection: Connection) -> bytes:
         """Register a new client; an error to send before closing, or b""."""
@@ -50,6 +51,7 @@ class Connection(asyncio.Protocol):
         session.sink = self
         self.engine = self.shard.engine
         self.facts = self.engine.facts
+        self.wall = host.wall
         self._put = host.outbox.put
         settings = self.engine.settings
         self.reader = CommandReader(settings.proto_max_bulk_len, settings.client_query_buffer_limit, session.authenticated)
@@ -78,6 +80,14 @@ class Connection(asyncio.Protocol):
         reader = self.reader
         batch = reader.feed(data)
         self.facts.input_bytes += len(data)
+        if not reader.ordinary:
+            self._run_extraordinary(batch)
+        elif batch:
+            self.run(batch)
+
+    def _run_extraordinary(self, batch: list[list[bytes]]) -> None:
+        """A large command is among these, or an error follows them, or the client has not authenticated."""
+        reader = self.reader
         if batch:
             if reader.large:
                 self._run_large(batch)
@@ -100,7 +110,8 @@ class Connection(asyncio.Protocol):
         """Run a batch and write what may be written."""
         host, shard, session, engine = self.host, self.shard, self.session, self.engine
         now_us = host.clock()
-        wall_ms = host.wall_at(now_us)
+        wall = self.wall
+        wall_ms = wall.ms if now_us < wall.until_us else wall.at(now_us)
         size = len(batch)
         at = shard.run(session, batch, 0, wall_ms, now_us)
         start = 0
@@ -114,7 +125,7 @@ class Connection(asyncio.Protocol):
             if data:
                 self._put(self, data)
                 self.facts.output_bytes += len(data)
-        if shard.has_entries:
+        if shard.has_entries and not shard.drain_scheduled:
             host.schedule_drain()
         if not session.plain:
             self.reader.authenticated = session.authenticated  # RESET takes it back
@@ -137,7 +148,7 @@ class Connection(asyncio.Protocol):
 
     def _run_large(self, batch: list[list[bytes]]) -> None:
         """A very large command among these: none takes the fast path, which does not look at sizes."""
-        self.reader.large = False
+        self.reader.end_large()
         self.session.plain = False
         self.run(batch)
         self.session.settle()

@@ -67,7 +67,6 @@ class Leading:
         self._clock = clock
         self._wall_ms = wall_ms
         self._on_progress = on_progress  # something was committed, up to here
-        self._scheduled = False
         self._in_entry = 0  # units in the newest entry
         self._expected = 0  # units that may be here in a few turns
         self._gathered = 0  # units that had gathered a turn of the loop ago
@@ -84,13 +83,13 @@ class Leading:
 
     def schedule_drain(self) -> None:
         """At the end of this turn of the loop, append what has gathered."""
-        if not self._scheduled:
-            self._scheduled = True
+        if not self.shard.drain_scheduled:
+            self.shard.drain_scheduled = True
             self._loop.call_soon(self._drain)
 
     def _drain(self) -> None:
-        self._scheduled = False
         shard, writer = self.shard, self.writer
+        shard.drain_scheduled = False
         if self.over or (writer.in_flight and (shard.gathered_bytes < LARGE_BYTES or writer.in_flight >= IN_FLIGHT_LARGE)):
             return  # a commit will come by
         units = len(shard.gathered)

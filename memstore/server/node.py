@@ -59,7 +59,6 @@ class Node:
         self.log = client
         self.clock: Callable[[], int] = client.clock
         self.wall = WallClock(client.clock)
-        self.wall_at: Callable[[int], int] = self.wall.at
         self.engine = Engine(config.engine, rng)
         self.shard = Shard(self.engine)
         facts = self.facts = self.engine.facts
@@ -297,7 +296,7 @@ class Node:
     def _on_progress(self, control: list[Entry]) -> None:
         """Entries were applied."""
         follower, roles, now_us = self.follower, self.roles, self.clock()
-        self.wall.floor_ms = max(self.wall.floor_ms, follower.wall_ms)
+        self.wall.raise_floor(follower.wall_ms)
         roles.on_followed(follower.position, now_us)
         for entry in control:
             if entry.kind == LEADERSHIP:

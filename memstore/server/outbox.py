@@ -8,7 +8,12 @@ Invariant: what was put for one connection is written in that order; nothing is 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Protocol
+
+
+class Loop(Protocol):
+    def call_soon(self, callback: Callable[[], object], /) -> object: ...
 
 
 class Sink(Protocol):
@@ -18,7 +23,7 @@ class Sink(Protocol):
 class Outbox:
     __slots__ = ("_loop", "_waiting")
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: Loop) -> None:
         self._loop = loop
         self._waiting: list[tuple[Sink, bytes]] = []
 
@@ -35,4 +40,4 @@ class Outbox:
                 try:
                     transport.write(data)
                 except RuntimeError:
-                    pass  # closed, and not yet told so: nobody is there to read it
+                    sink.transport = None  # closed, and not yet told so: nobody is there to read it

@@ -40,8 +40,22 @@ def test_it_never_goes_back_behind_what_was_told_between_two_readings() -> None:
 
 def test_it_is_never_behind_the_newest_entry() -> None:
     machine = Machine()
-    machine.clock.floor_ms = 5_000_000
+    machine.clock.at(machine.boot_us)
+    machine.clock.raise_floor(5_000_000)
+    assert machine.clock.until_us == 0, "what was told before the entry is not told again"
+    assert machine.clock.at(machine.boot_us) == 5_000_000 == machine.clock.ms
     assert machine.passes(10) == 5_000_000
+    machine.clock.raise_floor(4_000_000)
+    assert machine.passes(10) == 5_000_000
+
+
+def test_what_is_told_for_a_millisecond_is_kept_until_its_end_and_no_longer_than_a_reading() -> None:
+    machine = Machine()
+    machine.passes(7)
+    told = machine.clock.at(machine.boot_us + 300)
+    assert (told, machine.clock.until_us) == (machine.clock.ms, machine.boot_us + 1000)
+    machine.passes(10)
+    assert machine.clock.until_us == 0
 
 
 def test_a_jump_ahead_is_followed_at_a_tenth_of_the_time_that_passes() -> None:

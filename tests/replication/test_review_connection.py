@@ -5,8 +5,25 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from memstore.server.clocks import WallClock
 from memstore.server.connection import Connection
+from memstore.server.outbox import Outbox
 from tests.replication.test_shard import Node
+
+
+class Later:
+    """The loop's next turn."""
+
+    def __init__(self) -> None:
+        self.calls: list[Callable[[], object]] = []
+
+    def call_soon(self, call: Callable[[], object]) -> None:
+        self.calls.append(call)
+
+    def turn(self) -> None:
+        calls, self.calls = self.calls, []
+        for call in calls:
+            call()
 
 
 class Host:
@@ -16,7 +33,9 @@ class Host:
         self.node = node
         self.shard = node.shard
         self.clock: Callable[[], int] = lambda: node.now_us
-        self.wall_at: Callable[[int], int] = lambda now_us: node.wall_ms
+        self.wall = WallClock(lambda: node.now_us, lambda: node.wall_ms)
+        self.later = Later()
+        self.outbox = Outbox(self.later)
         self.drains = 0
         self.left: list[Connection] = []
 
@@ -57,6 +76,11 @@ class Socket:
         return None
 
 
+class ClosedSocket(Socket):
+    def write(self, data: bytes) -> None:
+        raise RuntimeError("the handler is closed")
+
+
 def connected(node: Node) -> tuple[Host, Connection, Socket]:
     host, socket = Host(node), Socket()
     connection = Connection(host, node.session())
@@ -93,3 +117,28 @@ def test_a_very_large_command_that_must_wait_stops_the_reading_until_it_has_run(
     assert host.shard.take_runnable() == [connection.session]
     connection.run_parked()
     assert socket.reading and host.drains == 1
+
+
+def test_what_a_turn_says_is_written_at_its_end_in_order_and_before_a_close() -> None:
+    host, connection, socket = connected(Node())
+    connection.data_received(encoded(b"GET", b"none"))
+    connection.released(b"+released\r\n")
+    connection.data_received(encoded(b"STRLEN", b"none"))
+    assert socket.sent == b"" and len(host.later.calls) == 1
+    host.later.turn()
+    assert socket.sent == b"$-1\r\n+released\r\n:0\r\n"
+    connection.data_received(encoded(b"QUIT"))
+    assert socket.sent.endswith(b"+OK\r\n") and not socket.reading
+    host.later.turn()  # nothing twice
+    assert socket.sent == b"$-1\r\n+released\r\n:0\r\n+OK\r\n"
+
+
+def test_a_client_that_left_costs_the_others_nothing() -> None:
+    host, connection, socket = connected(Node())
+    gone, closed = Connection(host, host.node.session()), Connection(host, host.node.session())
+    transport: Any = ClosedSocket()
+    closed.connection_made(transport)
+    for one in (gone, closed, connection):
+        one.data_received(encoded(b"GET", b"none"))
+    host.later.turn()
+    assert socket.sent == b"$-1\r\n"
