@@ -14,29 +14,44 @@ import os
 import platform
 import resource
 import sys
+import time
 from collections.abc import Callable
 from typing import Final
+
+import structlog
 
 from memstore.engine.facts import Facts
 from memstore.engine.keyspace import Keyspace
 
 BEAT_S: Final = 0.005
+LONG_TURN_US: Final = 100_000
+TELL_EVERY_US: Final = 10_000_000  # of long turns at most one in so long is told
 FULL_EVERY_S: Final = 60.0
 FULL_BELOW_KEYS: Final = 50_000
 _PAGE: Final = resource.getpagesize()
 
+log = structlog.get_logger("memstore.node")
+
 
 class TurnWatch:
-    """The longest turn of the event loop: a timer that fires late says how long the turn before it was."""
+    """The longest turn of the event loop: a timer that fires late says how long the turn before it was.
 
-    def __init__(self, facts: Facts, clock: Callable[[], int]) -> None:
+    A turn has two causes: our own work, and a machine that ran something else meanwhile (a disk, another process, another guest). The processor's time that the
+    loop's thread used tells them apart; without it a long turn on a busy machine sends people looking for work that nobody did.
+    """
+
+    def __init__(self, facts: Facts, clock: Callable[[], int], cpu_ns: Callable[[], int] = time.thread_time_ns) -> None:
         self._facts = facts
         self._clock = clock
+        self._cpu_ns = cpu_ns
         self._loop = asyncio.get_running_loop()
         self._due_us = clock()
+        self._began_ns = 0
+        self._told_us = 0
         self._handle: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
+        self._began_ns = self._cpu_ns()
         self._due_us = self._clock() + int(BEAT_S * 1_000_000)
         self._handle = self._loop.call_later(BEAT_S, self._beat)
 
@@ -45,9 +60,14 @@ class TurnWatch:
             self._handle.cancel()
 
     def _beat(self) -> None:
-        late_us = self._clock() - self._due_us
+        now_us = self._clock()
+        late_us = now_us - self._due_us
         if late_us > self._facts.longest_turn_us:
             self._facts.longest_turn_us = late_us
+            self._facts.longest_turn_cpu_us = (self._cpu_ns() - self._began_ns) // 1000
+        if late_us >= LONG_TURN_US and now_us - self._told_us >= TELL_EVERY_US:
+            self._told_us = now_us
+            log.warning("long-turn", ms=late_us // 1000, own_cpu_ms=(self._cpu_ns() - self._began_ns) // 1_000_000)
         self.start()
 
 

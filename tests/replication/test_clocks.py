@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from memstore.engine.facts import Facts
 from memstore.server.clocks import WallClock
+from memstore.server.sampling import TurnWatch
 
 
 class Machine:
@@ -78,3 +80,22 @@ def test_a_jump_that_was_followed_or_taken_back_is_over() -> None:
     machine.passes(10, jump_ms=5000)
     machine.passes(10, jump_ms=-5000)
     assert machine.clock.jumped_ms == 0
+
+
+async def test_the_longest_turn_says_how_much_of_it_was_our_own_work() -> None:
+    facts, now_us, cpu_us = Facts(), 0, 0
+    watch = TurnWatch(facts, lambda: now_us, lambda: cpu_us * 1000)
+    watch.start()
+    now_us, cpu_us = 5_000 + 80_000, 3_000  # the machine was elsewhere
+    watch.stop()
+    watch._beat()
+    assert (facts.longest_turn_us, facts.longest_turn_cpu_us) == (80_000, 3_000)
+    now_us, cpu_us = now_us + 5_000 + 90_000, cpu_us + 70_000
+    watch.stop()
+    watch._beat()
+    assert (facts.longest_turn_us, facts.longest_turn_cpu_us) == (90_000, 70_000)
+    now_us += 6_000
+    watch.stop()
+    watch._beat()
+    watch.stop()
+    assert (facts.longest_turn_us, facts.longest_turn_cpu_us) == (90_000, 70_000)

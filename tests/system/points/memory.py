@@ -94,9 +94,11 @@ def soak(cluster: Cluster, seconds: float = 600.0, count: int = 5_000_000) -> Re
         problems.append(f"the role moved: {primary.name} -> {after.name}, seen as master elsewhere {others}, term {before_term} -> {term(cluster, after.name)}")
     if worst >= TURN_BOUND_MS:
         problems.append(f"longest turn of the loop {worst:.1f} ms")
+    own = int(fields["longest_loop_turn_cpu_usec"]) / 1000
     row = {
         "ran s": ran,
         "longest turn ms": worst,
+        "of it own work ms": own,
         "while loading ms": turn_load,
         "commands": int(fields.get("total_commands_processed", 0)),
         "role changes": len(others),
