@@ -8,22 +8,23 @@ PYTHONS := python3.13 python3.12 python3.11 python3
 REQUIREMENTS := $(shell cksum < pyproject.toml | tr -d ' ')
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check system bench format clean
+.PHONY: help run test check system bench compile format clean
 
 help:
 	@echo "make run      a local cluster in three zones on port 6379 (make run ARGS='--port 7000 --restart')"
 	@echo "make test     all tests a change needs (make test ARGS='tests/ops -x')"
 	@echo "make check    format, lint, types, tidiness"
 	@echo "make system   the long tests with real processes"
-	@echo "make bench    the comparison with redis-server"
+	@echo "make bench    the comparison with redis-server, by the compiled code"
+	@echo "make compile  the hot modules as machine code, under build/compiled (needs a C compiler; make run COMPILED=1 uses it)"
 	@echo "make format   rewrite the files as 'make check' wants them"
 	@echo "make clean    remove the virtual environment and caches; data in .memstore stays"
 
-run: $(VENV)/.run-$(REQUIREMENTS)
-	@exec $(BIN)/python -m memstore local $(ARGS)
+run: $(VENV)/.run-$(REQUIREMENTS) $(if $(COMPILED),compile)
+	@cd $(if $(COMPILED),build/compiled,.) && exec $(abspath $(BIN))/python -m memstore local --dir $(CURDIR)/.memstore $(ARGS)
 
-test: $(VENV)/.dev-$(REQUIREMENTS)
-	$(BIN)/python -m pytest $(ARGS)
+test: $(VENV)/.dev-$(REQUIREMENTS) $(if $(COMPILED),compile)
+	$(if $(COMPILED),MEMSTORE_TREE=build/compiled )$(BIN)/python -m pytest $(ARGS)
 
 check: $(VENV)/.dev-$(REQUIREMENTS)
 	$(BIN)/ruff format --check .
@@ -34,8 +35,27 @@ check: $(VENV)/.dev-$(REQUIREMENTS)
 system: $(VENV)/.dev-$(REQUIREMENTS)
 	$(BIN)/python -m pytest -m "" tests/system $(ARGS)
 
-bench: $(VENV)/.dev-$(REQUIREMENTS)
-	$(BIN)/python -m bench $(ARGS)
+bench: $(VENV)/.dev-$(REQUIREMENTS) compile
+	MEMSTORE_TREE=build/compiled $(BIN)/python -m bench $(ARGS)
+
+# The modules of the hot path, as they are, through mypyc. Left out are those that read annotations at run time (txlog/messages.py, txlog/wire.py) and all
+# whose speed nobody waits for. The repository's own tree stays free of binaries, so that an edited file is never shadowed by an old one.
+HOT := \
+	$(addprefix memstore/engine/,resp.py reply.py effects.py keyspace.py command.py session.py context.py engine.py requests.py latency.py slowlog.py monitor.py transaction.py facts.py) \
+	$(addprefix memstore/commands/,strings.py parse.py counters.py) \
+	$(addprefix memstore/replication/,shard.py tracker.py reads.py gates.py recovery.py) \
+	$(addprefix memstore/server/,clocks.py outbox.py leading.py connection.py) \
+	txlog/clock.py txlog/entry.py \
+	$(addprefix txlog/consensus/,outputs.py feed.py lease.py quorum.py proposer.py acceptor.py repair.py campaign.py log.py) \
+	$(addprefix txlog/storage/,segment.py positions.py)
+SOURCES := $(shell find memstore txlog -name '*.py')
+
+compile: build/compiled/.done
+build/compiled/.done: $(SOURCES) Makefile | $(VENV)/.dev-$(REQUIREMENTS)
+	@rm -rf build/compiled && mkdir -p build/compiled && cp -r memstore txlog build/compiled/
+	@echo "compiling $(words $(HOT)) modules ..."
+	@cd build/compiled && MYPYC_OPT_LEVEL=2 MYPYC_DEBUG_LEVEL=0 $(abspath $(BIN))/mypyc $(HOT) >mypyc.log 2>&1 || { tail -n 20 mypyc.log; exit 1; }
+	@touch $@
 
 format: $(VENV)/.dev-$(REQUIREMENTS)
 	$(BIN)/ruff check --fix .

@@ -49,7 +49,8 @@ class Ours:
             raise RuntimeError(f"the primary moved from {self.primary.name} to {now.name} during the bench\n{self.cluster.tail('local')}")
 
     def versions(self) -> dict[str, str]:
-        return {"memstore": info(self.primary.address, "server").get("memstore_version", "?")}
+        server = info(self.primary.address, "server")
+        return {"memstore": server.get("memstore_version", "?"), "compiled": server.get("memstore_compiled", "?"), "python": server.get("python_version", "?")}
 
 
 class Redis:

@@ -60,6 +60,9 @@ def _set_plain(ctx: Context, key: bytes, value: bytes) -> None:
     if database.volatile and database.expires[slot].pop(key, None) is not None:
         database.volatile -= 1
     index = database.index
+    ctx.changed.append((index, key) if index else key)
+    if ctx.expiry == IGNORE_EXPIRED:  # this is an effect being applied: nobody wants it encoded again
+        return
     if index != ctx.unit_db:
         ctx.unit.append(effects.select(index))
         ctx.unit_db = index
@@ -68,7 +71,6 @@ def _set_plain(ctx: Context, key: bytes, value: bytes) -> None:
         ctx.unit.append(b"".join((_SET_HEAD, HEADS[key_length], key, _CRLF, HEADS[value_length], value, _CRLF)))
     else:
         ctx.unit.append(b"*3\r\n$3\r\nSET\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n" % (key_length, key, value_length, value))
-    ctx.changed.append((index, key) if index else key)
 
 
 def store(ctx: Context, key: bytes, value: bytes, at_ms: int) -> None:

@@ -29,6 +29,7 @@ from memstore.engine.transaction import end_transaction
 
 MAX_ERROR_CODES: Final = 128
 APPLY_PIECE: Final = 16 * 1024  # bytes
+_MINUS: Final = 0x2D  # an error reply's first byte
 
 
 class HalfDone(Exception):
@@ -153,8 +154,9 @@ class Engine:
 
     def apply(self, payload: bytes, wall_ms: int) -> int:
         """Apply an entry's effects (or a run's, joined) in one go. Returns how many. Raises `ApplyError` when one does not apply."""
-        context, internal, table = self.context, self.internal, self.table
+        context, internal, find = self.context, self.internal, self.table.get
         reader = hiredis.Reader()
+        gets = reader.gets
         internal.db = 0
         context.bind(internal, wall_ms)
         expiry, context.expiry = context.expiry, IGNORE_EXPIRED
@@ -163,20 +165,20 @@ class Engine:
             # Fed in pieces: the parser moves all that is left whenever it has used up a kilobyte.
             for at in range(0, len(payload), APPLY_PIECE):
                 reader.feed(payload, at, min(APPLY_PIECE, len(payload) - at))
-                while (argv := reader.gets()) is not False:
-                    name = argv[0]
-                    if name == b"SELECT":
-                        internal.db = int(argv[1])
-                        context.database = self.keyspace.database(internal.db)
-                    elif name != b"MULTI" and name != b"EXEC":
-                        result = table[name].handler(context, argv)
-                        if result is not None and result[:1] == b"-":
-                            raise ApplyError(f"{reply.text(name)}: {reply.text(result[1:-2])}")
-                        count += 1
-                if self.watchers:
-                    self.fail_watches()
-                del context.unit[:], context.changed[:]  # what else handlers note is not wanted here
-        except (KeyError, reply.CommandError, hiredis.ProtocolError) as error:
+                while (argv := gets()) is not False:
+                    row = find(argv[0])
+                    if row is None or not row.flags & WRITE:
+                        self._apply_frame(argv)
+                        continue
+                    result = row.handler(context, argv)
+                    if result is not None and result[0] == _MINUS:
+                        raise ApplyError(f"{reply.text(row.name)}: {reply.text(result[1:-2])}")
+                    count += 1
+                    if self.watchers:
+                        self.fail_watches()
+                        del context.changed[:]
+                del context.unit[:], context.changed[:]  # what handlers note is not wanted here
+        except (reply.CommandError, hiredis.ProtocolError, IndexError, ValueError) as error:
             raise ApplyError(f"{type(error).__name__}: {error}") from error
         finally:
             context.expiry = expiry
@@ -185,6 +187,15 @@ class Engine:
         if reader.has_data():
             raise ApplyError("an effect is cut off")
         return count
+
+    def _apply_frame(self, argv: list[bytes]) -> None:
+        """What stands between the effects: the database they are about, and the bounds of a unit."""
+        name = argv[0]
+        if name == b"SELECT" and len(argv) == 2:
+            self.internal.db = int(argv[1])
+            self.context.database = self.keyspace.database(self.internal.db)
+        elif name not in (b"MULTI", b"EXEC"):
+            raise ApplyError(f"{reply.text(name)} is no effect")
 
 
 def unknown_command(argv: list[bytes]) -> bytes:

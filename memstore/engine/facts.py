@@ -44,6 +44,7 @@ class Facts:
     os: str = ""  # "Linux 6.1.0 x86_64"
     python: str = ""  # "CPython 3.11.2"
     executable: str = ""
+    compiled: bool = False  # the hot modules run as machine code
     started_ms: int = 0  # wall time of the start
     host: str = ""  # as announced
     port: int = 0  # the port listened on (or announced)

@@ -22,6 +22,7 @@ import structlog
 
 from memstore.engine.facts import Facts
 from memstore.engine.keyspace import Keyspace
+from memstore.replication import shard
 
 BEAT_S: Final = 0.005
 LONG_TURN_US: Final = 100_000
@@ -105,6 +106,7 @@ def describe_process(facts: Facts) -> None:
     facts.os = f"{platform.system()} {platform.release()} {platform.machine()}"
     facts.python = f"{platform.python_implementation()} {platform.python_version()}"
     facts.executable = sys.executable
+    facts.compiled = not (shard.__file__ or "").endswith(".py")
     try:
         facts.system_memory_bytes = os.sysconf("SC_PHYS_PAGES") * _PAGE
     except (ValueError, OSError):

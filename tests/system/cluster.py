@@ -28,6 +28,7 @@ from typing import Any
 from tests.system.client import Address, ReplyError, ask, info
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+TREE = Path(os.environ.get("MEMSTORE_TREE") or REPOSITORY).resolve()  # the code that the processes run: the repository's, or what `make compile` made of it
 TOKEN_NAME = "MEMSTORE_TEST_RUN"
 START_BOUND_S = 30.0
 
@@ -166,14 +167,14 @@ class Cluster:
         self.stop()
 
     def environment(self) -> dict[str, str]:
-        return {**os.environ, TOKEN_NAME: self.token, "PYTHONPATH": str(REPOSITORY)}
+        return {**os.environ, TOKEN_NAME: self.token, "PYTHONPATH": str(TREE)}
 
     def spawn(self, command: list[str], name: str, cwd: str | Path | None = None) -> subprocess.Popen[bytes]:
         """A process of this run; its output goes to logs/NAME.log."""
         self.logs.mkdir(exist_ok=True)
         with (self.logs / f"{name}.log").open("ab") as out:
             child = subprocess.Popen(
-                command, cwd=cwd or REPOSITORY, env=self.environment(), stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, start_new_session=True
+                command, cwd=cwd or TREE, env=self.environment(), stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, start_new_session=True
             )
         self.children.append(child)
         return child
@@ -366,7 +367,7 @@ class Cluster:
     def txlog(self, *args: str, bound_s: float = 120.0) -> subprocess.CompletedProcess[str]:
         """`txlog ...`, its output taken."""
         command = [sys.executable, "-m", "txlog", *args]
-        return subprocess.run(command, cwd=REPOSITORY, env=self.environment(), text=True, capture_output=True, timeout=bound_s, check=False)
+        return subprocess.run(command, cwd=TREE, env=self.environment(), text=True, capture_output=True, timeout=bound_s, check=False)
 
 
 @dataclass
