@@ -11,7 +11,7 @@ it checks out whole, so the exact parser's word is always the last:
 - every argument is checked to be bytes (hiredis would pass ``:5`` as a number), and the count of ``\\r\\n$`` must equal the count of arguments;
 - an array header of five digits or more is kept from hiredis, which would allocate the list before it has seen an element.
 
-Invariant: memory taken is bounded by the bytes received, and those of an unfinished command by ``query_buffer_limit``.
+Invariant: memory taken is bounded by the bytes received, and those of an unfinished command by client-query-buffer-limit.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ import re
 from typing import Final
 
 import hiredis
+
+from memstore.engine.settings import Settings
 
 INLINE_MAX: Final = 64 * 1024  # bytes a line (inline command, array or bulk header) may have before its end is seen
 LARGE: Final = 512 * 1024  # bytes; more than one read of a socket gives
@@ -41,13 +43,14 @@ class ProtocolError(Exception):
 class CommandReader:
     """The commands in a stream of chunks. `feed` gives the complete ones; after a protocol error ``error`` is set and nothing more is read."""
 
-    __slots__ = ("_authenticated", "_exact", "_reader", "_whole", "error", "large", "ordinary", "query_buffer_limit")
+    __slots__ = ("_authenticated", "_exact", "_reader", "_whole", "error", "large", "ordinary", "settings")
 
-    def __init__(self, max_bulk_bytes: int = 512 * 1024 * 1024, query_buffer_limit: int = 1024 * 1024 * 1024, authenticated: bool = True) -> None:
+    def __init__(self, settings: Settings | None = None, authenticated: bool = True) -> None:
+        """``settings`` has the limits; they are read when they are needed, so that CONFIG SET reaches open connections."""
         self._reader = hiredis.Reader()
-        self._exact = _Exact(max_bulk_bytes)
+        self.settings = settings or Settings()
+        self._exact = _Exact(self.settings)
         self._whole = authenticated  # nothing of an unfinished command is held, no error, no low limits: hiredis may try
-        self.query_buffer_limit = query_buffer_limit
         self._authenticated = authenticated
         self.error = ""
         self.large = False  # a command of more than LARGE bytes was among those read; the caller clears it, by `end_large`
@@ -112,7 +115,7 @@ class CommandReader:
                     self.large = self.large or sum(map(len, argv)) > LARGE
                     if not self._authenticated:
                         break  # it may be AUTH: what follows is read under its result, by `resume`
-            if exact.held > self.query_buffer_limit:
+            if exact.held > self.settings.client_query_buffer_limit:
                 self.error = "query buffer limit reached"
         except ProtocolError as error:
             self.error = str(error)
@@ -145,10 +148,10 @@ class CommandReader:
 class _Exact:
     """Redis' own grammar, one command at a time, with state between chunks."""
 
-    __slots__ = ("args", "bulk", "data", "expected", "held_args", "max_bulk_bytes", "offset", "scanned")
+    __slots__ = ("args", "bulk", "data", "expected", "held_args", "offset", "scanned", "settings")
 
-    def __init__(self, max_bulk_bytes: int) -> None:
-        self.max_bulk_bytes = max_bulk_bytes
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
         self.data = bytearray()
         self.offset = 0
         self.scanned = 0  # no line end before here
@@ -249,7 +252,7 @@ class _Exact:
             got = line[:1].decode("latin-1") if line else "\r"
             raise ProtocolError(f"Protocol error: expected '$', got '{got}'")
         length = parse_length(line[1:])
-        if length is None or length < 0 or length > self.max_bulk_bytes:
+        if length is None or length < 0 or length > self.settings.proto_max_bulk_len:
             raise ProtocolError("Protocol error: invalid bulk length")
         if length > UNAUTHENTICATED_BULK and not authenticated:
             raise ProtocolError("Protocol error: unauthenticated bulk length")

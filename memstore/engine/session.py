@@ -27,7 +27,7 @@ Held = tuple[int, bytes, int, bool]
 class Session:
     __slots__ = (
         "address", "authenticated", "closing", "created_ms", "db", "grant", "held", "id", "is_blocked", "laddr", "last_command", "last_ms",
-        "lib_name", "lib_ver", "monitor", "multi", "multi_failed", "name", "no_evict", "out", "parked", "plain", "readonly", "reads",
+        "lib_name", "lib_ver", "monitor", "multi", "multi_bytes", "multi_failed", "name", "no_evict", "out", "parked", "plain", "readonly", "reads",
         "reply_mode", "resp3", "seen", "sink", "verdict", "watch_failed", "watched",
     )  # fmt: skip
 
@@ -44,6 +44,7 @@ class Session:
         self.db = 0
         self.resp3 = False
         self.multi: list[tuple[object, list[bytes]]] | None = None  # queued (row, argv), None outside MULTI
+        self.multi_bytes = 0  # what the queue takes, about
         self.multi_failed = False  # a queued command was refused: EXECABORT
         self.watched: list[tuple[int, bytes]] = []  # (db, key)
         self.watch_failed = False

@@ -18,12 +18,20 @@ if TYPE_CHECKING:
 IMMEDIATE: Final = frozenset({b"EXEC", b"DISCARD", b"MULTI", b"WATCH", b"QUIT", b"RESET"})  # run at once even in MULTI
 
 
+_ARGUMENT_BYTES: Final = 50  # what an argument costs beside its own bytes, about
+
+
 def queue(engine: Engine, session: Session, row: Row, argv: list[bytes]) -> bytes:
     """Take a command, found and fit, into the session's transaction, or refuse it, which spoils the transaction."""
     assert session.multi is not None, "queuing outside MULTI"
     if row.flags & NO_MULTI:
         return refuse(engine, session, argv, reply.error("ERR Command not allowed inside a transaction"))
-    session.multi.append((row, argv))
+    session.multi_bytes += sum(map(len, argv)) + _ARGUMENT_BYTES * len(argv)
+    if session.multi_bytes > engine.settings.client_query_buffer_limit:
+        session.multi.clear()  # nothing of it will run; what follows is not kept either
+        return refuse(engine, session, argv, reply.error("ERR the transaction's queue is larger than client-query-buffer-limit"))
+    if not session.multi_failed:
+        session.multi.append((row, argv))
     return reply.QUEUED
 
 
@@ -51,6 +59,7 @@ def unwatch_all(engine: Engine, session: Session) -> None:
 def end_transaction(engine: Engine, session: Session) -> None:
     """Leave MULTI and forget the queue and the watched keys: DISCARD, RESET, a closed connection, a role change."""
     session.multi = None
+    session.multi_bytes = 0
     session.multi_failed = False
     unwatch_all(engine, session)
     session.settle()

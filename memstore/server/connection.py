@@ -53,8 +53,7 @@ class Connection(asyncio.Protocol):
         self.facts = self.engine.facts
         self.wall = host.wall
         self._put = host.outbox.put
-        settings = self.engine.settings
-        self.reader = CommandReader(settings.proto_max_bulk_len, settings.client_query_buffer_limit, session.authenticated)
+        self.reader = CommandReader(self.engine.settings, session.authenticated)
         self.transport: asyncio.Transport | None = None
         self.stalled = False  # the socket is not read: too much parked, or the client does not read
 

@@ -86,3 +86,18 @@ def test_a_session_that_ends_leaves_nothing_behind(h: Harness) -> None:
     h.lines("WATCH a b", "MULTI", "SET a 1")
     end_transaction(h.engine, h.session)
     assert h.engine.watchers == {} and h.session.plain and h.session.watched == []
+
+
+def test_a_queue_larger_than_a_client_may_send_is_given_up(h: Harness) -> None:
+    h.engine.settings.client_query_buffer_limit = 1000
+    h.lines("SET b 1", "MULTI", "SET a " + "x" * 700)
+    assert h.line("SET b " + "x" * 700) == b"-ERR the transaction's queue is larger than client-query-buffer-limit\r\n"
+    assert h.session.multi == [] and h.line("SET c 1") == b"-ERR the transaction's queue is larger than client-query-buffer-limit\r\n"
+    assert h.line("EXEC") == b"-EXECABORT Transaction discarded because of previous errors.\r\n"
+    assert h.line("GET b") == b"$1\r\n1\r\n" and h.line("GET a") == b"$-1\r\n"
+    assert h.lines("MULTI", "SET a 1", "EXEC")[2] == b"*1\r\n+OK\r\n", "the next one begins anew"
+
+
+def test_what_follows_a_refused_command_is_not_kept(h: Harness) -> None:
+    h.lines("MULTI", "NOSUCH")
+    assert h.line("SET a 1") == b"+QUEUED\r\n" and h.session.multi == []

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from memstore.engine.resp import CommandReader, split_inline
+from memstore.engine.settings import Settings
 
 
 def encode(argv: list[bytes]) -> bytes:
@@ -90,9 +91,22 @@ def test_a_huge_array_takes_no_memory() -> None:
 
 
 def test_the_query_buffer_limit_ends_an_endless_command() -> None:
-    reader = CommandReader(query_buffer_limit=1000)
+    settings = Settings()
+    reader = CommandReader(settings)
+    settings.client_query_buffer_limit = 1000  # what CONFIG SET does, on connections that are open too
     reader.feed(b"*2\r\n$3\r\nSET\r\n$5000\r\n" + b"x" * 1100)
     assert reader.error == "query buffer limit reached"
+
+
+def test_a_limit_of_bulk_strings_that_changes_holds_for_open_connections() -> None:
+    settings = Settings()
+    reader = CommandReader(settings)
+    assert reader.feed(b"*2\r\n$3\r\nGET\r\n$2000000\r\n") == [] and reader.error == ""
+    settings.proto_max_bulk_len = 1024 * 1024
+    assert CommandReader(settings).feed(b"*1\r\n$2000000\r\n") == []
+    reader.feed(b"x" * 2_000_000 + b"\r\n")
+    reader.feed(b"*1\r\n$2000000\r\n")
+    assert reader.error == "Protocol error: invalid bulk length"
 
 
 def test_empty_commands_are_skipped() -> None:
