@@ -32,6 +32,7 @@ def all_samples() -> dict[str, tuple[Sample, ...]]:
     return found
 
 
+CHANGES_NOTHING = {"FUNCTION|FLUSH"}  # a write in Redis' table; there are no functions to flush
 ROWS = {row.name.decode(): row for row in all_rows()}
 SAMPLE = all_samples()
 by_name = pytest.mark.parametrize("name", sorted(ROWS))
@@ -105,7 +106,7 @@ def test_replaying_the_effects_gives_the_same_state(name: str) -> None:
             copy.apply(unit, h.wall_ms + 10**9)  # whatever the time: only the primary decides what is gone
         assert digest(copy.keyspace) == h.digest(), sample
         h.check_keyspace()
-    assert changed, f"no sample of {name} changes anything"
+    assert changed or name in CHANGES_NOTHING, f"no sample of {name} changes anything"
 
 
 @changing
