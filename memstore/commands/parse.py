@@ -50,3 +50,9 @@ def expire_at(arg: bytes, unit_ms: int, relative: bool, wall_ms: int, command: s
     if at_ms > INT64_MAX:
         raise invalid_expire(command)
     return at_ms
+
+
+def counted_keys(argv: list[bytes], at: int) -> list[bytes]:
+    """For a row's ``find_keys``: the keys behind their number at ``at``; none if the number is wrong, which the command itself will say."""
+    count = parse_integer(argv[at]) if at < len(argv) else None
+    return argv[at + 1 : at + 1 + count] if count is not None and 0 < count < len(argv) - at else []
