@@ -10,7 +10,7 @@ import pytest
 
 import tests.commands
 from memstore.engine.command import READONLY, WRITE, Row
-from memstore.engine.digest import digest
+from memstore.engine.digest import digest, value_digest
 from memstore.engine.engine import Engine
 from memstore.engine.settings import Settings
 from tests.commands.samples import SAMPLES, SETTING, Sample
@@ -127,9 +127,10 @@ def test_a_changing_command_names_what_it_changed(name: str) -> None:
         assert {place for place in differ if place[0] not in whole} <= named, sample
 
 
-def contents(h: Harness) -> dict[tuple[int, bytes], tuple[object, int]]:
+def contents(h: Harness) -> dict[tuple[int, bytes], bytes]:
+    """By digest: a collection is changed where it is."""
     return {
-        (database.index, key): (value, database.expire_at(key))
+        (database.index, key): value_digest(value, database.expire_at(key))
         for database in h.engine.keyspace.existing()
         for items in database.slots
         for key, value in items.items()
