@@ -228,8 +228,14 @@ class Ranked:
             del members[at:end], self._scores[block][at:end]
             block, at = block + 1, 0
         self.count -= len(taken)
-        self._tree = None
-        self._mend(first, block)
+        left = self._members[first]
+        if block == first + 1 and len(left) >= _FEW:  # the way of popping one by one: no block comes or goes
+            self._last_scores[first], self._last_members[first] = self._scores[first][-1], left[-1]
+            if self._tree is not None:
+                self._adjust(first, -len(taken))
+        else:
+            self._tree = None
+            self._mend(first, block)
         return taken
 
     def _mend(self, first: int, end: int) -> None:
