@@ -18,10 +18,14 @@ from memstore.commands import (
     lists,
     memory,
     server,
+    sets,
     shard,
     strings,
     transactions,
     watching,
+    zset_algebra,
+    zset_ranges,
+    zsets,
 )
 
 __all__ = [
@@ -42,8 +46,12 @@ __all__ = [
     "lists",
     "memory",
     "server",
+    "sets",
     "shard",
     "strings",
     "transactions",
     "watching",
+    "zset_algebra",
+    "zset_ranges",
+    "zsets",
 ]

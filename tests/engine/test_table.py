@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import weakref
 from binascii import crc32
 from collections import Counter
@@ -23,6 +24,7 @@ quick = settings(max_examples=60, deadline=None)
 
 @pytest.fixture(autouse=True)
 def _nothing_waits() -> Iterator[None]:
+    gc.collect()  # tables of other tests that are garbage would be handed over in the middle of this one
     empty()
     yield
     empty()

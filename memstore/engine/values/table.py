@@ -15,7 +15,7 @@ The order of iteration is the node's own: nothing logged or digested may depend 
 from __future__ import annotations
 
 from binascii import crc32
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import chain, islice
 from random import Random
 from sys import getsizeof
@@ -64,6 +64,13 @@ class Table:
             at = crc32(member) >> self._shift
             home = self._buckets[at if at < self._parted else (at + self._parted) >> 1]
         return member in home
+
+    def which(self, members: Iterable[bytes]) -> list[bool]:
+        """Of each of many members, whether it is here."""
+        if self._alone is not None:
+            return list(map(self._alone.__contains__, members))
+        buckets, parted, shift = self._buckets, self._parted, self._shift
+        return [member in buckets[at if (at := crc32(member) >> shift) < parted else (at + parted) >> 1] for member in members]
 
     def put(self, member: bytes, value: Any) -> bool:
         """Set the member's value. True: the member is new."""
