@@ -62,7 +62,8 @@ def hset(ctx: Context, argv: list[bytes]) -> bytes:
     if type(found) is Hash:
         data = found.data
         if isinstance(data, bytes) or found.listpack:
-            new = _put(ctx, key, found, field, value)
+            settings = ctx.engine.settings
+            new = found.put(field, value, settings.hash_max_listpack_entries, settings.hash_max_listpack_value)
         else:
             new = data.put(field, value)
     elif found is None:

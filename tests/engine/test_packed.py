@@ -48,7 +48,7 @@ def test_an_element_is_found_where_it_is(items: list[bytes], wanted: bytes, step
         expected = len(pack(items[: places[0]])) if places else -1
         assert find(blob, pack([item]), step, mark) == expected
         if places:
-            assert blob[expected : end_of(blob, expected)] == pack([item])
+            assert blob[expected : end_of(blob, expected, mark)] == pack([item])
 
 
 def test_a_value_that_looks_like_a_field_is_passed_over() -> None:

@@ -66,7 +66,7 @@ class Hash:
         if at < 0:
             return None
         at += len(head) + length + 2
-        return data[at : end_of(data, at)]
+        return data[at : end_of(data, at, self.mark)]
 
     def __contains__(self, field: bytes) -> bool:
         data = self.data
@@ -74,32 +74,38 @@ class Hash:
 
     def put(self, field: bytes, value: bytes, most_pairs: int, longest: int) -> bool:
         """Set a field; True: it is new. Beyond ``most_pairs`` pairs, or with anything longer than ``longest``, the encoding is hashtable from now on."""
-        if self.listpack and (len(field) > longest or len(value) > longest):
+        length, value_length = len(field), len(value)
+        if self.listpack and (length > longest or value_length > longest):
             self.listpack = False
         data = self.data
-        new = self._put_packed(data, field, value) if isinstance(data, bytes) else data.put(field, value)
-        if self.listpack and len(self) > most_pairs:
-            self.listpack = False
-        return new
-
-    def _put_packed(self, data: bytes, field: bytes, value: bytes) -> bool:
-        length, value_length = len(field), len(value)
-        if length > _LONGEST or value_length > _LONGEST or ((b"\n" in field or b"\n" in value) and not self._spared(field, value)):
-            return self._spread().put(field, value)
+        if (
+            not isinstance(data, bytes)
+            or length > _LONGEST
+            or value_length > _LONGEST
+            or ((b"\n" in field or b"\n" in value) and not self._spared(field, value))
+        ):
+            table = self._spread() if isinstance(data, bytes) else data
+            new: bool = table.put(field, value)
+            if self.listpack and len(table) > most_pairs:
+                self.listpack = False
+            return new
+        mark = self.mark
         head = HEADS[length] + field + b"\r\n"
-        at = find(data, head, 2, self.mark)
+        at = data.find(head)
+        if at > 0 and data.count(mark, 0, at) % 4:
+            at = find(data, head, 2, mark)
+        pairs = self._packed_pairs
         if at < 0:
-            if self._packed_pairs == PACKED_PAIRS or len(data) + len(head) + value_length > PACKED_BYTES:
-                return self._spread().put(field, value)
-            self.data = b"".join((data, head, HEADS[value_length], value, b"\r\n"))
-            self._packed_pairs += 1
-            return True
-        at += len(head)
-        end = end_of(data, at)
-        if len(data) + value_length - (end - at) > PACKED_BYTES:
-            return self._spread().put(field, value)
-        self.data = b"".join((data[:at], HEADS[value_length], value, b"\r\n", data[end:]))
-        return False
+            self.data = data = b"".join((data, head, HEADS[value_length], value, b"\r\n"))
+            self._packed_pairs = pairs = pairs + 1
+        else:
+            start = at + len(head)
+            self.data = data = b"".join((data[:start], HEADS[value_length], value, b"\r\n", data[end_of(data, start, mark) :]))
+        if pairs > PACKED_PAIRS or len(data) > PACKED_BYTES:
+            self._spread()
+        if pairs > most_pairs:
+            self.listpack = False
+        return at < 0
 
     def _spared(self, field: bytes, value: bytes) -> bool:
         """Whether a pair with a newline in it can be packed: counting longer marks from now on."""
@@ -129,7 +135,7 @@ class Hash:
         at = find(data, head, 2, self.mark)
         if at < 0:
             return False
-        self.data = data[:at] + data[end_of(data, at + len(head)) :]
+        self.data = data[:at] + data[end_of(data, at + len(head), self.mark) :]
         self._packed_pairs -= 1
         return True
 

@@ -65,7 +65,6 @@ def find(blob: bytes, packed: bytes, step: int, mark: bytes) -> int:
     return at
 
 
-def end_of(blob: bytes, at: int) -> int:
-    """Where the element that begins at ``at`` ends, its last line break included."""
-    head = blob.index(b"\n", at) + 1
-    return head + int(blob[at + 1 : head - 2]) + 2
+def end_of(blob: bytes, at: int, mark: bytes) -> int:
+    """Where the element that begins at ``at`` ends, its last line break included: after the second mark from there on."""
+    return blob.index(mark, blob.index(mark, at) + 2) + len(mark)
