@@ -1,1 +1,1 @@
-"""SORT and SORT_RO."""
+"""SORT and SORT_RO, alone and beside redis-server."""
