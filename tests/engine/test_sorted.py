@@ -169,7 +169,7 @@ def test_how_much_memory_is_told() -> None:
     for n in range(10_000):
         large.put(b"member:%09d" % n, float(n))
     assert 300 < kind_of(small).size(small) < 500
-    assert 120 < kind_of(large).size(large) / 10_000 < 260
+    assert 110 < kind_of(large).size(large) / 10_000 < 160
 
 
 def test_the_digest_depends_on_what_is_in_it_alone() -> None:

@@ -33,7 +33,8 @@ def scores(body: bytes, count: int) -> tuple[float, ...]:
 
 
 def score_at(body: bytes, at: int) -> float:
-    return _read_score(body, at * 8)[0]  # type: ignore[no-any-return]  # a double is a float
+    score: float = _read_score(body, at * 8)[0]
+    return score
 
 
 def _starts(body: bytes, count: int) -> list[int]:
