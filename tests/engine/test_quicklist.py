@@ -131,6 +131,7 @@ class History:
         old, before = self.list, self.plain[:]
         self.list = old.copy()
         self.set()
+        self.pop()
         self.push()
         self.insert()
         assert old.items() == before
@@ -231,11 +232,25 @@ def test_an_element_of_evenly_long_ones_is_cut_out(unpacked: list[int]) -> None:
     assert value.get(5_000) == b"05000" and len(unpacked) == 1, "not even any more: taken apart"
 
 
-def test_evenly_spaced_heads_inside_of_an_element_do_not_deceive() -> None:
+def test_dollar_signs_at_even_distances_do_not_deceive() -> None:
+    four = [b"abcde", b"1234567$", b"xy", b"abcde"]  # packed, every eleventh byte is a dollar sign, but the third one is not a head's
+    assert pack(four)[::11] == b"$$$$"
     value = List()
-    inner = b"a\r\n$1\r\nb"  # packed, it looks like two elements of seven bytes but for its head
-    value.push([inner, inner] * 100, False)
-    assert value.get(151) == inner and value.items(150, 152) == [inner, inner]
+    value.push(four * 60, False)
+    assert value.items(1, 4) == four[1:] and value.get(2) == b"xy" and value.get(162) == b"xy" and value.items(42, 43) == [b"xy"]
+
+
+def test_nodes_that_lost_most_of_their_elements_are_joined() -> None:
+    value = numbered(4000)
+    for n in range(4000):
+        if n % 20:
+            value.remove(b"element:%d" % n, 1)
+    assert value.chain is not None and len(value) == 200
+    assert len(value.chain.left.nodes) + len(value.chain.right.nodes) <= 4
+    value = numbered(4000)
+    value.push([b"odd", b"odd", b"odd", b"even"] * 1000, True)
+    assert value.remove(b"odd", 0) == 3000 and value.chain is not None
+    assert len(value.chain.left.nodes) <= 1000 // chain.NODE_ITEMS + 1
 
 
 def test_pops_from_the_far_end_of_what_was_pushed_share_the_work() -> None:
