@@ -143,10 +143,23 @@ def test_errors_change_nothing(h: Harness, line: str, error: str) -> None:
 
 @pytest.mark.parametrize(
     "line",
-    (
-        "LPUSH s a|RPUSHX s a b|LPOP s|RPOP s 1|LLEN s|LINDEX s 0|LRANGE s 0 1|LSET s 0 a|LINSERT s AFTER a b|LREM s 0 a|LTRIM s 0 1|LPOS s a"
-        "|LMOVE s l LEFT LEFT|RPOPLPUSH l s|LMPOP 1 s LEFT"
-    ).split("|"),
+    [
+        "LPUSH s a",
+        "RPUSHX s a b",
+        "LPOP s",
+        "RPOP s 1",
+        "LLEN s",
+        "LINDEX s 0",
+        "LRANGE s 0 1",
+        "LSET s 0 a",
+        "LINSERT s AFTER a b",
+        "LREM s 0 a",
+        "LTRIM s 0 1",
+        "LPOS s a",
+        "LMOVE s l LEFT LEFT",
+        "RPOPLPUSH l s",
+        "LMPOP 1 s LEFT",
+    ],
 )
 def test_another_type_is_refused(h: Harness, line: str) -> None:
     h.lines("SET s text", "RPUSH l a")
