@@ -99,13 +99,11 @@ def sadd(ctx: Context, argv: list[bytes]) -> bytes:
         raise CommandError(reply.WRONGTYPE)
     limit = ctx.engine.settings.set_max_intset_entries
     if len(argv) == 3:
-        table = value.table
-        if table.put(argv[2], True) if table is not None else value.add(argv[2], limit):
+        if value.add(argv[2], limit):
             _note(ctx, _SADD_HEAD, key, argv[2])
             return reply.ONE
         return reply.ZERO
-    add = value.add
-    added = [member for member in argv[2:] if add(member, limit)]
+    added = value.add_many(argv[2:], limit)
     _note_many(ctx, b"SADD", key, added)
     return reply.integer(len(added))
 

@@ -59,7 +59,6 @@ OTHERS: list[st.SearchStrategy[Command]] = [
     command(b"TYPE", key),
     command(b"EXISTS", key),
     command(b"INCR", key),
-    command(b"APPEND", key, member),
     with_tail(command(b"DEL", key), st.tuples(key), 2),
     command(b"RENAME", key, key),
     command(b"COPY", key, key),
