@@ -92,7 +92,7 @@ def _put(ctx: Context, value: SortedSet, member: bytes, score: float, new: bool)
 )
 def zadd(ctx: Context, argv: list[bytes]) -> bytes:
     if len(argv) != 4:
-        return _add(ctx, argv, frozenset())
+        return _add(ctx, argv)
     _, key, text, member = argv
     score = parse_double(text)
     if score is None:
@@ -102,18 +102,24 @@ def zadd(ctx: Context, argv: list[bytes]) -> bytes:
     value = database.slots[slot].get(key)
     if database.volatile and key in database.expires[slot]:
         value = ctx.lookup(key)
-    if type(value) is SortedSet:
+    if type(value) is not SortedSet:
+        if value is not None:
+            raise CommandError(reply.WRONGTYPE)
+        value = database.slots[slot][key] = SortedSet()
+    if score:
+        old = value.put(member, score)
+        if old == score:
+            return b":0\r\n"
+        if old is None and not value.skiplist:
+            settings = ctx.engine.settings
+            value.skiplist = value.count > settings.zset_max_listpack_entries or len(member) > settings.zset_max_listpack_value
+        if len(text) > _LONGEST_SCORE:
+            text = show_double(score)
+    else:
         old = value.score(member)
         if old == score:
             return b":0\r\n"
-    elif value is None:
-        old = None
-        value = database.slots[slot][key] = SortedSet()
-    else:
-        raise CommandError(reply.WRONGTYPE)
-    stored = _put(ctx, value, member, score, old is None)
-    if not score or len(text) > _LONGEST_SCORE:
-        text = show_double(stored)
+        text = show_double(_put(ctx, value, member, score, old is None))
     index = database.index
     if index != ctx.unit_db:
         ctx.unit.append(effects.select(index))
@@ -138,14 +144,30 @@ def zadd(ctx: Context, argv: list[bytes]) -> bytes:
     complexity="O(log N)",
 )
 def zincrby(ctx: Context, argv: list[bytes]) -> bytes:
-    return _add(ctx, argv, frozenset((b"INCR",)))
+    _, key, text, member = argv
+    score = parse_double(text)
+    if score is None:
+        raise syntax_error() if text.upper() in _OPTIONS else CommandError(reply.NOT_A_FLOAT)
+    value = lookup_zset(ctx, key)
+    old = None if value is None else value.score(member)
+    if old is not None:
+        score += old
+        if score != score:
+            raise CommandError(_NAN)
+    if old is None or score != old:
+        if value is None:
+            value = SortedSet()
+            ctx.database.put(key, value)
+        ctx.effect(b"ZADD", key, show_double(_put(ctx, value, member, score, old is None)), member)
+    return ctx.double(show_double(score))
 
 
-def _options(argv: list[bytes], options: frozenset[bytes]) -> tuple[frozenset[bytes], int]:
+def _options(argv: list[bytes]) -> tuple[list[bytes], int]:
     """ZADD's options, checked against each other, and where the pairs begin."""
+    options: list[bytes] = []
     at = 2
     while at < len(argv) and (option := argv[at].upper()) in _OPTIONS:
-        options |= {option}
+        options.append(option)
         at += 1
     pairs, odd = divmod(len(argv) - at, 2)
     if odd or not pairs:
@@ -160,9 +182,9 @@ def _options(argv: list[bytes], options: frozenset[bytes]) -> tuple[frozenset[by
     return options, at
 
 
-def _add(ctx: Context, argv: list[bytes], options: frozenset[bytes]) -> bytes:
-    """ZADD with all its options, and ZINCRBY, which is one of them."""
-    options, first = _options(argv, options)
+def _add(ctx: Context, argv: list[bytes]) -> bytes:
+    """ZADD with all its options, for any number of pairs."""
+    options, first = _options(argv)
     scores = []
     for at in range(first, len(argv), 2):
         score = parse_double(argv[at])

@@ -77,10 +77,21 @@ def place(body: bytes, count: int, score: float, member: bytes) -> int:
 
 def insert(body: bytes, count: int, score: float, member: bytes) -> bytes:
     """The member must not be there."""
-    at = place(body, count, score, member)
+    return _insert_at(body, count, place(body, count, score, member), score, member)
+
+
+def _insert_at(body: bytes, count: int, at: int, score: float, member: bytes) -> bytes:
     lengths = 8 * count + at
     here = 9 * count + sum(body[8 * count : lengths])
     return b"".join((body[: 8 * at], _pack_score(score), body[8 * at : lengths], bytes((len(member),)), body[lengths:here], member, body[here:]))
+
+
+def move(body: bytes, count: int, at: int, score: float, member: bytes) -> bytes:
+    """Give the member, which has the rank ``at``, another score."""
+    to = place(body, count, score, member)
+    if to == at or to == at + 1:  # before itself or behind: it stays where it is
+        return b"".join((body[: 8 * at], _pack_score(score), body[8 * at + 8 :]))
+    return _insert_at(delete(body, count, at, at + 1), count - 1, to if to < at else to - 1, score, member)
 
 
 def delete(body: bytes, count: int, start: int, stop: int) -> bytes:

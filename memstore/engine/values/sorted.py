@@ -78,36 +78,39 @@ class SortedSet:
         found: float | None = body.table.get(member)
         return found
 
-    def put(self, member: bytes, score: float) -> None:
-        """Add a member, or give it another score."""
+    def put(self, member: bytes, score: float) -> float | None:
+        """Add a member, or give it another score. The score it had, None: it is new."""
         body = self.body
         if type(body) is bytes:
             count = self.count
             at = scored.find(body, count, member)
             if at >= 0:
-                self.body = scored.insert(scored.delete(body, count, at, at + 1), count - 1, score, member)
-                return
+                old = scored.score_at(body, at)
+                if old != score:
+                    self.body = scored.move(body, count, at, score, member)
+                return old
             if count < scored.MOST and len(member) <= scored.LONGEST:
                 self.body = scored.insert(body, count, score, member)
                 self.count = count + 1
-                return
+                return None
             if not count:
                 self.body, self.count = Large([score], [member]), 1
-                return
+                return None
             self.body = body = Large(list(scored.scores(body, count)), scored.members(body, count, 0, count))
         assert type(body) is Large
         table, ranked = body.table, body.ranked
-        old = table.get(member)
-        if old is None:
+        before: float | None = table.get(member)
+        if before is None:
             table.put(member, score)
             ranked.add(score, member)
             self.count += 1
-        elif ranked.count == 1:
+        elif before != score:
             table.put(member, score)
-            body.ranked = Ranked([score], [ranked.part(0, 1)[0][0]])
-        else:
-            table.put(member, score)
-            ranked.add(score, ranked.remove(old, member))
+            if ranked.count == 1:
+                body.ranked = Ranked([score], ranked.part(0, 1)[0])
+            else:
+                ranked.add(score, ranked.remove(before, member))
+        return before
 
     def remove(self, member: bytes) -> bool:
         """Whether it was there."""
