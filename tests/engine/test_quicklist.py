@@ -176,6 +176,18 @@ def test_any_history_of_tiny_nodes(tiny: None, seed: int, mode: str) -> None:
         history.step()
 
 
+@pytest.mark.parametrize("length", [1, 10, 100, 1000])
+@pytest.mark.parametrize("left", [True, False])
+def test_an_empty_list_is_false(length: int, left: bool) -> None:
+    value = List()
+    assert not value
+    value.push([b"element:%d" % n for n in range(length)], left)
+    for _ in range(length):
+        assert value
+        assert value.pop_left()
+    assert not value and len(value) == 0 and value.items() == []
+
+
 def numbered(length: int) -> List:
     value = List()
     for n in range(length):

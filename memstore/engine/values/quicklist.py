@@ -35,6 +35,10 @@ class List:
         chain = self.chain
         return self.count if chain is None else len(chain)
 
+    def __bool__(self) -> bool:
+        chain = self.chain
+        return self.count > 0 if chain is None else bool(chain.left.open or chain.right.open or chain.left.nodes or chain.right.nodes)
+
     def _grow(self) -> Chain:
         """From now on a chain."""
         chain = self.chain = Chain()
