@@ -19,6 +19,7 @@ from memstore.engine.reply import HEADS, CommandError, bulk
 from memstore.engine.scan import matcher, parse_cursor
 from memstore.engine.values import longdouble, parse_integer
 from memstore.engine.values.hash import Hash
+from memstore.engine.values.table import Table
 
 _CRLF: Final = b"\r\n"
 _HSET_HEAD: Final = b"*4\r\n$4\r\nHSET\r\n"
@@ -61,11 +62,11 @@ def hset(ctx: Context, argv: list[bytes]) -> bytes:
         found = ctx.lookup(key)
     if type(found) is Hash:
         data = found.data
-        if isinstance(data, bytes) or found.listpack:
+        if isinstance(data, Table) and not found.listpack:
+            new = data.put(field, value)
+        else:
             settings = ctx.engine.settings
             new = found.put(field, value, settings.hash_max_listpack_entries, settings.hash_max_listpack_value)
-        else:
-            new = data.put(field, value)
     elif found is None:
         new = _put(ctx, key, None, field, value)
     else:
@@ -299,12 +300,13 @@ def hrandfield(ctx: Context, argv: list[bytes]) -> bytes:
 def _chosen(ctx: Context, value: Hash, count: int) -> list[tuple[bytes, bytes]]:
     """Pairs by chance: up to ``count`` different ones; negative: just so many, the same one perhaps more than once."""
     rng, size = ctx.rng, len(value)
+    small = not isinstance(value.data, Table)
     if count >= size:
         return list(value.items())
-    if count < 0 and (isinstance(value.data, bytes) or -count > size):
+    if count < 0 and (small or -count > size):
         pairs = list(value.items())
         return [pairs[int(rng.random() * size)] for _ in range(-count)]
-    if count > 0 and (isinstance(value.data, bytes) or 3 * count > size):
+    if count > 0 and (small or 3 * count > size):
         return rng.sample(list(value.items()), count)
     fields: list[bytes] = []
     seen: set[bytes] = set()

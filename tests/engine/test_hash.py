@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from binascii import crc32
 from random import Random
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from memstore.engine.values import kind_of
-from memstore.engine.values.hash import PACKED_BYTES, PACKED_PAIRS, Hash
+from memstore.engine.values.hash import PACKED_BYTES, PACKED_PAIRS, PARTED_PAIRS, Hash
 from memstore.engine.values.packed import CRLF, NEWLINE, unpack
+from memstore.engine.values.parted import Parted
+from memstore.engine.values.table import Table
 
 # pieces of the packed form, equal fields and values, and what is never packed
 text = st.one_of(
@@ -61,23 +64,42 @@ def filled(pairs: int) -> Hash:
     return value
 
 
-def test_packed_up_to_a_number_of_pairs_and_of_bytes() -> None:
+def test_one_object_then_sixteen_then_a_table_and_never_back() -> None:
     value = filled(PACKED_PAIRS)
-    assert isinstance(value.data, bytes)
+    assert type(value.data) is bytes
     value.put(b"field:0", b"other", 512, 64)
-    assert isinstance(value.data, bytes)
+    assert type(value.data) is bytes
     value.put(b"one more", b"", 512, 64)
-    assert not isinstance(value.data, bytes)
+    assert type(value.data) is Parted and value.get(b"field:0") == b"other" and len(value) == PACKED_PAIRS + 1
     value.remove(b"one more")
-    assert not isinstance(value.data, bytes), "a hash at the border would change its form with every command"
-    value = filled(2)
-    for n in range(5):
+    assert type(value.data) is Parted, "a hash at the border would change its form with every command"
+    value = filled(PARTED_PAIRS)
+    assert type(value.data) is Parted and sum(part != b"" for part in value.data.parts) == 16
+    value.put(b"one more", b"", 512, 64)
+    assert type(value.data) is Table and len(value) == PARTED_PAIRS + 1
+    value.remove(b"one more")
+    assert type(value.data) is Table and value.listpack is False
+
+
+def test_packed_up_to_a_number_of_bytes() -> None:
+    value = filled(3)
+    for n in range(200):
         value.put(b"field:%d" % n, b"v" * 1000, 512, 64)
-        assert not isinstance(value.data, bytes) or len(value.data) <= PACKED_BYTES
-    assert not isinstance(value.data, bytes) and len(value) == 5
-    value = filled(40)
-    value.put(b"field:3", b"v" * 1024, 512, 64)
-    assert not isinstance(value.data, bytes), "longer than what has a prepared head"
+        if type(value.data) is bytes:
+            assert len(value.data) <= PACKED_BYTES
+        elif type(value.data) is Parted:
+            assert n < 100 and max(map(len, value.data.parts)) <= PACKED_BYTES
+        assert len(value) == max(3, n + 1)
+    assert type(value.data) is Table
+    for pairs in (40, 100):
+        value = filled(pairs)
+        value.put(b"field:3", b"v" * 1024, 512, 64)
+        assert type(value.data) is Table and len(value) == pairs, "longer than what has a prepared head"
+    lopsided = Hash()
+    fields = [field for n in range(2000) if crc32(field := b"%d" % n) >> 28 == 3]
+    for field in fields[:40]:
+        lopsided.put(field, b"v" * 100, 512, 64)
+    assert type(lopsided.data) is Table and dict(lopsided.items()) == dict.fromkeys(fields[:40], b"v" * 100), "one part would hold them all"
 
 
 def test_newlines_are_packed_and_line_breaks_are_not() -> None:
@@ -86,7 +108,12 @@ def test_newlines_are_packed_and_line_breaks_are_not() -> None:
     value.put(b"field:1", b"two\nlines", 512, 64)
     assert value.mark == CRLF and isinstance(value.data, bytes) and value.get(b"field:1") == b"two\nlines" and value.get(b"field:2") == b"value"
     value.put(b"a\r\nb", b"", 512, 64)
-    assert not isinstance(value.data, bytes) and len(value) == 4
+    assert type(value.data) is Table and len(value) == 4
+    value = filled(100)
+    value.put(b"two\nlines", b"\n", 512, 64)
+    assert type(value.data) is Parted and value.get(b"two\nlines") == b"\n" and value.get(b"field:99") == b"value"
+    value.put(b"field:7", b"\r\n", 512, 64)
+    assert type(value.data) is Table and len(value) == 101 and value.get(b"field:7") == b"\r\n"
 
 
 def test_the_encoding_told_follows_the_limits_and_stays() -> None:
@@ -116,9 +143,19 @@ def test_scanning_returns_a_listpack_whole_and_a_hashtable_in_parts() -> None:
     assert found == set(value.fields()) and calls > 20
 
 
+def test_any_field_by_chance_as_often_as_another() -> None:
+    for pairs in (10, 100, 1000):
+        value, rng = filled(pairs), Random(7)
+        seen: dict[bytes, int] = {}
+        for _ in range(40 * pairs):
+            field = value.random(rng)
+            seen[field] = seen.get(field, 0) + 1
+        assert len(seen) == pairs and all(5 < times < 100 for times in seen.values())
+
+
 def test_size_counts_what_is_held() -> None:
-    small, large = filled(10), filled(10_000)
-    assert 300 < small.size() < 700
+    small, middling, large = filled(10), filled(500), filled(10_000)
+    assert 300 < small.size() < 700 and 500 * 20 < middling.size() < 500 * 40
     assert 10_000 * 90 < large.size() < 10_000 * 200
     for n in range(10_000):
         large.put(b"field:%d" % n, b"v" * 500, 512, 64)
