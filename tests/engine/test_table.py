@@ -114,6 +114,25 @@ def test_it_holds_what_a_dict_holds() -> None:
     run_state_machine_as_test(Model, settings=settings(max_examples=25, stateful_step_count=15, deadline=None))  # type: ignore[no-untyped-call]  # not typed there
 
 
+@quick
+@given(st.sampled_from([0, 1, 11, 319, 320, 321, 480, 641, 2559, 2560, 5000]), st.sampled_from([0, 1, 300]))
+def test_filled_at_once_is_as_filled_one_by_one(count: int, twice: int) -> None:
+    members = [b"m:%d" % n for n in range(count)]
+    table, other = Table.filled(members + members[:twice], 7), Table()
+    for member in members:
+        other.put(member, 7)
+    check(table)
+    assert dict(table.items()) == dict(other.items()) and len(table) == count
+    assert (table._guard is None) is (len(table._buckets) < discard.LARGE)
+    for n in range(0, 3 * count, 2):
+        assert table.put(b"m:%d" % n, n) is other.put(b"m:%d" % n, n)
+    check(table)
+    for n in range(3 * count):
+        assert table.pop(b"m:%d" % n) == other.pop(b"m:%d" % n)
+    check(table)
+    assert len(table) == 0
+
+
 # ----------------------------------------------------------------- scanning
 
 

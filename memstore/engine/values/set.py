@@ -220,9 +220,7 @@ def build(members: Sequence[bytes], limit: int) -> Set:
     new = Set()
     numbers = ordered_integers(members, min(limit, MOST_INTEGERS))
     if numbers is None:
-        put = new.become_table().put
-        for member in members:
-            put(member, True)
+        new.held, new.width = Table.filled(members, True), _TABLE
     else:
         new._pack(numbers)
     return new
