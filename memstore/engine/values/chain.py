@@ -75,6 +75,10 @@ def _stride(blob: bytes, count: int) -> int:
     return step
 
 
+def _packed_size(items: list[bytes]) -> int:
+    return sum([length + (6 if length < 10 else 7 if length < 100 else len(b"%d" % length) + 5) for length in map(len, items)])
+
+
 def element(node: Node, count: int, at: int) -> bytes:
     if isinstance(node, bytes):
         step = _stride(node, count)
@@ -92,7 +96,10 @@ def encoded_part(node: Node, count: int, start: int, stop: int) -> bytes:
         step = _stride(node, count)
         if step:
             return node[start * step : stop * step]
-        return encode(unpack(node, count)[start:stop])
+        items = unpack(node, count)
+        if stop - start <= count // 2:
+            return encode(items[start:stop])
+        return node[_packed_size(items[:start]) : len(node) - _packed_size(items[stop:])]
     return encode(node[start:stop])
 
 
