@@ -86,3 +86,19 @@ def test_a_session_that_ends_leaves_nothing_behind(h: Harness) -> None:
     h.lines("WATCH a b", "MULTI", "SET a 1")
     end_transaction(h.engine, h.session)
     assert h.engine.watchers == {} and h.session.plain and h.session.watched == []
+
+
+def test_exchanged_databases_show_an_expired_key_as_the_missing_one_it_is(h: Harness) -> None:
+    """A missing or expired key that was watched, and an expired one in its place afterwards: nothing changed. (The EXEC was stopped.)"""
+    for index in (0, 1):
+        h.lines("FLUSHALL", "SELECT 0", "SET a 1 PX 5", "SELECT 1", "SET a 2 PX 5", f"SELECT {index}")
+        h.wall_ms += 5
+        h.lines("WATCH a", "SWAPDB 0 1", "MULTI", "PING")
+        assert h.line("EXEC") == b"*1\r\n+PONG\r\n"
+        assert h.same()
+    h.lines("FLUSHALL", "SELECT 0", "SET a 1 PX 5", "SELECT 1", "WATCH a", "SWAPDB 0 1", "MULTI", "PING")
+    assert h.line("EXEC") == b"*-1\r\n", "a key that lives came"
+    h.lines("FLUSHALL", "SET a 1 PX 5", "WATCH a")
+    h.wall_ms += 5
+    h.lines("SWAPDB 0 1", "MULTI", "PING")
+    assert h.line("EXEC") == b"*-1\r\n", "its time passed while it was watched"
