@@ -90,7 +90,7 @@ LISTS: list[st.SearchStrategy[Command]] = [
 ]
 lists = st.one_of(LISTS)
 others = st.one_of(
-    command(b"SET", key, value), command(b"GET", key), command(b"DEL", key), command(b"APPEND", key, value), command(b"TYPE", key), command(b"STRLEN", key)
+    command(b"SET", key, value), command(b"GET", key), command(b"DEL", key), command(b"INCR", key), command(b"TYPE", key), command(b"STRLEN", key)
 )
 
 
