@@ -8,13 +8,14 @@ PYTHONS := python3.13 python3.12 python3.11 python3
 REQUIREMENTS := $(shell cksum < pyproject.toml | tr -d ' ')
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check system bench format clean
+.PHONY: help run test check system suite bench format clean
 
 help:
 	@echo "make run      a local cluster in three zones on port 6379 (make run ARGS='--port 7000 --restart')"
 	@echo "make test     all tests a change needs (make test ARGS='tests/ops -x')"
 	@echo "make check    format, lint, types, tidiness"
 	@echo "make system   the long tests with real processes"
+	@echo "make suite    Redis' own test suite against a local cluster (REDIS_SUITE_HOME names its source)"
 	@echo "make bench    the comparison with redis-server"
 	@echo "make format   rewrite the files as 'make check' wants them"
 	@echo "make clean    remove the virtual environment and caches; data in .memstore stays"
@@ -33,6 +34,9 @@ check: $(VENV)/.dev-$(REQUIREMENTS)
 
 system: $(VENV)/.dev-$(REQUIREMENTS)
 	$(BIN)/python -m pytest -m "" tests/system $(ARGS)
+
+suite: $(VENV)/.dev-$(REQUIREMENTS)
+	$(BIN)/python -m tests.system.redis_suite $(ARGS)
 
 bench: $(VENV)/.dev-$(REQUIREMENTS)
 	$(BIN)/python -m bench $(ARGS)
