@@ -136,6 +136,21 @@ def test_the_encoding_told_follows_the_limits_and_never_goes_back(h: Harness) ->
     assert h.same()
 
 
+@pytest.mark.parametrize(
+    "lines", [("ZADD z 1 a", "ZADD z 2 b", "ZADD z 3 c"), ("ZINCRBY z 1 a", "ZINCRBY z 2 b", "ZINCRBY z 3 c"), ("ZADD z 0 a 0 b", "ZADD z 0 c")]
+)
+def test_the_limit_counts_whichever_way_members_come(lines: tuple[str, ...]) -> None:
+    for most, encoding in ((3, b"listpack"), (2, b"skiplist")):
+        h = Harness(settings=Settings(zset_max_listpack_entries=most))
+        h.lines(*lines)
+        assert h.line("OBJECT ENCODING z") == b"$8\r\n%b\r\n" % encoding
+    h = Harness(settings=Settings(zset_max_listpack_value=3))
+    for score in ("0", "1"):
+        h.lines("ZADD y 1 abc", f"ZADD y {score} abcd", f"ZADD x {score} abcd")
+        assert h.lines("OBJECT ENCODING y", "OBJECT ENCODING x") == [b"$8\r\nskiplist\r\n"] * 2
+        h.line("DEL x y")
+
+
 def test_how_it_is_kept_has_limits_of_its_own() -> None:
     h = Harness(settings=Settings(zset_max_listpack_entries=100_000, zset_max_listpack_value=1000))
     fill(h, "z", 500)
