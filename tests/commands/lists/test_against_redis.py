@@ -85,6 +85,7 @@ LISTS: list[st.SearchStrategy[Command]] = [
         ),
     ),
     with_tail(command(b"LPOS", key, value), st.tuples(st.sampled_from([b"RANK", b"COUNT", b"MAXLEN"]), st.integers(-3, 60).map(lambda n: b"%d" % n))),
+    command(b"LPOS", key, value),
     command(b"OBJECT", st.just(b"ENCODING"), key),
     st.sampled_from([(b"LPUSH", b"a"), (b"LPOP",), (b"LRANGE", b"a", b"0"), (b"LMPOP", b"1", b"a"), (b"LMOVE", b"a", b"b", b"LEFT"), (b"LINSERT", b"a")]),
 ]
