@@ -8,13 +8,14 @@ PYTHONS := python3.13 python3.12 python3.11 python3
 REQUIREMENTS := $(shell cksum < pyproject.toml | tr -d ' ')
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check system bench compile format clean
+.PHONY: help run test check system suite bench compile format clean
 
 help:
 	@echo "make run      a local cluster in three zones on port 6379 (make run ARGS='--port 7000 --restart')"
 	@echo "make test     all tests a change needs (make test ARGS='tests/ops -x')"
 	@echo "make check    format, lint, types, tidiness"
 	@echo "make system   the long tests with real processes"
+	@echo "make suite    Redis' own test suite against a local cluster (REDIS_SUITE_HOME names its source)"
 	@echo "make bench    the comparison with redis-server, by the compiled code"
 	@echo "make compile  the hot modules as machine code, under build/compiled (needs a C compiler; make run COMPILED=1 uses it)"
 	@echo "make format   rewrite the files as 'make check' wants them"
@@ -34,6 +35,9 @@ check: $(VENV)/.dev-$(REQUIREMENTS)
 
 system: $(VENV)/.dev-$(REQUIREMENTS)
 	$(BIN)/python -m pytest -m "" tests/system $(ARGS)
+
+suite: $(VENV)/.dev-$(REQUIREMENTS)
+	$(BIN)/python -m tests.system.redis_suite $(ARGS)
 
 bench: $(VENV)/.dev-$(REQUIREMENTS) compile
 	MEMSTORE_TREE=build/compiled $(BIN)/python -m bench $(ARGS)

@@ -1,6 +1,7 @@
 """`make bench`, `python -m bench [--quick] [--only get,set] [--runs N] [--clients 1,50,200] [--pipelines 1,16] [--seconds S]`.
 
-Decides: the options. `python -m bench micro` runs the micro-benchmarks of single machines instead.
+Decides: the options. `python -m bench micro` runs the micro-benchmarks of single machines instead, `python -m bench ab REV_A REV_B` compares two
+revisions of ours.
 """
 
 from __future__ import annotations
@@ -10,8 +11,8 @@ import shutil
 import sys
 from pathlib import Path
 
-from bench import micro, report
-from bench.run import CLIENTS, PIPELINES, TESTS, Options, measure
+from bench import ab, micro, report
+from bench.run import GROUPS, PIPELINES, TESTS, Options, measure
 
 RESULTS = Path(__file__).resolve().parent / "results"
 
@@ -20,30 +21,43 @@ def _list(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
+def named_tests(text: str) -> list[str]:
+    """Tests by name or by group; ValueError names what is neither."""
+    found = [test for part in _list(text) for test in GROUPS.get(part, [part])]
+    known = [test for tests in GROUPS.values() for test in tests]
+    if unknown := sorted(set(found) - set(known)):
+        raise ValueError(f"unknown tests: {', '.join(unknown)}")
+    return found
+
+
 def main(argv: list[str]) -> int:
     if argv[:1] == ["micro"]:
         return micro.main(argv[1:])
+    if argv[:1] == ["ab"]:
+        return ab.main(argv[1:], RESULTS)
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="2 runs of half a second, 50 clients; saved only with --save")
-    parser.add_argument("--only", default=",".join(TESTS), help="tests, of get,set,incr,mset")
+    parser.add_argument("--only", default=",".join(TESTS), help="tests of redis-benchmark, or the groups plain and collections")
     parser.add_argument("--runs", type=int, default=5)
-    parser.add_argument("--clients", default=",".join(map(str, CLIENTS)))
+    parser.add_argument("--clients", default="", help="1,50,200 (the collections: 50) unless told")
     parser.add_argument("--pipelines", default=",".join(map(str, PIPELINES)))
     parser.add_argument("--seconds", type=float, default=2.0, help="of one measurement, about")
     parser.add_argument("--no-replica", action="store_true", help="without strong reads at a replica")
     parser.add_argument("--save", action="store_true", help="save a --quick run too")
     args = parser.parse_args(argv)
-    if unknown := set(_list(args.only)) - set(TESTS):
-        parser.error(f"unknown tests: {', '.join(sorted(unknown))}")
+    try:
+        tests = named_tests(args.only)
+    except ValueError as error:
+        parser.error(str(error))
     for program in ("redis-server", "redis-benchmark"):
         if shutil.which(program) is None:
             print(f"bench: {program} is not installed (Debian, Ubuntu: apt-get install redis-server redis-tools)", file=sys.stderr)
             return 1
-    clients = [50] if args.quick and args.clients == ",".join(map(str, CLIENTS)) else [int(c) for c in _list(args.clients)]
+    clients = [int(c) for c in _list(args.clients)] or ([50] if args.quick else [])
     options = Options(
         runs=2 if args.quick else args.runs,
         seconds=0.5 if args.quick else args.seconds,
-        tests=_list(args.only),
+        tests=tests,
         clients=clients,
         pipelines=[int(p) for p in _list(args.pipelines)],
         replica=not args.no_replica,
@@ -51,7 +65,8 @@ def main(argv: list[str]) -> int:
     measured = measure(options, lambda line: print(line, flush=True))
     print("\n" + report.text(measured))
     if args.save or not args.quick:
-        print(f"\nsaved: {report.save(measured, RESULTS, 'quick' if args.quick else '')}")
+        note = "quick" if args.quick else "collections" if set(tests) <= set(GROUPS["collections"]) else ""
+        print(f"\nsaved: {report.save(measured, RESULTS, note)}")
     return 0
 
 

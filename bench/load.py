@@ -16,6 +16,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from bench.prepare import load_arguments, prepare
+
 VALUE_BYTES = 100
 KEYS = 100_000
 KEYS_A_MSET = 10  # redis-benchmark's own MSET
@@ -26,7 +28,7 @@ TICKS = os.sysconf("SC_CLK_TCK")
 class Cell:
     """One row of the comparison."""
 
-    test: str  # "get", "set", "incr", "mset"
+    test: str  # as redis-benchmark's -t has it
     clients: int
     pipeline: int
     where: str = "primary"  # or "replica": strong reads there
@@ -59,8 +61,9 @@ def cpu_seconds(pid: int) -> float:
 
 def benchmark(port: int, cell: Cell, requests: int, bound_s: float = 300.0) -> tuple[dict[str, float], float]:
     """redis-benchmark's line, and the seconds it took with its own start."""
-    args = ["redis-benchmark", "-h", "127.0.0.1", "-p", str(port), "-t", cell.test, "-c", str(cell.clients), "-P", str(cell.pipeline)]
+    args = ["redis-benchmark", "-h", "127.0.0.1", "-p", str(port), "-c", str(cell.clients), "-P", str(cell.pipeline)]
     args += ["-n", str(requests), "-d", str(VALUE_BYTES), "-r", str(KEYS), "--csv", "--precision", "3"]
+    args += load_arguments(cell.test) or ["-t", cell.test]
     begun = time.monotonic()
     done = subprocess.run(args, text=True, capture_output=True, timeout=bound_s, check=False)
     took = time.monotonic() - begun
@@ -78,10 +81,16 @@ def parse(text: str) -> dict[str, float]:
     return {name: float(value) for name, value in rows[0].items() if name != "test"}
 
 
+def _prepare(port: int, cell: Cell, requests: int) -> None:
+    """redis-benchmark may send up to a pipeline a client more than it was asked for."""
+    prepare(port, cell.test, requests + cell.clients * cell.pipeline)
+
+
 def calibrate(port: int, cell: Cell, target_s: float) -> int:
     """How many requests take about `target_s`."""
     requests = max(200, cell.clients * cell.pipeline * 4)
     while True:
+        _prepare(port, cell, requests)
         row, _ = benchmark(port, cell, requests)
         seconds = requests / row["rps"]
         if seconds >= min(0.3, target_s / 4) or requests > 5_000_000:
@@ -91,6 +100,7 @@ def calibrate(port: int, cell: Cell, target_s: float) -> int:
 
 def measure(port: int, cell: Cell, requests: int, pids: Mapping[str, list[int]]) -> Sample:
     """`pids` by kind of process; their CPU is summed and shown apart."""
+    _prepare(port, cell, requests)
     before = {kind: sum(cpu_seconds(pid) for pid in members) for kind, members in pids.items()}
     row, _ = benchmark(port, cell, requests)
     used = {kind: sum(cpu_seconds(pid) for pid in members) - before[kind] for kind, members in pids.items()}

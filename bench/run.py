@@ -13,11 +13,14 @@ from dataclasses import dataclass, field
 
 from bench import load
 from bench.load import KEYS, Cell, Sample, calibrate, cpu_seconds
+from bench.prepare import COLLECTIONS
 from bench.servers import Ours, Redis
 from tests.system.client import Blocking
 
 TESTS = ["get", "set", "incr", "mset"]
+GROUPS = {"plain": TESTS, "collections": COLLECTIONS}
 CLIENTS = [1, 50, 200]
+COLLECTION_CLIENTS = [50]
 PIPELINES = [1, 16]
 IDLE_S = 3.0
 
@@ -27,7 +30,7 @@ class Options:
     runs: int = 5
     seconds: float = 2.0  # of one measurement, about
     tests: list[str] = field(default_factory=lambda: list(TESTS))
-    clients: list[int] = field(default_factory=lambda: list(CLIENTS))
+    clients: list[int] = field(default_factory=list)  # none: CLIENTS, for the collections COLLECTION_CLIENTS
     pipelines: list[int] = field(default_factory=lambda: list(PIPELINES))
     replica: bool = True  # strong reads at a replica too
 
@@ -45,9 +48,12 @@ class Report:
 
 
 def cells(options: Options) -> list[Cell]:
-    found = [Cell(test, clients, pipeline) for test in options.tests for clients in options.clients for pipeline in options.pipelines]
+    def clients_of(test: str) -> list[int]:
+        return options.clients or (COLLECTION_CLIENTS if test in COLLECTIONS else CLIENTS)
+
+    found = [Cell(test, clients, pipeline) for test in options.tests for clients in clients_of(test) for pipeline in options.pipelines]
     if options.replica and "get" in options.tests:
-        found += [Cell("get", clients, pipeline, "replica") for clients in options.clients for pipeline in options.pipelines]
+        found += [Cell("get", clients, pipeline, "replica") for clients in clients_of("get") for pipeline in options.pipelines]
     return found
 
 
@@ -59,7 +65,7 @@ def measure(options: Options, say: Callable[[str], None] = print, ours: Ours | N
     with Redis() as redis, ours or Ours() as ours:
         servers: list[Ours | Redis] = [ours, redis]
         for server in servers:
-            _fill(server)
+            fill(server)
         idle = {server.name: _idle(server) for server in servers}
         say(f"idle: {', '.join(f'{name} {share * 100:.1f} % of a core' for name, share in idle.items())}")
         requests = {(cell, server.name): calibrate(server.port(cell.where), cell, options.seconds) for cell in table for server in servers}
@@ -78,7 +84,7 @@ def measure(options: Options, say: Callable[[str], None] = print, ours: Ours | N
     return Report(options, samples, idle, versions, began, time.monotonic() - clock)
 
 
-def _fill(server: Ours | Redis) -> None:
+def fill(server: Ours | Redis) -> None:
     """All keys that GET asks for are there (redis-benchmark's names: `key:` and 12 digits)."""
     with Blocking(("127.0.0.1", server.port("primary")), timeout=60.0) as connection:
         for start in range(0, KEYS, 500):

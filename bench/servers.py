@@ -7,6 +7,7 @@ Decides: how they are started and with what settings. Must not know: what is mea
 from __future__ import annotations
 
 import subprocess
+from typing import Self
 
 from tests.system.client import info
 from tests.system.cluster import Cluster, PlainRedis, filesystem, scratch
@@ -22,7 +23,7 @@ class Ours:
     def __init__(self) -> None:
         self.cluster = Cluster()
 
-    def __enter__(self) -> Ours:
+    def __enter__(self) -> Self:
         self.cluster.__enter__()
         self.primary = self.cluster.wait_primary()
         self.replica = next(p for p in self.cluster.engines() if p.name != self.primary.name)

@@ -5,7 +5,7 @@ Decides: what each command reads, changes, answers and logs. Must not know: the 
 
 from __future__ import annotations
 
-from memstore.commands.generic import check_database, database_index
+from memstore.commands.generic import check_database, database_index, lookup_in
 from memstore.commands.parse import int32, integer, syntax_error
 from memstore.engine import expiry, reply
 from memstore.engine.command import EVERYWHERE, FAST, LOADING, LOCAL, READONLY, STALE, WRITE, command
@@ -90,10 +90,15 @@ def _check_mode(argv: list[bytes]) -> None:
 
 
 def _touch_watched(ctx: Context, *indexes: int) -> None:
-    """Name the watched keys of these databases that exist in any of them: the change as a whole changes those, and no others."""
-    for index, key in ctx.engine.watchers:
-        if index in indexes and any(ctx.keyspace.database(other).get(key) is not None for other in indexes):
-            ctx.touch(key, index)
+    """Name the watched keys of these databases that exist in any of them: the change as a whole changes those, and no others.
+
+    What has expired is deleted first: a key that is missing and one that is as good as gone are the same to whoever watches.
+    """
+    for index, key in [*ctx.engine.watchers]:
+        if index in indexes:
+            alive = [lookup_in(ctx, other, key) for other in indexes]
+            if alive != [None] * len(indexes):
+                ctx.touch(key, index)
 
 
 @command(b"FLUSHDB", arity=-1, flags=WRITE | EVERYWHERE, since="1.0.0", group="server", summary="Deletes all keys of the database", complexity="O(N), N keys")

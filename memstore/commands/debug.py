@@ -13,6 +13,7 @@ from memstore.engine.command import ADMIN, EVERYWHERE, LOADING, LOCAL, NOSCRIPT,
 from memstore.engine.context import Context
 from memstore.engine.digest import digest, value_digest
 from memstore.engine.requests import Sleep
+from memstore.engine.settings import SettingError, parse_memory
 from memstore.engine.values import kind_of
 
 _FLAGS: Final = ADMIN | NOSCRIPT | LOADING | STALE
@@ -21,6 +22,7 @@ _REFUSED: Final = (
     "otherwise you need to set this option in the configuration file, and then restart the server."
 )
 _TYPES: Final = "string|integer|double|bignum|null|array|set|map|attrib|push|verbatim|true|false"
+_TOO_LARGE_TO_PACK: Final = (1 << 32) - (1 << 20)  # bytes
 _LONGEST_SLEEP_S: Final = 3600.0
 
 
@@ -79,6 +81,18 @@ def debug_object(ctx: Context, argv: list[bytes]) -> bytes:
     return reply.simple(b"Value at:0x0 refcount:1 encoding:%b serializedlength:%d lru:%d lru_seconds_idle:0" % (kind.encoding(value), length, seconds))
 
 
+@command(b"DEBUG|QUICKLIST-PACKED-THRESHOLD", arity=3, flags=_FLAGS | LOCAL, group="server", summary="Accepted: lists decide by themselves what they pack")
+def debug_quicklist_packed_threshold(ctx: Context, argv: list[bytes]) -> bytes:
+    check_allowed(ctx)
+    try:
+        size = parse_memory(reply.text(argv[2]))
+    except SettingError:
+        size = _TOO_LARGE_TO_PACK + 1
+    if size > _TOO_LARGE_TO_PACK:
+        raise reply.CommandError("ERR argument must be a memory value bigger than 1 and smaller than 4gb")
+    return reply.OK
+
+
 @command(b"DEBUG|ERROR", arity=3, flags=_FLAGS | LOCAL, group="server", summary="Answer with this error")
 def debug_error(ctx: Context, argv: list[bytes]) -> bytes:
     check_allowed(ctx)
@@ -126,6 +140,7 @@ def debug_help(ctx: Context, argv: list[bytes]) -> bytes:
         ("ERROR <text>", "Answer with this error."),
         ("OBJECT <key>", "How a value is kept."),
         ("PROTOCOL <type>", "Answer with an example of a reply type: " + _TYPES + "."),
+        ("QUICKLIST-PACKED-THRESHOLD <size>", "Accepted and without effect: lists decide by themselves what they pack."),
         ("SET-ACTIVE-EXPIRE (0|1)", "Whether expired keys are looked for in the background."),
         ("SLEEP <seconds>", "Hold this node up."),
     ]

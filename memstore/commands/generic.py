@@ -110,7 +110,7 @@ def check_database(ctx: Context, index: int) -> int:
     return index
 
 
-def _lookup_in(ctx: Context, index: int, key: bytes) -> Value | None:
+def lookup_in(ctx: Context, index: int, key: bytes) -> Value | None:
     """`Context.lookup` in a database that need not be the session's."""
     here = ctx.database
     if index == here.index:
@@ -134,7 +134,7 @@ def move(ctx: Context, argv: list[bytes]) -> bytes:
     if index == source.index:
         raise CommandError(_SAME_OBJECT)
     value = ctx.lookup(key)
-    if value is None or _lookup_in(ctx, index, key) is not None:
+    if value is None or lookup_in(ctx, index, key) is not None:
         return reply.ZERO
     at_ms = source.expire_at(key)
     source.remove(key)
@@ -167,7 +167,7 @@ def copy(ctx: Context, argv: list[bytes]) -> bytes:
     if index == source.index and key == new:
         raise CommandError(_SAME_OBJECT)
     value = ctx.lookup(key)
-    if value is None or (_lookup_in(ctx, index, new) is not None and not replace):
+    if value is None or (lookup_in(ctx, index, new) is not None and not replace):
         return reply.ZERO
     target = ctx.keyspace.database(index)
     at_ms = source.expire_at(key)

@@ -115,13 +115,12 @@ def _key_specs(ctx: Context, row: Row) -> bytes:
 
 def told(ctx: Context, row: Row) -> bytes:
     """A row as COMMAND INFO tells it."""
-    place = (row.first, row.last, row.step) if row.find_keys is None else (0, 0, 0)
     return reply.array(
         [
             reply.bulk(row.name.lower()),
             reply.integer(row.arity),
             _statuses(ctx, _flag_words(row)),
-            *(reply.integer(n) for n in place),
+            *(reply.integer(n) for n in (row.first, row.last, row.step)),
             _statuses(ctx, [b"@" + name for name in categories(row)]),
             ctx.set([]),
             _key_specs(ctx, row),
@@ -180,7 +179,10 @@ def _keys(ctx: Context, line: list[bytes]) -> tuple[Row, list[bytes]]:
         raise reply.CommandError("ERR The command has no key arguments")
     if not row.fits(len(line)):
         raise reply.CommandError("ERR Invalid number of arguments specified for command")
-    return row, row.keys(line)
+    keys = row.keys(line)
+    if row.find_keys is not None and not keys:
+        raise reply.CommandError("ERR Invalid arguments specified for command")
+    return row, keys
 
 
 @command(b"COMMAND|GETKEYS", arity=-4, flags=_FLAGS, since="2.8.13", group=_META, summary="The keys a command line names", complexity="O(N), N arguments")

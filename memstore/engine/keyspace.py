@@ -2,7 +2,7 @@
 
 Decides: where a key lives. Must not know: commands, time, who asks. A dict a slot (Valkey's answer) bounds the pause of a
 dict's growth, makes SCAN cursors valid on every node, and serves cluster mode. Values tell their type by class; a string is
-plain ``bytes``. Expiry stands beside, milliseconds since 1970, in a dict a slot that exists only where something expires.
+plain ``bytes``, any other has a length. Expiry stands beside, milliseconds since 1970, in a dict a slot that exists only where something expires.
 Invariants: a key in ``expires[s]`` is a key in ``slots[s]``; ``volatile`` counts them; nothing in slot s expires before ``floors[s]``, and nothing
 in the database before ``next_due``: what finds due keys among millions without looking at each (engine.expiry raises both as it passes).
 """
@@ -12,12 +12,15 @@ from __future__ import annotations
 from binascii import crc_hqx
 from typing import Any, Final
 
+from memstore.engine.values import discard
+
 SLOTS: Final = 16384
 _MASK: Final = SLOTS - 1
 BRACE: Final = 0x7B  # looked for as a number: `b"{" in key` first fails to be one, which takes ten times as long
 _NO_EXPIRES: Final[dict[bytes, int]] = {}  # shared and never written
 NEVER: Final = 1 << 63  # later than any expiry
 _NO_FLOORS: Final = [NEVER] * SLOTS  # shared and never written
+_MANY: Final = 4096  # members
 
 Value = Any  # bytes, or one of the classes in engine.values
 
@@ -45,8 +48,8 @@ class Database:
         self.clear()
 
     def clear(self) -> list[dict[bytes, Value]]:
-        """Forget everything. Gives the old slots: letting go of millions of values at once would stop the loop (`Keyspace.discard`)."""
-        old = self.slots
+        """Forget everything. Gives the old dicts: letting go of millions of values at once would stop the loop (`Keyspace.discard`)."""
+        old = self.slots + [expires for expires in self.expires if expires]
         self.slots = [{} for _ in range(SLOTS)]
         self.expires = [_NO_EXPIRES] * SLOTS
         self.floors = _NO_FLOORS
@@ -133,12 +136,32 @@ class Keyspace:
         """Keep what is not wanted any more until `free_some` has let go of it piece by piece."""
         self._discarded.append(slots)
 
-    def free_some(self, keys: int) -> bool:
-        """Let go of about ``keys`` discarded keys; whether more are left."""
-        while self._discarded and keys > 0:
+    def discard_all(self, other: Keyspace) -> None:
+        """Let go of what another keyspace holds, and of what it has not let go of yet."""
+        self._discarded += other._discarded
+        for database in other.existing():
+            self.discard(database.clear())
+
+    def free_some(self, units: int) -> bool:
+        """Let go of about ``units`` keys and members of what was discarded, and of large values that went away; whether more is left."""
+        units = discard.free_some(units)
+        while self._discarded and units > 0:
             slots = self._discarded[-1]
-            while slots and keys > 0:
-                keys -= len(slots.pop()) + 1
+            while slots and units > 0:
+                units = _free_items(slots[-1], units)
+                if not slots[-1]:
+                    slots.pop()
             if not slots:
                 self._discarded.pop()
-        return bool(self._discarded)
+            units = discard.free_some(units)
+        return bool(self._discarded) or discard.waiting()
+
+
+def _free_items(items: dict[bytes, Value], units: int) -> int:
+    """Empty one dict as far as ``units`` go; what is left of them."""
+    units -= 1
+    while items and units > 0:
+        value = items.popitem()[1]
+        # A large value's members are let go of later: it counts as one that is just not large.
+        units -= 1 if type(value) is bytes or type(value) is int else min(len(value), _MANY) + 1
+    return units

@@ -40,8 +40,8 @@ from txlog.client import CampaignLost, Heartbeat, LogClient, NoMajority, Writer
 from txlog.entry import HANDOVER, LEADERSHIP, NO_ENTRY, Entry
 
 TICK_S: Final = 0.1
-FREE_KEYS: Final = 20_000  # discarded keys let go of a tick: a few milliseconds
-FREE_SLOTS: Final = 64  # of a keyspace thrown away, freed in one turn of the loop
+FREE_UNITS: Final = 20_000  # discarded keys and members let go of at a time: a few milliseconds
+FREE_AGAIN_S: Final = 0.01  # between two times while there is more
 
 log = structlog.get_logger("memstore.node")
 
@@ -108,6 +108,7 @@ class Node:
         if not self.log.embedded:
             self.log.start_busy_helper(self.config.busy_limit_ms)
         self.spawn(self._tick_forever())
+        self.spawn(self._free_forever())
         self.act()
 
     async def stop(self) -> None:
@@ -340,12 +341,12 @@ class Node:
         self.shard.become_restoring()
 
     def _rebuild(self, _: outputs.Rebuild) -> None:
-        """Memory is thrown away; freeing it all at once would stop the loop, so it goes a few slots at a time."""
+        """Memory is thrown away; freeing it all at once would stop the loop, so the fresh keyspace lets go of it in pieces."""
         old = self.engine.keyspace
         fresh = self.engine.keyspace = Keyspace(self.config.databases)
         self.engine.context.keyspace = fresh
         self.engine.context.database = fresh.database(0)
-        self.spawn(free(old))
+        fresh.discard_all(old)
         self.following.close()
         self.follower = Follower(self.engine, self.clock())
         self.following = Following(self.follower, self.clock, self._on_progress, self._on_stuck)
@@ -499,7 +500,6 @@ class Node:
                 self.leading.tick(any(database.volatile for database in self.engine.keyspace.existing()))
                 self._check_lease()
             self.wall.read()
-            self.engine.keyspace.free_some(FREE_KEYS)
             self.telling.tell_shard()
             self.errands.tick(count)
             if count % 10 == 0:
@@ -509,17 +509,14 @@ class Node:
                 self.telling.tell_progress()
             self.go_on()
 
+    async def _free_forever(self) -> None:
+        """What keys held before goes away a few milliseconds at a time, however it was given up."""
+        while True:
+            more = self.engine.keyspace.free_some(FREE_UNITS)
+            await asyncio.sleep(FREE_AGAIN_S if more else TICK_S)
+
     def _on_link(self, up: bool) -> None:
         self.facts.link_since_ms = self.wall_ms()
-
-
-async def free(keyspace: Keyspace) -> None:
-    """Let go of a keyspace nobody uses, in small pieces."""
-    for database in keyspace.existing():
-        while database.slots:
-            del database.slots[-FREE_SLOTS:]
-            del database.expires[-FREE_SLOTS:]
-            await asyncio.sleep(0)
 
 
 def run(config: ServerConfig) -> int:

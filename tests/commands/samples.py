@@ -72,5 +72,6 @@ SAMPLES: dict[str, tuple[Sample, ...]] = {
     "DEBUG|DIGEST": (("DEBUG DIGEST",),),
     "DEBUG|DIGEST-VALUE": (("DEBUG DIGEST-VALUE s none",),),
     "DEBUG|OBJECT": (("DEBUG OBJECT s",),),
+    "FUNCTION|FLUSH": (("FUNCTION FLUSH",), ("FUNCTION FLUSH ASYNC",)),
     "LOLWUT": (("LOLWUT",),),
 }

@@ -10,7 +10,7 @@ import pytest
 
 import tests.commands
 from memstore.engine.command import READONLY, WRITE, Row
-from memstore.engine.digest import digest
+from memstore.engine.digest import digest, value_digest
 from memstore.engine.engine import Engine
 from memstore.engine.settings import Settings
 from tests.commands.samples import SAMPLES, SETTING, Sample
@@ -32,6 +32,7 @@ def all_samples() -> dict[str, tuple[Sample, ...]]:
     return found
 
 
+CHANGES_NOTHING = {"FUNCTION|FLUSH"}  # a write in Redis' table; there are no functions to flush
 ROWS = {row.name.decode(): row for row in all_rows()}
 SAMPLE = all_samples()
 by_name = pytest.mark.parametrize("name", sorted(ROWS))
@@ -105,7 +106,7 @@ def test_replaying_the_effects_gives_the_same_state(name: str) -> None:
             copy.apply(unit, h.wall_ms + 10**9)  # whatever the time: only the primary decides what is gone
         assert digest(copy.keyspace) == h.digest(), sample
         h.check_keyspace()
-    assert changed, f"no sample of {name} changes anything"
+    assert changed or name in CHANGES_NOTHING, f"no sample of {name} changes anything"
 
 
 @changing
@@ -126,9 +127,10 @@ def test_a_changing_command_names_what_it_changed(name: str) -> None:
         assert {place for place in differ if place[0] not in whole} <= named, sample
 
 
-def contents(h: Harness) -> dict[tuple[int, bytes], tuple[object, int]]:
+def contents(h: Harness) -> dict[tuple[int, bytes], bytes]:
+    """By digest: a collection is changed where it is."""
     return {
-        (database.index, key): (value, database.expire_at(key))
+        (database.index, key): value_digest(value, database.expire_at(key))
         for database in h.engine.keyspace.existing()
         for items in database.slots
         for key, value in items.items()

@@ -101,3 +101,19 @@ def test_a_queue_larger_than_a_client_may_send_is_given_up(h: Harness) -> None:
 def test_what_follows_a_refused_command_is_not_kept(h: Harness) -> None:
     h.lines("MULTI", "NOSUCH")
     assert h.line("SET a 1") == b"+QUEUED\r\n" and h.session.multi == []
+
+
+def test_exchanged_databases_show_an_expired_key_as_the_missing_one_it_is(h: Harness) -> None:
+    """A missing or expired key that was watched, and an expired one in its place afterwards: nothing changed. (The EXEC was stopped.)"""
+    for index in (0, 1):
+        h.lines("FLUSHALL", "SELECT 0", "SET a 1 PX 5", "SELECT 1", "SET a 2 PX 5", f"SELECT {index}")
+        h.wall_ms += 5
+        h.lines("WATCH a", "SWAPDB 0 1", "MULTI", "PING")
+        assert h.line("EXEC") == b"*1\r\n+PONG\r\n"
+        assert h.same()
+    h.lines("FLUSHALL", "SELECT 0", "SET a 1 PX 5", "SELECT 1", "WATCH a", "SWAPDB 0 1", "MULTI", "PING")
+    assert h.line("EXEC") == b"*-1\r\n", "a key that lives came"
+    h.lines("FLUSHALL", "SET a 1 PX 5", "WATCH a")
+    h.wall_ms += 5
+    h.lines("SWAPDB 0 1", "MULTI", "PING")
+    assert h.line("EXEC") == b"*-1\r\n", "its time passed while it was watched"

@@ -9,10 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from bench import micro, report
+from bench import ab, micro, report
+from bench.__main__ import named_tests
 from bench.load import Cell, Sample, cpu_seconds, parse
-from bench.run import Options, Report, measure
+from bench.prepare import COLLECTIONS, POPS, prepare
+from bench.run import Options, Report, cells, measure
 from bench.servers import Ours, Redis
+from tests.system.client import ask
 
 pytestmark = pytest.mark.system
 
@@ -81,6 +84,76 @@ def test_a_small_run_fills_every_cell() -> None:
         for found in by_server.values():
             assert len(found) == 1 and found[0].rps > 0 and found[0].p50 > 0 and found[0].requests > 0
     assert "CPU us" in report.text(measured)
+
+
+@pytest.mark.skipif(shutil.which("redis-benchmark") is None, reason="redis-server and its tools are not installed")
+def test_the_collections_run_and_no_pop_finds_an_empty_key() -> None:
+    options = Options(runs=1, seconds=0.02, tests=list(COLLECTIONS), clients=[3], pipelines=[4])
+    measured = measure(options, lambda line: None, ours=Mirror())  # type: ignore[arg-type]  # it looks like Ours
+    assert [cell.test for cell in measured.samples] == COLLECTIONS
+    for by_server in measured.samples.values():
+        assert all(found[0].rps > 0 for found in by_server.values())
+
+
+@pytest.mark.parametrize(("test", "count"), [("lpop", "LLEN"), ("rpop", "LLEN"), ("spop", "SCARD"), ("zpopmin", "ZCARD")])
+def test_what_is_popped_is_there_before(test: str, count: str) -> None:
+    with Redis() as server:
+        address = ("127.0.0.1", server.port("primary"))
+        ask(address, "LPUSH", "mylist", "left", "over")
+        prepare(address[1], test, 1234)
+        assert ask(address, count, POPS[test]) == 1234
+        prepare(address[1], "lpush", 1234)
+        assert ask(address, "DBSIZE") == 0
+
+
+def test_groups_and_their_clients() -> None:
+    assert named_tests("plain,lpush") == ["get", "set", "incr", "mset", "lpush"]
+    with pytest.raises(ValueError, match="unknown tests: lpsh"):
+        named_tests("collections,lpsh")
+    labels = [cell.label for cell in cells(Options(tests=["incr", "lrange_100"], pipelines=[1]))]
+    assert labels == ["INCR, 1 client, pipeline 1", "INCR, 50 clients, pipeline 1", "INCR, 200 clients, pipeline 1", "LRANGE_100, 50 clients, pipeline 1"]
+
+
+def test_targets_of_the_collections() -> None:
+    lists = Report(
+        Options(),
+        {
+            Cell("lpush", 50, 1): {Ours.name: [sample(39)], Redis.name: [sample(100)]},
+            Cell("lpush", 50, 16): {Ours.name: [sample(1)], Redis.name: [sample(100)]},
+            Cell("lrange_600", 50, 16): {Ours.name: [sample(71)], Redis.name: [sample(100)]},
+        },
+        {},
+        {},
+        1_700_000_000.0,
+        60.0,
+    )
+    assert [(row["what"].split(",")[0], row["holds"]) for row in report.promises(lists)] == [("durable LPUSH", False), ("LRANGE_600", True)]
+
+
+def test_an_interval_holds_its_median_as_often_as_it_says() -> None:
+    middle, low, high, confidence = ab.interval([float(n) for n in range(1, 21)])
+    assert (middle, low, high) == (10.5, 6.0, 15.0) and abs(confidence - 0.9586) < 1e-4  # the table of the sign test for 20
+    assert ab.interval([1.0, 2.0, 3.0, 4.0, 5.0, 6.0])[1:3] == (1.0, 6.0)
+    assert ab.interval([3.0, 1.0, 2.0])[1:] == (1.0, 3.0, 0.75), "what so few can say is said"
+
+
+def compared(factor: float) -> ab.Comparison:
+    pairs = [(sample(100 + n), sample((100 + n) * factor)) for n in range(20)]
+    return ab.Comparison("A 1", "B 2", 20, 1_700_000_000.0, {Cell("get", 50, 1): pairs})
+
+
+def test_a_loss_is_told_from_noise(tmp_path: Path) -> None:
+    rows = {factor: {row["figure"]: row["loss"] for row in ab.summary(compared(factor))}["throughput"] for factor in (0.97, 1.0, 1.03)}
+    assert rows == {0.97: True, 1.0: False, 1.03: False}
+    page = ab.save(compared(0.97), tmp_path)
+    assert "| GET, 50 clients, pipeline 1 | throughput (higher is better) | 109.5 | 106.2 | 0.970 | 0.970-0.970 | 95.9 % | LOSS |" in page.read_text()
+    assert len(json.loads(page.with_suffix(".json").read_text())["samples"][0]["b"]) == 20
+
+
+def test_a_revision_is_found_by_name_and_by_folder() -> None:
+    assert ab.resolve("HEAD") == ab.resolve(str(ab.REPOSITORY)).removesuffix("-dirty")
+    with pytest.raises(ValueError, match="neither a revision nor a folder"):
+        ab.resolve("no-such-revision")
 
 
 @pytest.mark.parametrize("name", micro.BENCHMARKS)

@@ -1,0 +1,423 @@
+"""The parts of a long list: a chain of packed nodes between two open ends.
+
+Decides: how a long list's elements are stored and found. Must not know: keys, replies, effects, when a list is long (`quicklist`).
+A chain has two arms, which meet at the origin, somewhere inside the list. An arm grows and shrinks at its outer end only: a Python list of a few
+elements (``open``), where a push or a pop is one list operation, and behind it nodes of up to NODE_ITEMS elements, the outermost last. What is
+pushed beyond the open end's room is packed and joins the outermost node; a pop that finds the open end empty unpacks that node; an arm that runs
+dry takes half of the other's nodes. Since both arms grow outward, cumulative counts from the origin stay true under pushes and pops at both ends:
+they are brought up to date only when a place in the middle is asked for, and a bisection finds its node.
+
+A node is a blob (see `packed`) or, where elements are large on average, a list of them as they are. Nodes are never changed, only replaced, so that
+copies share them. Nothing here depends on how a list came to be: nodes' borders are not part of its value.
+Invariants: a node's count is that of its elements and not zero; ``ends`` is true as far as it goes, and it never goes beyond ``nodes``.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from itertools import accumulate
+from typing import Final
+
+from memstore.engine.values.discard import LARGE, hand_over
+from memstore.engine.values.packed import pack, unpack
+
+NODE_ITEMS: Final = 128
+OPEN_ITEMS: Final = 32  # an open end of more is packed but for KEPT_ITEMS
+KEPT_ITEMS: Final = 16
+LARGE_MEAN: Final = 128  # bytes; elements larger than this on average are not packed
+_NEAR: Final = 8  # nodes looked at one by one from the outer end before the index is asked
+_FEW: Final = 8  # nodes of an arm mended one by one after a removal
+_CRLF: Final = b"\r\n"
+_OBJECT: Final = 33  # bytes of a bytes object beside its content
+
+Node = bytes | list[bytes]
+
+
+# ----------------------------------------------------------------- elements and nodes
+
+
+def encode(items: Sequence[bytes]) -> bytes:
+    """As `pack`; a tenth of its time where all elements are equally long."""
+    if not items:
+        return b""
+    length = len(items[0])
+    if list(map(len, items)).count(length) == len(items):
+        head = b"$%d\r\n" % length
+        return b"%b%b\r\n" % (head, (_CRLF + head).join(items))
+    return pack(items)
+
+
+def make_node(items: list[bytes]) -> Node:
+    if sum(map(len, items)) > LARGE_MEAN * len(items):
+        return items
+    return encode(items)
+
+
+def items_of(node: Node, count: int) -> list[bytes]:
+    """The elements, in a list that may be the node itself: not to be changed."""
+    return unpack(node, count) if isinstance(node, bytes) else node
+
+
+def _joined(one: Node, two: Node) -> Node:
+    """Both must be of one type."""
+    return one + two  # type: ignore[operator]  # the type checker cannot know that they are
+
+
+def _stride(blob: bytes, count: int) -> int:
+    """The bytes an element takes if all of a blob's are equally long, else 0. If every step meets the same head, every element ends where the next begins."""
+    step, rest = divmod(len(blob), count)
+    if rest:
+        return 0
+    for at in range(blob.index(b"\n") + 1):
+        if blob[at::step] != blob[at : at + 1] * count:
+            return 0
+    return step
+
+
+def _packed_size(items: list[bytes]) -> int:
+    return sum([length + (6 if length < 10 else 7 if length < 100 else len(b"%d" % length) + 5) for length in map(len, items)])
+
+
+def element(node: Node, count: int, at: int) -> bytes:
+    if isinstance(node, bytes):
+        step = _stride(node, count)
+        if step:
+            return node[at * step + node.index(b"\n") + 1 : (at + 1) * step - 2]
+        return unpack(node, count)[at]
+    return node[at]
+
+
+def encoded_part(node: Node, count: int, start: int, stop: int) -> bytes:
+    """Elements ``start`` to ``stop`` of a node, encoded."""
+    if isinstance(node, bytes):
+        if stop - start == count:
+            return node
+        step = _stride(node, count)
+        if step:
+            return node[start * step : stop * step]
+        items = unpack(node, count)
+        if stop - start <= count // 2:
+            return encode(items[start:stop])
+        return node[_packed_size(items[:start]) : len(node) - _packed_size(items[stop:])]
+    return encode(node[start:stop])
+
+
+def may_hold(node: Node, value: bytes, encoded: bytes) -> bool:
+    """False: the value is not in the node. A blob may have its encoding inside of another element."""
+    return encoded in node if isinstance(node, bytes) else value in node
+
+
+def without(items: list[bytes], value: bytes, most: int, backward: bool) -> list[bytes]:
+    """``items`` without up to ``most`` occurrences of ``value``."""
+    if items.count(value) <= most:
+        return [item for item in items if item != value]
+    left = items[::-1] if backward else items[:]
+    for _ in range(most):
+        left.remove(value)
+    return left[::-1] if backward else left
+
+
+# ----------------------------------------------------------------- an arm
+
+
+class Arm:
+    """One half of a chain, from the origin outward. ``mirrored``: outward is toward the list's first element."""
+
+    __slots__ = ("counts", "ends", "mirrored", "nodes", "open", "total")
+
+    def __init__(self, mirrored: bool) -> None:
+        self.mirrored = mirrored
+        self.open: list[bytes] = []  # the outermost element last
+        self.nodes: list[Node] = []  # the outermost node last; each in the list's order
+        self.counts: list[int] = []
+        self.ends: list[int] = []  # elements from the origin up to and with a node: a prefix of what `nodes` would give
+        self.total = 0  # elements in nodes
+
+    def copy(self) -> Arm:
+        new = Arm(self.mirrored)
+        new.open = self.open[:]
+        new.nodes = self.nodes[:]
+        new.counts = self.counts[:]
+        new.total = self.total
+        return new
+
+    def spill(self) -> None:
+        """Pack the open end but for its outermost elements."""
+        items = self.open[:-KEPT_ITEMS]
+        self.open = self.open[len(items) :]
+        for at in range(0, len(items), NODE_ITEMS):
+            piece = items[at : at + NODE_ITEMS]
+            if self.mirrored:
+                piece.reverse()
+            self.add(make_node(piece), len(piece))
+
+    def add(self, node: Node, count: int) -> None:
+        """A node at the outer end, inside of what is open; it joins its neighbour if there is room."""
+        nodes, counts = self.nodes, self.counts
+        self.total += count
+        if nodes and counts[-1] + count <= NODE_ITEMS and type(nodes[-1]) is type(node):
+            nodes[-1] = _joined(node, nodes[-1]) if self.mirrored else _joined(nodes[-1], node)
+            counts[-1] += count
+            del self.ends[len(nodes) - 1 :]
+        else:
+            nodes.append(node)
+            counts.append(count)
+
+    def unpack_outermost(self) -> None:
+        """The outermost node becomes the open end, which was empty."""
+        node, count = self.nodes.pop(), self.counts.pop()
+        self.total -= count
+        del self.ends[len(self.nodes) :]
+        items = unpack(node, count) if isinstance(node, bytes) else node[:]
+        if self.mirrored:
+            items.reverse()
+        self.open = items
+
+    def take_half(self, other: Arm) -> None:
+        """An arm without elements takes the inner half of the other's."""
+        if other.nodes:
+            half = (len(other.nodes) + 1) // 2
+            self.nodes.extend(reversed(other.nodes[:half]))
+            self.counts = other.counts[half - 1 :: -1]
+            self.total = sum(self.counts)
+            del other.nodes[:half], other.counts[:half], other.ends[:]
+            other.total -= self.total
+        else:
+            half = (len(other.open) + 1) // 2
+            self.open = other.open[half - 1 :: -1]
+            del other.open[:half]
+
+    def drop_nodes(self, count: int) -> int:
+        """Drop whole nodes from the outer end, as many as ``count`` elements cover; how many of these are left to drop."""
+        counts = self.counts
+        keep = len(counts)
+        while keep and counts[keep - 1] <= count:
+            keep -= 1
+            count -= counts[keep]
+            self.total -= counts[keep]
+        dropped = self.nodes[keep:]
+        del self.nodes[keep:], counts[keep:], self.ends[keep:]
+        if len(dropped) >= LARGE:
+            hand_over(dropped)
+        return count
+
+    def find(self, distance: int) -> tuple[int, int]:
+        """The node of the element that has ``distance`` elements of nodes outside of it, and the element's place in that node."""
+        counts = self.counts
+        last = len(counts) - 1
+        left = distance
+        for at in range(last, max(last - _NEAR, -1), -1):
+            count = counts[at]
+            if left < count:
+                return at, left if self.mirrored else count - 1 - left
+            left -= count
+        ends = self.ends
+        if len(ends) < len(counts):
+            missing = accumulate(counts[len(ends) :], initial=ends[-1] if ends else 0)
+            next(missing)  # what it begins with
+            ends.extend(missing)
+        inside = self.total - 1 - distance
+        at = bisect_right(ends, inside)
+        outside = ends[at] - 1 - inside
+        return at, outside if self.mirrored else counts[at] - 1 - outside
+
+    def encoded(self, start: int, stop: int, parts: list[bytes]) -> None:
+        """Append the elements of nodes at distances ``start`` to ``stop`` from the outer end, in the list's order."""
+        step = -1 if self.mirrored else 1
+        at, place = self.find(start if self.mirrored else stop - 1)
+        nodes, counts = self.nodes, self.counts
+        wanted = stop - start
+        while wanted > 0:
+            count = counts[at]
+            taken = min(count - place, wanted)
+            parts.append(encoded_part(nodes[at], count, place, place + taken))
+            wanted -= taken
+            place = 0
+            at += step
+
+    def replace(self, at: int, items: list[bytes]) -> None:
+        """Other elements for a node: more than one node's or none, too."""
+        self.total += len(items) - self.counts[at]
+        if len(items) <= NODE_ITEMS:
+            pieces = [items] if items else []
+        else:
+            half = len(items) // 2
+            pieces = [items[half:], items[:half]] if self.mirrored else [items[:half], items[half:]]
+        self.nodes[at : at + 1] = [make_node(piece) for piece in pieces]
+        self.counts[at : at + 1] = [len(piece) for piece in pieces]
+        del self.ends[at:]
+
+    def mend(self, changed: dict[int, list[bytes]]) -> None:
+        """Fewer elements for some nodes; small neighbours are joined."""
+        if len(changed) <= _FEW:
+            for at in sorted(changed, reverse=True):
+                self.replace(at, changed[at])
+            for at in sorted(changed, reverse=True):
+                self._join(at)
+            return
+        for at, items in changed.items():
+            self.nodes[at], self.counts[at] = make_node(items), len(items)
+        old = list(zip(self.nodes, self.counts, strict=True))
+        del self.nodes[:], self.counts[:], self.ends[:]
+        self.total = 0
+        for node, count in old:
+            if count:
+                self.add(node, count)
+
+    def _join(self, at: int) -> None:
+        """Node ``at`` and the one inside of it become one, if they have room in it."""
+        nodes, counts = self.nodes, self.counts
+        if 0 < at < len(nodes) and counts[at - 1] + counts[at] <= NODE_ITEMS and type(nodes[at - 1]) is type(nodes[at]):
+            inner, outer = nodes[at - 1], nodes[at]
+            nodes[at - 1 : at + 1] = [_joined(outer, inner) if self.mirrored else _joined(inner, outer)]
+            counts[at - 1 : at + 1] = [counts[at - 1] + counts[at]]
+            del self.ends[at - 1 :]
+
+    def size(self) -> int:
+        total = self.__sizeof__() + self.open.__sizeof__() + self.nodes.__sizeof__() + self.counts.__sizeof__() + 40 * len(self.ends)
+        total += sum(map(len, self.open)) + _OBJECT * len(self.open)
+        for node in self.nodes:
+            total += node.__sizeof__()
+            if isinstance(node, list):
+                total += sum(map(len, node)) + _OBJECT * len(node)
+        return total
+
+
+# ----------------------------------------------------------------- a chain
+
+Place = tuple[Arm, int, int]  # arm; node, or -1 for the open end; index in the node, or in ``open``
+
+
+class Chain:
+    """A long list."""
+
+    __slots__ = ("left", "right")
+
+    def __init__(self) -> None:
+        self.left = Arm(True)
+        self.right = Arm(False)
+
+    def __del__(self) -> None:
+        for nodes in (self.left.nodes, self.right.nodes):
+            if len(nodes) >= LARGE:
+                hand_over(nodes)
+
+    def __len__(self) -> int:
+        left, right = self.left, self.right
+        return len(left.open) + left.total + right.total + len(right.open)
+
+    def copy(self) -> Chain:
+        new = Chain()
+        new.left, new.right = self.left.copy(), self.right.copy()
+        return new
+
+    def push(self, arm: Arm, items: Sequence[bytes]) -> None:
+        arm.open += items
+        if len(arm.open) > OPEN_ITEMS:
+            arm.spill()
+
+    def supply(self, arm: Arm, other: Arm) -> list[bytes]:
+        """The open end of an arm, with elements in it. The list must have some."""
+        if not arm.open:
+            if not arm.nodes:
+                arm.take_half(other)
+            if not arm.open:
+                arm.unpack_outermost()
+        return arm.open
+
+    def drop(self, arm: Arm, other: Arm, count: int) -> None:
+        """Take ``count`` elements off one end; the list must have as many."""
+        while count:
+            count = arm.drop_nodes(count) if not arm.open else count
+            if count:
+                room = self.supply(arm, other)
+                gone = min(count, len(room))
+                del room[len(room) - gone :]
+                count -= gone
+
+    def locate(self, index: int) -> Place:
+        """``index`` must be in the list."""
+        arm = self.left
+        length = len(arm.open)
+        if index < length:
+            return arm, -1, length - 1 - index
+        index -= length
+        if index < arm.total:
+            return arm, *arm.find(index)
+        index -= arm.total
+        arm = self.right
+        if index < arm.total:
+            return arm, *arm.find(arm.total - 1 - index)
+        return arm, -1, index - arm.total
+
+    def encoded(self, start: int, stop: int) -> bytes:
+        left, right = self.left, self.right
+        parts: list[bytes] = []
+        length = len(left.open)
+        if start < length:
+            parts.append(encode(left.open[max(length - stop, 0) : length - start][::-1]))
+        start, stop = max(start - length, 0), stop - length
+        if start < stop and start < left.total:
+            left.encoded(start, min(stop, left.total), parts)
+        start, stop = max(start - left.total, 0), stop - left.total
+        if start < stop and start < right.total:
+            right.encoded(right.total - min(stop, right.total), right.total - start, parts)
+        start, stop = max(start - right.total, 0), stop - right.total
+        if start < stop:
+            parts.append(encode(right.open[start:stop]))
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def pieces(self, backward: bool) -> Iterator[tuple[Arm, int, Node, int]]:
+        """Every open end (node -1) and node with its elements in the list's order, and their count."""
+        left, right = self.left, self.right
+        arms = (right, left) if backward else (left, right)
+        for arm in arms:
+            inward = arm is arms[0]
+            if inward:
+                yield arm, -1, arm.open[::-1] if arm.mirrored else arm.open[:], len(arm.open)
+            last = len(arm.nodes)
+            for at in range(last - 1, -1, -1) if inward else range(last):
+                yield arm, at, arm.nodes[at], arm.counts[at]
+            if not inward:
+                yield arm, -1, arm.open[::-1] if arm.mirrored else arm.open[:], len(arm.open)
+
+    def replace(self, arm: Arm, at: int, items: list[bytes]) -> None:
+        """Other elements, in the list's order, for an open end (-1) or a node."""
+        if at >= 0:
+            arm.replace(at, items)
+        else:
+            arm.open = items[::-1] if arm.mirrored else items
+
+    def insert(self, pivot: bytes, value: bytes, after: bool) -> bool:
+        encoded = encode([pivot])
+        for arm, at, node, count in self.pieces(False):
+            if may_hold(node, pivot, encoded):
+                items = items_of(node, count)[:]
+                if pivot in items:  # the blob may have it inside an element
+                    items.insert(items.index(pivot) + after, value)
+                    self.replace(arm, at, items)
+                    return True
+        return False
+
+    def remove(self, value: bytes, most: int, backward: bool) -> int:
+        encoded = encode([value])
+        removed = 0
+        changed: dict[Arm, dict[int, list[bytes]]] = {}
+        for arm, at, node, count in self.pieces(backward):
+            if may_hold(node, value, encoded):
+                items = without(items_of(node, count), value, most - removed, backward)
+                if len(items) != count:
+                    removed += count - len(items)
+                    if at < 0:
+                        self.replace(arm, -1, items)
+                    else:
+                        changed.setdefault(arm, {})[at] = items
+                    if removed == most:
+                        break
+        for arm, pieces in changed.items():
+            arm.mend(pieces)
+        return removed
+
+    def size(self) -> int:
+        return self.__sizeof__() + self.left.size() + self.right.size()

@@ -1,0 +1,265 @@
+"""Lists: one packed blob while short, a chain when long.
+
+Decides: when a list is long, how a short one answers. Must not know: keys, replies, effects, how a chain is built (`chain`).
+A short list takes its bytes and little more, and a push, a pop or a reply of all of it is one copy of at most a kilobyte; all else takes it apart.
+A list that has become long stays a chain until it is gone: queues go back and forth, and their key goes with their last element.
+Invariant: either there is a chain, or ``blob`` holds ``count`` elements in no more than SMALL_BYTES.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from memstore.engine.reply import HEADS
+from memstore.engine.values import Kind, register
+from memstore.engine.values.chain import OPEN_ITEMS, Chain, Node, element, encode, encoded_part, items_of, make_node, may_hold, without
+from memstore.engine.values.packed import unpack
+
+SMALL_BYTES: Final = 1024  # a list of no more is one blob
+_HEAD: Final = 9  # bytes that an element takes beside its own, at most, if it is no longer than that
+_CRLF: Final = b"\r\n"
+
+
+class List:
+    """A list of byte strings. Indexes are not negative unless it says so."""
+
+    __slots__ = ("blob", "chain", "count")
+
+    def __init__(self) -> None:
+        self.blob = b""
+        self.count = 0  # of the blob's elements
+        self.chain: Chain | None = None  # instead of the blob, for good
+
+    def __len__(self) -> int:
+        chain = self.chain
+        return self.count if chain is None else len(chain)
+
+    def __bool__(self) -> bool:
+        chain = self.chain
+        return self.count > 0 if chain is None else bool(chain.left.open or chain.right.open or chain.left.nodes or chain.right.nodes)
+
+    def _grow(self) -> Chain:
+        """From now on a chain."""
+        chain = self.chain = Chain()
+        if self.count:
+            chain.right.add(self.blob, self.count)
+        self.blob, self.count = b"", 0
+        return chain
+
+    def _set(self, items: list[bytes]) -> None:
+        """All elements of a short list anew."""
+        blob = encode(items)
+        self.blob, self.count = blob, len(items)
+        if len(blob) > SMALL_BYTES:
+            self.blob, self.count = b"", 0
+            self.push(items, False)
+
+    # ----------------------------------------------------------------- ends
+
+    def push_left(self, item: bytes) -> int:
+        """The length afterwards."""
+        chain = self.chain
+        if chain is None:
+            length = len(item)
+            if length + len(self.blob) <= SMALL_BYTES - _HEAD:
+                self.blob = b"".join((HEADS[length], item, _CRLF, self.blob))
+                self.count += 1
+                return self.count
+            chain = self._grow()
+        left, right = chain.left, chain.right
+        open_end = left.open
+        open_end.append(item)
+        if len(open_end) > OPEN_ITEMS:
+            left.spill()
+        return len(left.open) + left.total + right.total + len(right.open)
+
+    def push_right(self, item: bytes) -> int:
+        """The length afterwards."""
+        chain = self.chain
+        if chain is None:
+            length = len(item)
+            if length + len(self.blob) <= SMALL_BYTES - _HEAD:
+                self.blob = b"".join((self.blob, HEADS[length], item, _CRLF))
+                self.count += 1
+                return self.count
+            chain = self._grow()
+        left, right = chain.left, chain.right
+        open_end = right.open
+        open_end.append(item)
+        if len(open_end) > OPEN_ITEMS:
+            right.spill()
+        return len(left.open) + left.total + right.total + len(right.open)
+
+    def push(self, items: Sequence[bytes], left: bool) -> int:
+        """One after the other at the same end; the length afterwards."""
+        chain = self.chain
+        if chain is None:
+            size = sum(map(len, items)) + _HEAD * len(items)
+            if size + len(self.blob) <= SMALL_BYTES:
+                self.blob = encode(items[::-1]) + self.blob if left else self.blob + encode(items)
+                self.count += len(items)
+                return self.count
+            chain = self._grow()
+        chain.push(chain.left if left else chain.right, items)
+        return len(chain)
+
+    def pop_left(self) -> bytes:
+        """There must be an element."""
+        chain = self.chain
+        if chain is not None:
+            open_end = chain.left.open
+            return open_end.pop() if open_end else chain.supply(chain.left, chain.right).pop()
+        blob = self.blob
+        head = blob.index(b"\n") + 1
+        end = head + int(blob[1 : head - 2])
+        self.blob = blob[end + 2 :]
+        self.count -= 1
+        return blob[head:end]
+
+    def pop_right(self) -> bytes:
+        """There must be an element."""
+        chain = self.chain
+        if chain is not None:
+            open_end = chain.right.open
+            return open_end.pop() if open_end else chain.supply(chain.right, chain.left).pop()
+        blob = self.blob
+        self.count -= 1
+        if blob.count(b"\r\n$") == self.count:  # no element has it: the last one is where the last element begins
+            start = blob.rfind(b"\r\n$") + 2 if self.count else 0
+            self.blob = blob[:start]
+            return blob[blob.index(b"\n", start) + 1 : -2]
+        item = unpack(blob, self.count + 1)[-1]
+        self.blob = blob[: len(blob) - len(encode([item]))]
+        return item
+
+    def pop(self, count: int, left: bool) -> list[bytes]:
+        """Up to ``count`` elements, the outermost first."""
+        length = len(self)
+        count = min(count, length)
+        items = self.items(0, count) if left else self.items(length - count, length)[::-1]
+        self.trim(count if left else 0, 0 if left else count)
+        return items
+
+    def trim(self, left: int, right: int) -> None:
+        """Take ``left`` elements off the head and ``right`` off the tail; there must be as many."""
+        chain = self.chain
+        if chain is not None:
+            chain.drop(chain.left, chain.right, left)
+            chain.drop(chain.right, chain.left, right)
+        elif left or right:
+            self._set(unpack(self.blob, self.count)[left : self.count - right])
+
+    # ----------------------------------------------------------------- places
+
+    def encoded(self, start: int, stop: int) -> bytes:
+        """Elements ``start`` to ``stop`` as RESP bulks one behind the other; ``start < stop <= len(self)``."""
+        chain = self.chain
+        return encoded_part(self.blob, self.count, start, stop) if chain is None else chain.encoded(start, stop)
+
+    def items(self, start: int = 0, stop: int | None = None) -> list[bytes]:
+        """Elements ``start`` to ``stop`` (the end)."""
+        stop = len(self) if stop is None else stop
+        return unpack(self.encoded(start, stop), stop - start) if start < stop else []
+
+    def get(self, index: int) -> bytes | None:
+        """None where there is no element. A negative index counts from the end."""
+        length = len(self)
+        index += length if index < 0 else 0
+        if not 0 <= index < length:
+            return None
+        chain = self.chain
+        if chain is None:
+            return element(self.blob, self.count, index)
+        arm, node, place = chain.locate(index)
+        return arm.open[place] if node < 0 else element(arm.nodes[node], arm.counts[node], place)
+
+    def set(self, index: int, value: bytes) -> bool:
+        """Whether there is such an element. A negative index counts from the end."""
+        length = len(self)
+        index += length if index < 0 else 0
+        if not 0 <= index < length:
+            return False
+        chain = self.chain
+        if chain is None:
+            items = unpack(self.blob, self.count)
+            items[index] = value
+            self._set(items)
+            return True
+        arm, node, place = chain.locate(index)
+        if node < 0:
+            arm.open[place] = value
+        else:
+            items = items_of(arm.nodes[node], arm.counts[node])[:]
+            items[place] = value
+            arm.nodes[node] = make_node(items)
+        return True
+
+    def insert(self, pivot: bytes, value: bytes, after: bool) -> bool:
+        """Beside the first element that equals ``pivot``; whether there is one."""
+        if self.chain is not None:
+            return self.chain.insert(pivot, value, after)
+        items = unpack(self.blob, self.count)
+        if pivot not in items:
+            return False
+        items.insert(items.index(pivot) + after, value)
+        self._set(items)
+        return True
+
+    def remove(self, value: bytes, count: int) -> int:
+        """The first ``count`` occurrences, the last ``-count``, or all if it is 0; how many there were."""
+        most = abs(count) or len(self)
+        if self.chain is not None:
+            return self.chain.remove(value, most, count < 0)
+        items = unpack(self.blob, self.count)
+        left = without(items, value, most, count < 0)
+        if len(left) != len(items):
+            self._set(left)
+        return len(items) - len(left)
+
+    def positions(self, value: bytes, skip: int, most: int, within: int, backward: bool) -> list[int]:
+        """Where ``value`` is: up to ``most`` places after the first ``skip``, among the first ``within`` elements from that end (0: no limit)."""
+        found: list[int] = []
+        seen, length = 0, len(self)
+        within = min(within or length, length)
+        encoded = encode([value])
+        for node, count in self._pieces(backward):
+            if may_hold(node, value, encoded):
+                items = items_of(node, count)
+                for at, item in enumerate(reversed(items) if backward else items, seen):
+                    if at >= within:
+                        return found
+                    if item == value:
+                        skip -= 1
+                        if skip < 0:
+                            found.append(length - 1 - at if backward else at)
+                            if len(found) == most:
+                                return found
+            seen += count
+            if seen >= within:
+                break
+        return found
+
+    def _pieces(self, backward: bool) -> Iterator[tuple[Node, int]]:
+        if self.chain is None:
+            yield self.blob, self.count
+        else:
+            for _, _, node, count in self.chain.pieces(backward):
+                yield node, count
+
+    # ----------------------------------------------------------------- as a whole
+
+    def copy(self) -> List:
+        new = List()
+        new.blob, new.count = self.blob, self.count
+        new.chain = None if self.chain is None else self.chain.copy()
+        return new
+
+    def size(self) -> int:
+        return self.__sizeof__() + 16 + self.blob.__sizeof__() + (0 if self.chain is None else self.chain.size())
+
+    def canonical(self) -> bytes:
+        return self.encoded(0, len(self))
+
+
+register(List, Kind(b"list", lambda value: b"quicklist", List.copy, List.size, List.canonical))

@@ -1,0 +1,260 @@
+"""Members in the order of (score, member), found by score, by member and by rank: the ordered half of a large sorted set.
+
+Decides: how the order is stored: blocks of up to 512 members as two parallel lists, scores and members, so that a member costs two pointers and no
+object of its own; beside them the last pair of every block, which finds a block by bisection; and a Fenwick tree over the blocks' lengths, built
+when a rank is first asked for and dropped when blocks come or go, which turns block and rank into one another in O(log n).
+Must not know: keys, replies, which member has which score (the caller's table says).
+Invariants: no block is empty; blocks and their insides ascend by (score, member); lasts[i] is the last pair of block i; the tree, if there is one,
+has the blocks' lengths.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from typing import Final
+
+from memstore.engine.values import discard
+
+BLOCK: Final = 512  # most members of a block
+_FEW: Final = BLOCK // 4  # a block with fewer is joined with a neighbour
+
+
+class Ranked:
+    __slots__ = ("_last_members", "_last_scores", "_members", "_scores", "_tree", "count")
+
+    def __init__(self, scores: list[float], members: list[bytes]) -> None:
+        """From what is in order already, and not empty. The lists become part of it."""
+        count = self.count = len(members)
+        assert count and len(scores) == count
+        if count <= BLOCK:
+            self._scores, self._members = [scores], [members]
+        else:
+            step = BLOCK * 3 // 4  # room to grow
+            self._scores = [scores[at : at + step] for at in range(0, count, step)]
+            self._members = [members[at : at + step] for at in range(0, count, step)]
+        self._last_scores = [block[-1] for block in self._scores]
+        self._last_members = [block[-1] for block in self._members]
+        self._tree: list[int] | None = None
+
+    def __del__(self) -> None:
+        if len(self._members) >= discard.LARGE:
+            discard.hand_over(self._members)
+            discard.hand_over(self._scores)
+
+    def copy(self) -> Ranked:
+        other = Ranked.__new__(Ranked)
+        other.count = self.count
+        other._scores = [block.copy() for block in self._scores]
+        other._members = [block.copy() for block in self._members]
+        other._last_scores, other._last_members = self._last_scores.copy(), self._last_members.copy()
+        other._tree = None
+        return other
+
+    def size(self) -> int:
+        """Bytes without the members and scores themselves."""
+        lists = [*self._scores, *self._members, self._scores, self._members, self._last_scores, self._last_members]
+        tree = self._tree.__sizeof__() if self._tree else 0
+        return self.__sizeof__() + tree + sum([block.__sizeof__() for block in lists])
+
+    # ----------------------------------------------------------------- one member
+
+    def _block(self, score: float, member: bytes) -> int:
+        """The first block whose last pair is not below this one; the number of blocks if there is none."""
+        lasts = self._last_scores
+        at = bisect_left(lasts, score)
+        if at < len(lasts) and lasts[at] == score:
+            at = bisect_left(self._last_members, member, at, bisect_right(lasts, score, at))
+        return at
+
+    def _place(self, block: int, score: float, member: bytes) -> int:
+        scores = self._scores[block]
+        at = bisect_left(scores, score)
+        if at < len(scores) and scores[at] == score:
+            at = bisect_left(self._members[block], member, at, bisect_right(scores, score, at))
+        return at
+
+    def add(self, score: float, member: bytes) -> None:
+        """The member must not be there."""
+        block = self._block(score, member)
+        if block == len(self._members):
+            block -= 1
+            self._scores[block].append(score)
+            self._members[block].append(member)
+            self._last_scores[block], self._last_members[block] = score, member
+        else:
+            at = self._place(block, score, member)
+            self._scores[block].insert(at, score)
+            self._members[block].insert(at, member)
+        self.count += 1
+        if len(self._members[block]) > BLOCK:
+            self._split(block)
+        elif self._tree is not None:
+            self._adjust(block, 1)
+
+    def remove(self, score: float, member: bytes) -> bytes:
+        """The member must be there with this score, and not be the only one. The member as it was kept."""
+        block = self._block(score, member)
+        at = self._place(block, score, member)
+        kept = self._members[block].pop(at)
+        assert kept == member, "a member is not where its score says"
+        scores = self._scores[block]
+        del scores[at]
+        self.count -= 1
+        if len(scores) < _FEW and len(self._members) > 1:
+            self._join(block)
+            return kept
+        if at == len(scores):
+            self._last_scores[block], self._last_members[block] = scores[-1], self._members[block][-1]
+        if self._tree is not None:
+            self._adjust(block, -1)
+        return kept
+
+    def _split(self, block: int) -> None:
+        scores, members = self._scores[block], self._members[block]
+        half = len(members) // 2
+        if block == len(self._members) - 1:
+            half = len(members) - _FEW  # ascending arrivals leave full blocks behind
+        self._scores[block : block + 1] = [scores[:half], scores[half:]]
+        self._members[block : block + 1] = [members[:half], members[half:]]
+        self._last_scores.insert(block, scores[half - 1])
+        self._last_members.insert(block, members[half - 1])
+        self._tree = None
+
+    def _join(self, block: int) -> None:
+        """Put a block that has become small (it may be empty) together with a neighbour."""
+        left = block - 1 if block else block
+        scores, members = self._scores[left] + self._scores[left + 1], self._members[left] + self._members[left + 1]
+        self._scores[left : left + 2] = [scores]
+        self._members[left : left + 2] = [members]
+        del self._last_scores[left], self._last_members[left]
+        self._last_scores[left], self._last_members[left] = scores[-1], members[-1]
+        self._tree = None
+        if len(members) > BLOCK:
+            self._split(left)
+
+    # ----------------------------------------------------------------- ranks
+
+    def _lengths(self) -> list[int]:
+        """The Fenwick tree: element i (from 1 on) is the sum of the lengths of the blocks i - (i & -i) ... i - 1."""
+        tree = [0, *map(len, self._members)]
+        size = len(tree)
+        for at in range(1, size):
+            above = at + (at & -at)
+            if above < size:
+                tree[above] += tree[at]
+        self._tree = tree
+        return tree
+
+    def _adjust(self, block: int, by: int) -> None:
+        tree = self._tree
+        assert tree is not None
+        at, size = block + 1, len(tree)
+        while at < size:
+            tree[at] += by
+            at += at & -at
+
+    def _before(self, block: int) -> int:
+        """How many members are in the blocks before this one."""
+        if block < 2:
+            return len(self._members[0]) if block else 0
+        tree = self._tree if self._tree is not None else self._lengths()
+        total = 0
+        while block:
+            total += tree[block]
+            block &= block - 1
+        return total
+
+    def _locate(self, rank: int) -> tuple[int, int]:
+        """The block and the place in it of the member with this rank, which must be less than the count."""
+        if rank < len(self._members[0]):
+            return 0, rank
+        tree = self._tree if self._tree is not None else self._lengths()
+        block, size = 0, len(tree)
+        bit = 1 << (size - 1).bit_length()
+        while bit:
+            further = block + bit
+            if further < size and tree[further] <= rank:
+                block = further
+                rank -= tree[further]
+            bit >>= 1
+        return block, rank
+
+    def rank(self, score: float, member: bytes) -> int:
+        block = self._block(score, member)
+        return self._before(block) + self._place(block, score, member)
+
+    def below(self, score: float, inclusive: bool) -> int:
+        """How many members have a score below this one, or up to it."""
+        cut = bisect_right if inclusive else bisect_left
+        block = cut(self._last_scores, score)
+        if block == len(self._members):
+            return self.count
+        return self._before(block) + cut(self._scores[block], score)
+
+    def before(self, member: bytes, inclusive: bool) -> int:
+        """How many members stand before this one, or up to it, if all scores are equal; some number if they are not."""
+        cut = bisect_right if inclusive else bisect_left
+        block = cut(self._last_members, member)
+        if block == len(self._members):
+            return self.count
+        return self._before(block) + cut(self._members[block], member)
+
+    # ----------------------------------------------------------------- ranges of ranks
+
+    def part(self, start: int, stop: int) -> tuple[list[bytes], list[float]]:
+        """Members and scores from rank ``start`` to before ``stop``; 0 <= start < stop <= count."""
+        block, at = self._locate(start)
+        wanted = stop - start
+        members, scores = self._members[block][at : at + wanted], self._scores[block][at : at + wanted]
+        while len(members) < wanted:
+            block += 1
+            left = wanted - len(members)
+            members += self._members[block][:left]
+            scores += self._scores[block][:left]
+        return members, scores
+
+    def remove_part(self, start: int, stop: int) -> list[bytes]:
+        """The members taken out; 0 <= start < stop <= count, and at least one must be left."""
+        assert stop - start < self.count
+        first, at = self._locate(start)
+        taken: list[bytes] = []
+        wanted = stop - start
+        block = first
+        while wanted:
+            members = self._members[block]
+            end = min(at + wanted, len(members))
+            wanted -= end - at
+            taken += members[at:end]
+            del members[at:end], self._scores[block][at:end]
+            block, at = block + 1, 0
+        self.count -= len(taken)
+        left = self._members[first]
+        if block == first + 1 and len(left) >= _FEW:  # the way of popping one by one: no block comes or goes
+            self._last_scores[first], self._last_members[first] = self._scores[first][-1], left[-1]
+            if self._tree is not None:
+                self._adjust(first, -len(taken))
+        else:
+            self._tree = None
+            self._mend(first, block)
+        return taken
+
+    def _mend(self, first: int, end: int) -> None:
+        """Blocks ``first`` to before ``end`` lost members: drop those that are empty, correct the last pairs, join what became small."""
+        kept = [block for block in range(first, end) if self._members[block]]
+        self._last_scores[first:end] = [self._scores[block][-1] for block in kept]
+        self._last_members[first:end] = [self._members[block][-1] for block in kept]
+        self._scores[first:end] = [self._scores[block] for block in kept]
+        self._members[first:end] = [self._members[block] for block in kept]
+        for block in range(min(first + len(kept), len(self._members)) - 1, first - 1, -1):
+            if block < len(self._members) and len(self._members[block]) < _FEW and len(self._members) > 1:
+                self._join(block)
+
+    def check(self) -> None:
+        """The invariants, for tests."""
+        pairs = [pair for scores, members in zip(self._scores, self._members, strict=True) for pair in zip(scores, members, strict=True)]
+        assert all(self._members) and len(pairs) == self.count and pairs == sorted(set(pairs))
+        assert self._last_scores == [block[-1] for block in self._scores] and self._last_members == [block[-1] for block in self._members]
+        assert all(len(block) <= BLOCK for block in self._members)
+        if self._tree is not None:
+            tree = self._tree
+            assert self._lengths() == tree

@@ -1,0 +1,246 @@
+"""Sets: sorted packed integers while every member is one and they are few, else a hash table of members.
+
+Decides: how a set is stored, when it becomes a table, how its members are added, taken out, drawn and walked. Must not know: keys, commands, effects,
+settings (a limit is an argument). Integers stand in one bytes object, in order, of 2, 4 or 8 bytes each, the width of the widest ever in it; a
+member is found by bisection. (An array would spare the copy at each change, of some hundred bytes as a rule, and take 50 bytes more a set.)
+A table is for good: a set does not become integers again, as in Redis.
+Invariants: ``width`` is the array code of what ``held`` packs, or empty where ``held`` is a table; packed integers are in order and all different; only
+the canonical spelling of an integer is one, so a member and its number tell the same.
+"""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import compress
+from random import Random
+from sys import getsizeof
+from typing import Any, Final
+
+from memstore.engine.values import Kind, parse_integer, register
+from memstore.engine.values.table import Table
+
+MOST_INTEGERS: Final = 1 << 30  # whatever the setting says
+_WIDTHS: Final = ((1 << 15, "h"), (1 << 31, "i"), (1 << 63, "q"))
+_BYTES: Final = {"h": 2, "i": 4, "q": 8}
+_TABLE: Final = ""  # the width of a table
+_DENSE: Final = 3  # one in so many wanted: to list all members costs less than to draw until there are enough
+
+
+class Set:
+    __slots__ = ("held", "width")
+
+    def __init__(self) -> None:
+        self.held: bytes | Table = b""
+        self.width = "h"
+
+    @property
+    def is_packed(self) -> bool:
+        return self.width != _TABLE
+
+    def __len__(self) -> int:
+        held = self.held
+        return len(held) // _BYTES[self.width] if isinstance(held, bytes) else len(held)
+
+    def _integers(self) -> array[int]:
+        """Of a set that is packed: a copy."""
+        assert isinstance(self.held, bytes)
+        return array(self.width, self.held)
+
+    def __contains__(self, member: bytes) -> bool:
+        held = self.held
+        if not isinstance(held, bytes):
+            return member in held
+        number = parse_integer(member)
+        if number is None:
+            return False
+        integers = array(self.width, held)
+        at = bisect_left(integers, number)
+        return at < len(integers) and integers[at] == number
+
+    def __iter__(self) -> Iterator[bytes]:
+        return map(b"%d".__mod__, self._integers()) if isinstance(self.held, bytes) else iter(self.held)
+
+    def add(self, member: bytes, limit: int) -> bool:
+        """Whether the member is new. More than ``limit`` integers make it a table."""
+        held = self.held
+        if isinstance(held, bytes):
+            number = parse_integer(member)
+            if number is not None:
+                return self._add_integer(number, limit)
+            held = self.become_table()
+        return held.put(member, True)
+
+    def _add_integer(self, number: int, limit: int) -> bool:
+        integers = self._integers()
+        at = bisect_left(integers, number)
+        if at < len(integers) and integers[at] == number:
+            return False
+        try:
+            integers.insert(at, number)
+        except OverflowError:  # once a width: to check each number would cost every one
+            self.width = _width(number)
+            integers = array(self.width, integers)
+            integers.insert(at, number)
+        self.held = integers.tobytes()
+        if len(integers) > min(limit, MOST_INTEGERS):
+            self.become_table()
+        return True
+
+    def add_many(self, members: Sequence[bytes], limit: int) -> list[bytes]:
+        """Those that are new. The integers are packed once, not for each member."""
+        added: list[bytes] = []
+        waiting = iter(members)
+        if self.is_packed:
+            known = set(self._integers())
+            limit = min(limit, MOST_INTEGERS)
+            for member in waiting:
+                number = parse_integer(member)
+                if number is None or (number not in known and len(known) >= limit):
+                    self._pack(sorted(known))
+                    if self.become_table().put(member, True):
+                        added.append(member)
+                    break
+                if number not in known:
+                    known.add(number)
+                    added.append(member)
+            else:
+                self._pack(sorted(known))
+                return added
+        put = self.become_table().put
+        added += [member for member in waiting if put(member, True)]
+        return added
+
+    def _pack(self, numbers: list[int]) -> None:
+        """Hold these integers, which are in order and all different."""
+        if numbers:
+            self.width = max(self.width, _width(max(numbers[-1], -1 - numbers[0])), key=_BYTES.__getitem__)
+        self.held = array(self.width, numbers).tobytes()
+
+    def become_table(self) -> Table:
+        """Give up the integers for good."""
+        held = self.held
+        if not isinstance(held, bytes):
+            return held
+        table = Table()
+        for number in self._integers():
+            table.put(b"%d" % number, True)
+        self.held, self.width = table, _TABLE
+        return table
+
+    def remove(self, member: bytes) -> bool:
+        """Whether the member was there."""
+        held = self.held
+        if not isinstance(held, bytes):
+            return held.pop(member, False) is True
+        number = parse_integer(member)
+        if number is None:
+            return False
+        integers = array(self.width, held)
+        at = bisect_left(integers, number)
+        if at == len(integers) or integers[at] != number:
+            return False
+        size = integers.itemsize
+        self.held = held[: at * size] + held[at * size + size :]
+        return True
+
+    def which(self, members: Sequence[bytes]) -> list[bool]:
+        """Of each of many members, whether it is in the set."""
+        held = self.held
+        if not isinstance(held, bytes):
+            return held.which(members)
+        if len(members) <= 1:
+            return [member in self for member in members]
+        return list(map(frozenset(self).__contains__, members))
+
+    # ----------------------------------------------------------------- chance and walks
+
+    def random(self, rng: Random) -> bytes:
+        """A member by chance, each as likely as any other. There must be one."""
+        held = self.held
+        if not isinstance(held, bytes):
+            return held.random(rng)
+        integers = array(self.width, held)
+        return b"%d" % integers[int(rng.random() * len(integers))]
+
+    def sample(self, rng: Random, count: int) -> list[bytes]:
+        """``count`` different members by chance, no more than there are."""
+        if self.is_packed or count * _DENSE >= len(self):
+            return rng.sample(list(self), count)
+        found: dict[bytes, None] = {}
+        while len(found) < count:
+            found[self.random(rng)] = None
+        return list(found)
+
+    def scan(self, cursor: int, count: int) -> tuple[int, list[bytes]]:
+        """As `Table.scan`; integers come all at once."""
+        held = self.held
+        if isinstance(held, bytes):
+            return 0, list(self)
+        cursor, items = held.scan(cursor, count)
+        return cursor, [member for member, _ in items]
+
+    # ----------------------------------------------------------------- as a whole
+
+    def all_integers(self, limit: int) -> bool:
+        """Whether these members would make a set of integers if they came anew."""
+        return self.is_packed or ordered_integers(self, limit) is not None
+
+    def copy(self) -> Set:
+        new = Set()
+        held = self.held
+        new.held = held if isinstance(held, bytes) else held.copy()
+        new.width = self.width
+        return new
+
+    def size(self) -> int:
+        held = self.held
+        return getsizeof(self) + (getsizeof(held) if isinstance(held, bytes) else held.size())
+
+
+def _width(number: int) -> str:
+    return next(code for bound, code in _WIDTHS if -bound <= number < bound)
+
+
+def ordered_integers(members: Iterable[bytes], limit: int) -> list[int] | None:
+    """The members as integers in their order; None if one is none or there are more than ``limit``."""
+    found: list[int] = []
+    for member in members:
+        number = parse_integer(member)
+        if number is None or len(found) >= limit:
+            return None
+        found.append(number)
+    found.sort()
+    return found
+
+
+def build(members: Sequence[bytes], limit: int) -> Set:
+    """The set of these different members."""
+    new = Set()
+    numbers = ordered_integers(members, min(limit, MOST_INTEGERS))
+    if numbers is None:
+        new.held, new.width = Table.filled(members, True), _TABLE
+    else:
+        new._pack(numbers)
+    return new
+
+
+def among(members: list[bytes], others: Set) -> list[bytes]:
+    """Those that are in ``others``, in their order."""
+    return list(compress(members, others.which(members)))
+
+
+def not_among(members: list[bytes], others: Set) -> list[bytes]:
+    return [member for member, there in zip(members, others.which(members), strict=True) if not there]
+
+
+def _encoding(value: Any) -> bytes:
+    return b"intset" if value.is_packed else b"hashtable"
+
+
+def _canonical(value: Any) -> bytes:
+    return b"".join([b"%d:%b" % (len(member), member) for member in sorted(value)])
+
+
+register(Set, Kind(b"set", _encoding, Set.copy, Set.size, _canonical))

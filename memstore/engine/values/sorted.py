@@ -1,0 +1,231 @@
+"""Sorted sets: members with scores, in the order of (score, member).
+
+Decides: how one is stored (packed up to 128 short members, else a table beside a ranked list), what OBJECT ENCODING says of it. Must not know: keys,
+commands, settings, replies. Every range, whatever it is given by, is a range of ranks: `below` and `before` find its ends, `part` and `remove_part`
+work on it. ``skiplist`` is what is reported, set by the commands from the configured limits and never taken back; how it is stored has its own limits.
+Invariants: the table and the ranked list hold the same pairs; a member is one bytes object in both; a score is never NaN.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from memstore.engine.values import Kind, register, scored
+from memstore.engine.values.double import show_double
+from memstore.engine.values.ranked import Ranked
+from memstore.engine.values.table import Table
+
+_SCORE: Final = (0.5).__sizeof__()
+
+
+class Large:
+    """A sorted set of many members."""
+
+    __slots__ = ("ranked", "table")
+
+    def __init__(self, scores: list[float], members: list[bytes]) -> None:
+        table = Table()
+        for member, score in zip(members, scores, strict=True):
+            table.put(member, score)
+        self.table = table
+        self.ranked = Ranked(scores, members)
+
+    def copy(self) -> Large:
+        other = Large.__new__(Large)
+        other.table, other.ranked = self.table.copy(), self.ranked.copy()
+        return other
+
+
+class SortedSet:
+    __slots__ = ("body", "count", "skiplist")
+
+    def __init__(self) -> None:
+        self.body: bytes | Large = b""
+        self.count = 0
+        self.skiplist = False
+
+    def __len__(self) -> int:
+        return self.count
+
+    @classmethod
+    def of(cls, members: list[bytes], scores: list[float], skiplist: bool) -> SortedSet:
+        """From what is in order already. The lists become part of it."""
+        made = cls()
+        count = made.count = len(members)
+        made.skiplist = skiplist
+        if count > scored.MOST or (count and max(map(len, members)) > scored.LONGEST):
+            made.body = Large(scores, members)
+        else:
+            made.body = scored.pack(members, scores)
+        return made
+
+    def copy(self) -> SortedSet:
+        other = SortedSet()
+        body = self.body
+        other.body = body if isinstance(body, bytes) else body.copy()
+        other.count, other.skiplist = self.count, self.skiplist
+        return other
+
+    # ----------------------------------------------------------------- one member
+
+    def score(self, member: bytes) -> float | None:
+        body = self.body
+        if type(body) is bytes:
+            at = scored.find(body, self.count, member)
+            return scored.score_at(body, at) if at >= 0 else None
+        assert type(body) is Large
+        found: float | None = body.table.get(member)
+        return found
+
+    def put(self, member: bytes, score: float) -> float | None:
+        """Add a member, or give it another score. The score it had, None: it is new."""
+        body = self.body
+        if type(body) is bytes:
+            count = self.count
+            at = scored.find(body, count, member)
+            if at >= 0:
+                old = scored.score_at(body, at)
+                if old != score:
+                    self.body = scored.move(body, count, at, score, member)
+                return old
+            if count < scored.MOST and len(member) <= scored.LONGEST:
+                self.body = scored.insert(body, count, score, member)
+                self.count = count + 1
+                return None
+            if not count:
+                self.body, self.count = Large([score], [member]), 1
+                return None
+            self.body = body = Large(list(scored.scores(body, count)), scored.members(body, count, 0, count))
+        assert type(body) is Large
+        table, ranked = body.table, body.ranked
+        before: float | None = table.get(member)
+        if before is None:
+            table.put(member, score)
+            ranked.add(score, member)
+            self.count += 1
+        elif before != score:
+            table.put(member, score)
+            if ranked.count == 1:
+                body.ranked = Ranked([score], ranked.part(0, 1)[0])
+            else:
+                ranked.add(score, ranked.remove(before, member))
+        return before
+
+    def remove(self, member: bytes) -> bool:
+        """Whether it was there."""
+        body, count = self.body, self.count
+        if type(body) is bytes:
+            at = scored.find(body, count, member)
+            if at < 0:
+                return False
+            self.body = scored.delete(body, count, at, at + 1)
+        else:
+            assert type(body) is Large
+            score = body.table.pop(member)
+            if score is None:
+                return False
+            if count > 1:
+                body.ranked.remove(score, member)
+            else:
+                self.body = b""
+        self.count = count - 1
+        return True
+
+    # ----------------------------------------------------------------- ranks
+
+    def rank(self, member: bytes) -> int | None:
+        body = self.body
+        if type(body) is bytes:
+            at = scored.find(body, self.count, member)
+            return at if at >= 0 else None
+        assert type(body) is Large
+        score = body.table.get(member)
+        return None if score is None else body.ranked.rank(score, member)
+
+    def below(self, score: float, inclusive: bool) -> int:
+        """How many members have a score below this one, or up to it."""
+        body = self.body
+        if type(body) is bytes:
+            return scored.below(body, self.count, score, inclusive)
+        assert type(body) is Large
+        return body.ranked.below(score, inclusive)
+
+    def before(self, member: bytes, inclusive: bool) -> int:
+        """How many members stand before this one, or up to it, if all scores are equal (else what is found is not specified, as in Redis)."""
+        body = self.body
+        if type(body) is bytes:
+            return scored.before(body, self.count, member, inclusive)
+        assert type(body) is Large
+        return body.ranked.before(member, inclusive)
+
+    def part(self, start: int, stop: int) -> tuple[list[bytes], list[float]]:
+        """Members and scores of the ranks from ``start`` to before ``stop``, which lie within the set."""
+        if start >= stop:
+            return [], []
+        body = self.body
+        if type(body) is bytes:
+            return scored.members(body, self.count, start, stop), list(scored.scores(body, self.count)[start:stop])
+        assert type(body) is Large
+        return body.ranked.part(start, stop)
+
+    def remove_part(self, start: int, stop: int) -> None:
+        """Take out the ranks from ``start`` to before ``stop``, which lie within the set."""
+        body = self.body
+        if start >= stop:
+            return
+        if stop - start == self.count:
+            self.body = b""
+        elif type(body) is bytes:
+            self.body = scored.delete(body, self.count, start, stop)
+        else:
+            assert type(body) is Large
+            pop = body.table.pop
+            for member in body.ranked.remove_part(start, stop):
+                pop(member)
+        self.count -= stop - start
+
+    # ----------------------------------------------------------------- all of it
+
+    def items(self) -> Iterator[tuple[bytes, float]]:
+        """In order."""
+        step = 1024
+        for at in range(0, self.count, step):
+            yield from zip(*self.part(at, min(at + step, self.count)), strict=True)
+
+    def scan(self, cursor: int, count: int) -> tuple[int, list[tuple[bytes, float]]]:
+        """With the guarantee of SCAN; a packed set is returned whole."""
+        body = self.body
+        if type(body) is bytes:
+            return 0, list(self.items())
+        assert type(body) is Large
+        return body.table.scan(cursor, count)
+
+    def size(self) -> int:
+        body, total = self.body, self.__sizeof__()
+        if type(body) is bytes:
+            return total + body.__sizeof__()
+        assert type(body) is Large
+        return total + body.table.size() + body.ranked.size() + self.count * _SCORE  # the table counts the members
+
+    def check(self) -> None:
+        """The invariants, for tests."""
+        body = self.body
+        pairs = list(self.items())
+        assert len(pairs) == self.count
+        if type(body) is bytes:
+            assert pairs == sorted(pairs, key=lambda pair: (pair[1], pair[0])) and len(dict(pairs)) == self.count
+            return
+        assert type(body) is Large
+        body.ranked.check()
+        assert dict(body.table.items()) == dict(pairs) and len(body.table) == self.count
+
+
+def _canonical(value: SortedSet) -> bytes:
+    return b"".join([b"%d:%b%b;" % (len(member), member, show_double(score)) for member, score in value.items()])
+
+
+register(
+    SortedSet,
+    Kind(b"zset", lambda value: b"skiplist" if value.skiplist else b"listpack", SortedSet.copy, SortedSet.size, _canonical),
+)
