@@ -115,7 +115,7 @@ def compare(port: int, sequence: list[Command], resp3: bool) -> None:
 
 
 @relaxed
-@given(st.lists(data, min_size=6, max_size=20), st.lists(st.one_of(sorts, sorts, sorts, data), min_size=10, max_size=60), st.booleans())
+@given(st.lists(data, min_size=6, max_size=20), st.lists(st.one_of(sorts, sorts, sorts, data), min_size=30, max_size=80), st.booleans())
 def test_sorting(port: int, before: list[Command], sequence: list[Command], resp3: bool) -> None:
     compare(port, [*before, *sequence], resp3)
 
