@@ -214,7 +214,7 @@ class Shard:
     def _keys(self, row: Row, argv: list[bytes]) -> list[Key]:
         """The keys a command looked at, as the tracker names them."""
         context = self.context
-        keys = argv[1:2] if row.first == 1 == row.last else row.keys(argv)
+        keys = argv[1:2] if row.first == 1 == row.last and row.find_keys is None else row.keys(argv)
         index = context.session.db
         named: list[Key] = list(keys) if index == 0 else [(index, key) for key in keys]
         if context.looked:

@@ -47,8 +47,8 @@ class Worker:
     def __init__(self, loop: asyncio.AbstractEventLoop, name: str) -> None:
         self._loop = loop
         self._jobs: SimpleQueue[tuple[Callable[[], Any], Callable[[Any, BaseException | None], None]] | None] = SimpleQueue()
-        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
-        self._thread.start()
+        self._runner = threading.Thread(target=self._run, name=name, daemon=True)
+        self._runner.start()
 
     def submit(self, job: Callable[[], Any], done: Callable[[Any, BaseException | None], None]) -> None:
         self._jobs.put((job, done))
@@ -56,7 +56,7 @@ class Worker:
     def stop(self) -> None:
         """After the jobs that are already here."""
         self._jobs.put(None)
-        self._thread.join()
+        self._runner.join()
 
     def _run(self) -> None:
         while (item := self._jobs.get()) is not None:
