@@ -42,16 +42,17 @@ suite: $(VENV)/.dev-$(REQUIREMENTS)
 bench: $(VENV)/.dev-$(REQUIREMENTS) compile
 	MEMSTORE_TREE=build/compiled $(BIN)/python -m bench $(ARGS)
 
-# The modules of the hot path, as they are, through mypyc. Left out are those that read annotations at run time (txlog/messages.py, txlog/wire.py) and all
-# whose speed nobody waits for. The repository's own tree stays free of binaries, so that an edited file is never shadowed by an old one.
+# The modules of the hot path, as they are, through mypyc. Left out are txlog/messages.py, whose annotations are read at run time, what interpreted classes
+# inherit from, and all whose speed nobody waits for. The repository's own tree stays free of binaries, so that an edited file is never shadowed by an old one.
 HOT := \
 	$(addprefix memstore/engine/,resp.py reply.py effects.py keyspace.py command.py session.py context.py engine.py requests.py latency.py slowlog.py monitor.py transaction.py facts.py) \
 	$(addprefix memstore/commands/,strings.py parse.py counters.py) \
-	$(addprefix memstore/replication/,shard.py tracker.py reads.py gates.py recovery.py) \
-	$(addprefix memstore/server/,clocks.py outbox.py leading.py connection.py) \
-	txlog/clock.py txlog/entry.py \
+	$(addprefix memstore/replication/,shard.py tracker.py reads.py gates.py recovery.py roles.py) \
+	$(addprefix memstore/server/,clocks.py outbox.py leading.py following.py connection.py) \
+	txlog/clock.py txlog/entry.py txlog/wire.py \
 	$(addprefix txlog/consensus/,outputs.py feed.py lease.py quorum.py proposer.py acceptor.py repair.py campaign.py log.py) \
-	$(addprefix txlog/storage/,segment.py positions.py)
+	$(addprefix txlog/storage/,segment.py positions.py store.py jobs.py segments.py) \
+	$(addprefix txlog/server/,driver.py session.py)
 SOURCES := $(shell find memstore txlog -name '*.py')
 
 compile: build/compiled/.done
