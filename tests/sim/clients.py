@@ -14,7 +14,7 @@ import hiredis
 
 from memstore.engine.effects import encode
 from tests.sim.cluster import PORT, Cluster
-from tests.sim.records import ANY, OK, REFUSED, STRONG, UNKNOWN, Record
+from tests.sim.records import ANY, OK, REFUSED, STRONG, UNKNOWN, Part, Record
 from tests.sim.workload import Anything, Workload
 
 REFUSALS = ("READONLY", "MASTERDOWN", "LOADING", "TRYAGAIN")
@@ -99,12 +99,14 @@ class Client:
         self.host = ""
         self.connections = 0
         self.asked = 0
-        self.outstanding: Record | None = None
         self.mean_pause_s = 0.3
 
-    async def run(self, operations: int) -> None:
+    async def run(self, operations: int, until_us: int) -> None:
         for _ in range(operations):
-            await asyncio.sleep(self.rng.random() * 2 * self.mean_pause_s)
+            if self.world.now >= until_us:
+                break
+            # In bursts: a fault should find much under way, or nothing.
+            await asyncio.sleep(0.004 * self.rng.random() if self.rng.random() < 0.75 else self.rng.random() * 7 * self.mean_pause_s)
             await self._one()
         self._leave()
 
@@ -114,12 +116,20 @@ class Client:
             if not await self._connect():
                 return
         commands, parts = self.work.next()
+        if len(commands) > 1 and commands[0] != (b"MULTI",):
+            records = [self._record([command], [part]) for command, part in zip(commands, parts, strict=True)]
+        else:
+            records = [self._record(commands, parts)]
+        await self._ask(records)
+        refused = next((record for record in records if record.outcome == REFUSED), None)
+        if refused is not None:
+            self._refused(refused.detail)
+            await asyncio.sleep(0.05 + 0.1 * self.rng.random())
+
+    def _record(self, commands: list[tuple[bytes, ...]], parts: list[Part]) -> Record:
         record = Record(self.number, self.asked, parts, self.world.now, level=self.level, connection=self.number * 1000 + self.connections, node=self.host)
         record.commands = commands
-        await self._ask(record)
-        if record.outcome == REFUSED:
-            self._refused(record.detail)
-            await asyncio.sleep(0.05 + 0.1 * self.rng.random())
+        return record
 
     def _refused(self, answer: str) -> None:
         if self.reads_only and answer.startswith("TRYAGAIN"):
@@ -128,17 +138,18 @@ class Client:
             self.finder.told(answer, self.host)
         self._leave()
 
-    async def _ask(self, record: Record) -> None:
+    async def _ask(self, records: list[Record]) -> None:
+        """Sent at once; several are a pipeline."""
         assert self.wire is not None
         self.asked += 1
-        self.history.append(record)
-        self.outstanding = record
-        answers = await self.wire.ask(record.commands)
-        record.complete = self.world.now
-        self.outstanding = None
-        classify(record, answers)
-        self.world.fold(record.outcome.encode())
-        if record.outcome == UNKNOWN:
+        self.history += records
+        answers = await self.wire.ask([command for record in records for command in record.commands])
+        for record in records:
+            record.complete = self.world.now
+            mine, answers = answers[: len(record.commands)], answers[len(record.commands) :]
+            classify(record, mine)
+            self.world.fold(record.outcome.encode())
+        if any(record.outcome == UNKNOWN for record in records):
             if not self.reads_only:
                 self.finder.host = ""
             self._leave()

@@ -137,6 +137,7 @@ class LogMember(Member):
     def __init__(self, cluster: Cluster, name: str, host: str, az: str) -> None:
         super().__init__(cluster, name, host, az)
         self.disk = Disk(cluster.world, host)
+        self.disk.sync_us = cluster.settings.sync_us
         self.disk.on_crash = lambda: self.lose_power(1_000_000)
         self.rng = cluster.world.rng(name)
         self.node: LogNode | None = None
@@ -222,8 +223,18 @@ class Settings:
         self.segment_bytes = rng.choice([48, 64, 128, 256]) * 1024
         self.cache_bytes = rng.choice([0, 4, 64, 1024]) * 1024
         self.max_entry_bytes = rng.choice([4096, 4096, 65536, 4 << 20])
+        # Of the writer's messages and memory: small ones bring gaps and catching up about with little data.
+        self.message_bytes = rng.choice([4 << 20, 4 << 20, 4000, 300])
+        self.window_entries = rng.choice([4096, 4096, 8, 2])
+        self.keep_bytes = rng.choice([16 << 20, 16 << 20, 3000])
         self.drift_ppm = rng.choice([0, 100, 5000, 30000])  # the stated bound is 1/33
         self.skew_ms = rng.choice([0, 5, 200])
+        self.delay_us = rng.choice([400, 400, 3000, 20_000])  # between AZs, one way; with much of it much is under way when something fails
+        self.sync_us = rng.choice([150, 150, 2000, 8000])
+
+    @property
+    def limits(self) -> dict[str, int]:
+        return {"message_bytes": self.message_bytes, "window_entries": self.window_entries, "keep_bytes": self.keep_bytes}
 
 
 class Cluster:
@@ -248,7 +259,7 @@ class Cluster:
         for one in [*self.logs, *self.engines]:
             for other in [*self.logs, *self.engines]:
                 link = network.link(one.host, other.host)
-                link.delay_us, link.jitter_us = (80, 60) if one.az == other.az else (400, 400)
+                link.delay_us, link.jitter_us = (80, 60) if one.az == other.az else (settings.delay_us, settings.delay_us)
 
     def new_clock(self, name: str) -> Clock:
         rng, settings = self._clocks, self.settings

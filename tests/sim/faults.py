@@ -15,12 +15,15 @@ from tests.sim.network import Link
 from tests.sim.world import World
 
 SECOND = 1_000_000
+AIM_US = 1_500_000
+AIM_STEP_US = 300
 
 # kind -> how often it is drawn
 KINDS = {
-    "kill": 6, "kill-primary": 4, "power": 5, "power-logs": 2, "power-all": 1, "power-inside": 4, "pause": 5, "pause-primary": 3, "cut": 6, "cut-one-way": 6,
-    "cut-primary": 3, "az-loss": 2, "slow-link": 4, "lossy-link": 4, "narrow-link": 2, "reset": 5, "slow-disk": 4, "disk-full": 3, "sync-error": 2,
-    "read-error": 2, "bit-flip": 3, "wall-jump": 2, "hand-over": 6, "terminate": 3,
+    "kill": 6, "kill-primary": 4, "power": 5, "power-logs": 2, "power-all": 1, "power-inside": 4, "pause": 5, "pause-primary": 3, "stall": 5, "cut": 6,
+    "cut-one-way": 6, "cut-primary": 3, "az-loss": 2, "slow-link": 4, "lossy-link": 4, "narrow-link": 2, "reset": 5, "slow-disk": 4, "disk-full": 3,
+    "sync-error": 2, "read-error": 2, "bit-flip": 3, "wall-jump": 2, "hand-over": 6, "terminate": 3, "stray-tail": 5,
+    "cut-candidate": 4, "lone-writer": 3,
 }  # fmt: skip
 
 
@@ -31,6 +34,7 @@ class Fault:
     at_us: int
     lasts_us: int
     draw: int  # seeds what else the fault needs to choose
+    aimed: bool  # it waits for a moment at which something is under way
 
     def __str__(self) -> str:
         return f"#{self.number} {self.kind} at {self.at_us / 1e6:.3f} for {self.lasts_us / 1e6:.3f} s"
@@ -50,7 +54,7 @@ def schedule(rng: Random, kinds: list[str], start_us: int, end_us: int) -> list[
             return found
         kind = rng.choice(favourites) if rng.random() < 0.3 else rng.choices(kinds, [KINDS[kind] for kind in kinds])[0]
         lasts = min(int(rng.expovariate(1) * rng.choice((300_000, 2 * SECOND, 5 * SECOND))) + 1000, 12 * SECOND, end_us - at)
-        found.append(Fault(len(found) + 1, kind, at, lasts, rng.getrandbits(32)))
+        found.append(Fault(len(found) + 1, kind, at, lasts, rng.getrandbits(32), rng.random() < 0.6))
 
 
 class Faults:
@@ -63,24 +67,33 @@ class Faults:
         self._rotten = cluster.world.rng("rotten").choice(cluster.logs)  # bits flip here only
         self._begin: dict[str, Callable[[Fault, Random], Callable[[], None] | None]] = {
             "kill": self._kill, "kill-primary": self._kill_primary, "power": self._power, "power-logs": self._power_logs, "power-all": self._power_all,
-            "power-inside": self._power_inside, "pause": self._pause, "pause-primary": self._pause_primary, "cut": self._cut, "cut-one-way": self._cut_one_way,
-            "cut-primary": self._cut_primary, "az-loss": self._az_loss, "slow-link": self._slow_link, "lossy-link": self._lossy_link,
-            "narrow-link": self._narrow_link, "reset": self._reset, "slow-disk": self._slow_disk, "disk-full": self._disk_full,
-            "sync-error": self._sync_error, "read-error": self._read_error, "bit-flip": self._bit_flip, "wall-jump": self._wall_jump,
-            "hand-over": self._ask_hand_over, "terminate": self._terminate,
+            "power-inside": self._power_inside, "pause": self._pause, "pause-primary": self._pause_primary, "stall": self._stall, "cut": self._cut,
+            "cut-one-way": self._cut_one_way, "cut-primary": self._cut_primary, "az-loss": self._az_loss, "slow-link": self._slow_link,
+            "lossy-link": self._lossy_link, "narrow-link": self._narrow_link, "reset": self._reset, "slow-disk": self._slow_disk,
+            "disk-full": self._disk_full, "sync-error": self._sync_error, "read-error": self._read_error, "bit-flip": self._bit_flip,
+            "wall-jump": self._wall_jump, "hand-over": self._ask_hand_over, "terminate": self._terminate,
+            "stray-tail": self._stray_tail, "cut-candidate": self._cut_candidate, "lone-writer": self._lone_writer,
         }  # fmt: skip
 
     def plan(self, faults: list[Fault]) -> None:
         for fault in faults:
             self.world.at(fault.at_us, None, self._start, fault)
 
-    def _start(self, fault: Fault) -> None:
+    def _start(self, fault: Fault, waited_us: int = 0) -> None:
+        if fault.aimed and waited_us < AIM_US and not self._under_way():
+            self.world.after(AIM_STEP_US, None, self._start, fault, waited_us + AIM_STEP_US)
+            return
         self.world.faults[fault.kind] += 1
         self.world.note("FAULT", str(fault))
         undo = self._begin[fault.kind](fault, Random(fault.draw))
         if undo is not None:
             self._undo[fault.number] = undo
             self.world.after(fault.lasts_us, None, self._stop, fault.number)
+
+    def _under_way(self) -> bool:
+        """The primary has entries that are not committed."""
+        primary = self.cluster.primary
+        return primary is not None and primary.node is not None and primary.node.writer is not None and primary.node.writer.in_flight > 0
 
     def _stop(self, number: int) -> None:
         undo = self._undo.pop(number, None)
@@ -93,6 +106,8 @@ class Faults:
             self._stop(number)
         for member in self.cluster.logs:
             member.disk.fail_syncs = member.disk.fail_reads = member.disk.crash_in = 0
+        for one in [*self.cluster.logs, *self.cluster.engines]:
+            one.clock.stall_in = 0
 
     # ----------------------------------------------------------------- processes and machines
 
@@ -118,7 +133,8 @@ class Faults:
             member.lose_power(int(fault.lasts_us * (0.5 + rng.random() / 2)))
 
     def _power_inside(self, fault: Fault, rng: Random) -> None:
-        rng.choice(self.cluster.logs).disk.crash_in = rng.randint(1, 40)
+        for member in self._disks(rng):
+            member.disk.crash_in = rng.choice((2, rng.randint(1, 8), rng.randint(1, 40)))
 
     def _pause(self, fault: Fault, rng: Random) -> None:
         self._any(rng).pause(fault.lasts_us)
@@ -126,6 +142,11 @@ class Faults:
     def _pause_primary(self, fault: Fault, rng: Random) -> None:
         if (primary := self.cluster.primary) is not None:
             primary.pause(max(fault.lasts_us, 200_000))
+
+    def _stall(self, fault: Fault, rng: Random) -> None:
+        """The machine takes the processor away between two steps of one callback."""
+        member = self.cluster.primary or self._any(rng)
+        member.clock.stall_in, member.clock.stall_us = rng.randint(1, 60), max(fault.lasts_us, 100_000)
 
     # ----------------------------------------------------------------- the network
 
@@ -170,6 +191,57 @@ class Faults:
         pairs = [(primary.host, member.host) for member in logs]
         back = [(b, a) for a, b in pairs]
         return self._block(rng.choice((pairs, back, pairs + back)))
+
+    def _stray_tail(self, fault: Fault, rng: Random) -> None:
+        """Entries reach one log node only; then their writer dies, and sometimes that node is away while others go on without it."""
+        primary = self.cluster.primary
+        if primary is None:
+            return
+        stray, *others = rng.sample(self.cluster.logs, 3)
+        undo = self._block([(primary.host, other.host) for other in others])
+        alone_us = rng.randrange(20_000, 900_000)
+        away = rng.random() < 0.7
+
+        def end() -> None:
+            undo()
+            if rng.random() < 0.8:
+                primary.kill()
+            if away and rng.random() < 0.5:
+                stray.lose_power(rng.randrange(2, 6) * SECOND)
+            elif away:
+                self.world.after(rng.randrange(2, 6) * SECOND, None, self._block(self._around([stray], rng, True)))
+
+        self.world.after(alone_us, None, end)
+
+    def _lone_writer(self, fault: Fault, rng: Random) -> None:
+        """The primary hears nothing of two log nodes while they hear it, or the other way round, and comes back just when others have taken over."""
+        primary = self.cluster.primary
+        if primary is None:
+            return
+        pairs = [(member.host, primary.host) for member in rng.sample(self.cluster.logs, 2)]
+        undo = self._block(pairs if rng.random() < 0.7 else [(b, a) for a, b in pairs])
+        self.world.after(rng.randrange(900_000, 1_600_000), None, undo)
+
+    def _cut_candidate(self, fault: Fault, rng: Random, waited_us: int = 0) -> None:
+        """Waits for somebody who seals, and lets him reach one log node only for a while, or dies."""
+        if waited_us == 0 and (primary := self.cluster.primary) is not None:
+            if rng.random() < 0.5:
+                primary.kill()
+            else:
+                primary.pause(rng.randrange(1_000_000, 1_400_000))
+        for member in self.cluster.engines:
+            node = member.node
+            writer = node.log.writer if node is not None and member.alive else None
+            if writer is not None and writer._proposer.state in ("sealing", "opening"):
+                if rng.random() < 0.3:
+                    member.kill()
+                    return
+                hosts = [log.host for log in rng.sample(self.cluster.logs, 2)]
+                pairs = [(member.host, host) for host in hosts] if rng.random() < 0.5 else [(host, member.host) for host in hosts]
+                self.world.after(rng.randrange(50_000, 2_000_000), None, self._block(pairs))
+                return
+        if waited_us < 3 * SECOND:
+            self.world.after(AIM_STEP_US, None, self._cut_candidate, fault, rng, waited_us + AIM_STEP_US)
 
     def _az_loss(self, fault: Fault, rng: Random) -> Callable[[], None]:
         index = rng.randrange(3)

@@ -150,7 +150,8 @@ _PIECES: dict[str, frozenset[str]] = {}
 
 def _pieces(final: str) -> frozenset[str]:
     if final not in _PIECES:
-        _PIECES.clear() if len(_PIECES) > 16 else None
+        if len(_PIECES) > 16:
+            _PIECES.clear()
         _PIECES[final] = frozenset(token + "," for token in final.split(",")[:-1])
     return _PIECES[final]
 
@@ -298,18 +299,15 @@ def leased(history: list[Record]) -> list[str]:
 
 
 def _come_back(key: str, looks: list[tuple[int, int, str | None]], writes: dict[tuple[str, str], Record]) -> list[str]:
+    """Something else, or nothing, was seen after a value's write was answered and before this look was asked: then the value must not be seen any more."""
     for number, (invoke, _, value) in enumerate(looks):
-        if value is None:
+        write = writes.get((key, value)) if value is not None else None
+        if write is None or write.outcome != OK:
             continue
-        write = writes[key, value]
-        for _, complete, other in looks[:number]:
-            # Something else, or nothing, was seen after this value's write was answered and before this look was asked; the value then seen must be older.
-            if other != value and write.outcome == OK and complete < invoke and _asked_after(looks, other, complete, write.complete):
-                newer = writes.get((key, other)) if other is not None else None
-                if other is None or (newer is not None and newer.invoke > write.complete):
-                    return [f"{key}: {value} was seen at {invoke / 1e6:.6f}, after {other!r} had been seen in its place"]
+        for asked, answered, other in looks[:number]:
+            if other == value or answered >= invoke or asked <= write.complete:
+                continue
+            newer = writes.get((key, other)) if other is not None else None
+            if other is None or (newer is not None and newer.invoke > write.complete):
+                return [f"{key}: {value} was seen at {invoke / 1e6:.6f}, after {other!r} had been seen in its place"]
     return []
-
-
-def _asked_after(looks: list[tuple[int, int, str | None]], value: str | None, complete: int, time: int) -> bool:
-    return any(asked > time for asked, answered, seen in looks if seen == value and answered == complete)

@@ -76,7 +76,7 @@ class Network:
             raise ConnectionRefusedError(111, "Connection refused")
         self._connections += 1
         connection = Connection(self, self._connections, loop, server, port)
-        near, far = connection.ends
+        near = connection.ends[0]
         self.world.at(self.world.now, server, connection.accepted, server.listeners[port])
         await self._wait(loop, self.delay(host, loop.host))
         if near.lost:
@@ -170,7 +170,7 @@ class Transport(asyncio.Transport):
         self._unread = 0  # bytes sent and not taken by the other side's protocol
         self._high = HIGH_WATER
         self._paused = False
-        self._end: BaseException | None | str = "none"  # why it ended, to be told behind the early bytes
+        self._end: BaseException | str | None = "none"  # why it ended, to be told behind the early bytes
         loop.transports[self.number] = self
 
     # ----------------------------------------------------------------- asyncio.Transport
@@ -279,9 +279,8 @@ class Transport(asyncio.Transport):
     def _arrive(self, number: int, data: bytes | None) -> None:
         """At the other side's machine."""
         other = self.other
-        if self.network.link(self.loop.host, self.peer_host).blocked or (self._stuck and self._stuck[0][0] < number):
-            self._stick(number, data)
-        elif other.vanished and self.peer_host in self.network.gone:
+        unreachable = self.network.link(self.loop.host, self.peer_host).blocked or (other.vanished and self.peer_host in self.network.gone)
+        if unreachable or (self._stuck and self._stuck[0][0] < number):
             self._stick(number, data)
         elif other.lost or not other.loop.alive:  # the machine knows nothing of this connection, or no more
             if data is not None:

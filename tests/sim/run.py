@@ -30,7 +30,8 @@ FAULTS_END_US = 46 * SECOND
 END_US = 60 * SECOND
 PROGRESS_US = 10 * SECOND  # after the faults' end a primary serves within this
 STEPS = 600  # client operations
-NO_STEPS_END_US = 90 * SECOND
+CLIENTS_END_US = 52 * SECOND  # nobody begins another operation
+FINISH_US = 30 * SECOND
 
 
 @dataclass
@@ -87,13 +88,14 @@ class Run:
         began = time.process_time()
         gc.disable()
         try:
-            with seams.installed(self.world):
+            with seams.installed(self.world, self.cluster.settings.limits):
                 self._phases()
         except Violation as violation:
             self.problems.append(str(violation))
         finally:
             gc.enable()
             self.cluster.over = True
+            self.world.close()
         if not self.problems:
             self.problems += judge(self.history)
         mine = [record for record in self.history if not record.final]
@@ -116,7 +118,7 @@ class Run:
         world.note("RUN", "the faults are over")
         self.faults.stop_all()
         self._until(lambda: self.cluster.primary is not None, PROGRESS_US, "no primary serves")
-        self._until(lambda: all(task.done() for task in self.tasks), NO_STEPS_END_US - world.now, "clients did not finish")
+        self._until(lambda: all(task.done() for task in self.tasks), FINISH_US, "clients did not finish")
         world.run(max(END_US, world.now))
         self._until(self._level, PROGRESS_US, "the nodes did not come to the same position")
         self.checkers.compare_states()
@@ -174,7 +176,7 @@ class Run:
                     continue
                 record = Record(99, 0, [Part(kind, key)], self.world.now, node=reader.host, final=True)
                 record.commands = [(b"GET", key.encode())]
-                await reader._ask(record)
+                await reader._ask([record])
                 if record.outcome == OK:
                     break
                 if record.outcome == REFUSED:
@@ -190,7 +192,7 @@ class Run:
             client = Client(number, self.cluster, self.finder, self.history, level, reads_only, anything)
             operations = max(1, int(self.plan.steps * share))
             client.mean_pause_s = 0.85 * (FAULTS_END_US / 1e6 + 4) / operations
-            self.tasks.append(self.cluster.clients.create_task(client.run(operations)))
+            self.tasks.append(self.cluster.clients.create_task(client.run(operations, CLIENTS_END_US)))
 
     def _hand_over(self, primary: EngineMember) -> None:
         async def ask() -> None:
@@ -238,9 +240,11 @@ class Run:
     def _on_exit(self, member: Member, reason: str) -> None:
         """A process ended itself. That is right where a fault of its disk or a signal made it."""
         self.world.counters["a process ended itself"] += 1
-        if isinstance(member, LogMember) and not (member.rotten or member.disk.hurt):
-            self._found(f"{member.name} ended itself: {reason}")
-        elif isinstance(member, EngineMember) and (reason != END_OF_NODE or member.terminated != member.lives):
+        if isinstance(member, LogMember):
+            expected = bool(member.rotten or member.disk.hurt)
+        else:
+            expected = isinstance(member, EngineMember) and reason == END_OF_NODE and member.terminated == member.lives
+        if not expected:
             self._found(f"{member.name} ended itself: {reason}")
 
 

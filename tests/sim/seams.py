@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 from unittest.mock import patch
 
@@ -16,12 +17,14 @@ import memstore.server.connection
 import memstore.server.errands
 import memstore.server.node
 import memstore.server.telling
+import txlog.client.writer
 import txlog.server.connection
 import txlog.server.driver
 import txlog.server.node
 from memstore.server.clocks import WallClock
 from tests.sim.disk import Disk
 from tests.sim.world import Loop, World
+from txlog.consensus.proposer import Limits
 from txlog.server.logs import StoreRefused
 from txlog.storage.files import META_NAME, StorageError
 from txlog.storage.store import LogStore
@@ -103,7 +106,9 @@ class _Quiet:
 
 
 @contextmanager
-def installed(world: World) -> Iterator[None]:
+def installed(world: World, limits: dict[str, int]) -> Iterator[None]:
+    """``limits``: the writer's, in place of the real ones."""
+
     def now_us() -> int:
         assert world.current is not None
         return world.current.clock.now_us()
@@ -134,6 +139,7 @@ def installed(world: World) -> Iterator[None]:
     node, driver, log_node = memstore.server.node, txlog.server.driver, txlog.server.node
     replaced: list[tuple[Any, str, Any]] = [
         (node, "WallClock", wall_clock),
+        (txlog.client.writer, "Limits", partial(Limits, **limits)),
         (node, "Collector", _Quiet),
         (node, "Sampler", _Quiet),
         (node, "TurnWatch", _Quiet),

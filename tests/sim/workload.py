@@ -49,7 +49,9 @@ class Workload:
         if self.reads_only:
             return rng.choice((self._get, self._read, self._read, self._read_all, self._count_it, self._look))()
         choice = rng.random()
-        if choice < 0.22:
+        if choice < 0.12:
+            return self._pipeline()
+        if choice < 0.24:
             return self._set()
         if choice < 0.34:
             return self._get()
@@ -84,8 +86,8 @@ class Workload:
         return [_command(part)], [part]
 
     def _appending(self, index: int, token: str) -> Part:
-        if self.rng.random() < 0.03:
-            token += "x" * self.rng.randrange(500, 6000)  # larger than an entry may be, in some runs
+        if self.rng.random() < 0.08:
+            token += "x" * self.rng.choice((400, 1200, 6000))  # larger than an entry may be, in some runs
         return Part(APPEND, key_of("j", index), token + ",")
 
     def _read(self) -> Step:
@@ -102,6 +104,16 @@ class Workload:
             index = rng.randrange(JOURNALS)
             parts.append(Part(READ, key_of("j", index)) if rng.random() < 0.4 else self._appending(index, self._fresh()))
         return _multi(parts)
+
+    def _pipeline(self) -> Step:
+        """Several commands in one piece, each for itself."""
+        commands: list[Command] = []
+        parts: list[Part] = []
+        for _ in range(self.rng.randrange(2, 6)):
+            more, told = self.rng.choice((self._set, self._get, self._append, self._read, self._increase))()
+            commands += more
+            parts += told
+        return commands, parts
 
     # ----------------------------------------------------------------- counters, expiry
 

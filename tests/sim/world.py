@@ -37,15 +37,22 @@ class Violation(Exception):
 class Clock:
     """A machine's clocks. ``ppm``: how much faster than true time; boot time starts anywhere; wall time may be off and jump."""
 
-    __slots__ = ("base_us", "ppm", "wall_offset_ms", "world")
+    __slots__ = ("base_us", "ppm", "stall_in", "stall_us", "wall_offset_ms", "world")
 
     def __init__(self, world: World, ppm: int, base_us: int, wall_offset_ms: int) -> None:
         self.world = world
         self.ppm = ppm
         self.base_us = base_us
         self.wall_offset_ms = wall_offset_ms
+        self.stall_in = 0  # at so many readings from now the process is held up for so long, in the middle of whatever it is doing
+        self.stall_us = 0
 
     def now_us(self) -> int:
+        if self.stall_in and self.world.current is not None and self.world.current.clock is self:
+            self.stall_in -= 1
+            if not self.stall_in:
+                self.world.faults["held up inside a callback"] += 1
+                self.world.pass_time(self.stall_us)
         now = self.world.now + self.world.inside_us
         return self.base_us + now + now * self.ppm // PPM
 
@@ -95,6 +102,7 @@ class World:
         self.tracing = False
         self.lines: list[str] = []  # the newest of the trace, for people
         self.current: Loop | None = None
+        self.running: Loop | None = None  # what asyncio takes for the running loop: left as it is between two events
         self.violation: Violation | None = None  # found inside a process, where an exception would end in its task
         self.after_event: Callable[[Loop], None] | None = None  # the checkers
         self._heap: list[tuple[int, int, Handle]] = []
@@ -112,6 +120,11 @@ class World:
 
     def after(self, delay_us: int, loop: Loop | None, callback: Callable[..., Any], *args: Any) -> Handle:
         return self.at(self.now + self.inside_us + delay_us, loop, callback, *args)
+
+    def close(self) -> None:
+        """No loop of this world is the running one any more."""
+        self.running = None
+        events._set_running_loop(None)
 
     def _push(self, time_us: int, handle: Handle) -> None:
         self._order += 1
@@ -184,7 +197,9 @@ class Loop(asyncio.AbstractEventLoop):
         """One event of the heap and everything that it makes ready."""
         world = self.world
         world.current, world.inside_us = self, 0
-        events._set_running_loop(self)
+        if world.running is not self:
+            world.running = self
+            events._set_running_loop(self)
         try:
             self._call(handle)
             ready, turns = self._ready, 0
@@ -202,7 +217,6 @@ class Loop(asyncio.AbstractEventLoop):
             if world.inside_us:
                 self.busy_until = max(self.busy_until, world.now + world.inside_us)
                 world.inside_us = 0
-            events._set_running_loop(None)
             world.current = None
             if world.after_event is not None:
                 world.after_event(self)
