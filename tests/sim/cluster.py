@@ -228,6 +228,8 @@ class Settings:
         self.window_entries = rng.choice([4096, 4096, 8, 2])
         self.keep_bytes = rng.choice([16 << 20, 16 << 20, 3000])
         self.drift_ppm = rng.choice([0, 100, 5000, 30000])  # the stated bound is 1/33
+        # Far beyond the bound: log nodes' windows end long before the writer's lease. Reads may be stale then; writes are guarded by the term (L6).
+        self.broken_clocks = rng.random() < 0.25
         self.skew_ms = rng.choice([0, 5, 200])
         self.delay_us = rng.choice([400, 400, 3000, 20_000])  # between AZs, one way; with much of it much is under way when something fails
         self.sync_us = rng.choice([150, 150, 2000, 8000])
@@ -264,6 +266,8 @@ class Cluster:
     def new_clock(self, name: str) -> Clock:
         rng, settings = self._clocks, self.settings
         drift = rng.randint(-settings.drift_ppm, settings.drift_ppm)
+        if settings.broken_clocks:
+            drift = rng.choice((500_000, 2_000_000, 5_000_000)) if name.startswith("log") else rng.choice((0, -300_000))
         return Clock(self.world, drift, rng.randrange(1, 10**12), rng.randint(-settings.skew_ms, settings.skew_ms))
 
     def start(self) -> None:

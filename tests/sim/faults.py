@@ -16,7 +16,7 @@ from tests.sim.world import World
 
 SECOND = 1_000_000
 AIM_US = 1_500_000
-AIM_STEP_US = 300
+AIM_STEP_US = 700
 
 # kind -> how often it is drawn
 KINDS = {

@@ -287,9 +287,9 @@ class Transport(asyncio.Transport):
                 delay = self.network.delay(self.peer_host, self.loop.host)
                 self.world.after(delay, None, self.lose, ConnectionResetError(104, "Connection reset by peer"))
         elif data is None:
-            self.world.at(self.world.now, other.loop, other.ended, None)
+            self.world.here(other.loop, other.ended, None)
         else:
-            self.world.at(self.world.now, other.loop, other.deliver, data)
+            self.world.here(other.loop, other.deliver, data)
 
     # ----------------------------------------------------------------- in the process of this side
 

@@ -26,6 +26,8 @@ LEASED = "leased"  # a register with an expiry
 LOOK = "look"  # at such a register
 ANY = "any"  # a command out of the table; only its effect on the state is judged
 
+READ_KINDS = (GET, READ, COUNT, LOOK)
+
 
 @dataclass(slots=True)
 class Part:

@@ -1,6 +1,6 @@
 """A fixed set of runs on every change, and that a run is a function of its number.
 
-Decides: how many seeds `make test` runs (about 40 seconds of processor time; `make sim RUNS=n` runs as many as wanted). A run that fails prints how to see it again.
+Decides: how many seeds `make test` runs (40 seconds of processor time; `make sim RUNS=n` runs as many as wanted). A run that fails prints how to see it again.
 """
 
 from __future__ import annotations

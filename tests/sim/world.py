@@ -147,15 +147,27 @@ class World:
             if loop.busy_until > time_us:  # paused, or inside one callback: its events wait, in order
                 self._push(loop.busy_until, handle)
                 continue
-            self.events += 1
-            loop.run_event(handle)
-            if self.violation is not None:
-                raise self.violation
+            self._turn(loop, handle)
         self.now = max(self.now, until_us)
 
     def pass_time(self, us: int) -> None:
         """The process whose event this is stands still for so long inside it."""
         self.inside_us += us
+
+    def _turn(self, loop: Loop, handle: Handle) -> None:
+        self.events += 1
+        loop.run_event(handle)
+        if self.violation is not None:
+            raise self.violation
+
+    def here(self, loop: Loop, callback: Callable[..., Any], *args: Any) -> None:
+        """An event of that process now, from one that is nobody's."""
+        assert self.current is None
+        handle = Handle(loop, callback, args)
+        if loop.busy_until > self.now:
+            self._push(loop.busy_until, handle)
+        else:
+            self._turn(loop, handle)
 
     # ----------------------------------------------------------------- the trace
 
