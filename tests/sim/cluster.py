@@ -267,7 +267,7 @@ class Cluster:
         rng, settings = self._clocks, self.settings
         drift = rng.randint(-settings.drift_ppm, settings.drift_ppm)
         if settings.broken_clocks:
-            drift = rng.choice((500_000, 2_000_000, 5_000_000)) if name.startswith("log") else rng.choice((0, -300_000))
+            drift = rng.choice((3_000_000, 6_000_000, 9_000_000)) if name.startswith("log") else rng.choice((0, -500_000))
         return Clock(self.world, drift, rng.randrange(1, 10**12), rng.randint(-settings.skew_ms, settings.skew_ms))
 
     def start(self) -> None:

@@ -42,6 +42,7 @@ class Disk(Files):
         self.fail_syncs = 0  # so many end in an error
         self.fail_reads = 0
         self.crash_in = 0  # so many steps on, the power goes: in the middle of whatever the store is doing
+        self.crash_in_segment = False  # only steps on segments count
         self.on_crash: Callable[[], None] | None = None
         self.hurt = ""  # a fault that may end the process: a run does not take such an end for a bug
         self.syncs = 0
@@ -70,9 +71,9 @@ class Disk(Files):
         self._fds[self._next_fd] = (path, inode)
         return self._next_fd
 
-    def _step(self) -> None:
+    def _step(self, path: Path) -> None:
         """Something is about to change."""
-        if self.crash_in:
+        if self.crash_in and (path.suffix == ".seg" or not self.crash_in_segment):
             self.crash_in -= 1
             if not self.crash_in and self.on_crash is not None:
                 self.world.faults["power lost inside a write"] += 1
@@ -81,7 +82,7 @@ class Disk(Files):
 
     def open(self, path: Path, create: bool = False) -> int:
         if create:
-            self._step()
+            self._step(path)
             self._set(path, Inode())
         if path not in self._tree:
             raise FileNotFoundError(errno.ENOENT, "No such file or directory", str(path))
@@ -109,7 +110,7 @@ class Disk(Files):
         return bytes(self._fds[fd][1].data[offset : offset + length])
 
     def write(self, fd: int, offset: int, data: bytes) -> None:
-        self._step()
+        self._step(self._fds[fd][0])
         inode = self._fds[fd][1]
         inode.data[offset : offset + len(data)] = data
         inode.pending.append((offset, bytes(data)))
@@ -122,7 +123,7 @@ class Disk(Files):
         self.write(fd, 0, bytes(length))
 
     def sync(self, fd: int) -> None:
-        self._step()
+        self._step(self._fds[fd][0])
         self.syncs += 1
         took = self.sync_us
         if self.slow_us:
@@ -150,13 +151,13 @@ class Disk(Files):
         self._journal = [(at, inode) for at, inode in self._journal if at.parent != path]
 
     def rename(self, old: Path, new: Path) -> None:
-        self._step()
+        self._step(new)
         inode = self._tree.pop(old)
         self._tree[new] = inode
         self._journal += [(old, None), (new, inode)]
 
     def unlink(self, path: Path) -> None:
-        self._step()
+        self._step(path)
         self._set(path, None)
 
     # ----------------------------------------------------------------- faults
@@ -181,9 +182,9 @@ class Disk(Files):
     def _keep_some(self, inode: Inode) -> None:
         for offset, data in inode.pending:
             fate = self.rng.random()
-            if fate < 0.4:
+            if fate < 0.2:
                 continue
-            if fate < 0.7:
+            if fate < 0.4:
                 _put(inode.durable, offset, data)
                 continue
             self.world.faults["torn write"] += 1

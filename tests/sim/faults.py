@@ -134,7 +134,8 @@ class Faults:
 
     def _power_inside(self, fault: Fault, rng: Random) -> None:
         for member in self._disks(rng):
-            member.disk.crash_in = rng.choice((2, rng.randint(1, 8), rng.randint(1, 40)))
+            member.disk.crash_in = rng.choice((2, 4, rng.randint(1, 8), rng.randint(1, 40)))
+            member.disk.crash_in_segment = rng.random() < 0.8
 
     def _pause(self, fault: Fault, rng: Random) -> None:
         self._any(rng).pause(fault.lasts_us)

@@ -126,6 +126,9 @@ class Run:
         world.run(FAULTS_END_US)
         world.note("RUN", "the faults are over")
         self.faults.stop_all()
+        if self.cluster.settings.broken_clocks:
+            for member in [*self.cluster.logs, *self.cluster.engines]:
+                member.clock.run_at(0)
         self._until(lambda: self.cluster.primary is not None, PROGRESS_US, "no primary serves")
         self._until(lambda: all(task.done() for task in self.tasks), FINISH_US, "clients did not finish")
         world.run(max(END_US, world.now))

@@ -86,7 +86,7 @@ class Workload:
         return [_command(part)], [part]
 
     def _appending(self, index: int, token: str) -> Part:
-        if self.rng.random() < 0.08:
+        if self.rng.random() < 0.2:
             token += "x" * self.rng.choice((400, 1200, 6000))  # larger than an entry may be, in some runs
         return Part(APPEND, key_of("j", index), token + ",")
 

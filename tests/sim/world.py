@@ -56,6 +56,12 @@ class Clock:
         now = self.world.now + self.world.inside_us
         return self.base_us + now + now * self.ppm // PPM
 
+    def run_at(self, ppm: int) -> None:
+        """Another rate from now on; what it shows goes on from where it is."""
+        now = self.world.now
+        self.base_us += now * self.ppm // PPM - now * ppm // PPM
+        self.ppm = ppm
+
     def true_at(self, local_us: int) -> int:
         """The first true time at which this clock shows at least that."""
         since = local_us - self.base_us
@@ -65,7 +71,7 @@ class Clock:
         return true
 
     def wall_ms(self) -> int:
-        return 1_700_000_000_000 + (self.now_us() - self.base_us) // 1000 + self.wall_offset_ms
+        return 1_700_000_000_000 + (self.world.now + self.world.inside_us) // 1000 + self.wall_offset_ms
 
 
 class Handle:
