@@ -22,7 +22,28 @@ SEARCH_LIMIT = 40  # operations of a key up to which the second decider is asked
 
 
 def judge(history: list[Record]) -> list[str]:
+    if wrong := misplaced(history):
+        return wrong
     return [*registers(history), *journals(history), *counters(history), *leased(history)]
+
+
+def misplaced(history: list[Record]) -> list[str]:
+    """An answer that cannot be this command's: it is another's, or in another order."""
+    found = []
+    for record in history:
+        for part in record.parts if record.outcome == OK else ():
+            answer = part.answer
+            if part.kind == r.INCREASE or part.kind == r.APPEND:
+                fits = isinstance(answer, int)
+            elif part.kind == r.SET or part.kind == r.LEASED:
+                fits = answer == "OK"
+            elif part.kind == r.COUNT:
+                fits = answer is None or (isinstance(answer, str) and answer.isdigit())
+            else:
+                fits = part.kind == r.ANY or answer is None or isinstance(answer, str)
+            if not fits:
+                found.append(f"{part.key}: {part.kind} of client {record.client} at {record.complete / 1e6:.6f} was answered {str(answer)[:40]!r}")
+    return found
 
 
 def parts_of(history: Iterable[Record], *kinds: str) -> Iterator[tuple[Record, Part]]:

@@ -21,6 +21,7 @@ import memstore.replication.shard
 import memstore.replication.tracker
 import memstore.server.leading
 import memstore.server.node
+import txlog.client.writer
 import txlog.consensus.acceptor
 import txlog.consensus.campaign
 import txlog.consensus.lease
@@ -36,7 +37,7 @@ _Tracker = memstore.replication.tracker.Tracker
 _Node = memstore.server.node.Node
 _Acceptor = txlog.consensus.acceptor.Acceptor
 _Proposer = txlog.consensus.proposer.Proposer
-_Window = txlog.consensus.lease.Window
+_Writer = txlog.client.writer.Writer
 _Driver = txlog.server.driver.LogDriver
 _Carrier = txlog.storage.jobs._Carrier
 
@@ -56,13 +57,6 @@ MUTANTS: dict[str, Mutant] = {
         "one log node is enough", _Proposer, "_advance", "held_by_majority([feed.match for feed in self._feeds])", "max(feed.match for feed in self._feeds)"
     ),
     "old-term-by-count": Mutant("entries of an older term are committed by count", _Proposer, "_advance", " or reached < self._term_start", ""),
-    "acks-across-reseal": Mutant(
-        "acks of the term before count in the new one",
-        _Proposer,
-        "_begin_term",
-        "feed.new_term(self.next_position)",
-        "kept = feed.match; feed.new_term(self.next_position); feed.match = kept",
-    ),
     "foreign-tail-counted": Mutant(
         "Appended counts a longer tail of somebody else",
         _Acceptor,
@@ -109,12 +103,16 @@ MUTANTS: dict[str, Mutant] = {
     "lease-from-answer": Mutant(
         "the lease counts from the answer", _Proposer, "_credit", "self._lease.credit(node, sent_us,", "self._lease.credit(node, self._now,"
     ),
+    "lease-too-long": Mutant(
+        "the writer counts on its lease for a second too long",
+        _Writer,
+        "_lease",
+        "self.lease_until_us = until_us",
+        "self.lease_until_us = until_us + 1_000_000",
+    ),
     "window-short": Mutant("a window is half a lease", txlog.consensus.lease, "window_us", "lease_ms * 17_000", "lease_ms * 8_000"),
     "window-without-margin": Mutant(
         "a window is as long as the lease, drift or no", txlog.consensus.lease, "window_us", "lease_ms * 17_000", "lease_ms * 16_000"
-    ),
-    "lease-not-checked-after": Mutant(
-        "the lease is not looked at after the execution", _Shard, "take_reply", "if now_us >= self.lessor.lease_until_us and self.role == PRIMARY:", "if False:"
     ),
     "handover-without-drain": Mutant(
         "HANDOVER goes out while writes are under way", _Node, "_check_drained", " and self.shard.drained and not self.writer.in_flight", ""

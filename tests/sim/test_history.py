@@ -15,6 +15,10 @@ def app(key: str, token: str, answer: int | None = None) -> Part:
     return Part(r.APPEND, key, token, answer)
 
 
+def test_an_answer_of_another_command_is_found() -> None:
+    assert "was answered 'OK'" in found(rec([Part(r.INCREASE, "c", None, "OK")], 0, 1), *last(a=""))
+
+
 def read(key: str, answer: str) -> Part:
     return Part(r.READ, key, None, answer)
 
@@ -90,7 +94,7 @@ def test_transactions_in_different_orders_are_found() -> None:
 
 
 def register(kind: str, value: str | None, invoke: int, complete: int, outcome: str = OK) -> Record:
-    return rec([Part(r.SET, "r", value) if kind == r.SET else Part(r.GET, "r", None, value)], invoke, complete, outcome)
+    return rec([Part(r.SET, "r", value, "OK") if kind == r.SET else Part(r.GET, "r", None, value)], invoke, complete, outcome)
 
 
 def test_a_stale_register_is_found() -> None:
@@ -102,7 +106,7 @@ def test_a_register_written_by_a_refused_command_is_found() -> None:
 
 
 def counter(kind: str, answer: int, invoke: int, complete: int, final: bool = False) -> Record:
-    return rec([Part(kind, "c", None, answer)], invoke, complete, final=final)
+    return rec([Part(kind, "c", None, str(answer) if kind == r.COUNT else answer)], invoke, complete, final=final)
 
 
 def test_counters() -> None:
@@ -118,7 +122,7 @@ def look(value: str | None, invoke: int) -> Record:
 
 
 def test_an_expired_value_that_comes_back_is_found() -> None:
-    write = rec([Part(r.LEASED, "e", "x")], 0, 1)
+    write = rec([Part(r.LEASED, "e", "x", "OK")], 0, 1)
     assert found(write, look("x", 2), look(None, 5), *last(a="")) == ""
     assert "had been seen in its place" in found(write, look("x", 2), look(None, 5), look("x", 8), *last(a=""))
     assert "never written" in found(look("y", 2), *last(a=""))
