@@ -201,11 +201,26 @@ class Disk(Files):
             return ""
         path, inode, block = rng.choice(places)
         at = block + rng.randrange(min(SECTOR, len(inode.data) - block))
+        return self._flip(path, inode, at, rng)
+
+    def flip_bit_at_the_end(self, rng: Random) -> str:
+        """One bit of the newest bytes of the log."""
+        segments = [(path, inode) for path, inode in sorted(self._tree.items()) if path.suffix == ".seg"]
+        if not segments or not (end := _end(segments[-1][1].data)):
+            return ""
+        path, inode = segments[-1]
+        return self._flip(path, inode, max(0, end - 1 - rng.randrange(200)), rng)
+
+    def _flip(self, path: Path, inode: Inode, at: int, rng: Random) -> str:
         bit = 1 << rng.randrange(8)
         for copy in (inode.data, inode.durable):
             if at < len(copy):
                 copy[at] ^= bit
         return f"{path.name} at {at}"
+
+
+def _end(data: bytearray) -> int:
+    return len(data.rstrip(b"\0"))
 
 
 def _used(data: bytearray) -> list[int]:

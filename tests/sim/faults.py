@@ -23,7 +23,7 @@ KINDS = {
     "kill": 6, "kill-primary": 4, "power": 5, "power-logs": 2, "power-all": 1, "power-inside": 4, "pause": 5, "pause-primary": 3, "stall": 5, "cut": 6,
     "cut-one-way": 6, "cut-primary": 3, "az-loss": 2, "slow-link": 4, "lossy-link": 4, "narrow-link": 2, "reset": 5, "slow-disk": 4, "disk-full": 3,
     "sync-error": 2, "read-error": 2, "bit-flip": 3, "wall-jump": 2, "hand-over": 6, "terminate": 3, "stray-tail": 5,
-    "cut-candidate": 4, "lone-writer": 3,
+    "cut-candidate": 4, "lone-writer": 3, "rotten-tail": 4,
 }  # fmt: skip
 
 
@@ -73,6 +73,7 @@ class Faults:
             "disk-full": self._disk_full, "sync-error": self._sync_error, "read-error": self._read_error, "bit-flip": self._bit_flip,
             "wall-jump": self._wall_jump, "hand-over": self._ask_hand_over, "terminate": self._terminate,
             "stray-tail": self._stray_tail, "cut-candidate": self._cut_candidate, "lone-writer": self._lone_writer,
+            "rotten-tail": self._rotten_tail,
         }  # fmt: skip
 
     def plan(self, faults: list[Fault]) -> None:
@@ -213,6 +214,34 @@ class Faults:
                 self.world.after(rng.randrange(2, 6) * SECOND, None, self._block(self._around([stray], rng, True)))
 
         self.world.after(alone_us, None, end)
+
+    def _rotten_tail(self, fault: Fault, rng: Random) -> None:
+        """A bit rots in the newest entry of a node that acknowledged it, while one of the others lacks it and the third is away (S3)."""
+        primary = self.cluster.primary
+        if primary is None:
+            return
+        rotten = self._rotten
+        lacking, away = rng.sample([member for member in self.cluster.logs if member is not rotten], 2)
+        undo = self._block([(primary.host, lacking.host)])
+
+        def rot() -> None:
+            if (where := rotten.disk.flip_bit_at_the_end(rng)) != "":
+                rotten.rotten = True
+                self.world.note("FAULT", f"a bit of {rotten.name} is flipped: {where}")
+            rotten.kill()
+            away.lose_power(rng.randrange(3, 6) * SECOND)
+            if rng.random() < 0.7:
+                primary.kill()
+            undo()
+
+        self.world.after(rng.randrange(100_000, 1_500_000), None, self._when_acknowledged, rot)
+
+    def _when_acknowledged(self, then: Callable[[], None], waited_us: int = 0) -> None:
+        """As soon as something is under way and a moment later, so that a majority has just taken it."""
+        if waited_us < AIM_US and not self._under_way():
+            self.world.after(AIM_STEP_US, None, self._when_acknowledged, then, waited_us + AIM_STEP_US)
+        else:
+            self.world.after(self.cluster.settings.delay_us * 5 + 2000, None, then)
 
     def _lone_writer(self, fault: Fault, rng: Random) -> None:
         """The primary hears nothing of two log nodes while they hear it, or the other way round, and comes back just when others have taken over."""

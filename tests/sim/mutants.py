@@ -117,9 +117,6 @@ MUTANTS: dict[str, Mutant] = {
     "handover-without-drain": Mutant(
         "HANDOVER goes out while writes are under way", _Node, "_check_drained", " and self.shard.drained and not self.writer.in_flight", ""
     ),
-    "handover-keeps-reading": Mutant(
-        "a hand-over does not end the lease", memstore.server.leading.Leading, "append_handover", "self.shard.lessor = NO_LEASE", "pass"
-    ),
     "dirty-key-not-tracked": Mutant("a key that was written is not dirty", _Tracker, "mark", "young[key] = position", "pass"),
     "absence-is-clean": Mutant(
         "a write that changed nothing waits for nothing",
