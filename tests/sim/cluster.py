@@ -220,9 +220,9 @@ class Settings:
 
     def __init__(self, rng: Random) -> None:
         self.lease_ms = 1000
-        self.segment_bytes = rng.choice([48, 64, 128, 256]) * 1024
+        self.segment_bytes = rng.choice([32, 40, 64, 256]) * 1024
         self.cache_bytes = rng.choice([0, 4, 64, 1024]) * 1024
-        self.max_entry_bytes = rng.choice([4096, 4096, 65536, 4 << 20])
+        self.max_entry_bytes = min(rng.choice([4096, 4096, 65536]), self.segment_bytes // 2)  # a segment must hold any entry
         # Of the writer's messages and memory: small ones bring gaps and catching up about with little data.
         self.message_bytes = rng.choice([4 << 20, 4 << 20, 4000, 300])
         self.window_entries = rng.choice([4096, 4096, 8, 2])
@@ -230,7 +230,7 @@ class Settings:
         self.drift_ppm = rng.choice([0, 100, 5000, 30000])  # the stated bound is 1/33
         # Far beyond the bound: log nodes' windows end long before the writer's lease. Reads may be stale then; writes are guarded by the term (L6).
         self.broken_clocks = rng.random() < 0.25
-        self.skew_ms = rng.choice([0, 5, 200])
+        self.skew_ms = rng.choice([0, 5, 200, 3000])
         self.delay_us = rng.choice([400, 400, 3000, 20_000])  # between AZs, one way; with much of it much is under way when something fails
         self.sync_us = rng.choice([150, 150, 2000, 8000])
 

@@ -54,6 +54,8 @@ def schedule(rng: Random, kinds: list[str], start_us: int, end_us: int) -> list[
             return found
         kind = rng.choice(favourites) if rng.random() < 0.3 else rng.choices(kinds, [KINDS[kind] for kind in kinds])[0]
         lasts = min(int(rng.expovariate(1) * rng.choice((300_000, 2 * SECOND, 5 * SECOND))) + 1000, 12 * SECOND, end_us - at)
+        if kind == "disk-full":  # it shows when the next segment is wanted
+            lasts = min(max(lasts, 6 * SECOND), end_us - at)
         found.append(Fault(len(found) + 1, kind, at, lasts, rng.getrandbits(32), rng.random() < 0.6))
 
 

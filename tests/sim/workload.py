@@ -47,7 +47,7 @@ class Workload:
     def next(self) -> Step:
         rng = self.rng
         if self.reads_only:
-            return rng.choice((self._get, self._read, self._read, self._read_all, self._count_it, self._look))()
+            return rng.choice((self._get, self._read, self._read, self._read_all, self._count_it, self._look, self._look))()
         choice = rng.random()
         if choice < 0.12:
             return self._pipeline()
