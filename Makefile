@@ -8,12 +8,14 @@ PYTHONS := python3.13 python3.12 python3.11 python3
 REQUIREMENTS := $(shell cksum < pyproject.toml | tr -d ' ')
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check system suite bench compile format clean
+.PHONY: help run test check system suite sim mutants bench compile format clean
 
 help:
 	@echo "make run      a local cluster in three zones on port 6379 (make run ARGS='--port 7000 --restart')"
 	@echo "make test     all tests a change needs (make test ARGS='tests/ops -x')"
 	@echo "make check    format, lint, types, tidiness"
+	@echo "make sim      the simulator (make sim RUNS=200, make sim SEED=17 TRACE=1; see tests/sim/README.md)"
+	@echo "make mutants  deliberate bugs, each of which the simulator must find"
 	@echo "make system   the long tests with real processes"
 	@echo "make suite    Redis' own test suite against a local cluster (REDIS_SUITE_HOME names its source)"
 	@echo "make bench    the comparison with redis-server, by the compiled code"
@@ -32,6 +34,13 @@ check: $(VENV)/.dev-$(REQUIREMENTS)
 	$(BIN)/ruff check .
 	$(BIN)/mypy --strict -p memstore -p txlog
 	$(BIN)/python -m pytest tests/test_tidy.py
+
+sim: $(VENV)/.dev-$(REQUIREMENTS)
+	@$(BIN)/python -m tests.sim $(if $(SEED),--seed $(SEED)) $(if $(RUNS),--runs $(RUNS)) $(if $(FROM),--first $(FROM)) $(if $(STEPS),--steps $(STEPS)) \
+		$(if $(FAULTS),--faults $(FAULTS)) $(if $(TRACE),--trace) $(if $(SHRINK),--shrink) $(if $(MUTANT),--mutant $(MUTANT))
+
+mutants: $(VENV)/.dev-$(REQUIREMENTS)
+	@$(BIN)/python -m tests.sim.mutants $(if $(SEEDS),--seeds $(SEEDS)) $(if $(MUTANT),--only $(MUTANT))
 
 system: $(VENV)/.dev-$(REQUIREMENTS)
 	$(BIN)/python -m pytest -m "" tests/system $(ARGS)

@@ -207,6 +207,8 @@ class _Opener:
             self.done += segment.size
             self.progress(self.done, self.total)
         # A killed process leaves writes that only the page cache holds. What is reported here will be acknowledged, so the disk must have it.
+        opened.segments[-1].open()
+        self._write_again(opened)
         for segment in opened.segments[-2:]:
             segment.open()
             self.files.sync(segment.fd)
@@ -217,6 +219,17 @@ class _Opener:
             meta.meta.newest = firsts[-1]
             meta.write(meta.meta)
         return opened
+
+    def _write_again(self, opened: Opened) -> None:
+        """What no sync of an earlier life is known to have covered. If that life ended in a failed sync, the kernel may call its pages clean though the
+        platter lacks them: to sync once more would do nothing, to write once more makes them dirty."""
+        segment, positions, first = opened.segments[-1], opened.positions, opened.synced + 1
+        start = positions.offset(first) if first in positions else 0
+        if first > positions.last:
+            start = segment.used
+        for at, stop in ((0, BLOCK_BYTES), (start or BLOCK_BYTES, segment.used)):
+            if at < stop:
+                self.files.write(segment.fd, at, self.files.read(segment.fd, at, stop - at))
 
     def _path(self, first: int) -> Path:
         return self.folder / SEGMENTS_NAME / segment_name(first)

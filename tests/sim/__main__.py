@@ -1,0 +1,186 @@
+"""`make sim`: one run by its seed, or many on all cores; a run that fails says how to see it again, and can be made shorter.
+
+Decides: what is printed, how many runs go side by side, how a failing run is shortened. Must not know: what a run does.
+
+    make sim SEED=17                          one run; TRACE=1 prints every event
+    make sim SEED=17 FAULTS=3,9 STEPS=200     the same, with the third and ninth of its faults only and 200 client operations
+    make sim SEED=17 FAULTS=kill,cut          another schedule, of these kinds; FAULTS=none: none
+    make sim RUNS=500                         fresh seeds (FROM=1: from 1 on) on all cores
+    SHRINK=1                                  look for a shorter run that fails in the same way
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import nullcontext
+from dataclasses import replace
+from multiprocessing import get_context
+from typing import Any
+
+from tests.sim.faults import KINDS
+from tests.sim.mutants import MUTANTS, planted
+from tests.sim.run import STEPS, Plan, Result, run
+from tests.sim.sometimes import missing
+
+SHRINK_RUNS = 120
+
+
+def plan_of(seed: int, steps: int, faults: str, trace: bool = False) -> Plan:
+    if not faults:
+        return Plan(seed, steps, trace=trace)
+    if faults == "none":
+        return Plan(seed, steps, kinds=(), trace=trace)
+    words = faults.split(",")
+    if all(word.isdigit() for word in words):
+        return Plan(seed, steps, only=frozenset(map(int, words)), trace=trace)
+    unknown = [word for word in words if word not in KINDS]
+    if unknown:
+        raise SystemExit(f"no such fault: {', '.join(unknown)}; there are {', '.join(KINDS)}, and numbers")
+    return Plan(seed, steps, kinds=tuple(words), trace=trace)
+
+
+def command(plan: Plan, mutant: str = "") -> str:
+    """What replays a run."""
+    faults = ""
+    if plan.only is not None:
+        faults = " FAULTS=" + (",".join(map(str, sorted(plan.only))) or "none")
+    elif plan.kinds != tuple(KINDS):
+        faults = " FAULTS=" + (",".join(plan.kinds) or "none")
+    return f"make sim SEED={plan.seed}" + (f" STEPS={plan.steps}" if plan.steps != STEPS else "") + faults + (f" MUTANT={mutant}" if mutant else "")
+
+
+def with_mutant(mutant: str) -> Any:
+    return planted(mutant) if mutant else nullcontext()
+
+
+def one(task: tuple[Plan, str]) -> Result:
+    plan, mutant = task
+    with with_mutant(mutant):
+        return run(plan)
+
+
+def many(plans: list[Plan], mutant: str = "") -> Iterator[Result]:
+    """In any order, on all cores."""
+    with get_context("fork").Pool(os.cpu_count(), maxtasksperchild=25) as pool:
+        yield from pool.imap_unordered(one, [(plan, mutant) for plan in plans])
+
+
+def many_until_failure(mutant: str, first: int, seeds: int, processes: int) -> tuple[int, str]:
+    """(how many seeds until one fails, why); 0: none did."""
+    with get_context("fork").Pool(processes, maxtasksperchild=25) as pool:
+        for number, result in enumerate(pool.imap(one, [(Plan(first + at), mutant) for at in range(seeds)]), 1):
+            if not result.ok:
+                return number, result.problems[0]
+    return 0, ""
+
+
+def revision() -> str:
+    told = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False)
+    return told.stdout.strip() or "unknown"
+
+
+def show(result: Result, mutant: str) -> None:
+    print(f"seed {result.plan.seed}: {'ok' if result.ok else 'FAILED'}, digest {result.digest:08x}, {result.events} events, "
+          f"{result.succeeded} of {result.operations} operations succeeded, {result.simulated_s:.1f} s simulated in {result.cpu_s:.2f} s")  # fmt: skip
+    for problem in result.problems[:10]:
+        print(f"  {problem}")
+    if not result.ok:
+        print(f"  again: {command(result.plan, mutant)}")
+
+
+def shrink(result: Result, mutant: str) -> Result:
+    """Fewer faults, then fewer operations, as long as it fails."""
+    left = SHRINK_RUNS
+    best = result
+    numbers = sorted(fault.number for fault in result.schedule if result.plan.only is None or fault.number in result.plan.only)
+
+    def fails(plan: Plan) -> bool:
+        nonlocal left, best
+        left -= 1
+        tried = one((plan, mutant))
+        if not tried.ok:
+            best = tried
+        return not tried.ok
+
+    size = max(1, len(numbers) // 2)
+    while left > 0:
+        for at in range(0, len(numbers), size):
+            fewer = numbers[:at] + numbers[at + size :]
+            if left > 0 and fails(replace(result.plan, only=frozenset(fewer))):
+                numbers = fewer
+                break
+        else:
+            if size == 1:
+                break
+            size = max(1, size // 2)
+    steps = result.plan.steps
+    while left > 0 and steps > 20 and fails(replace(result.plan, only=frozenset(numbers), steps=steps * 2 // 3)):
+        steps = steps * 2 // 3
+    return best
+
+
+def run_many(args: argparse.Namespace) -> int:
+    first = args.first if args.first is not None else random.SystemRandom().randrange(1 << 40)
+    print(f"{args.runs} runs from seed {first}, revision {revision()}")
+    faults: Counter[str] = Counter()
+    counters: Counter[str] = Counter()
+    failed: list[Result] = []
+    simulated = cpu = 0.0
+    operations = succeeded = 0
+    began = time.monotonic()
+    for result in many([plan_of(first + number, args.steps, args.faults) for number in range(args.runs)], args.mutant):
+        faults += result.faults
+        counters += result.counters
+        simulated += result.simulated_s
+        cpu += result.cpu_s
+        operations += result.operations
+        succeeded += result.succeeded
+        if not result.ok:
+            failed.append(result)
+            show(result, args.mutant)
+    took = time.monotonic() - began
+    print(f"{args.runs / took * 60:.0f} seeds a minute ({cpu / args.runs:.2f} s of CPU a seed), {simulated / 3600:.2f} hours simulated, "
+          f"{operations} operations, {100 * succeeded / max(1, operations):.1f} % succeeded")  # fmt: skip
+    print("faults: " + ", ".join(f"{name} {count}" for name, count in sorted(faults.items())))
+    print("seen: " + ", ".join(f"{name} {count}" for name, count in sorted(counters.items())))
+    if not args.faults and (never := missing(faults, counters)):
+        print("never reached: " + ", ".join(never))
+    print(f"{len(failed)} of {args.runs} failed")
+    if failed and args.shrink:
+        show(shrink(min(failed, key=lambda one: one.plan.seed), args.mutant), args.mutant)
+    return 1 if failed else 0
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="make sim")
+    parser.add_argument("--seed", type=int)
+    parser.add_argument("--runs", type=int, default=1)
+    parser.add_argument("--first", type=int, help="the first seed of several runs; without it a fresh one")
+    parser.add_argument("--steps", type=int, default=STEPS)
+    parser.add_argument("--faults", default="")
+    parser.add_argument("--trace", action="store_true")
+    parser.add_argument("--shrink", action="store_true")
+    parser.add_argument("--mutant", default="", choices=["", *MUTANTS])
+    args = parser.parse_args()
+    if args.seed is None:
+        return run_many(args)
+    print(f"seed {args.seed}, revision {revision()}")
+    result = one((plan_of(args.seed, args.steps, args.faults, args.trace), args.mutant))
+    if not args.trace and not result.ok:
+        print("\n".join(result.lines[-60:]))
+    print("faults: " + "; ".join(str(fault) for fault in result.schedule if result.plan.only is None or fault.number in result.plan.only))
+    show(result, args.mutant)
+    if not result.ok and args.shrink:
+        show(shrink(result, args.mutant), args.mutant)
+    return 0 if result.ok else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

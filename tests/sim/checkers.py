@@ -1,0 +1,163 @@
+"""What must hold inside the cluster at every moment: the log's invariants, leases, equal states.
+
+Decides: whether what nodes hold right now may be. Must not know: what clients were told (`history`), how faults come about. Looks at the machines' own state
+after each event of their process; raises `Violation`.
+"""
+
+from __future__ import annotations
+
+from hashlib import sha1
+from typing import Any
+
+from memstore.engine.digest import value_digest
+from memstore.engine.keyspace import Keyspace
+from tests.sim.cluster import Cluster, EngineMember, LogMember
+from tests.sim.world import Loop, Violation
+
+DRIFT_BOUND_PPM = 30_300  # each clock within 1/33 of true time
+
+
+class Checkers:
+    def __init__(self, cluster: Cluster) -> None:
+        self.cluster = cluster
+        self.world = cluster.world
+        self.committed: dict[int, bytes] = {}  # position -> chain, as first seen committed by anybody
+        self.newest = 0
+        self.owners: dict[int, bytes] = {}  # term -> incarnation
+        self.states: dict[int, bytes] = {}  # position -> digest of the state
+        self.primaries: list[int] = []  # terms in which somebody served
+        self._resealing: Any = None
+        self._acceptors: dict[str, Any] = {}  # the newest of each log node, dead or alive
+        self._promised: dict[str, int] = {}
+        self._known: dict[str, int] = {}  # committed position looked at, by node
+        self._leases: dict[str, tuple[bytes, int]] = {}  # by engine node: incarnation and true end
+        self._by_name: dict[str, LogMember | EngineMember] = {member.name: member for member in [*cluster.logs, *cluster.engines]}
+        self._check_leases = all(abs(member.clock.ppm) <= DRIFT_BOUND_PPM for member in [*cluster.logs, *cluster.engines])
+
+    def after_event(self, loop: Loop) -> None:
+        member = self._by_name.get(loop.name)
+        if isinstance(member, LogMember):
+            self._log_node(member)
+        elif member is not None:
+            self._engine_node(member)
+
+    # ----------------------------------------------------------------- log nodes
+
+    def _log_node(self, member: LogMember) -> None:
+        name = member.name
+        driver = member.driver
+        if driver is None:
+            return
+        acceptor = driver._acceptor
+        if acceptor is not self._acceptors.get(name):
+            self._acceptors[name] = acceptor
+            self._known[name] = 0
+            if acceptor.promise.term < self._promised.get(name, 0):
+                raise Violation(f"{name} came back with promise {acceptor.promise.term}, it had promised {self._promised[name]}")
+        durable = acceptor._durable_promise.term
+        if durable > self._promised.get(name, 0):
+            self._promised[name] = durable
+        elif acceptor.promise.term < self._promised.get(name, 0):
+            raise Violation(f"{name}: its promise went down to {acceptor.promise.term}")
+        if acceptor.committed > self._known[name]:
+            for position in range(max(self._known[name], acceptor.committed - 64) + 1, acceptor.committed + 1):
+                self._is_committed(name, position, acceptor.chain_at(position))
+            self._known[name] = acceptor.committed
+
+    def _is_committed(self, name: str, position: int, chain: bytes | None) -> None:
+        if chain is None:
+            return  # not readable there now
+        known = self.committed.get(position)
+        if known is None:
+            self.committed[position] = chain
+            self.newest = max(self.newest, position)
+        elif known != chain:
+            raise Violation(f"{name} holds another entry committed at {position} than was committed before")
+
+    # ----------------------------------------------------------------- engine nodes
+
+    def _engine_node(self, member: EngineMember) -> None:
+        node = member.node
+        if node is None:
+            return
+        writer = node.log.writer
+        if writer is not None and writer._proposer.state in ("opening", "open"):
+            proposer = writer._proposer
+            if proposer.term not in self.owners and proposer.incarnation in self.owners.values():
+                self.world.counters["an incarnation opened another term"] += 1
+            if proposer._reseal is not None and writer is not self._resealing:
+                self._resealing = writer
+                self.world.counters["a term was sealed again"] += 1
+            if self.owners.setdefault(proposer.term, proposer.incarnation) != proposer.incarnation:
+                raise Violation(f"{member.name}: term {proposer.term} has two writers")
+            if proposer.state == "open" and proposer.committed > self._known.get(member.name, 0):
+                self._writer_committed(member, proposer)
+        self._lease(member, node)
+
+    def _writer_committed(self, member: EngineMember, proposer: Any) -> None:
+        position = proposer.committed
+        before = proposer._recent.before(position + 1)
+        self._known[member.name] = position
+        if before is None:
+            return
+        chain = before[1]
+        self._is_committed(member.name, position, chain)
+        holders = sum(acceptor.durable >= position and acceptor.chain_at(position) in (chain, None) for acceptor in self._acceptors.values())
+        if holders < 2:
+            raise Violation(f"{member.name} calls {position} committed, and {holders} log nodes hold it on disk")
+
+    def _lease(self, member: EngineMember, node: Any) -> None:
+        until = node.shard.lessor.lease_until_us
+        incarnation = node.log.incarnation
+        if not until:
+            self._leases.pop(member.name, None)
+            return
+        if node.writer is not None and (not self.primaries or self.primaries[-1] != node.writer.term):
+            self.primaries.append(node.writer.term)
+            self._known[member.name] = 0
+        end = member.clock.true_at(until)
+        self._leases[member.name] = (incarnation, end)
+        if not self._check_leases or end <= self.world.now:
+            return
+        for other, (theirs, until_true) in self._leases.items():
+            if other != member.name and until_true > self.world.now and theirs != incarnation:
+                raise Violation(f"{member.name} and {other} both hold the lease")
+
+    def forget(self, member: EngineMember) -> None:
+        """The process ended, and its lease with it."""
+        self._leases.pop(member.name, None)
+        self._known.pop(member.name, None)
+
+    # ----------------------------------------------------------------- states
+
+    def compare_states(self) -> None:
+        """Every node whose memory is the committed state up to a position has the same state there."""
+        for member in self.cluster.engines:
+            node = member.node
+            if node is None or not member.alive or node.shard.role == "restoring":
+                continue
+            shard = node.shard
+            if shard.role == "primary":
+                if not shard.drained or node.writer is None or node.writer.in_flight:
+                    continue
+                position = node.writer.next_position - 1
+            else:
+                position = node.follower.position
+                if node.follower.pending or node._won is not None:
+                    continue
+            self._same_state(member.name, position, state_of(node.engine.keyspace))
+
+    def _same_state(self, name: str, position: int, state: bytes) -> None:
+        if position in self.states:
+            self.world.counters["states compared"] += 1
+        if self.states.setdefault(position, state) != state:
+            raise Violation(f"{name} has another state at {position} than a node had before")
+
+
+def state_of(keyspace: Keyspace) -> bytes:
+    """Equal for equal states. `memstore.engine.digest` looks at every slot, which here are nearly all empty."""
+    parts = []
+    for database in keyspace.existing():
+        for items in filter(None, database.slots):
+            parts += [b"%d %b %b" % (database.index, key, value_digest(value, database.expire_at(key))) for key, value in items.items()]
+    return sha1(b"".join(sorted(parts)), usedforsecurity=False).digest()

@@ -1,0 +1,289 @@
+"""The cluster of a run: three machines with a log node each, three with an engine node each, one for the clients.
+
+Decides: addresses, settings, how a process is started, dies and comes back. Must not know: faults' schedules, what clients do. The processes are the real
+ones from their main objects down (`txlog.server.node.LogNode`, `memstore.server.node.Node`); like a service manager, the cluster starts one again that ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from memstore.config import ServerConfig
+from memstore.server.node import Node
+from tests.sim.disk import Disk
+from tests.sim.network import Network
+from tests.sim.world import Clock, Loop, World
+from txlog.client import LogAddress, LogClient, LogRefused
+from txlog.config import LogServerConfig
+from txlog.server.identity import Identity
+from txlog.server.node import LogNode
+
+AZS = ("a", "b", "c")
+LOG_PORT = 7401
+PORT = 6379
+GROUP = bytes(range(16)).hex()
+LOG_NAME = "shard-0"
+CLIENTS = "127.0.9.1"
+KILLED = "killed"
+END_OF_NODE = "the node ended"
+POWER_LOST = "power lost"
+RESTART_US = 300_000  # a service manager starts what ended after so long
+
+
+class Folder:
+    """A log node's data folder whose group is known: `txlog.server.identity.DataFolder` without files."""
+
+    def __init__(self, disk: Disk, identity: Identity) -> None:
+        self.disk = disk
+        self.identity = identity
+
+    def log_folder(self, name: str) -> Path:
+        return Path("/data/logs") / name
+
+    def close(self) -> None:
+        """Its lock ends with the process."""
+
+
+class QuietClient(LogClient):
+    """Without the thread that renews while the loop stands still (L7): there are no threads here."""
+
+    def start_busy_helper(self, busy_limit_ms: int = 15_000) -> None:
+        """No thread."""
+
+
+class Member:
+    """A machine and the process on it, through all its lives."""
+
+    def __init__(self, cluster: Cluster, name: str, host: str, az: str) -> None:
+        self.cluster = cluster
+        self.name = name
+        self.host = host
+        self.az = az
+        self.lives = 0
+        self.loop: Loop | None = None  # of the present life
+        self.clock: Clock = cluster.new_clock(name)
+        self.ended_by = ""
+
+    @property
+    def alive(self) -> bool:
+        return self.loop is not None and self.loop.alive
+
+    def start(self) -> None:
+        cluster = self.cluster
+        self.lives += 1
+        loop = self.loop = Loop(cluster.world, self.name, self.host, self.clock)
+        loop.network = cluster.network
+        loop.on_error = cluster.on_error
+        loop.on_end = self._ended
+        cluster.network.machines[self.host] = loop
+        cluster.network.gone.discard(self.host)
+        cluster.world.note(self.name, f"life {self.lives} begins")
+        self.prepare(loop)
+        cluster.world.at(cluster.world.now, loop, lambda: loop.create_task(self.main(loop)))
+
+    def prepare(self, loop: Loop) -> None:
+        """What the loop needs before anything runs."""
+
+    async def main(self, loop: Loop) -> None:
+        raise NotImplementedError
+
+    def _ended(self, loop: Loop, reason: str) -> None:
+        """The process ended by itself or was killed; its manager starts it again."""
+        cluster = self.cluster
+        if reason not in (KILLED, POWER_LOST):
+            cluster.on_exit(self, reason)
+        cluster.world.note(self.name, f"ended: {reason}")
+        self.ended_by = reason
+        self.died()
+        cluster.network.process_died(loop, self.host in cluster.network.gone)
+        cluster.world.after(RESTART_US, None, self._again, self.lives)
+
+    def _again(self, life: int) -> None:
+        if not self.alive and self.lives == life and self.host not in self.cluster.network.gone and not self.cluster.over:
+            self.start()
+
+    def died(self) -> None:
+        """What its machine keeps."""
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        if self.loop is not None:
+            self.loop.kill(KILLED)
+
+    def lose_power(self, for_us: int) -> None:
+        cluster = self.cluster
+        cluster.network.gone.add(self.host)
+        if self.loop is not None:
+            self.loop.kill(POWER_LOST)
+        cluster.world.after(for_us, None, self._power_back, self.lives)
+
+    def _power_back(self, life: int) -> None:
+        if self.lives == life:
+            self.cluster.network.gone.discard(self.host)
+            self.clock.base_us += 1_000_000  # another boot: the clock since boot is another one
+            if not self.alive:
+                self.start()
+
+    def pause(self, us: int) -> None:
+        """SIGSTOP, or a machine that does nothing: its clocks go on."""
+        if self.loop is not None:
+            self.loop.busy_until = max(self.loop.busy_until, self.cluster.world.now + us)
+
+
+class LogMember(Member):
+    def __init__(self, cluster: Cluster, name: str, host: str, az: str) -> None:
+        super().__init__(cluster, name, host, az)
+        self.disk = Disk(cluster.world, host)
+        self.disk.sync_us = cluster.settings.sync_us
+        self.disk.on_crash = lambda: self.lose_power(1_000_000)
+        self.rng = cluster.world.rng(name)
+        self.node: LogNode | None = None
+        self.rotten = False  # a bit of its disk was flipped: it may be a lost disk
+        self.identity = Identity(GROUP, name, 1, cluster.members, [])  # what `node.json` says: durable when it is written
+
+    @property
+    def driver(self) -> Any:
+        """The driver of the log, if it is open."""
+        if self.node is None or not self.alive:
+            return None
+        task = self.node._logs.get(LOG_NAME)
+        return task.result() if task is not None and task.done() and not task.cancelled() and task.exception() is None else None
+
+    def prepare(self, loop: Loop) -> None:
+        loop.disk = self.disk  # type: ignore[attr-defined]  # for the sync thread's stand-in
+        self.disk.hurt = ""  # of the life before
+
+    async def main(self, loop: Loop) -> None:
+        settings = self.cluster.settings
+        config = LogServerConfig(
+            az=self.az, data=Path("/data"), port=LOG_PORT, bind=self.host, segment_bytes=settings.segment_bytes, cache_bytes=settings.cache_bytes
+        )
+        node = LogNode(config, Folder(self.disk, self.identity))  # type: ignore[arg-type]  # the part of a data folder that is used
+        node.incarnation = self.rng.randbytes(16)
+        node._rng = Random(self.rng.getrandbits(128))
+        self.node = node
+        try:
+            await node.start()
+        except Exception as error:
+            self.cluster.on_start_failed(self, error)
+            loop.end(f"cannot start: {error}")
+
+    def died(self) -> None:
+        if self.host in self.cluster.network.gone:
+            self.disk.lose_power()
+        else:
+            self.disk.process_died()
+
+
+class EngineMember(Member):
+    def __init__(self, cluster: Cluster, name: str, host: str, az: str) -> None:
+        super().__init__(cluster, name, host, az)
+        self.rng = cluster.world.rng(name)
+        self.node: Node | None = None
+        self.terminated = 0  # the life that was sent a SIGTERM
+
+    async def main(self, loop: Loop) -> None:
+        settings = self.cluster.settings
+        config = ServerConfig()
+        config.az, config.port, config.bind = self.az, PORT, self.host
+        config.lease_ms, config.max_entry_bytes = settings.lease_ms, settings.max_entry_bytes
+        config.databases = 2
+        rng = Random(self.rng.getrandbits(128))
+        client = QuietClient(self.cluster.log_address, self.az, rng, None, loop.clock.now_us)
+        client.commit_timeout_ms = config.commit_timeout
+        try:
+            await client.start()
+        except LogRefused as error:
+            loop.end(f"the log cannot be used: {error}")
+        self.node = node = Node(config, client, self.host, PORT, rng)
+        await loop.create_server(node.new_connection, self.host, PORT)
+        node.start()
+        await node.ended
+        loop.end(END_OF_NODE)
+
+    def died(self) -> None:
+        self.node = None
+
+    def terminate(self) -> None:
+        """SIGTERM."""
+        node, loop = self.node, self.loop
+        if node is not None and loop is not None and loop.alive:
+            self.terminated = self.lives
+            self.cluster.world.at(self.cluster.world.now, loop, node.terminate, "SIGTERM")
+
+
+class Settings:
+    """Of one run, drawn from its seed."""
+
+    def __init__(self, rng: Random) -> None:
+        self.lease_ms = 1000
+        self.segment_bytes = rng.choice([32, 40, 64, 256]) * 1024
+        self.cache_bytes = rng.choice([0, 4, 64, 1024]) * 1024
+        self.max_entry_bytes = min(rng.choice([4096, 4096, 65536]), self.segment_bytes // 2)  # a segment must hold any entry
+        # Of the writer's messages and memory: small ones bring gaps and catching up about with little data.
+        self.message_bytes = rng.choice([4 << 20, 4 << 20, 4000, 300])
+        self.window_entries = rng.choice([4096, 4096, 8, 2])
+        self.keep_bytes = rng.choice([16 << 20, 16 << 20, 3000])
+        self.drift_ppm = rng.choice([0, 100, 5000, 30000])  # the stated bound is 1/33
+        # Far beyond the bound: log nodes' windows end long before the writer's lease. Reads may be stale then; writes are guarded by the term (L6).
+        self.broken_clocks = rng.random() < 0.25
+        self.skew_ms = rng.choice([0, 5, 200, 3000])
+        self.delay_us = rng.choice([400, 400, 3000, 20_000])  # between AZs, one way; with much of it much is under way when something fails
+        self.sync_us = rng.choice([150, 150, 2000, 8000])
+
+    @property
+    def limits(self) -> dict[str, int]:
+        return {"message_bytes": self.message_bytes, "window_entries": self.window_entries, "keep_bytes": self.keep_bytes}
+
+
+class Cluster:
+    def __init__(self, world: World, network: Network, settings: Settings, on_error: Any, on_start_failed: Any, on_exit: Any) -> None:
+        self.world = world
+        self.network = network
+        self.settings = settings
+        self.on_error = on_error
+        self.on_start_failed = on_start_failed
+        self.on_exit = on_exit
+        self.over = False
+        self._clocks = world.rng("clocks")
+        hosts = [f"127.0.1.{index + 1}" for index in range(3)]
+        self.members = [f"log-{az}={host}:{LOG_PORT}" for az, host in zip(AZS, hosts, strict=True)]
+        self.log_address = LogAddress.parse(f"txlog://{','.join(f'{host}:{LOG_PORT}' for host in hosts)}/{LOG_NAME}")
+        self.logs = [LogMember(self, f"log-{az}", host, az) for az, host in zip(AZS, hosts, strict=True)]
+        self.engines = [EngineMember(self, f"engine-{az}", f"127.0.2.{index + 1}", az) for index, az in enumerate(AZS)]
+        self.clients = Loop(world, "clients", CLIENTS, Clock(world, 0, 0, 0))
+        self.clients.network = network
+        self.clients.on_error = on_error
+        network.machines[CLIENTS] = self.clients
+        for one in [*self.logs, *self.engines]:
+            for other in [*self.logs, *self.engines]:
+                link = network.link(one.host, other.host)
+                link.delay_us, link.jitter_us = (80, 60) if one.az == other.az else (settings.delay_us, settings.delay_us)
+
+    def new_clock(self, name: str) -> Clock:
+        rng, settings = self._clocks, self.settings
+        drift = rng.randint(-settings.drift_ppm, settings.drift_ppm)
+        if settings.broken_clocks:
+            drift = rng.choice((3_000_000, 6_000_000, 9_000_000)) if name.startswith("log") else rng.choice((0, -500_000))
+        return Clock(self.world, drift, rng.randrange(1, 10**12), rng.randint(-settings.skew_ms, settings.skew_ms))
+
+    def start(self) -> None:
+        for member in [*self.logs, *self.engines]:
+            member.start()
+
+    @property
+    def primary(self) -> EngineMember | None:
+        """A node that serves as primary with a lease, by its own clock."""
+        for member in self.engines:
+            node = member.node
+            if member.alive and node is not None and node.writer is not None and node.shard.lessor.lease_until_us > member.clock.now_us():
+                return member
+        return None
+
+
+def cancel_all(tasks: list[asyncio.Task[Any]]) -> None:
+    for task in tasks:
+        task.cancel()

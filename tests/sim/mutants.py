@@ -1,0 +1,256 @@
+"""Deliberate bugs: a simulator that finds nothing proves nothing. `make mutants` plants each in turn and counts the seeds until it is caught.
+
+Decides: what the bugs are, as a piece of a function's text and what stands in its place; a piece that is not there exactly once is an error, so a mutant cannot
+rot unseen. Must not know: how it is found: all are run by the one shared workload.
+"""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+import sys
+import textwrap
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import memstore.replication.roles
+import memstore.replication.shard
+import memstore.replication.tracker
+import memstore.server.leading
+import memstore.server.node
+import txlog.client.writer
+import txlog.consensus.acceptor
+import txlog.consensus.campaign
+import txlog.consensus.lease
+import txlog.consensus.proposer
+import txlog.consensus.repair
+import txlog.server.driver
+import txlog.storage.files
+import txlog.storage.jobs
+import txlog.storage.store
+
+_Shard = memstore.replication.shard.Shard
+_Tracker = memstore.replication.tracker.Tracker
+_Node = memstore.server.node.Node
+_Acceptor = txlog.consensus.acceptor.Acceptor
+_Proposer = txlog.consensus.proposer.Proposer
+_Writer = txlog.client.writer.Writer
+_Driver = txlog.server.driver.LogDriver
+_Carrier = txlog.storage.jobs._Carrier
+
+
+@dataclass(frozen=True)
+class Mutant:
+    what: str
+    owner: Any  # a class or a module
+    function: str
+    old: str
+    new: str
+
+
+MUTANTS: dict[str, Mutant] = {
+    "ack-before-fsync": Mutant("an answer leaves before the disk has it", _Driver, "_pump", "if output.sequence <= self._persisted:", "if True:"),
+    "commit-on-one-ack": Mutant(
+        "one log node is enough", _Proposer, "_advance", "held_by_majority([feed.match for feed in self._feeds])", "max(feed.match for feed in self._feeds)"
+    ),
+    "old-term-by-count": Mutant("entries of an older term are committed by count", _Proposer, "_advance", " or reached < self._term_start", ""),
+    "foreign-tail-counted": Mutant(
+        "Appended counts a longer tail of somebody else",
+        _Acceptor,
+        "_on_append",
+        "Appended(term, round, number, confirmed)",
+        "Appended(term, round, number, self.last[1])",
+    ),
+    "conflict-kept": Mutant(
+        "another entry at the same position is taken for the same", _Acceptor, "_count_held", "if self._matches(position, entry.chain):", "if True:"
+    ),
+    "seal-ignores-expected": Mutant("a candidate that lacks entries is promised", _Acceptor, "_on_seal", "if self.last > message.expected:", "if False:"),
+    "seal-counts-durable": Mutant(
+        "entries that are not yet on disk do not count for Seal",
+        _Acceptor,
+        "_on_seal",
+        "if self.last > message.expected:",
+        "if self._durable_id() > message.expected:",
+    ),
+    "promise-not-persisted": Mutant("a promise is only in memory", _Acceptor, "_on_seal", "self._set_promise(Promise(", "setattr(self, 'promise', Promise("),
+    "round-reused": Mutant("every Seal has the same round", _Proposer, "_new_ballot", "self._rng.randbytes(16)", "b'r' * 16"),
+    "probe-is-promise": Mutant("a probe that would be promised is a promise", _Proposer, "_judge_ballot", "if ballot.message.probe:", "if False:"),
+    "lease-by-any-answer": Mutant(
+        "a refused Append renews the lease", _Proposer, "_on_trouble", "feed.answered(message.number)", "self._credit(node, feed.answered(message.number))"
+    ),
+    "heal-by-one-append": Mutant("suspicion ends by one Append", _Acceptor, "_heal", " or confirmed < message.heal", ""),
+    "torn-tail-cut": Mutant(
+        "a torn tail is cut without suspicion",
+        txlog.consensus.repair.Repair,
+        "start",
+        'log.become_suspect(first.position, f"damage at position {first.position} {first.where}".rstrip())',
+        "log.cut_tail()",
+    ),
+    "suspect-answers-tail": Mutant("a suspect node answers tail()", _Acceptor, "_on_tail_query", "if self.counts:", "if True:"),
+    "chain-not-checked": Mutant(
+        "an Append is taken without looking at the chain", _Acceptor, "_on_append", " and message.previous_chain == self.last_chain", ""
+    ),
+    "window-lost-at-restart": Mutant(
+        "a restarted log node forgets that it granted a window",
+        _Acceptor,
+        "__init__",
+        "now_us + window_us(self.promise.lease_ms) if self.promise.term else 0",
+        "0",
+    ),
+    "lease-from-answer": Mutant(
+        "the lease counts from the answer", _Proposer, "_credit", "self._lease.credit(node, sent_us,", "self._lease.credit(node, self._now,"
+    ),
+    "lease-too-long": Mutant(
+        "the writer counts on its lease for a second too long",
+        _Writer,
+        "_lease",
+        "self.lease_until_us = until_us",
+        "self.lease_until_us = until_us + 1_000_000",
+    ),
+    "window-short": Mutant("a window is half a lease", txlog.consensus.lease, "window_us", "lease_ms * 17_000", "lease_ms * 8_000"),
+    "window-without-margin": Mutant(
+        "a window is as long as the lease, drift or no", txlog.consensus.lease, "window_us", "lease_ms * 17_000", "lease_ms * 16_000"
+    ),
+    "handover-without-drain": Mutant(
+        "HANDOVER goes out while writes are under way", _Node, "_check_drained", " and self.shard.drained and not self.writer.in_flight", ""
+    ),
+    "dirty-key-not-tracked": Mutant("a key that was written is not dirty", _Tracker, "mark", "young[key] = position", "pass"),
+    "absence-is-clean": Mutant(
+        "a write that changed nothing waits for nothing",
+        _Shard,
+        "_position_seen",
+        "return self.tracker.position_of_all(self._keys(row, argv) + looked)",
+        "return 0",
+    ),
+    "exec-sees-dirty": Mutant("EXEC waits only for its own writes", _Shard, "_keys_of_exec", "return keys", "return []"),
+    "reply-before-commit": Mutant("a reply leaves before its commit", _Shard, "_flush", "if hold <= self.tracker.committed:", "if True:"),
+    "exec-before-commit": Mutant("EXEC's reply leaves before its commit", _Shard, "_emit", "if hold <= self.tracker.committed:", "if True:"),
+    "replies-out-of-order": Mutant("a reply overtakes one that is held", _Shard, "run", "hold = session.held[-1][0] if session.held else 0", "hold = 0"),
+    "unit-in-halves": Mutant(
+        "a transaction's effects go into entries of their own",
+        _Shard,
+        "_close_unit",
+        "self.gathered.append(payload)",
+        "[(self.gathered.append(piece), self._close_entry()) for piece in unit[:-1]]; payload = unit[-1]; self.gathered.append(payload)",
+    ),
+    "replica-expires-by-own-clock": Mutant(
+        "a replica judges expiry by its own clock", _Shard, "_run_one", "wall_ms if self.role == PRIMARY else self.applied_wall_ms", "wall_ms"
+    ),
+    "strong-read-without-tail": Mutant("a strong read at a replica asks nobody", _Shard, "_needs_freshness", "if self.role == PRIMARY or", "if True or"),
+    "demoted-keeps-memory": Mutant("a demoted node keeps what it holds", _Node, "_step_down", "clean = shard.drained and not writer.in_flight", "clean = True"),
+    "recheck-skipped": Mutant(
+        "a demoted node shows its memory before it has followed the log",
+        memstore.replication.roles.Roles,
+        "on_stepped_down",
+        "self._outputs += [Recheck(), Follow(),",
+        "self.role = REPLICA; self._outputs += [BecomeReplica(), Follow(),",
+    ),
+    "uncommitted-is-served": Mutant(
+        "readers get what is not committed", _Acceptor, "readable_upto", "self._run_end(start, self.committed)", "self._run_end(start, self.last[1])"
+    ),
+    "claims-too-much": Mutant(
+        "a frame says synced of what is not", txlog.storage.store.LogStore, "write_entries", "synced = self._flushed", "synced = self._written"
+    ),
+    "roll-without-sync": Mutant("a new segment is not synced before it is used", _Carrier, "roll", "self.files.sync_folder(self.folder)\n", "pass\n"),
+    "roll-before-old-synced": Mutant("the old segment is not synced at a roll", _Carrier, "roll", "self.files.sync(job.old.fd)", "pass"),
+    "cut-not-on-record": Mutant(
+        "a truncation is not put on record first",
+        _Carrier,
+        "cut",
+        "self.meta.write(replace(self.meta.meta, cut=job.position, newest=job.segment.first))",
+        "pass",
+    ),
+    "sync-error-survived": Mutant("a failed sync is taken for a good one", _Driver, "_sync_here", "error = caught", "pass"),
+}
+
+
+@contextmanager
+def planted(name: str) -> Iterator[None]:
+    """The named bug in the real code, until the end of the block."""
+    mutant = MUTANTS[name]
+    owner = mutant.owner
+    original = inspect.getattr_static(owner, mutant.function)
+    setattr(owner, mutant.function, rewritten(mutant))
+    sharers = [(module, original) for module in _users(owner, mutant.function, original)]
+    for module, _ in sharers:
+        setattr(module, mutant.function, getattr(owner, mutant.function))
+    try:
+        yield
+    finally:
+        setattr(owner, mutant.function, original)
+        for module, before in sharers:
+            setattr(module, mutant.function, before)
+
+
+def _users(owner: Any, function: str, original: Any) -> list[Any]:
+    """Modules that have imported a module's function by name."""
+    if inspect.isclass(owner):
+        return []
+    return [
+        module
+        for name, module in sorted(sys.modules.items())
+        if name.startswith("txlog.") and module is not owner and getattr(module, function, None) is original
+    ]
+
+
+def rewritten(mutant: Mutant) -> Any:
+    function = inspect.getattr_static(mutant.owner, mutant.function)
+    module = sys.modules[mutant.owner.__module__ if inspect.isclass(mutant.owner) else mutant.owner.__name__]
+    source = _source(mutant, function)
+    assert source.count(mutant.old) == 1, f"{mutant.function} holds {source.count(mutant.old)} times {mutant.old!r}"
+    scope: dict[str, Any] = {}
+    exec(
+        compile("from __future__ import annotations\n" + source.replace(mutant.old, mutant.new), f"<mutant of {mutant.function}>", "exec"), vars(module), scope
+    )
+    return scope[mutant.function]
+
+
+def _source(mutant: Mutant, function: Any) -> str:
+    """The text of a function as it is written, with its decorators."""
+    whole = inspect.getsource(mutant.owner).splitlines(keepends=True)
+    starts = [at for at, line in enumerate(whole) if line.lstrip().startswith(f"def {mutant.function}(")]
+    assert len(starts) == 1, f"{mutant.function} is there {len(starts)} times"
+    first = starts[0]
+    indent = len(whole[first]) - len(whole[first].lstrip())
+    while first and whole[first - 1].startswith(" " * indent + "@"):
+        first -= 1
+    return textwrap.dedent("".join([*whole[first : starts[0]], *inspect.getblock(whole[starts[0] :])]))
+
+
+# --------------------------------------------------------------------------- how soon each is found
+
+
+def hunt(name: str, first: int, seeds: int, processes: int) -> tuple[int, str]:
+    """(seeds until it was caught, by what); 0: it survived."""
+    from tests.sim.__main__ import many_until_failure  # here: that module imports this one
+
+    return many_until_failure(name, first, seeds, processes)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="make mutants")
+    parser.add_argument("--seeds", type=int, default=200)
+    parser.add_argument("--first", type=int, default=1)
+    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--only", default="")
+    args = parser.parse_args()
+    survived = []
+    print("| mutant | the bug | seeds | caught by |\n| --- | --- | --- | --- |", flush=True)
+    for name, mutant in MUTANTS.items():
+        if args.only and name not in args.only.split(","):
+            continue
+        began = time.monotonic()
+        seeds, reason = hunt(name, args.first, args.seeds, args.processes)
+        if not seeds:
+            survived.append(name)
+        print(f"| {name} | {mutant.what} | {seeds or 'SURVIVED'} | {reason[:110]} |", flush=True)
+        print(f"{name}: {time.monotonic() - began:.0f} s", file=sys.stderr)
+    print(f"{len(survived)} survived" + (": " + ", ".join(survived) if survived else ""))
+    return 1 if survived else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,53 @@
+"""What clients did and were told: the form of a run's history.
+
+Decides: nothing. Must not know: who judges it. Times are true time in microseconds. A record is one command, or one MULTI...EXEC with all its parts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+OK = "ok"  # answered: it happened between invoke and complete
+UNKNOWN = "unknown"  # may have happened, once, at any time from invoke on
+REFUSED = "refused"  # a typed error that says it was not executed
+
+STRONG = "strong"
+SESSION = "session"
+EVENTUAL = "eventual"
+
+# What a part does to its key.
+SET = "set"  # a register now holds the value
+GET = "get"  # what the register holds
+APPEND = "append"  # a token is added to a journal; the answer is the journal's new length
+READ = "read"  # the whole journal
+INCREASE = "increase"  # by one; the answer is the counter's new value
+COUNT = "count"  # the counter's value
+LEASED = "leased"  # a register with an expiry
+LOOK = "look"  # at such a register
+ANY = "any"  # a command out of the table; only its effect on the state is judged
+
+READ_KINDS = (GET, READ, COUNT, LOOK)
+
+
+@dataclass(slots=True)
+class Part:
+    kind: str
+    key: str
+    value: str | None = None  # what was written
+    answer: str | int | None = None  # what was read, or the reply
+
+
+@dataclass(slots=True)
+class Record:
+    client: int
+    number: int
+    parts: list[Part]
+    invoke: int
+    complete: int = 0
+    outcome: str = UNKNOWN
+    detail: str = ""
+    node: str = ""
+    level: str = STRONG
+    connection: int = 0
+    commands: list[tuple[bytes, ...]] = field(default_factory=list)
+    final: bool = False  # one of the reads after everything was over

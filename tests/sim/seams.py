@@ -1,0 +1,162 @@
+"""What stands in for the world below the real drivers while a run goes on: threads, the machine's clocks, process-wide facts, the event log.
+
+Decides: which names of which modules are replaced, and puts them back afterwards. Must not know: the cluster's make-up. Only names that reach out of the
+process are replaced; none of them decides anything.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+from unittest.mock import patch
+
+import memstore.server.connection
+import memstore.server.errands
+import memstore.server.node
+import memstore.server.telling
+import txlog.client.writer
+import txlog.server.connection
+import txlog.server.driver
+import txlog.server.node
+from memstore.server.clocks import WallClock
+from tests.sim.disk import Disk
+from tests.sim.world import Loop, World
+from txlog.consensus.proposer import Limits
+from txlog.server.logs import StoreRefused
+from txlog.storage.files import META_NAME, StorageError
+from txlog.storage.store import LogStore
+
+_NUMBERS = re.compile(r"\b(?:[0-9a-f]{8,}|\d+)\b")
+
+
+class EventLog:
+    """What structlog is for the real processes: here, lines of the trace and counters of what was said."""
+
+    def __init__(self, world: World, part: str) -> None:
+        self._world = world
+        self._part = part
+
+    def info(self, event: str, **fields: Any) -> None:
+        loop = self._world.current
+        text = str(fields.get("text", fields.get("reason", fields.get("position", ""))))
+        self._world.counters[_NUMBERS.sub("N", event).split(":")[0]] += 1
+        if self._part != "connection":
+            self._world.note(loop.name if loop is not None else "-", f"{event} {text}".rstrip())
+
+    warning = info
+
+    def error(self, event: str, exc_info: Any = None, **fields: Any) -> None:
+        """An error of the program also comes to the loop's ``on_error``, or ends the process by ``halt``."""
+        self.info(event, **fields)
+        if isinstance(exc_info, Exception):
+            loop = self._world.current
+            assert loop is not None
+            if loop.on_error is not None and not isinstance(exc_info, OSError):
+                loop.on_error(loop, exc_info)
+
+
+class Worker:
+    """The thread that syncs a slow disk: a job is over when the disk's time has passed, and the loop turns meanwhile."""
+
+    def __init__(self, loop: Loop, name: str) -> None:
+        self._loop = loop
+
+    def submit(self, job: Callable[[], Any], done: Callable[[Any, BaseException | None], None]) -> None:
+        loop = self._loop
+        disk: Disk = loop.disk  # type: ignore[attr-defined]  # a log node's loop has one
+
+        def work() -> None:
+            result, error = None, None
+            world = loop.world
+            try:
+                result = job()
+            except Exception as caught:
+                error = caught
+            finally:
+                world.inside_us = 0
+            done(result, error)
+
+        loop.world.counters["a slow disk was synced in a thread"] += 1
+        loop.world.after(disk.sync_us + int(disk.slow_us * (0.5 + disk.rng.random())), loop, work)
+
+    def stop(self) -> None:
+        """Nothing runs beside the loop."""
+
+
+class _Quiet:
+    """In the place of what watches the real process: its memory, its loop, Python's collector."""
+
+    def __init__(self, *args: Any) -> None:
+        """Whatever it is given."""
+
+    def start(self) -> None:
+        """Nothing to watch."""
+
+    def stop(self) -> None:
+        """As above."""
+
+    def tick(self, elapsed_s: float, keys: Callable[[], int]) -> None:
+        """As above."""
+
+    def sample(self, elapsed_s: float) -> None:
+        """As above."""
+
+
+@contextmanager
+def installed(world: World, limits: dict[str, int]) -> Iterator[None]:
+    """``limits``: the writer's, in place of the real ones."""
+
+    def now_us() -> int:
+        assert world.current is not None
+        return world.current.clock.now_us()
+
+    def wall_clock(boot_us: Callable[[], int]) -> WallClock:
+        assert world.current is not None
+        return WallClock(boot_us, world.current.clock.wall_ms)
+
+    def halt(reason: str) -> None:
+        assert world.current is not None
+        world.current.end(reason)
+
+    def open_store(folder: Any, name: str, segment_bytes: int, cache_bytes: int) -> LogStore:
+        """As `txlog.server.logs.open_store`, on the machine's disk in memory."""
+        identity, path, disk = folder.identity, folder.log_folder(name), folder.disk
+        if name in identity.logs and not disk.exists(path / META_NAME):
+            raise StoreRefused(f"{path}: the log is known here and its folder holds no {META_NAME}")
+        try:
+            store = LogStore.open(
+                path, name, identity.group_id, identity.node, segment_bytes=segment_bytes, cache_bytes=cache_bytes, files=disk, threaded=False
+            )
+        except StorageError as error:
+            raise StoreRefused(str(error)) from error
+        if name not in identity.logs:
+            identity.logs.append(name)
+        return store
+
+    node, driver, log_node = memstore.server.node, txlog.server.driver, txlog.server.node
+    replaced: list[tuple[Any, str, Any]] = [
+        (node, "WallClock", wall_clock),
+        (txlog.client.writer, "Limits", partial(Limits, **limits)),
+        (node, "Collector", _Quiet),
+        (node, "Sampler", _Quiet),
+        (node, "TurnWatch", _Quiet),
+        (node, "describe_process", lambda facts: None),
+        (driver, "Worker", Worker),
+        (log_node, "now_us", now_us),
+        (log_node, "halt", halt),
+        (log_node, "open_store", open_store),
+    ]
+    for module, part in ((node, "node"), (driver, "log"), (log_node, "log node"), (txlog.server.connection, "connection"),
+                         (memstore.server.errands, "node"), (memstore.server.telling, "node")):  # fmt: skip
+        replaced.append((module, "log", EventLog(world, part)))
+    patches = [patch.object(module, name, value) for module, name, value in replaced]
+    for one in patches:
+        one.start()
+    try:
+        yield
+    finally:
+        for one in reversed(patches):
+            one.stop()

@@ -1,0 +1,42 @@
+"""What a set of runs must have reached to prove anything: states that only certain mixes of faults lead to.
+
+Decides: the list. Must not know: how they are reached.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from tests.sim.faults import KINDS
+
+REACHED: tuple[str, ...] = (
+    "a process ended itself",
+    "a sender waited for its reader",
+    "a slow disk was synced in a thread",
+    "a term was sealed again",
+    "an incarnation opened another term",
+    "campaign-lost",
+    "clock-jump",
+    "connection given up",
+    "demoted",
+    "entry put back from another log node",
+    "hand-over done",
+    "hand-over not done",
+    "handover-failed",
+    "no longer suspect",
+    "no-majority",
+    "no-quorum",
+    "restoring",
+    "run with broken clocks",
+    "states compared",
+    "step-down",
+    "suspect from position N",
+    "the disk has room again",
+    "the disk is full",
+    "truncate from N, last was N",
+)
+
+
+def missing(faults: Counter[str], counters: Counter[str]) -> list[str]:
+    """Of faults and states, those that never were."""
+    return [name for name in KINDS if not faults[name]] + [name for name in REACHED if not counters[name]]
