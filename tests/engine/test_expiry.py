@@ -45,6 +45,19 @@ def test_a_call_is_bounded_and_the_next_goes_on() -> None:
     assert calls >= 14 and len(h.engine.keyspace.database(0)) == 0 and h.same()
 
 
+def test_collections_count_by_their_members() -> None:
+    h, active = Harness(), ActiveExpiry()
+    for n in range(20):
+        h.run(b"SADD", b"s%d" % n, *[b"member-%d" % m for m in range(320)])
+        h.run(b"PEXPIRE", b"s%d" % n, b"5")
+    h.wall_ms += 5
+    calls = 0
+    while cycle(h, active, 22):
+        calls += 1
+        assert 1 <= len(h.effects) <= 2, "each counts for eleven"
+    assert calls >= 10 and len(h.engine.keyspace.database(0)) == 0 and h.same()
+
+
 def test_a_large_slot_is_visited_rarely_and_still_emptied() -> None:
     h, active = Harness(), ActiveExpiry()
     for n in range(5000):
