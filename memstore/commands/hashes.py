@@ -10,7 +10,7 @@ from __future__ import annotations
 from binascii import crc_hqx
 from typing import Final
 
-from memstore.commands.parse import INT64_MAX, INT64_MIN, integer, syntax_error
+from memstore.commands.parse import INT64_MAX, INT64_MIN, integer, scan_options, syntax_error
 from memstore.engine import effects, reply
 from memstore.engine.command import DENYOOM, FAST, FIRST, READONLY, WRITE, command
 from memstore.engine.context import Context
@@ -26,7 +26,6 @@ _HSET_HEAD: Final = b"*4\r\n$4\r\nHSET\r\n"
 _MANY: Final = len(HEADS)
 _NAN: Final = "ERR value is NaN or Infinity"
 _INT64_RANGE: Final = f"ERR value is out of range, value must between {-INT64_MAX} and {INT64_MAX}"
-_DEFAULT_COUNT: Final = 10
 _MOST_REPEATED: Final = 1 << 24  # fields with repetition in one answer; Redis tries any number, until memory ends
 
 
@@ -337,18 +336,7 @@ def hscan(ctx: Context, argv: list[bytes]) -> bytes:
     value = lookup_hash(ctx, argv[1])
     if value is None:
         return b"*2\r\n$1\r\n0\r\n*0\r\n"
-    count, pattern, at = _DEFAULT_COUNT, b"*", 3
-    while at < len(argv):
-        option = argv[at].upper()
-        if at + 1 == len(argv) or option not in (b"COUNT", b"MATCH"):
-            raise syntax_error()
-        if option == b"MATCH":
-            pattern = argv[at + 1]
-        else:
-            count = integer(argv[at + 1])
-            if count < 1:
-                raise syntax_error()
-        at += 2
+    count, pattern = scan_options(argv, 3)
     cursor, pairs = value.scan(cursor, count)
     if pattern != b"*":
         matches = matcher(pattern)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from binascii import crc_hqx
 from typing import Final
 
-from memstore.commands.parse import INT64_MAX, counted_keys, integer, syntax_error
+from memstore.commands.parse import INT64_MAX, counted_keys, integer, scan_options, syntax_error
 from memstore.engine import effects, reply
 from memstore.engine.command import DENYOOM, FAST, FIRST, MOVABLEKEYS, READONLY, WRITE, command
 from memstore.engine.context import IGNORE_EXPIRED, Context
@@ -29,7 +29,6 @@ _LONGEST_SCORE: Final = 24  # a score's text up to here is logged as it came
 _NAN: Final = "ERR resulting score is not a number (NaN)"
 _OUT_OF_RANGE: Final = "ERR value is out of range"
 _INT64_RANGE: Final = f"ERR value is out of range, value must between {-INT64_MAX} and {INT64_MAX}"
-_DEFAULT_COUNT: Final = 10
 _MOST_REPEATED: Final = 1 << 24  # members with repetition in one answer; Redis tries any number, until memory ends
 _CHUNK: Final = 512  # pairs in one effect
 _FEW_POPPED: Final = 64  # up to so many members are logged by name
@@ -497,18 +496,7 @@ def zscan(ctx: Context, argv: list[bytes]) -> bytes:
     value = lookup_zset(ctx, argv[1])
     if value is None:
         return b"*2\r\n$1\r\n0\r\n*0\r\n"
-    count, pattern, at = _DEFAULT_COUNT, b"*", 3
-    while at < len(argv):
-        option = argv[at].upper()
-        if at + 1 == len(argv) or option not in (b"COUNT", b"MATCH"):
-            raise syntax_error()
-        if option == b"MATCH":
-            pattern = argv[at + 1]
-        else:
-            count = integer(argv[at + 1])
-            if count < 1:
-                raise syntax_error()
-        at += 2
+    count, pattern = scan_options(argv, 3)
     cursor, pairs = value.scan(cursor, count)
     if pattern != b"*":
         matches = matcher(pattern)
