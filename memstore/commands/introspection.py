@@ -45,12 +45,13 @@ _BY_FLAG: Final = [
     (WRITE, (b"write",)), (READONLY, (b"read",)), (ADMIN, (b"admin", b"dangerous")), (PUBSUB, (b"pubsub",)), (FAST, (b"fast",)), (BLOCKING, (b"blocking",)),
 ]  # fmt: skip
 _EXTRA: Final[dict[bytes, tuple[bytes, ...]]] = {
-    b"KEYS": (b"dangerous",), b"SORT": (b"dangerous", b"set", b"sortedset", b"list"), b"SORT_RO": (b"dangerous", b"set", b"sortedset", b"list"),
+    b"KEYS": (b"dangerous",), b"SORT": (b"dangerous",), b"SORT_RO": (b"dangerous",),
     b"FLUSHALL": (b"keyspace", b"dangerous"), b"FLUSHDB": (b"keyspace", b"dangerous"), b"SWAPDB": (b"keyspace", b"dangerous"), b"DBSIZE": (b"keyspace",),
     b"INFO": (b"dangerous",), b"ROLE": (b"admin", b"dangerous"), b"LASTSAVE": (b"admin", b"dangerous"), b"MIGRATE": (b"dangerous",),
     b"RESTORE": (b"dangerous",), b"READONLY": (b"connection",), b"READWRITE": (b"connection",), b"ASKING": (b"connection",),
 }  # fmt: skip
-_NOT_BY_GROUP: Final = {b"WAIT": (b"connection",), b"WAITAOF": (b"connection",)}
+_SORTED: Final = (b"set", b"sortedset", b"list")
+_NOT_BY_GROUP: Final = {b"WAIT": (b"connection",), b"WAITAOF": (b"connection",), b"SORT": _SORTED, b"SORT_RO": _SORTED}
 
 
 def categories(row: Row) -> list[bytes]:

@@ -20,6 +20,8 @@ _DASH: Final = 0x2D
 def matches(pattern: bytes, text: bytes, nocase: bool = False) -> bool:
     if nocase:
         pattern, text = pattern.lower(), text.lower()
+    if not text:  # Redis looks at stars only while there is text left to look at: ``**`` does not match the empty one
+        return pattern in (b"", b"*")
     p = t = 0
     star, mark = -1, 0  # where the newest * is, and how much of the text it covers up to
     while t < len(text):

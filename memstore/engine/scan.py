@@ -100,10 +100,19 @@ def random_key(ctx: Context, database: Database) -> bytes | None:
 # ----------------------------------------------------------------- patterns
 
 
+_NOT_EMPTY: Final = b"(?=.)"  # the empty text matches nothing but the empty pattern and "*", as in Redis
+
+
+def _anything(_: bytes) -> bool:
+    return True
+
+
 def matcher(pattern: bytes) -> Callable[[bytes], object]:
     """`glob.matches` for many keys: what it returns is true for those that match. Time grows with pattern times key, whatever the pattern."""
     if is_literal(pattern):
         return pattern.__eq__
+    if pattern == b"*":
+        return _anything
     if len(pattern) > _LONGEST_COMPILED:
         return partial(matches, pattern)
     segments: list[bytes] = [b""]
@@ -123,10 +132,10 @@ def matcher(pattern: bytes) -> Callable[[bytes], object]:
             at += 1
         segments[-1] += piece
     if len(segments) == 1:
-        return re.compile(segments[0], re.DOTALL).fullmatch
+        return re.compile(_NOT_EMPTY + segments[0], re.DOTALL).fullmatch
     # A segment between stars has a fixed length, so its first place is as good as any later one and is never gone back on (the atomic groups).
     middle = b"".join([b"(?>.*?%b)" % segment for segment in segments[1:-1] if segment])
-    return re.compile(b"%b%b.*%b" % (segments[0], middle, segments[-1]), re.DOTALL).fullmatch
+    return re.compile(b"%b%b%b.*%b" % (_NOT_EMPTY, segments[0], middle, segments[-1]), re.DOTALL).fullmatch
 
 
 def _class(pattern: bytes, at: int) -> tuple[bytes, int]:

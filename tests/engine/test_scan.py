@@ -147,3 +147,10 @@ def test_a_giant_pattern_is_not_compiled() -> None:
         assert not matcher(pattern)(b"aaaa")
     assert matcher(b"[a-z]" * 1000 + b"*")(b"k" * 1001)
     assert time.process_time() - start < 2  # it took minutes
+
+
+def test_the_empty_text_matches_only_the_empty_pattern_and_a_single_star() -> None:
+    """As redis-server: KEYS ** leaves out the key of no bytes."""
+    for pattern, wanted in ((b"", True), (b"*", True), (b"**", False), (b"*?", False), (b"a*", False), (b"[^a]*", False)):
+        assert bool(matcher(pattern)(b"")) is wanted is matches(pattern, b""), pattern
+    assert matcher(b"**")(b"a") and matches(b"**", b"a")
