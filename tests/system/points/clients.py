@@ -106,7 +106,7 @@ def cluster_mode(cluster: Cluster, failovers: int = 1, bound_s: float = 15.0) ->
                 try:
                     client.set(f"rc:{run}:after", "yes")
                     break
-                except redis.exceptions.RedisError as error:
+                except (redis.exceptions.RedisError, redis.exceptions.RedisClusterException) as error:  # the second: no node answered just then
                     errors += 1
                     if time.monotonic() - killed > bound_s:
                         raise AssertionError(f"RedisCluster found no new primary: {error!r}") from error
