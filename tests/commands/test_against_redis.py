@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import hiredis
@@ -83,6 +83,11 @@ def compare_queued(queued: list[Command], ours: bytes, theirs: bytes) -> None:
 
 
 def compare(port: int, sequence: list[Command], resp3: bool) -> None:
+    compare_by(dump, port, sequence, resp3)
+
+
+def compare_by(dump: Callable[[RawClient | Harness], list[object]], port: int, sequence: list[Command], resp3: bool) -> None:
+    """``dump``: what of the data is compared at the end."""
     client, h = RawClient(port), Harness(wall_ms=time.time_ns() // 1_000_000)
     try:
         client.run(b"FLUSHALL")

@@ -5,7 +5,6 @@ MEMSTORE_AGAINST_REDIS sets the number of sequences a test tries (default 40).
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from hypothesis import strategies as st
 from memstore.engine.values import chain, quicklist
 from tests.commands.arguments import KEYS, Command, command, generic, key, number, transactions, with_tail, words
 from tests.commands.realredis import RawClient, real_redis
-from tests.commands.test_against_redis import DATABASES, comparable, compare_queued, flag_names, parse, relaxed
+from tests.commands.test_against_redis import DATABASES, compare_by, flag_names, parse, relaxed
 from tests.engine.harness import Harness
 
 pytestmark = pytest.mark.redis
@@ -123,29 +122,7 @@ def dump(run: RawClient | Harness) -> list[object]:
 
 
 def compare(port: int, sequence: list[Command], resp3: bool) -> None:
-    client, h = RawClient(port), Harness(wall_ms=time.time_ns() // 1_000_000)
-    try:
-        client.run(b"FLUSHALL")
-        client.run(b"HELLO", b"3" if resp3 else b"2")
-        h.session.resp3 = resp3
-        queued: list[Command] = []
-        for at, argv in enumerate(sequence):
-            theirs = client.run(*argv)
-            ours = h.run(*argv)
-            assert ours is not None
-            if argv[0].upper() == b"EXEC":
-                compare_queued(queued, ours, theirs)
-            else:
-                assert comparable(argv, ours) == comparable(argv, theirs), (at, argv, sequence[: at + 1])
-            queued = [*queued, argv] if ours == b"+QUEUED\r\n" else []
-        if h.session.multi is not None:
-            client.run(b"DISCARD")
-            h.run(b"DISCARD")
-        assert dump(h) == dump(client)
-        assert h.same(), "replaying the effects gives another state"
-        h.check_keyspace()
-    finally:
-        client.close()
+    compare_by(dump, port, sequence, resp3)
 
 
 @relaxed
