@@ -14,7 +14,7 @@ from txlog.entry import EntryId
 
 
 class StrongReads:
-    __slots__ = ("_asked", "_asking", "_behind", "_question", "_waiting")
+    __slots__ = ("_asked", "_asking", "_behind", "_hurry", "_question", "_waiting")
 
     def __init__(self) -> None:
         self._asking: list[Session] = []  # parked, not covered by a question yet
@@ -22,24 +22,26 @@ class StrongReads:
         self._waiting: deque[tuple[EntryId, int, list[tuple[Session, int]]]] = deque()  # (bound, deadline_us, covered), answered, not applied yet
         self._question = 0  # number of the question under way or, when none is, of the last one
         self._behind: list[tuple[int, Session]] = []  # session reads: (position wanted, session)
+        self._hurry = False  # one of those came, and the log was not asked since
 
     @property
     def wanted(self) -> bool:
         """A question should be asked, and none is under way."""
-        return bool(self._asking) and not self._asked
+        return (bool(self._asking) or self._hurry) and not self._asked
 
     def want(self, session: Session) -> None:
         self._asking.append(session)
 
     def want_position(self, session: Session, position: int) -> None:
-        """A session read that waits for a position it has seen elsewhere."""
+        """A session read that waits for a position it has seen elsewhere. A question about the tail also tells the log that somebody waits."""
         self._behind.append((position, session))
+        self._hurry = True
 
     def on_asked(self) -> int:
         """The question is being asked now: what is parked now is covered. Its number, for `on_tail`."""
         assert not self._asked, "one question at a time"
         self._asked = [(session, len(session.parked)) for session in self._asking]
-        self._asking = []
+        self._asking, self._hurry = [], False
         self._question += 1
         return self._question
 
@@ -79,7 +81,7 @@ class StrongReads:
         self._question += 1
         sessions = self._asking + [session for session, _ in self._asked]
         sessions += [session for _, _, covered in self._waiting for session, _ in covered] + [session for _, session in self._behind]
-        self._asking, self._asked, self._behind = [], [], []
+        self._asking, self._asked, self._behind, self._hurry = [], [], [], False
         self._waiting.clear()
         for session in sessions:
             session.grant = 0

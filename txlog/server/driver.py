@@ -21,7 +21,7 @@ import structlog
 
 from txlog.consensus.acceptor import Acceptor
 from txlog.consensus.outputs import Halt, Peer, PeerFetch, PutBack, Send, SendAfterPersist, Serve, Trace, Truncate, WriteEntries, WriteMeta
-from txlog.messages import Fetch, Fetched, Heartbeat, Message
+from txlog.messages import Fetch, Fetched, Heartbeat, Message, TailQuery
 from txlog.server.session import Feed, Session
 from txlog.storage.files import StorageFatal
 from txlog.storage.store import LogStore
@@ -30,6 +30,7 @@ log = structlog.get_logger("txlog.log")
 
 MAX_SERVED_BYTES: Final = 8 << 20  # of entries in one answer, whatever was asked for; one larger entry still goes
 SLOW_SYNC_US: Final = 10_000  # a disk that usually takes longer is waited for in a thread
+FEED_GATHER_US: Final = 4_000  # entries that follow one another sooner reach a reader together, unless it asked for the tail
 
 HaltProcess = Callable[[str], None]
 
@@ -106,6 +107,9 @@ class LogDriver:
         self._next_peer = 1
         self._feeds: list[Feed] = []
         self._fed = 0  # committed when the feeds were last pushed
+        self._fed_us = 0
+        self._hurry = 0  # up to here readers get entries at once: somebody waits for them
+        self._feeding_later = False
         self._waiting: deque[SendAfterPersist] = deque()
         self._put_backs: list[tuple[int, Any]] = []
         self._written = 0  # sequence of the newest disk output given to the store
@@ -159,6 +163,8 @@ class LogDriver:
         on_message = self._acceptor.on_message
         for message in messages:
             on_message(peer, message, now)
+            if type(message) is TailQuery:
+                self._hurry = self._acceptor.last[1]
         self._pump()
 
     @_or_end
@@ -186,10 +192,27 @@ class LogDriver:
         if self._written > self._persisted and not self._syncing:
             self._sync()
         if self._feeds and self._acceptor.committed > self._fed:
-            self._fed = self._acceptor.committed
+            self._feed()
+        self._arm()
+
+    def _feed(self) -> None:
+        """A log that is busy wakes its readers for several entries at once: each time costs both processes more than another entry in it does. The first
+        entry after a pause goes at once, and so does what a reader that asked for the tail waits for (R2)."""
+        now = self._clock()
+        wait_us = self._fed_us + FEED_GATHER_US - now
+        if wait_us <= 0 or self._fed < self._hurry:
+            self._fed, self._fed_us = self._acceptor.committed, now
             for feed in self._feeds:
                 feed.push()
-        self._arm()
+        elif not self._feeding_later:
+            self._feeding_later = True
+            self._loop.call_later(wait_us / 1e6, self._feed_now)
+
+    @_or_end
+    def _feed_now(self) -> None:
+        self._feeding_later = False
+        if not self._closed and self._feeds and self._acceptor.committed > self._fed:
+            self._feed()
 
     def _carry_out(self, output: object) -> None:
         try:

@@ -1,0 +1,63 @@
+"""When readers get what was committed: at once when nothing came before it for a while, gathered when the log is busy, at once again when somebody waits."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tests.txlog.service.cluster import Group, committed, eventually, win
+from tests.txlog.service.test_doors import Raw, hello
+from txlog.messages import Records, Subscribe, Tail, TailQuery, Welcome
+
+
+@pytest.fixture
+async def group(tmp_path: Path) -> AsyncIterator[Group]:
+    group = Group(tmp_path)
+    await group.start()
+    yield group
+    await group.stop()
+
+
+async def entries(raw: Raw, count: int) -> list[int]:
+    """How many entries each message held, until there were so many."""
+    sizes: list[int] = []
+    while sum(sizes) < count:
+        message = await raw.next()
+        assert message is not None
+        if isinstance(message, Records):
+            sizes.append(len(message.entries))
+    return sizes
+
+
+async def test_a_busy_log_gathers_and_a_question_about_the_tail_ends_that(group: Group) -> None:
+    writer = await win(await group.client())
+    await committed(writer, [b"x"] * 3)
+    driver = await group.running[0]._driver("shard-0")
+    await eventually(lambda: driver.committed() == writer.committed)
+    raw = await Raw().open(group.ports[0])
+    await raw.next()
+    raw.send(hello())
+    while not isinstance(await raw.next(), Welcome):
+        pass
+    raw.send(Subscribe(1))
+    await entries(raw, writer.committed)
+    await committed(writer, [b"x"])
+    await entries(raw, 1)
+
+    now = driver._clock()
+    driver._clock = lambda: now + 1_000_000
+    await committed(writer, [b"after a pause"])
+    assert await entries(raw, 1) == [1]
+
+    for _ in range(10):  # the clock stands: all of it is "soon after"
+        await committed(writer, [b"soon after"])
+    await eventually(lambda: driver.committed() == writer.committed)
+    raw.send(TailQuery(7))
+    before: list[object] = []
+    while not isinstance(message := await raw.next(), Tail):
+        assert message is not None
+        before.append(message)
+    assert not any(isinstance(message, Records) for message in before)
+    assert await entries(raw, 10) == [10]
