@@ -8,8 +8,10 @@ from __future__ import annotations
 import argparse
 import asyncio
 import secrets
+import signal
 import sys
 
+from tests.system.soak.report import Report
 from tests.system.soak.run import RATE, Plan, soak
 from tests.system.soak.schedule import GROUPS, KINDS, kinds_of
 
@@ -29,9 +31,17 @@ def main() -> int:
         parser.error(str(error))
     seed = args.seed if args.seed is not None else secrets.randbelow(1_000_000)
     plan = Plan(seconds=args.minutes * 60, seed=seed, kinds=tuple(kinds), rate=args.rate, network=args.network)
-    report = asyncio.run(soak(plan, lambda text: print(text, flush=True)))
+    report = asyncio.run(_stoppable(plan))
     print(report.text())
     return 0 if report.passed else 1
+
+
+async def _stoppable(plan: Plan) -> Report:
+    """SIGTERM ends it as Ctrl-C does: with everything taken down."""
+    task = asyncio.current_task()
+    assert task is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    return await soak(plan, lambda text: print(text, flush=True))
 
 
 if __name__ == "__main__":

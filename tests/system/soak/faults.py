@@ -47,6 +47,7 @@ class Faults:
         self.network = network
         self.say = say
         self.done = Done()
+        self.begun = time.monotonic()
         self.locks = {lane: asyncio.Lock() for lane in (ENGINES, LOGS, NETWORK)}
         self._do: dict[str, Callable[[Fault, Random], Awaitable[None]]] = {
             "kill-primary": self._kill_engine,
@@ -68,6 +69,7 @@ class Faults:
 
     async def run(self, faults: list[Fault], begun: float) -> None:
         """All lanes, until each has had its last fault and healed."""
+        self.begun = begun
         await asyncio.gather(*(self._lane(lane, [fault for fault in faults if fault.lane == lane], begun) for lane in self.locks))
 
     async def _lane(self, lane: str, faults: list[Fault], begun: float) -> None:
@@ -82,7 +84,7 @@ class Faults:
 
     async def _one(self, fault: Fault) -> None:
         start = time.monotonic()
-        self.say(str(fault))
+        self.say(f"{start - self.begun:7.1f} s  {fault}")
         try:
             do = self._cut if fault.lane == NETWORK else self._do[fault.kind]
             await do(fault, Random(fault.draw))
@@ -174,7 +176,7 @@ class Faults:
         if used:
             offset, bit = rng.randrange(used), rng.randrange(8)
             flip(path, offset, bit)
-            self.say(f"  {node.name}: bit {bit} of byte {offset} of {used} in {path.name}")
+            self.say(f"           {node.name}: bit {bit} of byte {offset} of {used} in {path.name}")
 
     async def _fill_disks(self, fault: Fault, rng: Random) -> None:
         nodes = self._logs(fault, rng)
@@ -247,7 +249,7 @@ class Faults:
 
     async def _cut(self, fault: Fault, rng: Random) -> None:
         links = await self._links(fault.kind, rng)
-        self.say("  " + ", ".join(f"{source} -> {target}" for source, target in links))
+        self.say("           " + ", ".join(f"{source} -> {target}" for source, target in links))
         try:
             await self.network.cut(fault.number, links)
             await asyncio.sleep(fault.lasts_s)

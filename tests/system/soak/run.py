@@ -79,15 +79,16 @@ async def soak(plan: Plan, say: Say = print) -> Report:
         await _last_looks(cluster, report)
     except BaseException as error:
         report.verdict("the run came to its end", [f"{type(error).__name__}: {error}"])
-        say(f"kept: {folder}")
         raise
     finally:
         await asyncio.to_thread(cluster.stop)
         await network.close()
-        report.kept = "" if report.passed else str(folder)
-        say(f"report: {report.save(RESULTS)}")
         if report.passed:
             shutil.rmtree(folder, ignore_errors=True)
+        else:
+            report.kept = f"{folder} (disks/*.img hold the log nodes' folders: mount -o loop)"
+            report.save(folder)
+        say(f"report: {report.save(RESULTS)}")
     return report
 
 
@@ -144,9 +145,8 @@ async def _tell(figures: Figures, windows: Windows, begun: float, say: Say) -> N
         await asyncio.sleep(30)
         good, all_ = figures.outcomes["ok"], sum(figures.outcomes.values())
         found = f"{windows.judged['windows']} windows judged" + (f", {len(windows.findings)} FINDINGS" if windows.findings else "")
-        say(
-            f"[{(time.monotonic() - begun) / 60:.1f} min] {all_} operations, {good / max(1, all_):.1%} succeeded, {windows.judged['windows']} windows judged{found}"
-        )
+        minutes = (time.monotonic() - begun) / 60
+        say(f"[{minutes:.1f} min] {all_} operations, {good / max(1, all_):.1%} succeeded, {found}")
 
 
 def _fill(report: Report, figures: Figures, windows: Windows, done: Done, seen: Seen) -> None:
