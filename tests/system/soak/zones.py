@@ -19,7 +19,7 @@ import time
 from pathlib import Path
 
 from tests.system.client import Address, ReplyError, ask
-from tests.system.cluster import REPOSITORY, START_BOUND_S, Cluster, Process, alive, free_ports, wait_until
+from tests.system.cluster import START_BOUND_S, TREE, Cluster, Process, alive, free_ports, wait_until
 from tests.system.soak.network import ZONES, Network
 
 MIB = 1 << 20
@@ -85,14 +85,14 @@ class Zones(Cluster):
         host, port, data = self.network.host(zone), self.log_ports[zone], mount / "node"
         command = ["txlog", "server", "--az", zone, "--port", str(port), "--bind", host, "--data", str(data)]
         command += ["--secret-file", str(self.secret), "--config", str(settings)]
-        return Process(f"log-{zone}", "log", zone, 0, host, port, str(data), self._inside(zone, command), str(REPOSITORY))
+        return Process(f"log-{zone}", "log", zone, 0, host, port, str(data), self._inside(zone, command), str(TREE))
 
     def _engine_row(self, zone: str) -> Process:
         logs = ",".join("{}:{}".format(*self.network.log_address(zone, other)) for other in ZONES)
         host, port = self.network.host(zone), self.engine_ports[zone]
         command = ["memstore", "server", "--az", zone, "--port", str(port), "--bind", host, "--log", f"txlog://{logs}/{SHARD}"]
         command += ["--secret-file", str(self.secret), "--lease-ms", str(self.lease_ms), "--set", "protected-mode=no", "--set", "enable-debug-command=yes"]
-        return Process(f"engine-{zone}", "engine", zone, 0, host, port, None, self._inside(zone, command), str(REPOSITORY))
+        return Process(f"engine-{zone}", "engine", zone, 0, host, port, None, self._inside(zone, command), str(TREE))
 
     def _inside(self, zone: str, command: list[str]) -> list[str]:
         return self.network.inside(zone, [sys.executable, "-m", *command])
