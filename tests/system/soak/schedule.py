@@ -50,7 +50,7 @@ KINDS: dict[str, Kind] = {
     "cut-all": Kind(NETWORK, "cut", 1, 0.3, 1.5),
 }
 GROUPS = sorted({kind.group for kind in KINDS.values()})
-QUIET_S = {ENGINES: 9.0, LOGS: 7.0, NETWORK: 8.0}  # mean pause between two faults of a lane
+QUIET_S = {ENGINES: 4.0, LOGS: 3.0, NETWORK: 3.5}  # mean pause between two faults of a lane
 SPARE_S = 3.0  # at the start and at the end
 
 
