@@ -88,6 +88,7 @@ async def soak(plan: Plan, say: Say = print) -> Report:
         else:
             report.kept = f"{folder} (disks/*.img hold the log nodes' folders: mount -o loop)"
             report.save(folder)
+        say(report.text())
         say(f"report: {report.save(RESULTS)}")
     return report
 
