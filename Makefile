@@ -8,7 +8,7 @@ PYTHONS := python3.13 python3.12 python3.11 python3
 REQUIREMENTS := $(shell cksum < pyproject.toml | tr -d ' ')
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check system suite sim mutants bench compile format clean
+.PHONY: help run test check system soak suite sim mutants bench compile format clean
 
 help:
 	@echo "make run      a local cluster in three zones on port 6379 (make run ARGS='--port 7000 --restart')"
@@ -17,6 +17,7 @@ help:
 	@echo "make sim      the simulator (make sim RUNS=200, make sim SEED=17 TRACE=1; see tests/sim/README.md)"
 	@echo "make mutants  deliberate bugs, each of which the simulator must find"
 	@echo "make system   the long tests with real processes"
+	@echo "make soak     30 minutes of a real cluster under every fault at once (make soak MINUTES=3 SEED=7 FAULTS=kill,cut)"
 	@echo "make suite    Redis' own test suite against a local cluster (REDIS_SUITE_HOME names its source)"
 	@echo "make bench    the comparison with redis-server, by the compiled code"
 	@echo "make compile  the hot modules as machine code, under build/compiled (needs a C compiler; make run COMPILED=1 uses it)"
@@ -44,6 +45,10 @@ mutants: $(VENV)/.dev-$(REQUIREMENTS)
 
 system: $(VENV)/.dev-$(REQUIREMENTS)
 	$(BIN)/python -m pytest -m "" tests/system $(ARGS)
+
+soak: $(VENV)/.dev-$(REQUIREMENTS) $(if $(COMPILED),compile)
+	@$(if $(COMPILED),MEMSTORE_TREE=build/compiled )$(BIN)/python -m tests.system.soak --minutes $(or $(MINUTES),30) $(if $(SEED),--seed $(SEED)) \
+		$(if $(FAULTS),--faults $(FAULTS)) $(if $(RATE),--rate $(RATE)) $(if $(NETWORK),--network $(NETWORK))
 
 suite: $(VENV)/.dev-$(REQUIREMENTS)
 	$(BIN)/python -m tests.system.redis_suite $(ARGS)

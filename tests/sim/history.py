@@ -1,6 +1,7 @@
 """Judges what clients were told: nothing acknowledged lost, nothing refused present, nothing seen that went away, one order of everything.
 
-Decides: whether one order of all operations explains all answers, given when each was asked and answered. Must not know: nodes, the log.
+Decides: whether one order of all operations explains all answers, given when each was asked and answered. Must not know: nodes, the log, whether times are
+virtual (the simulator's) or real (`tests.system.soak`).
 
 Registers go through `tests.system.linearizability`. Journals are list-append registers: the final value gives the order of all appends of a key, so the
 order of transactions over several keys is a graph (who wrote before whom, who read whom, who read before whom, and who was answered before whom was asked)

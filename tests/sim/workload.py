@@ -13,6 +13,7 @@ import memstore.commands  # noqa: F401  fills the command table
 from memstore.engine.command import ADMIN, BLOCKING, NO_MULTI, PUBSUB, Row, build_table
 from tests.sim.records import ANY, APPEND, COUNT, GET, INCREASE, LEASED, LOOK, READ, SET, Part
 
+LARGE = (400, 1200, 6000)  # bytes
 REGISTERS, JOURNALS, COUNTERS, LEASES, OTHERS = 6, 4, 3, 4, 8
 
 Command = tuple[bytes, ...]
@@ -32,12 +33,14 @@ def key_of(family: str, index: int) -> str:
 
 
 class Workload:
-    """One client's. ``reads_only``: for clients of replicas."""
+    """One client's. ``reads_only``: for clients of replicas. ``prefix`` stands before each key, ``large`` are lengths that some tokens are given."""
 
-    def __init__(self, client: int, rng: Random, reads_only: bool) -> None:
+    def __init__(self, client: int, rng: Random, reads_only: bool, prefix: str = "", large: tuple[int, ...] = LARGE) -> None:
         self.client = client
         self.rng = rng
         self.reads_only = reads_only
+        self.prefix = prefix
+        self.large = large
         self._count = 0
 
     def _fresh(self) -> str:
@@ -67,16 +70,19 @@ class Workload:
             return self._increase() if rng.random() < 0.7 else self._count_it()
         return self._leased() if rng.random() < 0.5 else self._look()
 
+    def _key(self, family: str, index: int) -> str:
+        return self.prefix + key_of(family, index)
+
     # ----------------------------------------------------------------- registers
 
     def _set(self) -> Step:
-        key, value = key_of("r", self.rng.randrange(REGISTERS)), self._fresh()
+        key, value = self._key("r", self.rng.randrange(REGISTERS)), self._fresh()
         k, v = key.encode(), value.encode()
         command = self.rng.choice(((b"SET", k, v), (b"SET", k, v), (b"MSET", k, v), (b"SET", k, v, b"KEEPTTL"), (b"set", k, v)))
         return [command], [Part(SET, key, value)]
 
     def _get(self) -> Step:
-        key = key_of("r", self.rng.randrange(REGISTERS))
+        key = self._key("r", self.rng.randrange(REGISTERS))
         return [(b"GET", key.encode())], [Part(GET, key)]
 
     # ----------------------------------------------------------------- journals
@@ -87,22 +93,22 @@ class Workload:
 
     def _appending(self, index: int, token: str) -> Part:
         if self.rng.random() < 0.2:
-            token += "x" * self.rng.choice((400, 1200, 6000))  # larger than an entry may be, in some runs
-        return Part(APPEND, key_of("j", index), token + ",")
+            token += "x" * self.rng.choice(self.large)  # larger than an entry may be, in some runs
+        return Part(APPEND, self._key("j", index), token + ",")
 
     def _read(self) -> Step:
-        part = Part(READ, key_of("j", self.rng.randrange(JOURNALS)))
+        part = Part(READ, self._key("j", self.rng.randrange(JOURNALS)))
         return [_command(part)], [part]
 
     def _read_all(self) -> Step:
-        return _multi([Part(READ, key_of("j", index)) for index in range(JOURNALS)])
+        return _multi([Part(READ, self._key("j", index)) for index in range(JOURNALS)])
 
     def _transaction(self) -> Step:
         rng = self.rng
         parts = []
         for _ in range(rng.randrange(2, 5)):
             index = rng.randrange(JOURNALS)
-            parts.append(Part(READ, key_of("j", index)) if rng.random() < 0.4 else self._appending(index, self._fresh()))
+            parts.append(Part(READ, self._key("j", index)) if rng.random() < 0.4 else self._appending(index, self._fresh()))
         return _multi(parts)
 
     def _pipeline(self) -> Step:
@@ -118,22 +124,22 @@ class Workload:
     # ----------------------------------------------------------------- counters, expiry
 
     def _increase(self) -> Step:
-        key = key_of("c", self.rng.randrange(COUNTERS))
+        key = self._key("c", self.rng.randrange(COUNTERS))
         k = key.encode()
         return [self.rng.choice(((b"INCR", k), (b"INCRBY", k, b"1"), (b"DECRBY", k, b"-1")))], [Part(INCREASE, key)]
 
     def _count_it(self) -> Step:
-        part = Part(COUNT, key_of("c", self.rng.randrange(COUNTERS)))
+        part = Part(COUNT, self._key("c", self.rng.randrange(COUNTERS)))
         return [_command(part)], [part]
 
     def _leased(self) -> Step:
-        key, value = key_of("e", self.rng.randrange(LEASES)), self._fresh()
+        key, value = self._key("e", self.rng.randrange(LEASES)), self._fresh()
         ttl = str(self.rng.choice((50, 300, 1500, 6000))).encode()
         k, v = key.encode(), value.encode()
         return [self.rng.choice(((b"SET", k, v, b"PX", ttl), (b"PSETEX", k, ttl, v)))], [Part(LEASED, key, value)]
 
     def _look(self) -> Step:
-        part = Part(LOOK, key_of("e", self.rng.randrange(LEASES)))
+        part = Part(LOOK, self._key("e", self.rng.randrange(LEASES)))
         return [_command(part)], [part]
 
 

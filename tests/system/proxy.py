@@ -1,7 +1,8 @@
 """A TCP proxy that delays: every byte leaves `delay_s` after it came, in both directions, order kept.
 
 Decides: when bytes are passed on. Must not know: what they mean. The delay may be changed while connections are open; `cut` closes
-them all and refuses new ones until `mend`. Invariant: bytes are neither lost nor reordered while the proxy is not cut.
+them all and refuses new ones until `mend`; `hold` stops the bytes of one direction, silently, until `let_go`, as a network does that loses
+packets which are sent again later. Invariant: bytes are neither lost nor reordered while the proxy is not cut.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from tests.system.client import Address
 
 CHUNK = 1 << 16
 CHUNKS_IN_FLIGHT = 4096
+TO_TARGET, FROM_TARGET = "to the target", "from the target"
 
 
 class Proxy:
@@ -26,6 +28,9 @@ class Proxy:
         self.writers: set[asyncio.StreamWriter] = set()
         self.tasks: set[asyncio.Task[None]] = set()
         self.address: Address = ("127.0.0.1", 0)
+        self.free = {TO_TARGET: asyncio.Event(), FROM_TARGET: asyncio.Event()}
+        for free in self.free.values():
+            free.set()
 
     async def start(self) -> Proxy:
         self.server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
@@ -48,6 +53,12 @@ class Proxy:
     def mend(self) -> None:
         self.broken = False
 
+    def hold(self, direction: str) -> None:
+        self.free[direction].clear()
+
+    def let_go(self, direction: str) -> None:
+        self.free[direction].set()
+
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self.broken:
             writer.transport.abort()
@@ -58,13 +69,13 @@ class Proxy:
             writer.transport.abort()
             return
         self.writers |= {writer, far_writer}
-        for source, sink in ((reader, far_writer), (far_reader, writer)):
-            for coroutine in self._pump(source, sink):
+        for source, sink, direction in ((reader, far_writer, TO_TARGET), (far_reader, writer, FROM_TARGET)):
+            for coroutine in self._pump(source, sink, self.free[direction]):
                 task = asyncio.create_task(coroutine)
                 self.tasks.add(task)
                 task.add_done_callback(self.tasks.discard)
 
-    def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter):  # type: ignore[no-untyped-def]  # two coroutines over one queue
+    def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, free: asyncio.Event):  # type: ignore[no-untyped-def]  # two coroutines over one queue
         queue: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(CHUNKS_IN_FLIGHT)
         loop = asyncio.get_running_loop()
 
@@ -80,6 +91,7 @@ class Proxy:
                     due, data = await queue.get()
                     if (wait := due - loop.time()) > 0:
                         await asyncio.sleep(wait)
+                    await free.wait()
                     if not data:
                         break
                     sink.write(data)
