@@ -37,7 +37,7 @@ check: $(VENV)/.dev-$(REQUIREMENTS)
 
 sim: $(VENV)/.dev-$(REQUIREMENTS)
 	@$(BIN)/python -m tests.sim $(if $(SEED),--seed $(SEED)) $(if $(RUNS),--runs $(RUNS)) $(if $(FROM),--first $(FROM)) $(if $(STEPS),--steps $(STEPS)) \
-		$(if $(FAULTS),--faults $(FAULTS)) $(if $(TRACE),--trace) $(if $(SHRINK),--shrink) $(if $(MUTANT),--mutant $(MUTANT))
+		$(if $(FAULTS),--faults $(FAULTS)) $(if $(TRACE),--trace) $(if $(SHRINK),--shrink) $(if $(MUTANT),--mutant $(MUTANT)) $(if $(CAMPAIGN),--campaign $(CAMPAIGN))
 
 mutants: $(VENV)/.dev-$(REQUIREMENTS)
 	@$(BIN)/python -m tests.sim.mutants $(if $(SEEDS),--seeds $(SEEDS)) $(if $(MUTANT),--only $(MUTANT))
