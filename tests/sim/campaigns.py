@@ -1,7 +1,7 @@
 """Campaigns: many runs of one scenario each, drawn from the run's number, with a condition of their own on top of what every run must keep.
 
-Decides: the scenarios, what their condition is, which figures are told. Must not know: how a run goes on otherwise (`run`), how many are wanted. A scenario draws
-from its own generator, so a run is a function of the campaign's name and the seed alone. `main` prints; exit 1 when the condition does not hold.
+Decides: the scenarios, what their condition is, which figures are told. Must not know: how a run goes on otherwise (`run`), how many are wanted. A scenario
+draws from its own generator, so a run is a function of the campaign's name and the seed alone. `main` prints; exit 1 when the condition does not hold.
 
     make sim CAMPAIGN=power-loss RUNS=500            fresh seeds on all cores (FROM=1: from seed 1 on)
     make sim CAMPAIGN=power-loss SEED=17 TRACE=1     one of them again
@@ -17,6 +17,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -30,6 +31,7 @@ from txlog.storage import inspect
 from txlog.storage.recovery import scan_segment
 from txlog.storage.segment import FRAME_HEADER_BYTES, log_id, parse_segment_name, read_frame_header, segment_seed
 
+AT_ONCE_US = 3000  # the supplies of three machines end within so much
 STEP_US = 10_000  # how often a scenario looks
 CHANGE_WITHIN_US = 5 * SECOND  # of leadership, once the primary is cut off from the log: five leases
 LOOK_AFTER_US = 10 * SECOND  # what rots while its node runs is looked at so much later
@@ -51,7 +53,7 @@ class Outcome:
 class Campaign(Run):
     name = ""
     kinds: tuple[str, ...] = ()  # ordinary faults that happen besides
-    settings: dict[str, int] = {}  # noqa: RUF012  never written
+    settings: dict[str, int] = {}
     least_served = 0.0  # the share of the runs that must not be counted as "did not serve again"
 
     def __init__(self, seed: int, trace: bool = False) -> None:
@@ -125,6 +127,7 @@ class PowerLoss(Campaign):
     least_served = 0.99
 
     def scenario(self) -> None:
+        self.back = self.silent_until = 0
         at = self.world.now
         for _ in range(self.rng.choice((1, 1, 2, 3))):
             at += self.rng.randrange(1 * SECOND, 3 * SECOND)
@@ -132,11 +135,12 @@ class PowerLoss(Campaign):
             at += 13 * SECOND  # up to 2 s without power, then time to come back
 
     def _loss(self) -> None:
-        if self.rng.random() < 0.5:  # inside one node's write
-            member = self.rng.choice(self.cluster.logs)
-            usual, member.disk.on_crash = member.disk.on_crash, self._off
-            member.disk.crash_in, member.disk.crash_in_segment = self.rng.randint(1, 12), self.rng.random() < 0.8
-            self.when(lambda: not member.disk.crash_in, lambda: setattr(member.disk, "on_crash", usual), SECOND, lambda: self._give_up(member, usual))
+        self.back = 0  # when the last of them has power again, 0: it has not gone yet
+        if self.rng.random() < 0.7:  # inside a write, each node in its own if it has one just then
+            for member in self.cluster.logs:
+                member.disk.on_crash = partial(self._gone_inside, member)
+                member.disk.crash_in, member.disk.crash_in_segment = self.rng.randint(1, 12), True
+            self.world.after(SECOND, None, self._off)
         else:  # while something is under way
             moment = self.rng.randrange(3000)
             self.when(self.faults._under_way, lambda: self._later(moment), SECOND, self._off)
@@ -144,22 +148,32 @@ class PowerLoss(Campaign):
     def _later(self, us: int) -> None:
         self.world.after(us, None, self._off)
 
-    def _give_up(self, member: LogMember, usual: Callable[[], None] | None) -> None:
-        member.disk.crash_in, member.disk.on_crash = 0, usual
-        self._off()
+    def _gone_inside(self, member: LogMember) -> None:
+        member.lose_power(self._dark())
+        for other in self.cluster.logs:
+            if other.disk.crash_in:
+                other.disk.crash_in = self.rng.choice((1, 2))
+        self._later(AT_ONCE_US)
+
+    def _dark(self) -> int:
+        """For how long one node has no power."""
+        dark = self.rng.randrange(50_000, 2 * SECOND)
+        self.back = max(self.back, self.world.now + dark)
+        return dark
 
     def _off(self) -> None:
+        if self.world.now < self.silent_until:
+            return
+        self.silent_until = self.world.now + 3 * SECOND  # one loss is one loss
+        for member in self.cluster.logs:
+            member.disk.crash_in, member.disk.on_crash = 0, partial(member.lose_power, SECOND)
+            if member.host not in self.network.gone:
+                member.lose_power(self._dark())
         self.tell("power lost on all log nodes")
         self.figures["power losses of all three"] += 1
-        longest = 0
-        for member in self.cluster.logs:
-            off = self.rng.randrange(50_000, 2 * SECOND)
-            longest = max(longest, off)
-            member.lose_power(off)
         lease = self.cluster.settings.lease_ms * 1000
         # A lease from before must have ended: then whoever serves has been granted one by the nodes that came back.
-        back = self.world.now + longest
-        self.world.at(back + lease * 11 // 10, None, self._look, back)
+        self.world.at(self.back + lease * 11 // 10, None, self._look, self.back)
 
     def _look(self, back: int) -> None:
         def served() -> None:
@@ -244,7 +258,7 @@ class BitFlip(Campaign):
 
 
 class TripleCorrupt(Campaign):
-    """The same proven entry rots in all three nodes, and every process starts again: nobody serves a log with the hole; each log node names position and file."""
+    """The same proven entry rots in all three nodes, and every process starts again: nobody serves a log with the hole; log nodes name position and file."""
 
     name = "triple-corrupt"
     LOOK_US = 12 * SECOND
@@ -323,7 +337,7 @@ class TripleCorrupt(Campaign):
 class Leads(Campaign):
     """With clocks within the bound."""
 
-    settings = {"broken_clocks": 0}  # noqa: RUF012  never written
+    settings = {"broken_clocks": 0}
 
     def scenario(self) -> None:
         self.when(lambda: self.cluster.primary is not None, self._has_begun, 20 * SECOND, lambda: self._found("nobody led at the start"))
@@ -450,7 +464,7 @@ class BrokenClocks(Campaign):
 
     name = "broken-clocks"
     kinds = tuple(KINDS)
-    settings = {"broken_clocks": 1}  # noqa: RUF012  never written
+    settings = {"broken_clocks": 1}
     RATES_PPM = (-900_000, -500_000, -60_000, 0, 60_000, 1_000_000, 3_000_000, 9_000_000)
 
     def scenario(self) -> None:
