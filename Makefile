@@ -14,7 +14,7 @@ help:
 	@echo "make run      a local cluster in three zones on port 6379 (make run ARGS='--port 7000 --restart')"
 	@echo "make test     all tests a change needs (make test ARGS='tests/ops -x')"
 	@echo "make check    format, lint, types, tidiness"
-	@echo "make sim      the simulator (make sim RUNS=200, make sim SEED=17 TRACE=1; see tests/sim/README.md)"
+	@echo "make sim      the simulator (make sim RUNS=200, make sim SEED=17 TRACE=1, make sim CAMPAIGN=power-loss; see tests/sim/README.md)"
 	@echo "make mutants  deliberate bugs, each of which the simulator must find"
 	@echo "make system   the long tests with real processes"
 	@echo "make suite    Redis' own test suite against a local cluster (REDIS_SUITE_HOME names its source)"
