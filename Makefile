@@ -14,7 +14,7 @@ help:
 	@echo "make run      a local cluster in three zones on port 6379 (make run ARGS='--port 7000 --restart')"
 	@echo "make test     all tests a change needs (make test ARGS='tests/ops -x')"
 	@echo "make check    format, lint, types, tidiness"
-	@echo "make sim      the simulator (make sim RUNS=200, make sim SEED=17 TRACE=1; see tests/sim/README.md)"
+	@echo "make sim      the simulator (make sim RUNS=200, make sim SEED=17 TRACE=1, make sim CAMPAIGN=power-loss; see tests/sim/README.md)"
 	@echo "make mutants  deliberate bugs, each of which the simulator must find"
 	@echo "make system   the long tests with real processes"
 	@echo "make soak     30 minutes of a real cluster under every fault at once (make soak MINUTES=3 SEED=7 FAULTS=kill,cut)"
@@ -38,7 +38,7 @@ check: $(VENV)/.dev-$(REQUIREMENTS)
 
 sim: $(VENV)/.dev-$(REQUIREMENTS)
 	@$(BIN)/python -m tests.sim $(if $(SEED),--seed $(SEED)) $(if $(RUNS),--runs $(RUNS)) $(if $(FROM),--first $(FROM)) $(if $(STEPS),--steps $(STEPS)) \
-		$(if $(FAULTS),--faults $(FAULTS)) $(if $(TRACE),--trace) $(if $(SHRINK),--shrink) $(if $(MUTANT),--mutant $(MUTANT))
+		$(if $(FAULTS),--faults $(FAULTS)) $(if $(TRACE),--trace) $(if $(SHRINK),--shrink) $(if $(MUTANT),--mutant $(MUTANT)) $(if $(CAMPAIGN),--campaign $(CAMPAIGN))
 
 mutants: $(VENV)/.dev-$(REQUIREMENTS)
 	@$(BIN)/python -m tests.sim.mutants $(if $(SEEDS),--seeds $(SEEDS)) $(if $(MUTANT),--only $(MUTANT))

@@ -380,9 +380,13 @@ class Node:
             await asyncio.sleep(0)
         if self._won is not writer or self.roles.stuck:
             return  # abandoned meanwhile
-        if writer.lost:
+        over = writer.lost
+        if not over and follower.position >= writer.next_position:
+            # The answers were long on their way: others have sealed, written and committed behind this term's first entry.
+            over = f"others went on to {follower.position}"
+        if over:
             self._abandon_writer(outputs.AbandonWriter())
-            self.roles.on_campaign_lost(f"lost while its prefix was applied: {writer.lost}", 0, False, self.clock())
+            self.roles.on_campaign_lost(f"lost while its prefix was applied: {over}", 0, False, self.clock())
             self._follow(outputs.Follow())
         else:
             assert follower.position == writer.next_position - 1, f"the prefix ends at {follower.position}, the writer goes on at {writer.next_position}"

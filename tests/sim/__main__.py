@@ -6,6 +6,7 @@ Decides: what is printed, how many runs go side by side, how a failing run is sh
     make sim SEED=17 FAULTS=3,9 STEPS=200     the same, with the third and ninth of its faults only and 200 client operations
     make sim SEED=17 FAULTS=kill,cut          another schedule, of these kinds; FAULTS=none: none
     make sim RUNS=500                         fresh seeds (FROM=1: from 1 on) on all cores
+    make sim CAMPAIGN=power-loss RUNS=500     one scenario with a condition of its own (`campaigns`)
     SHRINK=1                                  look for a shorter run that fails in the same way
 """
 
@@ -24,6 +25,7 @@ from dataclasses import replace
 from multiprocessing import get_context
 from typing import Any
 
+from tests.sim import campaigns
 from tests.sim.faults import KINDS
 from tests.sim.mutants import MUTANTS, planted
 from tests.sim.run import STEPS, Plan, Result, run
@@ -168,7 +170,10 @@ def main() -> int:
     parser.add_argument("--trace", action="store_true")
     parser.add_argument("--shrink", action="store_true")
     parser.add_argument("--mutant", default="", choices=["", *MUTANTS])
+    parser.add_argument("--campaign", default="", choices=["", *campaigns.CAMPAIGNS])
     args = parser.parse_args()
+    if args.campaign:
+        return campaigns.main(args.campaign, args.seed, args.runs, args.first, args.trace)
     if args.seed is None:
         return run_many(args)
     print(f"seed {args.seed}, revision {revision()}")

@@ -172,6 +172,7 @@ class LogMember(Member):
             loop.end(f"cannot start: {error}")
 
     def died(self) -> None:
+        self.node = None
         if self.host in self.cluster.network.gone:
             self.disk.lose_power()
         else:

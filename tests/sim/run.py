@@ -99,12 +99,15 @@ class Run:
         if not self.problems:
             if self.cluster.settings.broken_clocks:
                 self._believe_no_lease()
-            self.problems += judge(self.history)
+            self.problems += self._judged()
         mine = [record for record in self.history if not record.final]
         return Result(
             self.plan, self.problems, self.world.digest, self.world.faults, self.world.counters, self.schedule, len(mine),
             sum(record.outcome == OK for record in mine), self.world.now / 1e6, time.process_time() - began, self.world.events, self.world.lines,
         )  # fmt: skip
+
+    def _judged(self) -> list[str]:
+        return judge(self.history)
 
     def _believe_no_lease(self) -> None:
         """With clocks beyond the bound, what only reads may see an old state; what writes is in the log's order as ever."""
@@ -113,7 +116,7 @@ class Run:
             if not record.final and record.level == STRONG and all(part.kind in records.READ_KINDS for part in record.parts):
                 record.level = EVENTUAL
 
-    def _phases(self) -> None:
+    def _begin(self) -> None:
         world, plan = self.world, self.plan
         world.after_event = self.checkers.after_event
         self.cluster.start()
@@ -123,6 +126,10 @@ class Run:
         self.faults.plan(chosen)
         world.at(SECOND // 2, self.cluster.clients, self._start_clients)
         world.at(SECOND, None, self._compare)
+
+    def _phases(self) -> None:
+        self._begin()
+        world = self.world
         world.run(FAULTS_END_US)
         world.note("RUN", "the faults are over")
         self.faults.stop_all()
