@@ -139,7 +139,8 @@ class Table:
     def __iter__(self) -> Iterator[bytes]:
         return iter(self._alone) if self._alone is not None else chain.from_iterable(self._buckets)
 
-    keys = __iter__
+    def keys(self) -> Iterator[bytes]:
+        return iter(self)
 
     def values(self) -> Iterator[Any]:
         if self._alone is not None:
