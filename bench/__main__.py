@@ -1,7 +1,7 @@
 """`make bench`, `python -m bench [--quick] [--only get,set] [--runs N] [--clients 1,50,200] [--pipelines 1,16] [--seconds S]`.
 
 Decides: the options. `python -m bench micro` runs the micro-benchmarks of single machines instead, `python -m bench ab REV_A REV_B` compares two
-revisions of ours.
+revisions of ours, `python -m bench members` tells the bytes a list's member takes.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from bench import ab, micro, report
+from bench import ab, members, micro, report
 from bench.run import GROUPS, PIPELINES, TESTS, Options, measure
 
 RESULTS = Path(__file__).resolve().parent / "results"
@@ -33,6 +33,8 @@ def named_tests(text: str) -> list[str]:
 def main(argv: list[str]) -> int:
     if argv[:1] == ["micro"]:
         return micro.main(argv[1:])
+    if argv[:1] == ["members"]:
+        return members.main(argv[1:])
     if argv[:1] == ["ab"]:
         return ab.main(argv[1:], RESULTS)
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

@@ -8,11 +8,11 @@ from random import Random
 import pytest
 
 from memstore.engine.values import chain, discard, quicklist
-from memstore.engine.values.chain import Arm, items_of
+from memstore.engine.values.chain import Arm, closed, items_of
 from memstore.engine.values.packed import pack, unpack
 from memstore.engine.values.quicklist import List
 
-MODES = ["even", "mixed", "large", "hostile"]
+MODES = ["even", "mixed", "numbers", "large", "hostile"]
 
 
 @pytest.fixture
@@ -43,6 +43,8 @@ class History:
             return b"%03d" % rng.randrange(30)
         if self.mode == "mixed":
             return b"x" * rng.randrange(12) + b"%d" % rng.randrange(5)
+        if self.mode == "numbers":
+            return b"%d" % rng.choice([rng.randrange(10), rng.randrange(-1000, 1000), rng.randrange(1 << 63)]) if rng.random() < 0.99 else b"none"
         if self.mode == "large":
             return b"%d" % rng.randrange(5) * rng.choice([1, 100, 200, 300, 1500])
         return rng.choice([b"$3\r\nabc", b"\r\n$1\r\na\r\n", b"", b"$", b"a", b"\n", b"\r\n", b"$1\r\na\r\n", b"abc"])
@@ -157,6 +159,7 @@ def check(value: List) -> None:
         assert len(arm.nodes) == len(arm.counts) and arm.total == sum(arm.counts) and len(arm.ends) <= len(arm.nodes)
         assert [len(items_of(node, count)) for node, count in zip(arm.nodes, arm.counts, strict=True)] == arm.counts
         assert all(0 < count <= chain.NODE_ITEMS for count in arm.counts)
+        assert all(closed(node) == node for node in arm.nodes[:-1])
         assert arm.ends == [sum(arm.counts[: at + 1]) for at in range(len(arm.ends))]
 
 
@@ -307,3 +310,27 @@ def test_a_small_list_takes_little_more_than_its_bytes() -> None:
     for n in range(10):
         value.push_right(b"element:%02d" % n)
     assert value.size() < 10 * (10 + 7) + 150
+
+
+@pytest.mark.parametrize("length", [1000, 100_000])
+def test_a_long_list_of_numbers_takes_less_than_their_digits(length: int) -> None:
+    value = List()
+    for n in range(length):
+        value.push_right(b"%d" % (1_000_000 + n))
+    assert value.size() < length * 5.5 + 3000
+    value.get(0)  # which makes the index
+    before = value.size()
+    for n in range(0, length, 100):
+        value.set(n, b"%d" % n)
+        value.get(n + 1)
+    assert value.size() <= before, "neither changed nor read nodes stay wide"
+
+
+@pytest.mark.parametrize("absent", [b"5000", b"text", b"$4\r\n1234"])
+def test_what_is_not_in_a_list_of_numbers_is_found_out_without_taking_it_apart(unpacked: list[int], absent: bytes) -> None:
+    value = List()
+    value.push([b"%d" % n for n in range(1000, 5000)], False)
+    unpacked.clear()
+    assert value.positions(absent, 0, 0, 0, False) == [] and value.remove(absent, 0) == 0 and not value.insert(absent, b"x", False)
+    assert sum(unpacked) <= 3 * chain.NODE_ITEMS
+    assert value.positions(b"3210", 0, 0, 0, True) == [2210] and value.insert(b"4000", b"new", True) and value.get(3001) == b"new"

@@ -7,9 +7,11 @@ pushed beyond the open end's room is packed and joins the outermost node; a pop 
 dry takes half of the other's nodes. Since both arms grow outward, cumulative counts from the origin stay true under pushes and pops at both ends:
 they are brought up to date only when a place in the middle is asked for, and a bisection finds its node.
 
-A node is a blob (see `packed`) or, where elements are large on average, a list of them as they are. Nodes are never changed, only replaced, so that
-copies share them. Nothing here depends on how a list came to be: nodes' borders are not part of its value.
-Invariants: a node's count is that of its elements and not zero; ``ends`` is true as far as it goes, and it never goes beyond ``nodes``.
+A node is a blob (see `packed`) or, where elements are large on average, a list of them as they are. A blob of numbers is narrowed (see `digits`) when
+another node comes outside of it, and after a change inside the list. Nodes are never changed, only replaced, so that copies share them. Nothing here
+depends on how a list came to be: nodes' borders are not part of its value.
+Invariants: a node's count is that of its elements and not zero; a node that has another one outside of it is as narrow as it can be; ``ends`` is true
+as far as it goes, and it never goes beyond ``nodes``.
 """
 
 from __future__ import annotations
@@ -17,8 +19,11 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
+from sys import getsizeof
 from typing import Final
 
+from memstore.engine.values import digits
+from memstore.engine.values.digits import NARROW, narrow, wide
 from memstore.engine.values.discard import LARGE, hand_over
 from memstore.engine.values.packed import pack, unpack
 
@@ -30,8 +35,9 @@ _NEAR: Final = 8  # nodes looked at one by one from the outer end before the ind
 _FEW: Final = 8  # nodes of an arm mended one by one after a removal
 _CRLF: Final = b"\r\n"
 _OBJECT: Final = 33  # bytes of a bytes object beside its content
+_NUMBER: Final = 32  # bytes of a number
 
-Node = bytes | list[bytes]
+Node = bytes | list[bytes]  # bytes may be narrow
 
 
 # ----------------------------------------------------------------- elements and nodes
@@ -56,12 +62,19 @@ def make_node(items: list[bytes]) -> Node:
 
 def items_of(node: Node, count: int) -> list[bytes]:
     """The elements, in a list that may be the node itself: not to be changed."""
-    return unpack(node, count) if isinstance(node, bytes) else node
+    return unpack(wide(node), count) if isinstance(node, bytes) else node
+
+
+def closed(node: Node) -> Node:
+    """The form of a node that is rather kept than changed."""
+    return narrow(node) if isinstance(node, bytes) else node
 
 
 def _joined(one: Node, two: Node) -> Node:
     """Both must be of one type."""
-    return one + two  # type: ignore[operator]  # the type checker cannot know that they are
+    if isinstance(one, bytes) and isinstance(two, bytes):
+        return wide(one) + wide(two)
+    return one + two  # type: ignore[operator]  # the type checker cannot know that they are lists
 
 
 def _stride(blob: bytes, count: int) -> int:
@@ -81,6 +94,7 @@ def _packed_size(items: list[bytes]) -> int:
 
 def element(node: Node, count: int, at: int) -> bytes:
     if isinstance(node, bytes):
+        node = wide(node)
         step = _stride(node, count)
         if step:
             return node[at * step + node.index(b"\n") + 1 : (at + 1) * step - 2]
@@ -91,6 +105,7 @@ def element(node: Node, count: int, at: int) -> bytes:
 def encoded_part(node: Node, count: int, start: int, stop: int) -> bytes:
     """Elements ``start`` to ``stop`` of a node, encoded."""
     if isinstance(node, bytes):
+        node = wide(node)
         if stop - start == count:
             return node
         step = _stride(node, count)
@@ -103,9 +118,23 @@ def encoded_part(node: Node, count: int, start: int, stop: int) -> bytes:
     return encode(node[start:stop])
 
 
-def may_hold(node: Node, value: bytes, encoded: bytes) -> bool:
-    """False: the value is not in the node. A blob may have its encoding inside of another element."""
-    return encoded in node if isinstance(node, bytes) else value in node
+class Sought:
+    """An element that is looked for."""
+
+    __slots__ = ("encoded", "trace", "value")
+
+    def __init__(self, value: bytes) -> None:
+        self.value = value
+        self.encoded = encode([value])
+        self.trace = digits.trace(self.encoded)
+
+    def may_be_in(self, node: Node) -> bool:
+        """False: it is not. A blob may have its encoding inside of another element."""
+        if not isinstance(node, bytes):
+            return self.value in node
+        if node[0] >= NARROW:
+            return self.trace is not None and digits.may_hold(node, self.trace)
+        return self.encoded in node
 
 
 def without(items: list[bytes], value: bytes, most: int, backward: bool) -> list[bytes]:
@@ -161,6 +190,8 @@ class Arm:
             counts[-1] += count
             del self.ends[len(nodes) - 1 :]
         else:
+            if nodes:
+                nodes[-1] = closed(nodes[-1])
             nodes.append(node)
             counts.append(count)
 
@@ -169,7 +200,7 @@ class Arm:
         node, count = self.nodes.pop(), self.counts.pop()
         self.total -= count
         del self.ends[len(self.nodes) :]
-        items = unpack(node, count) if isinstance(node, bytes) else node[:]
+        items = unpack(wide(node), count) if isinstance(node, bytes) else node[:]
         if self.mirrored:
             items.reverse()
         self.open = items
@@ -229,11 +260,15 @@ class Arm:
         nodes, counts = self.nodes, self.counts
         wanted = stop - start
         while wanted > 0:
-            count = counts[at]
-            taken = min(count - place, wanted)
-            parts.append(encoded_part(nodes[at], count, place, place + taken))
-            wanted -= taken
-            place = 0
+            node, count = nodes[at], counts[at]
+            if not place and wanted >= count and isinstance(node, bytes):
+                parts.append(wide(node) if node[0] >= NARROW else node)
+                wanted -= count
+            else:
+                taken = min(count - place, wanted)
+                parts.append(encoded_part(node, count, place, place + taken))
+                wanted -= taken
+                place = 0
             at += step
 
     def replace(self, at: int, items: list[bytes]) -> None:
@@ -244,7 +279,7 @@ class Arm:
         else:
             half = len(items) // 2
             pieces = [items[half:], items[:half]] if self.mirrored else [items[:half], items[half:]]
-        self.nodes[at : at + 1] = [make_node(piece) for piece in pieces]
+        self.nodes[at : at + 1] = [closed(make_node(piece)) for piece in pieces]
         self.counts[at : at + 1] = [len(piece) for piece in pieces]
         del self.ends[at:]
 
@@ -270,15 +305,15 @@ class Arm:
         nodes, counts = self.nodes, self.counts
         if 0 < at < len(nodes) and counts[at - 1] + counts[at] <= NODE_ITEMS and type(nodes[at - 1]) is type(nodes[at]):
             inner, outer = nodes[at - 1], nodes[at]
-            nodes[at - 1 : at + 1] = [_joined(outer, inner) if self.mirrored else _joined(inner, outer)]
+            nodes[at - 1 : at + 1] = [closed(_joined(outer, inner) if self.mirrored else _joined(inner, outer))]
             counts[at - 1 : at + 1] = [counts[at - 1] + counts[at]]
             del self.ends[at - 1 :]
 
     def size(self) -> int:
-        total = self.__sizeof__() + self.open.__sizeof__() + self.nodes.__sizeof__() + self.counts.__sizeof__() + 40 * len(self.ends)
+        total = getsizeof(self) + getsizeof(self.open) + getsizeof(self.nodes) + getsizeof(self.counts) + getsizeof(self.ends) + _NUMBER * len(self.ends)
         total += sum(map(len, self.open)) + _OBJECT * len(self.open)
         for node in self.nodes:
-            total += node.__sizeof__()
+            total += getsizeof(node)
             if isinstance(node, list):
                 total += sum(map(len, node)) + _OBJECT * len(node)
         return total
@@ -306,6 +341,9 @@ class Chain:
     def __len__(self) -> int:
         left, right = self.left, self.right
         return len(left.open) + left.total + right.total + len(right.open)
+
+    def __bool__(self) -> bool:  # compiled code asks for nothing else
+        return len(self) > 0
 
     def copy(self) -> Chain:
         new = Chain()
@@ -390,9 +428,9 @@ class Chain:
             arm.open = items[::-1] if arm.mirrored else items
 
     def insert(self, pivot: bytes, value: bytes, after: bool) -> bool:
-        encoded = encode([pivot])
+        sought = Sought(pivot)
         for arm, at, node, count in self.pieces(False):
-            if may_hold(node, pivot, encoded):
+            if sought.may_be_in(node):
                 items = items_of(node, count)[:]
                 if pivot in items:  # the blob may have it inside an element
                     items.insert(items.index(pivot) + after, value)
@@ -401,11 +439,11 @@ class Chain:
         return False
 
     def remove(self, value: bytes, most: int, backward: bool) -> int:
-        encoded = encode([value])
+        sought = Sought(value)
         removed = 0
         changed: dict[Arm, dict[int, list[bytes]]] = {}
         for arm, at, node, count in self.pieces(backward):
-            if may_hold(node, value, encoded):
+            if sought.may_be_in(node):
                 items = without(items_of(node, count), value, most - removed, backward)
                 if len(items) != count:
                     removed += count - len(items)
@@ -420,4 +458,4 @@ class Chain:
         return removed
 
     def size(self) -> int:
-        return self.__sizeof__() + self.left.size() + self.right.size()
+        return getsizeof(self) + self.left.size() + self.right.size()

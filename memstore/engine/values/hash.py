@@ -41,6 +41,9 @@ class Hash:
         data = self.data
         return self._packed_pairs if isinstance(data, bytes) else len(data)
 
+    def __bool__(self) -> bool:  # compiled code asks for nothing else
+        return len(self) > 0
+
     def get(self, field: bytes) -> bytes | None:
         data = self.data
         if not isinstance(data, bytes):

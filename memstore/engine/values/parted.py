@@ -88,6 +88,9 @@ class Parted:
     def __len__(self) -> int:
         return self._count
 
+    def __bool__(self) -> bool:  # compiled code asks for nothing else
+        return len(self) > 0
+
     def __contains__(self, field: bytes) -> bool:
         return value_of(self.parts[crc32(field) >> _SHIFT], field, self.mark) is not None
 

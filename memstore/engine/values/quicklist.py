@@ -9,11 +9,12 @@ Invariant: either there is a chain, or ``blob`` holds ``count`` elements in no m
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from sys import getsizeof
 from typing import Final
 
 from memstore.engine.reply import HEADS
 from memstore.engine.values import Kind, register
-from memstore.engine.values.chain import OPEN_ITEMS, Chain, Node, element, encode, encoded_part, items_of, make_node, may_hold, without
+from memstore.engine.values.chain import OPEN_ITEMS, Chain, Node, Sought, closed, element, encode, encoded_part, items_of, make_node, without
 from memstore.engine.values.packed import unpack
 
 SMALL_BYTES: Final = 1024  # a list of no more is one blob
@@ -192,7 +193,7 @@ class List:
         else:
             items = items_of(arm.nodes[node], arm.counts[node])[:]
             items[place] = value
-            arm.nodes[node] = make_node(items)
+            arm.nodes[node] = closed(make_node(items))
         return True
 
     def insert(self, pivot: bytes, value: bytes, after: bool) -> bool:
@@ -222,9 +223,9 @@ class List:
         found: list[int] = []
         seen, length = 0, len(self)
         within = min(within or length, length)
-        encoded = encode([value])
+        sought = Sought(value)
         for node, count in self._pieces(backward):
-            if may_hold(node, value, encoded):
+            if sought.may_be_in(node):
                 items = items_of(node, count)
                 for at, item in enumerate(reversed(items) if backward else items, seen):
                     if at >= within:
@@ -256,7 +257,7 @@ class List:
         return new
 
     def size(self) -> int:
-        return self.__sizeof__() + 16 + self.blob.__sizeof__() + (0 if self.chain is None else self.chain.size())
+        return getsizeof(self) + getsizeof(self.blob) + (0 if self.chain is None else self.chain.size())
 
     def canonical(self) -> bytes:
         return self.encoded(0, len(self))

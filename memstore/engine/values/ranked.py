@@ -11,6 +11,7 @@ has the blocks' lengths.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
+from itertools import chain
 from typing import Final
 
 from memstore.engine.values import discard
@@ -42,13 +43,7 @@ class Ranked:
             discard.hand_over(self._scores)
 
     def copy(self) -> Ranked:
-        other = Ranked.__new__(Ranked)
-        other.count = self.count
-        other._scores = [block.copy() for block in self._scores]
-        other._members = [block.copy() for block in self._members]
-        other._last_scores, other._last_members = self._last_scores.copy(), self._last_members.copy()
-        other._tree = None
-        return other
+        return Ranked(list(chain.from_iterable(self._scores)), list(chain.from_iterable(self._members)))
 
     def size(self) -> int:
         """Bytes without the members and scores themselves."""

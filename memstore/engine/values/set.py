@@ -43,6 +43,9 @@ class Set:
         held = self.held
         return len(held) // _BYTES[self.width] if isinstance(held, bytes) else len(held)
 
+    def __bool__(self) -> bool:  # compiled code asks for nothing else
+        return len(self) > 0
+
     def _integers(self) -> array[int]:
         """Of a set that is packed: a copy."""
         assert isinstance(self.held, bytes)

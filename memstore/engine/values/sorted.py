@@ -24,17 +24,19 @@ class Large:
 
     __slots__ = ("ranked", "table")
 
-    def __init__(self, scores: list[float], members: list[bytes]) -> None:
+    def __init__(self, table: Table, ranked: Ranked) -> None:
+        self.table = table
+        self.ranked = ranked
+
+    @classmethod
+    def of(cls, scores: list[float], members: list[bytes]) -> Large:
         table = Table()
         for member, score in zip(members, scores, strict=True):
             table.put(member, score)
-        self.table = table
-        self.ranked = Ranked(scores, members)
+        return cls(table, Ranked(scores, members))
 
     def copy(self) -> Large:
-        other = Large.__new__(Large)
-        other.table, other.ranked = self.table.copy(), self.ranked.copy()
-        return other
+        return Large(self.table.copy(), self.ranked.copy())
 
 
 class SortedSet:
@@ -48,6 +50,9 @@ class SortedSet:
     def __len__(self) -> int:
         return self.count
 
+    def __bool__(self) -> bool:  # compiled code asks for nothing else
+        return len(self) > 0
+
     @classmethod
     def of(cls, members: list[bytes], scores: list[float], skiplist: bool) -> SortedSet:
         """From what is in order already. The lists become part of it."""
@@ -55,7 +60,7 @@ class SortedSet:
         count = made.count = len(members)
         made.skiplist = skiplist
         if count > scored.MOST or (count and max(map(len, members)) > scored.LONGEST):
-            made.body = Large(scores, members)
+            made.body = Large.of(scores, members)
         else:
             made.body = scored.pack(members, scores)
         return made
@@ -94,9 +99,9 @@ class SortedSet:
                 self.count = count + 1
                 return None
             if not count:
-                self.body, self.count = Large([score], [member]), 1
+                self.body, self.count = Large.of([score], [member]), 1
                 return None
-            self.body = body = Large(list(scored.scores(body, count)), scored.members(body, count, 0, count))
+            self.body = body = Large.of(list(scored.scores(body, count)), scored.members(body, count, 0, count))
         assert type(body) is Large
         table, ranked = body.table, body.ranked
         before: float | None = table.get(member)

@@ -76,6 +76,9 @@ class Table:
     def __len__(self) -> int:
         return self._count
 
+    def __bool__(self) -> bool:  # compiled code asks for nothing else
+        return len(self) > 0
+
     def get(self, member: bytes, default: Any = None) -> Any:
         home = self._alone
         if home is None:
@@ -139,7 +142,8 @@ class Table:
     def __iter__(self) -> Iterator[bytes]:
         return iter(self._alone) if self._alone is not None else chain.from_iterable(self._buckets)
 
-    keys = __iter__
+    def keys(self) -> Iterator[bytes]:
+        return iter(self)
 
     def values(self) -> Iterator[Any]:
         if self._alone is not None:

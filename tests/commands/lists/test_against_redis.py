@@ -25,6 +25,7 @@ value = st.one_of(
     st.sampled_from([b"a", b"b", b"c", b"", b"1", b"12", b"007", b"$1\r\na\r\n", b"$", b"\r\n$1\r\na", b"\n", b"\x00\xff"]),
     st.sampled_from([b"x" * 50, b"y" * 300, b"z" * 1100]),
     st.integers(0, 9).map(lambda n: b"value:%d" % n),
+    st.integers(0, 30).map(lambda n: b"%d" % (n * n)),
 )
 many = st.one_of(
     st.lists(value, min_size=1, max_size=5),
