@@ -102,9 +102,15 @@ class Checkers:
             return
         chain = before[1]
         self._is_committed(member.name, position, chain)
-        holders = sum(acceptor.durable >= position and acceptor.chain_at(position) in (chain, None) for acceptor in self._acceptors.values())
+        holders = sum(max(acceptor.durable, self._rotted(name)) >= position and acceptor.chain_at(position) in (chain, None)
+                      for name, acceptor in self._acceptors.items())  # fmt: skip
         if holders < 2:
             raise Violation(f"{member.name} calls {position} committed, and {holders} log nodes hold it on disk")
+
+    def _rotted(self, name: str) -> int:
+        """Up to where a node was right to acknowledge before a bit of its disk was flipped: it has taken that back, but answers may be on their way."""
+        member = self._by_name[name]
+        return int(self._acceptors[name].proven) if isinstance(member, LogMember) and member.rotten else 0
 
     def _lease(self, member: EngineMember, node: Any) -> None:
         until = node.shard.lessor.lease_until_us

@@ -70,7 +70,7 @@ async def test_an_error_between_two_outputs(driver: LogDriver, halts: list[str],
 
 async def test_an_error_in_a_heartbeat(driver: LogDriver, halts: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """It ended the task that beats for all logs of the node: readers heard nothing more, a full disk was not noticed any more."""
-    monkeypatch.setattr(driver.store, "found_damage", fail)
+    monkeypatch.setattr(driver.store, "begin_look", fail)
     driver.beat()
     assert "planted" in halts.pop()
 
