@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 DEFAULT_PORT: Final = 7401
-DEFAULT_SCRUB_BYTES_PER_S: Final = 1 << 20
+DEFAULT_SCRUB_BYTES_PER_S: Final = 256 << 10
 DEFAULT_SCRUB_PAUSE_S: Final = 600
 MIN_SECRET_BYTES: Final = 16
 _AZ: Final = re.compile(r"[A-Za-z0-9._-]{1,32}\Z")
