@@ -18,12 +18,12 @@ from tests.sim.mutants import planted
 from tests.sim.run import Plan, Result, run
 from tests.sim.sometimes import missing
 
-SMOKE_SEEDS = 40
+SMOKE_SEEDS = (*range(40), 72, 73, 78)  # in the last ones an engine node restores for longer than a moment
 
 
 @cache
 def smoke() -> tuple[Result, ...]:
-    return tuple(many([Plan(seed) for seed in range(SMOKE_SEEDS)]))
+    return tuple(many([Plan(seed) for seed in SMOKE_SEEDS]))
 
 
 def test_the_smoke_seeds_pass() -> None:
