@@ -9,6 +9,7 @@ Invariants: one piece of one log is being read at a time; nothing here touches t
 from __future__ import annotations
 
 import asyncio
+import errno
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from txlog.storage.store import LogStore
 log = structlog.get_logger("txlog.scrub")
 
 YIELD_S: Final = 0.002
+_PASSING: Final = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)  # a process short of files or memory has better to do, and goes on
 MAX_YIELDS: Final = 50  # under a load that never ends the scrubber still gets its piece in
 
 
@@ -93,10 +95,20 @@ class Scrubbing:
 
     def _in_thread(self, job: Callable[..., Any], arguments: tuple[Any, ...], then: Callable[[Any], None]) -> None:
         def done(future: asyncio.Future[Any]) -> None:
-            if not future.cancelled():
+            if future.cancelled():
+                return
+            error = future.exception()
+            if isinstance(error, OSError) and error.errno in _PASSING:
+                self._guarded(self._failed, error)
+            else:
                 self._guarded(lambda: then(future.result()))
 
         self._loop.run_in_executor(self._readers, job, *arguments).add_done_callback(done)
+
+    def _failed(self, error: OSError) -> None:
+        log.warning("scrub could not read", log=self._name, reason=error.strerror)
+        self._scrubber.on_failed(self._clock())
+        self.start()
 
     def _read(self, piece: Piece) -> None:
         check, scrubber, store = piece.check, self._scrubber, self._store

@@ -28,6 +28,7 @@ from txlog.storage.segment import (
     read_frame_header,
 )
 
+RETRY_US: Final = 1_000_000
 PIECE_BYTES: Final = 64 << 10  # read at once: what an append's sync may have to wait for
 
 
@@ -200,6 +201,12 @@ class Scrubber:
             self.present.bytes += piece.length
             if piece.check.done:
                 self.present.entries += piece.check.entries
+
+    def on_failed(self, now_us: int) -> None:
+        """It could not be read now, for a reason that has nothing to do with the disk."""
+        self._reading = False
+        self._due_us = now_us + RETRY_US
+        self.again()
 
     def on_finding(self) -> None:
         self.findings += 1

@@ -78,6 +78,26 @@ def test_every_piece_is_small_and_waits_its_time(original: Path, tmp_path: Path,
     }  # fmt: skip
 
 
+def test_what_could_not_be_read_now_is_read_later_from_the_segments_start(original: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scrub, "PIECE_BYTES", 1000)
+    store = open_store(copy(original, tmp_path / "log"))
+    scrubber = Scrubber(1 << 20, 0, 0)
+    for _ in range(10):
+        piece = scrubber.next(store, 0)
+        assert piece is not None
+        store.read_piece(piece)
+        scrubber.on_read(piece)
+    piece = scrubber.next(store, 0)
+    assert piece is not None and piece.offset and piece.check.span.first > 1
+    scrubber.on_failed(5)
+    assert scrubber.deadline() == 1_000_005
+    again = scrubber.next(store, scrubber.deadline())
+    assert again is not None and (again.check.span.first, again.offset) == (piece.check.span.first, 0)
+    store.read_piece(again)
+    scrubber.on_read(again)
+    assert one_pass(store, scrubber).findings == 0
+
+
 def test_at_rate_zero_nothing_is_ever_due() -> None:
     assert Scrubber(0, 1, 0).deadline() == 0
 
