@@ -30,7 +30,7 @@ FILE_LINES = 700
 # --------------------------------------------------------------------------- the tables
 
 # How a log looks on disk, on bytes; the other modules of txlog.storage have the files in hand.
-PURE_STORAGE = ("txlog.storage.segment", "txlog.storage.meta", "txlog.storage.positions", "txlog.storage.recovery")
+PURE_STORAGE = ("txlog.storage.segment", "txlog.storage.meta", "txlog.storage.positions", "txlog.storage.recovery", "txlog.storage.scrub")
 
 # What each group may import of the project itself: the longest matching prefix on the left decides. A group may always import from itself.
 MAY_IMPORT: dict[str, tuple[str, ...]] = {

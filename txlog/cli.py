@@ -102,7 +102,8 @@ def _status_table(answers: list[NodeStatus]) -> Any:
     from rich.table import Table
 
     table = Table(title=None)
-    for column in ("log", "node", "az", "address", "promise", "last", "committed", "lag", "lease window", "state"):
+    columns = ("log", "node", "az", "address", "promise", "last", "committed", "lag", "lease window", "scrub", "state")
+    for column in columns:
         table.add_column(column, no_wrap=column != "state")
     furthest: dict[str, int] = {}
     for answer in answers:
@@ -111,21 +112,34 @@ def _status_table(answers: list[NodeStatus]) -> Any:
     rows: list[tuple[str, ...]] = []
     for answer in answers:
         if answer.status is None:
-            rows.append(("", "", "", answer.address, "", "", "", "", "", f"[red]{answer.error}[/red]"))
+            rows.append(("", "", "", answer.address, *[""] * (len(columns) - 5), f"[red]{answer.error}[/red]"))
             continue
         node, az = answer.status["node"], answer.status["az"]
         if not answer.status["logs"]:
-            rows.append(("", node, az, answer.address, "", "", "", "", "", "no logs yet" if answer.status["group"] else "[red]belongs to no group[/red]"))
+            rows.append(
+                ("", node, az, answer.address, *[""] * (len(columns) - 5), "no logs yet" if answer.status["group"] else "[red]belongs to no group[/red]")
+            )
         for row in answer.status["logs"]:
             term, position = row["last"]
             window = f"{row['window_left_ms']} ms of {row['window_writer'][:8]}" if row["window_left_ms"] else "closed"
             rows.append(
                 (row["log"], node, az, answer.address, str(row["promised"]), f"{position}@{term}", str(row["committed"]),
-                 str(furthest[row["log"]] - position), window, _state(row))
+                 str(furthest[row["log"]] - position), window, _scrub(row), _state(row))
             )  # fmt: skip
     for row_text in sorted(rows, key=lambda text: (text[0], text[1], text[3])):
         table.add_row(*row_text)
     return table
+
+
+def _scrub(row: dict[str, Any]) -> str:
+    """How far the scrubber is: passes that ended, the one under way, what was found."""
+    scrub = row.get("scrub")
+    if scrub is None or not scrub["on"]:
+        return "off"
+    passes = f"{scrub['passes']} done"
+    if scrub["done_percent"] is not None:
+        passes += f", {scrub['done_percent']} %"
+    return f"[yellow]{passes}, {scrub['findings']} found[/yellow]" if scrub["findings"] else passes
 
 
 def _state(row: dict[str, Any]) -> str:

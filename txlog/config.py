@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any, Final
 
 DEFAULT_PORT: Final = 7401
+DEFAULT_SCRUB_BYTES_PER_S: Final = 256 << 10
+DEFAULT_SCRUB_PAUSE_S: Final = 600
 MIN_SECRET_BYTES: Final = 16
 _AZ: Final = re.compile(r"[A-Za-z0-9._-]{1,32}\Z")
 
@@ -34,6 +36,8 @@ class LogServerConfig:
     cache_bytes: int = 32 << 20  # newest entries of each log kept in memory for readers
     max_connections: int = 4096
     heartbeat_ms: int = 100  # to every reader
+    scrub_bytes_per_s: int = DEFAULT_SCRUB_BYTES_PER_S  # what the scrubber re-reads of each log; 0: nothing
+    scrub_pause_s: int = DEFAULT_SCRUB_PAUSE_S  # between two passes through a log
     log_format: str = "auto"  # of our own messages on stderr: "auto" (lines on a terminal, else JSON), "console", "json"
     secret: bytes | None = field(default=None, repr=False)  # what secret_file holds
 
@@ -45,6 +49,8 @@ _LIMITS: Final[dict[str, tuple[int, int]]] = {
     "cache_bytes": (0, 64 << 30),
     "max_connections": (1, 1 << 20),
     "heartbeat_ms": (10, 1000),
+    "scrub_bytes_per_s": (0, 1 << 30),
+    "scrub_pause_s": (1, 30 * 86400),
 }
 
 

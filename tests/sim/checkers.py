@@ -102,14 +102,18 @@ class Checkers:
             return
         chain = before[1]
         self._is_committed(member.name, position, chain)
-        holders = sum(acceptor.durable >= position and acceptor.chain_at(position) in (chain, None) for acceptor in self._acceptors.values())
-        if holders + self._rotted_at(position) < 2:
+        holders = sum(self._holds(name, acceptor, position, chain) for name, acceptor in self._acceptors.items())
+        if holders < 2:
             raise Violation(f"{member.name} calls {position} committed, and {holders} log nodes hold it on disk")
 
-    def _rotted_at(self, position: int) -> int:
-        """The node whose bits were flipped may have held it when it said so: the writer can be long in hearing that."""
-        suspicions = [acceptor.suspicion for name, acceptor in self._acceptors.items() if self._by_name[name].rotten]  # type: ignore[union-attr]  # log nodes
-        return sum(suspicion is not None and suspicion.position <= position for suspicion in suspicions)
+    def _holds(self, name: str, acceptor: Any, position: int, chain: bytes) -> bool:
+        """On disk, as it was acknowledged. What has rotted there since is still an honest acknowledgement: the others and S3 have to make it good."""
+        member = self._by_name[name]
+        if isinstance(member, LogMember) and member.rotten:
+            was = self._durable[name] if acceptor.suspicion is not None else int(acceptor.proven)
+            if was >= position:
+                return True
+        return bool(acceptor.durable >= position and acceptor.chain_at(position) in (chain, None))
 
     def _lease(self, member: EngineMember, node: Any) -> None:
         until = node.shard.lessor.lease_until_us

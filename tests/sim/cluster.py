@@ -159,8 +159,9 @@ class LogMember(Member):
     async def main(self, loop: Loop) -> None:
         settings = self.cluster.settings
         config = LogServerConfig(
-            az=self.az, data=Path("/data"), port=LOG_PORT, bind=self.host, segment_bytes=settings.segment_bytes, cache_bytes=settings.cache_bytes
-        )
+            az=self.az, data=Path("/data"), port=LOG_PORT, bind=self.host, segment_bytes=settings.segment_bytes, cache_bytes=settings.cache_bytes,
+            scrub_bytes_per_s=settings.scrub_bytes_per_s, scrub_pause_s=1,
+        )  # fmt: skip
         node = LogNode(config, Folder(self.disk, self.identity))  # type: ignore[arg-type]  # the part of a data folder that is used
         node.incarnation = self.rng.randbytes(16)
         node._rng = Random(self.rng.getrandbits(128))
@@ -234,6 +235,7 @@ class Settings:
         self.skew_ms = rng.choice([0, 5, 200, 3000])
         self.delay_us = rng.choice([400, 400, 3000, 20_000])  # between AZs, one way; with much of it much is under way when something fails
         self.sync_us = rng.choice([150, 150, 2000, 8000])
+        self.scrub_bytes_per_s = rng.choice([0, 256 << 10, 4 << 20])
 
     @property
     def limits(self) -> dict[str, int]:

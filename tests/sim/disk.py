@@ -116,6 +116,9 @@ class Disk(Files):
         inode.pending.append((offset, bytes(data)))
         self.world.fold(data)
 
+    def forget(self, fd: int, offset: int, length: int) -> None:
+        """There is no cache that could hide the disk."""
+
     def reserve(self, fd: int, length: int) -> None:
         if self.full:
             self.world.faults["no space left"] += 1

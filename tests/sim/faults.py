@@ -360,7 +360,9 @@ class Faults:
         rng.choice(self.cluster.logs).disk.fail_reads = rng.randint(1, 3)
 
     def _bit_flip(self, fault: Fault, rng: Random) -> None:
-        where = self._rotten.disk.flip_bit(rng)
+        """Under a running node, for the scrubber and readers to find: anywhere, or where entries may not be known committed yet."""
+        disk = self._rotten.disk
+        where = disk.flip_bit(rng) if rng.random() < 0.7 else disk.flip_bit_at_the_end(rng)
         if where:
             self._rotten.rotten = True
             self.world.note("FAULT", f"a bit of {self._rotten.name} is flipped: {where}")

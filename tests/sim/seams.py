@@ -25,6 +25,7 @@ from memstore.server.clocks import WallClock
 from tests.sim.disk import Disk
 from tests.sim.world import Loop, World
 from txlog.consensus.proposer import Limits
+from txlog.server import scrubbing
 from txlog.server.logs import StoreRefused
 from txlog.storage.files import META_NAME, StorageError
 from txlog.storage.store import LogStore
@@ -149,7 +150,7 @@ def installed(world: World, limits: dict[str, int]) -> Iterator[None]:
         (log_node, "halt", halt),
         (log_node, "open_store", open_store),
     ]
-    for module, part in ((node, "node"), (driver, "log"), (log_node, "log node"), (txlog.server.connection, "connection"),
+    for module, part in ((node, "node"), (driver, "log"), (log_node, "log node"), (txlog.server.connection, "connection"), (scrubbing, "scrub"),
                          (memstore.server.errands, "node"), (memstore.server.telling, "node")):  # fmt: skip
         replaced.append((module, "log", EventLog(world, part)))
     patches = [patch.object(module, name, value) for module, name, value in replaced]

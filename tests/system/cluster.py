@@ -385,11 +385,11 @@ def log_status(text: str) -> list[LogStatus]:
     found = []
     for line in text.splitlines():
         cells = [cell.strip() for cell in re.split("[│┃|]", line)[1:-1]]
-        if len(cells) == 10 and ":" in cells[3]:
+        if len(cells) == 11 and ":" in cells[3]:
             last, committed = cells[5].partition("@")[0], cells[6]
-            found.append(LogStatus(cells[3], int(last) if last.isdigit() else -1, int(committed) if committed.isdigit() else -1, cells[9]))
-        elif len(cells) == 10 and not cells[3] and cells[9] and found:
-            found[-1].state += " " + cells[9]  # a long text goes on in the next line
+            found.append(LogStatus(cells[3], int(last) if last.isdigit() else -1, int(committed) if committed.isdigit() else -1, cells[10]))
+        elif len(cells) == 11 and not cells[3] and cells[10] and found:
+            found[-1].state += " " + cells[10]  # a long text goes on in the next line
     return found
 
 

@@ -135,8 +135,27 @@ class Acceptor:
             self.repair.on_put_back(scan, now_us)
 
     def on_damage(self, scan: Scan, now_us: int) -> None:
-        """A read has met bytes that do not check: the state of the whole log with them (S6)."""
-        self.repair.on_put_back(scan, now_us)
+        """A read has met bytes that do not check: the state of the whole log with them (S6). From here on all is as if they had been found at a start:
+        damage at or below committed is a hole, in front of any other the log ends, and this node is suspect (S3)."""
+        if scan.last[1] < self.committed:
+            self.halt(f"entries that are known committed are damaged, and what stood there is not known: {_where(scan)}; the next start asks the other nodes")
+            return
+        if scan.last[1] < self.last[1]:
+            self._end_before(scan)
+        self.repair.on_damage(scan, now_us)
+
+    def _end_before(self, scan: Scan) -> None:
+        """The log ends earlier than it did. What is on its way to disk behind the damage stays there, and comes back when the damage is put back."""
+        self.proven = max(self.proven, self.durable)  # it was acknowledged
+        self.last, self.last_chain = scan.last, scan.last_chain
+        last = scan.last[1]
+        while self._unsynced and self._unsynced[-1].position > last:
+            self._unsynced.pop()
+        self._writes = deque((sequence, min(upto, last)) for sequence, upto in self._writes)
+        self.durable = min(self.durable, last)
+        self._confirmed = min(self._confirmed, last)
+        if self.peers:
+            self.become_suspect(last + 1, f"damage at position {last + 1} {_where(scan)}".rstrip())
 
     def on_peer_fetched(self, node: str, fetched: Fetched, now_us: int) -> None:
         self.repair.on_peer_fetched(node, fetched, now_us)
@@ -567,3 +586,7 @@ class Acceptor:
 
     def halt(self, reason: str) -> None:
         self._outputs.append(Halt(reason))
+
+
+def _where(scan: Scan) -> str:
+    return next((damage.where for damage in scan.damage if damage.position > scan.last[1]), "")

@@ -95,6 +95,18 @@ class Repair:
         elif len(self._answers) == len(self._log.peers) and not self._putting:
             self._on_everybody(now_us)
 
+    def on_damage(self, scan: Scan, now_us: int) -> None:
+        """Found while running; the acceptor has drawn its own conclusions. A put-back under way goes on: its end brings a scan with this in it."""
+        log = self._log
+        log.holes = [damage for damage in scan.damage if damage.position <= log.last[1]]
+        log.tail_damage = [damage for damage in scan.damage if damage.position > log.last[1]]
+        if not log.peers:
+            self._alone()
+        elif not self._putting and self._damaged():
+            self._proven = []
+            self._unfollow()
+            self._survey(now_us)
+
     def on_put_back(self, scan: Scan, now_us: int) -> None:
         log = self._log
         self._putting = False

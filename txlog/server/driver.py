@@ -22,8 +22,10 @@ import structlog
 from txlog.consensus.acceptor import Acceptor
 from txlog.consensus.outputs import Halt, Peer, PeerFetch, PutBack, Send, SendAfterPersist, Serve, Trace, Truncate, WriteEntries, WriteMeta
 from txlog.messages import Fetch, Fetched, Heartbeat, Message, TailQuery
+from txlog.server.scrubbing import DEFAULTS, Scrubbing, ScrubLimits
 from txlog.server.session import Feed, Session
 from txlog.storage.files import StorageFatal
+from txlog.storage.rescan import Look
 from txlog.storage.store import LogStore
 
 log = structlog.get_logger("txlog.log")
@@ -92,8 +94,9 @@ class LogDriver:
     """See the module. Implements `session.Source`."""
 
     def __init__(
-        self, name: str, store: LogStore, peer_ids: list[str], rng: random.Random, clock: Callable[[], int], halt: HaltProcess, readers: ThreadPoolExecutor
-    ) -> None:
+        self, name: str, store: LogStore, peer_ids: list[str], rng: random.Random, clock: Callable[[], int], halt: HaltProcess, readers: ThreadPoolExecutor,
+        scrub: ScrubLimits = DEFAULTS,
+    ) -> None:  # fmt: skip
         self.name = name
         self.store = store
         self.peers: Peers | None = None
@@ -111,7 +114,9 @@ class LogDriver:
         self._hurry = 0  # up to here readers get entries at once: somebody waits for them
         self._feeding_later = False
         self._waiting: deque[SendAfterPersist] = deque()
-        self._put_backs: list[tuple[int, Any]] = []
+        self._put_backs: list[int] = []  # sequences, not yet on disk
+        self._scrubbing = Scrubbing(name, store, self, scrub, clock, readers)
+        self._looking = False
         self._written = 0  # sequence of the newest disk output given to the store
         self._persisted = 0
         self._syncing = False
@@ -125,12 +130,14 @@ class LogDriver:
     def start(self) -> None:
         """After ``peers`` is set."""
         self._pump()
+        self._scrubbing.start()
 
     async def close(self) -> None:
         """Stop taking messages, finish the sync in flight, close the store."""
         if self._closed:
             return
         self._closed = True
+        self._scrubbing.close()
         if self._timer is not None:
             self._timer.cancel()
         if self.peers is not None:
@@ -227,7 +234,8 @@ class LogDriver:
                 self.store.truncate(output.position)
             elif isinstance(output, PutBack):
                 self._written = output.sequence
-                self._put_backs.append((output.sequence, self.store.put_back(output.entry)))
+                self._put_backs.append(output.sequence)
+                self.store.put_back(output.entry)
                 log.warning("entry put back from another log node", log=self.name, position=output.entry.position)
             elif isinstance(output, Serve):
                 self._serve(output)
@@ -306,9 +314,8 @@ class LogDriver:
         while waiting and waiting[0].sequence <= covered:
             output = waiting.popleft()
             self._send(output.to, output.message)
-        while self._put_backs and self._put_backs[0][0] <= covered:
-            sequence, scan = self._put_backs.pop(0)
-            self._acceptor.on_put_back(sequence, scan, now)
+        while self._put_backs and self._put_backs[0] <= covered:
+            self._acceptor.on_put_back(self._put_backs.pop(0), self.store.scan(), now)  # with what was found damaged meanwhile
         self._pump()
 
     def _check_room(self) -> None:
@@ -344,7 +351,7 @@ class LogDriver:
         future.add_done_callback(lambda done: self._read_done(done, feed.on_read))
 
     @_or_end
-    def _read_done(self, done: asyncio.Future[list[bytes]], then: Callable[[list[bytes]], None]) -> None:
+    def _read_done(self, done: asyncio.Future[Any], then: Callable[[Any], None]) -> None:
         if self._closed or done.cancelled():
             return
         error = done.exception()
@@ -387,14 +394,13 @@ class LogDriver:
             return
         try:
             self._check_room()
-            damage = self.store.found_damage()
-            if damage is not None:
-                log.error("damage met while reading", log=self.name, positions=[lost.position for lost in damage.damage[:20]])
-                self._acceptor.on_damage(damage, self._clock())
-                self._pump()
+            if not self._looking and (look := self.store.begin_look()) is not None:
+                self._looking = True
+                future = self._loop.run_in_executor(self._readers, look.run)
+                future.add_done_callback(lambda done: self._read_done(done, lambda _: self._looked(look)))
             if not self._syncing and self.store.evidence_due:
                 self.store.write_evidence(self._acceptor.committed)
-                self._sync()
+            self.sync_queued()
         except StorageFatal as error:
             self._fatal(str(error))
             return
@@ -408,8 +414,28 @@ class LogDriver:
                 if not feed.sink.blocked:
                     feed.sink.send(heartbeat)
 
+    def _looked(self, look: Look) -> None:
+        """S6: a read has met bytes that did not check, and the whole segment was looked at again."""
+        self._looking = False
+        met = self.store.end_look(look, self._acceptor.committed)
+        if met.lost or met.headers:
+            log.error("damage met while reading", log=self.name, positions=met.lost[:20], from_memory=met.restored[:20], headers=met.headers)
+        if met.lost:
+            self._acceptor.on_damage(self.store.scan(), self._clock())
+            self._pump()
+        self.sync_queued()
+
+    def disk_busy(self) -> bool:
+        return self._syncing or self._written > self._persisted
+
+    def sync_queued(self) -> None:
+        """What the store was asked by others than the acceptor; a sync in flight is followed by another heartbeat."""
+        if not (self._syncing or self._closed) and self.store.queued:
+            self._sync()
+
     def status(self) -> dict[str, Any]:
-        return {"log": self.name, **self._acceptor.status(self._clock()), "room": self._has_room, "readers": len(self._feeds)}
+        acceptor = self._acceptor.status(self._clock())
+        return {"log": self.name, **acceptor, "room": self._has_room, "readers": len(self._feeds), "scrub": self._scrubbing.status()}
 
     # ------------------------------------------------------------------ time
 

@@ -30,6 +30,7 @@ from txlog.server.driver import LogDriver
 from txlog.server.identity import DataFolder, FolderError, Identity
 from txlog.server.logs import StoreRefused, open_store
 from txlog.server.peers import PeerLinks
+from txlog.server.scrubbing import ScrubLimits
 from txlog.server.session import Session
 from txlog.storage.files import StorageFatal
 from txlog.wire import PROTOCOL
@@ -146,7 +147,8 @@ class LogNode:
         store = await loop.run_in_executor(None, open_store, self._folder, name, config.segment_bytes, config.cache_bytes)
         others = dict(member.split("=", 1) for member in identity.members)
         others.pop(identity.node, None)
-        driver = LogDriver(name, store, sorted(others), self._rng, now_us, halt, self._readers)
+        scrub = ScrubLimits(config.scrub_bytes_per_s, config.scrub_pause_s)
+        driver = LogDriver(name, store, sorted(others), self._rng, now_us, halt, self._readers, scrub)
         driver.peers = PeerLinks(others, lambda: self._peer_hello(name), self.secret, self._rng, driver.on_peer_fetched)
         driver.start()
         log.info("log opened", **driver.status())

@@ -100,6 +100,12 @@ class Files:
             have += len(data)
         return b"".join(pieces)
 
+    def forget(self, fd: int, offset: int, length: int) -> None:
+        """What memory holds of these synced bytes is dropped, so that the next read asks the disk. Only whole pages are, and only where the platform can."""
+        if hasattr(os, "posix_fadvise"):
+            start = offset - offset % _BLOCK
+            os.posix_fadvise(fd, start, -(-(offset + length) // _BLOCK) * _BLOCK - start, os.POSIX_FADV_DONTNEED)
+
     def write(self, fd: int, offset: int, data: bytes) -> None:
         done = os.pwrite(fd, data, offset)
         while done < len(data):

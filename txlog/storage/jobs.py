@@ -79,7 +79,32 @@ class Claim:
     committed: int
 
 
-Job = Write | Roll | Meta | Cut | PutBack | Clear | Claim
+@dataclass(slots=True)
+class Tidy:
+    """What does not check in a segment's header block goes, the header is written again from memory. The next start makes a new seal."""
+
+    segment: SegmentFile
+
+
+@dataclass(slots=True)
+class MetaAgain:
+    """A slot of meta has rotted."""
+
+
+Job = Write | Roll | Meta | Cut | PutBack | Clear | Claim | Tidy | MetaAgain
+
+
+def read_disk(files: Files, path: str, offset: int, length: int) -> bytes | None:
+    """From the disk, not from memory; on a file descriptor of its own, so that nobody waits for it. Fewer bytes at the end of the file, None if it is gone."""
+    try:
+        fd = files.open(Path(path))
+    except FileNotFoundError:
+        return None
+    try:
+        files.forget(fd, offset, length)
+        return files.read(fd, offset, length)
+    finally:
+        files.close(fd)
 
 
 def carry_out(queue: list[Job], meta: MetaFile, files: Files, spare: Spare, folder: Path, files_lock: AbstractContextManager[object]) -> None:
@@ -125,6 +150,8 @@ class _Carrier:
             self.sync()
             if isinstance(job, Meta):
                 self.meta.write(replace(self.meta.meta, promise=job.promise, suspicion=job.suspicion))
+            elif isinstance(job, MetaAgain):
+                self.meta.write(self.meta.meta)
             elif isinstance(job, Cut):
                 self.cut(job)
             else:
@@ -133,9 +160,12 @@ class _Carrier:
         self.write()
         self.sync()
 
-    def mend(self, job: PutBack | Clear) -> None:
+    def mend(self, job: PutBack | Clear | Tidy) -> None:
         segment = job.segment
         segment.open()
+        if isinstance(job, Tidy):
+            segment.tidy_block()
+            return
         segment.break_seal()
         if isinstance(job, PutBack):
             self.files.write(segment.fd, job.offset, b"".join(job.frame))

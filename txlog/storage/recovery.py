@@ -51,6 +51,7 @@ class Gap:
     end: int
     known: EntryId | None = None  # of ``first``, if its frame header checks
     next_chain: bytes | None = None  # the chain of ``last``, told by the good frame behind it
+    exact: bool = False  # one position whose place, id and chain are known from memory: a running log goes on over it even at its end
 
 
 @dataclass(slots=True)
@@ -100,7 +101,7 @@ def scan_segment(data: bytes, first: int, previous_chain: bytes | None, seed: in
     lost: list[Gap] = []  # since the last good frame
     while at < scan.dirty:
         if chain is not None and not lost:
-            at, position, chain = _good_run(scan, data, at, position, chain, seed)
+            at, position, chain = good_run(scan, data, at, position, chain, seed)
             if at >= scan.dirty:
                 break
         header = _plausible(data, at, position, seed)
@@ -139,7 +140,7 @@ def scan_segment(data: bytes, first: int, previous_chain: bytes | None, seed: in
     return scan
 
 
-def _good_run(scan: SegmentScan, data: bytes, at: int, position: int, chain: bytes, seed: int) -> tuple[int, int, bytes]:
+def good_run(scan: SegmentScan, data: bytes, at: int, position: int, chain: bytes, seed: int) -> tuple[int, int, bytes]:
     """Everything good from ``at`` on, up to the first doubt: what start-up spends its time in, so it is written out. (offset, position, chain) behind it."""
     size, add_term, add_offset = len(data), scan.terms.append, scan.offsets.append
     chains, synced, committed = scan.chains, scan.synced, scan.committed

@@ -23,6 +23,7 @@ from txlog.storage.segment import (
     Evidence,
     Seal,
     SegmentHeader,
+    clean_block,
     encode_evidence,
     encode_header,
     encode_seal,
@@ -116,6 +117,15 @@ class SegmentFile:
         seal = Seal(used, last_position, last_term, last_chain, synced, committed, checksum, stride, points)
         self.files.write(self.fd, SEAL_AT, encode_seal(seal, self.seed))
         self.sealed = True
+
+    def tidy_block(self) -> None:
+        """As a start does. Evidence that checks stays; a seal goes, even a good one: it may be what does not agree with the frames. Synced."""
+        if self.sealed:
+            self.break_seal()
+        block = clean_block(self.files.read(self.fd, 0, BLOCK_BYTES), self.seed)
+        header = encode_header(SegmentHeader(self.log, self.first, self.previous_term, self.previous_chain))
+        self.files.write(self.fd, 0, header + block[len(header) : SEAL_AT] + bytes(SEAL_BYTES))
+        self.files.sync(self.fd)
 
     def break_seal(self) -> None:
         """Before anything it covers is changed."""

@@ -24,14 +24,18 @@ from txlog.consensus.log import Damage, Recovered, Scan
 from txlog.consensus.outputs import Promise, Suspicion
 from txlog.entry import CHAIN_BYTES, NO_ENTRY, Entry, EntryId, decode_entry
 from txlog.storage import jobs
-from txlog.storage.files import Files, StorageFatal
+from txlog.storage.files import META_NAME, Files, StorageFatal
+from txlog.storage.meta import META_BYTES, choose
 from txlog.storage.opening import SEGMENTS_NAME, Located, Opened, Progress, open_folder
-from txlog.storage.recovery import Gap, scan_segment
+from txlog.storage.recovery import Gap
+from txlog.storage.rescan import Look, Met
+from txlog.storage.scrub import Piece, SegmentCheck, Span
 from txlog.storage.segment import (
     BLOCK_BYTES,
     FLAG_PUT_BACK,
     FRAME_HEADER_BYTES,
     FRAME_OVERHEAD,
+    SegmentHeader,
     encode_frame,
     frame_bytes,
     log_id,
@@ -79,7 +83,10 @@ class LogStore:
         self._files_lock = threading.RLock()  # open files, between reading threads and the removal of a segment
         self._placed: dict[int, bytes] = {}  # put back, and not on disk yet
         self._old_open: list[SegmentFile] = []  # old segments that readers have opened, the longest unused first
-        self._found: list[int] = []
+        self._found: list[int] = []  # where reads have met bytes that do not check
+        self._floor = 0  # known committed when such damage was last judged
+        self._mends_asked = 0
+        self._mends_done = 0
         self.recovered = self._report()
 
     @staticmethod
@@ -127,15 +134,19 @@ class LogStore:
             largest_entry=self._spare.size - BLOCK_BYTES - FRAME_OVERHEAD,
         )
 
+    def scan(self) -> Scan:
+        """The state of the log with the damage known so far."""
+        return self._scan_now()
+
     def _scan_now(self) -> Scan:
         """Where the log ends: in front of the first damage above what is known committed; damage below it is a hole if something good follows."""
-        last = self._written
+        last, committed = self._written, max(self._committed, self._floor)
         for located in self._gaps:
-            if located.gap.last > self._committed:
+            if located.gap.last > committed:
                 last = located.gap.first - 1
                 break
         for located in reversed(self._gaps):
-            if located.gap.last == last:
+            if located.gap.last == last and not located.gap.exact:
                 last = located.gap.first - 1
         damage = [lost for located in self._gaps for lost in _damage(located)]
         newest = self._segments[-1]
@@ -253,7 +264,7 @@ class LogStore:
         if chain != entry.previous_chain or size > max(segment.room, self._spare.size - BLOCK_BYTES):
             return
         if size > segment.room:  # then what does not check here is not this entry
-            self._queue.append(jobs.Clear(segment, segment.used, segment.dirty))
+            self._mend(jobs.Clear(segment, segment.used, segment.dirty))
             segment.dirty = segment.used
             segment = self._roll(size)
         self._tail_known = None
@@ -286,7 +297,7 @@ class LogStore:
                 self._gaps.remove(found)
                 if not gap.end:
                     segment.used = end
-                    self._queue.append(jobs.Clear(segment, end, segment.dirty))
+                    self._mend(jobs.Clear(segment, end, segment.dirty))
                     segment.dirty = end
                 return
 
@@ -301,7 +312,21 @@ class LogStore:
         synced = min(self._synced_evidence, entry.position - 1)
         self._placed[entry.position] = entry.encoded
         frame = encode_frame(entry, synced, min(self._committed, entry.position), segment.seed, FLAG_PUT_BACK)
-        self._queue.append(jobs.PutBack(segment, offset, frame))
+        self._mend(jobs.PutBack(segment, offset, frame))
+
+    def _mend(self, job: jobs.PutBack | jobs.Clear | jobs.Tidy | jobs.MetaAgain) -> None:
+        self._queue.append(job)
+        self._mends_asked += 1
+
+    @property
+    def queued(self) -> bool:
+        """Something was asked of the disk and no sync has begun that carries it out."""
+        return bool(self._queue)
+
+    @property
+    def settled(self) -> bool:
+        """No repair is on its way to disk: what is read there now and does not check is news."""
+        return self._mends_done == self._mends_asked
 
     @property
     def evidence_due(self) -> bool:
@@ -327,12 +352,13 @@ class LogStore:
         """What carries out everything asked so far; it raises `StorageFatal`. The next one may be begun when it has returned."""
         queue, self._queue = self._queue, []
         generation, written = self._generation, self._written
-        placed = list(self._placed)
+        placed, mends = list(self._placed), self._mends_asked
 
         def sync() -> None:
             jobs.carry_out(queue, self._meta, self._files, self._spare, self.path / SEGMENTS_NAME, self._files_lock)
             for position in placed:
                 self._placed.pop(position, None)
+            self._mends_done = mends
             self._finished = (generation, written)
 
         return sync
@@ -500,33 +526,129 @@ class LogStore:
 
     # ----------------------------------------------------------------------- damage met while running
 
-    def found_damage(self) -> Scan | None:
-        """What reads have met since the last call: None if nothing, else the state of the log with it."""
-        found, self._found = self._found, []
+    def found_damage(self, committed: int = 0) -> Scan | None:
+        """What reads have met since the last call, looked at here and now: None if nothing, else the state of the log with it."""
         fresh = False
-        for position in found:
-            index = bisect_right(self._firsts, position) - 1
-            if position <= self._flushed and not any(located.gap.first <= position <= located.gap.last for located in self._gaps):
-                fresh = self._scan_again(self._segments[index]) or fresh
+        while (look := self.begin_look()) is not None:
+            look.run()
+            fresh = bool(self.end_look(look, committed).lost) or fresh
         return self._scan_now() if fresh else None
 
-    def _scan_again(self, segment: SegmentFile) -> bool:
-        """Find the gaps of a segment in which a read met bad bytes."""
-        index = self._segments.index(segment)
-        last = min(self._firsts[index + 1] - 1 if index + 1 < len(self._firsts) else self._written, self._flushed)
-        stop = self._positions.offset(last + 1) if last + 1 in self._positions and segment is self._segments[-1] else segment.used
-        scan = scan_segment(self._pread(segment, 0, stop), segment.first, segment.previous_chain, segment.seed)
-        found = list(scan.gaps)
-        if scan.last < last:
-            found.append(Gap(scan.last + 1, last, scan.end, stop, scan.tail_known))
-        known = {located.gap.first for located in self._gaps}
-        fresh = [Located(segment, gap) for gap in found if gap.first not in known]
+    def begin_look(self) -> Look | None:
+        """A segment in which a read has met bytes that do not check: run the look, in any thread, then `end_look`. None: there is no doubt now."""
+        if not self.settled:
+            return None
+        self._harvest()
+        found, self._found = self._found, []
+        while found:
+            position = found.pop(0)
+            index = bisect_right(self._firsts, position) - 1
+            if index >= 0 and position <= self._flushed and self._gap_at(position) is None:
+                last, stop = self._synced_end(index)
+                self._found += [other for other in found if not self._firsts[index] <= other <= last]
+                return Look(self._files, self._segments[index], position, last, stop, self._next_chain(index, last), self._generation)
+        return None
+
+    def _synced_end(self, index: int) -> tuple[int, int]:
+        """Of a segment: (last position of it that is on disk, the end of its frame)."""
+        segment = self._segments[index]
+        end = self._firsts[index + 1] - 1 if index + 1 < len(self._firsts) else self._written
+        last = min(end, self._flushed)
+        return last, segment.used if last == end or last + 1 not in self._positions else self._positions.offset(last + 1)
+
+    def _next_chain(self, index: int, last: int) -> bytes | None:
+        following = self._segments[index + 1] if index + 1 < len(self._segments) else None
+        return following.previous_chain if following is not None and following.first == last + 1 else None
+
+    def end_look(self, look: Look, committed: int) -> Met:
+        """``committed``: known now; damage above it ends the log. What memory still has is put back from there, what is left is in `scan`."""
+        met = Met()
+        if look.generation != self._generation:
+            self._found.append(look.position)
+            return met
+        if look.scan is None:
+            raise StorageFatal(f"{look.segment.path}: the file is gone")
+        self._floor = max(self._floor, committed)
+        for offset, header in look.scan.repairs:
+            self._mend(jobs.PutBack(look.segment, offset, (header, b"", b"")))
+            met.headers += 1
+        fresh = [gap for gap in look.gaps(self._positions) if self._gap_at(gap.first) is None]
         with self._lock:
-            self._gaps = sorted([*self._gaps, *fresh], key=lambda located: located.gap.first)
-            for gap in (located.gap for located in fresh):
-                for position in range(gap.first, gap.last + 1):
+            self._gaps = sorted([*self._gaps, *(Located(look.segment, gap) for gap in fresh)], key=lambda located: located.gap.first)
+            for gap in fresh:
+                run = range(gap.first, gap.last + 1)
+                met.lost += run
+                for position in () if gap.exact else run:
                     self._positions.put(position, 0, 0, bytes(CHAIN_BYTES))
-        return bool(fresh)
+            for position in met.lost:
+                self._restore(position, met)
+        return met
+
+    def _restore(self, position: int, met: Met) -> None:
+        """From memory, if the very entry is still there: the chain says so."""
+        encoded = self._cache.get(position)
+        if encoded is not None and position in self._positions:
+            entry = decode_entry(encoded)
+            if entry.position == position and entry.chain == self._positions.chain(position):
+                self._put_back_gap(entry)
+                met.restored.append(position)
+
+    # ----------------------------------------------------------------------- the scrubber (S6)
+
+    def span_after(self, first: int) -> Span | None:
+        """The next segment that begins behind ``first``, holds something that is on disk, and is not known damaged."""
+        self._harvest()
+        hurt = {located.segment.first for located in self._gaps}
+        for index in range(bisect_right(self._firsts, first), len(self._segments)):
+            segment = self._segments[index]
+            if segment.first > self._flushed:
+                break
+            if segment.first in hurt:
+                continue
+            last, end = self._synced_end(index)
+            chain = self._next_chain(index, last)
+            size = segment.size if chain is not None else end
+            header = SegmentHeader(segment.log, segment.first, segment.previous_term, segment.previous_chain)
+            if chain is None:
+                chain = self._end_at(last)[1]
+            return Span(segment.first, str(segment.path), segment.seed, header, end, last, chain, size, self._generation)
+        return None
+
+    def synced_bytes(self) -> int:
+        """What a pass of the scrubber has to read."""
+        return sum(segment.size for segment in self._segments[:-1]) + self._segments[-1].used
+
+    def read_piece(self, piece: Piece) -> None:
+        """In any thread: read from the disk, and check."""
+        data = jobs.read_disk(self._files, piece.check.span.where, piece.offset, piece.length)
+        if data is None or len(data) < piece.length:
+            piece.check.too_short()
+        else:
+            piece.check.feed(data)
+
+    def still_so(self, check: SegmentCheck) -> bool:
+        """What the scrubber was told of this segment has not changed meanwhile: what does not check there is worth a look."""
+        return check.span.generation == self._generation
+
+    def on_scrubbed(self, check: SegmentCheck) -> None:
+        """Something in this segment does not check."""
+        index = bisect_right(self._firsts, check.span.first) - 1
+        segment = self._segments[index]
+        if check.frames_bad:
+            self._found.append(min(check.position, check.span.last))
+        if check.block_bad:
+            self._mend(jobs.Tidy(segment))
+        if check.slack_bad:
+            self._mend(jobs.Clear(segment, check.span.end, check.span.size))
+
+    def meta_rots(self) -> bool:
+        """In any thread: a slot of meta does not hold what the other holds. It may also be under change just now: writing it once more does no harm."""
+        data = jobs.read_disk(self._files, str(self.path / META_NAME), 0, META_BYTES)
+        found = choose(data) if data is not None else None
+        return found is None or bool(found[2])
+
+    def write_meta_again(self) -> None:
+        self._mend(jobs.MetaAgain())
 
     def segments_sealed(self) -> int:
         """How many old segments are checked by one checksum at the next start."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from tests.txlog.consensus.test_acceptor import WINDOW_US, A, B, Bench, append, log_of, seal
-from txlog.consensus.outputs import PeerFetch, Promise, Truncate, WriteMeta
+import pytest
+
+from tests.txlog.consensus.cluster import Violation
+from tests.txlog.consensus.test_acceptor import WINDOW_US, A, B, Bench, append, log_of, renew, seal
+from txlog.consensus.outputs import PeerFetch, Promise, PutBack, Truncate, WriteMeta
 from txlog.entry import NO_ENTRY, Entry, EntryId
-from txlog.messages import Appended, Fetch, Fetched, Promised, TailQuery, Unavailable
+from txlog.messages import Appended, Fetch, Fetched, Gap, Promised, Suspected, TailQuery, Unavailable
 
 
 def surveyed(bench: Bench) -> Fetch:
@@ -217,3 +220,113 @@ def test_an_old_promise_on_disk_is_raised_to_the_entries_held() -> None:
     bench.restart()
     assert bench.machine.promise.term == 4
     assert isinstance(bench.node.disk.pending[0][1], WriteMeta)
+
+
+# --------------------------------------------------------------------------- S6: damage met while running
+
+
+def met(*positions: int, committed: int = 0, peers: int = 2, header: bool = True) -> Bench:
+    """A node that took ``LOG`` from its writer, and then meets these positions bad."""
+    bench = Bench(peers)
+    bench.ask(append(1, LOG, committed=committed))
+    for position in positions:
+        bench.node.disk.rot(position, header)
+    bench.said.clear()
+    bench.machine.on_damage(bench.node.disk.scan(bench.machine.committed), bench.now)
+    bench.node.run(bench.now)
+    if bench.node.dirty:
+        bench.node.sync(bench.now)
+    return bench
+
+
+def test_s6_below_committed_it_is_a_hole_that_is_put_back_while_the_node_works() -> None:
+    bench = met(2, committed=4)
+    assert bench.machine.suspicion is None and bench.machine.last == (1, 5)
+    fetch = surveyed(bench)
+    assert fetch.start == 2
+    assert bench.one(append(1, log_of(1, behind=LOG), 6, committed=5)) == Appended(1, b"round1", 7, 6)
+    tell(bench, "n2", answer(fetch, LOG, committed=2))
+    assert not bench.machine.holes and bench.node.disk.chain_at(2) == LOG[1].chain
+
+
+def test_s6_above_committed_the_node_is_suspect_at_once_and_for_good_until_it_is_whole() -> None:
+    """It was a hole until the restart: the writer's next Append truncated there what had been acknowledged, and a crash before the write lost it unseen."""
+    bench = met(4, committed=3)
+    machine = bench.machine
+    assert machine.suspicion is not None and machine.last == (1, 3) and machine.durable == 3 and machine.proven == 5
+    assert bench.node.disk.synced.suspicion is not None, "on disk"
+    assert bench.ask(renew(1)) == [] and bench.ask(TailQuery(1)) == [] and bench.ask(seal(2, B)) == []
+    bench.restart()
+    assert bench.machine.suspicion is not None
+    tell(bench, "n1", answer(surveyed(bench), LOG))
+    assert bench.machine.suspicion is None and bench.machine.last == (1, 5), "whole again, with what stood behind the damage"
+
+
+def test_s6_a_writer_goes_on_from_in_front_of_the_damage_and_heals() -> None:
+    bench = met(4, committed=3)
+    longer = log_of(1, behind=LOG)
+    assert bench.one(append(1, longer, 6)) == Gap(1, b"round1", 7, (1, 3), 3)
+    suspected = bench.one(append(1, longer, 4))
+    assert isinstance(suspected, Suspected)
+    assert bench.one(append(1, longer, 7, heal_epoch=suspected.epoch, heal=6)) == Appended(1, b"round1", 7, 6)
+    assert bench.machine.suspicion is None and [bench.node.disk.chain_at(entry.position) for entry in longer] == [entry.chain for entry in longer]
+
+
+def test_s6_what_is_under_way_to_the_disk_comes_back_with_the_put_back() -> None:
+    bench = Bench()
+    bench.ask(append(1, LOG, committed=3))
+    longer = log_of(1, 1, behind=LOG)
+    bench.ask(append(1, longer, 6), sync=False)
+    bench.node.disk.rot(5, True)
+    bench.machine.on_damage(bench.node.disk.scan(3), bench.now)
+    bench.node.run(bench.now)
+    fetch = surveyed(bench)
+    bench.node.sync(bench.now)
+    assert bench.machine.durable == 4
+    tell(bench, "n1", answer(fetch, longer))
+    assert bench.machine.last == (1, 7) and bench.machine.durable == 7 and bench.machine.suspicion is None
+
+
+def test_s6_more_damage_while_a_put_back_is_under_way() -> None:
+    bench = met(4, committed=2)
+    machine = bench.machine
+    machine.on_peer_fetched("n1", answer(surveyed(bench), LOG), bench.now)
+    put_back = next(output for output in machine.take_outputs() if isinstance(output, PutBack))
+    bench.node.disk.apply(put_back)
+    bench.node.applied = put_back.sequence
+    bench.node.disk.rot(3, True)
+    machine.on_damage(bench.node.disk.scan(2), bench.now)
+    bench.node.run(bench.now)
+    bench.node.sync(bench.now)
+    machine.on_put_back(put_back.sequence, bench.node.disk.scan(2), bench.now)
+    bench.node.run(bench.now)
+    assert machine.last == (1, 2) and machine.suspicion is not None
+    tell(bench, "n1", answer(surveyed(bench), LOG))
+    assert machine.last == (1, 5) and machine.suspicion is None
+
+
+def test_s6_what_nobody_has_is_refused_by_name() -> None:
+    bench = met(2, committed=4)
+    fetch = surveyed(bench)
+    for node in ("n1", "n2"):
+        tell(bench, node, answer(fetch, [], last=(1, 5)))
+    machine = bench.machine
+    assert machine.broken == 2 and "entry 2 frame 2" in machine.broken_reason
+    assert machine.readable_upto(1) == 1, "never skipped"
+    assert isinstance(bench.one(append(1, log_of(1, behind=LOG), 6)), Unavailable)
+
+
+def test_s6_a_group_of_one_has_nobody_to_ask() -> None:
+    for position, committed in ((2, 4), (4, 3)):
+        bench = met(position, committed=committed, peers=0)
+        assert bench.machine.broken == position
+        assert len(bench.node.disk.now.frames) == 5
+
+
+def test_s6_what_is_known_committed_and_of_which_nothing_is_known_needs_a_start() -> None:
+    bench = Bench()
+    bench.ask(append(1, LOG, committed=5))
+    bench.node.disk.rot(5, False)
+    with pytest.raises(Violation, match="known committed"):
+        bench.machine.on_damage(bench.node.disk.scan(5), bench.now)
+        bench.node.run(bench.now)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import random
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +18,8 @@ from txlog.messages import Message, Seal
 from txlog.server import node
 from txlog.server.driver import SLOW_SYNC_US, LogDriver
 from txlog.server.session import Session
+from txlog.storage.scrub import Scrubber, Span
+from txlog.storage.segment import SegmentHeader
 from txlog.storage.store import LogStore
 
 
@@ -70,7 +73,7 @@ async def test_an_error_between_two_outputs(driver: LogDriver, halts: list[str],
 
 async def test_an_error_in_a_heartbeat(driver: LogDriver, halts: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """It ended the task that beats for all logs of the node: readers heard nothing more, a full disk was not noticed any more."""
-    monkeypatch.setattr(driver.store, "found_damage", fail)
+    monkeypatch.setattr(driver.store, "begin_look", fail)
     driver.beat()
     assert "planted" in halts.pop()
 
@@ -87,3 +90,18 @@ async def test_an_error_while_a_log_is_opened(tmp_path: Path, halts: list[str], 
     await asyncio.sleep(0)
     assert "planted" in halts.pop()
     await group.stop()
+
+
+async def test_a_process_short_of_files_goes_on_without_the_scrubber(driver: LogDriver, halts: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The scrubber is no reason for a log to end but when the disk fails."""
+
+    def short(*_: object) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    scrubbing = driver._scrubbing
+    scrubbing._scrubber = Scrubber(1 << 20, 0, now_us())
+    monkeypatch.setattr(driver.store, "read_piece", short)
+    monkeypatch.setattr(driver.store, "span_after", lambda first: Span(1, "", 0, SegmentHeader(b"", 1, 0, b""), 8192, 0, b"", 8192, 0))
+    scrubbing.start()
+    await eventually(lambda: scrubbing._scrubber.deadline() > now_us() + 500_000, 5)
+    assert halts == []

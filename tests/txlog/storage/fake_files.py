@@ -82,6 +82,9 @@ class FakeFiles(Files):
     def read(self, fd: int, offset: int, length: int) -> bytes:
         return bytes(self.fds[fd][1].data[offset : offset + length])
 
+    def forget(self, fd: int, offset: int, length: int) -> None:
+        """There is no cache that could hide the disk."""
+
     def write(self, fd: int, offset: int, data: bytes) -> None:
         self.step()
         node = self.fds[fd][1]
