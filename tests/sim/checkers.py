@@ -102,9 +102,16 @@ class Checkers:
             return
         chain = before[1]
         self._is_committed(member.name, position, chain)
-        holders = sum(acceptor.durable >= position and acceptor.chain_at(position) in (chain, None) for acceptor in self._acceptors.values())
+        holders = sum(self._holds(name, acceptor, position, chain) for name, acceptor in self._acceptors.items())
         if holders < 2:
             raise Violation(f"{member.name} calls {position} committed, and {holders} log nodes hold it on disk")
+
+    def _holds(self, name: str, acceptor: Any, position: int, chain: bytes) -> bool:
+        """On disk, as it was acknowledged. What has rotten there since is still an honest acknowledgement: the others and S3 have to make it good."""
+        member = self._by_name[name]
+        if isinstance(member, LogMember) and member.rotten and acceptor.suspicion is not None:
+            return True
+        return bool(acceptor.durable >= position and acceptor.chain_at(position) in (chain, None))
 
     def _lease(self, member: EngineMember, node: Any) -> None:
         until = node.shard.lessor.lease_until_us
