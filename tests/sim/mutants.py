@@ -89,7 +89,14 @@ MUTANTS: dict[str, Mutant] = {
         "if self._durable_id() > message.expected:",
         schedule="sealed-over-what-is-on-its-way-to-disk",
     ),
-    "promise-not-persisted": Mutant("a promise is only in memory", _Acceptor, "_on_seal", "self._set_promise(Promise(", "setattr(self, 'promise', Promise("),
+    "promise-not-persisted": Mutant(
+        "a promise is only in memory",
+        _Acceptor,
+        "_on_seal",
+        "self._set_promise(Promise(",
+        "setattr(self, 'promise', Promise(",
+        schedule="restarted-nodes-and-a-living-lease",
+    ),
     "round-reused": Mutant("every Seal has the same round", _Proposer, "_new_ballot", "self._rng.randbytes(16)", "b'r' * 16"),
     "probe-is-promise": Mutant("a probe that would be promised is a promise", _Proposer, "_judge_ballot", "if ballot.message.probe:", "if False:"),
     "lease-by-any-answer": Mutant(
@@ -109,6 +116,7 @@ MUTANTS: dict[str, Mutant] = {
         "start",
         'log.become_suspect(first.position, f"damage at position {first.position} {first.where}".rstrip())',
         "log.cut_tail()",
+        schedule="bad-sector-over-several-entries",
     ),
     "suspect-answers-tail": Mutant(
         "a suspect node answers tail()", _Acceptor, "_on_tail_query", "if self.counts:", "if True:", schedule="tail-asked-of-a-suspect-node"
@@ -122,9 +130,15 @@ MUTANTS: dict[str, Mutant] = {
         "__init__",
         "now_us + window_us(self.promise.lease_ms) if self.promise.term else 0",
         "0",
+        schedule="restarted-nodes-and-a-living-lease",
     ),
     "lease-from-answer": Mutant(
-        "the lease counts from the answer", _Proposer, "_credit", "self._lease.credit(node, sent_us,", "self._lease.credit(node, self._now,"
+        "the lease counts from the answer",
+        _Proposer,
+        "_credit",
+        "self._lease.credit(node, sent_us,",
+        "self._lease.credit(node, self._now,",
+        schedule="answers-that-take-half-a-lease",
     ),
     "lease-too-long": Mutant(
         "the writer counts on its lease for a second too long",
@@ -132,8 +146,11 @@ MUTANTS: dict[str, Mutant] = {
         "_lease",
         "self.lease_until_us = until_us",
         "self.lease_until_us = until_us + 1_000_000",
+        schedule="answers-that-take-half-a-lease",
     ),
-    "window-short": Mutant("a window is half a lease", txlog.consensus.lease, "window_us", "lease_ms * 17_000", "lease_ms * 8_000"),
+    "window-short": Mutant(
+        "a window is half a lease", txlog.consensus.lease, "window_us", "lease_ms * 17_000", "lease_ms * 8_000", schedule="clocks-at-the-bound"
+    ),
     "window-without-margin": Mutant(
         "a window is as long as the lease, drift or no",
         txlog.consensus.lease,
@@ -143,7 +160,12 @@ MUTANTS: dict[str, Mutant] = {
         schedule="clocks-at-the-bound",
     ),
     "handover-without-drain": Mutant(
-        "HANDOVER goes out while writes are under way", _Node, "_check_drained", " and self.shard.drained and not self.writer.in_flight", ""
+        "HANDOVER goes out while writes are under way",
+        _Node,
+        "_check_drained",
+        " and self.shard.drained and not self.writer.in_flight",
+        "",
+        schedule="hand-over-while-writes-are-under-way",
     ),
     "dirty-key-not-tracked": Mutant("a key that was written is not dirty", _Tracker, "mark", "young[key] = position", "pass"),
     "absence-is-clean": Mutant(

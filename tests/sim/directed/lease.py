@@ -88,6 +88,59 @@ def release_names_one(stage: Stage) -> None:
     stage.hold_back("c")
 
 
+@schedule()
+def restarted_nodes_and_a_living_lease(stage: Stage) -> None:
+    """Two log nodes start again while the writer's lease lives: what they have promised and granted binds them although they do not remember it (L3)."""
+    logs, engines = stage.logs, stage.engines
+    stage.told(stage.ask("a", ("SET", "r:0", "x")))
+    stage.part(engines["a"], logs["b"], logs["c"])
+    logs["b"].kill()
+    logs["c"].kill()
+    stage.keep_campaigning("b", 5)
+    stage.until(lambda: stage.leads("b"), "engine-b leads")
+
+
+@schedule()
+def answers_that_take_half_a_lease(stage: Stage) -> None:
+    """A renewal comes to two log nodes at once and their answers take half a lease; nothing more comes through, and another asks when the windows close."""
+    logs, engines = stage.logs, stage.engines
+    for az in "bc":
+        stage.network.link(logs[az].host, engines["a"].host).delay_us += 500_000
+    stage.run_for(1)
+    before = {az: stage.window_left_ms(az) for az in "bc"}
+    stage.until(lambda: all(stage.window_left_ms(az) > before[az] for az in "bc"), "both have renewed")
+    stage.cut(engines["a"], logs["b"], logs["c"])
+    stage.run_for(950)
+    stage.keep_campaigning("b", 5)
+    stage.until(lambda: stage.leads("b"), "engine-b leads")
+    for az in "bc":
+        stage.network.link(logs[az].host, engines["a"].host).delay_us -= 500_000
+
+
+@schedule()
+def hand_over_while_writes_are_under_way(stage: Stage) -> None:
+    """One write is on its way to the log nodes, the next is executed and waits for it, when the primary is asked to hand over."""
+    engine = stage.engines["a"]
+    stage.until(lambda: len(engine.node.roles.live_peers(engine.clock.now_us())) == 2, "both replicas report")  # type: ignore[union-attr]  # it runs
+    stage.let("b")
+    callers = [stage.caller("a") for _ in range(3)]
+    for caller in callers:
+        stage.told(caller.ask(("PING",)))
+    for log in stage.cluster.logs:
+        stage.network.link(log.host, engine.host).delay_us += 60_000
+    writes = [callers[0].ask(("SET", "r:0", "1"))]
+    stage.run_for(5)
+    writes.append(callers[1].ask(("SET", "r:1", "2")))
+    stage.run_for(5)
+    stage.expect(not writes[0].done and not writes[1].done, "a write was answered that no log node has confirmed")
+    callers[2].ask(("MEMSTORE", "HANDOVER"))
+    for write in writes:
+        stage.told(write)
+    stage.until(lambda: stage.leads("b") or stage.leads("c"), "another leads")
+    for log in stage.cluster.logs:
+        stage.network.link(log.host, engine.host).delay_us -= 60_000
+
+
 @alone
 def renewed_before_the_promise_is_on_disk() -> None:
     """A new node takes its first writer's Append, and a Renew from his helper thread (L7, which the cluster of the simulator lacks) before its disk has the
