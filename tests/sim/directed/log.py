@@ -81,13 +81,13 @@ def sealed_over_what_is_on_its_way_to_disk(stage: Stage) -> None:
     engines["b"].pause(125_000)
     stage.run_for(3)
     stage.cut(engines["a"], logs["c"])
-    logs["b"].disk.slow_us = 250_000
+    logs["b"].disk.sync_us = 180_000
     write = stage.ask("a", ("SET", "r:0", "x"))
     stage.until(lambda: stage.last("b") == base + 1, "log-b has the entry in memory")
     stage.expect(stage.acceptor("b").durable == base, "the disk is slow")
     stage.cut(engines["a"], logs["b"])
     stage.run_for(1)
-    logs["b"].disk.slow_us = 0
+    logs["b"].disk.sync_us = stage.cluster.settings.sync_us
     stage.keep_campaigning("b")
     stage.told(write)
     stage.run_for(500)

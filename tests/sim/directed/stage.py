@@ -429,4 +429,5 @@ class Stage:
 
     def told(self, asked: Asked, within_s: float = 6.0) -> Any:
         self.until(lambda: asked.done, "an answer", within_s)
+        self.run_for(0.01)  # what is asked next is asked after it
         return asked.answer
