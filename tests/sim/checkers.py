@@ -29,6 +29,7 @@ class Checkers:
         self._resealing: Any = None
         self._acceptors: dict[str, Any] = {}  # the newest of each log node, dead or alive
         self._promised: dict[str, int] = {}
+        self._durable: dict[str, int] = {}  # the furthest each log node's disk has ever been
         self._known: dict[str, int] = {}  # committed position looked at, by node
         self._leases: dict[str, tuple[bytes, int]] = {}  # by engine node: incarnation and true end
         self._by_name: dict[str, LogMember | EngineMember] = {member.name: member for member in [*cluster.logs, *cluster.engines]}
@@ -54,6 +55,8 @@ class Checkers:
             self._known[name] = 0
             if acceptor.promise.term < self._promised.get(name, 0):
                 raise Violation(f"{name} came back with promise {acceptor.promise.term}, it had promised {self._promised[name]}")
+        if acceptor.durable > self._durable.get(name, -1):
+            self._durable[name] = acceptor.durable
         durable = acceptor._durable_promise.term
         if durable > self._promised.get(name, 0):
             self._promised[name] = durable
@@ -109,7 +112,7 @@ class Checkers:
     def _holds(self, name: str, acceptor: Any, position: int, chain: bytes) -> bool:
         """On disk, as it was acknowledged. What has rotten there since is still an honest acknowledgement: the others and S3 have to make it good."""
         member = self._by_name[name]
-        if isinstance(member, LogMember) and member.rotten and acceptor.suspicion is not None:
+        if isinstance(member, LogMember) and member.rotten and acceptor.suspicion is not None and self._durable[name] >= position:
             return True
         return bool(acceptor.durable >= position and acceptor.chain_at(position) in (chain, None))
 
