@@ -29,6 +29,7 @@ class Checkers:
         self._resealing: Any = None
         self._acceptors: dict[str, Any] = {}  # the newest of each log node, dead or alive
         self._promised: dict[str, int] = {}
+        self._durable: dict[str, int] = {}  # the furthest each log node's disk has ever been
         self._known: dict[str, int] = {}  # committed position looked at, by node
         self._leases: dict[str, tuple[bytes, int]] = {}  # by engine node: incarnation and true end
         self._by_name: dict[str, LogMember | EngineMember] = {member.name: member for member in [*cluster.logs, *cluster.engines]}
@@ -54,6 +55,8 @@ class Checkers:
             self._known[name] = 0
             if acceptor.promise.term < self._promised.get(name, 0):
                 raise Violation(f"{name} came back with promise {acceptor.promise.term}, it had promised {self._promised[name]}")
+        if acceptor.durable > self._durable.get(name, -1):
+            self._durable[name] = acceptor.durable
         durable = acceptor._durable_promise.term
         if durable > self._promised.get(name, 0):
             self._promised[name] = durable

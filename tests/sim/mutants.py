@@ -1,7 +1,7 @@
-"""Deliberate bugs: a simulator that finds nothing proves nothing. `make mutants` plants each in turn and counts the seeds until it is caught.
+"""Deliberate bugs: a simulator that finds nothing proves nothing. `make mutants` plants each in turn and says what catches it.
 
 Decides: what the bugs are, as a piece of a function's text and what stands in its place; a piece that is not there exactly once is an error, so a mutant cannot
-rot unseen. Must not know: how it is found: all are run by the one shared workload.
+rot unseen. Must not know: how it is found: a schedule is only named here (`tests.sim.directed`), the others are run by the one shared workload.
 """
 
 from __future__ import annotations
@@ -12,13 +12,15 @@ import sys
 import textwrap
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import memstore.commands.sets
 import memstore.replication.roles
 import memstore.replication.shard
 import memstore.replication.tracker
+import memstore.server.clocks
 import memstore.server.leading
 import memstore.server.node
 import txlog.client.writer
@@ -28,6 +30,7 @@ import txlog.consensus.lease
 import txlog.consensus.proposer
 import txlog.consensus.repair
 import txlog.server.driver
+import txlog.server.logs
 import txlog.storage.files
 import txlog.storage.jobs
 import txlog.storage.store
@@ -39,6 +42,7 @@ _Acceptor = txlog.consensus.acceptor.Acceptor
 _Proposer = txlog.consensus.proposer.Proposer
 _Writer = txlog.client.writer.Writer
 _Driver = txlog.server.driver.LogDriver
+_Repair = txlog.consensus.repair.Repair
 _Carrier = txlog.storage.jobs._Carrier
 
 
@@ -49,6 +53,12 @@ class Mutant:
     function: str
     old: str
     new: str
+    schedule: str = ""  # the directed schedule that catches it; else the workload's seeds are tried
+    more: tuple[tuple[str, str, str], ...] = ()  # further pieces of the same owner: function, old, new
+
+    @property
+    def pieces(self) -> tuple[tuple[str, str, str], ...]:
+        return ((self.function, self.old, self.new), *self.more)
 
 
 MUTANTS: dict[str, Mutant] = {
@@ -56,13 +66,16 @@ MUTANTS: dict[str, Mutant] = {
     "commit-on-one-ack": Mutant(
         "one log node is enough", _Proposer, "_advance", "held_by_majority([feed.match for feed in self._feeds])", "max(feed.match for feed in self._feeds)"
     ),
-    "old-term-by-count": Mutant("entries of an older term are committed by count", _Proposer, "_advance", " or reached < self._term_start", ""),
+    "old-term-by-count": Mutant(
+        "entries of an older term are committed by count", _Proposer, "_advance", " or reached < self._term_start", "", schedule="older-entry-on-a-majority"
+    ),
     "foreign-tail-counted": Mutant(
         "Appended counts a longer tail of somebody else",
         _Acceptor,
         "_on_append",
         "Appended(term, round, number, confirmed)",
         "Appended(term, round, number, self.last[1])",
+        schedule="longer-foreign-tail",
     ),
     "conflict-kept": Mutant(
         "another entry at the same position is taken for the same", _Acceptor, "_count_held", "if self._matches(position, entry.chain):", "if True:"
@@ -74,22 +87,40 @@ MUTANTS: dict[str, Mutant] = {
         "_on_seal",
         "if self.last > message.expected:",
         "if self._durable_id() > message.expected:",
+        schedule="sealed-over-what-is-on-its-way-to-disk",
     ),
-    "promise-not-persisted": Mutant("a promise is only in memory", _Acceptor, "_on_seal", "self._set_promise(Promise(", "setattr(self, 'promise', Promise("),
+    "promise-not-persisted": Mutant(
+        "a promise is only in memory",
+        _Acceptor,
+        "_on_seal",
+        "self._set_promise(Promise(",
+        "setattr(self, 'promise', Promise(",
+        schedule="restarted-nodes-and-a-living-lease",
+    ),
     "round-reused": Mutant("every Seal has the same round", _Proposer, "_new_ballot", "self._rng.randbytes(16)", "b'r' * 16"),
     "probe-is-promise": Mutant("a probe that would be promised is a promise", _Proposer, "_judge_ballot", "if ballot.message.probe:", "if False:"),
     "lease-by-any-answer": Mutant(
-        "a refused Append renews the lease", _Proposer, "_on_trouble", "feed.answered(message.number)", "self._credit(node, feed.answered(message.number))"
+        "a refused Append renews the lease",
+        _Proposer,
+        "_on_trouble",
+        "feed.answered(message.number)",
+        "self._credit(node, feed.answered(message.number))",
+        schedule="refused-by-full-disks",
     ),
-    "heal-by-one-append": Mutant("suspicion ends by one Append", _Acceptor, "_heal", " or confirmed < message.heal", ""),
+    "heal-by-one-append": Mutant(
+        "suspicion ends by one Append", _Acceptor, "_heal", " or confirmed < message.heal", "", schedule="bad-sector-over-several-entries"
+    ),
     "torn-tail-cut": Mutant(
         "a torn tail is cut without suspicion",
         txlog.consensus.repair.Repair,
         "start",
         'log.become_suspect(first.position, f"damage at position {first.position} {first.where}".rstrip())',
         "log.cut_tail()",
+        schedule="bad-sector-over-several-entries",
     ),
-    "suspect-answers-tail": Mutant("a suspect node answers tail()", _Acceptor, "_on_tail_query", "if self.counts:", "if True:"),
+    "suspect-answers-tail": Mutant(
+        "a suspect node answers tail()", _Acceptor, "_on_tail_query", "if self.counts:", "if True:", schedule="tail-asked-of-a-suspect-node"
+    ),
     "chain-not-checked": Mutant(
         "an Append is taken without looking at the chain", _Acceptor, "_on_append", " and message.previous_chain == self.last_chain", ""
     ),
@@ -99,9 +130,15 @@ MUTANTS: dict[str, Mutant] = {
         "__init__",
         "now_us + window_us(self.promise.lease_ms) if self.promise.term else 0",
         "0",
+        schedule="restarted-nodes-and-a-living-lease",
     ),
     "lease-from-answer": Mutant(
-        "the lease counts from the answer", _Proposer, "_credit", "self._lease.credit(node, sent_us,", "self._lease.credit(node, self._now,"
+        "the lease counts from the answer",
+        _Proposer,
+        "_credit",
+        "self._lease.credit(node, sent_us,",
+        "self._lease.credit(node, self._now,",
+        schedule="answers-that-take-half-a-lease",
     ),
     "lease-too-long": Mutant(
         "the writer counts on its lease for a second too long",
@@ -109,13 +146,26 @@ MUTANTS: dict[str, Mutant] = {
         "_lease",
         "self.lease_until_us = until_us",
         "self.lease_until_us = until_us + 1_000_000",
+        schedule="answers-that-take-half-a-lease",
     ),
-    "window-short": Mutant("a window is half a lease", txlog.consensus.lease, "window_us", "lease_ms * 17_000", "lease_ms * 8_000"),
+    "window-short": Mutant(
+        "a window is half a lease", txlog.consensus.lease, "window_us", "lease_ms * 17_000", "lease_ms * 8_000", schedule="clocks-at-the-bound"
+    ),
     "window-without-margin": Mutant(
-        "a window is as long as the lease, drift or no", txlog.consensus.lease, "window_us", "lease_ms * 17_000", "lease_ms * 16_000"
+        "a window is as long as the lease, drift or no",
+        txlog.consensus.lease,
+        "window_us",
+        "lease_ms * 17_000",
+        "lease_ms * 16_000",
+        schedule="clocks-at-the-bound",
     ),
     "handover-without-drain": Mutant(
-        "HANDOVER goes out while writes are under way", _Node, "_check_drained", " and self.shard.drained and not self.writer.in_flight", ""
+        "HANDOVER goes out while writes are under way",
+        _Node,
+        "_check_drained",
+        " and self.shard.drained and not self.writer.in_flight",
+        "",
+        schedule="hand-over-while-writes-are-under-way",
     ),
     "dirty-key-not-tracked": Mutant("a key that was written is not dirty", _Tracker, "mark", "young[key] = position", "pass"),
     "absence-is-clean": Mutant(
@@ -137,7 +187,12 @@ MUTANTS: dict[str, Mutant] = {
         "[(self.gathered.append(piece), self._close_entry()) for piece in unit[:-1]]; payload = unit[-1]; self.gathered.append(payload)",
     ),
     "replica-expires-by-own-clock": Mutant(
-        "a replica judges expiry by its own clock", _Shard, "_run_one", "wall_ms if self.role == PRIMARY else self.applied_wall_ms", "wall_ms"
+        "a replica judges expiry by its own clock",
+        _Shard,
+        "_run_one",
+        "wall_ms if self.role == PRIMARY else self.applied_wall_ms",
+        "wall_ms",
+        schedule="replica-whose-clock-is-ahead",
     ),
     "strong-read-without-tail": Mutant("a strong read at a replica asks nobody", _Shard, "_needs_freshness", "if self.role == PRIMARY or", "if True or"),
     "demoted-keeps-memory": Mutant("a demoted node keeps what it holds", _Node, "_step_down", "clean = shard.drained and not writer.in_flight", "clean = True"),
@@ -147,23 +202,141 @@ MUTANTS: dict[str, Mutant] = {
         "on_stepped_down",
         "self._outputs += [Recheck(), Follow(),",
         "self.role = REPLICA; self._outputs += [BecomeReplica(), Follow(),",
+        schedule="primary-that-wakes",
     ),
     "uncommitted-is-served": Mutant(
         "readers get what is not committed", _Acceptor, "readable_upto", "self._run_end(start, self.committed)", "self._run_end(start, self.last[1])"
     ),
     "claims-too-much": Mutant(
-        "a frame says synced of what is not", txlog.storage.store.LogStore, "write_entries", "synced = self._flushed", "synced = self._written"
+        "a frame says synced of what is not",
+        txlog.storage.store.LogStore,
+        "write_entries",
+        "synced = self._flushed",
+        "synced = self._written",
+        schedule="power-lost-between-write-and-sync",
     ),
     "roll-without-sync": Mutant("a new segment is not synced before it is used", _Carrier, "roll", "self.files.sync_folder(self.folder)\n", "pass\n"),
-    "roll-before-old-synced": Mutant("the old segment is not synced at a roll", _Carrier, "roll", "self.files.sync(job.old.fd)", "pass"),
+    "roll-before-old-synced": Mutant(
+        "the old segment is not synced at a roll", _Carrier, "roll", "self.files.sync(job.old.fd)", "pass", schedule="power-lost-behind-a-new-segment"
+    ),
     "cut-not-on-record": Mutant(
         "a truncation is not put on record first",
         _Carrier,
         "cut",
         "self.meta.write(replace(self.meta.meta, cut=job.position, newest=job.segment.first))",
         "pass",
+        schedule="power-lost-inside-a-cut",
     ),
-    "sync-error-survived": Mutant("a failed sync is taken for a good one", _Driver, "_sync_here", "error = caught", "pass"),
+    "one-meta-slot": Mutant(
+        "a change of meta is written to one slot only", txlog.storage.files.MetaFile, "write", "(0, 1)", "(self._counter % 2,)", schedule="slot-of-meta-rots"
+    ),
+    "wiped-disk-votes": Mutant(
+        "a known log without its meta is made anew",
+        txlog.server.logs,
+        "open_store",
+        "if name in identity.logs and not (path / META_NAME).exists():",
+        "if False:",
+        schedule="wiped-folder",
+    ),
+    "suspect-drops-what-others-lack": Mutant(
+        "a suspect node drops an entry because the others lack it",
+        _Repair,
+        "_on_everybody",
+        "return  # a writer heals this node (S3)",
+        "log.tail_damage and log.cut_tail(); log.end_suspicion('the others lack it'); return",
+        schedule="rotten-entry-that-others-lack",
+    ),
+    "stale-entry-put-back": Mutant(
+        "any copy of a lost position is put back",
+        _Repair,
+        "_judge_copies",
+        "if damage.known == entry.id or damage.next_chain == entry.chain or fetched.committed >= entry.position:",
+        "if True:",
+        schedule="stale-copy-for-a-rotten-entry",
+    ),
+    "window-after-fsync": Mutant(
+        "an Append opens its window only when it is on disk",
+        _Acceptor,
+        "_on_append",
+        "self._window.open(message.incarnation, term, message.lease_ms, now_us)",
+        "vars(self).setdefault('late', []).append((self._sequence, message.incarnation, term, message.lease_ms)) if self._sequence > self._persisted "
+        "else self._window.open(message.incarnation, term, message.lease_ms, now_us)",
+        more=(
+            (
+                "on_persisted",
+                "writes = self._writes",
+                "vars(self)['late'] = [one for one in vars(self).get('late', []) if one[0] > sequence or self._window.open(*one[1:], now_us) is None]; "
+                "writes = self._writes",
+            ),
+        ),
+        schedule="window-while-the-disk-works",
+    ),
+    "renew-before-promise": Mutant(
+        "a Renew is taken although the promise is not on disk",
+        _Acceptor,
+        "_on_renew",
+        " or durable.term != promise.term or durable.round != promise.round",
+        "",
+        schedule="renewed-before-the-promise-is-on-disk",
+    ),
+    "release-to-everybody": Mutant(
+        "after a Release anybody is let in",
+        txlog.consensus.lease.Window,
+        "release",
+        "self._successor = successor",
+        "self._successor = b''",
+        schedule="release-names-one",
+    ),
+    "read-of-dirty-key-leaves": Mutant("a plain read waits for nothing", _Shard, "run", "tracker.position_of_all(self._keys(row, argv)), 0", "0, 0"),
+    "error-is-clean": Mutant(
+        "an error reply waits for nothing",
+        _Shard,
+        "run",
+        "answer = self.engine.failed(row, error)",
+        "parts.append(self.engine.failed(row, error)); continue",
+        schedule="looks-at-what-is-not-committed",
+    ),
+    "flush-marks-nothing": Mutant(
+        "FLUSHALL makes no key dirty", _Tracker, "mark", "self._all[database] = position", "pass", schedule="looks-at-what-is-not-committed"
+    ),
+    "whole-database-is-clean": Mutant(
+        "what looks at every key waits for nothing",
+        _Shard,
+        "_position_seen",
+        "return self.tracker.latest",
+        "return 0",
+        schedule="looks-at-what-is-not-committed",
+    ),
+    "looked-up-keys-forgotten": Mutant(
+        "keys that SORT looks up by a pattern count for nothing", _Shard, "_keys", "named += context.looked", "pass", schedule="looks-at-what-is-not-committed"
+    ),
+    "spop-logged-as-spop": Mutant(
+        "a removal of one member is logged as SPOP: each replica draws its own",
+        memstore.commands.sets,
+        "_note",
+        "key_length, member_length",
+        "head, member = (b'*3\\r\\n$4\\r\\nSPOP\\r\\n', b'1') if head is _SREM_HEAD else (head, member); key_length, member_length",
+        schedule="one-of-many-members",
+    ),
+    "time-goes-back": Mutant(
+        "a new primary's clock may be behind the newest entry",
+        memstore.server.clocks.WallClock,
+        "raise_floor",
+        "if ms > self.floor_ms:",
+        "if False:",
+        schedule="successor-whose-clock-is-behind",
+    ),
+    "session-goes-back": Mutant(
+        "a session read is answered wherever this node is",
+        _Shard,
+        "_fresh",
+        " and self.applied[1] >= session.seen",
+        "",
+        schedule="session-on-a-node-that-starts-again",
+    ),
+    "sync-error-survived": Mutant(
+        "a failed sync is taken for a good one", _Driver, "_sync_here", "error = caught", "pass", schedule="sync-fails-and-power-goes"
+    ),
 }
 
 
@@ -171,18 +344,18 @@ MUTANTS: dict[str, Mutant] = {
 def planted(name: str) -> Iterator[None]:
     """The named bug in the real code, until the end of the block."""
     mutant = MUTANTS[name]
-    owner = mutant.owner
-    original = inspect.getattr_static(owner, mutant.function)
-    setattr(owner, mutant.function, rewritten(mutant))
-    sharers = [(module, original) for module in _users(owner, mutant.function, original)]
-    for module, _ in sharers:
-        setattr(module, mutant.function, getattr(owner, mutant.function))
-    try:
+    with ExitStack() as undo:
+        for piece in mutant.pieces:
+            _plant(mutant.owner, *piece, undo)
         yield
-    finally:
-        setattr(owner, mutant.function, original)
-        for module, before in sharers:
-            setattr(module, mutant.function, before)
+
+
+def _plant(owner: Any, function: str, old: str, new: str, undo: ExitStack) -> None:
+    original = inspect.getattr_static(owner, function)
+    changed = _rewritten(owner, function, old, new)
+    for place in [owner, *_users(owner, function, original)]:
+        setattr(place, function, changed)
+        undo.callback(setattr, place, function, original)
 
 
 def _users(owner: Any, function: str, original: Any) -> list[Any]:
@@ -196,23 +369,24 @@ def _users(owner: Any, function: str, original: Any) -> list[Any]:
     ]
 
 
-def rewritten(mutant: Mutant) -> Any:
-    function = inspect.getattr_static(mutant.owner, mutant.function)
-    module = sys.modules[mutant.owner.__module__ if inspect.isclass(mutant.owner) else mutant.owner.__name__]
-    source = _source(mutant, function)
-    assert source.count(mutant.old) == 1, f"{mutant.function} holds {source.count(mutant.old)} times {mutant.old!r}"
+def rewritten(mutant: Mutant) -> list[Any]:
+    return [_rewritten(mutant.owner, *piece) for piece in mutant.pieces]
+
+
+def _rewritten(owner: Any, function: str, old: str, new: str) -> Any:
+    module = sys.modules[owner.__module__ if inspect.isclass(owner) else owner.__name__]
+    source = _source(owner, function)
+    assert source.count(old) == 1, f"{function} holds {source.count(old)} times {old!r}"
     scope: dict[str, Any] = {}
-    exec(
-        compile("from __future__ import annotations\n" + source.replace(mutant.old, mutant.new), f"<mutant of {mutant.function}>", "exec"), vars(module), scope
-    )
-    return scope[mutant.function]
+    exec(compile("from __future__ import annotations\n" + source.replace(old, new), f"<mutant of {function}>", "exec"), vars(module), scope)
+    return scope[function]
 
 
-def _source(mutant: Mutant, function: Any) -> str:
+def _source(owner: Any, function: str) -> str:
     """The text of a function as it is written, with its decorators."""
-    whole = inspect.getsource(mutant.owner).splitlines(keepends=True)
-    starts = [at for at, line in enumerate(whole) if line.lstrip().startswith(f"def {mutant.function}(")]
-    assert len(starts) == 1, f"{mutant.function} is there {len(starts)} times"
+    whole = inspect.getsource(owner).splitlines(keepends=True)
+    starts = [at for at, line in enumerate(whole) if line.lstrip().startswith(f"def {function}(")]
+    assert len(starts) == 1, f"{function} is there {len(starts)} times"
     first = starts[0]
     indent = len(whole[first]) - len(whole[first].lstrip())
     while first and whole[first - 1].startswith(" " * indent + "@"):
@@ -223,11 +397,20 @@ def _source(mutant: Mutant, function: Any) -> str:
 # --------------------------------------------------------------------------- how soon each is found
 
 
-def hunt(name: str, first: int, seeds: int, processes: int) -> tuple[int, str]:
-    """(seeds until it was caught, by what); 0: it survived."""
-    from tests.sim.__main__ import many_until_failure  # here: that module imports this one
+def hunt(name: str, first: int, seeds: int, processes: int) -> tuple[str, str]:
+    """(the schedule or the number of seeds that caught it, by what); an empty first: it survived. A schedule that it names is played first."""
+    from tests.sim.__main__ import many_until_failure  # here: they import this module
+    from tests.sim.directed import play
+    from tests.sim.directed.stage import NOT_STAGED
 
-    return many_until_failure(name, first, seeds, processes)
+    schedule = MUTANTS[name].schedule
+    if schedule:
+        with planted(name):
+            problems = play(schedule)
+        if problems and not problems[0].startswith(NOT_STAGED):
+            return schedule, problems[0]
+    count, reason = many_until_failure(name, first, seeds, processes)
+    return (f"{count} seed{'s' if count > 1 else ''}" if count else ""), reason
 
 
 def main() -> int:
@@ -238,15 +421,15 @@ def main() -> int:
     parser.add_argument("--only", default="")
     args = parser.parse_args()
     survived = []
-    print("| mutant | the bug | seeds | caught by |\n| --- | --- | --- | --- |", flush=True)
+    print("| mutant | the bug | caught by | what was seen |\n| --- | --- | --- | --- |", flush=True)
     for name, mutant in MUTANTS.items():
         if args.only and name not in args.only.split(","):
             continue
         began = time.monotonic()
-        seeds, reason = hunt(name, args.first, args.seeds, args.processes)
-        if not seeds:
+        by, reason = hunt(name, args.first, args.seeds, args.processes)
+        if not by:
             survived.append(name)
-        print(f"| {name} | {mutant.what} | {seeds or 'SURVIVED'} | {reason[:110]} |", flush=True)
+        print(f"| {name} | {mutant.what} | {by or 'SURVIVED'} | {reason[:110]} |", flush=True)
         print(f"{name}: {time.monotonic() - began:.0f} s", file=sys.stderr)
     print(f"{len(survived)} survived" + (": " + ", ".join(survived) if survived else ""))
     return 1 if survived else 0

@@ -1,0 +1,119 @@
+"""Schedules about what clients may see: the tracker, time, demotion, reads at replicas.
+
+Decides: the moments. Must not know: which mutant each is for. What is not judged by the history at the end is said by an explicit promise.
+"""
+
+from __future__ import annotations
+
+from tests.sim.directed.stage import NotStaged, Stage, schedule
+from tests.sim.records import EVENTUAL, SESSION
+
+Command = tuple[str, ...]
+
+# What was there before, what is written and not committed, who looks at it. Each look must wait for the commit.
+LOOKS: dict[str, tuple[list[Command], Command, list[Command]]] = {
+    "a read": ([], ("SET", "f:0", "1"), [("GET", "f:0")]),
+    "a read of what is deleted": ([("SET", "f:1", "1")], ("DEL", "f:1"), [("EXISTS", "f:1")]),
+    "a write that changes nothing": ([], ("SET", "f:2", "1"), [("SETNX", "f:2", "2")]),
+    "an error": ([], ("SADD", "f:3", "m"), [("INCR", "f:3")]),
+    "a count of all keys": ([], ("SET", "f:4", "1"), [("DBSIZE",)]),
+    "a key looked up by a pattern": ([("RPUSH", "f:5", "1"), ("SET", "g:1", "a")], ("SET", "g:1", "b"), [("SORT", "f:5", "BY", "nosort", "GET", "g:*")]),
+    "a transaction": ([], ("SET", "f:6", "1"), [("MULTI",), ("GET", "f:6"), ("EXEC",)]),
+    "a read after FLUSHDB": ([("SET", "f:7", "1")], ("FLUSHDB",), [("GET", "f:7")]),
+}
+
+
+@schedule()
+def looks_at_what_is_not_committed(stage: Stage) -> None:
+    """The log nodes' answers do not come through: whoever looks, in any way, at what was written meanwhile gets no answer before they do."""
+    logs, engine = stage.cluster.logs, stage.engines["a"]
+    for name, (before, write, look) in LOOKS.items():
+        for command in before:
+            stage.told(stage.ask("a", command))
+        stage.run_for(20)
+        writer, reader = stage.caller("a"), stage.caller("a")
+        stage.told(writer.ask(("PING",)))
+        stage.told(reader.ask(("PING",)))
+        for log in logs:
+            stage.cut(log, engine)
+        written = writer.ask(write)
+        stage.run_for(10)
+        seen = reader.ask(*look)
+        stage.run_for(40)
+        stage.expect(not written.done, "a write was answered that no log node has confirmed")
+        stage.expect(not seen.done, f"{name} was answered before the write it shows was committed: {seen.answer!r}")
+        stage.heal(engine)
+        stage.told(seen)
+
+
+@schedule(walls={"engine-c": 5000})
+def replica_whose_clock_is_ahead(stage: Stage) -> None:
+    """A key with an expiry is read at a replica whose clock is five seconds ahead, then at the primary."""
+    stage.told(stage.ask("a", ("SET", "e:0", "v", "PX", "3000")))
+    stage.run_for(300)
+    stage.told(stage.ask("c", ("GET", "e:0")))
+    stage.told(stage.ask("a", ("GET", "e:0")))
+
+
+@schedule(walls={"engine-a": 3000})
+def successor_whose_clock_is_behind(stage: Stage) -> None:
+    """A key has expired by the primary's clock and was seen as gone; the next primary's clock is three seconds behind."""
+    logs, engines = stage.logs, stage.engines
+    stage.told(stage.ask("a", ("DEBUG", "SET-ACTIVE-EXPIRE", "0")))  # its deletion of the key would say in the log that it is gone
+    stage.told(stage.ask("a", ("SET", "e:0", "v", "PX", "500")))
+    stage.run_for(503)
+    stage.told(stage.ask("a", ("SET", "r:0", "later")))
+    stage.until(lambda: stage.acceptor("c").committed == stage.last("a"), "log-c knows it committed")
+    stage.part(engines["a"], *logs.values())
+    gone = stage.ask("c", ("GET", "e:0"))
+    stage.told(gone)
+    if gone.answer is not None:
+        raise NotStaged(f"the replica shows {gone.answer!r}")
+    engines["a"].kill()
+    stage.elect("b")
+    stage.told(stage.ask("b", ("GET", "e:0")))
+
+
+@schedule()
+def primary_that_wakes(stage: Stage) -> None:
+    """A primary without anything under way is stopped for three leases; another leads and writes; a read that lies in the first one's socket is answered when
+    it wakes. It may keep its memory, and show it only when it has followed the log to its end."""
+    engines = stage.engines
+    stage.told(stage.ask("a", ("SET", "r:0", "old")))
+    reader = stage.caller("a", EVENTUAL)
+    stage.told(reader.ask(("GET", "r:0")))
+    stage.run_for(100)
+    engines["a"].pause(4_000_000)
+    stage.elect("b")
+    stage.told(stage.ask("b", ("SET", "r:0", "new")))
+    stage.run_for(1000)
+    lain = reader.ask(("GET", "r:0"))
+    stage.expect(stage.told(lain) != b"old", "a node that was no primary for seconds showed what it held when it still was")
+
+
+@schedule()
+def session_on_a_node_that_starts_again(stage: Stage) -> None:
+    """A primary is demoted with a write under way and follows the log anew from a log node that is behind: a session's reads must not go back."""
+    logs, engines = stage.logs, stage.engines
+    stage.cut(engines["a"], logs["a"])
+    session = stage.caller("a", SESSION)
+    stage.told(session.ask(("APPEND", "{j}:0", "1.1,")))
+    stage.told(session.ask(("GET", "{j}:0")))
+    stage.part(engines["a"], logs["b"], logs["c"])
+    stage.part(logs["a"], logs["b"], logs["c"])
+    stage.ask("a", ("SET", "r:0", "x"))
+    stage.until(lambda: stage.role("a") == "restoring", "engine-a is demoted")
+    stage.network.reset_between(engines["a"].host, logs["a"].host, False)
+    stage.heal(engines["a"], logs["a"])
+    stage.until(lambda: stage.role("a") == "replica", "engine-a follows log-a")
+    session.ask(("GET", "{j}:0"))
+    stage.run_for(300)
+
+
+@schedule()
+def one_of_many_members(stage: Stage) -> None:
+    """Random members are taken out of a set; every node must have lost the same."""
+    stage.told(stage.ask("a", ("SADD", "f:0", *[f"member-{number}" for number in range(100)])))
+    for _ in range(20):
+        stage.told(stage.ask("a", ("SPOP", "f:0")))
+    stage.run_for(50)
