@@ -219,7 +219,8 @@ class Roles:
             self._outputs.append(AbandonWriter())
         self.role, self._since, self._author_gone_since = RESTORING, now_us, 0
         if verdict == RESTORE:
-            self.target, self.followed, self.committed = -1, 0, 0
+            self.followed, self.committed = 0, max(self.committed, difference.position)
+            self.target = self.committed  # a log node that has just started may know of less
             self._outputs += [Rebuild(), Follow(), Say("digest-differs", self.disputes.trouble, warning=True)]
         else:
             self._outputs += [Overrule(), Follow(), Say("digest-overruled", self.disputes.trouble, warning=True)]
