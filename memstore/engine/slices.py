@@ -13,10 +13,10 @@ Nothing is covered that a node may keep in its own way: order, encodings, access
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from itertools import islice
+from itertools import compress, islice
 from struct import pack
 from typing import Final
 
@@ -28,7 +28,8 @@ SMALL: Final = 512  # members; a slot with a larger value is digested in parts
 NAMES_BYTES: Final = 4096  # of keys named in one slice: they go into the log
 NAME_LONGEST: Final = 1024  # bytes; in a slot that is digested in parts, longer keys count and are not looked at
 NAMED_MOST: Final = 500_000  # keys of one slot that are noted to be named: some milliseconds; of a slot with more, these are compared and the others counted
-EMPTY_MOST: Final = 2 * SLOTS  # slots passed in one slice: about a millisecond
+DATABASES_MOST: Final = 4  # gone through in one slice, be they empty
+GONE_MOST: Final = 20_000  # names passed over in one slice: a millisecond or two
 _PLAIN: Final = {bytes}
 _NOTHING: Final = 1 << 32  # a piece's beginning behind every value's end
 
@@ -61,6 +62,11 @@ def _database(keyspace: Keyspace, index: int) -> Database | None:
     return keyspace.databases[index] if index < len(keyspace.databases) else None
 
 
+def _taken(database: Database, first: int, last: int) -> Iterator[int]:
+    """The slots with keys in them; the others are passed over in 10 ns each."""
+    return compress(range(first, last), database.slots[first:last])
+
+
 def _fold_slots(fold: _Fold, keyspace: Keyspace, piece: Slice) -> None:
     count = 0
     for index in range(piece.start // SLOTS, -(-piece.stop // SLOTS)):
@@ -69,13 +75,13 @@ def _fold_slots(fold: _Fold, keyspace: Keyspace, piece: Slice) -> None:
             continue
         base = index * SLOTS
         first, last = max(piece.start - base, 0), min(piece.stop - base, SLOTS)
-        for slot, items in enumerate(database.slots[first:last], first):
-            if items:
-                count += len(items)
-                if count > piece.keys:
-                    fold(b"more keys than there should be")  # and no more time for them
-                    return
-                _fold_slot(fold, base + slot, items, database.expires[slot])
+        for slot in _taken(database, first, last):
+            items = database.slots[slot]
+            count += len(items)
+            if count > piece.keys:
+                fold(b"more keys than there should be")  # and no more time for them
+                return
+            _fold_slot(fold, base + slot, items, database.expires[slot])
     fold(b"%d" % count)
 
 
@@ -134,30 +140,32 @@ class Walk:
         return piece
 
     def _take_slots(self, keyspace: Keyspace, most_keys: int, most_bytes: int) -> Slice:
-        start = at = self.place
+        start = self.place
         end = len(keyspace.databases) * SLOTS
-        passed = keys = units = size = 0
-        while at < end and passed < EMPTY_MOST:
-            database = keyspace.databases[at // SLOTS]
+        keys = units = size = passed = 0
+        for index in range(start // SLOTS, len(keyspace.databases)):
+            database = keyspace.databases[index]
             if database is None:
-                at = (at // SLOTS + 1) * SLOTS
                 continue
-            items = database.slots[at % SLOTS]
-            if items:
+            if passed == DATABASES_MOST:
+                end = index * SLOTS
+                break
+            passed += 1
+            for slot in _taken(database, max(0, start - index * SLOTS), SLOTS):
+                at = index * SLOTS + slot
+                items = database.slots[slot]
                 weight = _weigh(items, most_keys, most_bytes)
                 if weight is None and at == start:
-                    self._names = list(islice(items, NAMED_MOST))
-                    self._at = 0
+                    self._names, self._at = list(islice(items, NAMED_MOST)), 0
                     return self._take_parts(keyspace, most_keys, most_bytes)
                 if weight is None or units + weight[0] > most_keys or size + weight[1] > most_bytes:
-                    break
+                    self.place = at
+                    return Slice(start, at, keys)
                 units += weight[0]
                 size += weight[1]
                 keys += len(items)
-            passed += 1
-            at += 1
-        self.place = at
-        return Slice(start, at, keys)
+        self.place = end
+        return Slice(start, end, keys)
 
     def _take_parts(self, keyspace: Keyspace, most_keys: int, most_bytes: int) -> Slice:
         start = self.place
@@ -166,7 +174,7 @@ class Walk:
         items: dict[bytes, Value] = database.slots[slot] if database is not None else {}
         parts: list[Part] = []
         names, passed, named = self._names, 0, 0
-        while names and items and most_keys > 0 and most_bytes > 0 and named < NAMES_BYTES and passed < EMPTY_MOST:
+        while names and items and most_keys > 0 and most_bytes > 0 and named < NAMES_BYTES and passed < GONE_MOST:
             key = names[-1]
             value = items.get(key)
             passed += 1

@@ -204,7 +204,7 @@ def test_a_damaged_sorted_set_is_seen_in_its_order_and_in_its_table() -> None:
 
 def test_keys_that_change_during_a_round_are_left_for_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
     """A slot in parts is gone through by the names it had: gone ones are passed over, the walk goes on, the end comes."""
-    monkeypatch.setattr(slices, "EMPTY_MOST", 20)  # names passed in one slice
+    monkeypatch.setattr(slices, "GONE_MOST", 20)  # names passed in one slice
     h = Harness()
     for n in range(500):
         h.run(b"SET", b"{t}%d" % n, b"v")

@@ -19,6 +19,7 @@ REACHED: tuple[str, ...] = (
     "clock-jump",
     "connection given up",
     "demoted",
+    "digests compared",
     "entry put back from another log node",
     "hand-over done",
     "hand-over not done",
