@@ -19,7 +19,7 @@ from random import Random
 from typing import Final
 
 from memstore.replication.announce import Handover, Leadership
-from memstore.replication.disputes import GIVE_UP, RESTORE, Disputes
+from memstore.replication.disputes import GIVE_UP, OVERRULE, RESTORE, Disputes
 from memstore.replication.outputs import (
     AbandonWriter,
     AppendHandover,
@@ -209,18 +209,25 @@ class Roles:
         if self.role != RESTORING:
             self.role, self._since = RESTORING, now_us
 
-    def on_differs(self, difference: Difference, now_us: int) -> None:
-        """A DIGEST entry says that the primary's memory was not what is here: none of this memory is shown, or led with, any more."""
+    def on_differs(self, difference: Difference, won: bool, now_us: int) -> None:
+        """A DIGEST entry says that the primary's memory was not what is here: none of this memory is shown, or led with, any more.
+
+        ``won``: a campaign is, and the entry belongs to its prefix.
+        """
         verdict = self.disputes.judge(difference)
         if verdict == GIVE_UP:
             self.on_stuck(self.disputes.trouble, now_us)
+            return
+        if verdict == OVERRULE and self.role == CANDIDATE and won:
+            self.disputes.on_author_gone()  # the writer won here has fenced it
+            self._outputs += [Overrule(), Say("digest-overruled", self.disputes.trouble, warning=True)]
             return
         if self.role == CANDIDATE:
             self._outputs.append(AbandonWriter())
         self.role, self._since, self._author_gone_since = RESTORING, now_us, 0
         if verdict == RESTORE:
-            self.followed, self.committed = 0, max(self.committed, difference.position)
-            self.target = self.committed  # a log node that has just started may know of less
+            # What was known to be committed is forgotten as well: log nodes that have started since may give it out only when somebody leads again.
+            self.target, self.followed, self.committed = -1, 0, 0
             self._outputs += [Rebuild(), Follow(), Say("digest-differs", self.disputes.trouble, warning=True)]
         else:
             self._outputs += [Overrule(), Follow(), Say("digest-overruled", self.disputes.trouble, warning=True)]
@@ -315,6 +322,7 @@ class Roles:
                 self._finish_exit()
             return
         self.role, self._since = PRIMARY, now_us
+        self.disputes.on_serving()
         self._lease_until = lease_until_us
         self._closed_since = self._campaign_at = self._invited_until = self._reserved_until = 0
         self.target = -1

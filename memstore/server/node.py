@@ -25,7 +25,7 @@ from memstore.replication import outputs
 from memstore.replication.announce import Leadership, decode_handover, decode_leadership, mismatches
 from memstore.replication.digests import Digests
 from memstore.replication.recovery import Follower
-from memstore.replication.roles import DRAINING, PRIMARY, RESTORING, Roles
+from memstore.replication.roles import CANDIDATE, DRAINING, PRIMARY, RESTORING, Roles
 from memstore.replication.shard import Shard
 from memstore.server.clocks import WallClock
 from memstore.server.connection import Connection
@@ -328,7 +328,7 @@ class Node:
     def _on_stuck(self, reason: str) -> None:
         self.following.subscription = None
         if self.follower.difference is not None:
-            self.roles.on_differs(self.follower.difference, self.clock())
+            self.roles.on_differs(self.follower.difference, self._won is not None, self.clock())
         else:
             self.roles.on_stuck(reason, self.clock())
         self.act()
@@ -385,6 +385,9 @@ class Node:
             self.act()
             return
         self._won = writer
+        if self.roles.role != CANDIDATE or self.follower is not follower:
+            self._abandon_writer(outputs.AbandonWriter())  # what is in memory has turned out to be wrong meanwhile
+            return
         self.following.close()
         follower.feed(writer.prefix)
         while not self.following.apply_all() and not follower.stuck:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from random import Random
 
 import pytest
@@ -16,7 +16,7 @@ from memstore.replication.digests import FEW, WAIT, Digests
 from memstore.replication.disputes import GIVE_UP, OVERRULE, RESTORE, TRIES_MAX, Disputes
 from memstore.replication.outputs import AbandonWriter, BecomeReplica, Follow, Overrule, Rebuild, StartCampaign, StopFollowing
 from memstore.replication.recovery import Difference, Follower
-from memstore.replication.roles import CANDIDATE, REPLICA, RESTORING
+from memstore.replication.roles import CANDIDATE, PRIMARY, REPLICA, RESTORING
 from tests.engine.harness import Harness
 from tests.replication.test_recovery import Log
 from tests.replication.test_roles import LEASE, Stage
@@ -286,8 +286,10 @@ def restored(stage: Stage, position: int = 9) -> None:
 def test_a_replica_that_differs_serves_no_more_and_restores() -> None:
     stage = Stage().replica(9)
     stage.take()
-    stage.roles.on_differs(differs(), stage.us)
+    stage.roles.on_differs(differs(), False, stage.us)
     assert stage.roles.role == RESTORING and stage.kinds() == [Rebuild, Follow] and stage.roles.disputes.trouble
+    stage.heartbeat(9, window=0)
+    stage.roles.on_followed(8, stage.us)
     assert not stage.run(5 * LEASE, window=0, stop=StartCampaign), "who differs does not campaign"
     restored(stage)
     assert stage.roles.role == REPLICA and BecomeReplica in stage.kinds() and stage.roles.disputes.trouble == ""
@@ -296,16 +298,39 @@ def test_a_replica_that_differs_serves_no_more_and_restores() -> None:
 def test_a_candidate_whose_prefix_differs_gives_its_writer_up() -> None:
     stage = Stage().replica(9)
     assert stage.run(3 * LEASE, window=0, stop=StartCampaign) and stage.roles.role == CANDIDATE
-    stage.roles.on_differs(differs(), stage.us)
+    stage.roles.on_differs(differs(), False, stage.us)
     assert stage.roles.role == RESTORING and stage.kinds() == [AbandonWriter, Rebuild, Follow]
 
 
-def disputing() -> Stage:
+def test_a_candidate_that_overrules_a_digest_of_its_prefix_goes_on_since_its_author_is_fenced() -> None:
     stage = Stage().replica(9)
-    stage.roles.on_differs(differs(), stage.us)
+    for asked in ([AbandonWriter, Rebuild, Follow], [Overrule]):
+        assert stage.run(9 * LEASE, window=0, stop=StartCampaign)
+        stage.roles.on_differs(differs(), True, stage.us)
+        assert stage.kinds() == asked
+        stage.heartbeat(9, window=0)
+        stage.roles.on_followed(9, stage.us)
+    assert stage.roles.role == CANDIDATE
+    stage.roles.on_campaign_won(2, stage.us + LEASE * 1000, stage.us)
+    assert stage.roles.role == PRIMARY and stage.roles.disputes.trouble == ""
+
+
+def test_a_candidate_that_has_not_won_yet_leaves_the_campaign() -> None:
+    """The digest came with the log it follows; its author may lead still."""
+    stage = disputing(lambda stage: stage.run(9 * LEASE, window=0, stop=StartCampaign))
+    assert stage.roles.role == RESTORING
+    stage.roles.on_campaign_won(2, stage.us + LEASE * 1000, stage.us)
+    assert stage.kinds() == [AbandonWriter] and stage.roles.role == RESTORING
+
+
+def disputing(before: Callable[[Stage], object] = lambda stage: None) -> Stage:
+    stage = Stage().replica(9)
+    stage.roles.on_differs(differs(), False, stage.us)
+    restored(stage)
+    before(stage)
     stage.take()
-    stage.roles.on_differs(differs(), stage.us)
-    assert stage.kinds() == [Overrule, Follow]
+    stage.roles.on_differs(differs(), False, stage.us)
+    assert [kind for kind in stage.kinds() if kind is not AbandonWriter] == [Overrule, Follow]
     restored(stage)
     return stage
 
@@ -341,7 +366,7 @@ def test_who_gives_up_stays_out_of_service_and_says_why() -> None:
     stage = Stage().replica(9)
     for n in range(TRIES_MAX):
         stage.take()
-        stage.roles.on_differs(differs(mine=b"%d" % n), stage.us)
+        stage.roles.on_differs(differs(mine=b"%d" % n), False, stage.us)
     assert stage.kinds() == [StopFollowing] and "serves no more" in stage.roles.stuck
     restored(stage)
     assert stage.roles.role == RESTORING and not stage.run(5 * LEASE, window=0, stop=StartCampaign)
