@@ -14,7 +14,7 @@ from memstore.engine.settings import Settings
 from memstore.engine.slices import Walk, slice_digest
 from memstore.replication.announce import Digest
 
-FEW: Final = 64  # entries; after fewer than these the next digest waits for so many intervals:
+FEW: Final = 200  # entries; after fewer than these the next digest waits for so many intervals:
 WAIT: Final = 10
 
 
