@@ -56,7 +56,7 @@ class Follower:
         self.leadership: Leadership | None = None  # the newest
         self.leadership_term = 0
         self.handover: Handover | None = None  # after the newest LEADERSHIP, if any
-        self.digests = 0  # compared
+        self.digests = 0  # compared, and memory was the same
         self.digest_place = 0  # where the newest one's slice ends
         self.difference: Difference | None = None  # why it is stuck, if that is why
         self.overruled: set[bytes] = set()  # incarnations whose digests contradict the log: they stop nobody
@@ -175,12 +175,12 @@ class Follower:
         if digest.form != DIGEST_FORM:
             return ""  # of another version: it says something about the state and is no part of it
         self.digest_place = digest.slice.stop if digest.slice.stop > digest.slice.start else digest.slice.start + 1
-        mine = self.memory.digest(digest.slice)
-        self.digests += 1
-        if mine == digest.sum:
-            return ""
         author = b"" if self.leadership is None else self.leadership.incarnation
         if author in self.overruled:
+            return ""
+        mine = self.memory.digest(digest.slice)
+        if mine == digest.sum:
+            self.digests += 1
             return ""
         self.difference = Difference(entry.position, author, digest.sum, mine)
         return f"position {entry.position}: memory is not what the primary's was"

@@ -60,7 +60,7 @@ def test_a_standalone_node_that_restarts_on_a_wrong_digest_serves_what_the_log_s
     assert trace.index("digest-differs") < trace.index("digest-overruled") and f"at position {WRONG_AT}" in trace
     # and what it logs itself from now on is true: another life of it finds that one wrong digest and no other
     assert client.set("k", "better")
-    until("it has logged a digest of its own", lambda: client.info("log")["log_digests"] >= 2)
+    until("it has logged a digest of its own", lambda: client.info("log")["log_digests"] >= 1)
     node.stop()
     node.start_engine(0)
     until("the node leads again", node.primary)
