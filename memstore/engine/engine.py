@@ -24,6 +24,7 @@ from memstore.engine.requests import PAUSE_WRITE as PAUSE_WRITE
 from memstore.engine.requests import Request
 from memstore.engine.session import Session
 from memstore.engine.settings import Settings
+from memstore.engine.slices import Slice, slice_digest
 from memstore.engine.slowlog import Slowlog
 from memstore.engine.transaction import end_transaction
 
@@ -187,6 +188,10 @@ class Engine:
         if reader.has_data():
             raise ApplyError("an effect is cut off")
         return count
+
+    def digest(self, piece: Slice) -> bytes:
+        """Of a slice of the state, as a DIGEST entry names it."""
+        return slice_digest(self.keyspace, piece)
 
     def _apply_frame(self, argv: list[bytes]) -> None:
         """What stands between the effects: the database they are about, and the bounds of a unit."""

@@ -75,6 +75,10 @@ class Facts:
     bytes_appended: int = 0
     entries_applied: int = 0
     stuck: str = ""  # why this node stopped following the log; "": it did not
+    digests: int = 0  # DIGEST entries written, or compared with memory and found the same, since this memory was begun
+    digest_differences: int = 0  # times that memory here was not what the primary's was
+    digest_differs_at: int = 0  # position of the newest
+    digest_trouble: str = ""  # what has come of it, as long as this node does not serve for it
     restore_target: int = 0  # restoring: the position to reach
     uncommitted_bytes: int = 0
     held_replies: int = 0

@@ -104,6 +104,12 @@ class Settings:
     max_entry_bytes: int = _memory(
         "max-entry-bytes", 4 * MIB, 4 * KIB, "largest log entry; a larger execution unit is written as a run of entries", runtime=False, high=4 * MIB
     )
+    digest_interval_ms: int = _number(
+        "digest-interval-ms", 1000, 0, 3_600_000, "the primary logs a digest of a slice of its state this often, with few writes a tenth as often; 0: never",
+        "milliseconds",
+    )  # fmt: skip
+    digest_slice_keys: int = _number("digest-slice-keys", 4096, 16, 1_000_000, "keys and members of collections in one slice; a thousand take about 0.5 ms")
+    digest_slice_bytes: int = _memory("digest-slice-bytes", MIB, 4 * KIB, "of keys and values in one slice; a MiB takes about a millisecond", high=64 * MIB)
     # --- clients
     maxclients: int = _number("maxclients", 10_000, 1, _INT_MAX, "connections served at a time")
     timeout: int = _number("timeout", 0, 0, _INT_MAX, "close a client that has been idle for this long; 0: never", "seconds")

@@ -1,6 +1,6 @@
-"""What control entries say: who took over (LEADERSHIP), to whom a primary hands over (HANDOVER).
+"""What control entries say: who took over (LEADERSHIP), to whom a primary hands over (HANDOVER), what a slice of the state was like (DIGEST).
 
-Decides: their JSON. Must not know: when they are written. They are facts for display and for finding the primary; safety never rests on them.
+Decides: their JSON. Must not know: when they are written. The first two are facts for display and for finding the primary; safety never rests on them.
 A field that is missing takes its default and an unknown one is ignored, so that versions of the engine can follow one another.
 """
 
@@ -8,7 +8,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
+
+from memstore.engine.keyspace import SLOTS
+from memstore.engine.slices import SUM_BYTES, Part, Slice
+
+DIGEST_FORM: Final = 1  # of what is digested and how; what has another form is not compared
 
 
 class AnnounceError(ValueError):
@@ -53,6 +58,55 @@ class Handover:
     def encode(self) -> bytes:
         fields = {"node": self.node, "incarnation": self.incarnation.hex(), "az": self.az, "host": self.host, "port": self.port}
         return json.dumps(fields, separators=(",", ":")).encode()
+
+
+@dataclass(slots=True)
+class Digest:
+    """What the primary's memory was like in one slice, at the position of the entry. Keys stand in it with a character for each byte."""
+
+    slice: Slice
+    sum: bytes = b""
+    form: int = DIGEST_FORM
+
+    def encode(self) -> bytes:
+        piece = self.slice
+        fields: dict[str, Any] = {"form": self.form, "from": divmod(piece.start, SLOTS), "to": divmod(piece.stop, SLOTS), "keys": piece.keys}
+        if piece.parts:
+            fields["parts"] = [[key.decode("latin-1"), start, stop] for key, start, stop in piece.parts]
+        return json.dumps(fields | {"blake2b": self.sum.hex()}, separators=(",", ":")).encode()
+
+
+def decode_digest(payload: bytes) -> Digest:
+    fields = _object(payload)
+    form = _integer(fields, "form")
+    if form != DIGEST_FORM:
+        return Digest(Slice(0, 0, 0), form=form)
+    parts = fields.get("parts", [])
+    if not isinstance(parts, list):
+        raise AnnounceError("parts is not an array")
+    try:
+        total = bytes.fromhex(_text(fields, "blake2b"))
+    except ValueError as error:
+        raise AnnounceError(f"blake2b: {error}") from error
+    if len(total) != SUM_BYTES:
+        raise AnnounceError(f"blake2b has {len(total)} bytes")
+    return Digest(Slice(_place(fields, "from"), _place(fields, "to"), _integer(fields, "keys"), [_part(part) for part in parts]), total)
+
+
+def _place(fields: dict[str, Any], name: str) -> int:
+    value = fields.get(name)
+    if not isinstance(value, list) or len(value) != 2 or not all(isinstance(number, int) and number >= 0 for number in value):
+        raise AnnounceError(f"{name} is not a database's and a slot's number")
+    return int(value[0]) * SLOTS + int(value[1])
+
+
+def _part(value: Any) -> Part:
+    if not isinstance(value, list) or len(value) != 3 or not isinstance(value[0], str) or not all(isinstance(at, int) and at >= 0 for at in value[1:]):
+        raise AnnounceError("a part is not a key and two borders")
+    try:
+        return value[0].encode("latin-1"), value[1], value[2]
+    except UnicodeEncodeError as error:
+        raise AnnounceError(f"a key of a part: {error}") from error
 
 
 def decode_leadership(payload: bytes) -> Leadership:

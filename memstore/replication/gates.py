@@ -26,7 +26,8 @@ def unknown_outcome(position: int) -> bytes:
 
 
 def loading(facts: Facts) -> bytes:
-    return reply.error(f"LOADING memstore is restoring: {facts.applied} of {facts.restore_target} entries")
+    trouble = f"; {facts.digest_trouble}" if facts.digest_trouble else ""
+    return reply.error(f"LOADING memstore is restoring: {facts.applied} of {facts.restore_target} entries{trouble}")
 
 
 def no_majority(timeout_ms: int) -> bytes:

@@ -24,6 +24,11 @@ class Rebuild:
 
 
 @dataclass(slots=True)
+class Overrule:
+    """A digest stopped the follower and the log contradicts it: go on behind it."""
+
+
+@dataclass(slots=True)
 class Recheck:
     """Memory is a committed state, but perhaps not the newest any more: show none of it until the log has been followed to its present end."""
 
@@ -109,6 +114,6 @@ class Say:
 
 
 Output = (
-    Follow | StopFollowing | Rebuild | Recheck | BecomeReplica | AskProbe | StartCampaign | AbandonWriter | TakeOver | StepDown | HoldCommands | LetCommands
-    | AppendHandover | ReleaseLease | HandoverOver | Exit | Say
+    Follow | StopFollowing | Rebuild | Overrule | Recheck | BecomeReplica | AskProbe | StartCampaign | AbandonWriter | TakeOver | StepDown | HoldCommands
+    | LetCommands | AppendHandover | ReleaseLease | HandoverOver | Exit | Say
 )  # fmt: skip

@@ -1,7 +1,8 @@
 """Following the log: committed entries become memory.
 
 Decides: which entries are applied together (a run of continued entries when its last one is there, never half a unit), what a
-LEADERSHIP entry cuts off, where a reader that meets something it cannot read stops. Must not know: sockets, roles, where entries come from.
+LEADERSHIP entry cuts off, where a reader that meets something it cannot read stops, and that it stops where memory is not what the primary's was (DIGEST).
+Must not know: sockets, roles, where entries come from, what is done about a difference (`roles`).
 
 Invariants: ``followed`` is the id of the newest entry taken, dense from 1, each entry's previous chain equal to the chain before it. An
 unfinished run lies in ``_run`` and not in memory; no acknowledged write depends on it (a unit is acknowledged at its run's end), so
@@ -11,9 +12,11 @@ unfinished run lies in ``_run`` and not in memory; no acknowledged write depends
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import dataclass
 from typing import Final, Protocol
 
-from memstore.replication.announce import AnnounceError, Handover, Leadership, decode_handover, decode_leadership
+from memstore.engine.slices import Slice
+from memstore.replication.announce import DIGEST_FORM, AnnounceError, Handover, Leadership, decode_digest, decode_handover, decode_leadership
 from txlog.entry import DATA, DIGEST, FORMAT, FORMAT_VERSION, GENESIS_CHAIN, HANDOVER, LEADERSHIP, NO_ENTRY, Entry, EntryId
 
 RATE_WINDOW_US: Final = 1_000_000
@@ -24,11 +27,23 @@ class Memory(Protocol):
 
     def apply(self, payload: bytes, wall_ms: int) -> int: ...
 
+    def digest(self, piece: Slice) -> bytes: ...
+
+
+@dataclass(frozen=True)
+class Difference:
+    """At this position memory here is not what the primary said its own was."""
+
+    position: int
+    author: bytes  # incarnation of that primary, empty: not known
+    theirs: bytes
+    mine: bytes
+
 
 class Follower:
     __slots__ = (
-        "_backlog", "_rate_from", "_run", "_run_term", "_started_us", "chain", "effects", "followed", "handover", "leadership", "leadership_term", "memory",
-        "pending_bytes", "rate", "stuck", "wall_ms",
+        "_backlog", "_rate_from", "_run", "_run_term", "_started_us", "chain", "difference", "digest_place", "digests", "effects", "followed", "handover",
+        "leadership", "leadership_term", "memory", "overruled", "pending_bytes", "rate", "stuck", "wall_ms",
     )  # fmt: skip
 
     def __init__(self, memory: Memory, now_us: int) -> None:
@@ -41,6 +56,10 @@ class Follower:
         self.leadership: Leadership | None = None  # the newest
         self.leadership_term = 0
         self.handover: Handover | None = None  # after the newest LEADERSHIP, if any
+        self.digests = 0  # compared, and memory was the same
+        self.digest_place = 0  # where the newest one's slice ends
+        self.difference: Difference | None = None  # why it is stuck, if that is why
+        self.overruled: set[bytes] = set()  # incarnations whose digests contradict the log: they stop nobody
         self.pending_bytes = 0  # fed and not yet applied
         self.rate = 0  # entries a second, over the last second or so
         self._backlog: deque[Entry] = deque()
@@ -141,11 +160,36 @@ class Follower:
                 self.leadership, self.leadership_term, self.handover = decode_leadership(entry.payload), entry.term, None
             elif entry.kind == HANDOVER:
                 self.handover = decode_handover(entry.payload)
-            elif entry.kind not in (DIGEST, FORMAT):
+            elif entry.kind == DIGEST:
+                return self._compare(entry)
+            elif entry.kind != FORMAT:
                 return f"position {entry.position} is of kind {entry.kind}, which this version cannot read"
         except AnnounceError as error:
             return f"position {entry.position} cannot be read: {error}"
         return ""
+
+    # ----------------------------------------------------------------- digests
+
+    def _compare(self, entry: Entry) -> str:
+        digest = decode_digest(entry.payload)
+        if digest.form != DIGEST_FORM:
+            return ""  # of another version: it says something about the state and is no part of it
+        self.digest_place = digest.slice.stop if digest.slice.stop > digest.slice.start else digest.slice.start + 1
+        author = b"" if self.leadership is None else self.leadership.incarnation
+        if author in self.overruled:
+            return ""
+        mine = self.memory.digest(digest.slice)
+        if mine == digest.sum:
+            self.digests += 1
+            return ""
+        self.difference = Difference(entry.position, author, digest.sum, mine)
+        return f"position {entry.position}: memory is not what the primary's was"
+
+    def overrule(self) -> None:
+        """The log has been found to contradict the digest that stopped this: go on with what the log says, whatever else its author says of its memory."""
+        assert self.difference is not None
+        self.overruled.add(self.difference.author)
+        self.difference, self.stuck = None, ""
 
     # ----------------------------------------------------------------- progress
 

@@ -5,7 +5,8 @@ messages, commands, replies. Inputs are ``on_<event>(..., now_us)``; outputs are
 
 Nothing here guards safety: two nodes that believe the wrong thing lose only time, since the log decides who writes (its rules A1, L1-L4, W1-W5).
 Invariants: a process starts as ``restoring``, always; nobody campaigns who is stuck, or has not followed the log to the end known here; a primary whose
-lease has run out steps down; memory is kept at a demotion only if everything in it is committed.
+lease has run out steps down; memory is kept at a demotion only if everything in it is committed; whose memory was found to differ from a digest in the log
+serves and campaigns only once it was made anew from the log.
 
 Times: ``lease`` is the unit of everything. A closed window is watched for lease/16 and up to lease/8 more (so that several replicas do not start
 at once, and the writer of a term just opened gets its first Append out); a node invited by a Release or HANDOVER goes at once.
@@ -18,6 +19,7 @@ from random import Random
 from typing import Final
 
 from memstore.replication.announce import Handover, Leadership
+from memstore.replication.disputes import GIVE_UP, OVERRULE, RESTORE, Disputes
 from memstore.replication.outputs import (
     AbandonWriter,
     AppendHandover,
@@ -29,6 +31,7 @@ from memstore.replication.outputs import (
     HoldCommands,
     LetCommands,
     Output,
+    Overrule,
     Rebuild,
     Recheck,
     ReleaseLease,
@@ -38,6 +41,7 @@ from memstore.replication.outputs import (
     StopFollowing,
     TakeOver,
 )
+from memstore.replication.recovery import Difference
 from txlog.entry import NO_ENTRY, EntryId
 
 RESTORING: Final = "restoring"
@@ -72,9 +76,10 @@ class Peer:
 
 class Roles:
     __slots__ = (
-        "_backoff_until", "_campaign_at", "_closed_since", "_granted", "_handing_until", "_held_until", "_ineligible_until", "_invited_until", "_lease",
-        "_lease_until", "_outputs", "_probe_at", "_probing", "_reserved_until", "_rng", "_since", "az_rank", "committed", "exiting", "followed",
-        "incarnation", "lease_ms", "log_empty", "node", "peers", "phase", "primary", "role", "stuck", "successor", "target", "window_left_ms",
+        "_author_gone_since", "_backoff_until", "_campaign_at", "_closed_since", "_granted", "_handing_until", "_held_until", "_ineligible_until",
+        "_invited_until", "_lease", "_lease_until", "_outputs", "_probe_at", "_probing", "_reserved_until", "_rng", "_since", "az_rank", "committed",
+        "disputes", "exiting", "followed", "incarnation", "lease_ms", "log_empty", "node", "peers", "phase", "primary", "role", "stuck", "successor",
+        "target", "window_left_ms",
     )  # fmt: skip
 
     def __init__(self, node: str, incarnation: bytes, lease_ms: int, rng: Random, now_us: int) -> None:
@@ -88,6 +93,7 @@ class Roles:
         self.log_empty = False
         self.az_rank = 1  # place of this node's AZ among the log nodes', sorted; the driver sets it when it knows
         self.stuck = ""
+        self.disputes = Disputes()
         self.primary: Leadership | None = None  # who leads, as far as known; None: nobody
         self.peers: dict[str, Peer] = {}
         self.phase = ""  # of a hand-over under way
@@ -103,6 +109,7 @@ class Roles:
         self._probe_at = now_us + self._lease
         self._probing = False
         self._granted = False  # the newest probe was: campaign although this node's own log node shows a living window
+        self._author_gone_since = 0  # no window of the log is open since then, and an overruled primary has led last
         self._backoff_until = 0
         self._ineligible_until = 0
         self._invited_until = 0
@@ -166,6 +173,8 @@ class Roles:
         if self.role == RESTORING:
             if self.target < 0:
                 self.target = committed
+            if self.disputes.author:
+                self._watch_author(window_left_ms, now_us)
             self._maybe_restored(now_us)
         if self.role not in (REPLICA, CANDIDATE):
             return
@@ -200,9 +209,43 @@ class Roles:
         if self.role != RESTORING:
             self.role, self._since = RESTORING, now_us
 
+    def on_differs(self, difference: Difference, won: bool, now_us: int) -> None:
+        """A DIGEST entry says that the primary's memory was not what is here: none of this memory is shown, or led with, any more.
+
+        ``won``: a campaign is, and the entry belongs to its prefix.
+        """
+        verdict = self.disputes.judge(difference)
+        if verdict == GIVE_UP:
+            self.on_stuck(self.disputes.trouble, now_us)
+            return
+        if verdict == OVERRULE and self.role == CANDIDATE and won:
+            self.disputes.on_author_gone()  # the writer won here has fenced it
+            self._outputs += [Overrule(), Say("digest-overruled", self.disputes.trouble, warning=True)]
+            return
+        if self.role == CANDIDATE:
+            self._outputs.append(AbandonWriter())
+        self.role, self._since, self._author_gone_since = RESTORING, now_us, 0
+        if verdict == RESTORE:
+            # What was known to be committed is forgotten as well: log nodes that have started since may give it out only when somebody leads again.
+            self.target, self.followed, self.committed = -1, 0, 0
+            self._outputs += [Rebuild(), Follow(), Say("digest-differs", self.disputes.trouble, warning=True)]
+        else:
+            self._outputs += [Overrule(), Follow(), Say("digest-overruled", self.disputes.trouble, warning=True)]
+
+    def _watch_author(self, window_left_ms: int, now_us: int) -> None:
+        """A primary whose digests are overruled leads no more when nobody has led for a lease. (Another's LEADERSHIP entry says it at once.)"""
+        if window_left_ms > 0:
+            self._author_gone_since = 0
+        elif not self._author_gone_since:
+            self._author_gone_since = now_us
+        elif now_us >= self._author_gone_since + self._lease:
+            self.disputes.on_author_gone()
+
     def on_leadership(self, leadership: Leadership, now_us: int) -> None:
         """A LEADERSHIP entry was followed."""
         self.primary = leadership
+        if leadership.incarnation != self.disputes.author:
+            self.disputes.on_author_gone()
         self._reserved_until = self._invited_until = 0
         if self.role == REPLICA:
             self._closed_since = self._campaign_at = 0
@@ -221,7 +264,8 @@ class Roles:
             self._reserved_until = now_us + self._lease // 2
 
     def _maybe_restored(self, now_us: int) -> None:
-        if 0 <= self.target <= self.followed and not self.stuck and not self.exiting:
+        if 0 <= self.target <= self.followed and not self.stuck and not self.exiting and not self.disputes.author:
+            self.disputes.on_serving()
             self.role, self._since = REPLICA, now_us
             self._closed_since = self._campaign_at = 0
             self._probe_at = now_us + self._lease + self._rng.randrange(self._lease // 4 + 1)
@@ -278,6 +322,7 @@ class Roles:
                 self._finish_exit()
             return
         self.role, self._since = PRIMARY, now_us
+        self.disputes.on_serving()
         self._lease_until = lease_until_us
         self._closed_since = self._campaign_at = self._invited_until = self._reserved_until = 0
         self.target = -1

@@ -16,8 +16,9 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 from memstore.engine.expiry import ActiveExpiry
+from memstore.replication.digests import Digests
 from memstore.replication.shard import NO_LEASE, Shard
-from txlog.entry import DATA, HANDOVER, LEADERSHIP, EntryId
+from txlog.entry import DATA, DIGEST, HANDOVER, LEADERSHIP, EntryId
 
 # While an entry is under way effects gather into the next: an entry costs every process of the shard the same whether it holds one effect or a hundred. Only
 # what is large enough to be worth its own transfer goes out beside others.
@@ -60,7 +61,9 @@ class Writer(Protocol):
 class Leading:
     """From the moment the writer is won until it is given up."""
 
-    def __init__(self, shard: Shard, writer: Writer, clock: Callable[[], int], wall_ms: Callable[[], int], on_progress: Callable[[int], None]) -> None:
+    def __init__(
+        self, shard: Shard, writer: Writer, clock: Callable[[], int], wall_ms: Callable[[], int], on_progress: Callable[[int], None], digests: Digests
+    ) -> None:
         self.shard = shard
         self.writer = writer
         self.handover_position = 0  # of the HANDOVER entry, once it is appended
@@ -74,6 +77,7 @@ class Leading:
         self._sampled = 0  # a position whose commit time is measured, 0: none
         self._sampled_us = 0
         self._expiry = ActiveExpiry()
+        self._digests = digests
         self._loop = asyncio.get_running_loop()
         self.over = False
         writer.on_committed = self._on_committed
@@ -99,6 +103,10 @@ class Leading:
             return
         if not shard.has_entries:
             return
+        self._append_gathered(units)
+
+    def _append_gathered(self, units: int) -> None:
+        shard, writer = self.shard, self.writer
         self._expected = self._in_entry = units
         self._gathered = 0
         position, size = shard.next_position, 0
@@ -148,6 +156,15 @@ class Leading:
         if not self.over:
             self._append_own(LEADERSHIP, self.writer.leadership)
 
+    def _append_digest(self) -> None:
+        """Behind everything executed and before anything else is: then memory is what the entries up to here say, and nothing is in it that they do not."""
+        shard, facts = self.shard, self.shard.engine.facts
+        if shard.has_entries:
+            self._append_gathered(len(shard.gathered))
+        self._append_own(DIGEST, self._digests.take(shard.engine.keyspace, facts.entries_appended, self._clock()))
+        self.writer.flush()
+        facts.digests += 1
+
     def append_handover(self, payload: bytes) -> None:
         self.writer.start_handover()
         self.shard.lessor = NO_LEASE
@@ -168,6 +185,8 @@ class Leading:
         if volatile and not self.shard.has_entries and not self.writer.in_flight and self._clock() - self._appended_us >= IDLE_US:
             self._append_own(DATA, b"")
             self.writer.flush()
+        if self.writer.in_flight < IN_FLIGHT_LARGE and not self.shard.congested and self._digests.due(engine.facts.entries_appended, self._clock()):
+            self._append_digest()
 
     def end(self) -> None:
         """Nothing of this writer is looked at any more; it stops renewing."""

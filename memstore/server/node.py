@@ -23,8 +23,9 @@ from memstore.engine.keyspace import Keyspace
 from memstore.engine.session import Session
 from memstore.replication import outputs
 from memstore.replication.announce import Leadership, decode_handover, decode_leadership, mismatches
+from memstore.replication.digests import Digests
 from memstore.replication.recovery import Follower
-from memstore.replication.roles import DRAINING, PRIMARY, RESTORING, Roles
+from memstore.replication.roles import CANDIDATE, DRAINING, PRIMARY, RESTORING, Roles
 from memstore.replication.shard import Shard
 from memstore.server.clocks import WallClock
 from memstore.server.connection import Connection
@@ -73,6 +74,7 @@ class Node:
         self.follower = Follower(self.engine, self.clock())
         self.following = Following(self.follower, self.clock, self._on_progress, self._on_stuck)
         self.roles = Roles(facts.node_id, client.incarnation, config.lease_ms, rng, self.clock())
+        self.follower.overruled = self.roles.disputes.overruled
         self.leading: Leading | None = None
         self.writer: Writer | None = None  # while primary
         self.link = ReplicaLink(facts, client.incarnation, self._applied, lambda: self.engine.settings.requirepass, self._on_link)
@@ -94,10 +96,11 @@ class Node:
         self._turns = TurnWatch(facts, self.clock)
         self._carry_out: dict[type, Callable[[Any], None]] = {
             outputs.Recheck: self._recheck, outputs.Follow: self._follow, outputs.StopFollowing: self._stop_following, outputs.Rebuild: self._rebuild,
-            outputs.BecomeReplica: self._become_replica, outputs.AskProbe: self._ask_probe, outputs.StartCampaign: self._start_campaign,
-            outputs.AbandonWriter: self._abandon_writer, outputs.TakeOver: self._take_over, outputs.StepDown: self._step_down,
-            outputs.HoldCommands: self._hold_commands, outputs.LetCommands: self._let_commands, outputs.AppendHandover: self._append_handover,
-            outputs.ReleaseLease: self._release_lease, outputs.HandoverOver: self._handover_over, outputs.Exit: self._end, outputs.Say: self._say,
+            outputs.Overrule: self._overrule, outputs.BecomeReplica: self._become_replica, outputs.AskProbe: self._ask_probe,
+            outputs.StartCampaign: self._start_campaign, outputs.AbandonWriter: self._abandon_writer, outputs.TakeOver: self._take_over,
+            outputs.StepDown: self._step_down, outputs.HoldCommands: self._hold_commands, outputs.LetCommands: self._let_commands,
+            outputs.AppendHandover: self._append_handover, outputs.ReleaseLease: self._release_lease, outputs.HandoverOver: self._handover_over,
+            outputs.Exit: self._end, outputs.Say: self._say,
         }  # fmt: skip
 
     # ----------------------------------------------------------------- life
@@ -316,6 +319,7 @@ class Node:
         facts.last = max(facts.last, follower.received)
         facts.committed = max(facts.committed, follower.position)
         facts.entries_applied = follower.effects
+        facts.digests = follower.digests
         if self.link.eager:
             self.link.nudge()
         self.errands.on_progress()
@@ -323,7 +327,10 @@ class Node:
 
     def _on_stuck(self, reason: str) -> None:
         self.following.subscription = None
-        self.roles.on_stuck(reason, self.clock())
+        if self.follower.difference is not None:
+            self.roles.on_differs(self.follower.difference, self._won is not None, self.clock())
+        else:
+            self.roles.on_stuck(reason, self.clock())
         self.act()
 
     def _applied(self) -> int:
@@ -349,10 +356,14 @@ class Node:
         fresh.discard_all(old)
         self.following.close()
         self.follower = Follower(self.engine, self.clock())
+        self.follower.overruled = self.roles.disputes.overruled
         self.following = Following(self.follower, self.clock, self._on_progress, self._on_stuck)
         self.shard.become_restoring()
         self.shard.applied = NO_ENTRY
         self.facts.applied = self.facts.committed = 0
+
+    def _overrule(self, _: outputs.Overrule) -> None:
+        self.follower.overrule()
 
     def _ask_probe(self, _: outputs.AskProbe) -> None:
         self.spawn(self._probe())
@@ -374,6 +385,9 @@ class Node:
             self.act()
             return
         self._won = writer
+        if self.roles.role != CANDIDATE or self.follower is not follower:
+            self._abandon_writer(outputs.AbandonWriter())  # what is in memory has turned out to be wrong meanwhile
+            return
         self.following.close()
         follower.feed(writer.prefix)
         while not self.following.apply_all() and not follower.stuck:
@@ -407,7 +421,8 @@ class Node:
         self.facts.replicas = []
         self.shard.become_primary(writer.next_position, writer.next_position - 1, self.wall_ms())
         self.facts.committed = self.facts.last = writer.next_position - 1
-        self.leading = Leading(self.shard, writer, self.clock, self.wall_ms, self._on_committed)
+        digests = Digests(self.config, self.follower.digest_place, self.facts.entries_appended, self.clock())
+        self.leading = Leading(self.shard, writer, self.clock, self.wall_ms, self._on_committed, digests)
         writer.on_lost = self._on_lost
         self.shard.lessor = writer
         if self._held:

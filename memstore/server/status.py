@@ -221,6 +221,8 @@ def engine_table(engines: list[Engine], names: dict[HostPort, str]) -> Table:
         facts, applied = engine.facts, engine.number("log_applied")
         target = engine.number("log_restore_target")
         role = Text(f"restoring {applied:,} of {target:,}" if engine.role == "restoring" and target else engine.role, style=STYLES.get(engine.role, ""))
+        if trouble := facts.get("log_digest_trouble", ""):
+            role.append(f": {trouble}", style="red")
         # A primary's own memory is the newest there is; what it has applied is what is committed.
         lag = "" if engine.role == "primary" else f"{max(0, committed - applied):,}"
         lease = f"{engine.number('lease_left_ms')} ms" if engine.role == "primary" else ""

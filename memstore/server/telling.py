@@ -36,6 +36,8 @@ class Telling:
         """After each change: the role, and who leads."""
         node, facts, roles = self.node, self.node.facts, self.node.roles
         facts.stuck = roles.stuck
+        disputes = roles.disputes
+        facts.digest_differences, facts.digest_differs_at, facts.digest_trouble = disputes.count, disputes.position, disputes.trouble
         if facts.role != roles.role:
             facts.role = roles.role
             facts.role_since_ms = node.wall_ms()

@@ -13,8 +13,13 @@ from memstore.engine.command import READONLY, WRITE, Row
 from memstore.engine.digest import digest, value_digest
 from memstore.engine.engine import Engine
 from memstore.engine.settings import Settings
+from memstore.engine.slices import Walk
+from memstore.replication.announce import Digest
+from memstore.replication.recovery import Follower
 from tests.commands.samples import SAMPLES, SETTING, Sample
 from tests.engine.harness import Harness
+from tests.replication.test_recovery import Log
+from txlog.entry import DIGEST
 
 
 def all_rows() -> list[Row]:
@@ -107,6 +112,24 @@ def test_replaying_the_effects_gives_the_same_state(name: str) -> None:
         assert digest(copy.keyspace) == h.digest(), sample
         h.check_keyspace()
     assert changed or name in CHANGES_NOTHING, f"no sample of {name} changes anything"
+
+
+@changing
+def test_whoever_follows_the_log_finds_the_digests_in_it_true(name: str) -> None:
+    """A log of the sample's effects, with digests of all of the primary's state behind them, followed by a node that compares."""
+    for sample in samples_of(name):
+        h = prepared(sample)
+        h.line(sample[-1])
+        log, way = Log(), Walk()
+        for unit in h.units:
+            log.add(unit)
+        while not way.rounds:
+            piece = way.take(h.engine.keyspace, 4096, 1 << 20)
+            log.add(Digest(piece, h.engine.digest(piece)).encode(), DIGEST)
+        follower = Follower(Engine(Settings(), Random(2)), 0)
+        follower.feed(log.entries)
+        follower.step(1 << 30)
+        assert follower.stuck == "" and follower.digests >= 1 and not follower.pending, sample
 
 
 @changing

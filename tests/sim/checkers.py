@@ -26,6 +26,8 @@ class Checkers:
         self.owners: dict[int, bytes] = {}  # term -> incarnation
         self.states: dict[int, bytes] = {}  # position -> digest of the state
         self.primaries: list[int] = []  # terms in which somebody served
+        self.rotten: set[str] = set()  # engine nodes whose memory a test has changed behind their back
+        self.differing: set[str] = set()  # those that may find digests that differ: these, or those that follow one of them
         self._resealing: Any = None
         self._acceptors: dict[str, Any] = {}  # the newest of each log node, dead or alive
         self._promised: dict[str, int] = {}
@@ -96,6 +98,9 @@ class Checkers:
             if proposer.state == "open" and proposer.committed > self._known.get(member.name, 0):
                 self._writer_committed(member, proposer)
         self._lease(member, node)
+        disputes = node.roles.disputes
+        if disputes.count and member.name not in self.differing:
+            raise Violation(f"{member.name}: a digest differs: {disputes.trouble or disputes.position}")
 
     def _writer_committed(self, member: EngineMember, proposer: Any) -> None:
         position = proposer.committed
@@ -146,8 +151,9 @@ class Checkers:
         """Every node whose memory is the committed state up to a position has the same state there."""
         for member in self.cluster.engines:
             node = member.node
-            if node is None or not member.alive or node.shard.role == "restoring":
+            if node is None or not member.alive or node.shard.role == "restoring" or member.name in self.rotten:
                 continue
+            self.world.counters["digests compared"] += node.follower.digests > 0
             shard = node.shard
             if shard.role == "primary":
                 if not shard.drained or node.writer is None or node.writer.in_flight:

@@ -193,6 +193,8 @@ class EngineMember(Member):
         config.az, config.port, config.bind = self.az, PORT, self.host
         config.lease_ms, config.max_entry_bytes = settings.lease_ms, settings.max_entry_bytes
         config.databases = 2
+        config.digest_interval_ms, config.digest_slice_keys = settings.digest_ms, settings.digest_keys
+        config.digest_slice_bytes = 256 * settings.digest_keys
         rng = Random(self.rng.getrandbits(128))
         client = QuietClient(self.cluster.log_address, self.az, rng, None, loop.clock.now_us)
         client.commit_timeout_ms = config.commit_timeout
@@ -236,6 +238,10 @@ class Settings:
         self.delay_us = rng.choice([400, 400, 3000, 20_000])  # between AZs, one way; with much of it much is under way when something fails
         self.sync_us = rng.choice([150, 150, 2000, 8000])
         self.scrub_bytes_per_s = rng.choice([0, 256 << 10, 4 << 20])
+
+        # The last draws: what is drawn before them does not depend on them.
+        self.digest_ms = rng.choice([50, 200, 1000])
+        self.digest_keys = rng.choice([16, 64, 4096])
 
     @property
     def limits(self) -> dict[str, int]:

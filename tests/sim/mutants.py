@@ -337,6 +337,9 @@ MUTANTS: dict[str, Mutant] = {
     "sync-error-survived": Mutant(
         "a failed sync is taken for a good one", _Driver, "_sync_here", "error = caught", "pass", schedule="sync-fails-and-power-goes"
     ),
+    "digest-of-what-gathers": Mutant(
+        "a digest tells of effects that are not yet in the log", memstore.server.leading.Leading, "_append_digest", "if shard.has_entries:", "if False:"
+    ),
 }
 
 

@@ -20,6 +20,7 @@ REACHED: tuple[str, ...] = (
     "connection given up",
     "damage met while reading",
     "demoted",
+    "digests compared",
     "entry put back from another log node",
     "hand-over done",
     "hand-over not done",

@@ -26,6 +26,12 @@ class Kind:
     copy: Callable[[Any], Any]  # a value that shares nothing changeable with this one
     size: Callable[[Any], int]  # bytes of memory, about
     canonical: Callable[[Any], bytes]  # for digests
+    weigh: Callable[[Any], int]  # bytes that `span` of the whole would give, about; O(members) at most
+    # A large value is digested in pieces, whose borders mean the same on every node however each keeps the value: bytes of a string, indexes of a list,
+    # ranks of a sorted set, CRCs of members elsewhere. `cut`: where a piece that begins at a border ends, for about so many members and bytes (0: the
+    # value's end), and how many they are; no members: it is too large to be digested at all. `span`: the piece's content. Both cost what is in the piece.
+    cut: Callable[[Any, int, int, int], tuple[int, int, int]]
+    span: Callable[[Any, int, int], bytes]
 
 
 _KINDS: Final[dict[type, Kind]] = {}
@@ -57,4 +63,13 @@ def string_encoding(value: bytes) -> bytes:
     return b"embstr" if len(value) <= _EMBEDDED_LIMIT else b"raw"
 
 
-register(bytes, Kind(b"string", string_encoding, lambda value: value, getsizeof, lambda value: value))
+def _cut_string(value: bytes, start: int, members: int, size: int) -> tuple[int, int, int]:
+    stop = start + max(1, size)
+    return (0, 1, max(0, len(value) - start)) if stop >= len(value) else (stop, 1, stop - start)
+
+
+def _span_string(value: bytes, start: int, stop: int) -> bytes:
+    return value[start : stop or None]
+
+
+register(bytes, Kind(b"string", string_encoding, lambda value: value, getsizeof, lambda value: value, len, _cut_string, _span_string))

@@ -14,13 +14,13 @@ from collections.abc import Iterator
 from itertools import islice
 from random import Random
 from sys import getsizeof
-from typing import Final
+from typing import Any, Final
 
 from memstore.engine.reply import bulk
 from memstore.engine.values import Kind, register
 from memstore.engine.values.packed import NEWLINE, pack, unpack
 from memstore.engine.values.parted import Parted, packable, pairs_of, value_of, with_pair, without_pair
-from memstore.engine.values.table import Table
+from memstore.engine.values.table import Table, within
 
 PACKED_PAIRS: Final = 64  # in one bytes object
 PACKED_BYTES: Final = 4096  # of one bytes object
@@ -187,5 +187,36 @@ class Hash:
             flat += pair
         return pack(flat)
 
+    # ----------------------------------------------------------------- for digests
 
-register(Hash, Kind(b"hash", lambda value: b"listpack" if value.listpack else b"hashtable", Hash.copy, Hash.size, Hash.canonical))
+    def weigh(self) -> int:
+        data = self.data
+        if isinstance(data, Table):
+            return sum(map(len, data)) + sum(map(len, data.values()))
+        return len(data) if isinstance(data, bytes) else sum(map(len, data.parts))
+
+    def cut(self, start: int, members: int, size: int) -> tuple[int, int, int]:
+        """Packed hashes are small: one piece."""
+        return self.data.cut(start, members, size, _pair_bytes) if isinstance(self.data, Table) else (0, len(self), self.weigh())
+
+    def span(self, start: int, stop: int) -> bytes:
+        """The pairs whose fields' CRC is ``start`` or more and less than ``stop``, 0: no limit."""
+        data = self.data
+        pairs = data.between(start, stop) if isinstance(data, Table) else within(self.items(), start, stop)
+        flat: list[bytes] = []
+        for pair in sorted(pairs):
+            flat += pair
+        return pack(flat)
+
+
+def _pair_bytes(field: bytes, value: Any) -> int:
+    return len(field) + len(value)
+
+
+register(
+    Hash,
+    Kind(
+        b"hash", lambda value: b"listpack" if value.listpack else b"hashtable",
+        Hash.copy, Hash.size, Hash.canonical, Hash.weigh, Hash.cut, Hash.span,
+    ),
+)  # fmt: skip

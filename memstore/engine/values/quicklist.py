@@ -20,6 +20,7 @@ from memstore.engine.values.packed import unpack
 SMALL_BYTES: Final = 1024  # a list of no more is one blob
 _HEAD: Final = 9  # bytes that an element takes beside its own, at most, if it is no longer than that
 _CRLF: Final = b"\r\n"
+_DIGEST_STEP: Final = 32  # elements
 
 
 class List:
@@ -262,5 +263,20 @@ class List:
     def canonical(self) -> bytes:
         return self.encoded(0, len(self))
 
+    # ----------------------------------------------------------------- for digests
 
-register(List, Kind(b"list", lambda value: b"quicklist", List.copy, List.size, List.canonical))
+    def cut(self, start: int, members: int, size: int) -> tuple[int, int, int]:
+        """By indexes."""
+        at, total, length = start, 0, len(self)
+        while at < length and at - start < members and total < size:
+            stop = min(at + _DIGEST_STEP, length)
+            total += len(self.encoded(at, stop))
+            at = stop
+        return (0 if at >= length else at), max(0, at - start), total
+
+    def span(self, start: int, stop: int) -> bytes:
+        stop = min(stop or len(self), len(self))
+        return self.encoded(start, stop) if start < stop else b""
+
+
+register(List, Kind(b"list", lambda value: b"quicklist", List.copy, List.size, List.canonical, List.size, List.cut, List.span))

@@ -19,12 +19,15 @@ from sys import getsizeof
 from typing import Any, Final
 
 from memstore.engine.values import Kind, parse_integer, register
-from memstore.engine.values.table import Table
+from memstore.engine.values.packed import pack
+from memstore.engine.values.table import Table, within
 
 MOST_INTEGERS: Final = 1 << 30  # whatever the setting says
 _WIDTHS: Final = ((1 << 15, "h"), (1 << 31, "i"), (1 << 63, "q"))
 _BYTES: Final = {"h": 2, "i": 4, "q": 8}
 _TABLE: Final = ""  # the width of a table
+_LONGEST_INTEGER: Final = 20  # bytes
+_MOST_DIGESTED: Final = 8192  # packed integers
 _DENSE: Final = 3  # one in so many wanted: to list all members costs less than to draw until there are enough
 
 
@@ -246,4 +249,30 @@ def _canonical(value: Any) -> bytes:
     return b"".join([b"%d:%b" % (len(member), member) for member in sorted(value)])
 
 
-register(Set, Kind(b"set", _encoding, Set.copy, Set.size, _canonical))
+def _weigh(value: Any) -> int:
+    held = value.held
+    return _LONGEST_INTEGER * len(value) if isinstance(held, bytes) else sum(map(len, held))
+
+
+def _cut(value: Any, start: int, members: int, size: int) -> tuple[int, int, int]:
+    """Packed integers are one piece, or none where a setting allows so many that to go through them would stop the loop."""
+    held = value.held
+    if isinstance(held, bytes):
+        return 0, len(value) if len(value) <= _MOST_DIGESTED else 0, 0
+    cut: tuple[int, int, int] = held.cut(start, members, size, _member_bytes)
+    return cut
+
+
+def _member_bytes(member: bytes, _: Any) -> int:
+    return len(member)
+
+
+def _span(value: Any, start: int, stop: int) -> bytes:
+    """The members whose CRC is ``start`` or more and less than ``stop``, 0: no limit."""
+    held = value.held
+    if not isinstance(held, bytes):
+        return pack(sorted([member for member, _ in held.between(start, stop)]))
+    return pack(sorted([member for member, _ in within(dict.fromkeys(value, True).items(), start, stop)]))
+
+
+register(Set, Kind(b"set", _encoding, Set.copy, Set.size, _canonical, _weigh, _cut, _span))

@@ -9,14 +9,18 @@ Invariants: the table and the ranked list hold the same pairs; a member is one b
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import nan
+from struct import pack as pack_doubles
 from typing import Final
 
 from memstore.engine.values import Kind, register, scored
 from memstore.engine.values.double import show_double
+from memstore.engine.values.packed import pack
 from memstore.engine.values.ranked import Ranked
 from memstore.engine.values.table import Table
 
 _SCORE: Final = (0.5).__sizeof__()
+_STEP: Final = 64
 
 
 class Large:
@@ -213,6 +217,35 @@ class SortedSet:
         assert type(body) is Large
         return total + body.table.size() + body.ranked.size() + self.count * _SCORE  # the table counts the members
 
+    # ----------------------------------------------------------------- for digests
+
+    def weigh(self) -> int:
+        body = self.body
+        if type(body) is bytes:
+            return len(body)
+        assert type(body) is Large
+        return 8 * self.count + sum(map(len, body.table.keys()))
+
+    def cut(self, start: int, members: int, size: int) -> tuple[int, int, int]:
+        """By ranks."""
+        at, total, count = start, 0, self.count
+        while at < count and at - start < members and total < size:
+            stop = min(at + _STEP, count)
+            total += 8 * (stop - at) + sum(map(len, self.part(at, stop)[0]))
+            at = stop
+        return (0 if at >= count else at), max(0, at - start), total
+
+    def span(self, start: int, stop: int) -> bytes:
+        """What stands at the ranks from ``start`` to before ``stop``, 0: the end; with what the table beside the order says of each."""
+        members, scores = self.part(start, min(stop or self.count, self.count))
+        body = self.body
+        if type(body) is not bytes:
+            assert type(body) is Large
+            scores += [nan if (score := body.table.get(member)) is None else 0.0 if score == at else score for member, at in zip(members, scores, strict=True)]
+        else:
+            scores += [0.0] * len(members)
+        return pack(members) + pack_doubles(f"<{len(scores)}d", *scores)
+
     def check(self) -> None:
         """The invariants, for tests."""
         body = self.body
@@ -232,5 +265,8 @@ def _canonical(value: SortedSet) -> bytes:
 
 register(
     SortedSet,
-    Kind(b"zset", lambda value: b"skiplist" if value.skiplist else b"listpack", SortedSet.copy, SortedSet.size, _canonical),
-)
+    Kind(
+        b"zset", lambda value: b"skiplist" if value.skiplist else b"listpack",
+        SortedSet.copy, SortedSet.size, _canonical, SortedSet.weigh, SortedSet.cut, SortedSet.span,
+    ),
+)  # fmt: skip

@@ -15,7 +15,7 @@ The order of iteration is the node's own: nothing logged or digested may depend 
 from __future__ import annotations
 
 from binascii import crc32
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain, islice
 from random import Random
 from sys import getsizeof
@@ -219,6 +219,27 @@ class Table:
             cursor, place = end, place + 1
         return 0, found
 
+    def cut(self, start: int, members: int, size: int, weigh: Callable[[bytes, Any], int]) -> tuple[int, int, int]:
+        """Where a scan from the CRC ``start`` is after about so many members, or so much by ``weigh``, 0: at the end; how many they are, and their weight."""
+        cursor, count, total = start, 0, 0
+        while True:
+            cursor, items = self.scan(cursor, _WHOLE)
+            count += len(items)
+            total += sum([weigh(member, value) for member, value in items])
+            if not cursor or count >= members or total >= size:
+                return cursor, count, total
+
+    def between(self, start: int, stop: int) -> list[tuple[bytes, Any]]:
+        """The members whose CRC is ``start`` or more and less than ``stop`` (0: no limit), in no order."""
+        if not start and not stop:
+            return list(self.items())
+        cursor, found = start, []
+        while True:
+            cursor, items = self.scan(cursor, _LOAD)
+            found += items
+            if not cursor or 0 < stop <= cursor:
+                return [item for item in found if crc32(item[0]) < stop] if stop else found
+
     def _bounds(self, place: int) -> tuple[int, int]:
         """The first CRC that a dict stands for, and the one behind its last."""
         if self._alone is not None:
@@ -297,6 +318,15 @@ class Table:
 
 
 _NO_BUCKETS: Final[list[dict[bytes, Any]]] = []  # shared and never written
+
+
+def within(pairs: Iterable[tuple[bytes, Any]], start: int, stop: int) -> Iterable[tuple[bytes, Any]]:
+    """Those that `Table.between` would give if they were in a table."""
+    if not start and not stop:
+        return pairs
+    if start >> _CRC_BITS:
+        return []
+    return [pair for pair in pairs if start <= crc32(pair[0]) < (stop or 1 << _CRC_BITS)]
 
 
 def _part(home: dict[bytes, Any], start: int, count: int) -> tuple[list[tuple[bytes, Any]], int]:
