@@ -126,7 +126,8 @@ def test_a_replica_whose_memory_is_changed_is_found_stops_serving_and_restores(s
 
 def test_without_the_comparison_nobody_would_know(monkeypatch: pytest.MonkeyPatch) -> None:
     """The tests above can fail: with this line of the follower changed they do."""
-    monkeypatch.setattr(Follower, "_compare", rewritten(Mutant("digests are not compared", Follower, "_compare", "if mine == digest.sum:", "if True:")))
+    [blind] = rewritten(Mutant("digests are not compared", Follower, "_compare", "if mine == digest.sum:", "if True:"))
+    monkeypatch.setattr(Follower, "_compare", blind)
     story, result = damaged_replica(1, healed=False)
     assert story.seen[story.damaged.name] == ["replica"] and sorted(story.values()) == [b"good", b"good", b"rotten"]
     assert result.counters["digest-differs"] == 0
@@ -134,7 +135,7 @@ def test_without_the_comparison_nobody_would_know(monkeypatch: pytest.MonkeyPatc
 
 @pytest.mark.parametrize("seed", [1, 2])
 def test_a_primary_whose_memory_is_changed_is_overruled_by_the_log_once_it_is_gone(seed: int) -> None:
-    """Both replicas differ, and differ in the same way after restoring: they serve no more while it leads, and lead when it has ended."""
+    """Both replicas differ, and differ in the same way after restoring: they serve no more while it leads, and again when it has ended and starts anew."""
     story = Story(seed)
     during: list[tuple[str, str]] = []
 
@@ -157,4 +158,3 @@ def test_a_primary_whose_memory_is_changed_is_overruled_by_the_log_once_it_is_go
     assert sorted(role for _, role in during) == ["primary", "restoring", "restoring"]
     assert dict(during)[story.damaged.name] == "primary"
     assert result.counters["digest-overruled"] >= 2 and story.values() == [b"good"] * 3
-    assert story.run.cluster.primary is not story.damaged

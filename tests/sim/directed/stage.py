@@ -28,7 +28,7 @@ from txlog.storage.store import LogStore
 NEVER = 1 << 62
 QUIET: dict[str, Any] = {
     "broken_clocks": False, "drift_ppm": 0, "skew_ms": 0, "delay_us": 400, "sync_us": 150, "segment_bytes": 64 * 1024, "cache_bytes": 1 << 20,
-    "max_entry_bytes": 4096, "message_bytes": 4 << 20, "window_entries": 4096, "keep_bytes": 16 << 20,
+    "max_entry_bytes": 4096, "digest_ms": 0, "message_bytes": 4 << 20, "window_entries": 4096, "keep_bytes": 16 << 20,
 }  # fmt: skip
 NOT_STAGED = "not staged: "
 
