@@ -16,6 +16,7 @@ import typer
 from txlog import config as settings
 from txlog.client.address import AddressError, parse_host_port
 from txlog.client.admin import AdminError, NodeStatus, ask_status, init_group
+from txlog.client.replace import describe, replace_node
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help="The transaction log: a log node and its tools.")
 
@@ -77,6 +78,25 @@ def init(
     typer.echo(line)
 
 
+@app.command("replace-node")
+def replace_node_command(
+    lost: Annotated[str, typer.Option(metavar="HOST:PORT", help="The log node whose disk or machine is lost, by its address in the group.")],
+    new: Annotated[str, typer.Option(metavar="HOST:PORT", help="The log node that takes its place: up, with an empty data folder. May be the same address.")],
+    nodes: Annotated[list[str], typer.Argument(metavar="HOST:PORT...", help="Other log nodes of the group; one is enough, it knows the rest.")],
+    secret_file: SecretFile = None,
+    wait: Annotated[float, typer.Option(help="Seconds to watch the newcomer copy; it goes on without being watched.")] = 600.0,
+) -> None:
+    """Put a new log node in the place of a lost one, while the group serves. Run again after an interruption it goes on, or says that all is done."""
+    pair = _addresses([lost]) + _addresses([new])
+    try:
+        line = asyncio.run(replace_node(pair[0], pair[1], _addresses(nodes), _secret(secret_file), wait, lambda text: typer.echo(text, err=True)))
+    except AdminError as error:
+        raise _fail(str(error)) from error
+    except (OSError, TimeoutError) as error:
+        raise _fail(f"a log node stopped answering ({str(error) or 'no answer'}): run the command again") from error
+    typer.echo(line)
+
+
 @app.command()
 def status(nodes: Nodes, secret_file: SecretFile = None) -> None:
     """One table: promise, last id, committed, lag, suspect or not, lease window. Exit code 1 when no majority answers."""
@@ -131,6 +151,8 @@ def _status_table(answers: list[NodeStatus]) -> Any:
 def _state(row: dict[str, Any]) -> str:
     if row["broken"]:
         return f"[red]broken from position {row['broken']['position']}: {row['broken']['reason']}[/red]"
+    if row["newcomer"]:
+        return f"[yellow]newcomer, does not count yet: {describe(row)}[/yellow]"
     if row["suspect"]:
         return f"[yellow]suspect from position {row['suspect']['position']}: {row['suspect']['reason']}[/yellow]"
     if row["holes"]:

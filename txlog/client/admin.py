@@ -124,6 +124,8 @@ async def init_group(addresses: list[HostPort], secret: bytes | None = None, wai
         if len(groups) > 1:
             raise AdminError("these log nodes belong to different groups already: " + ", ".join(f"{t.name} to {_group(t)}" for t in tools))
         if groups:
+            if max(welcome.membership for welcome in welcomes) > 1 and not all(welcome.group for welcome in welcomes):
+                raise AdminError("a node of this group was replaced already (membership version above 1): an empty log node comes in by replace-node only")
             await _check_half_done(tools)
             members = next(welcome.members for welcome in welcomes if welcome.group)
         group = groups.pop() if groups else secrets.token_bytes(16)
@@ -162,14 +164,14 @@ async def _check_half_done(tools: list[Tool]) -> None:
     if not empty:
         return
     for tool in tools:
-        if tool.name not in empty and (await _status(tool))["logs"]:
+        if tool.name not in empty and (await node_status(tool))["logs"]:
             raise AdminError(
                 f"log node {', '.join(empty)} is empty while {tool.name} holds logs of its group: a node that lost its disk cannot be initialised again, "
                 "or what it had promised would be forgotten"
             )
 
 
-async def _status(tool: Tool) -> dict[str, Any]:
+async def node_status(tool: Tool) -> dict[str, Any]:
     answer = await tool.ask(StatusQuery(1))
     assert isinstance(answer, Status)
     status: dict[str, Any] = json.loads(answer.text)
@@ -192,7 +194,7 @@ async def ask_status(addresses: list[HostPort], secret: bytes | None = None) -> 
         tool = Tool(address, secret)
         try:
             await tool.open()
-            return NodeStatus(tool.name, await _status(tool), "")
+            return NodeStatus(tool.name, await node_status(tool), "")
         except (OSError, TimeoutError, AdminError) as error:
             return NodeStatus(tool.name, None, "no answer" if isinstance(error, TimeoutError) else str(error))
         finally:

@@ -134,6 +134,18 @@ class LogDriver:
         await self._loop.run_in_executor(None, self._worker.stop)
         await self._loop.run_in_executor(None, self.store.close)
 
+    @_or_end
+    def on_membership(self, peer_ids: list[str], peers: Peers) -> None:
+        """S8: the group has these other nodes from now on."""
+        if self._closed:
+            peers.close()
+            return
+        if self.peers is not None:
+            self.peers.close()
+        self.peers = peers
+        self._acceptor.on_membership(peer_ids, self._clock())
+        self._pump()
+
     # ------------------------------------------------------------------ sessions
 
     def attach(self, session: Session) -> Peer:
