@@ -7,6 +7,7 @@ ones from their main objects down (`txlog.server.node.LogNode`, `memstore.server
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -36,9 +37,21 @@ RESTART_US = 300_000  # a service manager starts what ended after so long
 class Folder:
     """A log node's data folder whose group is known: `txlog.server.identity.DataFolder` without files."""
 
-    def __init__(self, disk: Disk, identity: Identity) -> None:
-        self.disk = disk
-        self.identity = identity
+    def __init__(self, member: LogMember) -> None:
+        self.disk = member.disk
+        self._member = member
+
+    @property
+    def identity(self) -> Identity:
+        return self._member.identity
+
+    def write(self, identity: Identity) -> None:
+        """Durable when it returns."""
+        self._member.identity = identity
+
+    def take_membership(self, version: int, members: list[str]) -> None:
+        assert version > self.identity.membership, "a membership version went down"
+        self.write(replace(self.identity, membership=version, members=list(members)))
 
     def log_folder(self, name: str) -> Path:
         return Path("/data/logs") / name
@@ -118,9 +131,9 @@ class Member:
         cluster.network.gone.add(self.host)
         if self.loop is not None:
             self.loop.kill(POWER_LOST)
-        cluster.world.after(for_us, None, self._power_back, self.lives)
+        cluster.world.after(for_us, None, self.power_back, self.lives)
 
-    def _power_back(self, life: int) -> None:
+    def power_back(self, life: int) -> None:
         if self.lives == life:
             self.cluster.network.gone.discard(self.host)
             self.clock.base_us += 1_000_000  # another boot: the clock since boot is another one
@@ -142,7 +155,7 @@ class LogMember(Member):
         self.rng = cluster.world.rng(name)
         self.node: LogNode | None = None
         self.rotten = False  # a bit of its disk was flipped: it may be a lost disk
-        self.identity = Identity(GROUP, name, 1, cluster.members, [])  # what `node.json` says: durable when it is written
+        self.identity = Identity(GROUP, name, 1, cluster.members, [], f"{name:->16}")  # what `node.json` says: durable when it is written
 
     @property
     def driver(self) -> Any:
@@ -161,7 +174,7 @@ class LogMember(Member):
         config = LogServerConfig(
             az=self.az, data=Path("/data"), port=LOG_PORT, bind=self.host, segment_bytes=settings.segment_bytes, cache_bytes=settings.cache_bytes
         )
-        node = LogNode(config, Folder(self.disk, self.identity))  # type: ignore[arg-type]  # the part of a data folder that is used
+        node = LogNode(config, Folder(self))  # type: ignore[arg-type]  # the part of a data folder that is used
         node.incarnation = self.rng.randbytes(16)
         node._rng = Random(self.rng.getrandbits(128))
         self.node = node
@@ -258,10 +271,15 @@ class Cluster:
         self.clients.network = network
         self.clients.on_error = on_error
         network.machines[CLIENTS] = self.clients
+        self.by_name: dict[str, LogMember | EngineMember] = {member.name: member for member in [*self.logs, *self.engines]}
         for one in [*self.logs, *self.engines]:
-            for other in [*self.logs, *self.engines]:
-                link = network.link(one.host, other.host)
-                link.delay_us, link.jitter_us = (80, 60) if one.az == other.az else (settings.delay_us, settings.delay_us)
+            self.place(one)
+
+    def place(self, one: Member) -> None:
+        """How far it is from the others."""
+        for other in [*self.logs, *self.engines]:
+            for link in (self.network.link(one.host, other.host), self.network.link(other.host, one.host)):
+                link.delay_us, link.jitter_us = (80, 60) if one.az == other.az else (self.settings.delay_us, self.settings.delay_us)
 
     def new_clock(self, name: str) -> Clock:
         rng, settings = self._clocks, self.settings

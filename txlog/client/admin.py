@@ -48,7 +48,7 @@ class Tool:
         challenge = await self._next()
         if not isinstance(challenge, Challenge):
             raise AdminError(f"{self.name} is not a log node of this version")
-        hello = answer_challenge(challenge.nonce, Hello(PROTOCOL, "", secrets.token_bytes(handshake.INCARNATION_BYTES), "tool"), self._secret)
+        hello = answer_challenge(challenge.nonce, Hello(PROTOCOL, "", bytes(handshake.INCARNATION_BYTES), "tool"), self._secret)
         if isinstance(hello, str):
             raise AdminError(f"{self.name}: {hello}")
         self._writer.write(encode(hello))

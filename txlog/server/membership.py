@@ -8,6 +8,7 @@ replaces one member.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from typing import Final
 
@@ -18,7 +19,8 @@ from txlog.messages import Hello, Membership, Reject
 from txlog.server.identity import Identity
 
 MAX_NODE_ID: Final = 64  # characters; it stands in every log's meta
-_ASK_AGAIN_S: Final = 2.0
+_ASK_EVERY_S: Final = 5.0
+_PAUSE_S: Final = 0.05  # at the least, whoever shows what version
 
 
 def is_member(text: str) -> bool:
@@ -76,47 +78,45 @@ def why_not(identity: Identity, wanted: Membership, from_member: bool) -> str:
 
 
 class News:
-    """Asks the other members which membership they go by: at start until each has answered once, and whenever somebody shows a higher version."""
+    """Asks the other members which membership they go by: from the start on every few seconds, since a node that was left out is told by nobody, and at once
+    when somebody shows a higher version."""
 
     def __init__(self, identity: Callable[[], Identity], take: Callable[[Membership], None], secret: bytes | None) -> None:
         self._identity = identity
         self._take = take
         self._secret = secret
+        self._now = asyncio.Event()
         self._asking: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        if self._asking is None or self._asking.done():
+        if self._asking is None:
             self._asking = asyncio.get_running_loop().create_task(self._ask_all(), name="news of the membership")
 
     def heard_of(self, version: int) -> None:
         if version > self._identity().membership:
-            self.start()
+            self._now.set()
 
     def stop(self) -> None:
         if self._asking is not None:
             self._asking.cancel()
 
     async def _ask_all(self) -> None:
-        answered: set[str] = set()
         while not self._identity().replaced:
-            for node, address in sorted(self._identity().others.items()):
-                if node not in answered and await self._ask(address):
-                    answered.add(node)
-            if answered >= set(self._identity().others):
-                return
-            await asyncio.sleep(_ASK_AGAIN_S)
+            self._now.clear()
+            for address in sorted(self._identity().others.values()):
+                await self._ask(address)
+            await asyncio.sleep(_PAUSE_S)
+            with contextlib.suppress(TimeoutError):  # nobody had news: time to ask again
+                await asyncio.wait_for(self._now.wait(), _ASK_EVERY_S)
 
-    async def _ask(self, address: str) -> bool:
+    async def _ask(self, address: str) -> None:
         tool = Tool(parse_host_port(address), self._secret)
         try:
             welcome = await tool.open()
         except (OSError, TimeoutError, AdminError):
-            return False  # asked again later
+            return  # asked again later
         finally:
             tool.close()
         identity = self._identity()
-        if welcome.group != identity.group_id:
-            return not welcome.group  # an empty node has no news; of another group: never
-        if welcome.membership > identity.membership and welcome.node in node_ids(welcome.members):
+        if welcome.group == identity.group_id and welcome.membership > identity.membership and welcome.node in node_ids(welcome.members):
             self._take(Membership(welcome.group, welcome.membership, welcome.members))
-        return True
