@@ -44,7 +44,8 @@ class Tool:
 
     async def open(self) -> Welcome:
         """Raises OSError while the node is not there, `AdminError` when it will not have us."""
-        self._reader, self._writer = await asyncio.wait_for(asyncio.open_connection(*self._address), _ANSWER_TIMEOUT_S)
+        async with asyncio.timeout(_ANSWER_TIMEOUT_S):
+            self._reader, self._writer = await asyncio.open_connection(*self._address)
         challenge = await self._next()
         if not isinstance(challenge, Challenge):
             raise AdminError(f"{self.name} is not a log node of this version")
@@ -63,7 +64,8 @@ class Tool:
 
     async def _next(self) -> Message:
         while not self._messages:
-            data = await asyncio.wait_for(self._reader.read(1 << 16), _ANSWER_TIMEOUT_S)
+            async with asyncio.timeout(_ANSWER_TIMEOUT_S):
+                data = await self._reader.read(1 << 16)
             if not data:
                 raise ConnectionResetError("the node closed the connection")
             try:
