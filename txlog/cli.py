@@ -105,6 +105,8 @@ def status(nodes: Nodes, secret_file: SecretFile = None) -> None:
     answers = asyncio.run(ask_status(_addresses(nodes), _secret(secret_file)))
     console = Console(width=None if sys.stdout.isatty() else 160)
     console.print(_status_table(answers))
+    for line in _memberships(answers):
+        console.print(line)
     healthy = sum(1 for answer in answers if answer.status is not None and answer.status["group"])
     if healthy < len(answers) // 2 + 1:
         raise _fail(f"no majority: {healthy} of {len(answers)} log nodes are there and in a group")
@@ -134,6 +136,9 @@ def _status_table(answers: list[NodeStatus]) -> Any:
             rows.append(("", "", "", answer.address, "", "", "", "", "", f"[red]{answer.error}[/red]"))
             continue
         node, az = answer.status["node"], answer.status["az"]
+        if answer.status["replaced"]:
+            rows.append(("", node, az, answer.address, "", "", "", "", "", "[red]replaced[/red]"))
+            continue
         if not answer.status["logs"]:
             rows.append(("", node, az, answer.address, "", "", "", "", "", "no logs yet" if answer.status["group"] else "[red]belongs to no group[/red]"))
         for row in answer.status["logs"]:
@@ -158,6 +163,25 @@ def _state(row: dict[str, Any]) -> str:
     if row["holes"]:
         return f"[yellow]{len(row['holes'])} damaged entries being put back[/yellow]"
     return "[red]disk full[/red]" if row["disk_full"] else "good"
+
+
+def _memberships(answers: list[NodeStatus]) -> list[str]:
+    """A line for each membership version that is gone by; more than one means that a replacement is under way."""
+    found: dict[tuple[int, str], list[str]] = {}
+    lines = []
+    for answer in answers:
+        if answer.status is not None and answer.status["group"]:
+            if answer.status["replaced"]:
+                lines.append(
+                    f"[red]log node {answer.status['node']} at {answer.address} was replaced in membership version {answer.status['membership']}: "
+                    "stop it, and empty its folder before the machine is used as a log node again[/red]"
+                )
+            else:
+                found.setdefault((answer.status["membership"], ", ".join(answer.status["members"])), []).append(answer.status["node"])
+    for (version, members), nodes in sorted(found.items()):
+        others = "" if len(found) == 1 else f" (at {', '.join(sorted(nodes))})"
+        lines.append(f"membership version {version}{others}: {members}")
+    return lines
 
 
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="A log node's data folder, an embedded log's folder, or one log's folder.")]

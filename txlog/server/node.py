@@ -162,7 +162,9 @@ class LogNode:
 
     def _peer_links(self, driver: LogDriver) -> PeerLinks:
         name = driver.name
-        return PeerLinks(self.identity.others, lambda: self._peer_hello(name), self.secret, self._rng, driver.on_peer_fetched, self._news.heard_of)
+        return PeerLinks(
+            self.identity.others, lambda: self._peer_hello(name), self.secret, self._rng, driver.on_peer_fetched, self._news.heard_of, self.identity.members
+        )
 
     def _peer_hello(self, name: str) -> Hello:
         return Hello(PROTOCOL, name, self.incarnation, "peer", self.identity.membership, self.identity.group_id)

@@ -24,13 +24,14 @@ class PeerLinks:
 
     def __init__(
         self, others: dict[str, str], make_hello: Callable[[], Hello], secret: bytes | None, rng: random.Random, on_fetched: Callable[[str, Fetched], None],
-        on_news: Callable[[int], None],
+        on_news: Callable[[int], None], members: list[str],
     ) -> None:  # fmt: skip
         self._others = sorted(others.items())  # (node id, host:port)
         self._make_hello = make_hello
         self._secret = secret
         self._rng = rng
         self._on_fetched = on_fetched
+        self._members = members
         self._on_news = on_news  # somebody has that membership version
         self._version = make_hello().membership  # answers count under this one only; another version gets another `PeerLinks`
         self._links: dict[int, SocketLink] = {}
@@ -80,9 +81,9 @@ class PeerLinks:
     def on_up(self, index: int, welcome: Welcome) -> str | None:
         if welcome.node != self._others[index][0]:
             return f"group: {self._others[index][1]} is log node {welcome.node}, not {self._others[index][0]}"
-        if welcome.membership != self._version:
+        if welcome.membership != self._version or welcome.members != self._members:
             self._on_news(welcome.membership)
-            return f"{handshake.MEMBERSHIP}: log node {welcome.node} is at version {welcome.membership}, we are at {self._version}"
+            return f"{handshake.MEMBERSHIP}: log node {welcome.node} has version {welcome.membership} ({', '.join(welcome.members)}), we have {self._version}"
         asked = self._asked.pop(index, None)
         if asked is not None:
             self._links[index].send(asked)

@@ -67,6 +67,7 @@ async def test_replace_under_load_with_kills_at_every_step(tmp_path: Path) -> No
         assert {position: entries[position] for position in load.acknowledged} == load.acknowledged
         status = await asyncio.to_thread(txlog, "status", *where)
         assert status.returncode == 0 and status.stdout.count("good") == 2, status.stdout
+        assert f"membership version 2: a={where[0]}, b={where[1]}, c-" in status.stdout.replace("\n", " "), status.stdout
         wrong = await asyncio.to_thread(txlog, "replace-node", "--lost", where[1], "--new", where[1], where[2])
         assert (wrong.returncode, "it is not lost either" in wrong.stderr) == (1, True), wrong.stderr
         unclear = await asyncio.to_thread(txlog, "replace-node", "--lost", "x:y", "--new", where[2], where[0])
