@@ -79,6 +79,7 @@ class Member:
         self.loop: Loop | None = None  # of the present life
         self.clock: Clock = cluster.new_clock(name)
         self.ended_by = ""
+        self.held_down = False  # by a fault: nothing else starts it
 
     @property
     def alive(self) -> bool:
@@ -115,7 +116,7 @@ class Member:
         cluster.world.after(RESTART_US, None, self._again, self.lives)
 
     def _again(self, life: int) -> None:
-        if not self.alive and self.lives == life and self.host not in self.cluster.network.gone and not self.cluster.over:
+        if not self.alive and self.lives == life and not self.held_down and self.host not in self.cluster.network.gone and not self.cluster.over:
             self.start()
 
     def died(self) -> None:
@@ -134,7 +135,7 @@ class Member:
         cluster.world.after(for_us, None, self.power_back, self.lives)
 
     def power_back(self, life: int) -> None:
-        if self.lives == life:
+        if self.lives == life and not self.held_down:
             self.cluster.network.gone.discard(self.host)
             self.clock.base_us += 1_000_000  # another boot: the clock since boot is another one
             if not self.alive:

@@ -103,12 +103,18 @@ class Replacement:
         fresh.start()
         back_us = rng.randrange(500_000, 12 * SECOND)
         if kind == "away":
-            lost.lose_power(3600 * SECOND)
-            self.world.after(back_us, None, self._back, partial(lost.power_back, lost.lives))
+            lost.lose_power(0)
+            lost.held_down = True
+            self.world.after(back_us, None, self._back, partial(self._switch_on, lost))
             return
         around = [member.host for member in [*cluster.logs, *rng.sample(cluster.engines, rng.randrange(4))]] + [CLIENTS]
         undo = self._faults.block([(lost.host, host) for host in around] + [(host, lost.host) for host in around])
         self.world.after(back_us, None, self._back, undo)
+
+    @staticmethod
+    def _switch_on(lost: LogMember) -> None:
+        lost.held_down = False
+        lost.power_back(lost.lives)
 
     def _back(self, come: Callable[[], None]) -> None:
         """Not before it was replaced: a node that answers is not lost, and the operator would be told so."""

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from txlog.consensus.acceptor import Acceptor
 
 ASK_AGAIN_US: Final = 500_000
-CHUNK_BYTES: Final = 4 << 20
+CHUNK_BYTES: Final = 4 << 20  # and no more than a part of a segment: what is taken while there is room must fit
 
 IDLE: Final = "idle"
 ASKING: Final = "asking"
@@ -95,7 +95,7 @@ class Joining:
     def _pull(self, now_us: int) -> None:
         self._token = self._log.rng.getrandbits(62)
         self.deadline = now_us + ASK_AGAIN_US
-        self._log.emit(PeerFetch(self._source, Fetch(self._token, self._log.committed + 1, CHUNK_BYTES, True)))
+        self._log.emit(PeerFetch(self._source, Fetch(self._token, self._log.committed + 1, min(CHUNK_BYTES, self._log.largest_entry // 4), True)))
 
     def _on_chunk(self, fetched: Fetched, now_us: int) -> None:
         """What is not taken is asked for again by the deadline, with fresh answers."""

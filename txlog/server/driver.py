@@ -176,6 +176,8 @@ class LogDriver:
     @_or_end
     def on_peer_fetched(self, node: str, fetched: Fetched) -> None:
         if not self._closed:
+            if self._has_room and not self.store.has_room:
+                self._check_room()
             self._acceptor.on_peer_fetched(node, fetched, self._clock())
             self._pump()
 

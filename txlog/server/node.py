@@ -242,6 +242,7 @@ class LogNode:
             self._folder.write(Identity(wanted.group.hex(), wanted.node, 1, list(wanted.members), [], identity.folder))
         except OSError as error:
             halt(f"{self.config.data}: {error.strerror or error}")
+        self._news.start()
         log.info("log node joined its group", group=wanted.group.hex(), node=wanted.node, members=wanted.members)
         return InitDone(wanted.group, wanted.node, True)
 
