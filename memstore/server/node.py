@@ -380,9 +380,10 @@ class Node:
             await asyncio.sleep(0)
         if self._won is not writer or self.roles.stuck:
             return  # abandoned meanwhile
-        if writer.lost:
+        if writer.lost or follower.position >= writer.next_position:
+            # Entries behind the writer's own can be committed only by another: the news of having won came late, and the log was followed meanwhile.
             self._abandon_writer(outputs.AbandonWriter())
-            self.roles.on_campaign_lost(f"lost while its prefix was applied: {writer.lost}", 0, False, self.clock())
+            self.roles.on_campaign_lost(f"lost while its prefix was applied: {writer.lost or 'another writer has gone on'}", 0, False, self.clock())
             self._follow(outputs.Follow())
         else:
             assert follower.position == writer.next_position - 1, f"the prefix ends at {follower.position}, the writer goes on at {writer.next_position}"
