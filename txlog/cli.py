@@ -16,6 +16,7 @@ import typer
 from txlog import config as settings
 from txlog.client.address import AddressError, parse_host_port
 from txlog.client.admin import AdminError, NodeStatus, ask_status, init_group
+from txlog.client.replace import describe, replace_node
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help="The transaction log: a log node and its tools.")
 
@@ -77,6 +78,25 @@ def init(
     typer.echo(line)
 
 
+@app.command("replace-node")
+def replace_node_command(
+    lost: Annotated[str, typer.Option(metavar="HOST:PORT", help="The log node whose disk or machine is lost, by its address in the group.")],
+    new: Annotated[str, typer.Option(metavar="HOST:PORT", help="The log node that takes its place: up, with an empty data folder. May be the same address.")],
+    nodes: Annotated[list[str], typer.Argument(metavar="HOST:PORT...", help="Other log nodes of the group; one is enough, it knows the rest.")],
+    secret_file: SecretFile = None,
+    wait: Annotated[float, typer.Option(help="Seconds to watch the newcomer copy; it goes on without being watched.")] = 600.0,
+) -> None:
+    """Put a new log node in the place of a lost one, while the group serves. Run again after an interruption it goes on, or says that all is done."""
+    pair = _addresses([lost]) + _addresses([new])
+    try:
+        line = asyncio.run(replace_node(pair[0], pair[1], _addresses(nodes), _secret(secret_file), wait, lambda text: typer.echo(text, err=True)))
+    except AdminError as error:
+        raise _fail(str(error)) from error
+    except (OSError, TimeoutError) as error:
+        raise _fail(f"a log node stopped answering ({str(error) or 'no answer'}): run the command again") from error
+    typer.echo(line)
+
+
 @app.command()
 def status(nodes: Nodes, secret_file: SecretFile = None) -> None:
     """One table: promise, last id, committed, lag, suspect or not, lease window. Exit code 1 when no majority answers."""
@@ -85,6 +105,8 @@ def status(nodes: Nodes, secret_file: SecretFile = None) -> None:
     answers = asyncio.run(ask_status(_addresses(nodes), _secret(secret_file)))
     console = Console(width=None if sys.stdout.isatty() else 160)
     console.print(_status_table(answers))
+    for line in _memberships(answers):
+        console.print(line)
     healthy = sum(1 for answer in answers if answer.status is not None and answer.status["group"])
     if healthy < len(answers) // 2 + 1:
         raise _fail(f"no majority: {healthy} of {len(answers)} log nodes are there and in a group")
@@ -115,6 +137,9 @@ def _status_table(answers: list[NodeStatus]) -> Any:
             rows.append(("", "", "", answer.address, *[""] * (len(columns) - 5), f"[red]{answer.error}[/red]"))
             continue
         node, az = answer.status["node"], answer.status["az"]
+        if answer.status["replaced"]:
+            rows.append(("", node, az, answer.address, "", "", "", "", "", "[red]replaced[/red]"))
+            continue
         if not answer.status["logs"]:
             rows.append(
                 ("", node, az, answer.address, *[""] * (len(columns) - 5), "no logs yet" if answer.status["group"] else "[red]belongs to no group[/red]")
@@ -145,11 +170,32 @@ def _scrub(row: dict[str, Any]) -> str:
 def _state(row: dict[str, Any]) -> str:
     if row["broken"]:
         return f"[red]broken from position {row['broken']['position']}: {row['broken']['reason']}[/red]"
+    if row["newcomer"]:
+        return f"[yellow]newcomer, does not count yet: {describe(row)}[/yellow]"
     if row["suspect"]:
         return f"[yellow]suspect from position {row['suspect']['position']}: {row['suspect']['reason']}[/yellow]"
     if row["holes"]:
         return f"[yellow]{len(row['holes'])} damaged entries being put back[/yellow]"
     return "[red]disk full[/red]" if row["disk_full"] else "good"
+
+
+def _memberships(answers: list[NodeStatus]) -> list[str]:
+    """A line for each membership version that is gone by; more than one means that a replacement is under way."""
+    found: dict[tuple[int, str], list[str]] = {}
+    lines = []
+    for answer in answers:
+        if answer.status is not None and answer.status["group"]:
+            if answer.status["replaced"]:
+                lines.append(
+                    f"[red]log node {answer.status['node']} at {answer.address} was replaced in membership version {answer.status['membership']}: "
+                    "stop it, and empty its folder before the machine is used as a log node again[/red]"
+                )
+            else:
+                found.setdefault((answer.status["membership"], ", ".join(answer.status["members"])), []).append(answer.status["node"])
+    for (version, members), nodes in sorted(found.items()):
+        others = "" if len(found) == 1 else f" (at {', '.join(sorted(nodes))})"
+        lines.append(f"membership version {version}{others}: {members}")
+    return lines
 
 
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="A log node's data folder, an embedded log's folder, or one log's folder.")]

@@ -20,6 +20,7 @@ SECRET: Final = "secret"
 NAME: Final = "name"
 GROUP: Final = "group"
 PROTOCOL: Final = "protocol"
+MEMBERSHIP: Final = "membership"  # of another version than the node has; the refusal says which
 NO_GROUP: Final = "no-group"
 NO_LOG: Final = "no-log"
 BUSY: Final = "busy"

@@ -7,7 +7,7 @@ Every answer to a writer echoes the term and round (and number) it answers, so t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from txlog.entry import EntryId
@@ -48,13 +48,26 @@ class Welcome:
     membership: int
     members: list[str]  # "node-id=host:port", sorted
     incarnation: bytes  # of the node's own process life
+    folder: str = ""  # random id of the node's data folder
+
+
+@dataclass(slots=True)
+class Membership:
+    """S8: a tool says it to a node, which takes it if it follows from its own, and answers with the one it has then."""
+
+    group: bytes
+    version: int
+    members: list[str]  # "node-id=host:port", sorted
 
 
 @dataclass(slots=True)
 class Reject:
-    """The connection will not be served; it is closed after this."""
+    """The connection will not be served; it is closed after this. With a ``version``: because the group has that membership now (S8), and the caller came
+    or was connected under a lower one."""
 
     reason: str
+    version: int = 0
+    members: list[str] = field(default_factory=list)
 
 
 # --------------------------------------------------------------------------- writer -> node
@@ -250,6 +263,8 @@ class Fetched:
     suspect: bool
     entries: list[bytes]
     proven: int = 0  # the greatest position this node can prove it had synced or committed (S2-S4)
+    lease_ms: int = 0  # of the promise
+    newcomer: bool = False  # S8: it has not joined its group yet
 
 
 @dataclass(slots=True)
@@ -313,6 +328,19 @@ class InitDone:
 
 
 @dataclass(slots=True)
+class JoinGroup:
+    """S8: to a newcomer, once a majority of the old group has the version. Only an empty node with that folder takes it; it counts in no log before it has
+    copied it."""
+
+    group: bytes
+    node: str
+    version: int
+    members: list[str]
+    folder: str
+    logs: list[str]  # those there are; others will be copied when somebody asks for them
+
+
+@dataclass(slots=True)
 class StatusQuery:
     token: int
 
@@ -326,6 +354,7 @@ class Status:
 
 
 Message = (
-    Hello | Challenge | Welcome | Reject | Seal | Append | Renew | Release | CatchUp | Promised | Refused | LeaseHeld | Behind | Appended | Renewed | Gap
-    | Conflict | Suspected | Unavailable | Fetch | Fetched | TailQuery | Tail | Subscribe | Records | Heartbeat | InitGroup | InitDone | StatusQuery | Status
+    Hello | Challenge | Welcome | Membership | Reject | Seal | Append | Renew | Release | CatchUp | Promised | Refused | LeaseHeld | Behind | Appended | Renewed
+    | Gap | Conflict | Suspected | Unavailable | Fetch | Fetched | TailQuery | Tail | Subscribe | Records | Heartbeat
+    | InitGroup | InitDone | JoinGroup | StatusQuery | Status
 )  # fmt: skip

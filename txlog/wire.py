@@ -22,7 +22,7 @@ from crc32c import crc32c
 from txlog import messages as m
 from txlog.messages import Message
 
-PROTOCOL: Final = 1  # `Hello.protocol`: a number of its own for every incompatible change of this file or of the messages
+PROTOCOL: Final = 2  # `Hello.protocol`: a number of its own for every incompatible change of this file or of the messages
 
 DEFAULT_MAX_FRAME_BYTES: Final = 32 << 20
 FRAME_HEADER_BYTES: Final = 8
@@ -39,6 +39,7 @@ _TYPES: Final[dict[int, type[Message]]] = {
     2: m.Challenge,
     3: m.Welcome,
     4: m.Reject,
+    5: m.Membership,
     10: m.Seal,
     11: m.Append,
     12: m.Renew,
@@ -65,6 +66,7 @@ _TYPES: Final[dict[int, type[Message]]] = {
     61: m.InitDone,
     62: m.StatusQuery,
     63: m.Status,
+    64: m.JoinGroup,
 }
 
 

@@ -34,11 +34,10 @@ class Checkers:
         self._durable: dict[str, int] = {}  # the furthest each log node's disk has ever been
         self._known: dict[str, int] = {}  # committed position looked at, by node
         self._leases: dict[str, tuple[bytes, int]] = {}  # by engine node: incarnation and true end
-        self._by_name: dict[str, LogMember | EngineMember] = {member.name: member for member in [*cluster.logs, *cluster.engines]}
         self._check_leases = all(abs(member.clock.ppm) <= DRIFT_BOUND_PPM for member in [*cluster.logs, *cluster.engines])
 
     def after_event(self, loop: Loop) -> None:
-        member = self._by_name.get(loop.name)
+        member = self.cluster.by_name.get(loop.name)
         if isinstance(member, LogMember):
             self._log_node(member)
         elif member is not None:
@@ -47,7 +46,7 @@ class Checkers:
     # ----------------------------------------------------------------- log nodes
 
     def _log_node(self, member: LogMember) -> None:
-        name = member.name
+        name = member.identity.node  # a machine that lost its disk comes back as somebody else (S8)
         driver = member.driver
         if driver is None:
             return

@@ -7,6 +7,7 @@ ones from their main objects down (`txlog.server.node.LogNode`, `memstore.server
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -36,9 +37,21 @@ RESTART_US = 300_000  # a service manager starts what ended after so long
 class Folder:
     """A log node's data folder whose group is known: `txlog.server.identity.DataFolder` without files."""
 
-    def __init__(self, disk: Disk, identity: Identity) -> None:
-        self.disk = disk
-        self.identity = identity
+    def __init__(self, member: LogMember) -> None:
+        self.disk = member.disk
+        self._member = member
+
+    @property
+    def identity(self) -> Identity:
+        return self._member.identity
+
+    def write(self, identity: Identity) -> None:
+        """Durable when it returns."""
+        self._member.identity = identity
+
+    def take_membership(self, version: int, members: list[str]) -> None:
+        assert version > self.identity.membership, "a membership version went down"
+        self.write(replace(self.identity, membership=version, members=list(members)))
 
     def log_folder(self, name: str) -> Path:
         return Path("/data/logs") / name
@@ -66,6 +79,7 @@ class Member:
         self.loop: Loop | None = None  # of the present life
         self.clock: Clock = cluster.new_clock(name)
         self.ended_by = ""
+        self.held_down = False  # by a fault: nothing else starts it
 
     @property
     def alive(self) -> bool:
@@ -102,7 +116,7 @@ class Member:
         cluster.world.after(RESTART_US, None, self._again, self.lives)
 
     def _again(self, life: int) -> None:
-        if not self.alive and self.lives == life and self.host not in self.cluster.network.gone and not self.cluster.over:
+        if not self.alive and self.lives == life and not self.held_down and self.host not in self.cluster.network.gone and not self.cluster.over:
             self.start()
 
     def died(self) -> None:
@@ -118,10 +132,10 @@ class Member:
         cluster.network.gone.add(self.host)
         if self.loop is not None:
             self.loop.kill(POWER_LOST)
-        cluster.world.after(for_us, None, self._power_back, self.lives)
+        cluster.world.after(for_us, None, self.power_back, self.lives)
 
-    def _power_back(self, life: int) -> None:
-        if self.lives == life:
+    def power_back(self, life: int) -> None:
+        if self.lives == life and not self.held_down:
             self.cluster.network.gone.discard(self.host)
             self.clock.base_us += 1_000_000  # another boot: the clock since boot is another one
             if not self.alive:
@@ -142,7 +156,7 @@ class LogMember(Member):
         self.rng = cluster.world.rng(name)
         self.node: LogNode | None = None
         self.rotten = False  # a bit of its disk was flipped: it may be a lost disk
-        self.identity = Identity(GROUP, name, 1, cluster.members, [])  # what `node.json` says: durable when it is written
+        self.identity = Identity(GROUP, name, 1, cluster.members, [], f"{name:->16}")  # what `node.json` says: durable when it is written
 
     @property
     def driver(self) -> Any:
@@ -162,7 +176,7 @@ class LogMember(Member):
             az=self.az, data=Path("/data"), port=LOG_PORT, bind=self.host, segment_bytes=settings.segment_bytes, cache_bytes=settings.cache_bytes,
             scrub_bytes_per_s=settings.scrub_bytes_per_s, scrub_pause_s=1,
         )  # fmt: skip
-        node = LogNode(config, Folder(self.disk, self.identity))  # type: ignore[arg-type]  # the part of a data folder that is used
+        node = LogNode(config, Folder(self))  # type: ignore[arg-type]  # the part of a data folder that is used
         node.incarnation = self.rng.randbytes(16)
         node._rng = Random(self.rng.getrandbits(128))
         self.node = node
@@ -267,10 +281,15 @@ class Cluster:
         self.clients.network = network
         self.clients.on_error = on_error
         network.machines[CLIENTS] = self.clients
+        self.by_name: dict[str, LogMember | EngineMember] = {member.name: member for member in [*self.logs, *self.engines]}
         for one in [*self.logs, *self.engines]:
-            for other in [*self.logs, *self.engines]:
-                link = network.link(one.host, other.host)
-                link.delay_us, link.jitter_us = (80, 60) if one.az == other.az else (settings.delay_us, settings.delay_us)
+            self.place(one)
+
+    def place(self, one: Member) -> None:
+        """How far it is from the others."""
+        for other in [*self.logs, *self.engines]:
+            for link in (self.network.link(one.host, other.host), self.network.link(other.host, one.host)):
+                link.delay_us, link.jitter_us = (80, 60) if one.az == other.az else (self.settings.delay_us, self.settings.delay_us)
 
     def new_clock(self, name: str) -> Clock:
         rng, settings = self._clocks, self.settings

@@ -38,6 +38,7 @@ class Disk(Files):
         self.rng = world.rng(f"disk {host}")
         self.sync_us = 150
         self.slow_us = 0  # more, while the disk is slow
+        self.clean = False  # what was not synced is lost whole, never torn
         self.full = False
         self.fail_syncs = 0  # so many end in an error
         self.fail_reads = 0
@@ -183,6 +184,8 @@ class Disk(Files):
         self._tree, self._durable_tree, self._journal = tree, dict(tree), []
 
     def _keep_some(self, inode: Inode) -> None:
+        if self.clean:
+            return
         for offset, data in inode.pending:
             fate = self.rng.random()
             if fate < 0.2:

@@ -12,6 +12,7 @@ from random import Random
 
 from tests.sim.cluster import Cluster, EngineMember, LogMember, Member
 from tests.sim.network import Link
+from tests.sim.replacement import LOST, Replacement
 from tests.sim.world import World
 
 SECOND = 1_000_000
@@ -23,7 +24,7 @@ KINDS = {
     "kill": 6, "kill-primary": 4, "power": 5, "power-logs": 2, "power-all": 1, "power-inside": 4, "pause": 5, "pause-primary": 3, "stall": 5, "cut": 6,
     "cut-one-way": 6, "cut-primary": 3, "az-loss": 2, "slow-link": 4, "lossy-link": 4, "narrow-link": 2, "reset": 5, "slow-disk": 4, "disk-full": 3,
     "sync-error": 2, "read-error": 2, "bit-flip": 3, "wall-jump": 2, "hand-over": 6, "terminate": 3, "stray-tail": 5,
-    "cut-candidate": 4, "lone-writer": 3, "rotten-tail": 4,
+    "cut-candidate": 4, "lone-writer": 3, "rotten-tail": 4, LOST: 0,
 }  # fmt: skip
 
 
@@ -43,6 +44,7 @@ class Fault:
 def schedule(rng: Random, kinds: list[str], start_us: int, end_us: int) -> list[Fault]:
     """One to a dozen faults, in bursts or alone."""
     found: list[Fault] = []
+    kinds = [kind for kind in kinds if kind != LOST]  # drawn apart (`replacement.add`)
     if not kinds:
         return found
     at = start_us
@@ -66,7 +68,8 @@ class Faults:
         self.network = cluster.network
         self._hand_over = hand_over
         self._undo: dict[int, Callable[[], None]] = {}
-        self._rotten = cluster.world.rng("rotten").choice(cluster.logs)  # bits flip here only
+        self.replacement = Replacement(cluster, self)
+        self.rotten = cluster.world.rng("rotten").choice(cluster.logs)  # bits flip here only
         self._begin: dict[str, Callable[[Fault, Random], Callable[[], None] | None]] = {
             "kill": self._kill, "kill-primary": self._kill_primary, "power": self._power, "power-logs": self._power_logs, "power-all": self._power_all,
             "power-inside": self._power_inside, "pause": self._pause, "pause-primary": self._pause_primary, "stall": self._stall, "cut": self._cut,
@@ -75,7 +78,7 @@ class Faults:
             "disk-full": self._disk_full, "sync-error": self._sync_error, "read-error": self._read_error, "bit-flip": self._bit_flip,
             "wall-jump": self._wall_jump, "hand-over": self._ask_hand_over, "terminate": self._terminate,
             "stray-tail": self._stray_tail, "cut-candidate": self._cut_candidate, "lone-writer": self._lone_writer,
-            "rotten-tail": self._rotten_tail,
+            "rotten-tail": self._rotten_tail, LOST: self.replacement.begin,
         }  # fmt: skip
 
     def plan(self, faults: list[Fault]) -> None:
@@ -154,7 +157,7 @@ class Faults:
 
     # ----------------------------------------------------------------- the network
 
-    def _block(self, pairs: list[tuple[str, str]]) -> Callable[[], None]:
+    def block(self, pairs: list[tuple[str, str]]) -> Callable[[], None]:
         for pair in pairs:
             self.network.link(*pair).blocked += 1
 
@@ -176,15 +179,15 @@ class Faults:
 
     def _cut(self, fault: Fault, rng: Random) -> Callable[[], None]:
         if rng.random() < 0.5:
-            return self._block(self._around([self._any(rng)], rng, True))
+            return self.block(self._around([self._any(rng)], rng, True))
         a, b = rng.sample([*self.cluster.logs, *self.cluster.engines], 2)
-        return self._block([(a.host, b.host), (b.host, a.host)])
+        return self.block([(a.host, b.host), (b.host, a.host)])
 
     def _cut_one_way(self, fault: Fault, rng: Random) -> Callable[[], None]:
         if rng.random() < 0.5:
-            return self._block(self._around([self._any(rng)], rng, False))
+            return self.block(self._around([self._any(rng)], rng, False))
         a, b = rng.sample([*self.cluster.logs, *self.cluster.engines], 2)
-        return self._block([(a.host, b.host)])
+        return self.block([(a.host, b.host)])
 
     def _cut_primary(self, fault: Fault, rng: Random) -> Callable[[], None] | None:
         """From some or all log nodes; its clients still reach it."""
@@ -194,7 +197,7 @@ class Faults:
         logs = rng.sample(self.cluster.logs, rng.randint(1, 3))
         pairs = [(primary.host, member.host) for member in logs]
         back = [(b, a) for a, b in pairs]
-        return self._block(rng.choice((pairs, back, pairs + back)))
+        return self.block(rng.choice((pairs, back, pairs + back)))
 
     def _stray_tail(self, fault: Fault, rng: Random) -> None:
         """Entries reach one log node only; then their writer dies, and sometimes that node is away while others go on without it."""
@@ -202,7 +205,7 @@ class Faults:
         if primary is None:
             return
         stray, *others = rng.sample(self.cluster.logs, 3)
-        undo = self._block([(primary.host, other.host) for other in others])
+        undo = self.block([(primary.host, other.host) for other in others])
         alone_us = rng.randrange(20_000, 900_000)
         away = rng.random() < 0.7
 
@@ -213,7 +216,7 @@ class Faults:
             if away and rng.random() < 0.5:
                 stray.lose_power(rng.randrange(2, 6) * SECOND)
             elif away:
-                self.world.after(rng.randrange(2, 6) * SECOND, None, self._block(self._around([stray], rng, True)))
+                self.world.after(rng.randrange(2, 6) * SECOND, None, self.block(self._around([stray], rng, True)))
 
         self.world.after(alone_us, None, end)
 
@@ -222,9 +225,9 @@ class Faults:
         primary = self.cluster.primary
         if primary is None:
             return
-        rotten = self._rotten
+        rotten = self.rotten
         lacking, away = rng.sample([member for member in self.cluster.logs if member is not rotten], 2)
-        undo = self._block([(primary.host, lacking.host)])
+        undo = self.block([(primary.host, lacking.host)])
 
         def rot() -> None:
             if (where := rotten.disk.flip_bit_at_the_end(rng)) != "":
@@ -251,7 +254,7 @@ class Faults:
         if primary is None:
             return
         pairs = [(member.host, primary.host) for member in rng.sample(self.cluster.logs, 2)]
-        undo = self._block(pairs if rng.random() < 0.7 else [(b, a) for a, b in pairs])
+        undo = self.block(pairs if rng.random() < 0.7 else [(b, a) for a, b in pairs])
         self.world.after(rng.randrange(900_000, 1_600_000), None, undo)
 
     def _cut_candidate(self, fault: Fault, rng: Random, waited_us: int = 0) -> None:
@@ -270,14 +273,14 @@ class Faults:
                     return
                 hosts = [log.host for log in rng.sample(self.cluster.logs, 2)]
                 pairs = [(member.host, host) for host in hosts] if rng.random() < 0.5 else [(host, member.host) for host in hosts]
-                self.world.after(rng.randrange(50_000, 2_000_000), None, self._block(pairs))
+                self.world.after(rng.randrange(50_000, 2_000_000), None, self.block(pairs))
                 return
         if waited_us < 3 * SECOND:
             self.world.after(AIM_STEP_US, None, self._cut_candidate, fault, rng, waited_us + AIM_STEP_US)
 
     def _az_loss(self, fault: Fault, rng: Random) -> Callable[[], None]:
         index = rng.randrange(3)
-        return self._block(self._around([self.cluster.logs[index], self.cluster.engines[index]], rng, True))
+        return self.block(self._around([self.cluster.logs[index], self.cluster.engines[index]], rng, True))
 
     def _links(self, rng: Random) -> list[Link]:
         member = self._any(rng)
@@ -361,11 +364,11 @@ class Faults:
 
     def _bit_flip(self, fault: Fault, rng: Random) -> None:
         """Under a running node, for the scrubber and readers to find: anywhere, or where entries may not be known committed yet."""
-        disk = self._rotten.disk
+        disk = self.rotten.disk
         where = disk.flip_bit(rng) if rng.random() < 0.7 else disk.flip_bit_at_the_end(rng)
         if where:
-            self._rotten.rotten = True
-            self.world.note("FAULT", f"a bit of {self._rotten.name} is flipped: {where}")
+            self.rotten.rotten = True
+            self.world.note("FAULT", f"a bit of {self.rotten.name} is flipped: {where}")
 
     # ----------------------------------------------------------------- clocks, administration
 

@@ -14,7 +14,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.sim import records, seams
+from tests.sim import records, replacement, seams
 from tests.sim.checkers import Checkers
 from tests.sim.clients import Client, Finder, Wire
 from tests.sim.cluster import END_OF_NODE, PORT, Cluster, EngineMember, LogMember, Member, Settings
@@ -81,6 +81,10 @@ class Run:
         self.finder = Finder(self.cluster, self.world.rng("finder"))
         self.tasks: list[asyncio.Task[Any]] = []
         self.schedule = schedule(self.world.rng("faults"), list(plan.kinds), QUIET_US, FAULTS_END_US)
+        loss = replacement.add(self.world.rng("replacement"), plan.kinds, len(self.schedule), QUIET_US, FAULTS_END_US)
+        if loss is not None:
+            number, at, lasts, draw = loss
+            self.schedule.append(Fault(number, replacement.LOST, at, lasts, draw, draw % 2 == 1))
 
     # ----------------------------------------------------------------- the phases
 
@@ -139,6 +143,7 @@ class Run:
         self._until(lambda: self.cluster.primary is not None, PROGRESS_US, "no primary serves")
         self._until(lambda: all(task.done() for task in self.tasks), FINISH_US, "clients did not finish")
         world.run(max(END_US, world.now))
+        self._until(lambda: self.faults.replacement.finished, PROGRESS_US, "the newcomer does not count, or the lost node does not know")
         self._until(self._level, PROGRESS_US, "the nodes did not come to the same position")
         self.checkers.compare_states()
         self._last_reads()

@@ -17,6 +17,7 @@ import memstore.server.connection
 import memstore.server.errands
 import memstore.server.node
 import memstore.server.telling
+import txlog.client.client
 import txlog.client.writer
 import txlog.server.connection
 import txlog.server.driver
@@ -129,7 +130,15 @@ def installed(world: World, limits: dict[str, int]) -> Iterator[None]:
             raise StoreRefused(f"{path}: the log is known here and its folder holds no {META_NAME}")
         try:
             store = LogStore.open(
-                path, name, identity.group_id, identity.node, segment_bytes=segment_bytes, cache_bytes=cache_bytes, files=disk, threaded=False
+                path,
+                name,
+                identity.group_id,
+                identity.node,
+                segment_bytes=segment_bytes,
+                cache_bytes=cache_bytes,
+                files=disk,
+                threaded=False,
+                newcomer=identity.joined > 1,
             )
         except StorageError as error:
             raise StoreRefused(str(error)) from error
@@ -151,6 +160,7 @@ def installed(world: World, limits: dict[str, int]) -> Iterator[None]:
         (log_node, "open_store", open_store),
     ]
     for module, part in ((node, "node"), (driver, "log"), (log_node, "log node"), (txlog.server.connection, "connection"), (scrubbing, "scrub"),
+                         (txlog.client.client, "log client"),
                          (memstore.server.errands, "node"), (memstore.server.telling, "node")):  # fmt: skip
         replaced.append((module, "log", EventLog(world, part)))
     patches = [patch.object(module, name, value) for module, name, value in replaced]

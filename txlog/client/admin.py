@@ -44,11 +44,12 @@ class Tool:
 
     async def open(self) -> Welcome:
         """Raises OSError while the node is not there, `AdminError` when it will not have us."""
-        self._reader, self._writer = await asyncio.wait_for(asyncio.open_connection(*self._address), _ANSWER_TIMEOUT_S)
+        async with asyncio.timeout(_ANSWER_TIMEOUT_S):
+            self._reader, self._writer = await asyncio.open_connection(*self._address)
         challenge = await self._next()
         if not isinstance(challenge, Challenge):
             raise AdminError(f"{self.name} is not a log node of this version")
-        hello = answer_challenge(challenge.nonce, Hello(PROTOCOL, "", secrets.token_bytes(handshake.INCARNATION_BYTES), "tool"), self._secret)
+        hello = answer_challenge(challenge.nonce, Hello(PROTOCOL, "", bytes(handshake.INCARNATION_BYTES), "tool"), self._secret)
         if isinstance(hello, str):
             raise AdminError(f"{self.name}: {hello}")
         self._writer.write(encode(hello))
@@ -63,7 +64,8 @@ class Tool:
 
     async def _next(self) -> Message:
         while not self._messages:
-            data = await asyncio.wait_for(self._reader.read(1 << 16), _ANSWER_TIMEOUT_S)
+            async with asyncio.timeout(_ANSWER_TIMEOUT_S):
+                data = await self._reader.read(1 << 16)
             if not data:
                 raise ConnectionResetError("the node closed the connection")
             try:
@@ -124,6 +126,8 @@ async def init_group(addresses: list[HostPort], secret: bytes | None = None, wai
         if len(groups) > 1:
             raise AdminError("these log nodes belong to different groups already: " + ", ".join(f"{t.name} to {_group(t)}" for t in tools))
         if groups:
+            if max(welcome.membership for welcome in welcomes) > 1 and not all(welcome.group for welcome in welcomes):
+                raise AdminError("a node of this group was replaced already (membership version above 1): an empty log node comes in by replace-node only")
             await _check_half_done(tools)
             members = next(welcome.members for welcome in welcomes if welcome.group)
         group = groups.pop() if groups else secrets.token_bytes(16)
@@ -162,14 +166,14 @@ async def _check_half_done(tools: list[Tool]) -> None:
     if not empty:
         return
     for tool in tools:
-        if tool.name not in empty and (await _status(tool))["logs"]:
+        if tool.name not in empty and (await node_status(tool))["logs"]:
             raise AdminError(
                 f"log node {', '.join(empty)} is empty while {tool.name} holds logs of its group: a node that lost its disk cannot be initialised again, "
                 "or what it had promised would be forgotten"
             )
 
 
-async def _status(tool: Tool) -> dict[str, Any]:
+async def node_status(tool: Tool) -> dict[str, Any]:
     answer = await tool.ask(StatusQuery(1))
     assert isinstance(answer, Status)
     status: dict[str, Any] = json.loads(answer.text)
@@ -192,7 +196,7 @@ async def ask_status(addresses: list[HostPort], secret: bytes | None = None) -> 
         tool = Tool(address, secret)
         try:
             await tool.open()
-            return NodeStatus(tool.name, await _status(tool), "")
+            return NodeStatus(tool.name, await node_status(tool), "")
         except (OSError, TimeoutError, AdminError) as error:
             return NodeStatus(tool.name, None, "no answer" if isinstance(error, TimeoutError) else str(error))
         finally:

@@ -43,11 +43,12 @@ class _Line:
         self._index = index
         self._decoder = Decoder()
         self.socket: socket.socket | None = None
+        self.version = 0  # of the membership under which it was opened
         self.tried_us = 0
 
     def open(self) -> None:
         """Connect and shake hands, or leave it closed."""
-        host, port = self._client.address.nodes[self._index]
+        host, port = self._client.where(self._index)
         self._decoder = Decoder()
         try:
             self.socket = socket.create_connection((host, port), _CONNECT_TIMEOUT_S)
@@ -56,11 +57,12 @@ class _Line:
                 for message in self.read():
                     if isinstance(message, Challenge):
                         hello = answer_challenge(message.nonce, self._client.make_hello("busy"), self._client.secret)
+                        self.version = self._client.membership
                         if isinstance(hello, str):
                             self.close()
                             return
                         self.socket.sendall(encode(hello))
-                    elif isinstance(message, Welcome) and self._client.is_node(self._index, message.node):
+                    elif isinstance(message, Welcome) and self._client.is_node(self._index, message.node) and message.membership == self.version:
                         return
                     else:
                         self.close()
@@ -153,6 +155,9 @@ class BusyHelper:
         """Open what is closed, while the loop turns; a line on which the node has said goodbye is found here too."""
         now = self._clock()
         for line in self._lines:
+            if line.version != self._client.membership:
+                line.close()
+                line.version, line.tried_us = self._client.membership, 0
             if line.socket is None and now - line.tried_us > _RECONNECT_S * 1e6:
                 line.tried_us = now
                 line.open()

@@ -13,11 +13,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
+import structlog
+
 from txlog import handshake
 from txlog.client.address import LogAddress
 from txlog.client.busy import BusyHelper
 from txlog.client.embedded import EmbeddedLog, LocalLink
 from txlog.client.link import Link, SocketLink
+from txlog.client.members import Members
 from txlog.client.questions import PROBE_EXPECTED, PROBE_TERM, ProbeQuestion, ProbeResult, TailQuestion, majority_of
 from txlog.client.subscription import Nodes, OnError, OnHeartbeat, OnRecords, Subscription
 from txlog.client.writer import CampaignLost, Writer
@@ -32,6 +35,9 @@ _PROBE_TIMEOUT_S: Final = 0.5
 _START_PATIENCE_S: Final = 10.0
 _START_STRAGGLERS_S: Final = 0.3  # for the other nodes once a majority is there
 _ASK_COMMITTED_TOKEN: Final = 0  # of tail questions asked only to learn committed positions
+
+
+log = structlog.get_logger("txlog.client")
 
 
 class LogRefused(Exception):
@@ -70,11 +76,9 @@ class LogClient(Nodes):
         self.writer: Writer | None = None  # the one that campaigns or writes
         self.busy: BusyHelper | None = None
         self._embedded: EmbeddedLog | None = None
-        self._group = b""
-        self._membership = 0
+        self.members = Members(address.nodes)
         self._last: dict[int, EntryId] = {}
         self._committed: list[int] = []
-        self._node_of: dict[int, str] = {}  # who has answered there; kept for the client's life, since acks and answers count by index
         self._refused: dict[int, str] = {}
         self._subscriptions: list[Subscription] = []
         self._tails: dict[int, tuple[TailQuestion, asyncio.Future[EntryId]]] = {}
@@ -137,10 +141,15 @@ class LogClient(Nodes):
         if self._embedded is not None:
             return LocalLink(index, self._embedded, owner)
         host, port = self.address.nodes[index]
-        return SocketLink(index, host, port, owner, lambda: self.make_hello(purpose), self.secret, self.rng)
+        return SocketLink(index, host, port, owner, lambda: self.make_hello(purpose), self.secret, self.rng, where=lambda: self.members.where(index))
 
     def make_hello(self, purpose: str) -> Hello:
-        return Hello(PROTOCOL, self.address.log, self.incarnation, purpose, self._membership, self._group)
+        return Hello(PROTOCOL, self.address.log, self.incarnation, purpose, self.members.version, self.members.group)
+
+    @property
+    def membership(self) -> int:
+        """Its version."""
+        return self.members.version
 
     @property
     def nodes(self) -> int:
@@ -170,19 +179,15 @@ class LogClient(Nodes):
     # ------------------------------------------------------------------ links
 
     def on_up(self, index: int, welcome: Welcome) -> str | None:
-        if not self._group:
-            self._group = welcome.group
-        if welcome.group != self._group:
-            return f"{handshake.GROUP}: {self.links[index].address} belongs to another group than the other log nodes"
-        if len(welcome.members) != len(self.links):
-            return f"{handshake.GROUP}: the group has {len(welcome.members)} log nodes ({', '.join(welcome.members)}), the address names {len(self.links)}"
-        if self._node_of.get(index, welcome.node) != welcome.node:
-            return f"{handshake.GROUP}: {self.links[index].address} was log node {self._node_of[index]} and now leads to {welcome.node}"
-        twin = next((other for other, node in self._node_of.items() if node == welcome.node and other != index), None)
-        if twin is not None:
-            return f"{handshake.GROUP}: {self.links[index].address} and {self.links[twin].address} are the same log node {welcome.node}"
-        self._node_of[index] = welcome.node
-        self._membership = max(self._membership, welcome.membership)
+        members, link = self.members, self.links[index]
+        if isinstance(link, SocketLink):
+            if welcome.group == (members.group or welcome.group) and len(welcome.members) == len(self.links):
+                members.group = welcome.group
+                self.heard(welcome.membership, welcome.members)
+            refusal = members.refusal(index, welcome, link.address, [other.address for other in self.links])
+            if refusal:
+                return refusal
+            members.meet(index, welcome.node, (link.host, link.port))
         self._refused.pop(index, None)
         for question, future in self._tails.values():
             if not future.done():
@@ -193,7 +198,35 @@ class LogClient(Nodes):
 
     def is_node(self, index: int, node: str) -> bool:
         """For the busy helper, from its thread: is this the node whose answers count for ``index``?"""
-        return self._node_of.get(index) == node
+        return self.members.node_of.get(index) == node
+
+    def where(self, index: int) -> tuple[str, int]:
+        """For the busy helper, from its thread: the address of that node."""
+        return self.members.where(index)
+
+    def on_membership(self, index: int, reject: Reject) -> None:
+        self.heard(reject.version, reject.members)
+
+    def heard(self, version: int, members: list[str]) -> None:
+        """S8: a log node goes by this membership. A higher version than ours voids whatever we were told: everything is asked again, over new connections."""
+        first = self.members.version == 0
+        if not self.members.news(version, members) or first:
+            return
+        log.info("the log's group has another membership", version=version, members=members)
+        for question, _ in self._tails.values():
+            question.void()
+        for probe, _ in self._probes.values():
+            probe.void()
+        for index, link in enumerate(self.links):
+            if not (link.up and link.welcome is not None and link.welcome.membership == version):
+                link.drop("the group has another membership")
+            if index not in self.members.node_of:
+                self._committed[index] = 0
+                self._last.pop(index, None)
+        for subscription in list(self._subscriptions):
+            subscription.membership_over()
+        if self.writer is not None:
+            self.writer.on_membership()
 
     def on_down(self, index: int, reason: str) -> None:
         if self.writer is not None:
@@ -226,6 +259,8 @@ class LogClient(Nodes):
             if probe is not None and probe[0].on_answer(index, message) and not probe[1].done():
                 probe[1].set_result(probe[0].result())
         elif isinstance(message, Reject):
+            if message.version:
+                self.heard(message.version, message.members)
             self.links[index].drop(message.reason)
 
     def broadcast(self, message: Message) -> None:

@@ -33,6 +33,7 @@ class LinkOwner(Protocol):
     def on_messages(self, index: int, messages: list[Message]) -> None: ...
     def on_down(self, index: int, reason: str) -> None: ...
     def on_refused(self, index: int, reason: str) -> None: ...
+    def on_membership(self, index: int, reject: Reject) -> None: ...  # the node goes by a higher version than our Hello said; it refuses us
 
 
 class Link(Protocol):
@@ -124,6 +125,8 @@ class _Connection(asyncio.Protocol):
             link.greeted(self, message)
             return link.connection is self
         if isinstance(message, Reject):
+            if message.version:
+                link.owner.on_membership(link.index, message)
             self.refuse(message.reason)
             return False
         self.fail(f"a {type(message).__name__} before the handshake was over")
@@ -152,8 +155,9 @@ class SocketLink:
 
     def __init__(
         self, index: int, host: str, port: int, owner: LinkOwner, make_hello: Callable[[], Hello], secret: bytes | None, rng: random.Random,
-        max_frame_bytes: int = DEFAULT_MAX_FRAME_BYTES,
+        max_frame_bytes: int = DEFAULT_MAX_FRAME_BYTES, where: Callable[[], tuple[str, int]] | None = None,
     ) -> None:  # fmt: skip
+        """``where``: the address, asked before each attempt, in the place of a fixed one."""
         self.index = index
         self.host = host
         self.port = port
@@ -167,6 +171,7 @@ class SocketLink:
         self.welcome: Welcome | None = None
         self.connection: _Connection | None = None
         self.tried = asyncio.Event()  # the first attempt has ended, one way or the other
+        self._where = where
         self._rng = rng
         self._wait_s = _FIRST_WAIT_S
         self._task: asyncio.Task[None] | None = None
@@ -194,6 +199,9 @@ class SocketLink:
         """One connection's whole life."""
         self._down.clear()
         loop = asyncio.get_running_loop()
+        if self._where is not None:
+            self.host, self.port = self._where()
+            self.address = format_host_port(self.host, self.port)
         connection = _Connection(self)
         self.connection = connection
         try:
@@ -231,7 +239,8 @@ class SocketLink:
         self.tried.set()
 
     def refused(self, reason: str) -> None:
-        self._wait_s = max(self._wait_s, _LONGEST_WAIT_S / 4)
+        if not reason.startswith(handshake.MEMBERSHIP):  # the next Hello knows better, or the node soon does
+            self._wait_s = max(self._wait_s, _LONGEST_WAIT_S / 4)
         self.owner.on_refused(self.index, reason)
 
     def lost(self, connection: _Connection, reason: str) -> None:

@@ -44,6 +44,10 @@ class TailQuestion:
     def answered(self) -> int:
         return len(self._answers)
 
+    def void(self) -> None:
+        """S8: what was answered under an older membership counts no more."""
+        self._answers.clear()
+
 
 @dataclass(slots=True)
 class ProbeResult:
@@ -74,6 +78,11 @@ class ProbeQuestion:
             self._held[index] = answer.left_ms
         needed = majority_of(self._nodes)
         return len(self._willing) >= needed or len(self._held) > self._nodes - needed or len(self._willing) + len(self._held) == self._nodes
+
+    def void(self) -> None:
+        """As above."""
+        self._willing.clear()
+        self._held.clear()
 
     def result(self) -> ProbeResult:
         return ProbeResult(

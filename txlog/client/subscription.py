@@ -45,6 +45,10 @@ class Nodes:
     def forget(self, subscription: Subscription) -> None:
         raise NotImplementedError
 
+    def heard(self, version: int, members: list[str]) -> None:
+        """Of a membership (S8)."""
+        raise NotImplementedError
+
 
 class Subscription:
     """Made by `LogClient.subscribe`. Owner of one reader's link at a time."""
@@ -101,6 +105,7 @@ class Subscription:
 
     def on_up(self, index: int, welcome: Welcome) -> str | None:
         assert self._link is not None
+        self._nodes.heard(welcome.membership, welcome.members)
         self._link.send(Subscribe(self.next))
         self._heard = True
         if self._paused:
@@ -115,6 +120,14 @@ class Subscription:
         if not self._closed and index == self.node:
             self._avoid[index] = _AVOID_CHECKS
 
+    def on_membership(self, index: int, reject: Reject) -> None:
+        self._nodes.heard(reject.version, reject.members)
+
+    def membership_over(self) -> None:
+        """S8: whoever is read may not be of the group any more: come again under the new version."""
+        if self._link is not None:
+            self._link.drop("the group has another membership")
+
     def on_messages(self, index: int, messages: list[Message]) -> None:
         if index != self.node:
             return
@@ -127,7 +140,10 @@ class Subscription:
             elif type(message) is Heartbeat:
                 self._on_heartbeat(message)
             elif type(message) is Reject:
-                self._leave(message.reason)
+                if message.version:
+                    self._nodes.heard(message.version, message.members)
+                else:
+                    self._leave(message.reason)
                 return
 
     def _records(self, records: Records) -> None:

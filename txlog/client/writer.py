@@ -174,6 +174,14 @@ class Writer:
             self._proposer.on_connected(index, self._clock())
             self.pump()
 
+    def on_membership(self) -> None:
+        """S8. All connections have been dropped; the term is sealed again over new ones."""
+        if not self._over:
+            with self.lock:
+                self._renewals = None
+            self._proposer.on_membership(self._clock())
+            self.pump()
+
     def on_disconnected(self, index: int) -> None:
         if not self._over:
             self._proposer.on_disconnected(index, self._clock())

@@ -17,6 +17,7 @@ from collections import deque
 from random import Random
 from typing import Any
 
+from txlog.consensus.joining import Joining
 from txlog.consensus.lease import Window, window_us
 from txlog.consensus.log import Damage, History, Recovered, Scan
 from txlog.consensus.outputs import Halt, Output, Peer, Promise, Send, SendAfterPersist, Serve, Suspicion, Trace, Truncate, WriteEntries, WriteMeta
@@ -85,9 +86,11 @@ class Acceptor:
         self._confirmed_term = 0  # A3: the greatest position confirmed here, and in which term
         self._confirmed = 0
         self.repair = Repair(self)
+        self.joining = Joining(self)
         if self.last[0] > self.promise.term:  # A4; cannot happen unless an old meta came back
             self.raise_promise(self.last[0])
         self.repair.start(now_us)
+        self.joining.start(now_us)
 
     # ----------------------------------------------------------------------- inputs
 
@@ -159,6 +162,14 @@ class Acceptor:
 
     def on_peer_fetched(self, node: str, fetched: Fetched, now_us: int) -> None:
         self.repair.on_peer_fetched(node, fetched, now_us)
+        self.joining.on_peer_fetched(node, fetched, now_us)
+
+    def on_membership(self, peers: list[str], now_us: int) -> None:
+        """S8: the group has other members from now on; it has as many as before. Windows and promises stay."""
+        assert len(peers) == len(self.peers), "a group does not change its size"
+        self.peers = sorted(peers)
+        self.repair.on_membership(now_us)
+        self.joining.start(now_us)
 
     def on_room(self, has_room: bool) -> None:
         """Whether the next segment is there (A5): without room no entry is taken, everything else goes on."""
@@ -176,10 +187,12 @@ class Acceptor:
         return outputs
 
     def deadline(self) -> int:
-        return self.repair.deadline
+        repair, joining = self.repair.deadline, self.joining.deadline
+        return min(repair, joining) if repair and joining else repair or joining
 
     def on_deadline(self, now_us: int) -> None:
         self.repair.on_deadline(now_us)
+        self.joining.on_deadline(now_us)
 
     # ----------------------------------------------------------------------- what others may look at
 
@@ -197,6 +210,11 @@ class Acceptor:
     def healing(self) -> bool:
         """The end of the suspicion is on its way to disk."""
         return self._healing != 0
+
+    @property
+    def newcomer(self) -> bool:
+        """S8: it has not joined its group yet."""
+        return self.suspicion is not None and self.suspicion.newcomer
 
     @property
     def counts(self) -> bool:
@@ -220,6 +238,7 @@ class Acceptor:
             "window_writer": self.window_writer.hex(),
             "successor": self.successor(now_us).hex(),
             "suspect": None if suspicion is None else {"position": suspicion.position, "reason": suspicion.reason},
+            "newcomer": self.joining.describe(),
             "holes": [{"position": hole.position, "where": hole.where} for hole in self.holes[:100]],
             "broken": {"position": self.broken, "reason": self.broken_reason} if self.broken else None,
             "disk_full": not self.has_room,
@@ -294,6 +313,8 @@ class Acceptor:
             self.repair.on_writer()
         if fresh:
             self._take(fresh)
+        if self.joining.deadline:
+            self.joining.look(now_us)
         if self.suspicion is not None and not self._heal(message, confirmed):
             self._send_persisted(peer, Suspected(term, round, number, self.suspicion.epoch, confirmed))
             return
@@ -367,7 +388,7 @@ class Acceptor:
         suspicion = self.suspicion
         if self._healing:
             return True
-        if suspicion is None or message.heal_epoch != suspicion.epoch or confirmed < message.heal:
+        if suspicion is None or suspicion.newcomer or message.heal_epoch != suspicion.epoch or confirmed < message.heal:
             return False
         if self.tail_damage:
             self.cut_tail()
@@ -399,7 +420,8 @@ class Acceptor:
     def _on_fetch(self, peer: Peer, message: Fetch) -> None:
         upto = self._run_end(message.start, self.last[1] if message.uncommitted else self.committed)
         answer = Fetched(
-            message.token, message.start, self.promise.term, self.last, self.committed, self.trim, self.suspicion is not None, [], self.proven
+            message.token, message.start, self.promise.term, self.last, self.committed, self.trim, self.suspicion is not None, [], self.proven,
+            self.promise.lease_ms, self.newcomer,
         )  # fmt: skip
         self._outputs.append(Serve(peer, answer, upto, message.max_bytes))
 
@@ -492,7 +514,7 @@ class Acceptor:
         self.trace(f"truncate from {position}, last was {self.last[1]}")
         if self.suspicion is not None and not self.suspicion.cut and self.tail_damage:
             suspicion = self.suspicion
-            self._set_suspicion(Suspicion(suspicion.position, suspicion.epoch, suspicion.reason, True))
+            self._set_suspicion(Suspicion(suspicion.position, suspicion.epoch, suspicion.reason, True, suspicion.newcomer))
         self._sequence += 1
         self._cut_sequence = self._sequence
         self._outputs.append(Truncate(self._sequence, position))
@@ -529,9 +551,9 @@ class Acceptor:
         self.last, self.last_chain = last, last_chain
         self.durable = last[1]
 
-    def raise_promise(self, term: int) -> None:
+    def raise_promise(self, term: int, lease_ms: int = 0) -> None:
         """To a term whose writer and round are not known here: his Append brings them, no Renew is taken before that."""
-        self._set_promise(Promise(term, b"", b"", self.promise.lease_ms))
+        self._set_promise(Promise(term, b"", b"", lease_ms or self.promise.lease_ms))
 
     def _set_promise(self, promise: Promise) -> None:
         assert promise.term >= self.promise.term, "a promise went down"

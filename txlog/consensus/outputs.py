@@ -35,6 +35,7 @@ class Suspicion:
     epoch: bytes
     reason: str
     cut: bool = False
+    newcomer: bool = False  # S8: not doubt, but a log that has never been part of the group (`joining`)
 
 
 @dataclass(slots=True)

@@ -215,6 +215,20 @@ class Proposer:
             feed.renews.clear()
             feed.blocked_until = 0
 
+    def on_membership(self, now_us: int) -> None:
+        """S8: another membership version is known. What log nodes said under the old one counts for nothing any more; what is committed and the lease
+        already granted stay. An open writer seals again; the driver drops all connections, so no answer to anything said before can come."""
+        self._now = now_us
+        if self.state in (FETCHING, PROBING, SEALING):
+            self._start_reading()
+        elif self.state in (OPENING, OPEN):
+            self._refused.clear()
+            self._lease.new_term()
+            for feed in self._feeds:
+                feed.heal_epoch, feed.heal = b"", 0
+                feed.new_term(self.next_position)
+            self._start_reseal()
+
     def on_disconnected(self, node: int, now_us: int) -> None:
         self._now = now_us
         feed = self._feeds[node]

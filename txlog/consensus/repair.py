@@ -47,7 +47,9 @@ class Repair:
 
     def start(self, now_us: int) -> None:
         log = self._log
-        if log.tail_damage and log.peers:
+        if log.tail_damage and log.newcomer:
+            log.cut_tail()  # it has never acknowledged anything
+        elif log.tail_damage and log.peers:
             first = log.tail_damage[0]
             log.become_suspect(first.position, f"damage at position {first.position} {first.where}".rstrip())
         if not log.peers:
@@ -115,12 +117,19 @@ class Repair:
             log.extend_by_scan(scan.last, scan.last_chain)
             log.holes = [damage for damage in scan.damage if damage.position <= scan.last[1]]
             log.tail_damage = [damage for damage in scan.damage if damage.position > scan.last[1]]
-            if not log.tail_damage and log.suspicion is not None and not log.suspicion.cut:
+            if not log.tail_damage and log.suspicion is not None and not log.suspicion.cut and not log.newcomer:
                 log.end_suspicion(f"whole again up to {log.last[1]} after put-backs")
         if not self._damaged():
             log.broken, log.broken_reason = 0, ""
             self._proven = []
         if not self._put_next_back() and self._wanting():
+            self._survey(now_us)
+
+    def on_membership(self, now_us: int) -> None:
+        """The other nodes are not the same any more (S8): ask again."""
+        self._unfollow()
+        self._answers = {}
+        if self._wanting() and not self._putting:
             self._survey(now_us)
 
     def on_cut(self) -> None:
@@ -146,7 +155,7 @@ class Repair:
     def _wanting(self) -> bool:
         if self._target <= self._log.committed:
             self._target = 0  # the writer has fed us the rest
-        return bool(self._damaged() or self._target or self._log.suspicion is not None)
+        return bool(self._damaged() or self._target or (self._log.suspicion is not None and not self._log.newcomer))
 
     # ----------------------------------------------------------------------- asking
 
@@ -172,7 +181,7 @@ class Repair:
         log = self._log
         run = self._damaged()
         first = run[0].position
-        entries = self._decode(fetched, first)
+        entries = self.decode(fetched, first)
         if not entries:
             return
         by_position = {damage.position: damage for damage in run}
@@ -211,7 +220,7 @@ class Repair:
         log.emit(PutBack(log.next_disk_sequence(), entry))
         return True
 
-    def _decode(self, fetched: Fetched, start: int) -> list[Entry]:
+    def decode(self, fetched: Fetched, start: int) -> list[Entry]:
         """The answer's entries if they are a run from ``start`` on, else nothing."""
         entries: list[Entry] = []
         try:
@@ -235,11 +244,13 @@ class Repair:
             if not any(fetched.entries for fetched in self._answers.values()):
                 self._break(log.holes[0])
             return  # entries came and none was proven: a newer answer may know more
-        if log.suspicion is None or log.healing:
+        if log.suspicion is None or log.healing or log.newcomer:
             return
         if sum(not fetched.suspect for fetched in self._answers.values()) >= log.majority:
             log.broken, log.broken_reason = 0, ""
             return  # a writer heals this node (S3)
+        if any(fetched.newcomer for fetched in self._answers.values()):
+            return  # what the lost node held is not among the answers, so the greatest id need not have everything (S4, S8)
         best, best_node = log.last, ""
         for node in sorted(self._answers):
             if self._answers[node].last > best:
@@ -280,10 +291,10 @@ class Repair:
         if copy is not None and fetched.last != copy:
             self._unfollow()  # it has moved on since it was chosen
             return
-        entries = self._decode(fetched, self._next)
+        entries = self.decode(fetched, self._next)
         if copy is None:
             entries = [entry for entry in entries if entry.position <= fetched.committed]
-        if not entries or not log.has_room or not self._adopt(entries):
+        if not entries or not log.has_room or not self.adopt(entries):
             self._unfollow()
             return
         log.commit_pulled(min(fetched.committed, entries[-1].position))
@@ -298,7 +309,7 @@ class Repair:
             self._next = entries[-1].position + 1
             self._ask(self._source, Fetch(0, self._next, CHUNK_BYTES, copy is not None), now_us)
 
-    def _adopt(self, entries: list[Entry]) -> bool:
+    def adopt(self, entries: list[Entry]) -> bool:
         """Take a run: what is held the same by chain stays, a different entry is replaced with all behind it, never at or below committed."""
         log = self._log
         before = log.chain_at(entries[0].position - 1)

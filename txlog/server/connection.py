@@ -15,7 +15,7 @@ import structlog
 
 from txlog import handshake
 from txlog.client.link import tune_socket
-from txlog.messages import Challenge, Hello, InitGroup, Message, Reject, StatusQuery, Welcome
+from txlog.messages import Challenge, Hello, InitGroup, JoinGroup, Membership, Message, Reject, StatusQuery, Welcome
 from txlog.server.session import Session
 from txlog.wire import PROTOCOL, Decoder, WireError, encode
 
@@ -27,16 +27,19 @@ _STUCK_BUFFER_BYTES: Final = 256 << 20  # a caller that never reads its answers 
 log = structlog.get_logger("txlog.connection")
 
 
+NodeMessage = InitGroup | JoinGroup | Membership | StatusQuery
+
+
 class Node(Protocol):
     """What a connection needs of the log node."""
 
     secret: bytes | None
     max_frame_bytes: int
 
-    def check_hello(self, hello: Hello) -> str: ...  # why it is refused, "" when it is not
+    def check_hello(self, hello: Hello) -> Reject | None: ...  # None: welcome
     async def open_session(self, hello: Hello, connection: Connection) -> Session | str: ...
     def welcome(self, hello: Hello) -> Welcome: ...
-    def on_node_message(self, connection: Connection, message: InitGroup | StatusQuery) -> None: ...
+    def on_node_message(self, connection: Connection, message: NodeMessage) -> None: ...
     def on_connection(self, connection: Connection) -> bool: ...  # False: too many
     def on_connection_lost(self, connection: Connection) -> None: ...
 
@@ -48,6 +51,7 @@ class Connection(asyncio.Protocol):
         self.blocked = False
         self.peer_name = "?"
         self.purpose = ""
+        self.names_log = False
         self._node = node
         self._loop = asyncio.get_running_loop()
         self._nonce = secrets.token_bytes(handshake.NONCE_BYTES) if node.secret is not None else b""
@@ -120,18 +124,19 @@ class Connection(asyncio.Protocol):
         if not isinstance(message, Hello):
             self.end(f"{handshake.PROTOCOL}: a {type(message).__name__} before Hello")
             return
-        reason = ""
+        reject: Reject | None
         if message.protocol != PROTOCOL:
-            reason = f"{handshake.PROTOCOL}: version {message.protocol} is spoken there, {PROTOCOL} here"
+            reject = Reject(f"{handshake.PROTOCOL}: version {message.protocol} is spoken there, {PROTOCOL} here")
         elif self._node.secret is not None and not handshake.proven(self._node.secret, self._nonce, message):
-            reason = f"{handshake.SECRET}: the shared secret is missing or another one"
+            reject = Reject(f"{handshake.SECRET}: the shared secret is missing or another one")
         else:
-            reason = self._node.check_hello(message)
-        if reason:
-            log.warning("connection refused", peer=self.peer_name, purpose=message.purpose, reason=reason)
-            self.end(reason)
+            reject = self._node.check_hello(message)
+        if reject is not None:
+            log.warning("connection refused", peer=self.peer_name, purpose=message.purpose, reason=reject.reason)
+            self._end(reject)
             return
         self.purpose = message.purpose
+        self.names_log = bool(message.log)
         self._decoder.max_frame_bytes = self._node.max_frame_bytes
         if not message.log:
             self._greet(message, None)
@@ -144,7 +149,7 @@ class Connection(asyncio.Protocol):
         session = await self._node.open_session(hello, self)
         if isinstance(session, str):
             self.end(session)
-        elif self._transport is None:
+        elif self._transport is None or self._transport.is_closing():
             session.close()
         else:
             self._greet(hello, session)
@@ -165,7 +170,7 @@ class Connection(asyncio.Protocol):
 
     def _node_messages(self, messages: list[Message]) -> None:
         for message in messages:
-            if isinstance(message, InitGroup | StatusQuery):
+            if isinstance(message, NodeMessage):
                 self._node.on_node_message(self, message)
             else:
                 self.end(f"{handshake.PROTOCOL}: a {type(message).__name__} on a connection that names no log")
@@ -203,8 +208,18 @@ class Connection(asyncio.Protocol):
 
     def end(self, reason: str) -> None:
         """Say why, and close once it has been sent."""
+        self._end(Reject(reason))
+
+    def retire(self, reject: Reject) -> None:
+        """S8: the membership under which this connection was made is over. Its session ends here and now: whatever it still waits for is never answered."""
+        if self._session is not None:
+            session, self._session = self._session, None
+            session.close()
+        self._end(reject)
+
+    def _end(self, reject: Reject) -> None:
         if self._transport is not None and not self._transport.is_closing():
-            self._out.append(encode(Reject(reason)))
+            self._out.append(encode(reject))
             self._flush()
             self._transport.close()
 

@@ -145,6 +145,18 @@ class LogDriver:
         await self._loop.run_in_executor(None, self._worker.stop)
         await self._loop.run_in_executor(None, self.store.close)
 
+    @_or_end
+    def on_membership(self, peer_ids: list[str], peers: Peers) -> None:
+        """S8: the group has these other nodes from now on."""
+        if self._closed:
+            peers.close()
+            return
+        if self.peers is not None:
+            self.peers.close()
+        self.peers = peers
+        self._acceptor.on_membership(peer_ids, self._clock())
+        self._pump()
+
     # ------------------------------------------------------------------ sessions
 
     def attach(self, session: Session) -> Peer:
@@ -177,6 +189,8 @@ class LogDriver:
     @_or_end
     def on_peer_fetched(self, node: str, fetched: Fetched) -> None:
         if not self._closed:
+            if self._has_room and not self.store.has_room:
+                self._check_room()
             self._acceptor.on_peer_fetched(node, fetched, self._clock())
             self._pump()
 

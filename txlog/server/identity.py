@@ -13,8 +13,9 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import secrets
 import threading
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -40,6 +41,20 @@ class Identity:
     membership: int = 0
     members: list[str] = field(default_factory=list)
     logs: list[str] = field(default_factory=list)
+    folder: str = ""  # random id of the folder itself: a place in a membership is given to one disk and no other (S8)
+    joined: int = 1  # the membership version that this node came with; above 1 its logs begin as newcomers'
+
+    @property
+    def others(self) -> dict[str, str]:
+        """Addresses of the other members, by node id."""
+        members = dict(member.split("=", 1) for member in self.members)
+        members.pop(self.node, None)
+        return members
+
+    @property
+    def replaced(self) -> bool:
+        """Another node has this one's place."""
+        return bool(self.group) and all(member.partition("=")[0] != self.node for member in self.members)
 
     @property
     def group_id(self) -> bytes:
@@ -53,7 +68,7 @@ class DataFolder:
         self.path = path
         self.identity = identity
         self._lock = lock
-        self._adding = threading.Lock()  # several logs may be made at once, each in a thread of its own
+        self._changing = threading.Lock()  # several logs may be made at once, each in a thread of its own, while the loop takes a membership
 
     @staticmethod
     def open(path: Path) -> DataFolder:
@@ -71,8 +86,10 @@ class DataFolder:
             if _FILE in names:
                 folder.identity = read_identity(path)
                 folder._check_logs()
+                if not folder.identity.group and not folder.identity.folder:
+                    folder.write(Identity(folder=secrets.token_hex(8)))
             else:
-                folder.write(folder.identity)
+                folder.write(Identity(folder=secrets.token_hex(8)))
         except (OSError, FolderError) as error:
             os.close(lock)
             if isinstance(error, FolderError):
@@ -112,10 +129,16 @@ class DataFolder:
         return folder
 
     def add_log(self, name: str) -> None:
-        with self._adding:
+        with self._changing:
             old = self.identity
             if name not in old.logs:
-                self.write(Identity(old.group, old.node, old.membership, old.members, sorted([*old.logs, name])))
+                self.write(replace(old, logs=sorted([*old.logs, name])))
+
+    def take_membership(self, version: int, members: list[str]) -> None:
+        """S8, durable when it returns. Raises OSError."""
+        with self._changing:
+            assert version > self.identity.membership, "a membership version went down"
+            self.write(replace(self.identity, membership=version, members=list(members)))
 
     def close(self) -> None:
         if self._lock >= 0:

@@ -14,6 +14,7 @@ import random
 import secrets
 import signal
 import sys
+from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, NoReturn
 
@@ -21,14 +22,15 @@ import structlog
 import uvloop
 
 from txlog import handshake
-from txlog.client.address import AddressError, format_host_port, parse_host_port, valid_log_name
+from txlog.client.address import format_host_port, valid_log_name
 from txlog.clock import now_us
 from txlog.config import LogServerConfig
-from txlog.messages import Hello, InitDone, InitGroup, Reject, Status, StatusQuery, Welcome
-from txlog.server.connection import Connection
+from txlog.messages import Hello, InitDone, InitGroup, JoinGroup, Membership, Reject, Status, StatusQuery, Welcome
+from txlog.server.connection import Connection, NodeMessage
 from txlog.server.driver import LogDriver
 from txlog.server.identity import DataFolder, FolderError, Identity
 from txlog.server.logs import StoreRefused, open_store
+from txlog.server.membership import News, check_version, current, is_member, over, why_not
 from txlog.server.peers import PeerLinks
 from txlog.server.scrubbing import ScrubLimits
 from txlog.server.session import Session
@@ -43,7 +45,6 @@ EXIT_PORT: Final = 3
 EXIT_FOLDER: Final = 4
 
 GROUP_BYTES: Final = 16  # of a group's id
-_MAX_NODE_ID: Final = 64  # characters; it stands in every log's meta
 _TOOL: Final = "tool"
 
 log = structlog.get_logger("txlog.node")
@@ -80,6 +81,8 @@ class LogNode:
         self._readers = ThreadPoolExecutor(2, thread_name_prefix="log reader")
         self._server: asyncio.Server | None = None
         self._beats: asyncio.Task[None] | None = None
+        self._news = News(lambda: self.identity, self._learn, self.secret)
+        self._tasks: set[asyncio.Task[Any]] = set()
 
     @property
     def identity(self) -> Identity:
@@ -107,12 +110,16 @@ class LogNode:
             "log node listens", address=format_host_port(self.config.bind, self.port), az=self.config.az, data=str(self.config.data),
             group=self.identity.group or "none yet: run txlog init", node=self.identity.node, logs=self.identity.logs,
         )  # fmt: skip
+        if self.identity.others:
+            self._news.start()
+        self._say_if_replaced()
 
     async def close(self) -> None:
         if self._server is not None:
             self._server.close()
         if self._beats is not None:
             self._beats.cancel()
+        self._news.stop()
         for connection in list(self._connections):
             connection.close()
         for task in self._logs.values():
@@ -143,39 +150,47 @@ class LogNode:
 
     async def _open(self, name: str) -> LogDriver:
         loop = asyncio.get_running_loop()
-        config, identity = self.config, self.identity
+        config = self.config
         store = await loop.run_in_executor(None, open_store, self._folder, name, config.segment_bytes, config.cache_bytes)
-        others = dict(member.split("=", 1) for member in identity.members)
-        others.pop(identity.node, None)
         scrub = ScrubLimits(config.scrub_bytes_per_s, config.scrub_pause_s)
-        driver = LogDriver(name, store, sorted(others), self._rng, now_us, halt, self._readers, scrub)
-        driver.peers = PeerLinks(others, lambda: self._peer_hello(name), self.secret, self._rng, driver.on_peer_fetched)
+        driver = LogDriver(name, store, sorted(self.identity.others), self._rng, now_us, halt, self._readers, scrub)
+        driver.peers = self._peer_links(driver)
         driver.start()
         log.info("log opened", **driver.status())
         return driver
+
+    def _drivers(self) -> list[LogDriver]:
+        return [task.result() for _, task in sorted(self._logs.items()) if task.done() and not task.cancelled() and task.exception() is None]
+
+    def _peer_links(self, driver: LogDriver) -> PeerLinks:
+        name = driver.name
+        return PeerLinks(
+            self.identity.others, lambda: self._peer_hello(name), self.secret, self._rng, driver.on_peer_fetched, self._news.heard_of, self.identity.members
+        )
 
     def _peer_hello(self, name: str) -> Hello:
         return Hello(PROTOCOL, name, self.incarnation, "peer", self.identity.membership, self.identity.group_id)
 
     # ------------------------------------------------------------------ connection.Node
 
-    def check_hello(self, hello: Hello) -> str:
+    def check_hello(self, hello: Hello) -> Reject | None:
         if len(hello.incarnation) != handshake.INCARNATION_BYTES:
-            return f"{handshake.PROTOCOL}: an incarnation has {handshake.INCARNATION_BYTES} bytes"
+            return Reject(f"{handshake.PROTOCOL}: an incarnation has {handshake.INCARNATION_BYTES} bytes")
         identity = self.identity
+        if hello.log and not identity.group:
+            return Reject(f"{handshake.NO_GROUP}: this log node belongs to no group yet: run txlog init")
         if hello.group and hello.group != identity.group_id:
-            return f"{handshake.GROUP}: this log node belongs to {'another group' if identity.group else 'no group yet'}"
-        if 0 < hello.membership < identity.membership:
-            return f"{handshake.GROUP}: membership version {hello.membership} is over, the group is at {identity.membership}"
+            return Reject(f"{handshake.GROUP}: this log node belongs to {'another group' if identity.group else 'no group yet'}")
+        if wrong := check_version(identity, hello):
+            self._news.heard_of(hello.membership)
+            return wrong
         if not hello.log:
-            return ""
+            return None
         if not valid_log_name(hello.log):
-            return f"{handshake.NAME}: {hello.log[:80]!r} is not a log's name"
-        if not identity.group:
-            return f"{handshake.NO_GROUP}: this log node belongs to no group yet: run txlog init"
+            return Reject(f"{handshake.NAME}: {hello.log[:80]!r} is not a log's name")
         if hello.purpose == _TOOL and hello.log not in self._logs:
-            return f"{handshake.NO_LOG}: there is no log '{hello.log}' on this node"
-        return ""
+            return Reject(f"{handshake.NO_LOG}: there is no log '{hello.log}' on this node")
+        return None
 
     async def open_session(self, hello: Hello, connection: Connection) -> Session | str:
         try:
@@ -192,7 +207,7 @@ class LogNode:
 
     def welcome(self, hello: Hello) -> Welcome:
         identity = self.identity
-        return Welcome(identity.node, self.config.az, identity.group_id, identity.membership, identity.members, self.incarnation)
+        return Welcome(identity.node, self.config.az, identity.group_id, identity.membership, identity.members, self.incarnation, identity.folder)
 
     def on_connection(self, connection: Connection) -> bool:
         self._connections.add(connection)
@@ -201,11 +216,15 @@ class LogNode:
     def on_connection_lost(self, connection: Connection) -> None:
         self._connections.discard(connection)
 
-    def on_node_message(self, connection: Connection, message: InitGroup | StatusQuery) -> None:
+    def on_node_message(self, connection: Connection, message: NodeMessage) -> None:
         if isinstance(message, StatusQuery):
             connection.send(Status(message.token, json.dumps(self.status())))
-        else:
+        elif isinstance(message, InitGroup):
             connection.send(self._init(message))
+        elif isinstance(message, JoinGroup):
+            connection.send(self._join(message))
+        else:
+            connection.send(self._take(message, False))
 
     # ------------------------------------------------------------------ administration
 
@@ -215,35 +234,96 @@ class LogNode:
         members = dict(member.split("=", 1) for member in wanted.members if "=" in member)
         if len(wanted.group) != GROUP_BYTES or wanted.node not in members or len(members) != len(wanted.members):
             return Reject(f"{handshake.PROTOCOL}: a group needs an id of {GROUP_BYTES} bytes and distinct members, this node among them")
-        if wrong := next((member for member in wanted.members if not _is_member(member)), None):
+        if wrong := next((member for member in wanted.members if not is_member(member)), None):
             return Reject(f"{handshake.PROTOCOL}: {wrong[:80]!r} is not a member: NODE=HOST:PORT")
         if identity.group:
             if (identity.group_id, identity.node, identity.members) == (wanted.group, wanted.node, wanted.members):
                 return InitDone(wanted.group, wanted.node, False)
             return Reject(f"{handshake.GROUP}: this log node is '{identity.node}' of group {identity.group} already")
         try:
-            self._folder.write(Identity(wanted.group.hex(), wanted.node, 1, list(wanted.members), []))
+            self._folder.write(Identity(wanted.group.hex(), wanted.node, 1, list(wanted.members), [], identity.folder))
         except OSError as error:
             halt(f"{self.config.data}: {error.strerror or error}")
+        self._news.start()
         log.info("log node joined its group", group=wanted.group.hex(), node=wanted.node, members=wanted.members)
         return InitDone(wanted.group, wanted.node, True)
 
+    # ------------------------------------------------------------------ S8: another membership
+
+    def _take(self, wanted: Membership, from_member: bool) -> Membership | Reject:
+        """On disk first; then nothing said under the old version is answered any more, and who speaks under it is refused. Blocks the loop for two fsyncs."""
+        identity = self.identity
+        if reason := why_not(identity, wanted, from_member):
+            return Reject(reason)
+        if wanted.version > identity.membership:
+            try:
+                self._folder.take_membership(wanted.version, wanted.members)
+            except OSError as error:
+                halt(f"{self.config.data}: {error.strerror or error}")
+            log.info("the group has another membership", version=wanted.version, members=wanted.members)
+            for connection in list(self._connections):
+                if connection.names_log:
+                    connection.retire(over(self.identity, f"the group is at version {wanted.version} from now on"))
+            for driver in self._drivers():
+                if not self.identity.replaced:
+                    driver.on_membership(sorted(self.identity.others), self._peer_links(driver))
+            self._say_if_replaced()
+        return current(self.identity)
+
+    def _learn(self, news: Membership) -> None:
+        answer = self._take(news, True)
+        if isinstance(answer, Reject):
+            log.error("another log node goes by a membership that cannot be taken here", version=news.version, members=news.members, reason=answer.reason)
+
+    def _say_if_replaced(self) -> None:
+        identity = self.identity
+        if identity.replaced:
+            log.error(
+                "this log node was replaced; stop it, and empty its folder before the machine is used as a log node again",
+                node=identity.node, version=identity.membership, members=identity.members,
+            )  # fmt: skip
+
+    def _join(self, wanted: JoinGroup) -> InitDone | Reject:
+        """The place is given to this folder and to no other, so a disk that is lost again cannot come back under the same id."""
+        identity = self.identity
+        if wanted.folder != identity.folder or not identity.folder:
+            return Reject(f"{handshake.GROUP}: the place was made for another data folder than this node's")
+        if identity.group:
+            if (identity.group_id, identity.node) == (wanted.group, wanted.node):
+                return InitDone(wanted.group, wanted.node, False)
+            return Reject(f"{handshake.GROUP}: this log node is '{identity.node}' of group {identity.group} already")
+        fresh = Identity(wanted.group.hex(), wanted.node, wanted.version, list(wanted.members), [], identity.folder, wanted.version)
+        if len(wanted.group) != GROUP_BYTES or fresh.replaced or wanted.version < 2 or not all(map(is_member, wanted.members)):
+            return Reject(f"{handshake.PROTOCOL}: a newcomer needs a group's id of {GROUP_BYTES} bytes, a version above 1, and members, this node among them")
+        try:
+            self._folder.write(fresh)
+        except OSError as error:
+            halt(f"{self.config.data}: {error.strerror or error}")
+        log.info("log node joins its group", group=identity.group, node=wanted.node, version=wanted.version, members=wanted.members)
+        for name in wanted.logs:
+            if valid_log_name(name):
+                self._in_background(self._driver(name))
+        self._news.start()
+        return InitDone(wanted.group, wanted.node, True)
+
+    def _in_background(self, work: Coroutine[Any, Any, Any]) -> None:
+        """An error in it is the log's, said when somebody asks for the log."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("log cannot be opened", reason=str(error))
+
     def status(self) -> dict[str, Any]:
         identity = self.identity
-        logs = [task.result().status() for _, task in sorted(self._logs.items()) if task.done() and task.exception() is None]
+        logs = [driver.status() for driver in self._drivers()]
         return {
             "az": self.config.az, "node": identity.node, "group": identity.group, "membership": identity.membership, "members": identity.members,
-            "logs": logs, "connections": len(self._connections), "pid": os.getpid(),
+            "replaced": identity.replaced, "logs": logs, "known_logs": identity.logs, "connections": len(self._connections), "pid": os.getpid(),
         }  # fmt: skip
-
-
-def _is_member(text: str) -> bool:
-    node, _, address = text.partition("=")
-    try:
-        parse_host_port(address)
-    except AddressError:
-        return False
-    return 0 < len(node) <= _MAX_NODE_ID
 
 
 def _on_exception(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

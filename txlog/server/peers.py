@@ -11,6 +11,7 @@ import random
 from collections.abc import Callable
 from typing import Final
 
+from txlog import handshake
 from txlog.client.address import parse_host_port
 from txlog.client.link import SocketLink
 from txlog.messages import Fetch, Fetched, Hello, Message, Reject, Welcome
@@ -22,13 +23,17 @@ class PeerLinks:
     """Implements `driver.Peers` and `link.LinkOwner`."""
 
     def __init__(
-        self, others: dict[str, str], make_hello: Callable[[], Hello], secret: bytes | None, rng: random.Random, on_fetched: Callable[[str, Fetched], None]
-    ) -> None:
+        self, others: dict[str, str], make_hello: Callable[[], Hello], secret: bytes | None, rng: random.Random, on_fetched: Callable[[str, Fetched], None],
+        on_news: Callable[[int], None], members: list[str],
+    ) -> None:  # fmt: skip
         self._others = sorted(others.items())  # (node id, host:port)
         self._make_hello = make_hello
         self._secret = secret
         self._rng = rng
         self._on_fetched = on_fetched
+        self._members = members
+        self._on_news = on_news  # somebody has that membership version
+        self._version = make_hello().membership  # answers count under this one only; another version gets another `PeerLinks`
         self._links: dict[int, SocketLink] = {}
         self._asked: dict[int, Fetch] = {}
         self._idle: dict[int, asyncio.TimerHandle] = {}
@@ -76,6 +81,9 @@ class PeerLinks:
     def on_up(self, index: int, welcome: Welcome) -> str | None:
         if welcome.node != self._others[index][0]:
             return f"group: {self._others[index][1]} is log node {welcome.node}, not {self._others[index][0]}"
+        if welcome.membership != self._version or welcome.members != self._members:
+            self._on_news(welcome.membership)
+            return f"{handshake.MEMBERSHIP}: log node {welcome.node} has version {welcome.membership} ({', '.join(welcome.members)}), we have {self._version}"
         asked = self._asked.pop(index, None)
         if asked is not None:
             self._links[index].send(asked)
@@ -86,11 +94,16 @@ class PeerLinks:
             if isinstance(message, Fetched) and not self._closed:
                 self._on_fetched(self._others[index][0], message)
             elif isinstance(message, Reject):
+                if message.version:
+                    self._on_news(message.version)
                 self._links[index].drop(message.reason)
                 return
 
     def on_down(self, index: int, reason: str) -> None:
         """The link tries again by itself; what had been asked is lost."""
+
+    def on_membership(self, index: int, reject: Reject) -> None:
+        self._on_news(reject.version)
 
     def on_refused(self, index: int, reason: str) -> None:
         """Seen by people in the other node's own words; here it is a node that does not answer."""

@@ -52,7 +52,9 @@ def encode_slot(meta: LogMeta, counter: int) -> bytes:
             "node": meta.node,
             "newest": meta.newest,
             "promise": [promise.term, promise.incarnation.hex(), promise.round.hex(), promise.lease_ms],
-            "suspicion": [suspicion.position, suspicion.epoch.hex(), suspicion.reason[:MAX_REASON], suspicion.cut] if suspicion is not None else None,
+            "suspicion": [suspicion.position, suspicion.epoch.hex(), suspicion.reason[:MAX_REASON], suspicion.cut, suspicion.newcomer]
+            if suspicion is not None
+            else None,
             "trim": [*meta.trim, meta.trim_chain.hex()],
             "cut": meta.cut,
         },
@@ -85,7 +87,7 @@ def decode_slot(slot: bytes) -> tuple[int, LogMeta] | None:
         fields["node"],
         fields["newest"],
         Promise(term, bytes.fromhex(incarnation), bytes.fromhex(round), lease_ms),
-        Suspicion(suspicion[0], bytes.fromhex(suspicion[1]), suspicion[2], suspicion[3]) if suspicion is not None else None,
+        Suspicion(suspicion[0], bytes.fromhex(suspicion[1]), suspicion[2], *suspicion[3:]) if suspicion is not None else None,
         (trim_term, trim_position),
         bytes.fromhex(trim_chain),
         fields["cut"],

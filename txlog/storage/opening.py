@@ -84,12 +84,12 @@ def lock_folder(files: Files, folder: Path) -> int:
         raise StorageError(f"{folder}: cannot be used: {error.strerror}") from error
 
 
-def open_folder(files: Files, folder: Path, log: str, group: bytes, node: str, segment_bytes: int, progress: Progress) -> Opened:
-    """Raises `StorageError`, its `StorageInUse` and `StorageLost`."""
-    check_log_name(log)
+def open_folder(files: Files, folder: Path, fresh: LogMeta, segment_bytes: int, progress: Progress) -> Opened:
+    """``fresh``: whose log it must be, and what a new one begins with. Raises `StorageError`, its `StorageInUse` and `StorageLost`."""
+    check_log_name(fresh.log)
     lock = lock_folder(files, folder)
     try:
-        return _Opener(files, folder, lock, progress).open(LogMeta(log, group, node), segment_bytes)
+        return _Opener(files, folder, lock, progress).open(fresh, segment_bytes)
     except OSError as error:
         files.close(lock)
         raise StorageError(f"{error.filename or folder}: {error.strerror or error}") from error

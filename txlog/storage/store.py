@@ -25,7 +25,7 @@ from txlog.consensus.outputs import Promise, Suspicion
 from txlog.entry import CHAIN_BYTES, NO_ENTRY, Entry, EntryId, decode_entry
 from txlog.storage import jobs
 from txlog.storage.files import META_NAME, Files, StorageFatal
-from txlog.storage.meta import META_BYTES, choose
+from txlog.storage.meta import META_BYTES, LogMeta, choose
 from txlog.storage.opening import SEGMENTS_NAME, Located, Opened, Progress, open_folder
 from txlog.storage.recovery import Gap
 from txlog.storage.rescan import Look, Met
@@ -52,6 +52,7 @@ _MARGIN_BYTES: Final = 16 << 20  # what may come between two looks at `has_room`
 _OBJECT_BYTES: Final = 150  # of memory for a cached entry besides its bytes
 _READ_AHEAD: Final = 64 << 10
 _OLD_OPEN: Final = 8
+_NEWCOMER_EPOCH: Final = b"newcomer"
 
 
 class LogStore:
@@ -100,10 +101,13 @@ class LogStore:
         files: Files | None = None,
         progress: Progress = lambda done, total: None,
         threaded: bool = True,
+        newcomer: bool = False,
     ) -> LogStore:
-        """The log in folder ``path``, made if it is not there; ``recovered`` says what is in it. Blocking: reads every segment. Raises `StorageError`."""
+        """The log in folder ``path``, made if it is not there (``newcomer``: as one that counts for nothing yet, S8);
+        ``recovered`` says what is in it. Blocking: reads every segment. Raises `StorageError`."""
         files = files or Files()
-        opened = open_folder(files, path, log, group, node, segment_bytes, progress)
+        suspicion = Suspicion(1, _NEWCOMER_EPOCH, "a newcomer that has not copied the log yet", newcomer=True) if newcomer else None
+        opened = open_folder(files, path, LogMeta(log, group, node, suspicion=suspicion), segment_bytes, progress)
         spare = Spare(files, path, segment_bytes, threaded=threaded)
         spare.start(opened.spare_complete)
         return LogStore(files, path, opened, spare, cache_bytes)

@@ -1,0 +1,181 @@
+"""A newcomer's machine by example (S8): what it does not do before it counts, and when it counts."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.txlog.consensus.test_acceptor import Bench, append, log_of, renew, seal
+from txlog.consensus.outputs import Suspicion
+from txlog.entry import NO_ENTRY, Entry, EntryId
+from txlog.messages import Appended, Fetch, Fetched, Gap, LeaseHeld, Promised, Refused, Suspected, Tail, TailQuery
+
+LEASE_MS = 1600
+WINDOW_US = 1_700_000
+
+
+def newcomer(peers: int = 2) -> tuple[Bench, Fetch]:
+    """And its first question."""
+    bench = Bench(peers)
+    bench.node.crash(0)
+    for state in (bench.node.disk.synced, bench.node.disk.now):
+        state.suspicion = Suspicion(1, b"newcomer", "new", newcomer=True)
+    bench.said.clear()
+    bench.node.start(bench.now)
+    return bench, asked(bench)
+
+
+def asked(bench: Bench) -> Fetch:
+    found = [message for _, message in bench.said if isinstance(message, Fetch)]
+    assert found, bench.said
+    return found[-1]
+
+
+def answer(fetch: Fetch, promised: int, last: EntryId, committed: int = 0, entries: list[Entry] | None = None, **more: bool) -> Fetched:
+    encoded = [entry.encoded for entry in entries or []]
+    return Fetched(
+        fetch.token, fetch.start, promised, last, committed, NO_ENTRY, more.get("suspect", False), encoded, committed, LEASE_MS, more.get("newcomer", False)
+    )
+
+
+def silent(bench: Bench) -> None:
+    """It promises nothing, renews nothing, answers no tail and says nothing of how far it is that could be counted."""
+    assert bench.ask(seal(9, expected=(99, 99))) == []
+    assert bench.ask(seal(9, expected=(99, 99), probe=True)) == []
+    assert bench.ask(TailQuery(1)) == []
+    assert bench.ask(renew(bench.machine.promise.term)) == []
+
+
+def later(bench: Bench, us: int) -> None:
+    bench.now += us
+    bench.said.clear()
+    bench.node.tick(bench.now)
+    if bench.node.dirty:
+        bench.node.sync(bench.now)
+
+
+def joined(bench: Bench) -> bool:
+    return bench.machine.counts
+
+
+def test_it_copies_the_greatest_log_promises_the_greatest_promise_and_waits_a_window() -> None:
+    log = log_of(1, 1, 2)
+    bench, first = newcomer()
+    silent(bench)
+    bench.ask(answer(first, 5, (1, 2), 2), source="n1")
+    assert not [m for _, m in bench.said if isinstance(m, Fetch)], "one of three is no majority"
+    bench.ask(answer(first, 2, log[-1].id, 2), source="n2")
+    pull = asked(bench)
+    assert pull.uncommitted and pull.max_bytes
+    silent(bench)
+    bench.ask(answer(pull, 2, log[-1].id, 2, log), source="n2")
+    assert bench.machine.promise.term == 5 and bench.machine.last == (2, 3) and bench.machine.committed == 2
+    silent(bench)
+    later(bench, WINDOW_US - 1)
+    assert not joined(bench)
+    later(bench, 1)
+    assert joined(bench)
+    assert bench.one(TailQuery(4)) == Tail(4, (2, 3), 2)
+    assert bench.one(seal(5)) == Refused(5, b"round5", 5)
+    assert bench.one(seal(6)) == Promised(6, b"round6", 6, False, (2, 3), 2)
+    bench.restart()
+    assert joined(bench) and isinstance(bench.one(seal(7, who=b"x" * 16)), LeaseHeld)
+
+
+def test_suspect_nodes_and_other_newcomers_are_not_counted() -> None:
+    bench, first = newcomer()
+    bench.ask(answer(first, 1, (1, 9), suspect=True), source="n1")
+    bench.ask(answer(first, 1, NO_ENTRY, suspect=True, newcomer=True), source="n2")
+    later(bench, 20_000_000)
+    silent(bench)
+    assert not joined(bench)
+
+
+def test_of_five_two_answers_are_not_enough() -> None:
+    bench, first = newcomer(4)
+    bench.ask(answer(first, 0, NO_ENTRY), source="n1")
+    bench.ask(answer(first, 0, NO_ENTRY), source="n2")
+    later(bench, 10_000)
+    assert not joined(bench) and bench.machine.joining.state == "asking"
+    bench.ask(answer(first, 0, NO_ENTRY), source="n3")
+    later(bench, WINDOW_US)
+    assert joined(bench)
+
+
+def test_answers_of_two_surveys_are_not_added_up() -> None:
+    bench, first = newcomer()
+    bench.ask(answer(first, 1, NO_ENTRY), source="n1")
+    later(bench, 500_000)
+    second = asked(bench)
+    assert second.token != first.token
+    bench.ask(answer(second, 1, NO_ENTRY), source="n2")
+    assert bench.machine.joining.state == "asking"
+
+
+def test_another_membership_begins_it_again() -> None:
+    bench, first = newcomer()
+    bench.ask(answer(first, 1, NO_ENTRY), source="n1")
+    bench.said.clear()
+    bench.machine.on_membership(["n1", "n7"], bench.now)
+    bench.node.run(bench.now)
+    bench.ask(answer(first, 1, NO_ENTRY), source="n7")
+    bench.ask(answer(asked_again(bench), 1, NO_ENTRY), source="n2")  # replaced meanwhile
+    assert bench.machine.joining.state == "asking"
+
+
+def asked_again(bench: Bench) -> Fetch:
+    return Fetch(bench.machine.joining._token, 1, 0, True)
+
+
+def test_a_writer_feeds_it_and_no_append_heals_it() -> None:
+    log = log_of(1, 1, 2, 2)
+    bench, first = newcomer()
+    assert isinstance(bench.one(append(2, log, start=3)), Gap)
+    told = bench.one(append(2, log, committed=4))
+    assert told == Suspected(2, b"round2", 7, b"newcomer", 4)
+    told = bench.one(append(2, log, start=5, committed=4, heal_epoch=b"newcomer", heal=4))
+    assert isinstance(told, Suspected), "S3's way out of suspicion is not a newcomer's"
+    for source in ("n1", "n2"):
+        bench.ask(answer(first, 2, log[2].id, 2), source=source)
+    assert bench.machine.joining.state == "waiting", "what the others told is here already"
+    told = bench.one(append(2, log, start=5, committed=4))
+    assert isinstance(told, Suspected)
+    later(bench, WINDOW_US)
+    assert bench.one(append(2, log, start=5, committed=4)) == Appended(2, b"round2", 7, 4)
+
+
+def test_a_restart_midway_begins_again() -> None:
+    log = log_of(1, 1)
+    bench, first = newcomer()
+    for source in ("n1", "n2"):
+        bench.ask(answer(first, 1, log[-1].id, 2), source=source)
+    bench.ask(answer(asked(bench), 1, log[-1].id, 2, log), source=bench.machine.joining._source)
+    assert bench.machine.joining.state == "waiting"
+    bench.restart()
+    assert bench.machine.joining.state == "asking" and not joined(bench)
+    silent(bench)
+    later(bench, 10 * WINDOW_US)
+    assert not joined(bench)
+
+
+def test_a_torn_tail_of_a_newcomer_is_cut_for_it_has_acknowledged_nothing() -> None:
+    log = log_of(1, 1, 1)
+    bench, _ = newcomer()
+    bench.ask(append(1, log))
+    bench.node.disk.rot(3, False)
+    bench.restart()
+    assert bench.machine.last == (1, 2) and bench.machine.newcomer
+    silent(bench)
+
+
+@pytest.mark.parametrize("fresh", [True, False])
+def test_the_exchange_of_all_nodes_does_not_end_while_a_newcomer_is_among_them(fresh: bool) -> None:
+    """S4 takes the greatest log of all; what the lost node acknowledged together with this one may be in the torn tail."""
+    log = log_of(1, 1, 1)
+    bench = Bench()
+    bench.ask(append(1, log))
+    bench.node.disk.rot(3, False)
+    bench.restart()
+    fetch = asked(bench)
+    bench.ask(answer(fetch, 1, (1, 2), 2, suspect=True), source="n1")
+    bench.ask(answer(fetch, 1, NO_ENTRY, suspect=True, newcomer=fresh), source="n2")
+    assert bench.machine.counts is not fresh

@@ -1,0 +1,260 @@
+"""`txlog replace-node`: a new log node in the place of one that is lost (S8).
+
+Decides: in which order the nodes are told, what is looked at before anything is changed, what the operator hears. Must not know: logs' contents; what
+makes it safe is decided by the log nodes themselves (`server.membership`, `consensus.joining`) and not here. Everything is looked up anew in each run, so a
+command that was cut short is run again with the same words, and goes on where it was.
+
+The order: (0) nothing is changed before the newcomer and a majority of the group without the lost node are there; (1) the members that stay take the new
+membership, one after the other in the order of their ids, and a majority of them must; (2) the newcomer is given its place; (3) it copies, waits and counts
+by itself; the command only watches.
+
+Invariant: a place is made for one data folder. An empty node whose folder is not the one in the membership gets a place, and a version, of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from txlog.client.address import format_host_port, parse_host_port
+from txlog.client.admin import AdminError, HostPort, Tool, node_status
+from txlog.messages import InitDone, JoinGroup, Membership, Welcome
+
+_WATCH_S: Final = 0.2
+_ID_DIGITS: Final = 8  # of the folder's id in a node's id
+
+Tell = Callable[[str], None]
+
+
+@dataclass(slots=True)
+class Group:
+    """What the nodes that answered say."""
+
+    newest: Membership
+    nodes: dict[str, Tool]  # by node id, of the newest membership's members
+    versions: dict[str, int]  # what each of them has
+
+
+async def replace_node(lost: HostPort, new: HostPort, nodes: list[HostPort], secret: bytes | None, wait_s: float, tell: Tell) -> str:
+    """Gives the line to print at the end. Raises `AdminError`; what has been done by then stays, and another run goes on from there."""
+    tools: list[Tool] = []
+    try:
+        newcomer = await _open(new, secret, tools)
+        if isinstance(newcomer, str):
+            raise AdminError(f"the new log node {format_host_port(*new)} does not answer ({newcomer}): start it first, with an empty data folder")
+        group = await _look([node for node in nodes if node not in (lost, new)], secret, tools)
+        welcome = newcomer.welcome
+        assert welcome is not None
+        if welcome.group and welcome.group != group.newest.group:
+            raise AdminError(f"{newcomer.name} belongs to another group; a newcomer has an empty data folder")
+        place = _place_of(welcome, group.newest)
+        if place:
+            _check_named(lost, new, place, welcome, group.newest)
+        else:
+            await _check_lost(lost, new, welcome, group, secret, tools)
+            group.newest, place = _next(group.newest, lost, newcomer)
+        group.nodes.pop(place, None)
+        _check_majority(group, place)
+        await _check_whole(group)
+        await _adopt(group, place, tell)
+        logs = await _join(group, place, newcomer, tell)
+        await _watch(newcomer, logs, wait_s, tell)
+        return f"log node {place} at {newcomer.name} is a member in full: membership version {group.newest.version}, {', '.join(group.newest.members)}"
+    finally:
+        for tool in tools:
+            tool.close()
+
+
+async def _open(address: HostPort, secret: bytes | None, tools: list[Tool]) -> Tool | str:
+    """The connection, or why there is none."""
+    tool = Tool(address, secret)
+    tools.append(tool)
+    try:
+        await tool.open()
+    except (OSError, TimeoutError) as error:
+        return str(error) or "no answer"
+    return tool
+
+
+async def _look(nodes: list[HostPort], secret: bytes | None, tools: list[Tool]) -> Group:
+    """Every member that can be reached, at the addresses given or at those of the membership."""
+    found: dict[str, Tool] = {}
+    newest: Membership | None = None
+    asked: set[HostPort] = set()
+    wanted = list(nodes)
+    while wanted:
+        address = wanted.pop(0)
+        if address in asked:
+            continue
+        asked.add(address)
+        tool = await _open(address, secret, tools)
+        if isinstance(tool, str) or tool.welcome is None or not tool.welcome.group:
+            continue
+        welcome = tool.welcome
+        if newest is not None and welcome.group != newest.group:
+            raise AdminError(f"{tool.name} belongs to another group than the other log nodes")
+        found[welcome.node] = tool
+        if newest is None or welcome.membership > newest.version:
+            newest = Membership(welcome.group, welcome.membership, welcome.members)
+        wanted += [parse_host_port(member.partition("=")[2]) for member in welcome.members]
+    if newest is None:
+        raise AdminError("none of the log nodes named answers as a member of a group")
+    addresses = _addresses(newest)
+    members = {node: tool for node, tool in found.items() if node in addresses}
+    return Group(newest, members, {node: tool.welcome.membership for node, tool in members.items() if tool.welcome is not None})
+
+
+def _addresses(membership: Membership) -> dict[str, str]:
+    return dict(member.split("=", 1) for member in membership.members)
+
+
+def _place_id(welcome: Welcome) -> str:
+    return f"{welcome.az}-{welcome.folder[:_ID_DIGITS]}"
+
+
+def _place_of(welcome: Welcome, newest: Membership) -> str:
+    """The place this newcomer has in the membership already, "" when it has none: then a version is made for it."""
+    node = welcome.node if welcome.group else _place_id(welcome)
+    return node if node in _addresses(newest) else ""
+
+
+def _check_named(lost: HostPort, new: HostPort, place: str, welcome: Welcome, newest: Membership) -> None:
+    """The new one has a place: is it the one that this command gives, or was a member named by mistake?"""
+    if place != _place_id(welcome):
+        raise AdminError(f"{format_host_port(*new)} is log node {place} of this group and not a new one: it answers, so it is not lost either")
+    if lost != new and format_host_port(*lost) in _addresses(newest).values():
+        raise AdminError(f"{format_host_port(*new)} is a member already, in the place of another node than {format_host_port(*lost)}, which is one still")
+
+
+async def _check_lost(lost: HostPort, new: HostPort, welcome: Welcome, group: Group, secret: bytes | None, tools: list[Tool]) -> None:
+    """Nothing is under way yet: is the node that is to go really gone, and the one that comes really new?"""
+    name = format_host_port(*lost)
+    if welcome.group:
+        raise AdminError(f"{format_host_port(*new)} is log node {welcome.node}, which was replaced; empty its data folder to use the machine as a new log node")
+    if not welcome.folder:
+        raise AdminError(f"{format_host_port(*new)} is of a version that cannot replace another log node")
+    if name not in _addresses(group.newest).values():
+        raise AdminError(f"{name} is no member of the group: {', '.join(group.newest.members)}")
+    if lost != new:
+        tool = await _open(lost, secret, tools)
+        if not isinstance(tool, str) and tool.welcome is not None and tool.welcome.node in _addresses(group.newest):
+            raise AdminError(f"log node {tool.welcome.node} at {name} answers: it is not lost. Stop it before it is replaced")
+
+
+def _next(newest: Membership, lost: HostPort, newcomer: Tool) -> tuple[Membership, str]:
+    assert newcomer.welcome is not None
+    place, name = _place_id(newcomer.welcome), format_host_port(*lost)
+    members = sorted([member for member in newest.members if member.partition("=")[2] != name] + [f"{place}={newcomer.name}"])
+    return Membership(newest.group, newest.version + 1, members), place
+
+
+def _check_majority(group: Group, place: str) -> None:
+    staying = [node for node in _addresses(group.newest) if node != place]
+    there = [node for node in staying if node in group.nodes]
+    needed = len(group.newest.members) // 2 + 1
+    if len(there) < needed:
+        raise AdminError(
+            f"{len(there)} of the {len(staying)} log nodes that stay can be reached ({', '.join(there) or 'none'}), {needed} are needed; nothing was changed"
+        )
+
+
+async def _check_whole(group: Group) -> None:
+    """What a damaged node lacks nobody could copy from it: better it is healed first. Only before anything is changed: afterwards there is only one way."""
+    if max(group.versions.values()) >= group.newest.version:
+        return
+    whole, trouble = 0, ""
+    for node in sorted(set(group.nodes) & set(_addresses(group.newest))):
+        rows = (await node_status(group.nodes[node]))["logs"]
+        bad = next((row for row in rows if row["suspect"] or row["broken"]), None)
+        if bad is None:
+            whole += 1
+        else:
+            trouble = f"log '{bad['log']}' of log node {node} is not whole ({(bad['broken'] or bad['suspect'])['reason']})"
+    if whole < len(group.newest.members) // 2 + 1:
+        raise AdminError(f"{trouble}: wait until it is, or nothing may be left to copy from; nothing was changed")
+
+
+async def _adopt(group: Group, place: str, tell: Tell) -> None:
+    """Step 1. The first node refuses whoever comes with another successor of the same version."""
+    newest = group.newest
+    needed = len(newest.members) // 2 + 1
+    have = 0
+    for node in sorted((set(group.nodes) & set(_addresses(newest))) - {place}):
+        tool = group.nodes[node]
+        try:
+            answer = await tool.ask(newest)
+        except (OSError, TimeoutError) as error:
+            tell(f"log node {node} at {tool.name} does not answer ({str(error) or 'no answer'}); it will hear of the new membership from the others")
+            continue
+        if not isinstance(answer, Membership) or answer.version != newest.version or answer.members != newest.members:
+            raise AdminError(f"log node {node} at {tool.name} goes by another membership")
+        have += 1
+        tell(f"log node {node} at {tool.name} has membership version {newest.version} ({have} of {needed} needed)")
+    if have < needed:
+        raise AdminError(f"only {have} of {needed} log nodes have membership version {newest.version}: run the command again when more can be reached")
+
+
+async def _join(group: Group, place: str, newcomer: Tool, tell: Tell) -> set[str]:
+    """Step 2. Gives the names of the logs there are."""
+    assert newcomer.welcome is not None
+    logs: set[str] = set()
+    for node, tool in sorted(group.nodes.items()):
+        try:
+            logs |= set((await node_status(tool))["known_logs"])
+        except (OSError, TimeoutError) as error:
+            tell(f"log node {node} does not say which logs it has ({str(error) or 'no answer'})")
+    newest = group.newest
+    answer = await _ask(newcomer, JoinGroup(newest.group, place, newest.version, newest.members, newcomer.welcome.folder, sorted(logs)))
+    assert isinstance(answer, InitDone)
+    tell(f"log node {place} at {newcomer.name} {'has its place in the group' if answer.fresh else 'had its place in the group already'}")
+    return logs
+
+
+async def _ask(tool: Tool, message: JoinGroup) -> Any:
+    try:
+        return await tool.ask(message)
+    except (OSError, TimeoutError) as error:
+        raise AdminError(f"the new log node {tool.name} does not answer ({str(error) or 'no answer'}): run the command again when it does") from error
+
+
+async def _watch(newcomer: Tool, logs: set[str], wait_s: float, tell: Tell) -> None:
+    """Step 3 and 4, which need nobody: until it counts in every log."""
+    loop = asyncio.get_running_loop()
+    until = loop.time() + wait_s
+    said = ""
+    while True:
+        try:
+            status = await node_status(newcomer)
+        except (OSError, TimeoutError) as error:
+            raise AdminError(
+                f"the new log node {newcomer.name} does not answer any more ({str(error) or 'no answer'}); it goes on by itself once it is up"
+            ) from error
+        text = progress(status, logs)
+        if not text:
+            return
+        if text != said:
+            said = text
+            tell(text)
+        if loop.time() >= until:
+            raise AdminError(f"not finished within {wait_s:g} s, and going on by itself: run the command again, or `txlog status`, to see how far it is")
+        await asyncio.sleep(_WATCH_S)
+
+
+def progress(status: dict[str, Any], logs: set[str]) -> str:
+    """What a newcomer still has to do, "" when it is a member in full."""
+    rows = {row["log"]: row for row in status["logs"]}
+    waiting = [f"log '{name}' is being opened" for name in sorted(logs | set(status["known_logs"])) if name not in rows]
+    waiting += [f"log '{name}' {describe(row)}" for name, row in sorted(rows.items()) if row["newcomer"]]
+    return "; ".join(waiting)
+
+
+def describe(row: dict[str, Any]) -> str:
+    """A newcomer's state in one log."""
+    joining = row["newcomer"]
+    if joining["state"] == "asking":
+        return f"asks the other log nodes, {joining['answers']} have answered"
+    if joining["state"] == "copying":
+        return f"copies: at {row['last'][1]} of {joining['goal'][1]}"
+    return "has everything and waits for one lease window"

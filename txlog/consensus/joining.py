@@ -1,0 +1,140 @@
+"""A newcomer's way into the group (S8): the log node that takes a lost one's place, for one log.
+
+Decides: when a newcomer counts. Must not know: how the membership came to be (`server.membership`), how entries are taken (`acceptor`), connections.
+
+A newcomer is suspect (S3) of a kind of its own, on disk from the moment its log is made: it neither promises, acknowledges, renews nor answers `tail()`, and no
+Append heals it. It asks all other nodes; what a majority of the group says (whole nodes only, and each under the present membership version, since a node
+serves no other) has in it whatever a majority of the old group ever acknowledged or promised. It takes entries, from the writer or from the node with the
+greatest id, until its own last id is no lower; promises as high as they did; waits one full window, for they may have granted a lease before
+they took the version; then it counts. All of this is in memory but for the suspicion, so a restart begins again.
+
+Invariants: the end of the suspicion comes after entries and promise on disk; answers of two surveys or two memberships are never counted together.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from txlog.consensus.lease import window_us
+from txlog.consensus.outputs import PeerFetch
+from txlog.entry import NO_ENTRY, EntryId
+from txlog.messages import Fetch, Fetched
+
+if TYPE_CHECKING:
+    from txlog.consensus.acceptor import Acceptor
+
+ASK_AGAIN_US: Final = 500_000
+CHUNK_BYTES: Final = 4 << 20  # and no more than a part of a segment: what is taken while there is room must fit
+
+IDLE: Final = "idle"
+ASKING: Final = "asking"
+COPYING: Final = "copying"
+WAITING: Final = "waiting"
+
+
+class Joining:
+    """One a log. ``deadline`` 0: nothing to do."""
+
+    def __init__(self, acceptor: Acceptor) -> None:
+        self.deadline = 0
+        self.state = IDLE
+        self._log = acceptor
+        self._token = 0
+        self._answers: dict[str, Fetched] = {}
+        self._goal: EntryId = NO_ENTRY  # the greatest id that a majority told
+        self._floor = 0  # the greatest promise they told
+        self._lease_ms = 0  # the longest lease they may have granted
+        self._source = ""
+
+    def start(self, now_us: int) -> None:
+        """Also when the membership has changed: nothing heard before counts."""
+        self.deadline = 0
+        self.state = IDLE
+        if self._log.newcomer and not self._log.healing:
+            self._ask(now_us)
+
+    def describe(self) -> dict[str, Any] | None:
+        if self.state == IDLE:
+            return None
+        return {"state": self.state, "answers": len(self._answers), "goal": list(self._goal)}
+
+    # ----------------------------------------------------------------------- asking
+
+    def _ask(self, now_us: int) -> None:
+        self.state = ASKING
+        self._answers = {}
+        self._token = self._log.rng.getrandbits(62)
+        self.deadline = now_us + ASK_AGAIN_US
+        self._log.emit(PeerFetch("", Fetch(self._token, self._log.committed + 1, 0, True)))
+
+    def on_peer_fetched(self, node: str, fetched: Fetched, now_us: int) -> None:
+        if self.state == IDLE or fetched.token != self._token or node not in self._log.peers:
+            return
+        if self.state == ASKING:
+            self._count(node, fetched, now_us)
+        elif self.state == COPYING and node == self._source:
+            self._on_chunk(fetched, now_us)
+
+    def _count(self, node: str, fetched: Fetched, now_us: int) -> None:
+        if fetched.suspect or fetched.newcomer:
+            return  # it counts in no majority (S3)
+        self._answers[node] = fetched
+        if len(self._answers) < self._log.majority:
+            return
+        answers = self._answers
+        self._source = max(sorted(answers), key=lambda name: answers[name].last)
+        self._goal = answers[self._source].last
+        self._floor = max(answer.promised for answer in answers.values())
+        self._lease_ms = max(answer.lease_ms for answer in answers.values())
+        self.state = COPYING
+        if not self.look(now_us):
+            self._pull(now_us)
+
+    # ----------------------------------------------------------------------- copying
+
+    def _pull(self, now_us: int) -> None:
+        self._token = self._log.rng.getrandbits(62)
+        self.deadline = now_us + ASK_AGAIN_US
+        self._log.emit(PeerFetch(self._source, Fetch(self._token, self._log.committed + 1, min(CHUNK_BYTES, self._log.largest_entry // 4), True)))
+
+    def _on_chunk(self, fetched: Fetched, now_us: int) -> None:
+        """What is not taken is asked for again by the deadline, with fresh answers."""
+        if self.look(now_us):
+            return
+        log = self._log
+        entries = [entry for entry in log.repair.decode(fetched, fetched.start) if entry.position <= self._goal[1]]
+        if fetched.start > log.committed + 1 or not entries or not log.has_room or not log.repair.adopt(entries):
+            return
+        log.commit_pulled(min(fetched.committed, entries[-1].position))
+        if not self.look(now_us) and entries[-1].position < self._goal[1]:
+            self._pull(now_us)
+
+    def look(self, now_us: int) -> bool:
+        """After entries came, from wherever: is everything here? True: nothing more is to be copied."""
+        if self.state == COPYING and self._complete():
+            log = self._log
+            if self._floor > log.promise.term:
+                log.raise_promise(self._floor, self._lease_ms)
+            self.state = WAITING
+            self.deadline = now_us + window_us(self._lease_ms)
+            log.trace(
+                f"newcomer: holds all up to {self._goal[1]}@{self._goal[0]}, promise {log.promise.term}, waits for {window_us(self._lease_ms) // 1000} ms"
+            )
+        return self.state != COPYING
+
+    def _complete(self) -> bool:
+        """An id no lower means that nothing acknowledged is missing, as for a candidate's log."""
+        log = self._log
+        return log.last >= self._goal and not log.holes and not log.tail_damage
+
+    # ----------------------------------------------------------------------- time
+
+    def on_deadline(self, now_us: int) -> None:
+        if not self.deadline or now_us < self.deadline:
+            return
+        self.deadline = 0
+        if self.state == WAITING and self._complete() and not self._log.broken:
+            self.state = IDLE
+            self._log.end_suspicion("newcomer: it counts from now on")
+        elif self.state != IDLE:
+            self._ask(now_us)
