@@ -359,7 +359,7 @@ class Leads(Campaign):
         return [member.driver._acceptor.promise.term if member.driver is not None else 0 for member in self.cluster.logs]
 
     def cut(self, pairs: Iterable[tuple[str, str]], for_us: int) -> None:
-        self.world.after(for_us, None, self.faults._block(list(pairs)))
+        self.world.after(for_us, None, self.faults.block(list(pairs)))
 
 
 class ReplicaPartition(Leads):

@@ -30,6 +30,7 @@ class Checkers:
         self.differing: set[str] = set()  # those that may find digests that differ: these, or those that follow one of them
         self._resealing: Any = None
         self._acceptors: dict[str, Any] = {}  # the newest of each log node, dead or alive
+        self._machines: dict[str, LogMember] = {}  # where each log node was last seen
         self._promised: dict[str, int] = {}
         self._durable: dict[str, int] = {}  # the furthest each log node's disk has ever been
         self._known: dict[str, int] = {}  # committed position looked at, by node
@@ -52,7 +53,7 @@ class Checkers:
             return
         acceptor = driver._acceptor
         if acceptor is not self._acceptors.get(name):
-            self._acceptors[name] = acceptor
+            self._acceptors[name], self._machines[name] = acceptor, member
             self._known[name] = 0
             if acceptor.promise.term < self._promised.get(name, 0):
                 raise Violation(f"{name} came back with promise {acceptor.promise.term}, it had promised {self._promised[name]}")
@@ -115,8 +116,7 @@ class Checkers:
 
     def _holds(self, name: str, acceptor: Any, position: int, chain: bytes) -> bool:
         """On disk, as it was acknowledged. What has rotted there since is still an honest acknowledgement: the others and S3 have to make it good."""
-        member = self._by_name[name]
-        if isinstance(member, LogMember) and member.rotten:
+        if self._machines[name].rotten:
             was = self._durable[name] if acceptor.suspicion is not None else int(acceptor.proven)
             if was >= position:
                 return True

@@ -389,7 +389,7 @@ class Stage:
 
     def power_on(self, member: Member) -> None:
         if member.host in self.network.gone:
-            member._power_back(member.lives)
+            member.power_back(member.lives)
 
     def teach_slow_disks(self) -> None:
         """The drivers have to see some slow syncs before they wait for them beside the loop."""
