@@ -41,8 +41,9 @@ class Host(Protocol):
         """Commands asked something of the node, or sessions may go on: see to it."""
 
 
-class Connection(asyncio.Protocol):
-    """The driver of a `Session`; ``session.sink`` is this object."""
+class Connection:
+    """The driver of a `Session`; ``session.sink`` is this object. An `asyncio.Protocol` in all but descent: compiled, a class of its own finds its attributes
+    without a look-up, which an heir of an interpreted class does not."""
 
     def __init__(self, host: Host, session: Session) -> None:
         self.host = host
@@ -74,6 +75,9 @@ class Connection(asyncio.Protocol):
         self.host.leave(self)
         if self.shard.has_entries:  # a batch that ended in an error of the program did not get as far as that
             self.host.schedule_drain()
+
+    def eof_received(self) -> None:
+        """The client writes no more: it is closed."""
 
     def data_received(self, data: bytes) -> None:
         reader = self.reader

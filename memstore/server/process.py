@@ -14,7 +14,7 @@ import signal
 import socket
 import sys
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 import structlog
 import uvloop
@@ -68,7 +68,7 @@ async def serve(config: ServerConfig) -> int:
     node = Node(config, client, host, config.announce_port or port, rng)
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(node.on_loop_error)
-    servers = [await loop.create_server(node.new_connection, sock=sock, backlog=config.tcp_backlog) for sock in sockets]
+    servers = [await loop.create_server(lambda: cast(asyncio.Protocol, node.new_connection()), sock=sock, backlog=config.tcp_backlog) for sock in sockets]
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, node.terminate, signal.Signals(number).name)
     log.info("start", text=f"memstore {VERSION} on port {port}, az {config.az or '-'}, log {address}", pid=os.getpid(), node=node.facts.node_id)

@@ -75,8 +75,8 @@ def answer_challenge(nonce: bytes, hello: Hello, secret: bytes | None) -> Hello 
     return hello
 
 
-class _Connection(asyncio.Protocol):
-    """One TCP connection of a `SocketLink`; tells its link, which lives longer."""
+class _Connection:
+    """One TCP connection of a `SocketLink`; tells its link, which lives longer. An `asyncio.Protocol` in all but descent, for the sake of the compiled code."""
 
     def __init__(self, link: SocketLink) -> None:
         self.link = link
@@ -90,6 +90,15 @@ class _Connection(asyncio.Protocol):
         transport = cast(asyncio.Transport, transport)  # uvloop's does not inherit from it
         self.transport = transport
         tune_socket(transport.get_extra_info("socket"))
+
+    def eof_received(self) -> None:
+        """The node says no more: it is closed."""
+
+    def pause_writing(self) -> None:
+        """What is under way has a bound: `Limits.window_bytes`."""
+
+    def resume_writing(self) -> None:
+        """See `pause_writing`."""
 
     def data_received(self, data: bytes) -> None:
         link = self.link
@@ -205,7 +214,7 @@ class SocketLink:
         connection = _Connection(self)
         self.connection = connection
         try:
-            await asyncio.wait_for(loop.create_connection(lambda: connection, self.host, self.port), _CONNECT_TIMEOUT_S)
+            await asyncio.wait_for(loop.create_connection(lambda: cast(asyncio.Protocol, connection), self.host, self.port), _CONNECT_TIMEOUT_S)
         except (OSError, TimeoutError) as error:
             reason = "no answer" if isinstance(error, TimeoutError) else (error.strerror or str(error))
             self.lost(connection, reason)

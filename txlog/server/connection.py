@@ -44,8 +44,8 @@ class Node(Protocol):
     def on_connection_lost(self, connection: Connection) -> None: ...
 
 
-class Connection(asyncio.Protocol):
-    """A `session.Sink` over a socket."""
+class Connection:
+    """A `session.Sink` over a socket; an `asyncio.Protocol` in all but descent, for the sake of the compiled code."""
 
     def __init__(self, node: Node) -> None:
         self.blocked = False
@@ -78,6 +78,9 @@ class Connection(asyncio.Protocol):
             return
         self._timer = self._loop.call_later(_HANDSHAKE_TIMEOUT_S, self._late)
         transport.write(encode(Challenge(self._nonce)))
+
+    def eof_received(self) -> None:
+        """Nothing more comes: it is closed."""
 
     def data_received(self, data: bytes) -> None:
         try:

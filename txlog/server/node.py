@@ -16,7 +16,7 @@ import signal
 import sys
 from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NoReturn, cast
 
 import structlog
 import uvloop
@@ -99,7 +99,7 @@ class LogNode:
             except StoreRefused as error:
                 raise StartError(str(error), EXIT_FOLDER) from error
         try:
-            self._server = await loop.create_server(lambda: Connection(self), self.config.bind, self.config.port, backlog=512)
+            self._server = await loop.create_server(lambda: cast(asyncio.Protocol, Connection(self)), self.config.bind, self.config.port, backlog=512)
         except OSError as error:
             where = format_host_port(self.config.bind, self.config.port)
             why = "the port is taken" if error.errno == errno.EADDRINUSE else (error.strerror or str(error))
