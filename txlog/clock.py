@@ -18,6 +18,14 @@ def now_us() -> int:
     return _clock_gettime_ns(_CLOCK) // 1000
 
 
+def timer_s(us: int) -> float:
+    """``us`` from now for an event loop's ``call_later``: whole milliseconds, rounded up.
+
+    uvloop knows nothing finer. Rounded down, a timer fires early, finds nothing due and is set anew for no time at all: the loop spins until its time has come.
+    """
+    return max(0, -(-us // 1000)) / 1000
+
+
 def wall_ms() -> int:
     """Milliseconds since 1970, for people and for entries' ``wall_ms``; never for leases."""
     return time.time_ns() // 1_000_000

@@ -37,7 +37,7 @@ from memstore.server.outbox import Outbox
 from memstore.server.sampling import Collector, Sampler, TurnWatch, describe_process, key_count
 from memstore.server.telling import Telling
 from memstore.version import VERSION
-from txlog.client import CampaignLost, Heartbeat, LogClient, NoMajority, Writer
+from txlog.client import CampaignLost, Heartbeat, LogClient, NoMajority, Writer, timer_s
 from txlog.entry import HANDOVER, LEADERSHIP, NO_ENTRY, Entry
 
 TICK_S: Final = 0.1
@@ -252,7 +252,7 @@ class Node:
         if self._timer is not None:
             self._timer.cancel()
         self._timer_us = deadline
-        self._timer = self.loop.call_later(max(0, deadline - self.clock()) / 1e6, self._on_timer)
+        self._timer = self.loop.call_later(timer_s(deadline - self.clock()), self._on_timer)
 
     def _on_timer(self) -> None:
         self._timer = None

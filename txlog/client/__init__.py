@@ -8,7 +8,7 @@ from txlog.client.client import LogClient, LogRefused, NodeState, NoMajority
 from txlog.client.questions import ProbeResult
 from txlog.client.subscription import Subscription
 from txlog.client.writer import CampaignLost, Writer
-from txlog.clock import now_us
+from txlog.clock import now_us, timer_s
 from txlog.messages import Heartbeat
 
 __all__ = [
@@ -24,4 +24,5 @@ __all__ = [
     "Subscription",
     "Writer",
     "now_us",
+    "timer_s",
 ]

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
+from txlog.clock import timer_s
 from txlog.consensus.outputs import CampaignOver, Committed, Fenced, LeaseUntil, Opened, Reopened, Send
 from txlog.consensus.proposer import Limits, Proposer
 from txlog.entry import LEADERSHIP, Entry, EntryId
@@ -330,7 +331,7 @@ class Writer:
         if self._timer is not None:
             self._timer.cancel()
         self._timer_us = deadline
-        self._timer = self._loop.call_later(max(0, deadline - self._clock()) / 1e6, self._on_timer)
+        self._timer = self._loop.call_later(timer_s(deadline - self._clock()), self._on_timer)
 
     def _on_timer(self) -> None:
         self._timer = None

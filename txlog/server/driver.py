@@ -19,6 +19,7 @@ from typing import Any, Concatenate, Final, ParamSpec, Protocol
 
 import structlog
 
+from txlog.clock import timer_s
 from txlog.consensus.acceptor import Acceptor
 from txlog.consensus.outputs import Halt, Peer, PeerFetch, PutBack, Send, SendAfterPersist, Serve, Trace, Truncate, WriteEntries, WriteMeta
 from txlog.messages import Fetch, Fetched, Heartbeat, Message, TailQuery
@@ -227,7 +228,7 @@ class LogDriver:
                 feed.push()
         elif not self._feeding_later:
             self._feeding_later = True
-            self._loop.call_later(wait_us / 1e6, self._feed_now)
+            self._loop.call_later(timer_s(wait_us), self._feed_now)
 
     @_or_end
     def _feed_now(self) -> None:
@@ -460,7 +461,7 @@ class LogDriver:
         if self._timer is not None:
             self._timer.cancel()
         self._timer_us = deadline
-        self._timer = self._loop.call_later(max(0, deadline - self._clock()) / 1e6, self._on_timer)
+        self._timer = self._loop.call_later(timer_s(deadline - self._clock()), self._on_timer)
 
     @_or_end
     def _on_timer(self) -> None:

@@ -17,6 +17,7 @@ from typing import Any, Final, Protocol
 
 import structlog
 
+from txlog.clock import timer_s
 from txlog.config import DEFAULT_SCRUB_BYTES_PER_S, DEFAULT_SCRUB_PAUSE_S
 from txlog.storage.scrub import Piece, Scrubber
 from txlog.storage.store import LogStore
@@ -61,7 +62,7 @@ class Scrubbing:
     def start(self) -> None:
         deadline = self._scrubber.deadline()
         if deadline and not self._closed:
-            self._timer = self._loop.call_later(max(0, deadline - self._clock()) / 1e6, self._guarded, self._on_timer)
+            self._timer = self._loop.call_later(timer_s(deadline - self._clock()), self._guarded, self._on_timer)
 
     def close(self) -> None:
         self._closed = True
