@@ -96,7 +96,7 @@ class Follower:
         return self._backlog[-1].position if self._backlog else self.followed[1]
 
     def step(self, max_bytes: int) -> list[Entry]:
-        """Apply what takes about as long as ``max_bytes`` of payload (one entry at least); the control entries among it. Stops for good where it cannot read."""
+        """Apply what takes about as long as ``max_bytes`` of payload (at least an entry); the control entries in it. Stops for good at what it cannot read."""
         control: list[Entry] = []
         done = 0
         while self._backlog and not self.stuck and done < max_bytes:
