@@ -14,7 +14,7 @@ from txlog.entry import EntryId
 
 
 class StrongReads:
-    __slots__ = ("_asked", "_asking", "_behind", "_hurry", "_question", "_waiting")
+    __slots__ = ("_asked", "_asking", "_behind", "_hurry", "_question", "_under_way", "_waiting")
 
     def __init__(self) -> None:
         self._asking: list[Session] = []  # parked, not covered by a question yet
@@ -23,11 +23,12 @@ class StrongReads:
         self._question = 0  # number of the question under way or, when none is, of the last one
         self._behind: list[tuple[int, Session]] = []  # session reads: (position wanted, session)
         self._hurry = False  # one of those came, and the log was not asked since
+        self._under_way = False  # a question is, that may cover nobody
 
     @property
     def wanted(self) -> bool:
-        """A question should be asked, and none is under way."""
-        return (bool(self._asking) or self._hurry) and not self._asked
+        """A question should be asked, and none is under way that covers reads, or that would do as well."""
+        return not self._asked and (bool(self._asking) or (self._hurry and not self._under_way))
 
     def want(self, session: Session) -> None:
         self._asking.append(session)
@@ -40,6 +41,7 @@ class StrongReads:
     def on_asked(self) -> int:
         """The question is being asked now: what is parked now is covered. Its number, for `on_tail`."""
         assert not self._asked, "one question at a time"
+        self._under_way = True
         self._asked = [(session, len(session.parked)) for session in self._asking]
         self._asking, self._hurry = [], False
         self._question += 1
@@ -48,7 +50,8 @@ class StrongReads:
     def on_tail(self, question: int, bound: EntryId | None, applied: EntryId, deadline_us: int, error: bytes) -> list[Session]:
         """The answer (None: no majority). Sessions that may go on now."""
         if question != self._question:
-            return []  # asked before a change of role
+            return []  # asked before a change of role, or covered nobody and another was asked since
+        self._under_way = False
         covered, self._asked = self._asked, []
         if bound is None:
             return grant(covered, error)
@@ -81,7 +84,7 @@ class StrongReads:
         self._question += 1
         sessions = self._asking + [session for session, _ in self._asked]
         sessions += [session for _, _, covered in self._waiting for session, _ in covered] + [session for _, session in self._behind]
-        self._asking, self._asked, self._behind, self._hurry = [], [], [], False
+        self._asking, self._asked, self._behind, self._hurry, self._under_way = [], [], [], False, False
         self._waiting.clear()
         for session in sessions:
             session.grant = 0

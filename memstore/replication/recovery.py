@@ -20,6 +20,7 @@ from memstore.replication.announce import DIGEST_FORM, AnnounceError, Handover, 
 from txlog.entry import DATA, DIGEST, FORMAT, FORMAT_VERSION, GENESIS_CHAIN, HANDOVER, LEADERSHIP, NO_ENTRY, Entry, EntryId
 
 RATE_WINDOW_US: Final = 1_000_000
+DIGEST_WEIGHT: Final = 64 * 1024  # bytes of payload that take about as long to apply as a digest takes to compare
 
 
 class Memory(Protocol):
@@ -95,7 +96,7 @@ class Follower:
         return self._backlog[-1].position if self._backlog else self.followed[1]
 
     def step(self, max_bytes: int) -> list[Entry]:
-        """Apply entries up to about ``max_bytes`` of payload (at least one); the control entries among them. Stops for good at what it cannot read."""
+        """Apply what takes about as long as ``max_bytes`` of payload (at least an entry); the control entries in it. Stops for good at what it cannot read."""
         control: list[Entry] = []
         done = 0
         while self._backlog and not self.stuck and done < max_bytes:
@@ -105,7 +106,7 @@ class Follower:
                 break
             self._backlog.popleft()
             self.pending_bytes -= entry.payload_bytes
-            done += entry.payload_bytes + 64
+            done += entry.payload_bytes + (DIGEST_WEIGHT if entry.kind == DIGEST else 64)
             if entry.kind != DATA:
                 control.append(entry)
         return control

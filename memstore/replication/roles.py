@@ -208,6 +208,7 @@ class Roles:
             self._outputs.append(AbandonWriter())
         if self.role != RESTORING:
             self.role, self._since = RESTORING, now_us
+            self._finish_exit()
 
     def on_differs(self, difference: Difference, won: bool, now_us: int) -> None:
         """A DIGEST entry says that the primary's memory was not what is here: none of this memory is shown, or led with, any more.
@@ -231,6 +232,7 @@ class Roles:
             self._outputs += [Rebuild(), Follow(), Say("digest-differs", self.disputes.trouble, warning=True)]
         else:
             self._outputs += [Overrule(), Follow(), Say("digest-overruled", self.disputes.trouble, warning=True)]
+        self._finish_exit()  # the campaign whose end was waited for is given up
 
     def _watch_author(self, window_left_ms: int, now_us: int) -> None:
         """A primary whose digests are overruled leads no more when nobody has led for a lease. (Another's LEADERSHIP entry says it at once.)"""

@@ -139,6 +139,36 @@ def test_a_slice_holds_about_as_much_as_it_may() -> None:
             assert sum(map(len, spans)) <= 2 * size + 64 * 32 + 16 * 600, (piece.parts[0], sum(map(len, spans)))
 
 
+@pytest.mark.parametrize("kind", ["list", "long list", "hash", "packed hash", "set", "sorted set"])
+def test_large_members_come_few_at_a_time(kind: str) -> None:
+    """A piece goes beyond the bytes wanted by its last member only."""
+    h = Harness()
+    large = 40_000
+    for n in range(50):
+        member = b"%04d" % n + bytes(large)
+        if kind == "list":
+            h.run(b"RPUSH", b"k", member)
+        elif kind == "long list":
+            h.run(b"RPUSH", b"k", *[b"%d" % (n * 100 + i) for i in range(100)], member)
+        elif kind == "hash":
+            h.run(b"HSET", b"k", b"f%d" % n, member)
+        elif kind == "packed hash":
+            h.run(b"HSET", b"k", *[part for i in range(20) for part in (b"f%d.%d" % (n, i), bytes(40))])
+        elif kind == "set":
+            h.run(b"SADD", b"k", member)
+        else:
+            h.run(b"ZADD", b"k", b"%d" % n, member)
+    value = h.engine.keyspace.database(0).get(b"k")
+    assert value is not None
+    size = 1 << 16
+    pieces = [part for piece in walk(h.engine.keyspace, 4096, size) for part in piece.parts]
+    assert [start for _, start, _ in pieces] == [0] + [stop for _, _, stop in pieces[:-1]] and pieces[-1][2] == 0
+    spans = [kind_of(value).span(value, start, stop) for _, start, stop in pieces]
+    assert max(map(len, spans)) <= size + large + 2000
+    copy = copy_of(h).keyspace
+    assert differing(h.engine.keyspace, copy, 4096, size) == differing(copy, h.engine.keyspace, 4096, size) == []
+
+
 def test_one_round_covers_every_key_and_every_piece_once() -> None:
     keyspace = FILLED.engine.keyspace
     whole: set[int] = set()

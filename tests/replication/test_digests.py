@@ -14,8 +14,8 @@ from memstore.engine.slices import Slice, Walk, slice_digest
 from memstore.replication.announce import AnnounceError, Digest, Leadership, decode_digest
 from memstore.replication.digests import FEW, WAIT, Digests
 from memstore.replication.disputes import GIVE_UP, OVERRULE, RESTORE, TRIES_MAX, Disputes
-from memstore.replication.outputs import AbandonWriter, BecomeReplica, Follow, Overrule, Rebuild, StartCampaign, StopFollowing
-from memstore.replication.recovery import Difference, Follower
+from memstore.replication.outputs import AbandonWriter, BecomeReplica, Exit, Follow, Overrule, Rebuild, StartCampaign, StopFollowing
+from memstore.replication.recovery import DIGEST_WEIGHT, Difference, Follower
 from memstore.replication.roles import CANDIDATE, PRIMARY, REPLICA, RESTORING
 from tests.engine.harness import Harness
 from tests.replication.test_recovery import Log
@@ -239,6 +239,19 @@ def test_what_is_overruled_stops_no_more_and_only_its_author_is_meant(primary: P
     assert follower.difference is not None and follower.difference.author == HEIR
 
 
+def test_a_digest_counts_for_what_it_costs_and_not_for_its_bytes(primary: Primary) -> None:
+    """Or else a node that restores goes through dozens between two looks at the clock."""
+    for _ in range(3):
+        primary.run("INCR n")
+        primary.digest()
+    _, follower = replica(primary)
+    follower.feed(primary.log.entries)
+    for digests in (1, 2, 3):
+        follower.step(DIGEST_WEIGHT)
+        assert follower.digests == digests
+    assert follower.pending == 0
+
+
 def test_a_digest_of_another_form_is_passed_over_and_one_that_cannot_be_read_is_not(primary: Primary) -> None:
     primary.log.add(Digest(Slice(0, 1, 0), b"x" * 16, form=2).encode(), DIGEST)
     _, follower = replica(primary)
@@ -321,6 +334,16 @@ def test_a_candidate_that_has_not_won_yet_leaves_the_campaign() -> None:
     assert stage.roles.role == RESTORING
     stage.roles.on_campaign_won(2, stage.us + LEASE * 1000, stage.us)
     assert stage.kinds() == [AbandonWriter] and stage.roles.role == RESTORING
+
+
+def test_a_candidate_that_differs_while_the_process_ends_ends_it() -> None:
+    """Its campaign's end, which the end waits for, does not come any more."""
+    stage = Stage().replica(9)
+    assert stage.run(3 * LEASE, window=0, stop=StartCampaign)
+    stage.roles.on_terminate("SIGTERM", stage.us)
+    assert stage.kinds() == []
+    stage.roles.on_differs(differs(), True, stage.us)
+    assert stage.kinds() == [AbandonWriter, Rebuild, Follow, Exit]
 
 
 def disputing(before: Callable[[Stage], object] = lambda stage: None) -> Stage:

@@ -489,6 +489,14 @@ def test_a_campaign_won_while_the_process_ends_is_not_used() -> None:
     assert stage.kinds() == [AbandonWriter, Exit]
 
 
+def test_a_candidate_that_gets_stuck_while_the_process_ends_ends_it() -> None:
+    stage = Stage().replica()
+    assert stage.run(1000, window=0, stop=StartCampaign)
+    stage.roles.on_terminate("SIGTERM", stage.us)
+    stage.roles.on_stuck("position 3 has format 9", stage.us)
+    assert Exit in stage.kinds()
+
+
 def test_a_primary_whose_window_another_holds_is_named_no_more() -> None:
     stage = Stage().replica()
     stage.roles.on_leadership(Leadership("bb" * 20, OTHER, "b", "127.0.0.1", 2, LEASE), stage.us)

@@ -369,6 +369,30 @@ def test_parked_reads_start_again_at_a_new_primary() -> None:
     assert node.commit() == {1: b"+OK\r\n"}
 
 
+def test_session_reads_that_come_one_after_the_other_hurry_the_log_with_one_question_at_a_time() -> None:
+    node = replica()
+    reads = node.shard.reads
+    for seen in (6, 7, 8):
+        session = node.session()
+        session.reads, session.seen = SESSION, seen
+        assert node.do(session, "GET k") == b""
+        if seen == 6:
+            assert reads.wanted
+            question = reads.on_asked()
+        assert not reads.wanted, "a question is under way"
+    node.do(node.session(), "GET k")
+    assert reads.wanted, "a strong read has a question of its own, since none under way covers it"
+    later = reads.on_asked()
+    node.shard.on_tail(question, (1, 5), node.now_us)
+    assert node.go_on() == b""
+    node.shard.on_tail(later, (1, 5), node.now_us)
+    assert node.go_on() == b"$1\r\nv\r\n" and not reads.wanted
+    session = node.session()
+    session.reads, session.seen = SESSION, 9
+    node.do(session, "GET k")
+    assert reads.wanted
+
+
 def test_eventual_and_session_reads() -> None:
     node = replica()
     assert node.do(node.session(reads=EVENTUAL), "GET k") == b"$1\r\nv\r\n"

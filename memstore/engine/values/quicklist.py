@@ -269,10 +269,29 @@ class List:
         """By indexes."""
         at, total, length = start, 0, len(self)
         while at < length and at - start < members and total < size:
-            stop = min(at + _DIGEST_STEP, length)
-            total += len(self.encoded(at, stop))
-            at = stop
+            at, weight = self._weigh_some(at, size - total)
+            total += weight
         return (0 if at >= length else at), max(0, at - start), total
+
+    def _weigh_some(self, at: int, size: int) -> tuple[int, int]:
+        """Where some elements from ``at`` on end, and what they weigh: a few packed ones, which are small, or of large ones as many as reach ``size``."""
+        stop = min(at + _DIGEST_STEP, len(self))
+        chain = self.chain
+        if chain is not None:
+            arm, place, index = chain.locate(at)
+            if place < 0:
+                return at + 1, len(arm.open[index]) + _HEAD
+            node = arm.nodes[place]
+            if isinstance(node, list):
+                total = 0
+                for item in node[index:]:
+                    at += 1
+                    total += len(item) + _HEAD
+                    if total >= size:
+                        break
+                return at, total
+            stop = min(stop, at + arm.counts[place] - index)
+        return stop, len(self.encoded(at, stop))
 
     def span(self, start: int, stop: int) -> bytes:
         stop = min(stop or len(self), len(self))

@@ -230,9 +230,11 @@ class SortedSet:
         """By ranks."""
         at, total, count = start, 0, self.count
         while at < count and at - start < members and total < size:
-            stop = min(at + _STEP, count)
-            total += 8 * (stop - at) + sum(map(len, self.part(at, stop)[0]))
-            at = stop
+            for member in self.part(at, min(at + _STEP, count))[0]:
+                total += 8 + len(member)
+                at += 1
+                if total >= size:
+                    break
         return (0 if at >= count else at), max(0, at - start), total
 
     def span(self, start: int, stop: int) -> bytes:

@@ -220,13 +220,19 @@ class Table:
         return 0, found
 
     def cut(self, start: int, members: int, size: int, weigh: Callable[[bytes, Any], int]) -> tuple[int, int, int]:
-        """Where a scan from the CRC ``start`` is after about so many members, or so much by ``weigh``, 0: at the end; how many they are, and their weight."""
+        """Where a scan from the CRC ``start`` is after about so many members, or so much by ``weigh``, 0: at the end; how many they are, and their weight.
+
+        No more than one member, and those of its CRC, go beyond that weight.
+        """
         cursor, count, total = start, 0, 0
         while True:
             cursor, items = self.scan(cursor, _WHOLE)
+            weights = [weigh(member, value) for member, value in items]
+            if total + sum(weights) > size:
+                return _cut_by_weight([crc32(member) for member, _ in items], weights, cursor, count, total, size)
             count += len(items)
-            total += sum([weigh(member, value) for member, value in items])
-            if not cursor or count >= members or total >= size:
+            total += sum(weights)
+            if not cursor or count >= members:
                 return cursor, count, total
 
     def between(self, start: int, stop: int) -> list[tuple[bytes, Any]]:
@@ -318,6 +324,18 @@ class Table:
 
 
 _NO_BUCKETS: Final[list[dict[bytes, Any]]] = []  # shared and never written
+
+
+def _cut_by_weight(crcs: list[int], weights: list[int], end: int, count: int, total: int, size: int) -> tuple[int, int, int]:
+    """`Table.cut` among members that are too heavy together. ``end``: the cursor behind them all."""
+    before = -1
+    for crc, weight in sorted(zip(crcs, weights, strict=True)):
+        if total >= size and crc != before:
+            return crc, count, total
+        before = crc
+        count += 1
+        total += weight
+    return end, count, total
 
 
 def within(pairs: Iterable[tuple[bytes, Any]], start: int, stop: int) -> Iterable[tuple[bytes, Any]]:
