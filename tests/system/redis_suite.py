@@ -19,6 +19,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import redis
+
 from tests.system.cluster import REPOSITORY, Cluster, free_ports
 
 UNITS = [
@@ -27,6 +29,8 @@ UNITS = [
 ]  # fmt: skip
 TAGS = "-slow -needs:repl -needs:save -needs:reset -external:skip -cluster:skip -cli -large-memory"
 SKIPS = REPOSITORY / "tests" / "redis-suite-skip.txt"
+# unit/type/list and unit/type/set leave these at 10 GB, and unit/protocol then waits for ever for its error: on a real redis-server too.
+LEFT_BEHIND = {"proto-max-bulk-len": 512 << 20, "client-query-buffer-limit": 1 << 30}
 PORTS = 64  # the suite's own, from 32 below the base on
 
 
@@ -112,7 +116,10 @@ def main(argv: list[str]) -> int:
     args.out.mkdir(parents=True, exist_ok=True)
     total = Outcome(0, [], 0)
     with server(args.port) as port:
+        client = redis.Redis(port=port)
         for unit in args.units or UNITS:
+            for name, value in LEFT_BEHIND.items():
+                client.config_set(name, value)
             found = run_unit(folder, port, unit, args.out / f"{unit.replace('/', '_')}.log", args.unit_s)
             print(f"{unit:<20} ok={found.ok} err={len(found.failed)} skipped={found.skipped}", *found.failed, sep="\n    ", flush=True)
             total = Outcome(total.ok + found.ok, total.failed + found.failed, total.skipped + found.skipped)
