@@ -567,8 +567,10 @@ class Acceptor:
         self._write_meta()
 
     def become_suspect(self, position: int, reason: str) -> None:
+        """A newcomer stays one, since S3's ways out are not its own (S8); one whose last step is on its way to disk is a member already."""
         already = self.suspicion
-        self._set_suspicion(Suspicion(position, self.rng.randbytes(16), reason, already is not None and already.cut))
+        cut, newcomer = already is not None and already.cut, self.newcomer and not self.healing
+        self._set_suspicion(Suspicion(position, self.rng.randbytes(16), reason, cut, newcomer))
         self.trace(f"suspect from position {position}: {reason}")
 
     def end_suspicion(self, why: str) -> None:
