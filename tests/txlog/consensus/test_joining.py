@@ -226,3 +226,49 @@ def test_a_newcomer_damaged_while_its_last_step_goes_to_disk_is_a_suspect_member
     assert not joined(bench) and not bench.machine.newcomer, "it has done all that a newcomer must; what it holds is damaged, as any member's may be"
     assert bench.machine.joining.deadline == 0
     silent(bench)
+
+
+def test_what_nobody_calls_committed_is_copied_in_pieces_too() -> None:
+    """A dead writer's suffix may be larger than one answer, and while there is no writer nobody commits it."""
+    log = log_of(1, 1, 1, 1, 1)
+    bench, first = newcomer()
+    for source in ("n1", "n2"):
+        bench.ask(answer(first, 1, log[-1].id, 1), source=source)
+    starts = []
+    while bench.machine.joining.state == "copying":
+        pull = asked(bench)
+        starts.append(pull.start)
+        assert len(starts) < 5, starts
+        bench.ask(answer(pull, 1, log[-1].id, 1, log[pull.start - 1 : pull.start + 1]), source=bench.machine.joining._source)
+    assert starts == [1, 3, 5] and bench.machine.last == (1, 5) and bench.machine.committed == 1
+
+
+def test_an_answer_that_is_long_on_its_way_is_taken() -> None:
+    """A piece of some MiB may take a slow link longer than a question without entries."""
+    log = log_of(1, 1)
+    bench, first = newcomer()
+    for source in ("n1", "n2"):
+        bench.ask(answer(first, 1, log[-1].id, 2), source=source)
+    pull = asked(bench)
+    later(bench, 1_500_000)
+    bench.ask(answer(pull, 1, log[-1].id, 2, log), source=bench.machine.joining._source)
+    assert bench.machine.joining.state == "waiting"
+    bench, first = newcomer()
+    for source in ("n1", "n2"):
+        bench.ask(answer(first, 1, log[-1].id, 2), source=source)
+    later(bench, 20_000_000)
+    assert bench.machine.joining.state == "asking", "a source that says nothing is given up"
+
+
+def test_a_piece_that_does_not_join_on_is_not_taken() -> None:
+    log = log_of(1, 1, 1, 1)
+    bench, first = newcomer()
+    for source in ("n1", "n2"):
+        bench.ask(answer(first, 1, log[-1].id, 0), source=source)
+    bench.ask(answer(asked(bench), 1, log[-1].id, 0, log[:2]), source=bench.machine.joining._source)
+    pull = asked(bench)
+    other = log_of(2)
+    bench.ask(append(2, other, round=b"another"))  # a writer of a higher term has cut what was copied
+    assert bench.machine.last == (2, 1)
+    bench.ask(answer(pull, 1, log[-1].id, 0, log[2:]), source=bench.machine.joining._source)
+    assert bench.machine.last == (2, 1)
