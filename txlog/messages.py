@@ -337,7 +337,7 @@ class JoinGroup:
     version: int
     members: list[str]
     folder: str
-    logs: list[str]  # all that a majority of the old group knew once it had the version: the newcomer has to copy them. Others come to be without the lost node
+    logs: list[str]  # those there are; others will be copied when somebody asks for them
 
 
 @dataclass(slots=True)

@@ -138,7 +138,7 @@ def installed(world: World, limits: dict[str, int]) -> Iterator[None]:
                 cache_bytes=cache_bytes,
                 files=disk,
                 threaded=False,
-                newcomer=identity.is_newcomer(name),
+                newcomer=identity.joined > 1,
             )
         except StorageError as error:
             raise StoreRefused(str(error)) from error

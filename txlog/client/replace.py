@@ -58,8 +58,8 @@ async def replace_node(lost: HostPort, new: HostPort, nodes: list[HostPort], sec
         group.nodes.pop(place, None)
         _check_majority(group, place)
         await _check_whole(group)
-        adopted = await _adopt(group, place, tell)
-        logs = await _join(group, place, adopted, newcomer, tell)
+        await _adopt(group, place, tell)
+        logs = await _join(group, place, newcomer, tell)
         await _watch(newcomer, logs, wait_s, tell)
         return f"log node {place} at {newcomer.name} is a member in full: membership version {group.newest.version}, {', '.join(group.newest.members)}"
     finally:
@@ -181,11 +181,11 @@ async def _check_whole(group: Group) -> None:
         raise AdminError(f"{trouble}: wait until it is, or nothing may be left to copy from; nothing was changed")
 
 
-async def _adopt(group: Group, place: str, tell: Tell) -> set[str]:
-    """Step 1. The first node refuses whoever comes with another successor of the same version. Gives the nodes that have it."""
+async def _adopt(group: Group, place: str, tell: Tell) -> None:
+    """Step 1. The first node refuses whoever comes with another successor of the same version."""
     newest = group.newest
     needed = len(newest.members) // 2 + 1
-    adopted: set[str] = set()
+    have = 0
     for node in sorted((set(group.nodes) & set(_addresses(newest))) - {place}):
         tool = group.nodes[node]
         try:
@@ -195,27 +195,21 @@ async def _adopt(group: Group, place: str, tell: Tell) -> set[str]:
             continue
         if not isinstance(answer, Membership) or answer.version != newest.version or answer.members != newest.members:
             raise AdminError(f"log node {node} at {tool.name} goes by another membership")
-        adopted.add(node)
-        tell(f"log node {node} at {tool.name} has membership version {newest.version} ({len(adopted)} of {needed} needed)")
-    if len(adopted) < needed:
-        raise AdminError(f"only {len(adopted)} of {needed} log nodes have membership version {newest.version}: run the command again when more can be reached")
-    return adopted
+        have += 1
+        tell(f"log node {node} at {tool.name} has membership version {newest.version} ({have} of {needed} needed)")
+    if have < needed:
+        raise AdminError(f"only {have} of {needed} log nodes have membership version {newest.version}: run the command again when more can be reached")
 
 
-async def _join(group: Group, place: str, adopted: set[str], newcomer: Tool, tell: Tell) -> set[str]:
-    """Step 2. Gives the names of the logs there are: a log in which the lost node counted is known to one at least of any majority that has the new version,
-    and the newcomer takes part in any other from its beginning."""
+async def _join(group: Group, place: str, newcomer: Tool, tell: Tell) -> set[str]:
+    """Step 2. Gives the names of the logs there are."""
     assert newcomer.welcome is not None
     logs: set[str] = set()
-    told = 0
-    for node in sorted(adopted):
+    for node, tool in sorted(group.nodes.items()):
         try:
-            logs |= set((await node_status(group.nodes[node]))["known_logs"])
-            told += 1
+            logs |= set((await node_status(tool))["known_logs"])
         except (OSError, TimeoutError) as error:
             tell(f"log node {node} does not say which logs it has ({str(error) or 'no answer'})")
-    if told < len(group.newest.members) // 2 + 1:
-        raise AdminError(f"only {told} log nodes say which logs there are: run the command again when more can be reached")
     newest = group.newest
     answer = await _ask(newcomer, JoinGroup(newest.group, place, newest.version, newest.members, newcomer.welcome.folder, sorted(logs)))
     assert isinstance(answer, InitDone)

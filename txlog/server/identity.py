@@ -42,16 +42,7 @@ class Identity:
     members: list[str] = field(default_factory=list)
     logs: list[str] = field(default_factory=list)
     folder: str = ""  # random id of the folder itself: a place in a membership is given to one disk and no other (S8)
-    joined: int = 1  # the membership version that this node came with
-    inherited: list[str] | None = None  # the logs there were then, if it came with a version above 1; None: not told, so it may be any
-
-    def is_newcomer(self, log: str) -> bool:
-        """Must this log, when it is made here, begin as a newcomer's (S8)? One that came to be later has nothing that the lost node had promised."""
-        return self.joined > 1 and (self.inherited is None or log in self.inherited)
-
-    @property
-    def known_logs(self) -> list[str]:
-        return sorted({*self.logs, *(self.inherited or [])})
+    joined: int = 1  # the membership version that this node came with; above 1 its logs begin as newcomers'
 
     @property
     def others(self) -> dict[str, str]:

@@ -1,6 +1,6 @@
 """A log's folder inside a node's data folder: made once, opened, its refusals in words.
 
-Decides: in which order folder, store and the node's list of logs come to be
+Decides: that every log of a node that joined later begins as a newcomer's (S8); in which order folder, store and the node's list of logs come to be
 (`identity` says why). Must not know: what a store holds. Blocking file work, called in a thread.
 """
 
@@ -24,9 +24,7 @@ def open_store(folder: DataFolder, name: str, segment_bytes: int, cache_bytes: i
     try:
         if name not in identity.logs:
             folder.make_log_folder(name)
-        store = LogStore.open(
-            path, name, identity.group_id, identity.node, segment_bytes=segment_bytes, cache_bytes=cache_bytes, newcomer=identity.is_newcomer(name)
-        )
+        store = LogStore.open(path, name, identity.group_id, identity.node, segment_bytes=segment_bytes, cache_bytes=cache_bytes, newcomer=identity.joined > 1)
         folder.add_log(name)
         return store
     except StorageError as error:

@@ -293,7 +293,7 @@ class LogNode:
                 self._open_all(wanted.logs)  # it may have ended before they were there
                 return InitDone(wanted.group, wanted.node, False)
             return Reject(f"{handshake.GROUP}: this log node is '{identity.node}' of group {identity.group} already")
-        fresh = Identity(wanted.group.hex(), wanted.node, wanted.version, list(wanted.members), [], identity.folder, wanted.version, sorted(wanted.logs))
+        fresh = Identity(wanted.group.hex(), wanted.node, wanted.version, list(wanted.members), [], identity.folder, wanted.version)
         if len(wanted.group) != GROUP_BYTES or fresh.replaced or wanted.version < 2 or not all(map(is_member, wanted.members)):
             return Reject(f"{handshake.PROTOCOL}: a newcomer needs a group's id of {GROUP_BYTES} bytes, a version above 1, and members, this node among them")
         try:
@@ -326,7 +326,7 @@ class LogNode:
         logs = [driver.status() for driver in self._drivers()]
         return {
             "az": self.config.az, "node": identity.node, "group": identity.group, "membership": identity.membership, "members": identity.members,
-            "joined": identity.joined, "replaced": identity.replaced, "logs": logs, "known_logs": identity.known_logs, "connections": len(self._connections),
+            "joined": identity.joined, "replaced": identity.replaced, "logs": logs, "known_logs": identity.logs, "connections": len(self._connections),
             "pid": os.getpid(),
         }  # fmt: skip
 
