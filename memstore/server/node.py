@@ -398,12 +398,13 @@ class Node:
         if not over and follower.position >= writer.next_position:
             # The answers were long on their way: others have sealed, written and committed behind this term's first entry.
             over = f"others went on to {follower.position}"
+        elif not over and follower.position < writer.next_position - 1:
+            over = "the term was sealed again, and the log goes on behind the prefix"
         if over:
             self._abandon_writer(outputs.AbandonWriter())
             self.roles.on_campaign_lost(f"lost while its prefix was applied: {over}", 0, False, self.clock())
             self._follow(outputs.Follow())
         else:
-            assert follower.position == writer.next_position - 1, f"the prefix ends at {follower.position}, the writer goes on at {writer.next_position}"
             self.roles.on_campaign_won(writer.term, writer.lease_until_us, self.clock())
         self.act()
 

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from memstore.replication.outputs import StepDown
+from memstore.replication.roles import CANDIDATE
 from memstore.server.node import Node
 from tests.replication.test_shard import Node as Hands
 
@@ -74,3 +75,32 @@ def test_a_release_waits_for_what_a_term_sealed_anew_has_put_behind_the_handover
         return bool(writer.released)
 
     assert asyncio.run(scene())
+
+
+def test_a_term_sealed_anew_while_its_prefix_is_applied_is_a_lost_campaign_and_no_reason_to_end() -> None:
+    """The writer has appended a LEADERSHIP of its own by then, which is not in the prefix."""
+    said: list[str] = []
+
+    class Winner:
+        prefix, lost, term, lease_until_us, next_position = ["LEADERSHIP at 7"], "", 2, 5, 9
+        stopped = False
+
+        def stop(self) -> None:
+            self.stopped = True
+
+    writer = Winner()
+
+    async def campaign(*_: Any) -> Winner:
+        return writer
+
+    follower = SimpleNamespace(followed=(1, 6), chain=b"", position=7, stuck="", feed=lambda prefix: None)
+    roles = SimpleNamespace(role=CANDIDATE, stuck="", on_campaign_lost=lambda reason, *_: said.append(reason), on_campaign_won=lambda *_: said.append("won"))
+    node: Any = SimpleNamespace(
+        follower=follower, following=SimpleNamespace(close=lambda: None, apply_all=lambda: True), roles=roles, log=SimpleNamespace(campaign=campaign),
+        config=SimpleNamespace(lease_ms=800), me=SimpleNamespace(encode=lambda: b""), wall_ms=lambda: 1, clock=lambda: 1, act=lambda: None,
+        _follow=lambda _: said.append("follows"), _won=None,
+    )  # fmt: skip
+    node._abandon_writer = lambda output: Node._abandon_writer(node, output)
+    asyncio.run(Node._campaign(node))
+    assert writer.stopped and node._won is None
+    assert len(said) == 2 and "sealed again" in said[0] and said[1] == "follows"

@@ -32,7 +32,8 @@ class Checkers:
         self._acceptors: dict[str, Any] = {}  # the newest of each log node, dead or alive
         self._machines: dict[str, LogMember] = {}  # where each log node was last seen
         self._promised: dict[str, int] = {}
-        self._durable: dict[str, int] = {}  # the furthest each log node's disk has ever been
+        self._durable: dict[str, int] = {}  # how far each log node's disk was when it was looked at last
+        self._had: dict[str, dict[int, bytes]] = {}  # by log node: position -> chain of what was durable there last
         self._known: dict[str, int] = {}  # committed position looked at, by node
         self._leases: dict[str, tuple[bytes, int]] = {}  # by engine node: incarnation and true end
         self._check_leases = all(abs(member.clock.ppm) <= DRIFT_BOUND_PPM for member in [*cluster.logs, *cluster.engines])
@@ -55,10 +56,11 @@ class Checkers:
         if acceptor is not self._acceptors.get(name):
             self._acceptors[name], self._machines[name] = acceptor, member
             self._known[name] = 0
+            self._durable[name] = min(self._durable.get(name, 0), acceptor.durable)
             if acceptor.promise.term < self._promised.get(name, 0):
                 raise Violation(f"{name} came back with promise {acceptor.promise.term}, it had promised {self._promised[name]}")
-        if acceptor.durable > self._durable.get(name, -1):
-            self._durable[name] = acceptor.durable
+        if acceptor.durable != self._durable[name]:
+            self._became_durable(name, acceptor)
         durable = acceptor._durable_promise.term
         if durable > self._promised.get(name, 0):
             self._promised[name] = durable
@@ -68,6 +70,14 @@ class Checkers:
             for position in range(max(self._known[name], acceptor.committed - 64) + 1, acceptor.committed + 1):
                 self._is_committed(name, position, acceptor.chain_at(position))
             self._known[name] = acceptor.committed
+
+    def _became_durable(self, name: str, acceptor: Any) -> None:
+        """Or was cut: then what comes in its place is looked at anew."""
+        had = self._had.setdefault(name, {})
+        for position in range(self._durable[name] + 1, acceptor.durable + 1):
+            if (chain := acceptor.chain_at(position)) is not None:
+                had[position] = chain
+        self._durable[name] = acceptor.durable
 
     def _is_committed(self, name: str, position: int, chain: bytes | None) -> None:
         if chain is None:
@@ -116,10 +126,9 @@ class Checkers:
 
     def _holds(self, name: str, acceptor: Any, position: int, chain: bytes) -> bool:
         """On disk, as it was acknowledged. What has rotted there since is still an honest acknowledgement: the others and S3 have to make it good."""
-        if self._machines[name].rotten:
-            was = self._durable[name] if acceptor.suspicion is not None else int(acceptor.proven)
-            if was >= position:
-                return True
+        lost = self._machines[name].rotten and (acceptor.suspicion is not None or acceptor.proven >= position)
+        if lost and self._had.get(name, {}).get(position) == chain:
+            return True
         return bool(acceptor.durable >= position and acceptor.chain_at(position) in (chain, None))
 
     def _lease(self, member: EngineMember, node: Any) -> None:

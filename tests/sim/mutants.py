@@ -86,7 +86,7 @@ MUTANTS: dict[str, Mutant] = {
         _Acceptor,
         "_on_seal",
         "if self.last > message.expected:",
-        "if self._durable_id() > message.expected:",
+        "if (self.id_at(self.durable) or self.trim) > message.expected:",
         schedule="sealed-over-what-is-on-its-way-to-disk",
     ),
     "promise-not-persisted": Mutant(
@@ -119,7 +119,7 @@ MUTANTS: dict[str, Mutant] = {
         schedule="bad-sector-over-several-entries",
     ),
     "suspect-answers-tail": Mutant(
-        "a suspect node answers tail()", _Acceptor, "_on_tail_query", "if self.counts:", "if True:", schedule="tail-asked-of-a-suspect-node"
+        "a suspect node answers tail()", _Acceptor, "_on_tail_query", "self.counts and ", "", schedule="tail-asked-of-a-suspect-node"
     ),
     "chain-not-checked": Mutant(
         "an Append is taken without looking at the chain", _Acceptor, "_on_append", " and message.previous_chain == self.last_chain", ""

@@ -165,13 +165,18 @@ async def _check_whole(group: Group) -> None:
     if max(group.versions.values()) >= group.newest.version:
         return
     whole, trouble = 0, ""
-    for node in sorted(set(group.nodes) & set(_addresses(group.newest))):
-        rows = (await node_status(group.nodes[node]))["logs"]
+    statuses = {node: await node_status(group.nodes[node]) for node in sorted(set(group.nodes) & set(_addresses(group.newest)))}
+    used = {row["log"] for status in statuses.values() for row in status["logs"] if row["last"][1] or row["promised"]}
+    for node, status in statuses.items():
+        rows = status["logs"]
         bad = next((row for row in rows if row["suspect"] or row["broken"]), None)
-        if bad is None:
-            whole += 1
-        else:
+        missing = sorted(used - {row["log"] for row in rows}) if status["joined"] > 1 else []  # it would begin them as a newcomer
+        if bad is not None:
             trouble = f"log '{bad['log']}' of log node {node} is not whole ({(bad['broken'] or bad['suspect'])['reason']})"
+        elif missing:
+            trouble = f"log '{missing[0]}' was not copied to log node {node} yet"
+        else:
+            whole += 1
     if whole < len(group.newest.members) // 2 + 1:
         raise AdminError(f"{trouble}: wait until it is, or nothing may be left to copy from; nothing was changed")
 

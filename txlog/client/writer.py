@@ -272,7 +272,11 @@ class Writer:
                 self._loop.call_soon(self._append_leadership)
 
     def _append_leadership(self) -> None:
-        if not self._over:
+        if self._over:
+            return
+        if self.on_reopened is not None:
+            self.on_reopened(self.term)  # the owner came meanwhile, and has to know of every position
+        else:
             self.append(LEADERSHIP, self.leadership, self._wall_ms())
 
     def _end(self) -> None:

@@ -426,8 +426,9 @@ class Acceptor:
         self._outputs.append(Serve(peer, answer, upto, message.max_bytes))
 
     def _on_tail_query(self, peer: Peer, message: TailQuery) -> None:
-        if self.counts:
-            self._send(peer, Tail(message.token, self._durable_id(), self.committed))
+        durable = self.id_at(self.durable)
+        if self.counts and durable is not None:  # None: a hole, and what is behind it is not on disk yet
+            self._send(peer, Tail(message.token, durable, self.committed))
 
     def _on_catch_up(self, peer: Peer, message: CatchUp, now_us: int) -> None:
         if message.term < self.promise.term:
@@ -465,13 +466,6 @@ class Acceptor:
             index = position - self._unsynced[0].position
             return self._unsynced[index].id if index < len(self._unsynced) else None
         return self._history.id_at(position) if self.trim[1] < position < self.last[1] else None
-
-    def _durable_id(self) -> EntryId:
-        found = self.id_at(self.durable)
-        if found is None:
-            self.halt(f"durable entry {self.durable} cannot be read")
-            return self.trim
-        return found
 
     def _first_of_term(self, position: int) -> int:
         """The first position above committed whose entry has the term of the one at ``position``."""
@@ -567,8 +561,10 @@ class Acceptor:
         self._write_meta()
 
     def become_suspect(self, position: int, reason: str) -> None:
+        """A newcomer stays one, since S3's ways out are not its own (S8); one whose last step is on its way to disk is a member already."""
         already = self.suspicion
-        self._set_suspicion(Suspicion(position, self.rng.randbytes(16), reason, already is not None and already.cut))
+        cut, newcomer = already is not None and already.cut, self.newcomer and not self.healing
+        self._set_suspicion(Suspicion(position, self.rng.randbytes(16), reason, cut, newcomer))
         self.trace(f"suspect from position {position}: {reason}")
 
     def end_suspicion(self, why: str) -> None:

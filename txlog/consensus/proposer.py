@@ -519,6 +519,7 @@ class Proposer:
             feed.heal_epoch, feed.heal = message.epoch, self._recent.last[1]
             feed.poke = True
             self._trace(f"log node {feed.index} is suspect: heal up to {feed.heal}")
+        feed.match = 0  # what it has acknowledged it may have lost; it says so again once it is healed
         feed.acked = False
         if message.number > feed.rewound:
             feed.probing = False

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from txlog.consensus.acceptor import Acceptor
 
 ASK_AGAIN_US: Final = 500_000
+PULL_AGAIN_US: Final = 2_000_000  # a piece of some MiB may be long on its way; one that came too late every time would never be taken
 CHUNK_BYTES: Final = 4 << 20
 
 
@@ -171,7 +172,7 @@ class Repair:
 
     def _ask(self, node: str, fetch: Fetch, now_us: int) -> None:
         self._token = fetch.token = self._log.rng.getrandbits(62)
-        self.deadline = now_us + ASK_AGAIN_US
+        self.deadline = now_us + (PULL_AGAIN_US if node else ASK_AGAIN_US)
         self._log.emit(PeerFetch(node, fetch))
 
     # ----------------------------------------------------------------------- S2: put back
@@ -288,6 +289,7 @@ class Repair:
     def _on_chunk(self, fetched: Fetched, now_us: int) -> None:
         log = self._log
         copy = self._copy
+        self.deadline = now_us + ASK_AGAIN_US
         if copy is not None and fetched.last != copy:
             self._unfollow()  # it has moved on since it was chosen
             return

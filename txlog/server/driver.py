@@ -329,9 +329,14 @@ class LogDriver:
         while waiting and waiting[0].sequence <= covered:
             output = waiting.popleft()
             self._send(output.to, output.message)
+        mended = False
         while self._put_backs and self._put_backs[0] <= covered:
+            mended = True
             self._acceptor.on_put_back(self._put_backs.pop(0), self.store.scan(), now)  # with what was found damaged meanwhile
         self._pump()
+        if mended:
+            for feed in self._feeds:  # some may wait before the hole, and nothing needs to be committed ever again
+                feed.push()
 
     def _check_room(self) -> None:
         """Disk full is found when the next segment cannot be made (A5), and is over when it can."""

@@ -290,6 +290,7 @@ class LogNode:
             return Reject(f"{handshake.GROUP}: the place was made for another data folder than this node's")
         if identity.group:
             if (identity.group_id, identity.node) == (wanted.group, wanted.node):
+                self._open_all(wanted.logs)  # it may have ended before they were there
                 return InitDone(wanted.group, wanted.node, False)
             return Reject(f"{handshake.GROUP}: this log node is '{identity.node}' of group {identity.group} already")
         fresh = Identity(wanted.group.hex(), wanted.node, wanted.version, list(wanted.members), [], identity.folder, wanted.version)
@@ -299,12 +300,15 @@ class LogNode:
             self._folder.write(fresh)
         except OSError as error:
             halt(f"{self.config.data}: {error.strerror or error}")
-        log.info("log node joins its group", group=identity.group, node=wanted.node, version=wanted.version, members=wanted.members)
-        for name in wanted.logs:
-            if valid_log_name(name):
-                self._in_background(self._driver(name))
+        log.info("log node joins its group", group=fresh.group, node=wanted.node, version=wanted.version, members=wanted.members)
+        self._open_all(wanted.logs)
         self._news.start()
         return InitDone(wanted.group, wanted.node, True)
+
+    def _open_all(self, names: list[str]) -> None:
+        for name in names:
+            if valid_log_name(name):
+                self._in_background(self._driver(name))
 
     def _in_background(self, work: Coroutine[Any, Any, Any]) -> None:
         """An error in it is the log's, said when somebody asks for the log."""
@@ -322,7 +326,8 @@ class LogNode:
         logs = [driver.status() for driver in self._drivers()]
         return {
             "az": self.config.az, "node": identity.node, "group": identity.group, "membership": identity.membership, "members": identity.members,
-            "replaced": identity.replaced, "logs": logs, "known_logs": identity.logs, "connections": len(self._connections), "pid": os.getpid(),
+            "joined": identity.joined, "replaced": identity.replaced, "logs": logs, "known_logs": identity.logs, "connections": len(self._connections),
+            "pid": os.getpid(),
         }  # fmt: skip
 
 

@@ -179,3 +179,96 @@ def test_the_exchange_of_all_nodes_does_not_end_while_a_newcomer_is_among_them(f
     bench.ask(answer(fetch, 1, (1, 2), 2, suspect=True), source="n1")
     bench.ask(answer(fetch, 1, NO_ENTRY, suspect=True, newcomer=fresh), source="n2")
     assert bench.machine.counts is not fresh
+
+
+def rotten_while_it_runs(bench: Bench, position: int) -> None:
+    """The scrubber finds it (S6)."""
+    bench.node.disk.rot(position, True)
+    bench.said.clear()
+    bench.machine.on_damage(bench.node.disk.scan(bench.machine.committed), bench.now)
+    bench.node.run(bench.now)
+    if bench.node.dirty:
+        bench.node.sync(bench.now)
+
+
+@pytest.mark.parametrize("way", ["put back", "healed by the writer"])
+def test_damage_found_while_it_copies_does_not_make_it_an_ordinary_suspect(way: str) -> None:
+    """Else S3's ways out of suspicion would let it count with a part of the log, without the others' promises and without its window."""
+    log = log_of(1, 1, 1, 1, 1)
+    bench, _ = newcomer()
+    bench.ask(append(1, log, upto=3))
+    rotten_while_it_runs(bench, 2)
+    assert bench.machine.newcomer and bench.node.disk.synced.suspicion.newcomer
+    if way == "put back":
+        for fetch in [message for _, message in bench.said if isinstance(message, Fetch) and message.max_bytes]:
+            bench.ask(answer(fetch, 1, log[-1].id, 5, log[fetch.start - 1 :]), source="n1")
+    else:
+        told = bench.one(append(1, log, start=2, upto=3))
+        assert isinstance(told, Suspected)
+        assert isinstance(bench.one(append(1, log, start=4, upto=3, heal_epoch=told.epoch, heal=3)), Suspected)
+    assert not joined(bench)
+    silent(bench)
+    bench.restart()
+    assert bench.machine.newcomer
+    silent(bench)
+
+
+def test_a_newcomer_damaged_while_its_last_step_goes_to_disk_is_a_suspect_member() -> None:
+    log = log_of(1, 1, 1)
+    bench, first = newcomer()
+    bench.ask(append(1, log))
+    for source in ("n1", "n2"):
+        bench.ask(answer(first, 1, log[-1].id), source=source)
+    bench.now += WINDOW_US
+    bench.node.tick(bench.now)
+    assert bench.machine.healing
+    rotten_while_it_runs(bench, 2)
+    assert not joined(bench) and not bench.machine.newcomer, "it has done all that a newcomer must; what it holds is damaged, as any member's may be"
+    assert bench.machine.joining.deadline == 0
+    silent(bench)
+
+
+def test_what_nobody_calls_committed_is_copied_in_pieces_too() -> None:
+    """A dead writer's suffix may be larger than one answer, and while there is no writer nobody commits it."""
+    log = log_of(1, 1, 1, 1, 1)
+    bench, first = newcomer()
+    for source in ("n1", "n2"):
+        bench.ask(answer(first, 1, log[-1].id, 1), source=source)
+    starts = []
+    while bench.machine.joining.state == "copying":
+        pull = asked(bench)
+        starts.append(pull.start)
+        assert len(starts) < 5, starts
+        bench.ask(answer(pull, 1, log[-1].id, 1, log[pull.start - 1 : pull.start + 1]), source=bench.machine.joining._source)
+    assert starts == [1, 3, 5] and bench.machine.last == (1, 5) and bench.machine.committed == 1
+
+
+def test_an_answer_that_is_long_on_its_way_is_taken() -> None:
+    """A piece of some MiB may take a slow link longer than a question without entries."""
+    log = log_of(1, 1)
+    bench, first = newcomer()
+    for source in ("n1", "n2"):
+        bench.ask(answer(first, 1, log[-1].id, 2), source=source)
+    pull = asked(bench)
+    later(bench, 1_500_000)
+    bench.ask(answer(pull, 1, log[-1].id, 2, log), source=bench.machine.joining._source)
+    assert bench.machine.joining.state == "waiting"
+    bench, first = newcomer()
+    for source in ("n1", "n2"):
+        bench.ask(answer(first, 1, log[-1].id, 2), source=source)
+    later(bench, 20_000_000)
+    assert bench.machine.joining.state == "asking", "a source that says nothing is given up"
+
+
+def test_a_piece_that_does_not_join_on_is_not_taken() -> None:
+    log = log_of(1, 1, 1, 1)
+    bench, first = newcomer()
+    for source in ("n1", "n2"):
+        bench.ask(answer(first, 1, log[-1].id, 0), source=source)
+    bench.ask(answer(asked(bench), 1, log[-1].id, 0, log[:2]), source=bench.machine.joining._source)
+    pull = asked(bench)
+    other = log_of(2)
+    bench.ask(append(2, other, round=b"another"))  # a writer of a higher term has cut what was copied
+    assert bench.machine.last == (2, 1)
+    bench.ask(answer(pull, 1, log[-1].id, 0, log[2:]), source=bench.machine.joining._source)
+    assert bench.machine.last == (2, 1)

@@ -625,6 +625,27 @@ def test_s3_heal_is_the_last_position_when_the_node_told_of_its_suspicion() -> N
     assert bench.machine.committed == 1, "what it answers while suspect counts nowhere"
 
 
+def test_s3_what_a_node_acknowledged_before_it_was_suspect_is_not_counted_any_more() -> None:
+    """It may have lost just that; what is committed already stays."""
+    bench = Bench()
+    bench.open()
+    first, second = bench.append(), bench.append()
+    bench.appended(2)
+    bench.appended(0, first.position)
+    assert bench.machine.committed == first.position
+    bench.append()
+    sent = bench.newest(2, Append)
+    bench.tell(2, Suspected(sent.term, sent.round, sent.number, b"doubt", sent.previous[1] + 1))
+    bench.tell(0, Appended(sent.term, sent.round, bench.newest(0, Append).number, second.position))
+    assert bench.machine.committed == first.position, "one node that is whole, and one that says it may have lost it"
+    bench.appended(1, second.position)
+    assert bench.machine.committed == second.position
+    healing = bench.newest(2, Append)
+    bench.tell(2, Appended(healing.term, healing.round, healing.number, second.position + 1))
+    bench.appended(0)
+    assert bench.machine.committed == second.position + 1, "healed, it counts again"
+
+
 def test_recent_entries_are_bounded_and_hold_everything_uncommitted() -> None:
     bench = Bench(Limits(keep_bytes=1000))
     bench.open()

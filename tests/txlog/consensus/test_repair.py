@@ -8,7 +8,7 @@ from tests.txlog.consensus.cluster import Violation
 from tests.txlog.consensus.test_acceptor import WINDOW_US, A, B, Bench, append, log_of, renew, seal
 from txlog.consensus.outputs import PeerFetch, Promise, PutBack, Truncate, WriteMeta
 from txlog.entry import NO_ENTRY, Entry, EntryId
-from txlog.messages import Appended, Fetch, Fetched, Gap, Promised, Suspected, TailQuery, Unavailable
+from txlog.messages import Appended, Fetch, Fetched, Gap, Promised, Suspected, Tail, TailQuery, Unavailable
 
 
 def surveyed(bench: Bench) -> Fetch:
@@ -330,3 +330,13 @@ def test_s6_what_is_known_committed_and_of_which_nothing_is_known_needs_a_start(
     with pytest.raises(Violation, match="known committed"):
         bench.machine.on_damage(bench.node.disk.scan(5), bench.now)
         bench.node.run(bench.now)
+
+
+def test_a_question_for_the_tail_while_a_hole_is_the_last_durable_position_ends_nobody() -> None:
+    """A new writer cuts right behind the hole; for as long as a sync takes its id, which nobody here knows, is the durable one."""
+    bench = damaged(LOG, 2, committed=2)
+    fresh = log_of(2, behind=LOG[:2])
+    assert bench.ask(append(2, fresh, start=3), sync=False) == []
+    assert bench.ask(TailQuery(5), sync=False) == [], "no answer is better than an end"
+    bench.node.sync(bench.now)
+    assert [message for message in bench.ask(TailQuery(6)) if not isinstance(message, Fetch)] == [Tail(6, (2, 3), 2)]

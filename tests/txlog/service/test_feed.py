@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 
 from tests.txlog.service.cluster import Group, committed, eventually, win
 from tests.txlog.service.test_doors import Raw, hello
+from tests.txlog.service.test_scrub import rot
 from txlog.messages import Records, Subscribe, Tail, TailQuery, Welcome
 
 
@@ -61,3 +63,30 @@ async def test_a_busy_log_gathers_and_a_question_about_the_tail_ends_that(group:
         before.append(message)
     assert not any(isinstance(message, Records) for message in before)
     assert await entries(raw, 10) == [10]
+
+
+async def test_a_reader_that_waits_before_a_hole_goes_on_when_it_is_put_back_though_nothing_is_written(group: Group) -> None:
+    client = await group.client()
+    writer = await win(client)
+    for text in (b"one", b"two", b"three", b"four"):
+        await committed(writer, [text])
+    await eventually(lambda: all(node._drivers()[0].committed() == writer.committed for node in group.running.values()))
+    last = writer.committed
+    await client.close()
+    await asyncio.sleep(0.3)  # what is committed is put on record
+    for index in range(3):
+        await group.down(index)
+    (segment,) = (group.folder / "node0" / "logs" / "shard-0" / "segments").iterdir()
+    rot(segment, b"two")
+    await group.up(0)
+    raw = await Raw().open(group.ports[0])
+    await raw.next()
+    raw.send(hello())
+    while not isinstance(await raw.next(), Welcome):
+        pass
+    raw.send(Subscribe(1))
+    assert await entries(raw, 2) == [2], "LEADERSHIP and the entry before the hole"
+    await group.up(1)
+    await group.up(2)
+    async with asyncio.timeout(20):
+        assert sum(await entries(raw, last - 2)) == last - 2

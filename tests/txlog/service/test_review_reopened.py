@@ -1,0 +1,22 @@
+"""A term that is sealed again in the very turn in which its owner comes: the owner has to hear of the position it costs."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from types import SimpleNamespace
+from typing import Any
+
+from txlog.client.writer import Writer
+from txlog.consensus.outputs import Reopened
+
+
+async def test_an_owner_that_came_after_the_term_was_sealed_again_appends_the_leadership_itself() -> None:
+    client: Any = SimpleNamespace(links=[], clock=lambda: 1, nodes=3, incarnation=b"i" * 16, rng=random.Random(1), commit_timeout_ms=0)
+    writer = Writer(client, 800)
+    said: list[object] = []
+    writer.append = lambda *_: said.append("appended on its own") or 1  # type: ignore[assignment, func-returns-value]
+    writer._event(Reopened(2))
+    writer.on_reopened = said.append
+    await asyncio.sleep(0)
+    assert said == [writer.term]
