@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from txlog.consensus.lease import window_us
 from txlog.consensus.outputs import PeerFetch
+from txlog.consensus.repair import chunk_bytes
 from txlog.entry import NO_ENTRY, EntryId
 from txlog.messages import Fetch, Fetched
 
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from txlog.consensus.acceptor import Acceptor
 
 ASK_AGAIN_US: Final = 500_000
-CHUNK_BYTES: Final = 4 << 20  # and no more than a part of a segment: what is taken while there is room must fit
 
 IDLE: Final = "idle"
 ASKING: Final = "asking"
@@ -45,6 +45,7 @@ class Joining:
         self._floor = 0  # the greatest promise they told
         self._lease_ms = 0  # the longest lease they may have granted
         self._source = ""
+        self._held = 0  # up to here the source's entries are here, unless a writer has come with others meanwhile
 
     def start(self, now_us: int) -> None:
         """Also when the membership has changed: nothing heard before counts."""
@@ -86,6 +87,7 @@ class Joining:
         self._goal = answers[self._source].last
         self._floor = max(answer.promised for answer in answers.values())
         self._lease_ms = max(answer.lease_ms for answer in answers.values())
+        self._held = 0
         self.state = COPYING
         if not self.look(now_us):
             self._pull(now_us)
@@ -95,7 +97,8 @@ class Joining:
     def _pull(self, now_us: int) -> None:
         self._token = self._log.rng.getrandbits(62)
         self.deadline = now_us + ASK_AGAIN_US
-        self._log.emit(PeerFetch(self._source, Fetch(self._token, self._log.committed + 1, min(CHUNK_BYTES, self._log.largest_entry // 4), True)))
+        start = max(self._log.committed, self._held) + 1
+        self._log.emit(PeerFetch(self._source, Fetch(self._token, start, chunk_bytes(self._log.largest_entry), True)))
 
     def _on_chunk(self, fetched: Fetched, now_us: int) -> None:
         """What is not taken is asked for again by the deadline, with fresh answers."""
@@ -103,10 +106,11 @@ class Joining:
             return
         log = self._log
         entries = [entry for entry in log.repair.decode(fetched, fetched.start) if entry.position <= self._goal[1]]
-        if fetched.start > log.committed + 1 or not entries or not log.has_room or not log.repair.adopt(entries):
+        if fetched.start > log.last[1] + 1 or not entries or not log.has_room:
             return
-        log.commit_pulled(min(fetched.committed, entries[-1].position))
-        if not self.look(now_us) and entries[-1].position < self._goal[1]:
+        self._held = log.repair.adopt(entries)
+        log.commit_pulled(min(fetched.committed, self._held))
+        if not self.look(now_us) and self._held == entries[-1].position < self._goal[1]:
             self._pull(now_us)
 
     def look(self, now_us: int) -> bool:

@@ -61,7 +61,7 @@ class Spare:
         self._full = False
         self._failure: OSError | None = None
         self._thread: threading.Thread | None = None
-        self.has_segment = False  # the blocks of one more segment are ours
+        self.has_segment = False  # the blocks of one more segment are ours, or a `Roll` in the store's queue is about to take them
 
     def start(self, complete: bool) -> None:
         """``complete``: the file `next` was found."""
@@ -75,6 +75,11 @@ class Spare:
             self._thread.start()
         elif not complete:
             self._prepare()
+
+    @property
+    def full(self) -> bool:
+        """The disk was asked for another segment and had no room for it."""
+        return self._full
 
     def check(self) -> None:
         """Raise what went wrong in the thread."""
