@@ -118,14 +118,14 @@ async def goes_on(node: Node, entries: list[Entry]) -> None:
     assert node.halts == [] and taken == 2 * SEGMENT_ENTRIES, "two segments and no more"
     assert contents(node.store) == [entry.encoded for entry in entries[:taken]]
     node.session.on_messages([node.append(entries, taken + 1, len(entries), 98)])
-    assert node.ears.heard[-1] == Unavailable(1, ROUND, 98, "disk full")
+    assert [Unavailable(1, ROUND, 98, "disk full")] == node.ears.heard[-1:]
     node.disk.segments = 100
     node.driver.beat()
     await node.feed(entries)
     assert node.halts == [] and node.last == len(entries)
     node.session.on_messages([node.append(entries, len(entries) + 1, len(entries), 99)])
     await node.settle()
-    assert node.ears.heard[-1] == Appended(1, ROUND, 99, len(entries))
+    assert [Appended(1, ROUND, 99, len(entries))] == node.ears.heard[-1:]
     assert contents(node.store) == [entry.encoded for entry in entries]
 
 
