@@ -15,11 +15,14 @@ from pathlib import Path
 import pytest
 
 from tests.txlog.service.cluster import eventually
+from tests.txlog.service.test_doors import lone_node
 from tests.txlog.storage.helpers import SEGMENT, contents, make_run
 from txlog.clock import now_us
 from txlog.entry import GENESIS_CHAIN, NO_ENTRY, Entry
-from txlog.messages import Append, Appended, CatchUp, Fetch, Fetched, Gap, Message, Unavailable
+from txlog.messages import Append, Appended, CatchUp, Fetch, Fetched, Gap, InitDone, InitGroup, Membership, Message, Reject, Unavailable
+from txlog.server import identity
 from txlog.server.driver import SLOW_SYNC_US, LogDriver
+from txlog.server.logs import StoreRefused, open_store
 from txlog.server.session import Session
 from txlog.storage.files import Files
 from txlog.storage.store import LogStore
@@ -203,3 +206,56 @@ def take(asked: list[Fetch]) -> list[Fetch]:
     found = list(asked)
     asked.clear()
     return found
+
+
+# --------------------------------------------------------------------------- what else a node writes
+
+
+@pytest.fixture
+def no_room(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], None]:
+    """For the node's own file: what is written to it finds no blocks."""
+
+    def full(path: Path, mode: str) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    def switch(on: bool) -> None:
+        monkeypatch.setattr(identity, "open", full if on else open, raising=False)
+
+    return switch
+
+
+async def test_a_membership_that_finds_no_room(tmp_path: Path, halts: list[str], no_room: Callable[[bool], None]) -> None:
+    """It ended the node, and again each time it heard of the version from the others."""
+    log_node = await lone_node(tmp_path / "n")
+    try:
+        members = [f"{name}=127.0.0.1:{number}" for number, name in enumerate("abc", 1)]
+        no_room(True)
+        init = InitGroup(b"g" * 16, "a", members)
+        assert isinstance(log_node._init(init), Reject) and not log_node.identity.group
+        no_room(False)
+        assert log_node._init(init) == InitDone(b"g" * 16, "a", True)
+        wanted = Membership(b"g" * 16, 2, [*members[:2], "d=127.0.0.1:4"])
+        no_room(True)
+        answer = log_node._take(wanted, False)
+        assert isinstance(answer, Reject) and "disk" in answer.reason
+        assert log_node.identity.membership == identity.read_identity(tmp_path / "n").membership == 1
+        no_room(False)
+        assert log_node._take(wanted, False) == wanted
+        assert identity.read_identity(tmp_path / "n").membership == 2
+    finally:
+        await log_node.close()
+    assert halts == []
+
+
+def test_a_new_log_that_finds_no_room(tmp_path: Path, no_room: Callable[[bool], None]) -> None:
+    folder = identity.DataFolder.open(tmp_path / "n")
+    folder.write(identity.Identity("ab" * 16, "a", 1, ["a=h:1"], []))
+    no_room(True)
+    for _ in range(2):
+        with pytest.raises(StoreRefused, match="No space left"):
+            open_store(folder, "shard-0", SEGMENT, 0)
+    assert folder.identity.logs == []
+    no_room(False)
+    open_store(folder, "shard-0", SEGMENT, 0).close()
+    assert identity.read_identity(tmp_path / "n").logs == ["shard-0"]
+    folder.close()
