@@ -26,11 +26,14 @@ import memstore.server.node
 import txlog.client.writer
 import txlog.consensus.acceptor
 import txlog.consensus.campaign
+import txlog.consensus.joining
 import txlog.consensus.lease
 import txlog.consensus.proposer
 import txlog.consensus.repair
+import txlog.server.connection
 import txlog.server.driver
 import txlog.server.logs
+import txlog.server.node
 import txlog.storage.files
 import txlog.storage.jobs
 import txlog.storage.store
@@ -43,6 +46,8 @@ _Proposer = txlog.consensus.proposer.Proposer
 _Writer = txlog.client.writer.Writer
 _Driver = txlog.server.driver.LogDriver
 _Repair = txlog.consensus.repair.Repair
+_Joining = txlog.consensus.joining.Joining
+_LogNode = txlog.server.node.LogNode
 _Carrier = txlog.storage.jobs._Carrier
 
 
@@ -339,6 +344,81 @@ MUTANTS: dict[str, Mutant] = {
     ),
     "digest-of-what-gathers": Mutant(
         "a digest tells of effects that are not yet in the log", memstore.server.leading.Leading, "_append_digest", "if shard.has_entries:", "if False:"
+    ),
+    "newcomer-counts-at-once": Mutant(
+        "a newcomer is a member in full from the start",
+        txlog.storage.store.LogStore,
+        "open",
+        "newcomer=True) if newcomer else None",
+        "newcomer=True) if False else None",
+        schedule="newcomer-that-hears-only-who-lacks-the-write",
+    ),
+    "newcomer-asks-one": Mutant(
+        "one answer is enough for a newcomer",
+        _Joining,
+        "_count",
+        "if len(self._answers) < self._log.majority:",
+        "if not self._answers:",
+        schedule="newcomer-that-hears-only-who-lacks-the-write",
+    ),
+    "newcomer-does-not-wait": Mutant(
+        "a newcomer that has copied all counts, whatever the lost node had granted",
+        _Joining,
+        "look",
+        "self.deadline = now_us + window_us(self._lease_ms)",
+        "self.deadline = now_us",
+        schedule="lease-that-the-lost-node-granted",
+    ),
+    "membership-goes-down": Mutant(
+        "a lower membership version is taken",
+        _LogNode,
+        "_take",
+        "if reason := why_not(identity, wanted, from_member):\n        return Reject(reason)\n    if wanted.version > identity.membership:",
+        "if wanted.version != identity.membership:",
+        schedule="operator-who-comes-late",
+    ),
+    "membership-before-disk": Mutant(
+        "a new membership version is acted on a second before it is on disk",
+        _LogNode,
+        "_take",
+        "self._folder.take_membership(wanted.version, wanted.members)",
+        "vars(self)['ahead'] = type(identity)(identity.group, identity.node, wanted.version, list(wanted.members), identity.logs, identity.folder); "
+        "asyncio.get_running_loop().call_later(1, self._folder.take_membership, wanted.version, wanted.members)",
+        more=(("identity", "return self._folder.identity", "return vars(self).get('ahead') or self._folder.identity"),),
+        schedule="power-lost-behind-a-new-membership",
+    ),
+    "old-sessions-go-on": Mutant(
+        "what was said under the old membership is answered under the new one",
+        _LogNode,
+        "_take",
+        'connection.retire(over(self.identity, f"the group is at version {wanted.version} from now on"))',
+        "pass",
+        schedule="writer-who-still-has-the-lost-node",
+    ),
+    "pending-acks-survive": Mutant(
+        "acks that wait for the disk are given before the sessions of the old membership end",
+        txlog.server.connection.Connection,
+        "retire",
+        "if self._session is not None:",
+        "if self._session is not None and self._session._source._waiting: self._loop.call_later(0.01, self.retire, reject); return\n"
+        "    if self._session is not None:",
+        schedule="ack-on-its-way-when-the-membership-changes",
+    ),
+    "newcomer-forgets-promises": Mutant(
+        "a newcomer copies entries only, and no promise",
+        _Joining,
+        "look",
+        "if self._floor > log.promise.term:",
+        "if False:",
+        schedule="writer-whom-the-lost-node-had-promised",
+    ),
+    "room-counted-twice": Mutant(
+        "a segment's blocks are free until the queue is written",
+        txlog.storage.store.LogStore,
+        "_may_roll",
+        " and self._rolls_done == self._rolls_asked",
+        "",
+        schedule="disk-full-behind-a-queue",
     ),
 }
 

@@ -9,6 +9,7 @@ How a driver holds an acceptor, one a log::
     on_message(peer, message, now_us)   on_persisted(sequence, now_us)   on_room(has_room)   on_disconnected(peer)
     on_put_back(sequence, scan, now_us)   on_peer_fetched(node, fetched, now_us)
     take_outputs() -> list[Output]   deadline() -> us, 0 none   on_deadline(now_us)
+    room_bytes (set before each batch of inputs: what may be taken)   on_membership(peers, now_us)
     last last_chain durable committed promise suspicion broken window_left_ms(now_us) window_writer successor(now_us)
     readable_upto(start)   status(now_us)
 

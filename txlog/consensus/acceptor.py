@@ -65,7 +65,9 @@ class Acceptor:
         self.broken = 0  # S5: first position of which no node has a good copy, 0: none. Nothing from there on is served or taken
         self.broken_reason = ""
         self.has_room = True
+        self.room_bytes = 1 << 62  # of entries that may be taken until the driver looks again (A5): their blocks are there
         self.largest_entry = recovered.largest_entry
+        self._entry_overhead = recovered.entry_overhead
         self.peers = sorted(peers)
         self.majority = majority(len(peers) + 1)
         self.holes: list[Damage] = [damage for damage in recovered.damage if damage.position <= recovered.last[1]]
@@ -305,14 +307,16 @@ class Acceptor:
             if skip < 0:
                 return
             fresh = entries[skip:]
-        if fresh and not self.has_room:
-            self._send(peer, Unavailable(term, round, number, "disk full"))
+        size = self._disk_bytes(fresh) if fresh else 0
+        if size > self.room_bytes or (size and not self.has_room):
+            self._take_part(peer, message, self.fitting(fresh), now_us)
             return
         confirmed = previous + len(entries)
         if self.suspicion is not None:
             self.repair.on_writer()
         if fresh:
             self._take(fresh)
+            self.room_bytes -= size
         if self.joining.deadline:
             self.joining.look(now_us)
         if self.suspicion is not None and not self._heal(message, confirmed):
@@ -328,6 +332,19 @@ class Acceptor:
         self._window.open(message.incarnation, term, message.lease_ms, now_us)
         # min(durable, what matched): this answer leaves when everything asked of the disk so far is durable, and that is at least `confirmed`.
         self._send_persisted(peer, Appended(term, round, number, confirmed))
+
+    def _take_part(self, peer: Peer, message: Append, fitting: list[Entry], now_us: int) -> None:
+        """A5: for the rest there is no room. The writer comes with it when this part is on disk, which is when another segment may have been made."""
+        term, round, number = message.term, message.round, message.number
+        if not fitting:
+            self._send(peer, Unavailable(term, round, number, "the next segment is not made yet" if self.has_room else "disk full"))
+            return
+        if self.suspicion is not None:
+            self.repair.on_writer()
+        self.take_fitting(fitting)
+        if self.joining.deadline:
+            self.joining.look(now_us)
+        self._send_persisted(peer, Gap(term, round, number, self.last, self.committed))
 
     def _too_large(self, entries: list[bytes]) -> str:
         largest = max(map(len, entries), default=0)
@@ -494,11 +511,24 @@ class Acceptor:
         self.last = (newest.term, newest.position)
         self.last_chain = newest.chain
 
-    def take_pulled(self, entries: list[Entry]) -> None:
-        """A4: entries from another node. The promise is never below the term of any entry held, and goes to disk first."""
+    def _disk_bytes(self, entries: list[Entry]) -> int:
+        return sum([len(entry.encoded) for entry in entries]) + len(entries) * self._entry_overhead
+
+    def fitting(self, entries: list[Entry]) -> list[Entry]:
+        """As many of them, from the first on, as there is room for now (A5)."""
+        left = self.room_bytes if self.has_room else 0
+        for index, entry in enumerate(entries):
+            left -= len(entry.encoded) + self._entry_overhead
+            if left < 0:
+                return entries[:index]
+        return entries
+
+    def take_fitting(self, entries: list[Entry]) -> None:
+        """What `fitting` said. A4: if they come from another node, the promise may be lower than their terms; it must never be, and goes to disk first."""
         if entries[-1].term > self.promise.term:
             self.raise_promise(entries[-1].term)
         self._take(entries)
+        self.room_bytes -= self._disk_bytes(entries)
 
     def truncate(self, position: int, last: EntryId, last_chain: bytes) -> None:
         """Remove everything from ``position`` on, damage behind the log's end included. Lowers ``durable`` at once. ``last`` is what

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from txlog.consensus.lease import window_us
 from txlog.consensus.outputs import PeerFetch
+from txlog.consensus.repair import PULL_AGAIN_US, chunk_bytes
 from txlog.entry import NO_ENTRY, Entry, EntryId
 from txlog.messages import Fetch, Fetched
 
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
     from txlog.consensus.acceptor import Acceptor
 
 ASK_AGAIN_US: Final = 500_000
-PULL_AGAIN_US: Final = 2_000_000  # a piece of some MiB may be long on its way; one that came too late every time would never be taken
-CHUNK_BYTES: Final = 4 << 20  # and no more than a part of a segment: what is taken while there is room must fit
 
 IDLE: Final = "idle"
 ASKING: Final = "asking"
@@ -97,7 +96,7 @@ class Joining:
         """From ``start`` on; 0: from the first position not known committed here."""
         self._token = self._log.rng.getrandbits(62)
         self.deadline = now_us + PULL_AGAIN_US
-        self._log.emit(PeerFetch(self._source, Fetch(self._token, start or self._log.committed + 1, min(CHUNK_BYTES, self._log.largest_entry // 4), True)))
+        self._log.emit(PeerFetch(self._source, Fetch(self._token, start or self._log.committed + 1, chunk_bytes(self._log.largest_entry), True)))
 
     def _on_chunk(self, fetched: Fetched, now_us: int) -> None:
         """What is not taken is asked for again soon, with fresh answers."""
@@ -105,12 +104,17 @@ class Joining:
             return
         log = self._log
         entries = [entry for entry in log.repair.decode(fetched, fetched.start) if entry.position <= self._goal[1]]
-        if not entries or not self._joins_on(entries[0]) or not log.has_room or not log.repair.adopt(entries):
+        held = log.repair.adopt(entries) if entries and self._joins_on(entries[0]) and log.has_room else 0
+        if not held:
             self.deadline = now_us + ASK_AGAIN_US
             return
-        log.commit_pulled(min(fetched.committed, entries[-1].position))
-        if not self.look(now_us) and entries[-1].position < self._goal[1]:
-            self._pull(now_us, entries[-1].position + 1)  # not from what is known committed: there may be no writer who commits the rest
+        log.commit_pulled(min(fetched.committed, held))
+        if self.look(now_us):
+            return
+        if held == entries[-1].position < self._goal[1]:
+            self._pull(now_us, held + 1)  # not from what is known committed: there may be no writer who commits the rest
+        else:
+            self.deadline = now_us + ASK_AGAIN_US
 
     def _joins_on(self, first: Entry) -> bool:
         """What was copied before may have been cut by a writer since."""

@@ -45,6 +45,7 @@ class Recovered:
     suspicion: Suspicion | None = None  # as found in meta
     damage: list[Damage] = field(default_factory=list)
     largest_entry: int = 1 << 32  # encoded bytes that the disk's layout can hold in one piece
+    entry_overhead: int = 0  # bytes that an entry takes on disk besides its own
 
 
 @dataclass(slots=True)

@@ -29,6 +29,11 @@ PULL_AGAIN_US: Final = 2_000_000  # a piece of some MiB may be long on its way; 
 CHUNK_BYTES: Final = 4 << 20
 
 
+def chunk_bytes(largest_entry: int) -> int:
+    """Asked for in one piece by who pulls: no more than a part of a segment, so that there is mostly room for all of it (A5)."""
+    return min(CHUNK_BYTES, largest_entry // 4)
+
+
 class Repair:
     """One a log; the acceptor's other half. ``deadline`` 0: nothing to do."""
 
@@ -40,6 +45,7 @@ class Repair:
         self._answers: dict[str, Fetched] = {}  # by node, to the survey under way
         self._proven: list[Entry] = []  # good copies for the next damaged positions, in order
         self._putting = False  # a PutBack is under way
+        self._put = 0  # the position of the last one
         self._target = 0  # pull committed entries up to here, 0: no pull
         self._source = ""  # whom we pull or copy from
         self._copy: EntryId | None = None  # S4: the id that the copied prefix ends with
@@ -123,7 +129,11 @@ class Repair:
         if not self._damaged():
             log.broken, log.broken_reason = 0, ""
             self._proven = []
-        if not self._put_next_back() and self._wanting():
+        if self._put_next_back() or not self._wanting():
+            return
+        if (damage := self._damaged()) and damage[0].position == self._put:
+            self.deadline = now_us + ASK_AGAIN_US  # it could not stand there, or there was no room for it (A5): the same answer at once would be no help
+        else:
             self._survey(now_us)
 
     def on_membership(self, now_us: int) -> None:
@@ -216,7 +226,7 @@ class Repair:
             return False
         if entry.term > log.promise.term:
             log.raise_promise(entry.term)
-        self._putting = True
+        self._putting, self._put = True, entry.position
         log.trace(f"put back {entry.position}@{entry.term}")
         log.emit(PutBack(log.next_disk_sequence(), entry))
         return True
@@ -279,7 +289,10 @@ class Repair:
     def _follow(self, node: str, now_us: int) -> None:
         self._source = node
         self._next = self._log.committed + 1
-        self._ask(node, Fetch(0, self._next, CHUNK_BYTES, self._copy is not None), now_us)
+        self._ask_for_more(now_us)
+
+    def _ask_for_more(self, now_us: int) -> None:
+        self._ask(self._source, Fetch(0, self._next, chunk_bytes(self._log.largest_entry), self._copy is not None), now_us)
 
     def _unfollow(self) -> None:
         """The deadline looks for another source."""
@@ -296,11 +309,11 @@ class Repair:
         entries = self.decode(fetched, self._next)
         if copy is None:
             entries = [entry for entry in entries if entry.position <= fetched.committed]
-        if not entries or not log.has_room or not self.adopt(entries):
-            self._unfollow()
-            return
-        log.commit_pulled(min(fetched.committed, entries[-1].position))
-        if copy is not None and log.last == copy:
+        held = self.adopt(entries) if entries and log.has_room else 0
+        log.commit_pulled(min(fetched.committed, held))
+        if not entries or held < entries[-1].position:
+            self._unfollow()  # the deadline asks again; perhaps there is room for the rest then (A5)
+        elif copy is not None and log.last == copy:
             self._copy = copy
             self._finish_copy()
         elif copy is None and log.committed >= self._target:
@@ -309,27 +322,30 @@ class Repair:
             self.deadline = now_us + ASK_AGAIN_US if self._wanting() else 0
         else:
             self._next = entries[-1].position + 1
-            self._ask(self._source, Fetch(0, self._next, CHUNK_BYTES, copy is not None), now_us)
+            self._ask_for_more(now_us)
 
-    def adopt(self, entries: list[Entry]) -> bool:
-        """Take a run: what is held the same by chain stays, a different entry is replaced with all behind it, never at or below committed."""
+    def adopt(self, entries: list[Entry]) -> int:
+        """Take a run, as far as there is room: what is held the same by chain stays, a different entry is replaced with all behind it, never at or below
+        committed. The last position that is held then; 0: they do not follow ours."""
         log = self._log
         before = log.chain_at(entries[0].position - 1)
         if before is not None and before != entries[0].previous_chain:
             log.trace(f"another node's entry {entries[0].position} does not follow ours")
-            return False
+            return 0
         for index, entry in enumerate(entries):
             position = entry.position
             if position <= log.committed or (position <= log.last[1] and log.chain_at(position) == entry.chain):
                 continue
-            if position <= log.last[1]:
+            fitting = log.fitting(entries[index:])
+            if fitting and position <= log.last[1]:
                 last = entries[index - 1].id if index else log.id_at(position - 1)
                 if last is None:
-                    return False
+                    return 0
                 log.truncate(position, last, entry.previous_chain)
-            log.take_pulled(entries[index:])
-            break
-        return True
+            if fitting:
+                log.take_fitting(fitting)
+            return position - 1 + len(fitting)
+        return entries[-1].position
 
     def _finish_copy(self) -> None:
         """S4's end: this log is the good prefix; the rest is cut."""

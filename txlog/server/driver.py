@@ -177,8 +177,7 @@ class LogDriver:
     def handle(self, peer: Peer, messages: list[Message]) -> None:
         if self._closed:
             return
-        if self._has_room and not self.store.has_room:
-            self._check_room()
+        self._look_for_room()
         now = self._clock()  # after the messages were read (L5)
         on_message = self._acceptor.on_message
         for message in messages:
@@ -190,8 +189,7 @@ class LogDriver:
     @_or_end
     def on_peer_fetched(self, node: str, fetched: Fetched) -> None:
         if not self._closed:
-            if self._has_room and not self.store.has_room:
-                self._check_room()
+            self._look_for_room()
             self._acceptor.on_peer_fetched(node, fetched, self._clock())
             self._pump()
 
@@ -337,6 +335,12 @@ class LogDriver:
         if mended:
             for feed in self._feeds:  # some may wait before the hole, and nothing needs to be committed ever again
                 feed.push()
+
+    def _look_for_room(self) -> None:
+        """Before entries may come (A5): what was taken before is in the store's account by now."""
+        if self._has_room and not self.store.has_room:
+            self._check_room()
+        self._acceptor.room_bytes = self.store.room_bytes
 
     def _check_room(self) -> None:
         """Disk full is found when the next segment cannot be made (A5), and is over when it can."""

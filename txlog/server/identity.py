@@ -10,16 +10,20 @@ is never changed.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
 import secrets
 import threading
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
 from crc32c import crc32c
+
+from txlog.storage.files import FULL
 
 _FILE: Final = "node.json"
 _LOCK: Final = "lock"
@@ -30,6 +34,10 @@ _FORMAT: Final = 1
 
 class FolderError(Exception):
     """The data folder cannot be used; one line for the operator."""
+
+
+class DiskFull(OSError):
+    """There is no room for it, and nothing was changed: no reason to end (A5)."""
 
 
 @dataclass(slots=True)
@@ -108,11 +116,11 @@ class DataFolder:
         return self.path / _LOGS / name
 
     def write(self, identity: Identity) -> None:
-        """Durably replace the identity. Raises OSError."""
+        """Durably replace the identity. Raises `DiskFull`, any other OSError."""
         body = json.dumps({"magic": _MAGIC, "format": _FORMAT, **asdict(identity)}, sort_keys=True)
         text = json.dumps({"crc32c": crc32c(body.encode()), "identity": body}) + "\n"
         fresh = self.path / (_FILE + ".new")
-        with open(fresh, "w") as file:
+        with _room_or_nothing(), open(fresh, "w") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
@@ -123,7 +131,8 @@ class DataFolder:
     def make_log_folder(self, name: str) -> Path:
         """The folder, there and durable. `add_log` makes the log known once its store has been made in it."""
         folder = self.log_folder(name)
-        folder.mkdir(parents=True, exist_ok=True)
+        with _room_or_nothing():
+            folder.mkdir(parents=True, exist_ok=True)
         _sync_folder(self.path)
         _sync_folder(self.path / _LOGS)
         return folder
@@ -135,7 +144,7 @@ class DataFolder:
                 self.write(replace(old, logs=sorted([*old.logs, name])))
 
     def take_membership(self, version: int, members: list[str]) -> None:
-        """S8, durable when it returns. Raises OSError."""
+        """S8, durable when it returns. Raises `DiskFull`, any other OSError."""
         with self._changing:
             assert version > self.identity.membership, "a membership version went down"
             self.write(replace(self.identity, membership=version, members=list(members)))
@@ -176,6 +185,16 @@ def _lock(path: Path) -> int:
         os.close(lock)
         raise FolderError(f"data folder {path} is in use by another process") from error
     return lock
+
+
+@contextlib.contextmanager
+def _room_or_nothing() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno in FULL:
+            raise DiskFull(error.errno, error.strerror, error.filename) from error
+        raise
 
 
 def _sync_folder(path: Path) -> None:

@@ -6,7 +6,7 @@ Decides: that every log of a node that joined later begins as a newcomer's (S8);
 
 from __future__ import annotations
 
-from txlog.server.identity import DataFolder
+from txlog.server.identity import DataFolder, DiskFull
 from txlog.storage.files import META_NAME, StorageError
 from txlog.storage.store import LogStore
 
@@ -25,7 +25,13 @@ def open_store(folder: DataFolder, name: str, segment_bytes: int, cache_bytes: i
         if name not in identity.logs:
             folder.make_log_folder(name)
         store = LogStore.open(path, name, identity.group_id, identity.node, segment_bytes=segment_bytes, cache_bytes=cache_bytes, newcomer=identity.joined > 1)
-        folder.add_log(name)
-        return store
+    except DiskFull as error:
+        raise StoreRefused(f"{path}: {error.strerror}") from error
     except StorageError as error:
         raise StoreRefused(str(error)) from error
+    try:
+        folder.add_log(name)
+    except DiskFull as error:  # until it is on the list nothing is promised in it: the next one who asks for the log finds it
+        store.close()
+        raise StoreRefused(f"{path}: {error.strerror}") from error
+    return store

@@ -28,7 +28,7 @@ from txlog.config import LogServerConfig
 from txlog.messages import Hello, InitDone, InitGroup, JoinGroup, Membership, Reject, Status, StatusQuery, Welcome
 from txlog.server.connection import Connection, NodeMessage
 from txlog.server.driver import LogDriver
-from txlog.server.identity import DataFolder, FolderError, Identity
+from txlog.server.identity import DataFolder, DiskFull, FolderError, Identity
 from txlog.server.logs import StoreRefused, open_store
 from txlog.server.membership import News, check_version, current, is_member, over, why_not
 from txlog.server.peers import PeerLinks
@@ -46,6 +46,7 @@ EXIT_FOLDER: Final = 4
 
 GROUP_BYTES: Final = 16  # of a group's id
 _TOOL: Final = "tool"
+_FULL: Final = Reject(f"{handshake.BUSY}: the disk of this log node is full, nothing was changed")
 
 log = structlog.get_logger("txlog.node")
 
@@ -242,6 +243,8 @@ class LogNode:
             return Reject(f"{handshake.GROUP}: this log node is '{identity.node}' of group {identity.group} already")
         try:
             self._folder.write(Identity(wanted.group.hex(), wanted.node, 1, list(wanted.members), [], identity.folder))
+        except DiskFull:
+            return _FULL
         except OSError as error:
             halt(f"{self.config.data}: {error.strerror or error}")
         self._news.start()
@@ -258,6 +261,8 @@ class LogNode:
         if wanted.version > identity.membership:
             try:
                 self._folder.take_membership(wanted.version, wanted.members)
+            except DiskFull:
+                return _FULL
             except OSError as error:
                 halt(f"{self.config.data}: {error.strerror or error}")
             log.info("the group has another membership", version=wanted.version, members=wanted.members)
@@ -298,6 +303,8 @@ class LogNode:
             return Reject(f"{handshake.PROTOCOL}: a newcomer needs a group's id of {GROUP_BYTES} bytes, a version above 1, and members, this node among them")
         try:
             self._folder.write(fresh)
+        except DiskFull:
+            return _FULL
         except OSError as error:
             halt(f"{self.config.data}: {error.strerror or error}")
         log.info("log node joins its group", group=fresh.group, node=wanted.node, version=wanted.version, members=wanted.members)

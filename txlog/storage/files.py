@@ -14,6 +14,7 @@ from typing import Final
 
 from txlog.storage.meta import META_BYTES, SLOT_BYTES, LogMeta, choose, encode_slot
 
+FULL: Final = (errno.ENOSPC, errno.EDQUOT)  # errors of a disk that has no room left
 _BLOCK: Final = 4096  # what is given up at once around bytes that the disk cannot read
 
 

@@ -10,13 +10,12 @@ disk is kept and raised in the thread that uses the log.
 
 from __future__ import annotations
 
-import errno
 import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from txlog.storage.files import Files, StorageFatal
+from txlog.storage.files import FULL, Files, StorageFatal
 
 NEXT_NAME: Final = "next"
 NEXT_NEW_NAME: Final = "next.new"
@@ -24,7 +23,6 @@ NEXT_NEW_NAME: Final = "next.new"
 _CHUNK: Final = 1 << 20
 _SYNC_EVERY: Final = 4
 _PAUSE_S: Final = 0.005
-_FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 
 
 def make_zeroed(files: Files, path: Path, size: int, reserved: Callable[[], None] = lambda: None, stop: threading.Event | None = None) -> bool:
@@ -61,7 +59,7 @@ class Spare:
         self._full = False
         self._failure: OSError | None = None
         self._thread: threading.Thread | None = None
-        self.has_segment = False  # the blocks of one more segment are ours
+        self.has_segment = False  # the blocks of one more segment are ours, or a `Roll` in the store's queue is about to take them
 
     def start(self, complete: bool) -> None:
         """``complete``: the file `next` was found."""
@@ -75,6 +73,11 @@ class Spare:
             self._thread.start()
         elif not complete:
             self._prepare()
+
+    @property
+    def full(self) -> bool:
+        """The disk was asked for another segment and had no room for it."""
+        return self._full
 
     def check(self) -> None:
         """Raise what went wrong in the thread."""
@@ -125,7 +128,7 @@ class Spare:
         try:
             done = make_zeroed(self._files, path, self.size, self._on_reserved, self._stop)
         except OSError as error:
-            if error.errno not in _FULL:
+            if error.errno not in FULL:
                 raise
             self.has_segment = False
             self._full = True

@@ -48,7 +48,7 @@ from txlog.storage.spare import Spare
 
 DEFAULT_SEGMENT_BYTES: Final = 64 << 20
 DEFAULT_CACHE_BYTES: Final = 32 << 20
-_MARGIN_BYTES: Final = 16 << 20  # what may come between two looks at `has_room`: one message at least
+_MARGIN_BYTES: Final = 16 << 20  # of room in the newest segment: with more, nobody need be told that the disk is full
 _OBJECT_BYTES: Final = 150  # of memory for a cached entry besides its bytes
 _READ_AHEAD: Final = 64 << 10
 _OLD_OPEN: Final = 8
@@ -88,6 +88,8 @@ class LogStore:
         self._floor = 0  # known committed when such damage was last judged
         self._mends_asked = 0
         self._mends_done = 0
+        self._rolls_asked = 0
+        self._rolls_done = 0
         self.recovered = self._report()
 
     @staticmethod
@@ -136,6 +138,7 @@ class LogStore:
             suspicion=meta.suspicion,
             damage=scan.damage,
             largest_entry=self._spare.size - BLOCK_BYTES - FRAME_OVERHEAD,
+            entry_overhead=FRAME_OVERHEAD,
         )
 
     def scan(self) -> Scan:
@@ -203,6 +206,7 @@ class LogStore:
         fresh = SegmentFile(self._files, path, self._log, self._written + 1, self._spare.size, term, chain)
         whole = not any(located.segment is old for located in self._gaps)
         self._queue.append(jobs.Roll(old, fresh, self._written, term, chain, self._flushed, self._committed, whole, old.used))
+        self._rolls_asked += 1
         self._segments.append(fresh)
         self._firsts.append(fresh.first)
         return fresh
@@ -266,6 +270,8 @@ class LogStore:
         segment, size = self._segments[-1], frame_bytes(len(entry.encoded))
         chain = self._end_at(self._written)[1]
         if chain != entry.previous_chain or size > max(segment.room, self._spare.size - BLOCK_BYTES):
+            return
+        if size > segment.room and not self._may_roll:
             return
         if size > segment.room:  # then what does not check here is not this entry
             self._mend(jobs.Clear(segment, segment.used, segment.dirty))
@@ -346,23 +352,34 @@ class LogStore:
 
     @property
     def has_room(self) -> bool:
-        """A5: False while the disk is full. The next segment's blocks are ours, or there is enough left in this one until the next look."""
+        """A5: False while the disk is full and the newest segment nears its end. What may be taken is `room_bytes`."""
         self._spare.check()
         self._spare.retry()
         newest = self._segments[-1]
-        return self._spare.has_segment or newest.room > min(_MARGIN_BYTES, newest.size * 3 // 4)
+        return not self._spare.full or newest.room > min(_MARGIN_BYTES, newest.size * 3 // 4)
+
+    @property
+    def room_bytes(self) -> int:
+        """A5: entries of so many bytes in all, `entry_overhead` for each, have their blocks for certain, however they fall into segments."""
+        room = self._segments[-1].room
+        return max(room, self._spare.size - BLOCK_BYTES) if self._may_roll else room
+
+    @property
+    def _may_roll(self) -> bool:
+        """One more segment's blocks are ours, and no `Roll` in the queue or on its way has them already."""
+        return self._spare.has_segment and self._rolls_done == self._rolls_asked
 
     def begin_sync(self) -> Callable[[], None]:
         """What carries out everything asked so far; it raises `StorageFatal`. The next one may be begun when it has returned."""
         queue, self._queue = self._queue, []
         generation, written = self._generation, self._written
-        placed, mends = list(self._placed), self._mends_asked
+        placed, mends, rolls = list(self._placed), self._mends_asked, self._rolls_asked
 
         def sync() -> None:
             jobs.carry_out(queue, self._meta, self._files, self._spare, self.path / SEGMENTS_NAME, self._files_lock)
             for position in placed:
                 self._placed.pop(position, None)
-            self._mends_done = mends
+            self._mends_done, self._rolls_done = mends, rolls
             self._finished = (generation, written)
 
         return sync

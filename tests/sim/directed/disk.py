@@ -126,6 +126,20 @@ def sync_fails_and_power_goes(stage: Stage) -> None:
     stage.hold_back("c")
 
 
+@schedule(max_entry_bytes=2000, segment_bytes=32 * 1024, sync_us=15_000)
+def disk_full_behind_a_queue(stage: Stage) -> None:
+    """A disk has blocks for one more segment and no more, and is slow: what comes while one sync is under way would fill two. It is refused, nobody ends."""
+    log = stage.logs["b"]
+    stage.teach_slow_disks()
+    log.disk.full, log.disk.slow_us = True, 300_000
+    stage.told(stage.pipeline("a", *map(_big, range(50))))
+    stage.until(lambda: not log.driver.disk_busy(), "its disk has what was taken")
+    stage.expect(len(log.driver.store._segments) == 2, "one more segment was begun")
+    stage.until(lambda: not stage.acceptor("b").has_room, "the disk is known to be full")
+    log.disk.full, log.disk.slow_us = False, 0
+    stage.until(lambda: stage.last("b") == stage.last("a"), "it has caught up")
+
+
 @alone
 def wiped_folder() -> None:
     """The folder of a log is emptied while its node is away: it must not come back as a log that never promised (real files)."""

@@ -270,6 +270,19 @@ def test_a5_disk_full_is_answered_and_recovered_from() -> None:
     assert isinstance(bench.one(append(1, log, 2)), Appended)
 
 
+def test_a5_what_does_not_fit_comes_again_when_the_rest_is_on_disk() -> None:
+    bench = Bench()
+    log = log_of(1, 1, 1, 1)
+    bench.machine.room_bytes = sum(len(entry.encoded) for entry in log[:3])
+    assert bench.ask(append(1, log), sync=False) == []
+    bench.node.sync(bench.now)
+    assert [message for _, message in bench.said] == [Gap(1, b"round1", 7, (1, 3), 0)] and bench.machine.room_bytes == 0
+    assert isinstance(bench.one(append(1, log)), Unavailable)
+    assert isinstance(bench.one(append(1, log, upto=3)), Appended), "what is here already needs no room"
+    bench.machine.room_bytes = len(log[3].encoded)
+    assert bench.one(append(1, log)) == Appended(1, b"round1", 7, 4)
+
+
 def test_a5_without_room_nothing_is_cut_either() -> None:
     bench = Bench()
     bench.ask(append(1, log_of(1, 1)))

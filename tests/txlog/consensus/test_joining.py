@@ -81,6 +81,35 @@ def test_it_copies_the_greatest_log_promises_the_greatest_promise_and_waits_a_wi
     assert joined(bench) and isinstance(bench.one(seal(7, who=b"x" * 16)), LeaseHeld)
 
 
+def test_a_long_uncommitted_tail_is_copied_in_pieces() -> None:
+    """Each piece was asked for from the committed position on: the same again and again, when what is not committed is longer than one."""
+    log = log_of(1, 1, 1, 1, 1)
+    bench, first = newcomer()
+    for source in ("n1", "n2"):
+        bench.ask(answer(first, 1, log[-1].id, 1), source=source)
+    source = bench.machine.joining._source
+    for _ in range(3):
+        pull = asked(bench)
+        bench.ask(answer(pull, 1, log[-1].id, 1, log[pull.start - 1 : pull.start + 1]), source=source)
+    assert bench.machine.last == log[-1].id and bench.machine.joining.state == "waiting"
+
+
+def test_a_writer_who_replaces_what_was_copied_is_not_in_the_way() -> None:
+    log = log_of(1, 1, 1, 1, 1)
+    other = log_of(2, 2, behind=log[:1])
+    bench, first = newcomer()
+    for source in ("n1", "n2"):
+        bench.ask(answer(first, 1, log[-1].id, 1), source=source)
+    source = bench.machine.joining._source
+    pull = asked(bench)
+    bench.ask(answer(pull, 1, log[-1].id, 1, log[:4]), source=source)
+    pull = asked(bench)
+    assert pull.start == 5
+    bench.ask(append(2, other[:2], start=2))
+    bench.ask(answer(pull, 1, log[-1].id, 1, log[4:]), source=source)
+    assert bench.machine.last == (2, 2), "they do not follow what is here now"
+
+
 def test_suspect_nodes_and_other_newcomers_are_not_counted() -> None:
     bench, first = newcomer()
     bench.ask(answer(first, 1, (1, 9), suspect=True), source="n1")

@@ -6,6 +6,7 @@ import pytest
 
 from tests.txlog.consensus.cluster import Violation
 from tests.txlog.consensus.test_acceptor import WINDOW_US, A, B, Bench, append, log_of, renew, seal
+from txlog.consensus.log import Scan
 from txlog.consensus.outputs import PeerFetch, Promise, PutBack, Truncate, WriteMeta
 from txlog.entry import NO_ENTRY, Entry, EntryId
 from txlog.messages import Appended, Fetch, Fetched, Gap, Promised, Suspected, Tail, TailQuery, Unavailable
@@ -70,6 +71,22 @@ def test_s2_by_the_id_in_the_good_header() -> None:
     assert bench.machine.suspicion is not None
     tell(bench, "n1", answer(surveyed(bench), LOG))
     assert bench.machine.suspicion is None and bench.machine.last == (1, 5), "a clean end after the put-back"
+
+
+def test_a_put_back_that_changed_nothing_is_tried_again_later() -> None:
+    """On a full disk it has no room (A5): to ask again at once would go on without a pause."""
+    bench = damaged(LOG, 5, header=True)
+    machine = bench.machine
+    fetch = surveyed(bench)
+    machine.on_peer_fetched("n1", answer(fetch, LOG), bench.now)
+    [put] = [output for output in machine.take_outputs() if isinstance(output, PutBack)]
+    unchanged = Scan(machine.last, machine.last_chain, list(machine.tail_damage))
+    machine.on_persisted(put.sequence, bench.now)
+    machine.on_put_back(put.sequence, unchanged, bench.now)
+    assert not [output for output in machine.take_outputs() if isinstance(output, PeerFetch)]
+    assert bench.now < machine.deadline() <= bench.now + 500_000
+    machine.on_deadline(machine.deadline())
+    assert [output for output in machine.take_outputs() if isinstance(output, PeerFetch)]
 
 
 def test_s2_by_the_answering_nodes_committed_position() -> None:

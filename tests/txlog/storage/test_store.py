@@ -338,11 +338,59 @@ def test_a_full_disk_in_the_thread_is_asked_again(tmp_path: Path) -> None:
     store._spare._retry_s = 0.01
     entries = make_run(28)
     fill(store, entries)
-    assert not store.has_room
+    wait_until(lambda: not store.has_room)
     disk.left = 10 * SEGMENT
     wait_until(lambda: store.has_room)
     fill(store, make_run(20, start=29, previous=entries[-1].chain))
     store.close()
+
+
+@pytest.mark.parametrize("size", [1, 30, 900, 3000])
+def test_what_is_said_to_have_room_has_it(tmp_path: Path, size: int) -> None:
+    """However the entries fall into segments, and however much of what was taken before waits in the queue or has just been cut away."""
+    disk = FullDisk(3 * SEGMENT)
+    store = open_store(tmp_path / "log", files=disk)
+    overhead = store.recovered.entry_overhead
+    chains = [GENESIS_CHAIN]
+    written = 0
+    for step in range(60):
+        left, run = store.room_bytes, []
+        entry = make_run(1, size + step, len(chains), chains[-1])[0]
+        while (left := left - len(entry.encoded) - overhead) >= 0:
+            run.append(entry)
+            chains.append(entry.chain)
+            entry = make_run(1, size + step, len(chains), chains[-1])[0]
+        store.write_entries(run, 0)
+        written += len(run)
+        if step % 3 == 2:
+            store.sync()
+        if step % 7 == 6 and len(chains) > 3:
+            store.truncate(len(chains) - 2)
+            del chains[len(chains) - 2 :]
+    store.sync()
+    assert written and not store.has_room
+    assert len(contents(store)) == len(chains) - 1
+
+
+def test_a_put_back_that_has_no_room_waits_for_some(tmp_path: Path) -> None:
+    """S2 at the end of the log: the entry that stood there was the first of another segment, which is gone; what is left is a piece of a smaller one."""
+    disk = FullDisk(SEGMENT)
+    store = open_store(tmp_path / "log", files=disk)
+    first = make_run(1, 3000)[0]
+    second = make_run(1, 2000, 2, first.chain)[0]
+    fill(store, [first])
+    offset = store._segments[-1].used
+    store.close()
+    flip(segment_files(store.path)[0], offset + 20, 0xFF)
+    store = open_store(store.path, files=disk)
+    assert [damage.position for damage in store.recovered.damage] == [2]
+    assert [damage.position for damage in store.put_back(second).damage] == [2]
+    store.sync()
+    disk.left = SEGMENT
+    assert store.has_room
+    assert store.put_back(second).damage == []
+    store.sync()
+    assert contents(reopen(store)) == [first.encoded, second.encoded]
 
 
 def test_room_found_missing_too_late_is_fatal(tmp_path: Path) -> None:
