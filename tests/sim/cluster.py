@@ -178,6 +178,7 @@ class LogMember(Member):
         )  # fmt: skip
         node = LogNode(config, Folder(self))  # type: ignore[arg-type]  # the part of a data folder that is used
         node.incarnation = self.rng.randbytes(16)
+        node._pid = 1
         node._rng = Random(self.rng.getrandbits(128))
         self.node = node
         try:

@@ -78,7 +78,8 @@ class LogNode:
         self._folder = folder
         self._rng = random.Random(secrets.randbits(128))
         self._logs: dict[str, asyncio.Task[LogDriver]] = {}
-        self._connections: set[Connection] = set()
+        self._connections: dict[Connection, None] = {}  # in the order they came: what is done to all of them must not depend on addresses in memory
+        self._pid = os.getpid()
         self._readers = ThreadPoolExecutor(2, thread_name_prefix="log reader")
         self._server: asyncio.Server | None = None
         self._beats: asyncio.Task[None] | None = None
@@ -211,11 +212,11 @@ class LogNode:
         return Welcome(identity.node, self.config.az, identity.group_id, identity.membership, identity.members, self.incarnation, identity.folder)
 
     def on_connection(self, connection: Connection) -> bool:
-        self._connections.add(connection)
+        self._connections[connection] = None
         return len(self._connections) <= self.config.max_connections
 
     def on_connection_lost(self, connection: Connection) -> None:
-        self._connections.discard(connection)
+        self._connections.pop(connection, None)
 
     def on_node_message(self, connection: Connection, message: NodeMessage) -> None:
         if isinstance(message, StatusQuery):
@@ -334,7 +335,7 @@ class LogNode:
         return {
             "az": self.config.az, "node": identity.node, "group": identity.group, "membership": identity.membership, "members": identity.members,
             "joined": identity.joined, "replaced": identity.replaced, "logs": logs, "known_logs": identity.logs, "connections": len(self._connections),
-            "pid": os.getpid(),
+            "pid": self._pid,
         }  # fmt: skip
 
 
