@@ -84,9 +84,12 @@ def cluster_mode(cluster: Cluster, failovers: int = 1, bound_s: float = 15.0) ->
     """RedisCluster keeps working through kill -9 of the primary; `cluster` was started with --cluster."""
     result = Result("RedisCluster of redis-py through a failover")
     nodes = [ClusterNode(p.host, p.port) for p in cluster.engines()]
-    client = RedisCluster(startup_nodes=nodes, decode_responses=True, retry=Retry(ConstantBackoff(0.1), 60), socket_timeout=3)
+    # The nodes named here stay the ones to ask: otherwise redis-py keeps those of its newest answer alone, and one given before the replicas had reported to
+    # the primary names only the node that is killed.
+    client = RedisCluster(startup_nodes=nodes, dynamic_startup_nodes=False, decode_responses=True, retry=Retry(ConstantBackoff(0.1), 60), socket_timeout=3)
     replicas = RedisCluster(
         startup_nodes=nodes,
+        dynamic_startup_nodes=False,
         decode_responses=True,
         load_balancing_strategy=LoadBalancingStrategy.ROUND_ROBIN_REPLICAS,
         retry=Retry(ConstantBackoff(0.1), 60),
