@@ -10,13 +10,13 @@ from __future__ import annotations
 from binascii import crc_hqx
 from typing import Final
 
-from memstore.commands.parse import INT64_MAX, INT64_MIN, integer, scan_options, syntax_error
+from memstore.commands.parse import INT64_MAX, INT64_MIN, integer, syntax_error
+from memstore.commands.walk import cursor_of, walk
 from memstore.engine import effects, reply
 from memstore.engine.command import DENYOOM, FAST, FIRST, READONLY, WRITE, command
 from memstore.engine.context import Context
 from memstore.engine.keyspace import slot_of
 from memstore.engine.reply import HEADS, CommandError, bulk
-from memstore.engine.scan import matcher, parse_cursor
 from memstore.engine.values import longdouble, parse_integer
 from memstore.engine.values.hash import Hash
 from memstore.engine.values.table import Table
@@ -330,15 +330,5 @@ def _chosen(ctx: Context, value: Hash, count: int) -> list[tuple[bytes, bytes]]:
     complexity="O(1) a call, O(N) a walk",
 )
 def hscan(ctx: Context, argv: list[bytes]) -> bytes:
-    cursor = parse_cursor(argv[2])
-    if cursor is None:
-        raise CommandError("ERR invalid cursor")
-    value = lookup_hash(ctx, argv[1])
-    if value is None:
-        return b"*2\r\n$1\r\n0\r\n*0\r\n"
-    count, pattern = scan_options(argv, 3)
-    cursor, pairs = value.scan(cursor, count)
-    if pattern != b"*":
-        matches = matcher(pattern)
-        pairs = [pair for pair in pairs if matches(pair[0])]
-    return reply.array([bulk(b"%d" % cursor), reply.bulk_array([part for pair in pairs for part in pair])])
+    cursor = cursor_of(argv)
+    return walk(lookup_hash(ctx, argv[1]), cursor, argv, lambda pair: pair[0], lambda pairs: [part for pair in pairs for part in pair])

@@ -56,20 +56,3 @@ def counted_keys(argv: list[bytes], at: int) -> list[bytes]:
     """For a row's ``find_keys``: the keys behind their number at ``at``; none if the number is wrong, which the command itself will say."""
     count = parse_integer(argv[at]) if at < len(argv) else None
     return argv[at + 1 : at + 1 + count] if count is not None and 0 < count < len(argv) - at else []
-
-
-def scan_options(argv: list[bytes], at: int) -> tuple[int, bytes]:
-    """COUNT and MATCH of HSCAN, SSCAN and ZSCAN: how many are wanted, and the pattern."""
-    count, pattern = 10, b"*"
-    while at < len(argv):
-        option = argv[at].upper()
-        if at + 1 == len(argv) or option not in (b"COUNT", b"MATCH"):
-            raise syntax_error()
-        if option == b"MATCH":
-            pattern = argv[at + 1]
-        else:
-            count = integer(argv[at + 1])
-            if count < 1:
-                raise syntax_error()
-        at += 2
-    return count, pattern

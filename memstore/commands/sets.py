@@ -12,12 +12,12 @@ from collections.abc import Iterable
 from itertools import chain, islice
 from typing import Final
 
-from memstore.commands.parse import INT64_MAX, counted_keys, integer, scan_options, syntax_error
+from memstore.commands.parse import INT64_MAX, counted_keys, integer, syntax_error
+from memstore.commands.walk import cursor_of, walk
 from memstore.engine import effects, reply
 from memstore.engine.command import ALL, DENYOOM, FAST, FIRST, FIRST_TWO, MOVABLEKEYS, READONLY, WRITE, command
 from memstore.engine.context import Context
 from memstore.engine.reply import HEADS, CommandError, bulk
-from memstore.engine.scan import matcher, parse_cursor
 from memstore.engine.values.set import Set, among, build, not_among, ordered_integers
 
 _MANY: Final = len(HEADS)
@@ -198,17 +198,8 @@ def smove(ctx: Context, argv: list[bytes]) -> bytes:
     complexity="O(1) a call, O(N) a walk",
 )
 def sscan(ctx: Context, argv: list[bytes]) -> bytes:
-    cursor = parse_cursor(argv[2])
-    if cursor is None:
-        raise CommandError("ERR invalid cursor")
-    value = lookup_set(ctx, argv[1])
-    if value is None:
-        return b"*2\r\n$1\r\n0\r\n*0\r\n"
-    count, pattern = scan_options(argv, 3)
-    cursor, found = value.scan(cursor, count)
-    if pattern != b"*":
-        found = list(filter(matcher(pattern), found))
-    return reply.array([bulk(b"%d" % cursor), reply.bulk_array(found)])
+    cursor = cursor_of(argv)
+    return walk(lookup_set(ctx, argv[1]), cursor, argv, lambda member: member, lambda members: members)
 
 
 # ----------------------------------------------------------------- chance

@@ -11,13 +11,13 @@ from __future__ import annotations
 from binascii import crc_hqx
 from typing import Final
 
-from memstore.commands.parse import INT64_MAX, counted_keys, integer, scan_options, syntax_error
+from memstore.commands.parse import INT64_MAX, counted_keys, integer, syntax_error
+from memstore.commands.walk import cursor_of, walk
 from memstore.engine import effects, reply
 from memstore.engine.command import DENYOOM, FAST, FIRST, MOVABLEKEYS, READONLY, WRITE, command
 from memstore.engine.context import IGNORE_EXPIRED, Context
 from memstore.engine.keyspace import slot_of
 from memstore.engine.reply import HEADS, CommandError, bulk
-from memstore.engine.scan import matcher, parse_cursor
 from memstore.engine.values.double import parse_double, show_double, show_packed
 from memstore.engine.values.sorted import SortedSet
 
@@ -490,16 +490,7 @@ def _at_ranks(value: SortedSet, ranks: list[int]) -> tuple[list[bytes], list[flo
     complexity="O(1) a call, O(N) a walk",
 )
 def zscan(ctx: Context, argv: list[bytes]) -> bytes:
-    cursor = parse_cursor(argv[2])
-    if cursor is None:
-        raise CommandError("ERR invalid cursor")
+    cursor = cursor_of(argv)
     value = lookup_zset(ctx, argv[1])
-    if value is None:
-        return b"*2\r\n$1\r\n0\r\n*0\r\n"
-    count, pattern = scan_options(argv, 3)
-    cursor, pairs = value.scan(cursor, count)
-    if pattern != b"*":
-        matches = matcher(pattern)
-        pairs = [pair for pair in pairs if matches(pair[0])]
-    show = show_double if value.skiplist else show_packed
-    return reply.array([bulk(b"%d" % cursor), reply.bulk_array([part for member, score in pairs for part in (member, show(score))])])
+    show = show_double if value is not None and value.skiplist else show_packed
+    return walk(value, cursor, argv, lambda pair: pair[0], lambda pairs: [part for member, score in pairs for part in (member, show(score))])

@@ -58,6 +58,7 @@ _NEWCOMER_EPOCH: Final = b"newcomer"
 class LogStore:
     def __init__(self, files: Files, path: Path, opened: Opened, spare: Spare, cache_bytes: int) -> None:
         self.path = path
+        self._folder = path / SEGMENTS_NAME
         self._files = files
         self._lock_fd = opened.lock
         self._meta = opened.meta
@@ -202,7 +203,7 @@ class LogStore:
         if size > self._spare.size - BLOCK_BYTES:  # the acceptor has been told `largest_entry`
             raise ValueError(f"an entry of {size} bytes does not fit into a segment of {self._spare.size}")
         (term, _), chain = self._end_at(self._written)
-        path = self.path / SEGMENTS_NAME / segment_name(self._written + 1)
+        path = self._folder / segment_name(self._written + 1)
         fresh = SegmentFile(self._files, path, self._log, self._written + 1, self._spare.size, term, chain)
         whole = not any(located.segment is old for located in self._gaps)
         self._queue.append(jobs.Roll(old, fresh, self._written, term, chain, self._flushed, self._committed, whole, old.used))
@@ -376,7 +377,7 @@ class LogStore:
         placed, mends, rolls = list(self._placed), self._mends_asked, self._rolls_asked
 
         def sync() -> None:
-            jobs.carry_out(queue, self._meta, self._files, self._spare, self.path / SEGMENTS_NAME, self._files_lock)
+            jobs.carry_out(queue, self._meta, self._files, self._spare, self._folder, self._files_lock)
             for position in placed:
                 self._placed.pop(position, None)
             self._mends_done, self._rolls_done = mends, rolls

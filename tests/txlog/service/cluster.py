@@ -13,6 +13,7 @@ from txlog.client.admin import init_group
 from txlog.clock import wall_ms
 from txlog.config import LogServerConfig
 from txlog.entry import DATA, GENESIS_CHAIN, NO_ENTRY, Entry, EntryId
+from txlog.messages import Message
 from txlog.server.identity import DataFolder
 from txlog.server.node import LogNode
 
@@ -211,3 +212,17 @@ async def committed(writer: Writer, payloads: list[bytes], timeout_s: float = 10
     positions = [writer.append(DATA, payload, wall_ms()) for payload in payloads]
     await eventually(lambda: writer.committed >= positions[-1], timeout_s)
     return positions
+
+
+class Ears:
+    """A `session.Sink` that keeps what a caller would have been sent."""
+
+    blocked = False
+
+    def __init__(self) -> None:
+        self.heard: list[Message] = []
+
+    def send(self, message: Message) -> None:
+        self.heard.append(message)
+
+    def end(self, reason: str) -> None: ...

@@ -1,11 +1,13 @@
-"""A node that halts must fail its test, not end the test run."""
+"""A node that halts must fail its test, not end the test run; and the group of three that most tests ask."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 
+from tests.txlog.service.cluster import Group
 from txlog.client import embedded
 from txlog.server import node
 
@@ -22,3 +24,11 @@ def halts(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     monkeypatch.setattr(embedded, "_halt", halt)
     yield reasons
     assert reasons == []
+
+
+@pytest.fixture
+async def group(tmp_path: Path) -> AsyncIterator[Group]:
+    group = Group(tmp_path)
+    await group.start()
+    yield group
+    await group.stop()

@@ -22,14 +22,6 @@ async def service(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterat
     await service.stop()
 
 
-@pytest.fixture
-async def group(tmp_path: Path) -> AsyncIterator[Group]:
-    group = Group(tmp_path)
-    await group.start()
-    yield group
-    await group.stop()
-
-
 async def test_a_campaign_on_an_empty_log_begins_with_leadership(service: Service) -> None:
     client = await service.client()
     writer = await win(client)

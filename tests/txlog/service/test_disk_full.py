@@ -14,12 +14,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.txlog.service.cluster import eventually
+from tests.txlog.service.cluster import Ears, eventually
 from tests.txlog.service.test_doors import lone_node
 from tests.txlog.storage.helpers import SEGMENT, contents, make_run
 from txlog.clock import now_us
 from txlog.entry import GENESIS_CHAIN, NO_ENTRY, Entry
-from txlog.messages import Append, Appended, CatchUp, Fetch, Fetched, Gap, InitDone, InitGroup, Membership, Message, Reject, Unavailable
+from txlog.messages import Append, Appended, CatchUp, Fetch, Fetched, Gap, InitDone, InitGroup, Membership, Reject, Unavailable
 from txlog.server import identity
 from txlog.server.driver import SLOW_SYNC_US, LogDriver
 from txlog.server.logs import StoreRefused, open_store
@@ -42,18 +42,6 @@ class FullDisk(Files):
             raise OSError(errno.ENOSPC, "No space left on device")
         self.segments -= 1
         super().reserve(fd, length)
-
-
-class Ears:
-    blocked = False
-
-    def __init__(self) -> None:
-        self.heard: list[Message] = []
-
-    def send(self, message: Message) -> None:
-        self.heard.append(message)
-
-    def end(self, reason: str) -> None: ...
 
 
 class Others:

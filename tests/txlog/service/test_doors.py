@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -20,14 +19,6 @@ from txlog.server.node import LogNode
 from txlog.wire import PROTOCOL, Decoder, encode
 
 SECRET = b"a secret of some length"
-
-
-@pytest.fixture
-async def group(tmp_path: Path) -> AsyncIterator[Group]:
-    group = Group(tmp_path)
-    await group.start()
-    yield group
-    await group.stop()
 
 
 async def lone_node(folder: Path, secret: bytes | None = None, port: int = 0) -> LogNode:

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from pathlib import Path
-
-import pytest
 
 from tests.txlog.service.cluster import Group, committed, eventually, win
 from tests.txlog.service.test_doors import Raw, hello
@@ -14,12 +10,15 @@ from tests.txlog.service.test_scrub import rot
 from txlog.messages import Records, Subscribe, Tail, TailQuery, Welcome
 
 
-@pytest.fixture
-async def group(tmp_path: Path) -> AsyncIterator[Group]:
-    group = Group(tmp_path)
-    await group.start()
-    yield group
-    await group.stop()
+async def reader(group: Group) -> Raw:
+    """Of the first node's log, from its beginning."""
+    raw = await Raw().open(group.ports[0])
+    await raw.next()
+    raw.send(hello())
+    while not isinstance(await raw.next(), Welcome):
+        pass
+    raw.send(Subscribe(1))
+    return raw
 
 
 async def entries(raw: Raw, count: int) -> list[int]:
@@ -38,12 +37,7 @@ async def test_a_busy_log_gathers_and_a_question_about_the_tail_ends_that(group:
     await committed(writer, [b"x"] * 3)
     driver = await group.running[0]._driver("shard-0")
     await eventually(lambda: driver.committed() == writer.committed)
-    raw = await Raw().open(group.ports[0])
-    await raw.next()
-    raw.send(hello())
-    while not isinstance(await raw.next(), Welcome):
-        pass
-    raw.send(Subscribe(1))
+    raw = await reader(group)
     await entries(raw, writer.committed)
     await committed(writer, [b"x"])
     await entries(raw, 1)
@@ -79,12 +73,7 @@ async def test_a_reader_that_waits_before_a_hole_goes_on_when_it_is_put_back_tho
     (segment,) = (group.folder / "node0" / "logs" / "shard-0" / "segments").iterdir()
     rot(segment, b"two")
     await group.up(0)
-    raw = await Raw().open(group.ports[0])
-    await raw.next()
-    raw.send(hello())
-    while not isinstance(await raw.next(), Welcome):
-        pass
-    raw.send(Subscribe(1))
+    raw = await reader(group)
     assert await entries(raw, 2) == [2], "LEADERSHIP and the entry before the hole"
     await group.up(1)
     await group.up(2)

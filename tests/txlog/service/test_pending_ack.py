@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import AsyncIterator, Callable
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 
@@ -21,14 +20,6 @@ ASKED: dict[str, Message] = {
     "append": Append(1, WRITER, ROUND, 1000, 7, NO_ENTRY, GENESIS_CHAIN, 0, [ENTRY.encoded], b"", 0),
     "seal": Seal(1, WRITER, ROUND, NO_ENTRY, 1000, False),
 }
-
-
-@pytest.fixture
-async def group(tmp_path: Path) -> AsyncIterator[Group]:
-    group = Group(tmp_path)
-    await group.start()
-    yield group
-    await group.stop()
 
 
 async def caller(group: Group, membership: int) -> Raw:

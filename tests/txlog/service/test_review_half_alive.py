@@ -11,28 +11,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.txlog.service.cluster import Group, eventually
+from tests.txlog.service.cluster import Ears, Group, eventually
 from tests.txlog.service.test_doors import Raw, hello
 from txlog.clock import now_us
-from txlog.messages import Message, Seal
+from txlog.messages import Seal
 from txlog.server import node
 from txlog.server.driver import SLOW_SYNC_US, LogDriver
 from txlog.server.session import Session
 from txlog.storage.scrub import Scrubber, Span
 from txlog.storage.segment import SegmentHeader
 from txlog.storage.store import LogStore
-
-
-class Ears:
-    blocked = False
-
-    def __init__(self) -> None:
-        self.heard: list[Message] = []
-
-    def send(self, message: Message) -> None:
-        self.heard.append(message)
-
-    def end(self, reason: str) -> None: ...
 
 
 @pytest.fixture

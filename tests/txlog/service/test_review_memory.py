@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 
 import pytest
 
@@ -15,14 +14,6 @@ from txlog.messages import Fetch, Fetched, Message, Records, Subscribe, TailQuer
 from txlog.server import connection, driver, node
 from txlog.server.connection import Connection
 from txlog.wire import encode
-
-
-@pytest.fixture
-async def group(tmp_path: Path) -> AsyncIterator[Group]:
-    group = Group(tmp_path)
-    await group.start()
-    yield group
-    await group.stop()
 
 
 @pytest.fixture

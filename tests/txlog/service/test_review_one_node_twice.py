@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
@@ -13,14 +11,6 @@ from txlog.client import LogClient, NoMajority
 from txlog.client.busy import _Line
 from txlog.clock import wall_ms
 from txlog.entry import DATA
-
-
-@pytest.fixture
-async def group(tmp_path: Path) -> AsyncIterator[Group]:
-    group = Group(tmp_path)
-    await group.start()
-    yield group
-    await group.stop()
 
 
 def link_through(client: LogClient, proxy: Proxy) -> int:
