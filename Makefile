@@ -59,14 +59,14 @@ bench: $(VENV)/.dev-$(REQUIREMENTS) compile
 # The modules of the hot path, as they are, through mypyc. Left out are txlog/messages.py, whose annotations are read at run time, what interpreted classes
 # inherit from, and all whose speed nobody waits for. The repository's own tree stays free of binaries, so that an edited file is never shadowed by an old one.
 HOT := \
-	$(addprefix memstore/engine/,resp.py reply.py effects.py keyspace.py command.py session.py context.py engine.py requests.py latency.py slowlog.py monitor.py transaction.py facts.py) \
+	$(addprefix memstore/engine/,resp.py reply.py effects.py slices.py keyspace.py command.py session.py context.py engine.py requests.py latency.py slowlog.py monitor.py transaction.py facts.py) \
 	$(addprefix memstore/engine/values/,discard.py packed.py digits.py chain.py quicklist.py parted.py table.py double.py scored.py ranked.py set.py hash.py sorted.py) \
-	$(addprefix memstore/commands/,strings.py parse.py counters.py lists.py hashes.py sets.py zsets.py) \
+	$(addprefix memstore/commands/,strings.py parse.py walk.py counters.py lists.py hashes.py sets.py zsets.py) \
 	$(addprefix memstore/replication/,shard.py tracker.py reads.py gates.py recovery.py roles.py) \
-	$(addprefix memstore/server/,clocks.py outbox.py leading.py following.py connection.py node.py) \
+	$(addprefix memstore/server/,clocks.py outbox.py leading.py following.py connection.py errands.py telling.py node.py) \
 	txlog/clock.py txlog/entry.py txlog/wire.py txlog/client/writer.py txlog/client/link.py txlog/client/client.py txlog/client/subscription.py \
 	$(addprefix txlog/consensus/,outputs.py feed.py lease.py quorum.py proposer.py acceptor.py repair.py joining.py campaign.py log.py) \
-	$(addprefix txlog/storage/,segment.py positions.py store.py jobs.py segments.py) \
+	$(addprefix txlog/storage/,files.py spare.py segment.py positions.py store.py jobs.py segments.py) \
 	$(addprefix txlog/server/,driver.py session.py connection.py)
 SOURCES := $(shell find memstore txlog -name '*.py')
 

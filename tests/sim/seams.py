@@ -28,7 +28,8 @@ from tests.sim.world import Loop, World
 from txlog.consensus.proposer import Limits
 from txlog.server import scrubbing
 from txlog.server.logs import StoreRefused
-from txlog.storage.files import META_NAME, StorageError
+from txlog.storage.errors import StorageError
+from txlog.storage.files import META_NAME
 from txlog.storage.store import LogStore
 
 _NUMBERS = re.compile(r"\b(?:[0-9a-f]{8,}|\d+)\b")

@@ -11,7 +11,7 @@ import pytest
 from tests.sim.disk import Disk
 from tests.sim.world import World
 from tests.txlog.storage.helpers import make_run
-from txlog.storage.files import StorageFatal
+from txlog.storage.errors import StorageFatal
 from txlog.storage.store import LogStore
 
 PATH = Path("/data/logs/l")

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import deque
-from typing import NamedTuple
 
 from txlog.entry import Entry, EntryId
 
@@ -82,12 +81,17 @@ class Recent:
         del self._entries[:count], self._encoded[:count], ends[:count]
 
 
-class Outstanding(NamedTuple):
-    number: int
-    sent_us: int
-    first: int  # position the message's entries begin at, or would
-    entries: int
-    size: int
+class Outstanding:
+    """A message that is not answered yet."""
+
+    __slots__ = ("entries", "first", "number", "sent_us", "size")
+
+    def __init__(self, number: int, sent_us: int, first: int, entries: int, size: int) -> None:
+        self.number = number
+        self.sent_us = sent_us
+        self.first = first  # position the message's entries begin at, or would
+        self.entries = entries
+        self.size = size
 
 
 class Feed:

@@ -38,26 +38,43 @@ class Suspicion:
     newcomer: bool = False  # S8: not doubt, but a log that has never been part of the group (`joining`)
 
 
-@dataclass(slots=True)
+# What is made once an entry, or more often, has its `__init__` written out: the one that dataclass makes is not compiled.
+
+
+@dataclass(slots=True, init=False)
 class Send:
     to: Peer
     message: Message
 
+    def __init__(self, to: Peer, message: Message) -> None:
+        self.to = to
+        self.message = message
 
-@dataclass(slots=True)
+
+@dataclass(slots=True, init=False)
 class SendAfterPersist:
     sequence: int  # the sequence of the newest disk output it depends on
     to: Peer
     message: Message
 
+    def __init__(self, sequence: int, to: Peer, message: Message) -> None:
+        self.sequence = sequence
+        self.to = to
+        self.message = message
 
-@dataclass(slots=True)
+
+@dataclass(slots=True, init=False)
 class WriteEntries:
     """Append these, dense, right behind what the store holds. ``committed``: goes into their frame headers as evidence."""
 
     sequence: int
     entries: list[Entry]
     committed: int
+
+    def __init__(self, sequence: int, entries: list[Entry], committed: int) -> None:
+        self.sequence = sequence
+        self.entries = entries
+        self.committed = committed
 
 
 @dataclass(slots=True)
@@ -136,18 +153,24 @@ class Opened:
     prefix: list[Entry]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, init=False)
 class Committed:
     """Every entry up to ``position`` is committed. Only ever rises; the newest of one ``take_outputs`` stands for all."""
 
     position: int
 
+    def __init__(self, position: int) -> None:
+        self.position = position
 
-@dataclass(slots=True)
+
+@dataclass(slots=True, init=False)
 class LeaseUntil:
     """L2: the writer may answer reads from memory while its clock is below ``us``; 0: not at all."""
 
     us: int
+
+    def __init__(self, us: int) -> None:
+        self.us = us
 
 
 @dataclass(slots=True)

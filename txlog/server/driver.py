@@ -25,7 +25,7 @@ from txlog.consensus.outputs import Halt, Peer, PeerFetch, PutBack, Send, SendAf
 from txlog.messages import Fetch, Fetched, Heartbeat, Message, TailQuery
 from txlog.server.scrubbing import DEFAULTS, Scrubbing, ScrubLimits
 from txlog.server.session import Feed, Session
-from txlog.storage.files import StorageFatal
+from txlog.storage.errors import StorageFatal
 from txlog.storage.rescan import Look
 from txlog.storage.store import LogStore
 
@@ -33,7 +33,7 @@ log = structlog.get_logger("txlog.log")
 
 MAX_SERVED_BYTES: Final = 8 << 20  # of entries in one answer, whatever was asked for; one larger entry still goes
 SLOW_SYNC_US: Final = 10_000  # a disk that usually takes longer is waited for in a thread
-FEED_GATHER_US: Final = 4_000  # entries that follow one another sooner reach a reader together, unless it asked for the tail
+FEED_GATHER_US: Final = 10_000  # entries that follow one another sooner reach a reader together, unless it asked for the tail
 
 HaltProcess = Callable[[str], None]
 

@@ -23,7 +23,7 @@ from typing import Final
 
 from crc32c import crc32c
 
-from txlog.storage.files import FULL
+from txlog.storage.errors import FULL
 
 _FILE: Final = "node.json"
 _LOCK: Final = "lock"

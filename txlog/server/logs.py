@@ -7,7 +7,8 @@ Decides: that every log of a node that joined later begins as a newcomer's (S8);
 from __future__ import annotations
 
 from txlog.server.identity import DataFolder, DiskFull
-from txlog.storage.files import META_NAME, StorageError
+from txlog.storage.errors import StorageError
+from txlog.storage.files import META_NAME
 from txlog.storage.store import LogStore
 
 

@@ -34,7 +34,7 @@ from txlog.server.membership import News, check_version, current, is_member, ove
 from txlog.server.peers import PeerLinks
 from txlog.server.scrubbing import ScrubLimits
 from txlog.server.session import Session
-from txlog.storage.files import StorageFatal
+from txlog.storage.errors import StorageFatal
 from txlog.wire import PROTOCOL
 
 # Exit codes, for service managers and people.

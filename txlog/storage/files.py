@@ -1,6 +1,6 @@
 """The file system as the store sees it: few calls, so that a test can stand in for it and fail or stop at any of them.
 
-Decides: what an error of the disk means (`StorageFatal`: the process must end, A5), and how meta gets to disk. Must not know: segments, entries.
+Decides: how meta gets to disk. Must not know: segments, entries, what an error of the disk means (`errors`).
 Every method of `Files` that changes something is one step that a crash can come before or after. All raise OSError.
 """
 
@@ -12,32 +12,10 @@ import os
 from pathlib import Path
 from typing import Final
 
+from txlog.storage.errors import StorageLost
 from txlog.storage.meta import META_BYTES, SLOT_BYTES, LogMeta, choose, encode_slot
 
-FULL: Final = (errno.ENOSPC, errno.EDQUOT)  # errors of a disk that has no room left
 _BLOCK: Final = 4096  # what is given up at once around bytes that the disk cannot read
-
-
-class StorageError(Exception):
-    """The log's folder cannot be used; the text is one line for the operator."""
-
-
-class StorageInUse(StorageError):
-    """Another process holds the folder."""
-
-
-class StorageLost(StorageError):
-    """What this node had promised or acknowledged is gone: it must not take part as if it remembered (S7)."""
-
-
-class StorageFatal(OSError):
-    """The disk failed under a running log. Never retried: the process ends with this reason (A5), which is ``strerror``."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(errno.EIO, reason)
-
-    def __str__(self) -> str:
-        return str(self.strerror)
 
 
 class Files:

@@ -13,17 +13,23 @@ from pathlib import Path
 from crc32c import crc32c
 
 from txlog.consensus.outputs import Promise, Suspicion
-from txlog.storage.files import Files, MetaFile, StorageFatal
+from txlog.storage.errors import StorageFatal
+from txlog.storage.files import Files, MetaFile
 from txlog.storage.opening import cut_segment
 from txlog.storage.segments import SegmentFile
 from txlog.storage.spare import Spare
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, init=False)
 class Write:
     segment: SegmentFile
     offset: int
     frame: tuple[bytes, bytes, bytes]
+
+    def __init__(self, segment: SegmentFile, offset: int, frame: tuple[bytes, bytes, bytes]) -> None:  # once an entry: one that is compiled
+        self.segment = segment
+        self.offset = offset
+        self.frame = frame
 
 
 @dataclass(slots=True)

@@ -19,7 +19,8 @@ from typing import Final
 from crc32c import crc32c
 
 from txlog.entry import CHAIN_BYTES, GENESIS_CHAIN
-from txlog.storage.files import META_NAME, Files, MetaFile, StorageError, StorageInUse, StorageLost
+from txlog.storage.errors import StorageError, StorageInUse, StorageLost
+from txlog.storage.files import META_NAME, Files, MetaFile
 from txlog.storage.meta import LogMeta
 from txlog.storage.positions import Positions
 from txlog.storage.recovery import Gap, SegmentScan, scan_segment

@@ -15,7 +15,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from txlog.storage.files import FULL, Files, StorageFatal
+from txlog.storage.errors import FULL, StorageFatal
+from txlog.storage.files import Files
 
 NEXT_NAME: Final = "next"
 NEXT_NEW_NAME: Final = "next.new"
@@ -58,7 +59,7 @@ class Spare:
         self._stop = threading.Event()
         self._full = False
         self._failure: OSError | None = None
-        self._thread: threading.Thread | None = None
+        self._maker: threading.Thread | None = None
         self.has_segment = False  # the blocks of one more segment are ours, or a `Roll` in the store's queue is about to take them
 
     def start(self, complete: bool) -> None:
@@ -69,8 +70,8 @@ class Spare:
         else:
             self._wanted.set()
         if self._threaded:
-            self._thread = threading.Thread(target=self._run, name=f"spare {self._folder.name}", daemon=True)
-            self._thread.start()
+            self._maker = threading.Thread(target=self._run, name=f"spare {self._folder.name}", daemon=True)
+            self._maker.start()
         elif not complete:
             self._prepare()
 
@@ -99,14 +100,14 @@ class Spare:
 
     def retry(self) -> None:
         """Without a thread: ask a full disk again."""
-        if self._wanted.is_set() and not self._threaded:
+        if not self._threaded and self._wanted.is_set():
             self._prepare()
 
     def close(self) -> None:
         self._stop.set()
         self._wanted.set()
-        if self._thread is not None:
-            self._thread.join()
+        if self._maker is not None:
+            self._maker.join()
 
     def _run(self) -> None:
         while True:

@@ -24,7 +24,8 @@ from txlog.consensus.log import Damage, Recovered, Scan
 from txlog.consensus.outputs import Promise, Suspicion
 from txlog.entry import CHAIN_BYTES, NO_ENTRY, Entry, EntryId, decode_entry
 from txlog.storage import jobs
-from txlog.storage.files import META_NAME, Files, StorageFatal
+from txlog.storage.errors import StorageFatal
+from txlog.storage.files import META_NAME, Files
 from txlog.storage.meta import META_BYTES, LogMeta, choose
 from txlog.storage.opening import SEGMENTS_NAME, Located, Opened, Progress, open_folder
 from txlog.storage.recovery import Gap

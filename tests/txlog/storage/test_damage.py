@@ -15,7 +15,8 @@ from tests.txlog.storage.helpers import PROMISE, contents, copy, fill, flip, mak
 from txlog.consensus.outputs import Suspicion
 from txlog.entry import Entry, make_entry
 from txlog.storage import inspect
-from txlog.storage.files import Files, StorageLost
+from txlog.storage.errors import StorageLost
+from txlog.storage.files import Files
 from txlog.storage.meta import SLOT_BYTES
 from txlog.storage.segment import BLOCK_BYTES, EVIDENCE_AT, FRAME_HEADER_BYTES, frame_bytes
 from txlog.storage.store import LogStore

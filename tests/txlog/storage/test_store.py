@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from tests.txlog.storage.helpers import PROMISE, SEGMENT, contents, copy, fill, flip, make_run, open_store, reopen, segment_files
 from txlog.consensus.outputs import Promise, Suspicion
 from txlog.entry import GENESIS_CHAIN, NO_ENTRY
-from txlog.storage.files import Files, StorageError, StorageFatal, StorageInUse, StorageLost
+from txlog.storage.errors import StorageError, StorageFatal, StorageInUse, StorageLost
+from txlog.storage.files import Files
 from txlog.storage.opening import check_log_name
 from txlog.storage.segment import BLOCK_BYTES, EVIDENCE_AT
 from txlog.storage.store import LogStore
