@@ -62,7 +62,7 @@ BANNED_MODULES = frozenset((
 ))  # fmt: skip
 # `hash` of bytes changes with the hash seed: a machine that asks it is not reproducible.
 BANNED_CALLS = frozenset(("open", "print", "input", "eval", "exec", "compile", "__import__", "hash", "breakpoint"))
-PURE_THIRD_PARTY = frozenset(("hiredis", "sortedcontainers", "crc32c", "lupa", "lzf", "xxhash"))
+PURE_THIRD_PARTY = frozenset(("hiredis", "sortedcontainers", "crc32c", "blake3", "lupa", "lzf", "xxhash"))
 
 PRINT_ALLOWED = ("memstore.cli", "txlog.cli", "memstore.__main__", "txlog.__main__")
 

@@ -29,7 +29,7 @@ _FILE: Final = "node.json"
 _LOCK: Final = "lock"
 _LOGS: Final = "logs"
 _MAGIC: Final = "txlog-node"
-_FORMAT: Final = 1
+_FORMAT: Final = 2
 
 
 class FolderError(Exception):

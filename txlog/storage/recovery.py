@@ -15,12 +15,11 @@ from __future__ import annotations
 import struct
 from array import array
 from dataclasses import dataclass, field
-from hashlib import blake2b
 from typing import Final
 
 from crc32c import crc32c
 
-from txlog.entry import CHAIN_BYTES, EntryError, EntryId, decode_entry
+from txlog.entry import CHAIN_BYTES, EntryError, EntryId, chain_of, decode_entry
 from txlog.entry import HEADER_BYTES as ENTRY_HEADER_BYTES
 from txlog.storage.segment import (
     BLOCK_BYTES,
@@ -125,7 +124,7 @@ def scan_segment(data: bytes, first: int, previous_chain: bytes | None, seed: in
         if lost:
             lost[-1].next_chain = encoded[:CHAIN_BYTES]
             _settle(scan, lost)
-        chain = blake2b(encoded, digest_size=CHAIN_BYTES).digest()
+        chain = chain_of(encoded)
         scan._add(header[2], at, chain)
         scan.synced = max(scan.synced, header[5])
         scan.committed = max(scan.committed, header[6])
@@ -156,7 +155,7 @@ def good_run(scan: SegmentScan, data: bytes, at: int, position: int, chain: byte
         encoded = data[start:stop]
         if crc32c(encoded) != crc(data, stop)[0] or head(encoded) != (chain, position, term, kind, length - ENTRY_HEADER_BYTES):
             break
-        chain = blake2b(encoded, digest_size=CHAIN_BYTES).digest()
+        chain = chain_of(encoded)
         add_term(term)
         add_offset(at)
         chains += chain
