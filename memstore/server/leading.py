@@ -4,9 +4,9 @@ Decides: when what gathered is appended (group commit), when an idle primary mov
 committed.
 
 One append a turn of the loop at most. While an entry is on its way, effects go on gathering: a larger entry costs the log hardly more than a
-small one, and each of its nodes one fsync. The clients that a commit answers come back over several turns; so long as each turn brings more, and not all of
-them are here, the next entry waits. Invariant: the shard's ``next_position`` is the writer's; an entry that is not the shard's takes a position only through
-`slip`.
+small one, and each of its nodes one fsync. The clients that a commit answers come back over several turns; so long as not all of them are here, and each
+turn brings more, the next entry waits; and a moment longer where that has been worth it. Invariant: the shard's ``next_position`` is the writer's; an entry
+that is not the shard's takes a position only through `slip`.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ from txlog.entry import DATA, DIGEST, HANDOVER, LEADERSHIP, EntryId
 # what is large enough to be worth its own transfer goes out beside others.
 LARGE_BYTES: Final = 64 * 1024
 IN_FLIGHT_LARGE: Final = 4
+LATE_S: Final = 0.001  # how long an entry waits for clients just answered when a turn has brought none of them: many at once may be one process, put aside
+MAX_UNWAITED: Final = 255  # so many entries wait for nobody when waiting has been in vain again and again
 IDLE_US: Final = 1_000_000  # an idle primary with volatile keys appends this often, so that replicas' time moves
 
 
@@ -73,6 +75,9 @@ class Leading:
         self._in_entry = 0  # units in the newest entry
         self._expected = 0  # units that may be here in a few turns
         self._gathered = 0  # units that had gathered a turn of the loop ago
+        self._late: asyncio.TimerHandle | None = None  # an entry waits beyond the turn
+        self._in_vain = 0  # so many entries are not waited with after one that waited in vain: doubled by each in a row
+        self._unwaited = 0  # so many of them are left
         self._appended_us = clock()
         self._sampled = 0  # a position whose commit time is measured, 0: none
         self._sampled_us = 0
@@ -97,16 +102,41 @@ class Leading:
         if self.over or (writer.in_flight and (shard.gathered_bytes < LARGE_BYTES or writer.in_flight >= IN_FLIGHT_LARGE)):
             return  # a commit will come by
         units = len(shard.gathered)
-        if self._gathered < units < self._expected and not writer.in_flight:
-            self._gathered = units
-            self.schedule_drain()
+        if units < self._expected and not writer.in_flight and self._more_to_come(units):
             return
         if not shard.has_entries:
             return
+        if self._late is not None:
+            self._in_vain = 0  # all came
         self._append_gathered(units)
+
+    def _more_to_come(self, units: int) -> bool:
+        """Some of the clients just answered are not back yet: whether the entry waits for them."""
+        if self._gathered < units:
+            self._gathered = units
+            self.schedule_drain()
+            return True
+        if not units:
+            return False
+        if self._late is None:
+            if self._unwaited:
+                self._unwaited -= 1
+                return False
+            self._late = self._loop.call_later(LATE_S, self._on_late)
+        return True  # the next of them, or the timer, brings us back here
+
+    def _on_late(self) -> None:
+        """Clients that think before they come back are not worth waiting for; one client process that the machine put aside is."""
+        self._late = None
+        self._unwaited = self._in_vain = min(2 * self._in_vain + 1, MAX_UNWAITED)
+        self._expected = 0
+        self._drain()
 
     def _append_gathered(self, units: int) -> None:
         shard, writer = self.shard, self.writer
+        if self._late is not None:
+            self._late.cancel()
+            self._late = None
         self._expected = self._in_entry = units
         self._gathered = 0
         position, size = shard.next_position, 0
@@ -191,5 +221,7 @@ class Leading:
     def end(self) -> None:
         """Nothing of this writer is looked at any more; it stops renewing."""
         self.over = True
+        if self._late is not None:
+            self._late.cancel()
         self.writer.on_reopened = None
         self.writer.stop()

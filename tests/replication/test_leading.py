@@ -1,0 +1,229 @@
+"""Group commit: what goes into an entry, and when it leaves. The loop is stood in for, so that each turn and each timer is the test's."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from memstore.engine.session import Session
+from memstore.replication.digests import Digests
+from memstore.server.leading import MAX_UNWAITED, Leading
+from tests.replication.test_shard import Node
+from txlog.entry import EntryId
+
+
+class Timer:
+    def __init__(self, callback: Callable[[], object]) -> None:
+        self.callback = callback
+        self.cancelled = False
+
+    def cancel(self) -> None:
+        self.cancelled = True
+
+
+class Loop:
+    """Turns when the test says so; timers ring when the test says so."""
+
+    def __init__(self) -> None:
+        self.soon: list[Callable[[], object]] = []
+        self.timers: list[Timer] = []
+
+    def call_soon(self, callback: Callable[[], object]) -> None:
+        self.soon.append(callback)
+
+    def call_later(self, delay_s: float, callback: Callable[[], object]) -> Timer:
+        self.timers.append(Timer(callback))
+        return self.timers[-1]
+
+    @property
+    def waiting(self) -> list[Timer]:
+        return [timer for timer in self.timers if not timer.cancelled]
+
+    def turn(self) -> None:
+        soon, self.soon = self.soon, []
+        for callback in soon:
+            callback()
+
+    def ring(self) -> None:
+        (timer,) = self.waiting
+        timer.cancelled = True
+        timer.callback()
+
+
+class Log:
+    """The writer: keeps what is appended, commits when told."""
+
+    lease_until_us = 0
+    leadership = b""
+    on_reopened: Callable[[int], None] | None = None
+    term = 2
+
+    def __init__(self, next_position: int) -> None:
+        self.next_position = next_position
+        self.committed = next_position - 1
+        self.on_committed: Callable[[int], None] = lambda position: None
+        self.entries: list[bytes] = []
+
+    @property
+    def in_flight(self) -> int:
+        return self.next_position - 1 - self.committed
+
+    @property
+    def last(self) -> tuple[EntryId, bytes]:
+        return (self.term, self.next_position - 1), b""
+
+    def append(self, kind: int, payload: bytes, wall_ms: int, continued: bool = False) -> int:
+        self.entries.append(payload)
+        self.next_position += 1
+        return self.next_position - 1
+
+    def flush(self) -> None: ...
+
+    def start_handover(self) -> None: ...
+
+    def stop(self) -> None: ...
+
+    async def release(self, successor: bytes) -> None: ...
+
+    def commit(self) -> None:
+        self.committed = self.next_position - 1
+        self.on_committed(self.committed)
+
+
+class Primary:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, clients: int) -> None:
+        self.loop = Loop()
+        monkeypatch.setattr(asyncio, "get_running_loop", lambda: self.loop)
+        self.node = node = Node()
+        self.log = Log(node.shard.next_position)
+        digests = Digests(node.engine.settings, 0, 0, 0)
+        self.leading = Leading(node.shard, self.log, lambda: node.now_us, lambda: node.wall_ms, lambda position: None, digests)
+        self.clients = [node.session() for _ in range(clients)]
+
+    def write(self, *clients: Session) -> None:
+        """They come in one turn of the loop."""
+        for client in clients:
+            self.node.do(client, f"SET k{client.id} v")
+            self.leading.schedule_drain()
+        self.loop.turn()
+
+    def round(self) -> None:
+        """All of them, in one entry, committed."""
+        before = len(self.log.entries)
+        self.write(*self.clients)
+        while self.loop.soon:
+            self.loop.turn()
+        assert len(self.log.entries) == before + 1
+        self.log.commit()
+
+    def waits(self) -> bool:
+        """All come and are answered, then one of them comes back: whether its entry waits for the others."""
+        self.round()
+        self.write(self.clients[0])
+        self.loop.turn()
+        return bool(self.loop.waiting)
+
+
+@pytest.fixture
+def primary(monkeypatch: pytest.MonkeyPatch) -> Primary:
+    return Primary(monkeypatch, 4)
+
+
+def sets(payload: bytes) -> int:
+    return payload.count(b"SET")
+
+
+def test_a_client_alone_is_not_kept_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    primary = Primary(monkeypatch, 1)
+    for count in range(1, 4):
+        primary.write(primary.clients[0])
+        assert len(primary.log.entries) == count and not primary.loop.waiting
+        primary.log.commit()
+
+
+def test_what_comes_while_an_entry_is_under_way_goes_into_the_next(primary: Primary) -> None:
+    a, b, c, _ = primary.clients
+    primary.write(a)
+    primary.write(b)
+    primary.write(c)
+    assert len(primary.log.entries) == 1
+    primary.log.commit()
+    primary.loop.turn()  # a may come back
+    primary.write(a)
+    assert [sets(payload) for payload in primary.log.entries] == [1, 3]
+
+
+def test_clients_that_were_answered_are_waited_for_though_a_turn_brings_none_of_them(primary: Primary) -> None:
+    a, b, c, d = primary.clients
+    primary.round()
+    primary.write(a, b)
+    primary.loop.turn()
+    primary.loop.turn()
+    assert len(primary.log.entries) == 1 and primary.loop.waiting, "two of four are late"
+    primary.write(c)
+    primary.loop.turn()
+    assert len(primary.log.entries) == 1
+    primary.write(d)
+    assert [sets(payload) for payload in primary.log.entries] == [4, 4] and not primary.loop.waiting
+
+
+def test_they_are_not_waited_for_long_and_after_that_less_and_less(primary: Primary) -> None:
+    unwaited: list[int] = []
+    for _ in range(10):
+        count = 0
+        while not primary.waits():
+            count += 1
+            assert sets(primary.log.entries[-1]) == 1, "it went at once"
+            primary.log.commit()
+        primary.loop.ring()
+        assert sets(primary.log.entries[-1]) == 1
+        primary.log.commit()
+        unwaited.append(count)
+    assert unwaited == [0, 1, 3, 7, 15, 31, 63, 127, MAX_UNWAITED, MAX_UNWAITED]
+
+
+def test_waiting_is_tried_again_as_before_once_it_was_worth_it(primary: Primary) -> None:
+    others = primary.clients[1:]
+    for _ in range(3):  # in vain three times: 1, 3, 7 entries are not waited with
+        while not primary.waits():
+            primary.log.commit()
+        primary.loop.ring()
+        primary.log.commit()
+    while not primary.waits():
+        primary.log.commit()
+    primary.write(*others)
+    assert sets(primary.log.entries[-1]) == 4, "all came"
+    primary.log.commit()
+    assert primary.waits()
+    primary.loop.ring()
+    primary.log.commit()
+    assert not primary.waits(), "in vain once again: one entry is not waited with"
+    primary.log.commit()
+    assert primary.waits()
+
+
+def test_an_end_leaves_no_timer(primary: Primary) -> None:
+    primary.round()
+    primary.write(primary.clients[0])
+    primary.loop.turn()
+    assert primary.loop.waiting
+    primary.leading.end()
+    assert not primary.loop.waiting
+    assert len(primary.log.entries) == 1
+
+
+def test_what_waits_goes_before_an_entry_of_the_nodes_own(primary: Primary) -> None:
+    """A DIGEST speaks of memory as the entries before it made it: what gathers goes first, and nobody is waited for behind it."""
+    primary.round()
+    primary.write(primary.clients[0])
+    primary.loop.turn()
+    assert primary.loop.waiting
+    digest: Any = primary.leading
+    digest._append_digest()
+    assert not primary.loop.waiting and sets(primary.log.entries[1]) == 1 and b"blake2b" in primary.log.entries[2]
+    primary.log.commit()
+    primary.loop.turn()
+    assert len(primary.log.entries) == 3
