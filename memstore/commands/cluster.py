@@ -52,7 +52,8 @@ def shard_nodes(facts: Facts) -> list[Node]:
     nodes = {me.id: me}
     if not leads and facts.primary_port:
         nodes[facts.primary_id] = Node(facts.primary_id, facts.primary_host, facts.primary_port, facts.primary_az, True, False, facts.committed, True)
-    for other in facts.replicas:
+    # A client told of a fresh primary alone would have nobody to ask when that one fails.
+    for other in (*facts.replicas, *facts.awaited):
         if other.node not in nodes:
             nodes[other.node] = Node(other.node, other.host, other.port, other.az, False, False, other.applied, True)
     return sorted(nodes.values(), key=lambda node: (not node.leads, node.id))

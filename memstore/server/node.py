@@ -419,7 +419,7 @@ class Node:
         self.writer = writer
         self.facts.term = writer.term
         self.link.stop()
-        self.facts.replicas = []
+        self.telling.await_replicas()
         self.shard.become_primary(writer.next_position, writer.next_position - 1, self.wall_ms())
         self.facts.committed = self.facts.last = writer.next_position - 1
         digests = Digests(self.config, self.follower.digest_place, self.facts.entries_appended, self.clock())
@@ -452,6 +452,7 @@ class Node:
         followed, chain = writer.last
         committed = shard.tracker.committed
         self.leading = self.writer = None
+        self.facts.awaited = []
         leading.end()
         log.warning("step-down", text=output.reason) if not output.reserved else log.info("step-down", text=output.reason)
         self.errands.on_step_down()

@@ -5,7 +5,7 @@ Decides: nothing; it copies. Must not know: who reads it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import structlog
 
@@ -13,7 +13,10 @@ from memstore.engine.facts import LogNodeFact, ReplicaFact
 from memstore.replication.roles import PRIMARY, RESTORING
 
 if TYPE_CHECKING:
+    from memstore.replication.announce import Leadership
     from memstore.server.node import Node
+
+AWAITED_MS: Final = 3000  # so long after a take-over the nodes of before are named to cluster clients, whether they have reported here or not
 
 log = structlog.get_logger("memstore.node")
 
@@ -22,6 +25,7 @@ class Telling:
     def __init__(self, node: Node) -> None:
         self.node = node
         self._no_quorum = ""  # what was last said about it
+        self._led: Leadership | None = None  # the newest primary that was not this node
         self._jump_told = False
 
     def az_rank(self) -> int:
@@ -46,12 +50,22 @@ class Telling:
             facts.primary_id, facts.primary_host, facts.primary_port, facts.primary_az = facts.node_id, facts.host, facts.port, facts.az
             return
         primary = roles.primary
+        if primary is not None and primary.node != facts.node_id:
+            self._led = primary
         if primary is None:
             facts.primary_id, facts.primary_host, facts.primary_port, facts.primary_az = "", "", 0, ""
         else:
             facts.primary_id, facts.primary_host, facts.primary_port, facts.primary_az = primary.node, primary.host, primary.port, primary.az
         others = primary is not None and primary.node != facts.node_id and primary.port > 0 and roles.role != RESTORING
         node.link.aim((primary.host, primary.port) if others and primary is not None else None)
+
+    def await_replicas(self) -> None:
+        """At a take-over: who was a replica or led before will report, or is gone."""
+        facts, now_ms = self.node.facts, self.node.wall_ms()
+        facts.awaited = [replica for replica in facts.replicas if replica.node != facts.node_id]
+        if self._led is not None:
+            facts.awaited.append(ReplicaFact(self._led.node, self._led.host, self._led.port, self._led.az, 0, now_ms))
+        facts.replicas = []
 
     def tell_shard(self) -> None:
         node, facts, shard = self.node, self.node.facts, self.node.shard
@@ -64,6 +78,8 @@ class Telling:
             facts.replicas = [
                 ReplicaFact(p.node, p.host, p.port, p.az, p.applied, now_ms - (now_us - p.heard_us) // 1000) for p in node.roles.live_peers(now_us)
             ]
+            if facts.awaited and now_ms - facts.role_since_ms > AWAITED_MS:
+                facts.awaited = []
             facts.applied = facts.committed
             facts.applied_ms = now_ms
 

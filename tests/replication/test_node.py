@@ -312,6 +312,8 @@ def test_redis_cluster_clients_find_the_primary_through_a_failover_and_nodes_use
         until("the link to the primary", lambda: shard.client(after).info("replication")["master_link_status"] == "up")
         assert shard.client(after).execute_command("CLUSTER FAILOVER")
         until("the replica that asked leads", lambda: shard.leader() == after)
+        (slots,) = shard.client(after).execute_command("CLUSTER", "SLOTS")
+        assert len(slots) >= 4, "from the first moment on another node is named beside the fresh primary"
         assert client.set("key:3", "handed over")
         replicas_known(shard, 1)
         before = after

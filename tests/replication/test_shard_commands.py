@@ -60,6 +60,18 @@ def test_slots_name_the_primary_first_and_then_its_replicas() -> None:
         assert primary[2].decode() == first and replica[2].decode() == second
 
 
+def test_a_fresh_primary_names_the_replicas_of_before_until_they_report() -> None:
+    desk = Desk()
+    third = ReplicaFact("3" * 40, "127.0.0.1", 7003, "c", 30, 0)
+    desk.facts.awaited = [third, *desk.facts.replicas]
+    (slots,) = desk.say("CLUSTER", "SLOTS")
+    assert sorted(node[1] for node in slots[3:]) == [7002, 7003], "each once"
+    desk.facts.replicas = []
+    desk.facts.awaited = [third]
+    (slots,) = desk.say("CLUSTER", "SLOTS")
+    assert [node[1] for node in slots[2:]] == [7001, 7003]
+
+
 def test_without_a_known_primary_no_slot_is_served() -> None:
     desk = Desk("replica")
     desk.facts.primary_port = 0

@@ -129,7 +129,12 @@ class Checkers:
         lost = self._machines[name].rotten and (acceptor.suspicion is not None or acceptor.proven >= position)
         if lost and self._had.get(name, {}).get(position) == chain:
             return True
-        return bool(acceptor.durable >= position and acceptor.chain_at(position) in (chain, None))
+        if acceptor.durable < position:
+            return False
+        driver = self._machines[name].driver
+        if driver is None or driver._acceptor is not acceptor:  # dead, and its files are closed: what was on its disk when it was seen last
+            return self._had.get(name, {}).get(position, chain) == chain
+        return acceptor.chain_at(position) in (chain, None)
 
     def _lease(self, member: EngineMember, node: Any) -> None:
         until = node.shard.lessor.lease_until_us
