@@ -96,6 +96,8 @@ class Run:
                 self._phases()
         except Violation as violation:
             self.problems.append(str(violation))
+        except Exception:  # a judge or the world itself is wrong: this run has failed, and says how to see it again, as any other
+            self.problems.append(traceback.format_exc())
         finally:
             gc.enable()
             self.cluster.over = True
