@@ -50,7 +50,7 @@ class Telling:
             facts.primary_id, facts.primary_host, facts.primary_port, facts.primary_az = facts.node_id, facts.host, facts.port, facts.az
             return
         primary = roles.primary
-        if primary is not None and primary.node != facts.node_id:
+        if primary is not None and primary.node != facts.node_id and primary.port > 0:
             self._led = primary
         if primary is None:
             facts.primary_id, facts.primary_host, facts.primary_port, facts.primary_az = "", "", 0, ""
@@ -65,7 +65,7 @@ class Telling:
         facts.awaited = [replica for replica in facts.replicas if replica.node != facts.node_id]
         if self._led is not None:
             facts.awaited.append(ReplicaFact(self._led.node, self._led.host, self._led.port, self._led.az, 0, now_ms))
-        facts.replicas = []
+        facts.replicas, self._led = [], None
 
     def tell_shard(self) -> None:
         node, facts, shard = self.node, self.node.facts, self.node.shard
