@@ -200,7 +200,7 @@ class _Carrier:
     def roll(self, job: Roll) -> None:
         """Old one sealed and synced; new one made whole under its name; then meta says so; only then anything is written into it."""
         job.old.open()
-        if job.whole:
+        if job.whole and job.old.checksum is not None:  # without one (it was cut, or put back into) the next start looks at every frame, and seals it
             job.old.write_seal(job.used, job.last_position, job.last_term, job.last_chain, job.synced, job.committed)
         self.files.sync(job.old.fd)
         self.unsynced = None

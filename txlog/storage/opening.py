@@ -270,7 +270,7 @@ class _Opener:
         if not scan.terms:
             return scan.first, segment.previous_term, segment.previous_chain
         last, term, chain = scan.last, scan.terms[-1], bytes(scan.chains[-CHAIN_BYTES:])
-        if following == last + 1 and not scan.gaps:
+        if following == last + 1 and not scan.gaps and segment.checksum is not None:
             self._clear_slack(segment, segment.used)
             segment.dirty = segment.used
             segment.write_seal(segment.used, last, term, chain, scan.synced, scan.committed)

@@ -52,7 +52,7 @@ class SegmentFile:
         self.previous_chain = previous_chain
         self.used = BLOCK_BYTES  # where the next frame goes
         self.dirty = BLOCK_BYTES  # behind the last byte that may not be zero
-        self.checksum: int | None = 0  # crc32c of the frames so far, None: must be read back
+        self.checksum: int | None = 0  # crc32c of the frames so far, None: some of them changed since they were checked
         self.sealed = False
         self.evidence_counter = 0
         self.stride = POINT_STRIDE  # points[i] is the offset of position first + i * stride
@@ -111,10 +111,11 @@ class SegmentFile:
         self.files.write(self.fd, EVIDENCE_AT[self.evidence_counter % 2], raw)
 
     def write_seal(self, used: int, last_position: int, last_term: int, last_chain: bytes, synced: int, committed: int) -> None:
-        """To be synced together with the frames: a seal over frames that did not reach the disk does not check."""
-        checksum = self.checksum if self.checksum is not None else self.read_checksum(used)
+        """To be synced together with the frames: a seal over frames that did not reach the disk does not check. Only with a checksum of bytes as they were
+        written or checked: one of what the disk gives now would vouch for whatever has rotted since."""
+        assert self.checksum is not None, "a seal over bytes that nobody has checked"
         stride, points = thin_points(self.points, self.stride)
-        seal = Seal(used, last_position, last_term, last_chain, synced, committed, checksum, stride, points)
+        seal = Seal(used, last_position, last_term, last_chain, synced, committed, self.checksum, stride, points)
         self.files.write(self.fd, SEAL_AT, encode_seal(seal, self.seed))
         self.sealed = True
 

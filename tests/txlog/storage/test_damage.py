@@ -253,6 +253,33 @@ def test_damage_that_comes_while_running_is_met_by_reads(original: Path, tmp_pat
     assert reopen(store).recovered.damage == []
 
 
+@pytest.mark.parametrize("change", ["truncate", "put back"])
+def test_no_seal_vouches_for_what_rotted_in_a_segment_that_was_changed(tmp_path: Path, change: str) -> None:
+    """A segment that was cut or mended has no running checksum: one taken from the disk when the segment is full would cover the rot, and no start would ever
+    look at the frames again."""
+    entries = make_run(60)
+    store = open_store(tmp_path)
+    fill(store, entries[:20], committed=10)
+    if change == "truncate":
+        store.truncate(20)
+        store.sync()
+    else:
+        hurt(tmp_path, 10)
+        store = reopen(store)
+        store.put_back(entries[9])
+        store.sync()
+    assert len(segment_files(tmp_path)) == 1
+    hurt(tmp_path, 5)
+    fill(store, entries[19 if change == "truncate" else 20 :], committed=10)
+    assert len(segment_files(tmp_path)) > 1
+    store = reopen(store)
+    assert [damage.position for damage in store.recovered.damage] == [5]
+    assert mend(store, entries) == [5]
+    store = reopen(store)
+    assert not store.recovered.damage and contents(store) == [entry.encoded for entry in entries]
+    store.close()
+
+
 def test_a_lost_header_block_is_made_again(original: Path, tmp_path: Path) -> None:
     for index in range(4):
         path = copy(original, tmp_path / f"log{index}")
