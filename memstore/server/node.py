@@ -452,7 +452,6 @@ class Node:
         followed, chain = writer.last
         committed = shard.tracker.committed
         self.leading = self.writer = None
-        self.facts.awaited = []
         leading.end()
         log.warning("step-down", text=output.reason) if not output.reserved else log.info("step-down", text=output.reason)
         self.errands.on_step_down()

@@ -49,6 +49,7 @@ class Telling:
         if roles.role == PRIMARY:
             facts.primary_id, facts.primary_host, facts.primary_port, facts.primary_az = facts.node_id, facts.host, facts.port, facts.az
             return
+        facts.awaited = []
         primary = roles.primary
         if primary is not None and primary.node != facts.node_id and primary.port > 0:
             self._led = primary
