@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 from tests.sim.cluster import GROUP, LOG_NAME, EngineMember, LogMember
 from tests.sim.faults import KINDS, SECOND
@@ -319,9 +320,11 @@ class TripleCorrupt(Campaign):
         self.world.run(self.world.now + self.LOOK_US)
         for log in self.cluster.logs:
             acceptor = log.driver._acceptor if log.driver is not None else None
-            reason = acceptor.broken_reason if acceptor is not None else f"down: {log.ended_by}"
-            if acceptor is None or acceptor.broken != self.position or f"entry {self.position} " not in reason or ".seg at " not in reason:
+            at, reason = _refusal(acceptor) if acceptor is not None else (0, f"down: {log.ended_by}")
+            if at != self.position or f" {self.position} " not in reason or ".seg at " not in reason:
                 raise Violation(f"{log.name} does not refuse by name entry {self.position}: {reason or 'no reason'}")
+        if not any(log.driver._acceptor.broken for log in self.cluster.logs if log.driver is not None):
+            raise Violation(f"nobody says that no node has entry {self.position}")
         self.figures["refused, named, by all three"] += 1
         for member in self.cluster.engines:
             if member.node is not None and member.node.roles.stuck:
@@ -329,6 +332,14 @@ class TripleCorrupt(Campaign):
 
     def _judged(self) -> list[str]:
         return []  # nobody can read the end state: it is refused
+
+
+def _refusal(acceptor: Any) -> tuple[int, str]:
+    """From where on a log node takes part in nothing, and what it says of that: no node has the entry (S5); or it is suspect (S3), which it stays where the
+    damage is above what it knows committed, for a writer that still holds the entry could heal it."""
+    if acceptor.broken or acceptor.suspicion is None:
+        return acceptor.broken, acceptor.broken_reason
+    return acceptor.suspicion.position, acceptor.suspicion.reason
 
 
 # --------------------------------------------------------------------------- who leads

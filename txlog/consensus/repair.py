@@ -257,9 +257,6 @@ class Repair:
             return  # entries came and none was proven: a newer answer may know more
         if log.suspicion is None or log.healing or log.newcomer:
             return
-        if log.tail_damage and self._lost_by_all(log.tail_damage[0].position):
-            self._break(log.tail_damage[0])
-            return
         if sum(not fetched.suspect for fetched in self._answers.values()) >= log.majority:
             log.broken, log.broken_reason = 0, ""
             return  # a writer heals this node (S3)
@@ -279,11 +276,6 @@ class Repair:
             self._follow(best_node, now_us)
         else:
             self._finish_copy()
-
-    def _lost_by_all(self, position: int) -> bool:
-        """It was committed, and even those who know so have no good copy: no writer will come by, for they take part in nothing."""
-        answers = self._answers.values()
-        return not any(fetched.entries for fetched in answers) and any(fetched.trim[1] < position <= fetched.committed for fetched in answers)
 
     def _break(self, damage: Damage) -> None:
         log = self._log

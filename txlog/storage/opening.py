@@ -337,11 +337,11 @@ class _Opener:
             segment.previous_term = previous[0] if previous is not None else 0
             segment.write_header()
             files.sync(segment.fd)
-        for offset, repair in scan.repairs:
-            files.write(segment.fd, offset, repair)
         if scan.repairs:
+            segment.break_seal()
+            for offset, repair in scan.repairs:
+                files.write(segment.fd, offset, repair)
             files.sync(segment.fd)
-            segment.checksum = None
         return scan
 
 

@@ -28,6 +28,12 @@ def _cli(port: int, *args: str) -> str:
     return (done.stdout + done.stderr).strip()
 
 
+DEFAULT_TESTS = frozenset((
+    "PING_INLINE", "PING_MBULK", "SET", "GET", "INCR", "LPUSH", "RPUSH", "LPOP", "RPOP", "SADD", "HSET", "SPOP", "ZADD", "ZPOPMIN", "LRANGE_100", "LRANGE_300",
+    "LRANGE_500", "LRANGE_600", "MSET",
+))  # fmt: skip
+
+
 def standalone(cluster: Cluster, requests: int = 10_000) -> Result:
     result = Result("redis-cli, redis-benchmark and redis-py against the primary and a replica")
     primary = cluster.wait_primary()
@@ -48,6 +54,12 @@ def standalone(cluster: Cluster, requests: int = 10_000) -> Result:
     names = {line.split('"')[1].split(" ")[0] for line in lines}
     fine = done.returncode == 0 and names == {"SET", "GET", "INCR", "MSET"} and "rror" not in done.stdout + done.stderr
     result.add({"client": "redis-benchmark", "calls": 4 * requests, "errors": 0 if fine else 1}, [] if fine else [f"{done.stdout[-400:]} {done.stderr[-400:]}"])
+
+    done = subprocess.run(["redis-benchmark", "-p", str(primary.port), "-n", str(requests), "--csv"], text=True, capture_output=True, timeout=600, check=False)
+    ran = {line.split('"')[1].split(" ")[0] for line in done.stdout.splitlines() if line.startswith('"')} - {"test"}
+    fine = done.returncode == 0 and ran == DEFAULT_TESTS and "rror" not in done.stdout + done.stderr
+    problems = [] if fine else [f"not run: {sorted(DEFAULT_TESTS - ran)}; {done.stdout[-400:]} {done.stderr[-400:]}"]
+    result.add({"client": "redis-benchmark, its default tests", "calls": len(ran) * requests, "errors": len(problems)}, problems)
 
     for protocol in (2, 3):
         calls, problems = _redis_py(primary.port, replica.port, protocol)

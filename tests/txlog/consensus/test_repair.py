@@ -195,31 +195,6 @@ def test_s5_a_hole_that_nobody_can_fill_breaks_the_log_until_somebody_can() -> N
     assert bench.machine.broken == 0 and not bench.machine.holes
 
 
-def test_s5_a_suspect_says_so_too_when_those_who_know_the_entry_committed_have_lost_it() -> None:
-    """They are no suspects, for the damage is below what they know committed; and no writer comes to heal this node, for they take part in nothing."""
-    bench = damaged(LOG, 5)
-    machine = bench.machine
-    assert machine.suspicion is not None and not machine.broken
-    fetch = surveyed(bench)
-    tell(bench, "n1", answer(fetch, [], last=(1, 5), committed=5))
-    assert not machine.broken, "one more may have it"
-    tell(bench, "n2", answer(fetch, [], last=(1, 4), committed=4))
-    assert machine.broken == 5 and "entry 5" in machine.broken_reason
-    assert isinstance(bench.ask(seal(2, B))[-1], Unavailable)
-    bench.now += 600_000
-    bench.node.tick(bench.now)
-    tell(bench, "n1", answer(surveyed(bench), LOG, committed=5))
-    assert not machine.broken and machine.suspicion is None and machine.last == (1, 5), "somebody has it after all"
-
-
-def test_s5_a_suspect_waits_for_a_writer_while_nobody_knows_the_entry_committed() -> None:
-    bench = damaged(LOG, 5)
-    fetch = surveyed(bench)
-    for node in ("n1", "n2"):
-        tell(bench, node, answer(fetch, [], last=(1, 4), committed=4))
-    assert bench.machine.suspicion is not None and not bench.machine.broken
-
-
 def test_s4_a_group_of_one_cuts_its_torn_tail() -> None:
     bench = damaged(LOG, 5, peers=0)
     assert bench.machine.last == (1, 4) and bench.machine.suspicion is None
