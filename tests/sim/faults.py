@@ -346,13 +346,13 @@ class Faults:
         return undo
 
     def _disk_full(self, fault: Fault, rng: Random) -> Callable[[], None]:
-        members = self._disks(rng)
-        for member in members:
-            member.disk.full += 1
+        disks = [member.disk for member in self._disks(rng)]  # a machine may have another disk by the time there is room again
+        for disk in disks:
+            disk.full += 1
 
         def undo() -> None:
-            for member in members:
-                member.disk.full -= 1
+            for disk in disks:
+                disk.full -= 1
 
         return undo
 
