@@ -10,7 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
 
-from tests.sim.cluster import Cluster, EngineMember, LogMember, Member
+from tests.sim.cluster import Cluster, EngineMember, Member
+from tests.sim.disk import Disk
 from tests.sim.network import Link
 from tests.sim.replacement import LOST, Replacement
 from tests.sim.world import World
@@ -139,9 +140,9 @@ class Faults:
             member.lose_power(int(fault.lasts_us * (0.5 + rng.random() / 2)))
 
     def _power_inside(self, fault: Fault, rng: Random) -> None:
-        for member in self._disks(rng):
-            member.disk.crash_in = rng.choice((2, 4, rng.randint(1, 8), rng.randint(1, 40)))
-            member.disk.crash_in_segment = rng.random() < 0.8
+        for disk in self._disks(rng):
+            disk.crash_in = rng.choice((2, 4, rng.randint(1, 8), rng.randint(1, 40)))
+            disk.crash_in_segment = rng.random() < 0.8
 
     def _pause(self, fault: Fault, rng: Random) -> None:
         self._any(rng).pause(fault.lasts_us)
@@ -331,22 +332,23 @@ class Faults:
 
     # ----------------------------------------------------------------- disks
 
-    def _disks(self, rng: Random) -> list[LogMember]:
-        return rng.sample(self.cluster.logs, rng.choice((1, 1, 2, 3)))
+    def _disks(self, rng: Random) -> list[Disk]:
+        """Disks and not machines: by the time the fault ends a machine may have another."""
+        return [member.disk for member in rng.sample(self.cluster.logs, rng.choice((1, 1, 2, 3)))]
 
     def _slow_disk(self, fault: Fault, rng: Random) -> Callable[[], None]:
-        members, slower = self._disks(rng), rng.choice((5_000, 30_000, 300_000))
-        for member in members:
-            member.disk.slow_us += slower
+        disks, slower = self._disks(rng), rng.choice((5_000, 30_000, 300_000))
+        for disk in disks:
+            disk.slow_us += slower
 
         def undo() -> None:
-            for member in members:
-                member.disk.slow_us -= slower
+            for disk in disks:
+                disk.slow_us -= slower
 
         return undo
 
     def _disk_full(self, fault: Fault, rng: Random) -> Callable[[], None]:
-        disks = [member.disk for member in self._disks(rng)]  # a machine may have another disk by the time there is room again
+        disks = self._disks(rng)
         for disk in disks:
             disk.full += 1
 
