@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.txlog.consensus.test_acceptor import Bench, append, log_of, renew, seal
+from tests.txlog.consensus.test_repair import rotten_while_it_runs
 from txlog.consensus.outputs import Suspicion
 from txlog.entry import NO_ENTRY, Entry, EntryId
 from txlog.messages import Appended, Fetch, Fetched, Gap, LeaseHeld, Promised, Refused, Suspected, Tail, TailQuery
@@ -208,16 +209,6 @@ def test_the_exchange_of_all_nodes_does_not_end_while_a_newcomer_is_among_them(f
     bench.ask(answer(fetch, 1, (1, 2), 2, suspect=True), source="n1")
     bench.ask(answer(fetch, 1, NO_ENTRY, suspect=True, newcomer=fresh), source="n2")
     assert bench.machine.counts is not fresh
-
-
-def rotten_while_it_runs(bench: Bench, position: int) -> None:
-    """The scrubber finds it (S6)."""
-    bench.node.disk.rot(position, True)
-    bench.said.clear()
-    bench.machine.on_damage(bench.node.disk.scan(bench.machine.committed), bench.now)
-    bench.node.run(bench.now)
-    if bench.node.dirty:
-        bench.node.sync(bench.now)
 
 
 @pytest.mark.parametrize("way", ["put back", "healed by the writer"])

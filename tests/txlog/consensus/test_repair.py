@@ -242,10 +242,8 @@ def test_an_old_promise_on_disk_is_raised_to_the_entries_held() -> None:
 # --------------------------------------------------------------------------- S6: damage met while running
 
 
-def met(*positions: int, committed: int = 0, peers: int = 2, header: bool = True) -> Bench:
-    """A node that took ``LOG`` from its writer, and then meets these positions bad."""
-    bench = Bench(peers)
-    bench.ask(append(1, LOG, committed=committed))
+def rotten_while_it_runs(bench: Bench, *positions: int, header: bool = True) -> None:
+    """The scrubber finds it (S6)."""
     for position in positions:
         bench.node.disk.rot(position, header)
     bench.said.clear()
@@ -253,6 +251,13 @@ def met(*positions: int, committed: int = 0, peers: int = 2, header: bool = True
     bench.node.run(bench.now)
     if bench.node.dirty:
         bench.node.sync(bench.now)
+
+
+def met(*positions: int, committed: int = 0, peers: int = 2, header: bool = True) -> Bench:
+    """A node that took ``LOG`` from its writer, and then meets these positions bad."""
+    bench = Bench(peers)
+    bench.ask(append(1, LOG, committed=committed))
+    rotten_while_it_runs(bench, *positions, header=header)
     return bench
 
 

@@ -52,6 +52,16 @@ def hello(log: str = "shard-0", purpose: str = "writer") -> Hello:
     return Hello(PROTOCOL, log, bytes(16), purpose)
 
 
+async def caller(group: Group) -> Raw:
+    """Past the first node's door."""
+    raw = await Raw().open(group.ports[0])
+    await raw.next()
+    raw.send(hello())
+    while not isinstance(await raw.next(), Welcome):
+        pass
+    return raw
+
+
 async def test_bytes_of_another_protocol_close_the_connection(group: Group) -> None:
     for garbage in (b"GET / HTTP/1.1\r\n\r\n", b"\xff" * 100, encode(Hello(PROTOCOL, "x" * 20_000, bytes(16), ""))):
         raw = await Raw().open(group.ports[0])

@@ -5,18 +5,14 @@ from __future__ import annotations
 import asyncio
 
 from tests.txlog.service.cluster import Group, committed, eventually, win
-from tests.txlog.service.test_doors import Raw, hello
+from tests.txlog.service.test_doors import Raw, caller
 from tests.txlog.service.test_scrub import rot
-from txlog.messages import Records, Subscribe, Tail, TailQuery, Welcome
+from txlog.messages import Records, Subscribe, Tail, TailQuery
 
 
 async def reader(group: Group) -> Raw:
     """Of the first node's log, from its beginning."""
-    raw = await Raw().open(group.ports[0])
-    await raw.next()
-    raw.send(hello())
-    while not isinstance(await raw.next(), Welcome):
-        pass
+    raw = await caller(group)
     raw.send(Subscribe(1))
     return raw
 

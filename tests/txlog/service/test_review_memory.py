@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.txlog.service.cluster import Group, committed, win
-from tests.txlog.service.test_doors import Raw, hello
+from tests.txlog.service.test_doors import Raw, caller, hello
 from txlog.client import LogClient
 from txlog.messages import Fetch, Fetched, Message, Records, Subscribe, TailQuery, Welcome
 from txlog.server import connection, driver, node
@@ -28,15 +28,6 @@ def held(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
 
     monkeypatch.setattr(Connection, "send", watched)
     yield most
-
-
-async def caller(group: Group) -> Raw:
-    raw = await Raw().open(group.ports[0])
-    await raw.next()
-    raw.send(hello())
-    while not isinstance(await raw.next(), Welcome):
-        pass
-    return raw
 
 
 async def filled(group: Group) -> LogClient:
