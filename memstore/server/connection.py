@@ -16,7 +16,7 @@ from memstore.engine.session import Session
 from memstore.replication.shard import Shard
 from memstore.server.clocks import WallClock
 from memstore.server.keepalive import keep_alive
-from memstore.server.outbox import Outbox
+from memstore.server.turn import Turn
 
 PARKED_MAX = 1024  # parked commands of one client above which its socket is not read
 
@@ -25,7 +25,7 @@ class Host(Protocol):
     """What a connection needs of its node."""
 
     shard: Shard
-    outbox: Outbox
+    turn: Turn
     clock: Callable[[], int]  # microseconds since boot
     wall: WallClock
 
@@ -53,10 +53,15 @@ class Connection:
         self.engine = self.shard.engine
         self.facts = self.engine.facts
         self.wall = host.wall
-        self._put = host.outbox.put
+        self.turn = host.turn
+        self._put = host.turn.put
         self.reader = CommandReader(self.engine.settings, session.authenticated)
         self.transport: asyncio.Transport | None = None
-        self.stalled = False  # the socket is not read: too much parked, or the client does not read
+        self.stalled = False  # the socket is not read: too much parked or put off, or the client does not read
+        self.waits = False  # for another turn of the loop, with one or both of these:
+        self.unrun: list[list[bytes]] = []  # commands beyond what the turn had left
+        self.unread = b""  # received after them, or in a turn that had run enough
+        self.ended = False  # the client has said all
 
     # ----------------------------------------------------------------- asyncio.Protocol
 
@@ -71,22 +76,67 @@ class Connection:
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.transport = None
+        self._drop()
         self.shard.forget(self.session)
         self.host.leave(self)
         if self.shard.has_entries:  # a batch that ended in an error of the program did not get as far as that
             self.host.schedule_drain()
 
-    def eof_received(self) -> None:
-        """The client writes no more: it is closed."""
+    def eof_received(self) -> bool:
+        """The client writes no more: it is closed, once what it sent before has run. Whether that is later."""
+        self.ended = True
+        return self.waits
 
     def data_received(self, data: bytes) -> None:
+        self.facts.input_bytes += len(data)
+        if self.waits:
+            self.unread += data
+            self._stall()
+        elif self.turn.left > 0 or not self.reader.authenticated:  # nothing is kept for a stranger
+            self._take(data)
+        else:
+            self.unread = data
+            self._wait()
+
+    def _take(self, data: bytes) -> None:
         reader = self.reader
         batch = reader.feed(data)
-        self.facts.input_bytes += len(data)
         if not reader.ordinary:
             self._run_extraordinary(batch)
         elif batch:
-            self.run(batch)
+            self._run_some(batch)
+
+    def _run_some(self, batch: list[list[bytes]]) -> None:
+        """As many as this turn of the loop has left."""
+        left = max(self.turn.left, 1)
+        if len(batch) > left:
+            self.unrun = batch[left:]
+            batch = batch[:left]
+            self._wait()
+        self.run(batch)
+
+    def _wait(self) -> None:
+        self.waits = True
+        self.turn.put_off(self)
+
+    def go_on(self) -> None:
+        """Another turn of the loop: take up what was put off."""
+        self.waits = False
+        if self.transport is None or self.session.closing:
+            self._drop()
+        elif self.unrun:
+            batch, self.unrun = self.unrun, []
+            self._run_some(batch)
+        else:
+            data, self.unread = self.unread, b""
+            self._take(data)
+        if self.unread and not self.waits:
+            self._wait()
+        if self.ended and not self.waits:
+            self.close()
+
+    def _drop(self) -> None:
+        self.unread, self.unrun = b"", []
 
     def _run_extraordinary(self, batch: list[list[bytes]]) -> None:
         """A large command is among these, or an error follows them, or the client has not authenticated."""
@@ -132,6 +182,7 @@ class Connection:
             host.schedule_drain()
         if not session.plain:
             self.reader.authenticated = session.authenticated  # RESET takes it back
+        self.turn.left -= size
         self.facts.commands_processed += size
         session.last_ms = wall_ms
         row = shard.last_row
@@ -222,7 +273,7 @@ class Connection:
         """Write what was given to `write`, then close."""
         self.session.closing = True
         if self.transport is not None:
-            self.host.outbox.flush()
+            self.turn.flush()
             self.transport.close()
 
     def _settle(self) -> None:
@@ -231,7 +282,7 @@ class Connection:
             self.close()
         elif len(session.parked) > PARKED_MAX:
             self._stall()
-        elif self.stalled and not session.parked:
+        elif self.stalled and not session.parked and not self.waits:
             self._unstall()
 
     def _stall(self) -> None:

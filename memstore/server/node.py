@@ -33,9 +33,9 @@ from memstore.server.errands import Errands
 from memstore.server.following import Following
 from memstore.server.leading import Leading
 from memstore.server.link import ReplicaLink
-from memstore.server.outbox import Outbox
 from memstore.server.sampling import Collector, Sampler, TurnWatch, describe_process, key_count
 from memstore.server.telling import Telling
+from memstore.server.turn import Client, Turn
 from memstore.version import VERSION
 from txlog.client import CampaignLost, Heartbeat, LogClient, NoMajority, Writer, timer_s
 from txlog.entry import HANDOVER, LEADERSHIP, NO_ENTRY, Entry
@@ -79,7 +79,7 @@ class Node:
         self.writer: Writer | None = None  # while primary
         self.link = ReplicaLink(facts, client.incarnation, self._applied, lambda: self.engine.settings.requirepass, self._on_link)
         self.loop = asyncio.get_running_loop()
-        self.outbox = Outbox(self.loop)
+        self.turn = Turn(self.loop, self.on_client_error)
         self.ended: asyncio.Future[int] = self.loop.create_future()
         self.errands = Errands(self)
         self.telling = Telling(self)
@@ -154,6 +154,11 @@ class Node:
         if error is not None and ("transport" not in context or isinstance(error, AssertionError | HalfDone)):
             self._end(outputs.Exit(1, "an error of the program"))
 
+    def on_client_error(self, client: Client, error: Exception) -> None:
+        """As in a socket's callback, in one of our own: other clients go on."""
+        self.on_loop_error(self.loop, {"message": "a command that waited failed", "exception": error, "transport": client.transport})
+        client.close()
+
     # ----------------------------------------------------------------- what connections use
 
     def wall_ms(self) -> int:
@@ -199,9 +204,8 @@ class Node:
             if sink is not None:
                 try:
                     sink.run_parked()
-                except Exception as error:  # as in a socket's callback, and the other sessions go on
-                    self.on_loop_error(self.loop, {"message": "a parked command failed", "exception": error, "transport": sink.transport})
-                    sink.close()
+                except Exception as error:
+                    self.on_client_error(sink, error)
         if self.shard.reads.wanted:
             self.spawn(self._ask_tail(self.shard.reads.on_asked()))
         self.go_on()

@@ -7,7 +7,7 @@ from typing import Any
 
 from memstore.server.clocks import WallClock
 from memstore.server.connection import Connection
-from memstore.server.outbox import Outbox
+from memstore.server.turn import Turn
 from tests.replication.test_shard import Node
 
 
@@ -35,7 +35,8 @@ class Host:
         self.clock: Callable[[], int] = lambda: node.now_us
         self.wall = WallClock(lambda: node.now_us, lambda: node.wall_ms)
         self.later = Later()
-        self.outbox = Outbox(self.later)
+        self.failed: list[object] = []
+        self.turn = Turn(self.later, lambda client, error: self.failed.append(client))
         self.drains = 0
         self.left: list[Connection] = []
 
