@@ -89,22 +89,20 @@ class Connection:
 
     def data_received(self, data: bytes) -> None:
         self.facts.input_bytes += len(data)
-        if self.waits:
-            self.unread += data
-            self._stall()
-        elif self.turn.left > 0 or not self.reader.authenticated:  # nothing is kept for a stranger
-            self._take(data)
+        if self.waits or self.turn.left <= 0:
+            self._put_off(data)
         else:
-            self.unread = data
-            self._wait()
+            self._take(data)
 
     def _take(self, data: bytes) -> None:
         reader = self.reader
         batch = reader.feed(data)
         if not reader.ordinary:
             self._run_extraordinary(batch)
-        elif batch:
+        elif len(batch) > self.turn.left:
             self._run_some(batch)
+        elif batch:
+            self.run(batch)
 
     def _run_some(self, batch: list[list[bytes]]) -> None:
         """As many as this turn of the loop has left."""
@@ -114,6 +112,16 @@ class Connection:
             batch = batch[:left]
             self._wait()
         self.run(batch)
+
+    def _put_off(self, data: bytes) -> None:
+        if self.waits:
+            self.unread += data
+            self._stall()
+        elif self.reader.authenticated:
+            self.unread = data
+            self._wait()
+        else:
+            self._take(data)  # nothing is kept for a stranger
 
     def _wait(self) -> None:
         self.waits = True
