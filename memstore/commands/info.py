@@ -145,6 +145,7 @@ def _stats(ctx: Context) -> Fields:
         ("strong_reads_failed", facts.strong_reads_failed),
         ("longest_loop_turn_usec", facts.longest_turn_us),
         ("longest_loop_turn_cpu_usec", facts.longest_turn_cpu_us),
+        ("longest_loop_turn_at_ms", facts.longest_turn_at_ms),
     ]
 
 

@@ -109,8 +109,10 @@ class Facts:
     cpu_system_us: int = 0
     longest_turn_us: int = 0  # longest turn of the event loop since start or CONFIG RESETSTAT
     longest_turn_cpu_us: int = 0  # the processor's time that the loop's thread used in it: the rest the machine was elsewhere
+    longest_turn_at_ms: int = 0  # when it ended, unix time
 
     def reset_stats(self) -> None:
         """CONFIG RESETSTAT."""
         self.connections_received = self.connections_rejected = self.commands_processed = self.input_bytes = self.output_bytes = 0
-        self.held_reads = self.strong_reads = self.strong_reads_failed = self.longest_turn_us = self.longest_turn_cpu_us = self.clients_peak = 0
+        self.held_reads = self.strong_reads = self.strong_reads_failed = self.clients_peak = 0
+        self.longest_turn_us = self.longest_turn_cpu_us = self.longest_turn_at_ms = 0

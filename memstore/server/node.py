@@ -93,7 +93,7 @@ class Node:
         self._next_session = 0
         self._collector = Collector()
         self._sampler = Sampler(facts)
-        self._turns = TurnWatch(facts, self.clock)
+        self._turns = TurnWatch(facts, self.clock, self.wall_ms)
         self._carry_out: dict[type, Callable[[Any], None]] = {
             outputs.Recheck: self._recheck, outputs.Follow: self._follow, outputs.StopFollowing: self._stop_following, outputs.Rebuild: self._rebuild,
             outputs.Overrule: self._overrule, outputs.BecomeReplica: self._become_replica, outputs.AskProbe: self._ask_probe,

@@ -38,12 +38,14 @@ class TurnWatch:
     """The longest turn of the event loop: a timer that fires late says how long the turn before it was.
 
     A turn has two causes: our own work, and a machine that ran something else meanwhile (a disk, another process, another guest). The processor's time that the
-    loop's thread used tells them apart; without it a long turn on a busy machine sends people looking for work that nobody did.
+    loop's thread used tells them apart; without it a long turn on a busy machine sends people looking for work that nobody did. Where a hypervisor stops the
+    whole machine for a while, though, the thread that ran just then has used that time as far as its clock can tell.
     """
 
-    def __init__(self, facts: Facts, clock: Callable[[], int], cpu_ns: Callable[[], int] = time.thread_time_ns) -> None:
+    def __init__(self, facts: Facts, clock: Callable[[], int], wall_ms: Callable[[], int], cpu_ns: Callable[[], int] = time.thread_time_ns) -> None:
         self._facts = facts
         self._clock = clock
+        self._wall_ms = wall_ms
         self._cpu_ns = cpu_ns
         self._loop = asyncio.get_running_loop()
         self._due_us = clock()
@@ -66,6 +68,7 @@ class TurnWatch:
         if late_us > self._facts.longest_turn_us:
             self._facts.longest_turn_us = late_us
             self._facts.longest_turn_cpu_us = (self._cpu_ns() - self._began_ns) // 1000
+            self._facts.longest_turn_at_ms = self._wall_ms()
         if late_us >= LONG_TURN_US and now_us - self._told_us >= TELL_EVERY_US:
             self._told_us = now_us
             log.warning("long-turn", ms=late_us // 1000, own_cpu_ms=(self._cpu_ns() - self._began_ns) // 1_000_000)

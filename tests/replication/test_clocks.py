@@ -84,7 +84,7 @@ def test_a_jump_that_was_followed_or_taken_back_is_over() -> None:
 
 async def test_the_longest_turn_says_how_much_of_it_was_our_own_work() -> None:
     facts, now_us, cpu_us = Facts(), 0, 0
-    watch = TurnWatch(facts, lambda: now_us, lambda: cpu_us * 1000)
+    watch = TurnWatch(facts, lambda: now_us, lambda: 1_700_000_000_000 + now_us // 1000, lambda: cpu_us * 1000)
     watch.start()
     now_us, cpu_us = 5_000 + 80_000, 3_000  # the machine was elsewhere
     watch.stop()
@@ -94,6 +94,7 @@ async def test_the_longest_turn_says_how_much_of_it_was_our_own_work() -> None:
     watch.stop()
     watch._beat()
     assert (facts.longest_turn_us, facts.longest_turn_cpu_us) == (90_000, 70_000)
+    assert facts.longest_turn_at_ms == 1_700_000_000_180
     now_us += 6_000
     watch.stop()
     watch._beat()
