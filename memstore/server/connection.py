@@ -57,7 +57,8 @@ class Connection:
         self._put = host.turn.put
         self.reader = CommandReader(self.engine.settings, session.authenticated)
         self.transport: asyncio.Transport | None = None
-        self.stalled = False  # the socket is not read: too much parked or put off, or the client does not read
+        self.stalled = False  # the socket is not read: too much parked or put off, or what follows
+        self.full = False  # the client does not read its replies
         self.waits = False  # for another turn of the loop, with one or both of these:
         self.unrun: list[list[bytes]] = []  # commands beyond what the turn had left
         self.unread = b""  # received after them, or in a turn that had run enough
@@ -140,8 +141,12 @@ class Connection:
             self._take(data)
         if self.unread and not self.waits:
             self._wait()
-        if self.ended and not self.waits:
+        if self.waits:
+            return
+        if self.ended:
             self.close()
+        else:
+            self._settle()
 
     def _drop(self) -> None:
         self.unread, self.unrun = b"", []
@@ -149,21 +154,24 @@ class Connection:
     def _run_extraordinary(self, batch: list[list[bytes]]) -> None:
         """A large command is among these, or an error follows them, or the client has not authenticated."""
         reader = self.reader
+        stranger = not reader.authenticated
         if batch:
             if reader.large:
                 self._run_large(batch)
             else:
                 self.run(batch)
-        if not reader.authenticated:
+        if stranger:
             self._continue_authentication()
         if reader.error:
             self._protocol_error()
 
     def pause_writing(self) -> None:
+        self.full = True
         self._stall()
 
     def resume_writing(self) -> None:
-        self._unstall()
+        self.full = False
+        self._settle()
 
     # ----------------------------------------------------------------- commands
 
@@ -188,9 +196,9 @@ class Connection:
                 self.facts.output_bytes += len(data)
         if shard.has_entries and not shard.drain_scheduled:
             host.schedule_drain()
-        if not session.plain:
-            self.reader.authenticated = session.authenticated  # RESET takes it back
-        self.turn.left -= size
+        if not (session.plain and self.reader.ordinary):
+            self.reader.authenticated = session.authenticated  # AUTH gives it, RESET takes it back
+        self.turn.spend(max(size - len(session.parked), 0) if session.parked else size, after_us)  # what was parked counts when it runs
         self.facts.commands_processed += size
         session.last_ms = wall_ms
         row = shard.last_row
@@ -290,7 +298,7 @@ class Connection:
             self.close()
         elif len(session.parked) > PARKED_MAX:
             self._stall()
-        elif self.stalled and not session.parked and not self.waits:
+        elif self.stalled and not (session.parked or self.waits or self.unread or self.full):
             self._unstall()
 
     def _stall(self) -> None:

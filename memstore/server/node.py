@@ -79,7 +79,7 @@ class Node:
         self.writer: Writer | None = None  # while primary
         self.link = ReplicaLink(facts, client.incarnation, self._applied, lambda: self.engine.settings.requirepass, self._on_link)
         self.loop = asyncio.get_running_loop()
-        self.turn = Turn(self.loop, self.on_client_error)
+        self.turn = Turn(self.loop, self.clock, self.on_client_error)
         self.ended: asyncio.Future[int] = self.loop.create_future()
         self.errands = Errands(self)
         self.telling = Telling(self)
@@ -199,7 +199,11 @@ class Node:
 
     def _go_on(self) -> None:
         self._going_on = False
-        for session in self.shard.take_runnable():
+        runnable = self.shard.take_runnable()
+        for at, session in enumerate(runnable):
+            if at and self.turn.left <= 0:
+                self.shard.runnable[:0] = runnable[at:]  # after the loop has looked around; one goes on whatever else there is
+                break
             sink = session.sink
             if sink is not None:
                 try:

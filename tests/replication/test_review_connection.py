@@ -36,7 +36,7 @@ class Host:
         self.wall = WallClock(lambda: node.now_us, lambda: node.wall_ms)
         self.later = Later()
         self.failed: list[object] = []
-        self.turn = Turn(self.later, lambda client, error: self.failed.append(client))
+        self.turn = Turn(self.later, lambda: node.now_us, lambda client, error: self.failed.append(client))
         self.drains = 0
         self.left: list[Connection] = []
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from memstore.server.connection import Connection
-from memstore.server.turn import COMMANDS
+from memstore.server.turn import COMMANDS, MOST_US
 from tests.replication.test_review_connection import Host, Socket, connected, encoded
 from tests.replication.test_shard import Node
 
@@ -61,6 +61,21 @@ def test_a_deep_pipeline_is_divided_and_answered_in_order() -> None:
     assert most <= COMMANDS
 
 
+def test_when_a_turn_has_taken_long_the_others_wait_too() -> None:
+    host, slow, _ = connected(Node())
+    others = [another(host) for _ in range(3)]
+    slow.data_received(pings(0, 1))
+    host.node.now_us += MOST_US + 1
+    others[0][0].data_received(pings(0, 1))  # that was found out behind this one
+    for connection, _ in others[1:]:
+        connection.data_received(pings(0, 1))
+    assert host.shard.engine.facts.commands_processed == 2
+    host.later.turn()
+    assert host.shard.engine.facts.commands_processed == 4
+    turns(host)
+    assert all(socket.sent == echoes(0, 1) for _, socket in others)
+
+
 def test_those_put_off_go_on_in_turn() -> None:
     host, greedy, greedy_socket = connected(Node())
     small, small_socket = another(host)
@@ -84,6 +99,52 @@ def test_a_client_that_sends_more_while_it_waits_is_not_read_until_it_has_gone_o
     connection.data_received(pings(2 * COMMANDS, 5)[-3:] + pings(2 * COMMANDS + 5, 1))
     turns(host)
     assert socket.sent == echoes(0, 2 * COMMANDS + 6)
+
+
+def test_a_client_that_was_put_off_in_the_middle_of_a_large_command_is_read_again() -> None:
+    host, connection, socket = connected(Node())
+    data = encoded(b"ECHO", b"v" * 600_000)
+    connection.data_received(pings(0, COMMANDS))
+    connection.data_received(data[:256_000])
+    connection.data_received(data[256_000:512_000])
+    assert not socket.reading
+    turns(host)
+    assert socket.reading
+    connection.data_received(data[512_000:])
+    turns(host)
+    assert socket.sent.endswith(b"v\r\n") and len(socket.sent) > 600_000
+
+
+def test_a_client_that_does_not_read_its_replies_is_not_read_until_it_does() -> None:
+    host, connection, socket = connected(Node())
+    connection.data_received(pings(0, 2 * COMMANDS + 1))
+    connection.pause_writing()
+    turns(host)
+    assert not socket.reading and not connection.waits
+    connection.resume_writing()
+    assert socket.reading
+
+
+def test_a_client_that_reads_slowly_is_not_read_while_it_waits() -> None:
+    host, connection, socket = connected(Node())
+    connection.data_received(pings(0, 4 * COMMANDS))
+    connection.data_received(pings(4 * COMMANDS, 1))
+    connection.pause_writing()
+    connection.resume_writing()
+    assert connection.waits and not socket.reading
+    turns(host)
+    assert socket.reading and socket.sent == echoes(0, 4 * COMMANDS + 1)
+
+
+def test_what_is_parked_counts_when_it_runs() -> None:
+    host, connection, _ = connected(Node())
+    host.shard.hold_commands()
+    connection.data_received(pings(0, 100))
+    assert host.turn.left == COMMANDS
+    host.shard.let_commands()
+    assert host.shard.take_runnable() == [connection.session]
+    connection.run_parked()
+    assert host.turn.left == COMMANDS - 100
 
 
 def test_what_came_before_the_end_is_run_before_the_close() -> None:
@@ -121,11 +182,10 @@ def test_a_protocol_error_behind_a_pipeline_is_told_last() -> None:
 
 
 def test_nothing_is_kept_for_a_client_that_has_not_authenticated() -> None:
-    host, first, _ = connected(Node(requirepass="secret"))
-    first.session.authenticated = first.reader.authenticated = True
-    first.session.settle()
+    host, first, _ = connected(Node())
     first.data_received(pings(0, COMMANDS))
-    stranger = Connection(host, host.node.session(authenticated=False))
+    host.shard.engine.settings.requirepass = "secret"
+    stranger = Connection(host, host.node.session(authenticated=False, plain=False))
     transport: Any = Socket()
     stranger.connection_made(transport)
     stranger.data_received(pings(0, 1))
@@ -148,3 +208,28 @@ def test_an_error_of_the_program_costs_one_client_its_connection_and_the_others_
     monkeypatch.setattr(broken, "_take", fail)
     turns(host)
     assert host.failed == [broken] and socket.sent == echoes(0, 1)
+
+
+@pytest.mark.parametrize("command", [(b"AUTH", b"secret"), (b"HELLO", b"3", b"AUTH", b"default", b"secret")])
+def test_a_client_that_has_authenticated_is_no_stranger_any_more(command: tuple[bytes, ...]) -> None:
+    host = Host(Node(requirepass="secret"))
+    connection, socket = Connection(host, host.node.session(authenticated=False, plain=False)), Socket()
+    transport: Any = socket
+    connection.connection_made(transport)
+    connection.data_received(encoded(*command) + pings(0, 3))  # what is pipelined behind it, too
+    turns(host)
+    assert socket.sent.endswith(echoes(0, 3)) and connection.reader.authenticated and connection.reader.ordinary
+    connection.data_received(encoded(b"SET", b"key", b"v" * 100_000))
+    assert not connection.session.closing and host.drains == 1
+
+
+def test_a_client_that_resets_and_authenticates_in_a_divided_pipeline_is_no_stranger() -> None:
+    node = Node(requirepass="secret")
+    host = Host(node)
+    connection, socket = Connection(host, node.session()), Socket()
+    transport: Any = socket
+    connection.connection_made(transport)
+    connection.data_received(pings(0, COMMANDS - 1) + encoded(b"RESET") + encoded(b"AUTH", b"secret") + pings(0, 2))
+    assert not connection.reader.authenticated
+    turns(host)
+    assert socket.sent.endswith(b"+RESET\r\n+OK\r\n" + echoes(0, 2)) and connection.reader.authenticated and connection.reader.ordinary
