@@ -84,12 +84,16 @@ class Connection:
             self.host.schedule_drain()
 
     def eof_received(self) -> bool:
-        """The client writes no more: it is closed, once what it sent before has run. Whether that is later."""
+        """The client writes no more: it is closed, once what was put off has run. Whether that is later."""
         self.ended = True
+        if not self.waits:
+            self.turn.flush()
         return self.waits
 
     def data_received(self, data: bytes) -> None:
         self.facts.input_bytes += len(data)
+        if self.session.closing:
+            return  # nothing behind a QUIT is read
         if self.waits or self.turn.left <= 0:
             self._put_off(data)
         else:
@@ -131,8 +135,8 @@ class Connection:
     def go_on(self) -> None:
         """Another turn of the loop: take up what was put off."""
         self.waits = False
-        if self.transport is None or self.session.closing:
-            self._drop()
+        if self.transport is None or self.transport.is_closing() or self.session.closing:
+            self._drop()  # closing without a word from us: a command of this very pipeline failed, and nothing runs behind a gap
         elif self.unrun:
             batch, self.unrun = self.unrun, []
             self._run_some(batch)
@@ -182,7 +186,7 @@ class Connection:
         wall = self.wall
         wall_ms = wall.ms if now_us < wall.until_us else wall.at(now_us)
         size = len(batch)
-        at = shard.run(session, batch, 0, wall_ms, now_us)
+        at = size if session.closing else shard.run(session, batch, 0, wall_ms, now_us)
         start = 0
         if at < size:
             start, now_us = self._run_rest(batch, at, wall_ms, now_us)
@@ -288,9 +292,10 @@ class Connection:
     def close(self) -> None:
         """Write what was given to `write`, then close."""
         self.session.closing = True
-        if self.transport is not None:
+        transport = self.transport
+        if transport is not None:
             self.turn.flush()
-            self.transport.close()
+            transport.close()
 
     def _settle(self) -> None:
         session = self.session
@@ -298,7 +303,7 @@ class Connection:
             self.close()
         elif len(session.parked) > PARKED_MAX:
             self._stall()
-        elif self.stalled and not (session.parked or self.waits or self.unread or self.full):
+        elif self.stalled and not (session.closing or session.parked or self.waits or self.unread or self.full):
             self._unstall()
 
     def _stall(self) -> None:

@@ -57,6 +57,7 @@ class Socket:
     def __init__(self) -> None:
         self.sent = b""
         self.reading = True
+        self.closing = False
 
     def write(self, data: bytes) -> None:
         self.sent += data
@@ -65,7 +66,7 @@ class Socket:
         self.reading = False
 
     def is_closing(self) -> bool:
-        return False
+        return self.closing
 
     def pause_reading(self) -> None:
         self.reading = False

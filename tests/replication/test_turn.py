@@ -172,6 +172,30 @@ def test_what_follows_a_quit_or_a_lost_connection_is_not_run() -> None:
     assert host.shard.engine.facts.commands_processed <= before + COMMANDS and not gone.unrun
 
 
+def test_nothing_behind_a_quit_is_read_though_replies_before_it_are_still_held() -> None:
+    host, connection, socket = connected(Node())
+    unfinished = encoded(b"SET", b"other", b"12345")[:-7]
+    connection.data_received(encoded(b"SET", b"key", b"1") + encoded(b"QUIT") + pings(0, 2 * COMMANDS) + unfinished)
+    connection.data_received(pings(0, 1))
+    turns(host)
+    connection.data_received(b"54321\r\n")  # read as if nothing had been left out, this would be the end of a write
+    turns(host)
+    assert socket.sent == b""
+    host.node.append()
+    for session, data in host.shard.on_committed(host.shard.next_position - 1):
+        session.sink.released(data)
+    assert socket.sent == b"+OK\r\n+OK\r\n" and not socket.reading
+    assert host.node.do(host.node.session(), "EXISTS key other") == b":1\r\n"
+
+
+def test_nothing_runs_behind_a_command_that_failed() -> None:
+    host, connection, socket = connected(Node())
+    connection.data_received(pings(0, 3 * COMMANDS))
+    socket.closing = True  # the loop closes it for what a callback raised, and tells so later
+    turns(host)
+    assert host.shard.engine.facts.commands_processed == COMMANDS and not connection.unrun
+
+
 def test_a_protocol_error_behind_a_pipeline_is_told_last() -> None:
     host, first, _ = connected(Node())
     first.data_received(pings(0, COMMANDS))
