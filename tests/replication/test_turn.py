@@ -12,8 +12,8 @@ from tests.replication.test_review_connection import Host, Socket, connected, en
 from tests.replication.test_shard import Node
 
 
-def another(host: Host) -> tuple[Connection, Socket]:
-    connection, socket = Connection(host, host.node.session()), Socket()
+def another(host: Host, **session: Any) -> tuple[Connection, Socket]:
+    connection, socket = Connection(host, host.node.session(**session)), Socket()
     transport: Any = socket
     connection.connection_made(transport)
     return connection, socket
@@ -209,13 +209,11 @@ def test_nothing_is_kept_for_a_client_that_has_not_authenticated() -> None:
     host, first, _ = connected(Node())
     first.data_received(pings(0, COMMANDS))
     host.shard.engine.settings.requirepass = "secret"
-    stranger = Connection(host, host.node.session(authenticated=False, plain=False))
-    transport: Any = Socket()
-    stranger.connection_made(transport)
+    stranger, socket = another(host, authenticated=False, plain=False)
     stranger.data_received(pings(0, 1))
     assert not stranger.unread and not stranger.waits
     turns(host)
-    assert transport.sent == b"-NOAUTH Authentication required.\r\n"
+    assert socket.sent == b"-NOAUTH Authentication required.\r\n"
 
 
 def test_an_error_of_the_program_costs_one_client_its_connection_and_the_others_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -237,9 +235,7 @@ def test_an_error_of_the_program_costs_one_client_its_connection_and_the_others_
 @pytest.mark.parametrize("command", [(b"AUTH", b"secret"), (b"HELLO", b"3", b"AUTH", b"default", b"secret")])
 def test_a_client_that_has_authenticated_is_no_stranger_any_more(command: tuple[bytes, ...]) -> None:
     host = Host(Node(requirepass="secret"))
-    connection, socket = Connection(host, host.node.session(authenticated=False, plain=False)), Socket()
-    transport: Any = socket
-    connection.connection_made(transport)
+    connection, socket = another(host, authenticated=False, plain=False)
     connection.data_received(encoded(*command) + pings(0, 3))  # what is pipelined behind it, too
     turns(host)
     assert socket.sent.endswith(echoes(0, 3)) and connection.reader.authenticated and connection.reader.ordinary
@@ -248,11 +244,7 @@ def test_a_client_that_has_authenticated_is_no_stranger_any_more(command: tuple[
 
 
 def test_a_client_that_resets_and_authenticates_in_a_divided_pipeline_is_no_stranger() -> None:
-    node = Node(requirepass="secret")
-    host = Host(node)
-    connection, socket = Connection(host, node.session()), Socket()
-    transport: Any = socket
-    connection.connection_made(transport)
+    host, connection, socket = connected(Node(requirepass="secret"))
     connection.data_received(pings(0, COMMANDS - 1) + encoded(b"RESET") + encoded(b"AUTH", b"secret") + pings(0, 2))
     assert not connection.reader.authenticated
     turns(host)

@@ -2,7 +2,7 @@
 
 Decides: what counts as a standstill. Must not know: who is measured. A watcher on each processor, ahead of every ordinary process (SCHED_FIFO), sleeps two
 milliseconds again and again; when it wakes much later, nothing ran there meanwhile. Only what all of them missed at the same time counts: of one
-processor alone it is not known that the other could not have done the work. Without the right to that priority nothing is seen, and nothing is taken off.
+processor alone it is not known that the other could not have done the work. Without the right to that priority nothing is seen.
 Runs as a program too: `python -m tests.system.standstill` prints the standstills of the machine until it is stopped.
 """
 

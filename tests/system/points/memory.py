@@ -1,7 +1,7 @@
 """Memory of a million string keys beside redis-server, and a long soak over five million.
 
 Decides: what is loaded and measured. Must not know: how values are kept. Growth is the process' resident memory (VmRSS) after the load minus before it. Of
-the longest turns of the loop, what the machine stood still in (`standstill`) is told apart: in that time nobody could have done better.
+the longest turns of the loop, what the machine stood still in (`standstill`) is told apart, to know where to look; the bound is on the whole turn.
 """
 
 from __future__ import annotations
@@ -71,10 +71,6 @@ class Turn:
     commands: int
     still_ms: float = 0.0
 
-    @property
-    def rest_ms(self) -> float:
-        return self.ms - self.still_ms
-
 
 def soak(cluster: Cluster, seconds: float = 600.0, count: int = 5_000_000) -> Result:
     """50 clients at pipeline 16, half of them SET and half GET, on `count` keys."""
@@ -105,19 +101,19 @@ def soak(cluster: Cluster, seconds: float = 600.0, count: int = 5_000_000) -> Re
     after = cluster.wait_primary()
     for turn in turns:
         turn.still_ms = standstill.within(turn.ended_ms - turn.ms - BEAT_MS, turn.ended_ms)
-    longest, worst = max(turns, key=lambda turn: turn.ms), max(turns, key=lambda turn: turn.rest_ms)
+    longest = max(turns, key=lambda turn: turn.ms)
     others = {name: n for name, n in watch.masters.items() if name != primary.name}
     problems = []
     if after.name != primary.name or others or term(cluster, after.name) != before_term:
         problems.append(f"the role moved: {primary.name} -> {after.name}, seen as master elsewhere {others}, term {before_term} -> {term(cluster, after.name)}")
-    if worst.rest_ms >= TURN_BOUND_MS:
-        problems.append(f"longest turn of the loop {worst.rest_ms:.1f} ms, beside {worst.still_ms:.1f} in which the machine stood still")
+    if longest.ms >= TURN_BOUND_MS:
+        problems.append(f"longest turn of the loop {longest.ms:.1f} ms, of which the machine stood still {longest.still_ms:.1f}")
     row = {
         "ran s": ran,
         "longest turn ms": longest.ms,
         "of it standstill": longest.still_ms,
         "own work": longest.own_ms,
-        "longest beside standstill": worst.rest_ms,
+        "longest beside standstill": max(turn.ms - turn.still_ms for turn in turns),
         f"seconds with one >= {TURN_BOUND_MS:g} ms": sum(turn.ms >= TURN_BOUND_MS for turn in turns),
         "while loading ms": turn_load,
         "commands": sum(turn.commands for turn in turns),
