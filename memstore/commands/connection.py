@@ -92,7 +92,7 @@ def hello(ctx: Context, argv: list[bytes]) -> bytes:
     if name is not None:
         session.name = name
     session.resp3 = version == 3
-    ctx.bind(session, ctx.wall_ms)
+    ctx.follow(session)
     return _greeting(ctx)
 
 
@@ -146,5 +146,5 @@ def reset(ctx: Context, argv: list[bytes]) -> bytes:
     session.readonly = False
     session.authenticated = not engine.settings.requirepass
     session.settle()
-    ctx.bind(session, ctx.wall_ms)
+    ctx.follow(session)
     return b"+RESET\r\n"

@@ -24,7 +24,7 @@ def select(ctx: Context, argv: list[bytes]) -> bytes:
         raise CommandError("ERR SELECT is not allowed in cluster mode")
     ctx.session.db = index
     ctx.session.settle()
-    ctx.bind(ctx.session, ctx.wall_ms)
+    ctx.follow(ctx.session)
     return reply.OK
 
 

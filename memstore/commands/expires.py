@@ -96,7 +96,7 @@ def _left(ctx: Context, key: bytes, absolute: bool, seconds: bool) -> bytes:
     at_ms = ctx.database.expire_at(key)
     if at_ms < 0:
         return reply.MINUS_ONE
-    left = at_ms if absolute else max(0, at_ms - ctx.wall_ms)
+    left = at_ms if absolute else max(0, at_ms - ctx.due_ms)
     return reply.integer((left + 500) // 1000 if seconds else left)
 
 

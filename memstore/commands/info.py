@@ -157,7 +157,7 @@ def _replication(ctx: Context) -> Fields:
             ("master_host", facts.primary_host),
             ("master_port", facts.primary_port),
             ("master_link_status", "up" if facts.link_up else "down"),
-            ("master_last_io_seconds_ago", max(0, ctx.wall_ms - facts.applied_ms) // 1000 if facts.applied_ms else -1),
+            ("master_last_io_seconds_ago", max(0, ctx.wall_ms - facts.link_heard_ms) // 1000 if facts.link_up else -1),
             ("master_sync_in_progress", int(facts.role == "restoring")),
             ("slave_read_repl_offset", facts.applied),
             ("slave_repl_offset", facts.applied),
@@ -252,13 +252,13 @@ def _cluster(ctx: Context) -> Fields:
     return [("cluster_enabled", int(ctx.engine.settings.cluster_enabled))]
 
 
-def _average_ttl(database: Database, wall_ms: int) -> int:
+def _average_ttl(database: Database, due_ms: int) -> int:
     """Milliseconds to live on average over some of the keys that expire."""
     total = count = 0
     if database.volatile:
         for expires in database.expires:
             for at_ms in expires.values():
-                total += max(0, at_ms - wall_ms)
+                total += max(0, at_ms - due_ms)
                 count += 1
             if count >= 1000:
                 break
@@ -271,7 +271,7 @@ def _keyspace(ctx: Context) -> Fields:
     for database in ctx.keyspace.existing():
         count = len(database)
         if count:
-            fields.append((f"db{database.index}", f"keys={count},expires={database.volatile},avg_ttl={_average_ttl(database, ctx.wall_ms)}"))
+            fields.append((f"db{database.index}", f"keys={count},expires={database.volatile},avg_ttl={_average_ttl(database, ctx.due_ms)}"))
     return fields
 
 

@@ -24,8 +24,18 @@ _FLAGS: Final = NOSCRIPT | LOADING | STALE
 
 
 def _watched_expired(ctx: Context, session: Session) -> bool:
-    """A watched key whose time has passed has changed, though nobody has deleted it yet. (When it was watched it was not due: WATCH looked it up.)"""
-    return any(0 <= ctx.keyspace.database(index).expire_at(key) <= ctx.wall_ms for index, key in session.watched)
+    """A watched key whose time has passed has changed, though nobody has deleted it yet. (When it was watched it was not due: WATCH looked it up.)
+
+    What is answered shows that it is gone, so a primary deletes it here, and the log knows first.
+    """
+    here, expired = ctx.database, False
+    for index, key in session.watched:
+        ctx.database = ctx.keyspace.database(index)
+        if 0 <= ctx.database.expire_at(key) <= ctx.due_ms:
+            ctx.lookup(key)
+            expired = True
+    ctx.database = here
+    return expired
 
 
 @command(b"MULTI", arity=1, flags=_FLAGS | FAST | ALLOW_BUSY | LOCAL, since="1.2.0", group="transactions", summary="Begins a transaction")
@@ -45,7 +55,7 @@ def exec_(ctx: Context, argv: list[bytes]) -> bytes:
     if session.multi is None:
         raise CommandError("ERR EXEC without MULTI")
     queued, failed = session.multi, session.multi_failed
-    stopped = session.watch_failed or _watched_expired(ctx, session)
+    stopped = not failed and (session.watch_failed or _watched_expired(ctx, session))
     end_transaction(engine, session)
     if failed:
         raise CommandError("EXECABORT Transaction discarded because of previous errors.")

@@ -3,6 +3,9 @@
 Decides: when a key counts as expired, how an effect is noted, what differs between RESP2 and RESP3. Must not know: the log, roles' reasons,
 sockets, a clock. One Context an engine; the shard binds it to a session before a batch (`bind`) and takes the unit afterwards.
 
+Two times: ``wall_ms`` is what this node shows as the time and measures lengths with; ``due_ms`` judges keys, one that expires at or before it is gone. On a
+primary they are the same: its own time becomes the entries'. A replica judges by the newest applied entry's time alone, whatever its own clock says.
+
 Contract of a handler ``(ctx, argv) -> bytes | None``: it returns the encoded reply (None: the reply comes later by other means), raises
 `CommandError` before it changes anything, and calls `effect` for each thing it changed, after changing it. An effect's second argument is the
 key it changed; `touch` names further ones.
@@ -33,6 +36,7 @@ class Context:
         "changed",
         "changed_all",
         "database",
+        "due_ms",
         "engine",
         "expiry",
         "keyspace",
@@ -56,6 +60,7 @@ class Context:
         self.resp3 = False
         self.nil = reply.NIL2
         self.wall_ms = 0
+        self.due_ms = 0
         self.expiry = DELETE_EXPIRED
         self.unit: list[bytes] = []  # encoded effects of the unit under way
         self.unit_db = 0  # the database the unit's last effect was about
@@ -65,8 +70,13 @@ class Context:
         self.looked_everywhere = False
 
     def bind(self, session: Session, wall_ms: int) -> None:
+        """A primary's, and for whatever judges no key. A replica's shard sets ``due_ms`` afterwards."""
+        self.wall_ms = self.due_ms = wall_ms
+        self.follow(session)
+
+    def follow(self, session: Session) -> None:
+        """The session's database and protocol are these now; the time stays."""
         self.session = session
-        self.wall_ms = wall_ms
         database = self.keyspace.databases[session.db]
         self.database = database if database is not None else self.keyspace.database(session.db)
         if session.resp3 is not self.resp3:
@@ -82,7 +92,7 @@ class Context:
         value = database.slots[slot].get(key)
         if database.volatile and value is not None:
             at_ms = database.expires[slot].get(key)
-            if at_ms is not None and at_ms <= self.wall_ms and self._expired(key):
+            if at_ms is not None and at_ms <= self.due_ms and self._expired(key):
                 return None
         return value
 

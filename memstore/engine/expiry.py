@@ -59,7 +59,7 @@ def hidden(ctx: Context, database: Database) -> int:
     """Make the whole database fit to be shown: on a primary all due keys are deleted; on a replica, how many keys are not to be seen."""
     if ctx.expiry == IGNORE_EXPIRED:
         return 0
-    now_ms = ctx.wall_ms
+    now_ms = ctx.due_ms
     count = 0
     slots = due_slots(database, now_ms)
     for slot in slots:
@@ -76,7 +76,7 @@ def hidden(ctx: Context, database: Database) -> int:
 
 def live(ctx: Context, database: Database, slot: int, keys: list[bytes]) -> list[bytes]:
     """Those of a slot's ``keys`` that may be shown; on a primary the others are deleted."""
-    now_ms = ctx.wall_ms
+    now_ms = ctx.due_ms
     if not database.volatile or ctx.expiry == IGNORE_EXPIRED or database.floors[slot] > now_ms:
         return keys
     expires = database.expires[slot]
@@ -103,7 +103,7 @@ class ActiveExpiry:
         assert ctx.expiry == DELETE_EXPIRED, "only a primary decides that a key is gone"
         deleted = 0
         for database in ctx.keyspace.existing():
-            slots = due_slots(database, ctx.wall_ms)
+            slots = due_slots(database, ctx.due_ms)
             if not slots:
                 continue
             later = [slot for slot in slots if slot >= self._slot]
@@ -120,14 +120,14 @@ class ActiveExpiry:
         size = len(database.expires[slot])
         if size > _LARGE:
             place = (database.index, slot)
-            if ctx.wall_ms < self._resting.get(place, 0):
+            if ctx.due_ms < self._resting.get(place, 0):
                 return 0
-        keys = _due_keys(database, slot, ctx.wall_ms)
+        keys = _due_keys(database, slot, ctx.due_ms)
         count, work = _within(database, slot, keys, limit)
         _delete(ctx, database, keys[:count])
         if count == len(keys):
             _settle_floor(database, slot)
             if size > _LARGE:
-                self._resting = {at: until for at, until in self._resting.items() if until > ctx.wall_ms}
-                self._resting[place] = ctx.wall_ms + size // _LOOKS_PER_MS
+                self._resting = {at: until for at, until in self._resting.items() if until > ctx.due_ms}
+                self._resting[place] = ctx.due_ms + size // _LOOKS_PER_MS
         return work

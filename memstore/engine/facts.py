@@ -59,6 +59,7 @@ class Facts:
     primary_az: str = ""
     link_up: bool = False  # the replica's connection to the primary
     link_since_ms: int = 0  # wall time of the link's last change
+    link_heard_ms: int = 0  # wall time of the primary's newest answer on it
     replicas: list[ReplicaFact] = field(default_factory=list)
     awaited: list[ReplicaFact] = field(default_factory=list)  # a fresh primary's: the shard's other nodes as last known, until they have had time to report
     waiting_for_replicas: int = 0  # clients in WAIT and WAITAOF

@@ -112,7 +112,11 @@ class Follower:
         return control
 
     def adopt(self, followed: EntryId, chain: bytes, wall_ms: int) -> None:
-        """Memory already holds everything up to here: it was this node that wrote it as primary, and all of it is committed."""
+        """Memory already holds everything up to here: it was this node that wrote it as primary, and all of it is committed.
+
+        ``wall_ms``: the greatest time in its entries. Its clock may be ahead of that and of its successor's: to judge keys by it would hide what nobody
+        has said is gone.
+        """
         self.followed, self.chain, self.wall_ms = followed, chain, max(self.wall_ms, wall_ms)
         self._backlog.clear()
         self._run.clear()

@@ -97,7 +97,7 @@ class Shard:
         self.holding = False  # hand-over: commands wait
         self.open = False  # plain commands may run: primary, nothing holds them
         self.applied: EntryId = NO_ENTRY  # of the newest committed entry in memory
-        self.applied_wall_ms = 0
+        self.applied_wall_ms = 0  # the log's time: what a replica judges keys by. A primary's own time is in it once an entry has told it
         self.next_position = 1
         self.uncommitted_bytes = 0  # of payloads gathered or appended and not yet committed
         self.runnable: list[Session] = []
@@ -229,7 +229,9 @@ class Shard:
             return self._park(session, batch, at)
         argv = batch[at]
         context = self.context
-        context.bind(session, wall_ms if self.role == PRIMARY else self.applied_wall_ms)
+        context.bind(session, wall_ms)
+        if self.role != PRIMARY:
+            context.due_ms = self.applied_wall_ms
         row = self.engine.find(argv)
         if isinstance(row, bytes):
             return self._refuse(session, argv, row, at)
@@ -547,13 +549,12 @@ class Shard:
         """Hand-over: everything executed is committed and its replies are released."""
         return self.clean and not self._in_flight
 
-    def become_primary(self, next_position: int, committed: int, wall_ms: int) -> None:
+    def become_primary(self, next_position: int, committed: int) -> None:
         """Everything up to ``committed`` is applied; the next entry of this writer gets ``next_position``."""
         assert committed == next_position - 1 and self.clean
         self.tracker.reset(committed)
         self.role = PRIMARY
         self.next_position = next_position
-        self.applied_wall_ms = max(self.applied_wall_ms, wall_ms)
         self.context.expiry = DELETE_EXPIRED
         self.lapsed = self.holding = False
         self.settle()
@@ -637,9 +638,9 @@ class Shard:
     # ----------------------------------------------------------------- a replica follows the log
 
     def on_applied(self, applied: EntryId, wall_ms: int) -> None:
-        """A committed entry was applied to memory."""
+        """A committed entry was applied to memory. ``wall_ms``: the greatest of all entries' times up to it."""
         self.applied = applied
-        self.applied_wall_ms = max(self.applied_wall_ms, wall_ms)
+        self.applied_wall_ms = wall_ms
         if self.role != PRIMARY:
             self.tracker.committed = self.tracker.latest = applied[1]
             self.runnable += self.reads.on_applied(applied)

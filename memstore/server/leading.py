@@ -69,6 +69,7 @@ class Leading:
         self.shard = shard
         self.writer = writer
         self.handover_position = 0  # of the HANDOVER entry, once it is appended
+        self.told_ms = 0  # the greatest time in an entry of this writer's: what its own clock says beyond that, nobody has been told
         self._clock = clock
         self._wall_ms = wall_ms
         self._on_progress = on_progress  # something was committed, up to here
@@ -146,6 +147,7 @@ class Leading:
             assert given == position, f"the writer gave position {given}, replies wait for {position}"
             position += 1
             size += len(payload)
+            self.told_ms = max(self.told_ms, wall_ms)
             facts.entries_appended += 1
         writer.flush()
         facts.bytes_appended += size
@@ -176,7 +178,9 @@ class Leading:
     # ----------------------------------------------------------------- entries that are not the shard's
 
     def _append_own(self, kind: int, payload: bytes) -> int:
-        position = self.writer.append(kind, payload, self._wall_ms())
+        wall_ms = self._wall_ms()
+        position = self.writer.append(kind, payload, wall_ms)
+        self.told_ms = max(self.told_ms, wall_ms)
         self.shard.slip(position)
         self._appended_us = self._clock()
         return position

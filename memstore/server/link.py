@@ -31,12 +31,12 @@ class LinkError(Exception):
 class ReplicaLink:
     """``target`` names the primary to be connected to, None: nobody. ``nudge`` reports at once."""
 
-    def __init__(self, facts: Facts, incarnation: bytes, applied: Callable[[], int], password: Callable[[], str], on_change: Callable[[bool], None]) -> None:
+    def __init__(self, facts: Facts, incarnation: bytes, applied: Callable[[], int], password: Callable[[], str], wall_ms: Callable[[], int]) -> None:
         self._facts = facts
         self._incarnation = incarnation
         self._applied = applied
         self._password = password
-        self._on_change = on_change
+        self._wall_ms = wall_ms
         self._target: tuple[str, int] | None = None
         self._task: asyncio.Task[None] | None = None
         self._nudged = asyncio.Event()
@@ -68,9 +68,11 @@ class ReplicaLink:
         self._nudged.set()
 
     def _up(self, up: bool) -> None:
-        if self._facts.link_up != up:
-            self._facts.link_up = up
-            self._on_change(up)
+        facts = self._facts
+        if up:
+            facts.link_heard_ms = self._wall_ms()
+        if facts.link_up != up:
+            facts.link_up, facts.link_since_ms = up, self._wall_ms()
         if not up:
             self.eager = False
 

@@ -77,7 +77,7 @@ class Node:
         self.follower.overruled = self.roles.disputes.overruled
         self.leading: Leading | None = None
         self.writer: Writer | None = None  # while primary
-        self.link = ReplicaLink(facts, client.incarnation, self._applied, lambda: self.engine.settings.requirepass, self._on_link)
+        self.link = ReplicaLink(facts, client.incarnation, self._applied, lambda: self.engine.settings.requirepass, self.wall_ms)
         self.loop = asyncio.get_running_loop()
         self.turn = Turn(self.loop, self.clock, self.on_client_error)
         self.ended: asyncio.Future[int] = self.loop.create_future()
@@ -367,7 +367,7 @@ class Node:
         self.follower.overruled = self.roles.disputes.overruled
         self.following = Following(self.follower, self.clock, self._on_progress, self._on_stuck)
         self.shard.become_restoring()
-        self.shard.applied = NO_ENTRY
+        self.shard.applied, self.shard.applied_wall_ms = NO_ENTRY, 0
         self.facts.applied = self.facts.committed = 0
 
     def _overrule(self, _: outputs.Overrule) -> None:
@@ -428,7 +428,7 @@ class Node:
         self.facts.term = writer.term
         self.link.stop()
         self.telling.await_replicas()
-        self.shard.become_primary(writer.next_position, writer.next_position - 1, self.wall_ms())
+        self.shard.become_primary(writer.next_position, writer.next_position - 1)
         self.facts.committed = self.facts.last = writer.next_position - 1
         digests = Digests(self.config, self.follower.digest_place, self.facts.entries_appended, self.clock())
         self.leading = Leading(self.shard, writer, self.clock, self.wall_ms, self._on_committed, digests)
@@ -469,9 +469,9 @@ class Node:
                 if close or session.closing:
                     session.sink.close()
         if clean:
-            self.follower.adopt(followed, chain, self.wall_ms())
+            self.follower.adopt(followed, chain, leading.told_ms)
             self.roles.on_followed(followed[1], self.clock())
-            self.facts.applied = followed[1]
+            self.facts.applied, self.facts.applied_ms = followed[1], self.follower.wall_ms
         self.roles.on_stepped_down(clean, self.clock())
 
     # ----------------------------------------------------------------- hand-over
@@ -542,9 +542,6 @@ class Node:
         while True:
             more = self.engine.keyspace.free_some(FREE_UNITS)
             await asyncio.sleep(FREE_AGAIN_S if more else TICK_S)
-
-    def _on_link(self, up: bool) -> None:
-        self.facts.link_since_ms = self.wall_ms()
 
 
 def run(config: ServerConfig) -> int:

@@ -63,8 +63,19 @@ def test_a_watched_key_that_expires_has_changed(h: Harness) -> None:
     h.lines("SET a 1 PX 5", "WATCH a", "MULTI", "SET b 1")
     h.wall_ms += 5
     assert h.line("EXEC") == b"*-1\r\n"
+    assert h.effects[-1] == [b"DEL", b"a"], "the log knows before anybody is shown that it is gone"
     h.lines("WATCH a", "MULTI", "SET b 1")
     assert h.line("EXEC") == b"*1\r\n+OK\r\n", "it was gone when it was watched"
+
+
+def test_a_watched_key_that_expires_is_deleted_in_its_own_database(h: Harness) -> None:
+    h.lines("SELECT 3", "SET a 1 PX 5", "WATCH a", "SELECT 0", "SET a 1", "WATCH b", "MULTI", "GET a")
+    h.wall_ms += 5
+    assert h.lines("EXEC", "GET a", "SELECT 3", "GET a") == [b"*-1\r\n", b"$1\r\n1\r\n", b"+OK\r\n", b"$-1\r\n"]
+    h.lines("SET a 1 PX 5", "WATCH a", "MULTI", "NONSENSE")
+    h.wall_ms += 5
+    assert h.line("EXEC").startswith(b"-EXECABORT")  # type: ignore[union-attr]  # EXEC answers at once
+    assert h.same()
 
 
 def test_flushing_fails_only_watches_of_keys_that_were_there(h: Harness) -> None:

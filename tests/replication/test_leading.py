@@ -66,6 +66,7 @@ class Log:
         self.committed = next_position - 1
         self.on_committed: Callable[[int], None] = lambda position: None
         self.entries: list[bytes] = []
+        self.times: list[int] = []
 
     @property
     def in_flight(self) -> int:
@@ -77,6 +78,7 @@ class Log:
 
     def append(self, kind: int, payload: bytes, wall_ms: int, continued: bool = False) -> int:
         self.entries.append(payload)
+        self.times.append(wall_ms)
         self.next_position += 1
         return self.next_position - 1
 
@@ -227,3 +229,18 @@ def test_what_waits_goes_before_an_entry_of_the_nodes_own(primary: Primary) -> N
     primary.log.commit()
     primary.loop.turn()
     assert len(primary.log.entries) == 3
+
+
+def test_it_remembers_the_greatest_time_it_has_told_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    primary = Primary(monkeypatch, 2)
+    node, leading = primary.node, primary.leading
+    begun_ms = node.wall_ms
+    primary.write(primary.clients[0])
+    primary.loop.turn()
+    primary.write(primary.clients[1])  # gathers with this time, behind the entry under way
+    node.wall_ms += 7
+    leading._on_reopened(3)
+    assert leading.told_ms == begun_ms + 7
+    leading._append_gathered(1)
+    assert primary.log.times == [begun_ms, begun_ms + 7, begun_ms]
+    assert leading.told_ms == begun_ms + 7, "what gathered before the term was sealed again is older than its LEADERSHIP"

@@ -29,7 +29,7 @@ def test_an_answer_from_before_it_led_covers_nothing_after_it_led() -> None:
     session = node.session()
     node.do(session, "GET a")
     node.shard.on_tail(node.shard.reads.on_asked(), (0, 0), node.now_us)
-    node.shard.become_primary(1, 0, node.wall_ms)
+    node.shard.become_primary(1, 0)
     node.shard.lessor = FixedLease(1000 * SECOND)
     assert node.go_on() == b"$-1\r\n"
     node.shard.demote(0)
@@ -104,7 +104,7 @@ def test_a_watch_at_a_replica_fails_by_what_the_replica_applies(payload: bytes, 
     node.engine.apply(payload, node.wall_ms)
     node.shard.on_applied((1, 1), node.wall_ms)
     if leads:  # it takes over in between: the write of another client must not be overwritten unseen
-        node.shard.become_primary(2, 1, node.wall_ms)
+        node.shard.become_primary(2, 1)
         node.shard.lessor = FixedLease(1000 * SECOND)
         assert node.do(session, "MULTI", "SET k 3", "EXEC").endswith(b"*-1\r\n")
     else:

@@ -27,7 +27,7 @@ class Node:
         self.log: list[tuple[int, bytes, int, bool]] = []
         if role == PRIMARY:
             self.shard.on_applied((1, 1), self.wall_ms)
-            self.shard.become_primary(2, 1, self.wall_ms)
+            self.shard.become_primary(2, 1)
             self.shard.lessor = FixedLease(1000 * SECOND)
         elif role == REPLICA:
             self.shard.become_replica()
@@ -363,7 +363,7 @@ def test_an_answer_from_before_a_role_change_counts_for_nothing() -> None:
 def test_parked_reads_start_again_at_a_new_primary() -> None:
     node = replica()
     node.do(node.session(), "GET k", "SET k w")
-    node.shard.become_primary(6, 5, node.wall_ms)
+    node.shard.become_primary(6, 5)
     node.shard.lessor = FixedLease(1000 * SECOND)
     assert node.go_on() == b"$1\r\nv\r\n"
     assert node.commit() == {1: b"+OK\r\n"}
@@ -412,6 +412,33 @@ def test_a_replica_judges_expiry_by_the_newest_entrys_time() -> None:
     node.shard.on_applied((1, 6), 1_700_000_000_500)
     assert node.do(one, "GET t") == b"$-1\r\n"
     assert node.engine.keyspace.database(0).get(b"t") == b"v", "only the primary decides"
+
+
+def test_a_replica_shows_its_own_time_and_judges_keys_by_the_logs() -> None:
+    node = replica()
+    node.engine.apply(b"*5\r\n$3\r\nSET\r\n$1\r\nt\r\n$1\r\nv\r\n$4\r\nPXAT\r\n$13\r\n1700000000500\r\n", node.wall_ms)
+    one = node.session(reads=EVENTUAL)
+    node.wall_ms += 600_000
+    assert node.do(one, "TIME") == b"*2\r\n$10\r\n1700000600\r\n$1\r\n0\r\n"
+    assert node.do(one, "GET t", "PTTL t") == b"$1\r\nv\r\n:500\r\n"
+    assert node.do(one, "MULTI", "SELECT 1", "SELECT 0", "GET t", "EXEC").endswith(b"*3\r\n+OK\r\n+OK\r\n$1\r\nv\r\n")
+    node.do(one, "CLIENT PAUSE 5000")
+    assert node.engine.pause_until_ms == node.wall_ms + 5000
+
+
+def test_a_former_primary_judges_expiry_by_the_logs_time_too() -> None:
+    node = Node()
+    one = node.session(reads=EVENTUAL)
+    entry_ms = node.wall_ms
+    node.do(one, "SET k v")
+    node.commit()
+    node.wall_ms += 5000  # by this node's clock, which no entry tells
+    node.do(one, "GET k")
+    node.shard.demote(node.shard.tracker.committed)
+    node.shard.become_replica()
+    node.engine.apply(b"*5\r\n$3\r\nSET\r\n$1\r\nt\r\n$1\r\nv\r\n$4\r\nPXAT\r\n$13\r\n1700000001500\r\n", entry_ms)
+    node.shard.on_applied((2, 3), entry_ms)
+    assert node.do(one, "GET t") == b"$1\r\nv\r\n", "the next primary shows it"
 
 
 def test_before_authentication_only_a_few_commands_run() -> None:

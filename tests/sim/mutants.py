@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import memstore.commands.sets
+import memstore.commands.transactions
 import memstore.replication.roles
 import memstore.replication.shard
 import memstore.replication.tracker
@@ -195,9 +196,25 @@ MUTANTS: dict[str, Mutant] = {
         "a replica judges expiry by its own clock",
         _Shard,
         "_run_one",
-        "wall_ms if self.role == PRIMARY else self.applied_wall_ms",
-        "wall_ms",
+        "context.due_ms = self.applied_wall_ms",
+        "pass",
         schedule="replica-whose-clock-is-ahead",
+    ),
+    "demoted-keeps-its-time": Mutant(
+        "a demoted node goes on judging expiry by what its clock said last",
+        _Node,
+        "_step_down",
+        "self.follower.adopt(followed, chain, leading.told_ms)",
+        "self.follower.adopt(followed, chain, self.wall_ms())",
+        schedule="predecessor-whose-clock-is-ahead",
+    ),
+    "watched-expiry-not-logged": Mutant(
+        "a transaction is stopped by an expiry that the log does not know",
+        memstore.commands.transactions,
+        "_watched_expired",
+        "ctx.lookup(key)",
+        "pass",
+        schedule="watched-key-that-expires",
     ),
     "strong-read-without-tail": Mutant("a strong read at a replica asks nobody", _Shard, "_needs_freshness", "if self.role == PRIMARY or", "if True or"),
     "demoted-keeps-memory": Mutant("a demoted node keeps what it holds", _Node, "_step_down", "clean = shard.drained and not writer.in_flight", "clean = True"),

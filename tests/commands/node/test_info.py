@@ -60,6 +60,8 @@ def test_a_replica(node: Node, client: Client, role: str, link: bool, state: str
     assert (info["role"], info["memstore_role"], info["master_host"], info["slave_repl_offset"]) == ("slave", role, "10.0.0.1", "39")
     assert info["master_link_status"] == ("up" if link else "down")
     assert info["loading"] == str(int(role == "restoring"))
+    facts.link_heard_ms = node.wall_ms - 2500
+    assert client.info("replication")["master_last_io_seconds_ago"] == ("2" if link else "-1")
 
 
 def test_the_replication_id_is_the_shards(node: Node) -> None:

@@ -74,6 +74,40 @@ def successor_whose_clock_is_behind(stage: Stage) -> None:
     stage.told(stage.ask("b", ("GET", "e:0")))
 
 
+@schedule(walls={"engine-a": 5000})
+def predecessor_whose_clock_is_ahead(stage: Stage) -> None:
+    """An idle primary whose clock is five seconds ahead is cut off and keeps its memory when its lease is over, seconds after its last entry. What its
+    successor sets for less than that is read at both."""
+    logs, engines = stage.logs, stage.engines
+    stage.told(stage.ask("a", ("SET", "r:0", "1")))
+    stage.run_for(1000)
+    stage.part(engines["a"], *logs.values())
+    stage.until(lambda: stage.role("a") == "restoring", "engine-a is demoted")
+    stage.elect("b")
+    stage.heal(engines["a"])
+    stage.until(lambda: stage.role("a") == "replica", "engine-a follows")
+    stage.told(stage.ask("b", ("SET", "e:0", "v", "PX", "1500")))
+    stage.told(stage.ask("a", ("GET", "e:0")))
+    stage.told(stage.ask("b", ("GET", "e:0")))
+
+
+@schedule(walls={"engine-a": 3000})
+def watched_key_that_expires(stage: Stage) -> None:
+    """A transaction does not run because a watched key has expired by the primary's clock; it dies, and the next one's clock is three seconds behind."""
+    stage.told(stage.ask("a", ("DEBUG", "SET-ACTIVE-EXPIRE", "0")))  # its deletion of the key would say in the log that it is gone
+    stage.told(stage.ask("a", ("SET", "e:0", "v", "PX", "500")))
+    watcher = stage.caller("a")
+    stage.told(watcher.ask(("WATCH", "e:0")))
+    stage.run_for(503)
+    if stage.told(watcher.ask(("MULTI",), ("GET", "r:0"), ("EXEC",))) is not None:
+        raise NotStaged("the transaction ran")
+    stage.run_for(20)
+    stage.engines["a"].kill()
+    stage.elect("b")
+    shown = stage.told(stage.ask("b", ("GET", "e:0")))
+    stage.expect(shown is None, f"a key whose expiry has stopped a transaction is there again: {shown!r}")
+
+
 @schedule()
 def primary_that_wakes(stage: Stage) -> None:
     """A primary without anything under way is stopped for three leases; another leads and writes; a read that lies in the first one's socket is answered when
