@@ -429,6 +429,14 @@ class Shard:
         session.settle()
         return batch
 
+    def put_back(self, session: Session, rest: list[list[bytes]]) -> None:
+        """What was taken of a session's parked commands and not run in this turn: it comes behind what had to wait again, or goes on in the next one."""
+        if session.closing:
+            return
+        if not session.parked and not session.is_blocked:
+            self.runnable.append(session)
+        session.parked.extend(rest)
+
     def finish(self, session: Session, answer: bytes) -> None:
         """The late reply of a command whose handler answered None; what the client sent behind it may run."""
         session.is_blocked = False
@@ -576,6 +584,8 @@ class Shard:
         self.context.expiry = HIDE_EXPIRED
         self.settle()
         self.runnable += self.reads.restart()
+        for session in self.engine.sessions.values():
+            session.grant = 0  # what an earlier answer covers and was not run yet asks again: memory may be another's, and behind that answer
         self.resume()
 
     def settle(self) -> None:

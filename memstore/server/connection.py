@@ -19,6 +19,7 @@ from memstore.server.keepalive import keep_alive
 from memstore.server.turn import Turn
 
 PARKED_MAX = 1024  # parked commands of one client above which its socket is not read
+NAMED_LEAST = 32  # so many parked commands of a client whose turn it is run though the turn has run enough: it would never come to its end else
 
 
 class Host(Protocol):
@@ -62,6 +63,7 @@ class Connection:
         self.waits = False  # for another turn of the loop, with one or both of these:
         self.unrun: list[list[bytes]] = []  # commands beyond what the turn had left
         self.unread = b""  # received after them, or in a turn that had run enough
+        self.careful = False  # a very large command is among the parked ones
         self.ended = False  # the client has said all
 
     # ----------------------------------------------------------------- asyncio.Protocol
@@ -84,11 +86,12 @@ class Connection:
             self.host.schedule_drain()
 
     def eof_received(self) -> bool:
-        """The client writes no more: it is closed, once what was put off has run. Whether that is later."""
+        """The client writes no more: it is closed once all that it asked has run and is answered. Whether that is later."""
         self.ended = True
-        if not self.waits:
+        later = not self._is_over()
+        if not later:
             self.turn.flush()
-        return self.waits
+        return later
 
     def data_received(self, data: bytes) -> None:
         self.facts.input_bytes += len(data)
@@ -145,12 +148,9 @@ class Connection:
             self._take(data)
         if self.unread and not self.waits:
             self._wait()
-        if self.waits:
-            return
-        if self.ended:
-            self.close()
-        else:
+        if not self.waits:
             self._settle()
+            self._end()
 
     def _drop(self) -> None:
         self.unread, self.unrun = b"", []
@@ -202,8 +202,9 @@ class Connection:
             host.schedule_drain()
         if not (session.plain and self.reader.ordinary):
             self.reader.authenticated = session.authenticated  # AUTH gives it, RESET takes it back
-        self.turn.spend(max(size - len(session.parked), 0) if session.parked else size, after_us)  # what was parked counts when it runs
-        self.facts.commands_processed += size
+        ran = max(size - len(session.parked), 0) if session.parked else size  # what was parked counts when it runs
+        self.turn.spend(ran, after_us)
+        self.facts.commands_processed += ran
         session.last_ms = wall_ms
         row = shard.last_row
         if row is not None:
@@ -227,6 +228,7 @@ class Connection:
         self.run(batch)
         self.session.settle()
         if self.session.parked:
+            self.careful = True
             self._stall()  # a few such commands are as much as is kept of one client
 
     def _run_rest(self, batch: list[list[bytes]], at: int, wall_ms: int, now_us: int) -> tuple[int, int]:
@@ -246,17 +248,26 @@ class Connection:
         return start, now_us
 
     def run_parked(self) -> None:
-        """The shard named this session: try its parked commands again."""
+        """The shard named this session: try its parked commands again, as many as the turn has left."""
         if self.transport is None:
             return
         batch = self.shard.take_parked(self.session)
         if batch:
-            self.run(batch)
+            most = max(self.turn.left, NAMED_LEAST)
+            rest = batch[most:]
+            if self.careful:
+                self.session.plain = False
+            self.run(batch[:most] if rest else batch)
+            if rest:
+                self.shard.put_back(self.session, rest)
+            self.session.settle()
+            self.careful = self.careful and bool(self.session.parked)
         else:
             data = self.shard.take_reply(self.session, self.host.clock())
             if data:
                 self.write(data)
         self._settle()
+        self._end()
 
     def _continue_authentication(self) -> None:
         """Before authentication commands are read one at a time, each under the result of the one before."""
@@ -284,10 +295,12 @@ class Connection:
             self.facts.output_bytes += len(data)
 
     def released(self, data: bytes) -> None:
-        """Replies that waited for a commit."""
+        """Replies that waited: for a commit, or for its failure."""
         self.write(data)
         if self.session.closing:
             self._settle()
+        elif self.ended:
+            self._end()
 
     def close(self) -> None:
         """Write what was given to `write`, then close."""
@@ -305,6 +318,17 @@ class Connection:
             self._stall()
         elif self.stalled and not (session.closing or session.parked or self.waits or self.unread or self.full):
             self._unstall()
+
+    def _end(self) -> None:
+        """A client that has said all is closed when all of it has run and is answered. Not asked inside a batch, whose rest may be in nobody's hands."""
+        if self.ended and self._is_over():
+            self.close()
+
+    def _is_over(self) -> bool:
+        session = self.session
+        if session.is_blocked:
+            return True  # it has hung up and will not hear the answer: as in Redis
+        return not (self.waits or session.parked or session.held or session.out)
 
     def _stall(self) -> None:
         if not self.stalled and self.transport is not None:

@@ -465,8 +465,8 @@ class Node:
         self.errands.on_step_down()
         for session, data, close in shard.demote(committed):
             if session.sink is not None:
-                session.sink.write(data)
-                if close or session.closing:
+                session.sink.released(data)
+                if close:
                     session.sink.close()
         if clean:
             self.follower.adopt(followed, chain, leading.told_ms)

@@ -9,6 +9,7 @@ from typing import Any
 from memstore.replication.outputs import StepDown
 from memstore.replication.roles import CANDIDATE
 from memstore.server.node import Node
+from tests.replication.test_review_connection import connected, encoded
 from tests.replication.test_shard import Node as Hands
 
 
@@ -71,14 +72,17 @@ def test_parked_commands_of_many_clients_run_over_several_turns_and_one_client_i
 
 def test_a_client_that_said_goodbye_is_closed_at_a_demotion() -> None:
     hands = Hands()
-    sink = Sink()
-    session = hands.session(sink=sink)
+    _, quits, quits_socket = connected(hands)
+    _, hangs_up, hangs_up_socket = connected(hands)
     hands.do(hands.session(), "SET k v")
-    hands.do(session, "GET k", "QUIT")
+    quits.data_received(encoded(b"GET", b"k") + encoded(b"QUIT"))
+    hangs_up.data_received(encoded(b"GET", b"k"))
+    assert hangs_up.eof_received()
     nothing = SimpleNamespace(end=lambda: None, on_step_down=lambda: None, on_stepped_down=lambda *_: None, last=((1, 1), b""), in_flight=1)
     node: Any = SimpleNamespace(leading=nothing, writer=nothing, shard=hands.shard, errands=nothing, roles=nothing, clock=lambda: 0)
     Node._step_down(node, StepDown("the lease ran out"))
-    assert sink.closed and sink.sent.count(b"-TRYAGAIN") == 2
+    assert not quits_socket.reading and quits_socket.sent.count(b"-TRYAGAIN") == 2
+    assert not hangs_up_socket.reading and hangs_up_socket.sent.count(b"-TRYAGAIN") == 1
 
 
 def test_a_release_waits_for_what_a_term_sealed_anew_has_put_behind_the_handover() -> None:

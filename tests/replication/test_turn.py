@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from memstore.server.connection import Connection
+from memstore.replication.shard import REPLICA
+from memstore.server.connection import NAMED_LEAST, Connection
 from memstore.server.turn import COMMANDS, MOST_US
 from tests.replication.test_review_connection import Host, Socket, connected, encoded
 from tests.replication.test_shard import Node
@@ -157,6 +158,127 @@ def test_what_came_before_the_end_is_run_before_the_close() -> None:
     _, lone, _ = connected(Node())
     lone.data_received(pings(0, 1))
     assert not lone.eof_received()
+
+
+def test_who_has_said_all_is_closed_when_the_last_reply_has_left() -> None:
+    host, connection, socket = connected(Node())
+    connection.data_received(encoded(b"SET", b"key", b"1") + encoded(b"GET", b"key"))
+    assert connection.eof_received()
+    turns(host)
+    assert socket.sent == b"" and socket.reading
+    host.node.append()
+    for session, data in host.shard.on_committed(host.shard.next_position - 1):
+        session.sink.released(data)
+    assert socket.sent == b"+OK\r\n$1\r\n1\r\n" and not socket.reading
+
+
+def test_who_has_said_all_is_closed_when_what_was_parked_has_run() -> None:
+    host, connection, socket = connected(Node())
+    host.shard.hold_commands()
+    connection.data_received(pings(0, 3 * COMMANDS))
+    assert connection.eof_received()
+    host.shard.let_commands()
+    resumed(host)
+    assert socket.sent == echoes(0, 3 * COMMANDS) and not socket.reading
+    host.shard.engine.facts.role = "primary"
+    waiting, socket = another(host)
+    waiting.data_received(encoded(b"WAIT", b"1", b"0") + pings(0, 1))
+    assert waiting.session.is_blocked and not waiting.eof_received(), "it has hung up, and waits for what may never be"
+
+
+def resumed(host: Host) -> int:
+    """Until no session may go on and nothing is left to do; the most commands that ran in one turn."""
+    facts, most = host.shard.engine.facts, 0
+    while host.shard.runnable or host.later.calls:
+        before = facts.commands_processed
+        host.later.turn()
+        for session in host.shard.take_runnable():
+            session.sink.run_parked()
+        most = max(most, facts.commands_processed - before)
+    return most
+
+
+def test_what_one_client_has_parked_is_divided_too_and_answered_in_order() -> None:
+    host, connection, socket = connected(Node())
+    host.shard.hold_commands()
+    count = 5 * COMMANDS + 3
+    connection.data_received(pings(0, count))
+    turns(host)
+    assert len(connection.session.parked) == count and not socket.reading
+    host.shard.let_commands()
+    assert host.shard.take_runnable() == [connection.session]
+    connection.run_parked()
+    assert host.shard.runnable == [connection.session] and len(connection.session.parked) == count - COMMANDS and not socket.reading
+    connection.data_received(pings(count, 7))  # what comes now is behind them
+    assert resumed(host) <= COMMANDS
+    assert socket.sent == echoes(0, count + 7) and socket.reading and not connection.session.parked
+
+
+def test_a_turn_that_has_run_enough_leaves_some_to_who_was_parked() -> None:
+    host, busy, _ = connected(Node())
+    host.shard.hold_commands()
+    connection, socket = another(host)
+    connection.data_received(pings(0, NAMED_LEAST + 1))
+    host.shard.let_commands()
+    busy.data_received(pings(0, COMMANDS))
+    assert host.turn.left <= 0
+    connection.run_parked()
+    assert len(connection.session.parked) == 1
+    resumed(host)
+    assert socket.sent == echoes(0, NAMED_LEAST + 1)
+
+
+def test_what_must_wait_again_stays_in_front_of_what_was_not_reached() -> None:
+    host, connection, socket = connected(Node())
+    host.shard.engine.facts.role = "primary"
+    host.shard.hold_commands()
+    connection.data_received(pings(0, 10) + encoded(b"WAIT", b"1", b"0") + pings(10, 2 * COMMANDS))
+    turns(host)
+    host.shard.let_commands()
+    (session,) = host.shard.take_runnable()
+    session.sink.run_parked()
+    assert session.is_blocked and not host.shard.runnable and len(session.parked) == 2 * COMMANDS
+    host.shard.finish(session, b":0\r\n")
+    resumed(host)
+    assert socket.sent == echoes(0, 10) + b":0\r\n" + echoes(10, 2 * COMMANDS)
+
+
+def test_behind_a_quit_that_was_parked_nothing_runs() -> None:
+    host, connection, socket = connected(Node())
+    host.shard.hold_commands()
+    connection.data_received(pings(0, 10) + encoded(b"QUIT") + pings(10, 2 * COMMANDS))
+    host.shard.let_commands()
+    resumed(host)
+    assert socket.sent == echoes(0, 10) + b"+OK\r\n" and not socket.reading and not connection.session.parked
+
+
+def test_a_very_large_command_that_was_parked_is_looked_at_when_it_runs() -> None:
+    host, connection, socket = connected(Node(max_uncommitted_bytes=1024 * 1024))
+    host.shard.hold_commands()
+    data = encoded(b"SET", b"k", b"v" * 2 * 1024 * 1024)
+    for at in range(0, len(data), 256 * 1024):
+        connection.data_received(data[at : at + 256 * 1024])
+    assert len(connection.session.parked) == 1 and connection.careful
+    host.shard.let_commands()
+    resumed(host)
+    assert socket.sent.startswith(b"-ERR ") and not host.shard.has_entries and socket.reading and not connection.careful
+
+
+def test_a_change_of_role_ends_what_an_answer_covered_and_was_not_run() -> None:
+    host, connection, _ = connected(Node(REPLICA))
+    shard = host.shard
+    connection.data_received(b"".join([encoded(b"GET", b"k")] * (COMMANDS + 5)))
+    turns(host)
+    shard.on_tail(shard.reads.on_asked(), (0, 0), host.node.now_us)
+    (session,) = shard.take_runnable()
+    session.sink.run_parked()
+    assert session.grant == 5
+    shard.become_restoring()
+    shard.become_replica()
+    host.later.turn()
+    for named in shard.take_runnable():
+        named.sink.run_parked()
+    assert session.grant == 0 and shard.reads.wanted, "read without a question of its own"
 
 
 def test_what_follows_a_quit_or_a_lost_connection_is_not_run() -> None:
