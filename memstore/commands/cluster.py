@@ -6,11 +6,10 @@ client that is told an old state is corrected by MOVED. Slots cannot be moved an
 
 from __future__ import annotations
 
-from itertools import islice
 from typing import Final, NamedTuple
 
 from memstore.commands.parse import integer
-from memstore.engine import reply
+from memstore.engine import expiry, reply
 from memstore.engine.command import ADMIN, EVERYWHERE, FAST, LOADING, LOCAL, STALE, command
 from memstore.engine.context import Context
 from memstore.engine.facts import Facts
@@ -169,7 +168,7 @@ def cluster_countkeysinslot(ctx: Context, argv: list[bytes]) -> bytes:
     slot = integer(argv[2])
     if not 0 <= slot < SLOTS:
         raise CommandError("ERR Invalid slot")
-    return reply.integer(len(ctx.keyspace.database(0).slots[slot]))
+    return reply.integer(len(_live_keys(ctx, slot)))
 
 
 @command(b"CLUSTER|GETKEYSINSLOT", arity=4, flags=STALE | EVERYWHERE, since="3.0.0", group="cluster", summary="Returns the key names in a hash slot.")
@@ -178,7 +177,12 @@ def cluster_getkeysinslot(ctx: Context, argv: list[bytes]) -> bytes:
     slot, count = integer(argv[2]), integer(argv[3])
     if not 0 <= slot < SLOTS or count < 0:
         raise CommandError("ERR Invalid slot or number of keys")
-    return reply.bulk_array(list(islice(ctx.keyspace.database(0).slots[slot], count)))
+    return reply.bulk_array(_live_keys(ctx, slot)[:count])
+
+
+def _live_keys(ctx: Context, slot: int) -> list[bytes]:
+    database = ctx.keyspace.database(0)
+    return expiry.live(ctx, database, slot, list(database.slots[slot]))
 
 
 # --------------------------------------------------------------------------- what is not done by commands

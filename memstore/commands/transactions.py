@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 from memstore.engine import reply
 from memstore.engine.command import ALL, ALLOW_BUSY, FAST, LOADING, LOCAL, NOSCRIPT, SKIP_SLOWLOG, STALE, Row, command
-from memstore.engine.context import IGNORE_EXPIRED, Context
+from memstore.engine.context import HIDE_EXPIRED, IGNORE_EXPIRED, Context
 from memstore.engine.reply import CommandError
 from memstore.engine.session import Session
 from memstore.engine.transaction import end_transaction, unwatch_all
@@ -24,12 +24,15 @@ _FLAGS: Final = NOSCRIPT | LOADING | STALE
 
 
 def _watched_expired(ctx: Context, session: Session) -> bool:
-    """A watched key whose time has passed has changed, though nobody has deleted it yet. (When it was watched it was not due: WATCH looked it up.)
+    """A watched key whose time has passed since has changed, though nobody has deleted it yet.
 
     What is answered shows that it is gone, so a primary deletes it here, and the log knows first.
     """
     here, expired = ctx.database, False
-    for index, key in session.watched:
+    for place in session.watched:
+        if place in session.watched_gone:
+            continue
+        index, key = place
         ctx.database = ctx.keyspace.database(index)
         if 0 <= ctx.database.expire_at(key) <= ctx.due_ms:
             ctx.lookup(key)
@@ -93,8 +96,9 @@ def watch(ctx: Context, argv: list[bytes]) -> bytes:
         session.watch_failed = True
         return reply.OK  # already lost: more keys cannot change that
     for key in argv[1:]:
-        ctx.lookup(key)
         place = (session.db, key)
+        if ctx.lookup(key) is None and ctx.expiry == HIDE_EXPIRED:
+            session.watched_gone.append(place)  # it may be there still, hidden: that it has expired is no change
         if place not in session.watched:
             session.watched.append(place)
             ctx.engine.watchers.setdefault(place, []).append(session)

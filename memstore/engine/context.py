@@ -4,7 +4,7 @@ Decides: when a key counts as expired, how an effect is noted, what differs betw
 sockets, a clock. One Context an engine; the shard binds it to a session before a batch (`bind`) and takes the unit afterwards.
 
 Two times: ``wall_ms`` is what this node shows as the time and measures lengths with; ``due_ms`` judges keys, one that expires at or before it is gone. On a
-primary they are the same: its own time becomes the entries'. A replica judges by the newest applied entry's time alone, whatever its own clock says.
+primary they are the same: its own time becomes the entries'. A replica judges by the greatest time in the entries it has applied, whatever its own clock says.
 
 Contract of a handler ``(ctx, argv) -> bytes | None``: it returns the encoded reply (None: the reply comes later by other means), raises
 `CommandError` before it changes anything, and calls `effect` for each thing it changed, after changing it. An effect's second argument is the
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 # How an expired key is treated.
 DELETE_EXPIRED: Final = 0  # primary: log its DEL, then show the absence
-HIDE_EXPIRED: Final = 1  # replica: judged by the newest applied entry's time
+HIDE_EXPIRED: Final = 1  # replica: judged by the greatest time in the entries applied
 IGNORE_EXPIRED: Final = 2  # applying effects: only the primary decides
 
 

@@ -69,7 +69,7 @@ class Facts:
     last: int = 0  # last position assigned here (primary) or seen
     committed: int = 0
     applied: int = 0
-    applied_ms: int = 0  # wall_ms of the newest applied entry
+    applied_ms: int = 0  # the greatest time in the entries applied
     durable_nodes: int = 0  # log nodes connected
     log_nodes: list[LogNodeFact] = field(default_factory=list)
     lease_left_ms: int = 0  # 0: no lease

@@ -28,7 +28,7 @@ class Session:
     __slots__ = (
         "address", "authenticated", "closing", "created_ms", "db", "grant", "held", "id", "is_blocked", "laddr", "last_command", "last_ms",
         "lib_name", "lib_ver", "monitor", "multi", "multi_bytes", "multi_failed", "name", "no_evict", "out", "parked", "plain", "readonly", "reads",
-        "reply_mode", "resp3", "seen", "sink", "verdict", "watch_failed", "watched",
+        "reply_mode", "resp3", "seen", "sink", "verdict", "watch_failed", "watched", "watched_gone",
     )  # fmt: skip
 
     def __init__(self, id: int, address: str = "", laddr: str = "", created_ms: int = 0, authenticated: bool = True) -> None:
@@ -47,6 +47,7 @@ class Session:
         self.multi_bytes = 0  # what the queue takes, about
         self.multi_failed = False  # a queued command was refused: EXECABORT
         self.watched: list[tuple[int, bytes]] = []  # (db, key)
+        self.watched_gone: list[tuple[int, bytes]] = []  # those of them that were not to be seen when they were watched, at a replica
         self.watch_failed = False
         self.reply_mode = REPLY_ON
         self.monitor = False

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from memstore.engine import reply
-from memstore.engine.command import NO_MULTI, Row
+from memstore.engine.command import LOADING, LOCAL, NO_MULTI, WRITE, Row
 from memstore.engine.session import Session
 
 if TYPE_CHECKING:
@@ -45,6 +45,16 @@ def refuse(engine: Engine, session: Session, argv: list[bytes], error: bytes) ->
     return error
 
 
+def writes(session: Session) -> bool:
+    """Whether the session's transaction queue holds a write command."""
+    return any(isinstance(queued, Row) and queued.flags & WRITE for queued, _ in session.multi or ())
+
+
+def looks(session: Session) -> bool:
+    """Whether the session's transaction queue holds a command that looks at data."""
+    return any(isinstance(queued, Row) and not queued.flags & (LOCAL | LOADING) for queued, _ in session.multi or ())
+
+
 def unwatch_all(engine: Engine, session: Session) -> None:
     """Forget what the session watches and what became of it."""
     for place in session.watched:
@@ -53,6 +63,7 @@ def unwatch_all(engine: Engine, session: Session) -> None:
         if not sessions:
             del engine.watchers[place]
     session.watched = []
+    session.watched_gone.clear()
     session.watch_failed = False
 
 

@@ -51,7 +51,7 @@ class Follower:
         self.memory = memory
         self.followed: EntryId = NO_ENTRY
         self.chain = GENESIS_CHAIN
-        self.wall_ms = 0  # of the newest entry: never goes back
+        self.wall_ms = 0  # the greatest in the entries taken
         self.effects = 0
         self.stuck = ""  # why nothing further can be applied; empty: all is well
         self.leadership: Leadership | None = None  # the newest

@@ -45,7 +45,7 @@ from memstore.engine.context import DELETE_EXPIRED, HIDE_EXPIRED, Context
 from memstore.engine.engine import PAUSE_NONE, Engine
 from memstore.engine.keyspace import slot_of
 from memstore.engine.session import EVENTUAL, REPLY_OFF, REPLY_ON, REPLY_SKIP, REPLY_SKIP_NEXT, SESSION, STRONG, Session
-from memstore.engine.transaction import IMMEDIATE, queue, refuse
+from memstore.engine.transaction import IMMEDIATE, looks, queue, refuse, writes
 from memstore.replication import gates
 from memstore.replication.reads import StrongReads
 from memstore.replication.tracker import FAR, Key, Tracker
@@ -74,6 +74,8 @@ class FixedLease:
 
 
 NO_LEASE: Final = FixedLease(0)
+
+_NOT_RUN: Final = (reply.NIL3, reply.NIL_ARRAY2)  # EXEC's answer when a watched key has changed
 
 PendingEntry = tuple[int, bytes, int, bool]  # kind, payload, wall_ms, continued
 
@@ -260,10 +262,11 @@ class Shard:
             self.engine.feed_monitors(session, argv)
         looked = self._keys_of_exec(session, row)
         answer = self.engine.call(row, argv)
-        if context.unit:
-            position, wrote = self._close_unit(), True
+        wrote = False
+        if context.unit:  # of what only reads, keys that had expired: its answer is a read's
+            wrote = bool(row.flags & WRITE) or (row.name == b"EXEC" and answer not in _NOT_RUN)
+            position = self._close_unit()
         else:
-            wrote = False
             position = self._position_seen(row, argv, looked) if self.tracker.busy else 0
         context.looked.clear()
         context.looked_everywhere = False
@@ -672,16 +675,6 @@ def _no_handler(context: Context, argv: list[bytes]) -> bytes:
 
 
 _NO_ROW: Final = Row(b"", _no_handler, 0, 0, (0, 0, 0), None, ("", "", "", ""))
-
-
-def writes(session: Session) -> bool:
-    """Whether the session's transaction queue holds a write command."""
-    return any(isinstance(queued, Row) and queued.flags & WRITE for queued, _ in session.multi or ())
-
-
-def looks(session: Session) -> bool:
-    """Whether the session's transaction queue holds a command that looks at data."""
-    return any(isinstance(queued, Row) and not queued.flags & (LOCAL | LOADING) for queued, _ in session.multi or ())
 
 
 def is_plain(row: Row, cluster: bool) -> bool:

@@ -6,7 +6,7 @@ committed.
 One append a turn of the loop at most. While an entry is on its way, effects go on gathering: a larger entry costs the log hardly more than a
 small one, and each of its nodes one fsync. The clients that a commit answers come back over several turns; so long as not all of them are here, and each
 turn brings more, the next entry waits; and a moment longer where that has been worth it. Invariant: the shard's ``next_position`` is the writer's; an entry
-that is not the shard's takes a position only through `slip`.
+that is not the shard's takes a position only through `slip`; entries' times never go back, nor is any later than a unit behind it.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class Leading:
         self.shard = shard
         self.writer = writer
         self.handover_position = 0  # of the HANDOVER entry, once it is appended
-        self.told_ms = 0  # the greatest time in an entry of this writer's: what its own clock says beyond that, nobody has been told
+        self.told_ms = shard.applied_wall_ms  # the greatest time in the log's entries: what this node's own clock says beyond that, nobody has been told
         self._clock = clock
         self._wall_ms = wall_ms
         self._on_progress = on_progress  # something was committed, up to here
@@ -147,7 +147,8 @@ class Leading:
             assert given == position, f"the writer gave position {given}, replies wait for {position}"
             position += 1
             size += len(payload)
-            self.told_ms = max(self.told_ms, wall_ms)
+            assert wall_ms >= self.told_ms, "a unit is older than an entry before it: replicas may have hidden what it kept"
+            self.told_ms = wall_ms
             facts.entries_appended += 1
         writer.flush()
         facts.bytes_appended += size
@@ -178,9 +179,11 @@ class Leading:
     # ----------------------------------------------------------------- entries that are not the shard's
 
     def _append_own(self, kind: int, payload: bytes) -> int:
-        wall_ms = self._wall_ms()
-        position = self.writer.append(kind, payload, wall_ms)
-        self.told_ms = max(self.told_ms, wall_ms)
+        """What gathers comes behind it and was executed before now: this entry must not say that it is later than that. A replica would hide a key, and then
+        a PERSIST, say, that ran before the key was due would bring it back."""
+        if not self.shard.has_entries:
+            self.told_ms = max(self.told_ms, self._wall_ms())
+        position = self.writer.append(kind, payload, self.told_ms)
         self.shard.slip(position)
         self._appended_us = self._clock()
         return position

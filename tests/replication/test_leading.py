@@ -231,16 +231,20 @@ def test_what_waits_goes_before_an_entry_of_the_nodes_own(primary: Primary) -> N
     assert len(primary.log.entries) == 3
 
 
-def test_it_remembers_the_greatest_time_it_has_told_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_entry_is_later_than_a_unit_behind_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A replica that has followed up to the LEADERSHIP of a term sealed again would hide keys by its time that a PERSIST gathered before it has kept."""
     primary = Primary(monkeypatch, 2)
     node, leading = primary.node, primary.leading
     begun_ms = node.wall_ms
+    assert leading.told_ms == begun_ms, "the log's time at the take-over"
+    node.wall_ms += 5
     primary.write(primary.clients[0])
     primary.loop.turn()
+    node.wall_ms += 1
     primary.write(primary.clients[1])  # gathers with this time, behind the entry under way
     node.wall_ms += 7
     leading._on_reopened(3)
-    assert leading.told_ms == begun_ms + 7
     leading._append_gathered(1)
-    assert primary.log.times == [begun_ms, begun_ms + 7, begun_ms]
-    assert leading.told_ms == begun_ms + 7, "what gathered before the term was sealed again is older than its LEADERSHIP"
+    assert primary.log.times == [begun_ms + 5, begun_ms + 5, begun_ms + 6]
+    leading._on_reopened(4)
+    assert primary.log.times[-1] == leading.told_ms == begun_ms + 13, "with nothing that gathers it tells the time"

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from memstore.engine.engine import Engine, HalfDone
+from memstore.engine.keyspace import slot_of
 from memstore.engine.session import EVENTUAL, SESSION, Session
 from memstore.engine.settings import Settings
 from memstore.replication.shard import PRIMARY, REPLICA, FixedLease, Shard
@@ -439,6 +440,42 @@ def test_a_former_primary_judges_expiry_by_the_logs_time_too() -> None:
     node.engine.apply(b"*5\r\n$3\r\nSET\r\n$1\r\nt\r\n$1\r\nv\r\n$4\r\nPXAT\r\n$13\r\n1700000001500\r\n", entry_ms)
     node.shard.on_applied((2, 3), entry_ms)
     assert node.do(one, "GET t") == b"$1\r\nv\r\n", "the next primary shows it"
+
+
+def test_a_key_that_was_hidden_when_it_was_watched_has_not_changed() -> None:
+    node = replica()
+    node.engine.apply(b"*5\r\n$3\r\nSET\r\n$1\r\nt\r\n$1\r\nv\r\n$4\r\nPXAT\r\n$13\r\n1700000000500\r\n", node.wall_ms)
+    one, two = node.session(reads=EVENTUAL), node.session(reads=EVENTUAL)
+    node.do(two, "WATCH t", "MULTI", "GET t")
+    node.shard.on_applied((1, 6), 1_700_000_000_500)
+    assert node.do(one, "WATCH t", "MULTI", "GET t", "EXEC") == b"+OK\r\n+OK\r\n+QUEUED\r\n*1\r\n$-1\r\n"
+    assert node.do(two, "EXEC") == b"*-1\r\n", "it was there when it was watched"
+    node.do(one, "UNWATCH")
+    assert not one.watched_gone
+
+
+def test_a_transaction_that_an_expiry_stopped_has_no_unknown_outcome() -> None:
+    node = Node()
+    one, two = node.session(), node.session()
+    node.do(one, "SET t v PX 5", "SET u v PX 5")
+    node.commit()
+    node.do(one, "WATCH t", "MULTI", "SET k 1")
+    node.wall_ms += 5
+    assert node.do(one, "EXEC") == b"" and node.do(two, "MULTI", "GET u", "SET l 1") == b"+OK\r\n+QUEUED\r\n+QUEUED\r\n"
+    node.do(two, "EXEC")
+    told = {session.id: (data[:9], close) for session, data, close in node.shard.demote(node.shard.tracker.committed)}
+    assert told == {one.id: (b"-TRYAGAIN", False), two.id: (b"-UNKNOWN ", True)}
+
+
+def test_the_keys_of_a_slot_are_those_that_may_be_shown() -> None:
+    node = Node(cluster_enabled=True)
+    one = node.session()
+    node.do(one, "SET {s}1 v PX 5", "SET {s}2 v")
+    node.commit()
+    slot = slot_of(b"{s}")
+    node.wall_ms += 5
+    assert node.do(one, f"CLUSTER GETKEYSINSLOT {slot} 1", f"CLUSTER COUNTKEYSINSLOT {slot}") == b""
+    assert node.commit() == {one.id: b"*1\r\n$4\r\n{s}2\r\n:1\r\n"}, "shown when the log has the deletion"
 
 
 def test_before_authentication_only_a_few_commands_run() -> None:

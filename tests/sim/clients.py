@@ -93,7 +93,8 @@ class Client:
         self.level = level
         self.reads_only = reads_only
         self.rng = cluster.world.rng(f"client {number}")
-        self.work: Workload | Anything = Anything(number, self.rng) if anything else Workload(number, self.rng, reads_only)
+        keeps = cluster.world.rng(f"keeps {number}") if cluster.settings.keeps else None
+        self.work: Workload | Anything = Anything(number, self.rng) if anything else Workload(number, self.rng, reads_only, keeps=keeps)
         self.database = 1 if anything else 0
         self.wire: Wire | None = None
         self.host = ""

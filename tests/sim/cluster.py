@@ -257,6 +257,7 @@ class Settings:
         # The last draws: what is drawn before them does not depend on them.
         self.digest_ms = rng.choice([50, 200, 1000])
         self.digest_keys = rng.choice([16, 64, 4096])
+        self.keeps = rng.random() < 0.4  # clients keep keys with an expiry, or give them another
 
     @property
     def limits(self) -> dict[str, int]:

@@ -208,6 +208,15 @@ MUTANTS: dict[str, Mutant] = {
         "self.follower.adopt(followed, chain, self.wall_ms())",
         schedule="predecessor-whose-clock-is-ahead",
     ),
+    "entry-later-than-what-gathers": Mutant(
+        "a LEADERSHIP of a term sealed again is later than the units that gathered before it",
+        memstore.server.leading.Leading,
+        "_append_own",
+        "if not self.shard.has_entries:",
+        "if True:",
+        schedule="sealed-again-while-a-unit-gathers",
+        more=(("_append_gathered", "assert wall_ms >= self.told_ms", "assert wall_ms >= 0"),),
+    ),
     "watched-expiry-not-logged": Mutant(
         "a transaction is stopped by an expiry that the log does not know",
         memstore.commands.transactions,

@@ -33,14 +33,16 @@ def key_of(family: str, index: int) -> str:
 
 
 class Workload:
-    """One client's. ``reads_only``: for clients of replicas. ``prefix`` stands before each key, ``large`` are lengths that some tokens are given."""
+    """One client's. ``reads_only``: for clients of replicas. ``prefix`` stands before each key, ``large`` are lengths that some tokens are given. ``keeps``:
+    keys with an expiry are kept or given another one too, as this generator draws."""
 
-    def __init__(self, client: int, rng: Random, reads_only: bool, prefix: str = "", large: tuple[int, ...] = LARGE) -> None:
+    def __init__(self, client: int, rng: Random, reads_only: bool, prefix: str = "", large: tuple[int, ...] = LARGE, keeps: Random | None = None) -> None:
         self.client = client
         self.rng = rng
         self.reads_only = reads_only
         self.prefix = prefix
         self.large = large
+        self.keeps = keeps
         self._count = 0
 
     def _fresh(self) -> str:
@@ -133,10 +135,20 @@ class Workload:
         return [_command(part)], [part]
 
     def _leased(self) -> Step:
+        if self.keeps is not None and self.keeps.random() < 0.4:
+            return self._kept(self.keeps)
         key, value = self._key("e", self.rng.randrange(LEASES)), self._fresh()
         ttl = str(self.rng.choice((50, 300, 1500, 6000))).encode()
         k, v = key.encode(), value.encode()
         return [self.rng.choice(((b"SET", k, v, b"PX", ttl), (b"PSETEX", k, ttl, v)))], [Part(LEASED, key, value)]
+
+    def _kept(self, rng: Random) -> Step:
+        key = self._key("e", rng.randrange(LEASES))
+        k, ttl = key.encode(), str(rng.choice((20, 200, 6000))).encode()
+        command: Command = rng.choice(
+            ((b"PERSIST", k), (b"PEXPIRE", k, ttl), (b"PEXPIRE", k, ttl, b"GT"), (b"GETEX", k, b"PERSIST"), (b"GETEX", k, b"PX", ttl))
+        )
+        return [command], [Part(LOOK, key) if command[0] == b"GETEX" else Part(ANY, "", command[0].decode())]
 
     def _look(self) -> Step:
         part = Part(LOOK, self._key("e", self.rng.randrange(LEASES)))

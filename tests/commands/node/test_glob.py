@@ -35,6 +35,9 @@ from memstore.engine.glob import is_literal, matches
         (b"[\\]]", b"]", True),
         (b"a\\", b"a\\", True),
         (b"*ab*ab", b"xabyabzab", True),
+        (b"*", b"", True),
+        (b"**", b"", False),  # as a real redis-server says of KEYS **
+        (b"", b"", True),
     ],
 )
 def test_by_example(pattern: bytes, text: bytes, expected: bool) -> None:
@@ -58,7 +61,7 @@ def _expression(piece: bytes) -> bytes:
     return table.get(piece, piece)
 
 
-@given(st.lists(pieces, max_size=8), st.lists(st.sampled_from([b"a", b"b", b"c", b"*", b"\n"]), max_size=8))
+@given(st.lists(pieces, max_size=8), st.lists(st.sampled_from([b"a", b"b", b"c", b"*", b"\n"]), min_size=1, max_size=8))
 def test_as_a_regular_expression_says(pattern: list[bytes], text: list[bytes]) -> None:
     expected = re.fullmatch(b"".join(map(_expression, pattern)), b"".join(text), re.DOTALL) is not None
     assert matches(b"".join(pattern), b"".join(text)) is expected

@@ -223,3 +223,28 @@ def ack_on_its_way_when_the_membership_changes(stage: Stage) -> None:
     stage.until(lambda: _counts(stage), "the newcomer counts", 10)
     stage.heal(old)
     stage.heal_all()
+
+
+@schedule()
+def sealed_again_while_a_unit_gathers(stage: Stage) -> None:
+    """A log node is replaced, so the term is sealed again. Meanwhile one write is under way, and behind it gathers what keeps a key that is about to expire.
+    The new term's LEADERSHIP goes between the two; a replica that has no more than that must not say that the key is gone."""
+    one, two, reader = stage.caller("a"), stage.caller("a"), stage.caller("b")
+    for caller in (one, two, reader):
+        stage.told(caller.ask(("PING",)))
+    stage.told(stage.ask("a", ("SET", "e:0", "v", "PX", "20")))
+    _empty(stage)
+    _operator(stage)
+    stage.until(lambda: stage.proposer("a")._reseal is not None, "the term is being sealed again")
+    one.ask(("SET", "r:0", "1"))
+    stage.run_for(1)
+    persisted = two.ask(("PERSIST", "e:0"))
+    stage.run_for(1)
+    if persisted.done:
+        raise NotStaged("nothing gathers")
+    term = stage.proposer("a").term
+    stage.until(lambda: stage.proposer("a").term != term, "sealed again")
+    stage.run_for(0.1)
+    while not persisted.done:
+        stage.told(reader.ask(("GET", "e:0")))
+    stage.told(reader.ask(("GET", "e:0")))

@@ -73,7 +73,7 @@ class Client:
         self.level = level
         self.reads_only = reads_only
         self.rng = Random(f"{seed}/client {number}")
-        self.work = Workload(number, self.rng, reads_only, large=LARGE)
+        self.work = Workload(number, self.rng, reads_only, large=LARGE, keeps=self.rng)
         self.redis: Redis | None = None
         self.address: Address = ("", 0)
         self.connection = 0
