@@ -97,9 +97,10 @@ def watch(ctx: Context, argv: list[bytes]) -> bytes:
         return reply.OK  # already lost: more keys cannot change that
     for key in argv[1:]:
         place = (session.db, key)
-        if ctx.lookup(key) is None and ctx.expiry == HIDE_EXPIRED:
-            session.watched_gone.append(place)  # it may be there still, hidden: that it has expired is no change
+        shown = ctx.lookup(key) is not None
         if place not in session.watched:
+            if not shown and ctx.expiry == HIDE_EXPIRED:
+                session.watched_gone.append(place)  # it may be there still, hidden: that it has expired is no change
             session.watched.append(place)
             ctx.engine.watchers.setdefault(place, []).append(session)
     return reply.OK

@@ -26,8 +26,8 @@ Held = tuple[int, bytes, int, bool]
 
 class Session:
     __slots__ = (
-        "address", "authenticated", "closing", "created_ms", "db", "grant", "held", "id", "is_blocked", "laddr", "last_command", "last_ms",
-        "lib_name", "lib_ver", "monitor", "multi", "multi_bytes", "multi_failed", "name", "no_evict", "out", "parked", "plain", "readonly", "reads",
+        "address", "authenticated", "careful", "closing", "created_ms", "db", "grant", "held", "id", "is_blocked", "laddr", "last_command", "last_ms",
+        "lib_name", "lib_ver", "monitor", "multi", "multi_bytes", "multi_failed", "name", "no_evict", "out", "parked", "plain", "question", "readonly", "reads",
         "reply_mode", "resp3", "seen", "sink", "verdict", "watch_failed", "watched", "watched_gone",
     )  # fmt: skip
 
@@ -59,14 +59,16 @@ class Session:
         self.reads = STRONG
         self.seen = 0  # newest log position this session has seen or written (session reads)
         self.grant = 0  # how many commands at the front of parked a strong read's answer covers
+        self.question = 0  # of the strong read that covers parked commands and was not answered yet; 0: none, or they were taken since
         self.verdict = b""  # the error those get instead of running, empty: they may run
         self.held: deque[Held] = deque()  # replies waiting for commit, in order
         self.out: list[bytes] = []  # replies of the batch under way that wait for nothing
         self.parked: deque[list[bytes]] = deque()  # commands received and not yet begun, in order
+        self.careful = False  # a very large command is among those under way or parked: each is looked at
         self.sink: Any = None  # the driver's connection; nothing in the engine looks at it
         self.plain = authenticated
 
     def settle(self) -> None:
         """Recompute ``plain``; call after changing what it depends on."""
         self.plain = self.authenticated and self.multi is None and self.reply_mode == REPLY_ON and not self.monitor and not self.closing
-        self.plain = self.plain and not self.parked and not self.is_blocked
+        self.plain = self.plain and not self.parked and not self.is_blocked and not self.careful

@@ -2,7 +2,8 @@
 
 Decides: which question covers which read, and when a read is as fresh as the answer. Must not know: how the question is asked, what a command does.
 A question covers the commands that were parked before it was asked; later ones share the next question. An answer is an entry id: the reads may run when
-the newest applied entry's id is at or above it. Invariant: a session is in at most one of asking, asked and waiting.
+the newest applied entry's id is at or above it. Invariant: an answer counts for a session only if nothing was taken of what its question covers
+(`Session.question`): what came later would be read under a question older than itself.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ class StrongReads:
     def __init__(self) -> None:
         self._asking: list[Session] = []  # parked, not covered by a question yet
         self._asked: list[tuple[Session, int]] = []  # (session, commands covered) of the question under way
-        self._waiting: deque[tuple[EntryId, int, list[tuple[Session, int]]]] = deque()  # (bound, deadline_us, covered), answered, not applied yet
+        self._waiting: deque[tuple[EntryId, int, int, list[tuple[Session, int]]]] = (
+            deque()
+        )  # (bound, deadline_us, question, covered): answered, not applied yet
         self._question = 0  # number of the question under way or, when none is, of the last one
         self._behind: list[tuple[int, Session]] = []  # session reads: (position wanted, session)
         self._hurry = False  # one of those came, and the log was not asked since
@@ -43,8 +46,10 @@ class StrongReads:
         assert not self._asked, "one question at a time"
         self._under_way = True
         self._asked = [(session, len(session.parked)) for session in self._asking]
-        self._asking, self._hurry = [], False
         self._question += 1
+        for session in self._asking:
+            session.question = self._question
+        self._asking, self._hurry = [], False
         return self._question
 
     def on_tail(self, question: int, bound: EntryId | None, applied: EntryId, deadline_us: int, error: bytes) -> list[Session]:
@@ -54,16 +59,17 @@ class StrongReads:
         self._under_way = False
         covered, self._asked = self._asked, []
         if bound is None:
-            return grant(covered, error)
+            return grant(question, covered, error)
         if applied >= bound:
-            return grant(covered, b"")
-        self._waiting.append((bound, deadline_us, covered))
+            return grant(question, covered, b"")
+        self._waiting.append((bound, deadline_us, question, covered))
         return []
 
     def on_applied(self, applied: EntryId) -> list[Session]:
         ready: list[Session] = []
         while self._waiting and applied >= self._waiting[0][0]:
-            ready += grant(self._waiting.popleft()[2], b"")
+            _, _, question, covered = self._waiting.popleft()
+            ready += grant(question, covered, b"")
         if self._behind:
             ready += [session for position, session in self._behind if position <= applied[1]]
             self._behind = [(position, session) for position, session in self._behind if position > applied[1]]
@@ -76,23 +82,27 @@ class StrongReads:
     def on_deadline(self, now_us: int, error: bytes) -> list[Session]:
         ready: list[Session] = []
         while self._waiting and self._waiting[0][1] <= now_us:
-            ready += grant(self._waiting.popleft()[2], error)
+            _, _, question, covered = self._waiting.popleft()
+            ready += grant(question, covered, error)
         return ready
 
     def restart(self) -> list[Session]:
         """The role changed: every read that waited begins again. The answer of a question under way will count for nothing."""
         self._question += 1
         sessions = self._asking + [session for session, _ in self._asked]
-        sessions += [session for _, _, covered in self._waiting for session, _ in covered] + [session for _, session in self._behind]
+        sessions += [session for _, _, _, covered in self._waiting for session, _ in covered] + [session for _, session in self._behind]
         self._asking, self._asked, self._behind, self._hurry, self._under_way = [], [], [], False, False
         self._waiting.clear()
         for session in sessions:
-            session.grant = 0
+            session.grant = session.question = 0
         return sessions
 
 
-def grant(covered: list[tuple[Session, int]], verdict: bytes) -> list[Session]:
+def grant(question: int, covered: list[tuple[Session, int]], verdict: bytes) -> list[Session]:
+    """The sessions that may go on by the answer."""
+    granted = []
     for session, count in covered:
-        session.grant = min(count, len(session.parked))
-        session.verdict = verdict
-    return [session for session, _ in covered]
+        if session.question == question:
+            session.grant, session.verdict, session.question = count, verdict, 0
+            granted.append(session)
+    return granted

@@ -414,6 +414,8 @@ class Shard:
         if congested is not self.congested:
             self.congested = congested
             self.settle()
+            if not congested and not self.holding:
+                self.resume()
 
     def resume(self) -> None:
         """What made commands wait may be over (a pause, a hand-over, too much in flight): those sessions try again."""
@@ -429,16 +431,17 @@ class Shard:
         """A session's parked commands, to be run from the first on; what must wait again is parked again, in order."""
         batch = list(session.parked)
         session.parked.clear()
+        session.question = 0
         session.settle()
         return batch
 
-    def put_back(self, session: Session, rest: list[list[bytes]]) -> None:
-        """What was taken of a session's parked commands and not run in this turn: it comes behind what had to wait again, or goes on in the next one."""
-        if session.closing:
-            return
-        if not session.parked and not session.is_blocked:
-            self.runnable.append(session)
-        session.parked.extend(rest)
+    def put_back(self, session: Session, rest: list[list[bytes]]) -> bool:
+        """What was taken of a session's parked commands and not run in this turn: it comes behind what had to wait again. Or nothing had: it may go on."""
+        may = not session.parked and not session.is_blocked
+        if not session.closing:
+            session.parked.extend(rest)
+        session.settle()
+        return may
 
     def finish(self, session: Session, answer: bytes) -> None:
         """The late reply of a command whose handler answered None; what the client sent behind it may run."""
@@ -450,6 +453,8 @@ class Shard:
     def forget(self, session: Session) -> None:
         """The client is gone."""
         self.tracker.drop(session)
+        if self.congested:
+            self._settle_congestion()  # what it was owed may have been what was too much
         self.engine.forget(session)
         self.settle()  # it may have been the last in MONITOR
         session.parked.clear()
@@ -539,8 +544,6 @@ class Shard:
         released = self.tracker.commit(position)
         if self.congested:
             self._settle_congestion()
-            if not self.congested and not self.holding:
-                self.resume()
         return released
 
     def _fail_watches(self) -> None:

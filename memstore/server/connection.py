@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Protocol
 
+from memstore.engine.engine import PAUSE_NONE
 from memstore.engine.latency import BUCKET_OF, QUICK_US
 from memstore.engine.resp import CommandReader
 from memstore.engine.session import Session
@@ -19,7 +20,6 @@ from memstore.server.keepalive import keep_alive
 from memstore.server.turn import Turn
 
 PARKED_MAX = 1024  # parked commands of one client above which its socket is not read
-NAMED_LEAST = 32  # so many parked commands of a client whose turn it is run though the turn has run enough: it would never come to its end else
 
 
 class Host(Protocol):
@@ -60,11 +60,12 @@ class Connection:
         self.transport: asyncio.Transport | None = None
         self.stalled = False  # the socket is not read: too much parked or put off, or what follows
         self.full = False  # the client does not read its replies
-        self.waits = False  # for another turn of the loop, with one or both of these:
+        self.waits = False  # for another turn of the loop, with one or more of these, in this order:
+        self.named = False  # parked commands that may be tried again
         self.unrun: list[list[bytes]] = []  # commands beyond what the turn had left
         self.unread = b""  # received after them, or in a turn that had run enough
-        self.careful = False  # a very large command is among the parked ones
         self.ended = False  # the client has said all
+        self.running = False  # what was put off or parked: some of it may be in nobody's hands
 
     # ----------------------------------------------------------------- asyncio.Protocol
 
@@ -84,6 +85,8 @@ class Connection:
         self.host.leave(self)
         if self.shard.has_entries:  # a batch that ended in an error of the program did not get as far as that
             self.host.schedule_drain()
+        if self.shard.runnable:
+            self.host.after_batch()  # others may go on: what this one was owed may have been too much
 
     def eof_received(self) -> bool:
         """The client writes no more: it is closed once all that it asked has run and is answered. Whether that is later."""
@@ -138,22 +141,33 @@ class Connection:
     def go_on(self) -> None:
         """Another turn of the loop: take up what was put off."""
         self.waits = False
+        self.running = True
         if self.transport is None or self.transport.is_closing() or self.session.closing:
             self._drop()  # closing without a word from us: a command of this very pipeline failed, and nothing runs behind a gap
+        elif self.named:
+            self.named = False
+            self._run_parked()
         elif self.unrun:
             batch, self.unrun = self.unrun, []
             self._run_some(batch)
         else:
             data, self.unread = self.unread, b""
             self._take(data)
-        if self.unread and not self.waits:
+        self.running = False
+        self._go_on_later()
+
+    def _go_on_later(self) -> None:
+        """In another turn, if there is anything to go on with."""
+        if self.waits:
+            return
+        if self.named or self.unrun or self.unread:
             self._wait()
-        if not self.waits:
+        else:
             self._settle()
             self._end()
 
     def _drop(self) -> None:
-        self.unread, self.unrun = b"", []
+        self.unread, self.unrun, self.named = b"", [], False
 
     def _run_extraordinary(self, batch: list[list[bytes]]) -> None:
         """A large command is among these, or an error follows them, or the client has not authenticated."""
@@ -223,13 +237,16 @@ class Connection:
 
     def _run_large(self, batch: list[list[bytes]]) -> None:
         """A very large command among these: none takes the fast path, which does not look at sizes."""
+        session = self.session
         self.reader.end_large()
-        self.session.plain = False
+        session.careful = True
+        session.settle()
         self.run(batch)
-        self.session.settle()
-        if self.session.parked:
-            self.careful = True
+        if session.parked:
             self._stall()  # a few such commands are as much as is kept of one client
+        else:
+            session.careful = False
+            session.settle()
 
     def _run_rest(self, batch: list[list[bytes]], at: int, wall_ms: int, now_us: int) -> tuple[int, int]:
         """The batch holds a command that is not plain: go on piece by piece, the clock read for each. Where the last piece began, and when."""
@@ -248,26 +265,36 @@ class Connection:
         return start, now_us
 
     def run_parked(self) -> None:
-        """The shard named this session: try its parked commands again, as many as the turn has left."""
+        """The shard named this session: try its parked commands again, in this turn or behind all who have been put off."""
         if self.transport is None:
             return
-        batch = self.shard.take_parked(self.session)
-        if batch:
-            most = max(self.turn.left, NAMED_LEAST)
-            rest = batch[most:]
-            if self.careful:
-                self.session.plain = False
-            self.run(batch[:most] if rest else batch)
-            if rest:
-                self.shard.put_back(self.session, rest)
-            self.session.settle()
-            self.careful = self.careful and bool(self.session.parked)
+        if self.waits or self.turn.left <= 0:
+            self.named = True
         else:
-            data = self.shard.take_reply(self.session, self.host.clock())
+            self.running = True
+            self._run_parked()
+            self.running = False
+        self._go_on_later()
+
+    def _run_parked(self) -> None:
+        """As many of the parked commands as this turn has left."""
+        shard, session = self.shard, self.session
+        batch = shard.take_parked(session)
+        if not batch:
+            data = shard.take_reply(session, self.host.clock())
             if data:
                 self.write(data)
-        self._settle()
-        self._end()
+        else:
+            left = max(self.turn.left, 1)
+            rest = batch[left:]
+            self.run(batch[:left] if rest else batch)
+            if rest:
+                self.named = shard.put_back(session, rest)
+        if not session.parked:
+            session.careful = False
+            session.settle()
+            if self.reader.error and not session.is_blocked:
+                self._protocol_error()
 
     def _continue_authentication(self) -> None:
         """Before authentication commands are read one at a time, each under the result of the one before."""
@@ -278,7 +305,11 @@ class Connection:
             self.run(batch)
 
     def _protocol_error(self) -> None:
+        """Told behind all that came before it."""
         session = self.session
+        if session.parked or session.is_blocked:
+            self._stall()
+            return
         if self.reader.error.startswith("Protocol error") and not session.closing:
             self.shard.emit_error(session, f"ERR {self.reader.error}")
             data = self.shard.take_reply(session, self.host.clock())
@@ -316,19 +347,20 @@ class Connection:
             self.close()
         elif len(session.parked) > PARKED_MAX:
             self._stall()
-        elif self.stalled and not (session.closing or session.parked or self.waits or self.unread or self.full):
+        elif self.stalled and not (self.running or session.closing or session.parked or self.waits or self.unread or self.full or self.reader.error):
             self._unstall()
 
     def _end(self) -> None:
-        """A client that has said all is closed when all of it has run and is answered. Not asked inside a batch, whose rest may be in nobody's hands."""
+        """A client that has said all is closed when all of it has run and is answered."""
         if self.ended and self._is_over():
             self.close()
 
     def _is_over(self) -> bool:
         session = self.session
-        if session.is_blocked:
-            return True  # it has hung up and will not hear the answer: as in Redis
-        return not (self.waits or session.parked or session.held or session.out)
+        if self.running or self.waits or self.unread or session.held or session.out:
+            return False
+        # Blocked, or held up by CLIENT PAUSE, it could wait for as long as anybody likes, and that its client is gone would never be seen: as in Redis.
+        return not session.parked or session.is_blocked or self.engine.pause_mode != PAUSE_NONE
 
     def _stall(self) -> None:
         if not self.stalled and self.transport is not None:

@@ -172,9 +172,12 @@ class Errands:
             return
         if request.session is not None:
             self._handover = request.session
-        node.loop.call_soon(self._ask_roles, request.wanted)
+        node.loop.call_soon(self._ask_roles, request.wanted, request.session)
 
-    def _ask_roles(self, wanted: str) -> None:
+    def _ask_roles(self, wanted: str, session: Session | None) -> None:
+        if session is None and self.node.roles.phase:
+            log.warning("handover-failed", text="a hand-over is under way")  # FAILOVER has its answer; who waits now waits for the other one
+            return
         self.node.roles.on_handover_asked(wanted, self.node.clock())
         self.node.act()
 
@@ -194,8 +197,10 @@ class Errands:
         session.is_blocked = False
         session.settle()
         if session.sink is not None:
-            session.sink.write(answer)
-            self.node.shard.runnable.append(session)
+            session.sink.released(answer)
+            if session.parked:
+                self.node.shard.runnable.append(session)
+                self.node.go_on()
 
     # ----------------------------------------------------------------- replicas and those who wait for them
 
@@ -252,6 +257,7 @@ class Errands:
         self._waits.clear()
         self._reports.clear()
         self._links.clear()
+        self._handover = None
         self._count_waits()
 
     # ----------------------------------------------------------------- time
@@ -264,7 +270,8 @@ class Errands:
 
     def _close_idle(self, before_ms: int) -> None:
         for session in list(self.node.engine.sessions.values()):
-            if session.last_ms < before_ms and not session.is_blocked and not session.monitor and not session.held and session.sink is not None:
+            waits = session.is_blocked or session.monitor or session.held or session.parked
+            if session.last_ms < before_ms and not waits and session.sink is not None:
                 session.sink.close()
 
 

@@ -199,11 +199,7 @@ class Node:
 
     def _go_on(self) -> None:
         self._going_on = False
-        runnable = self.shard.take_runnable()
-        for at, session in enumerate(runnable):
-            if at and self.turn.left <= 0:
-                self.shard.runnable[:0] = runnable[at:]  # after the loop has looked around; one goes on whatever else there is
-                break
+        for session in self.shard.take_runnable():
             sink = session.sink
             if sink is not None:
                 try:

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from memstore.engine.session import Session
-from memstore.replication.roles import Roles
+from memstore.replication.roles import DRAINING, Roles
 from memstore.server.errands import Errands
 from tests.replication.test_shard import Node as Hands
 
@@ -27,7 +27,7 @@ class Sink:
     def __init__(self) -> None:
         self.sent = b""
 
-    def write(self, data: bytes) -> None:
+    def released(self, data: bytes) -> None:
         self.sent += data
 
 
@@ -115,3 +115,26 @@ def test_a_connection_speaks_for_one_replica_however_many_it_names() -> None:
         desk.do(session, f"MEMSTORE REPLICA {name} az h 1 {INCARNATION} 0")
         session.is_blocked = False
     assert list(desk.roles.peers) == ["d" * 40]
+
+
+def test_a_handover_that_a_step_down_has_answered_is_not_answered_again() -> None:
+    desk = Desk()
+    session, sink = desk.session()
+    desk.do(session, "MEMSTORE HANDOVER", "GET k")
+    assert session.is_blocked
+    desk.errands.on_step_down()  # before the role machine was asked: another client's command found that the lease is over
+    for told, data, _ in desk.shard.demote(desk.shard.tracker.committed):
+        told.sink.released(data)
+    desk.errands.on_handover_over("this node is not the primary", "")
+    assert sink.sent.count(b"\r\n") == 1 and sink.sent.startswith(b"-UNBLOCKED")
+
+
+def test_a_failover_asked_for_during_a_handover_is_no_answer_to_it() -> None:
+    desk = Desk()
+    session, sink = desk.session()
+    desk.do(session, "MEMSTORE HANDOVER")
+    desk.roles.phase = DRAINING
+    desk.errands._ask_roles("", None)
+    assert session.is_blocked and not sink.sent
+    desk.errands.on_handover_over("", "b:6379")
+    assert sink.sent == b"+OK\r\n"

@@ -34,15 +34,9 @@ class Sink:
         self.closed = True
 
 
-class Tired:
-    """A turn of the loop in which nothing more may run."""
-
-    left = 0
-
-
 def going_on(hands: Hands, ended: list[Any]) -> Any:
     """As much of a node as lets sessions go on."""
-    node: Any = SimpleNamespace(shard=hands.shard, turn=Tired(), loop=None, go_on=lambda: None, _arm=lambda: None, _end=ended.append)
+    node: Any = SimpleNamespace(shard=hands.shard, loop=None, go_on=lambda: None, _arm=lambda: None, _end=ended.append)
     node.on_loop_error = lambda loop, context: Node.on_loop_error(node, loop, context)
     node.on_client_error = lambda client, error: Node.on_client_error(node, client, error)
     return node
@@ -54,20 +48,8 @@ def test_a_parked_command_that_fails_costs_its_client_the_connection_and_no_othe
     hands.shard.runnable += [hands.session(sink=broken), hands.session(sink=whole)]
     ended: list[Any] = []
     node = going_on(hands, ended)
-    node.turn.left = 100
     Node._go_on(node)
     assert (broken.closed, whole.ran, whole.closed, ended) == (True, 1, False, [])
-
-
-def test_parked_commands_of_many_clients_run_over_several_turns_and_one_client_in_each_whatever_else_runs() -> None:
-    hands = Hands()
-    sinks = [Sink() for _ in range(3)]
-    hands.shard.runnable += [hands.session(sink=sink) for sink in sinks]
-    node = going_on(hands, [])
-    for turn in range(3):
-        Node._go_on(node)
-        assert [sink.ran for sink in sinks] == [1] * (turn + 1) + [0] * (2 - turn)
-    assert not hands.shard.runnable
 
 
 def test_a_client_that_said_goodbye_is_closed_at_a_demotion() -> None:

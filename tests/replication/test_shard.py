@@ -450,6 +450,8 @@ def test_a_key_that_was_hidden_when_it_was_watched_has_not_changed() -> None:
     node.shard.on_applied((1, 6), 1_700_000_000_500)
     assert node.do(one, "WATCH t", "MULTI", "GET t", "EXEC") == b"+OK\r\n+OK\r\n+QUEUED\r\n*1\r\n$-1\r\n"
     assert node.do(two, "EXEC") == b"*-1\r\n", "it was there when it was watched"
+    node.do(one, "WATCH t", "WATCH t")
+    assert len(one.watched_gone) == 1
     node.do(one, "UNWATCH")
     assert not one.watched_gone
 

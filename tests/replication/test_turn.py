@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from memstore.replication.shard import REPLICA
-from memstore.server.connection import NAMED_LEAST, Connection
+from memstore.server.connection import Connection
 from memstore.server.turn import COMMANDS, MOST_US
 from tests.replication.test_review_connection import Host, Socket, connected, encoded
 from tests.replication.test_shard import Node
@@ -208,24 +208,28 @@ def test_what_one_client_has_parked_is_divided_too_and_answered_in_order() -> No
     host.shard.let_commands()
     assert host.shard.take_runnable() == [connection.session]
     connection.run_parked()
-    assert host.shard.runnable == [connection.session] and len(connection.session.parked) == count - COMMANDS and not socket.reading
+    assert connection.named and len(connection.session.parked) == count - COMMANDS and not socket.reading
     connection.data_received(pings(count, 7))  # what comes now is behind them
     assert resumed(host) <= COMMANDS
     assert socket.sent == echoes(0, count + 7) and socket.reading and not connection.session.parked
 
 
-def test_a_turn_that_has_run_enough_leaves_some_to_who_was_parked() -> None:
-    host, busy, _ = connected(Node())
+def test_parked_commands_have_their_turn_behind_those_put_off_before() -> None:
+    host = Host(Node())
     host.shard.hold_commands()
-    connection, socket = another(host)
-    connection.data_received(pings(0, NAMED_LEAST + 1))
+    waiting = [another(host) for _ in range(500)]
+    for connection, _ in waiting:
+        connection.data_received(pings(0, 1))
     host.shard.let_commands()
-    busy.data_received(pings(0, COMMANDS))
-    assert host.turn.left <= 0
-    connection.run_parked()
-    assert len(connection.session.parked) == 1
-    resumed(host)
-    assert socket.sent == echoes(0, NAMED_LEAST + 1)
+    for _ in range(2):
+        another(host)[0].data_received(pings(0, 200 * COMMANDS))
+    count = 0
+    while not all(socket.sent for _, socket in waiting):
+        host.later.turn()
+        for session in host.shard.take_runnable():
+            session.sink.run_parked()
+        count += 1
+    assert count < 10, "one small question waits for what everybody has sent"
 
 
 def test_what_must_wait_again_stays_in_front_of_what_was_not_reached() -> None:
@@ -237,7 +241,7 @@ def test_what_must_wait_again_stays_in_front_of_what_was_not_reached() -> None:
     host.shard.let_commands()
     (session,) = host.shard.take_runnable()
     session.sink.run_parked()
-    assert session.is_blocked and not host.shard.runnable and len(session.parked) == 2 * COMMANDS
+    assert session.is_blocked and not connection.named and len(session.parked) == 2 * COMMANDS
     host.shard.finish(session, b":0\r\n")
     resumed(host)
     assert socket.sent == echoes(0, 10) + b":0\r\n" + echoes(10, 2 * COMMANDS)
@@ -258,10 +262,135 @@ def test_a_very_large_command_that_was_parked_is_looked_at_when_it_runs() -> Non
     data = encoded(b"SET", b"k", b"v" * 2 * 1024 * 1024)
     for at in range(0, len(data), 256 * 1024):
         connection.data_received(data[at : at + 256 * 1024])
-    assert len(connection.session.parked) == 1 and connection.careful
+    assert len(connection.session.parked) == 1 and connection.session.careful
     host.shard.let_commands()
     resumed(host)
-    assert socket.sent.startswith(b"-ERR ") and not host.shard.has_entries and socket.reading and not connection.careful
+    assert socket.sent.startswith(b"-ERR ") and not host.shard.has_entries and socket.reading and not connection.session.careful
+
+
+@pytest.mark.parametrize("before", [[b"CLIENT", b"REPLY", b"ON"], [b"MULTI"], [b"RESET"]])
+@pytest.mark.parametrize("held", [False, True])
+def test_a_very_large_command_is_looked_at_whatever_stands_before_it(before: list[bytes], held: bool) -> None:
+    host, connection, _ = connected(Node(max_uncommitted_bytes=1024 * 1024))
+    if held:
+        host.shard.hold_commands()
+    data = encoded(*before) + encoded(b"EXEC") + encoded(b"SET", b"k", b"v" * 2 * 1024 * 1024)
+    for at in range(0, len(data), 256 * 1024):
+        connection.data_received(data[at : at + 256 * 1024])
+    host.shard.let_commands()
+    resumed(host)
+    assert not host.shard.has_entries and connection.session.plain
+
+
+def test_an_answer_covers_nothing_that_came_after_its_question() -> None:
+    """A session that is named twice is asked for twice; the second answer must not cover what was parked after the first has let everything run."""
+    host, connection, socket = connected(Node(REPLICA))
+    shard, session = host.shard, connection.session
+    shard.on_applied((1, 5), host.node.wall_ms)
+    shard.hold_commands()
+    connection.data_received(encoded(b"GET", b"k") * 2)
+    shard.let_commands()
+    shard.runnable.append(session)
+    questions = []
+    for named in shard.take_runnable():
+        named.sink.run_parked()
+        questions.append(shard.reads.on_asked() if shard.reads.wanted else 0)
+        shard.on_tail(questions[0], (1, 6), host.node.now_us)
+    if shard.reads.wanted:
+        questions.append(shard.reads.on_asked())
+    shard.on_applied((1, 6), host.node.wall_ms)  # and 7 is committed and acknowledged
+    shard.on_tail(questions[-1], (1, 6), host.node.now_us)
+    resumed(host)
+    assert socket.sent == b"$-1\r\n" * 2
+    connection.data_received(encoded(b"GET", b"k"))
+    for question in questions:
+        shard.on_tail(question, (1, 6), host.node.now_us)
+    resumed(host)
+    assert socket.sent == b"$-1\r\n" * 2 and shard.reads.wanted, "read without a question of its own"
+
+
+def test_an_answer_counts_once_and_only_if_nothing_was_taken_since() -> None:
+    host, connection, _ = connected(Node(REPLICA))
+    shard, session = host.shard, connection.session
+    connection.data_received(encoded(b"GET", b"k") * 2)
+    first = shard.reads.on_asked()
+    shard.runnable.append(session)  # by something else
+    resumed(host)
+    shard.on_tail(first, (0, 0), host.node.now_us)
+    assert not shard.runnable and session.grant == 0 and shard.reads.wanted
+    shard.on_tail(shard.reads.on_asked(), (0, 0), host.node.now_us)
+    assert shard.runnable == [session] and session.grant == 2
+
+
+def test_who_was_owed_too_much_and_is_gone_holds_nobody_up() -> None:
+    host, hog, _ = connected(Node(max_held_bytes=100_000))
+    other, socket = another(host)
+    hog.data_received(encoded(b"SET", b"k", b"v" * 60_000))
+    hog.data_received(encoded(b"GET", b"k") * 2)
+    other.data_received(encoded(b"GET", b"x"))
+    assert host.shard.congested and len(other.session.parked) == 1
+    hog.connection_lost(None)
+    assert not host.shard.congested
+    resumed(host)
+    assert socket.sent == b"$-1\r\n"
+
+
+def test_who_hangs_up_behind_a_blocked_command_is_told_what_waits_for_a_commit() -> None:
+    host, connection, socket = connected(Node())
+    host.shard.engine.facts.role = "primary"
+    connection.data_received(encoded(b"SET", b"k", b"1") + encoded(b"WAIT", b"1", b"0"))
+    assert connection.eof_received()
+    host.node.append()
+    for session, data in host.shard.on_committed(host.shard.next_position - 1):
+        session.sink.released(data)
+    assert socket.sent == b"+OK\r\n" and not socket.reading
+
+
+def test_who_hangs_up_in_a_pause_is_not_waited_for() -> None:
+    host, connection, _ = connected(Node())
+    connection.data_received(encoded(b"CLIENT", b"PAUSE", b"60000"))
+    host.shard.settle()
+    waiting, _ = another(host)
+    waiting.data_received(encoded(b"GET", b"k"))
+    assert waiting.session.parked and not waiting.eof_received()
+
+
+def test_who_has_hung_up_is_told_of_everything_though_the_role_ends_inside_a_part() -> None:
+    host, connection, socket = connected(Node())
+    shard = host.shard
+    shard.hold_commands()
+    count = COMMANDS + 5
+    connection.data_received(encoded(b"GET", b"k") * count)
+    turns(host)
+    assert connection.eof_received()
+    shard.let_commands()
+
+    def after_batch() -> None:  # as the node does when a reply was ready after the lease had ended
+        if shard.lapsed:
+            for session, data, _ in shard.demote(shard.tracker.committed):
+                session.sink.released(data)
+            shard.become_restoring()
+
+    host.after_batch = after_batch  # type: ignore[method-assign]
+    readings = iter([host.node.now_us] + [shard.lessor.lease_until_us + 1] * 10_000)
+    host.clock = lambda: next(readings)
+    other, _ = another(host)
+    (session,) = shard.take_runnable()
+    shard.runnable.append(other.session)  # somebody else may go on, so the node is told at the end of the part
+    session.sink.run_parked()
+    assert session.parked and socket.reading
+    resumed(host)
+    assert socket.sent.count(b"\r\n") == count and not socket.reading
+
+
+def test_a_protocol_error_waits_for_what_was_parked_before_it() -> None:
+    host, connection, socket = connected(Node())
+    host.shard.hold_commands()
+    connection.data_received(pings(0, 2) + b"*1\r\nx\r\n")
+    assert not socket.sent and not socket.reading
+    host.shard.let_commands()
+    resumed(host)
+    assert socket.sent == echoes(0, 2) + b"-ERR Protocol error: expected '$', got 'x'\r\n" and not socket.reading
 
 
 def test_a_change_of_role_ends_what_an_answer_covered_and_was_not_run() -> None:
