@@ -31,6 +31,7 @@ NAMED_MOST: Final = 500_000  # keys of one slot that are noted to be named: some
 DATABASES_MOST: Final = 4  # gone through in one slice, be they empty
 GONE_MOST: Final = 20_000  # names passed over in one slice: a millisecond or two
 _PLAIN: Final = {bytes}
+_PLACES: Final = list(range(SLOTS))  # made once: a number a slot and look would cost more than the look
 _NOTHING: Final = 1 << 32  # a piece's beginning behind every value's end
 
 _Fold = Callable[[bytes], object]
@@ -64,7 +65,9 @@ def _database(keyspace: Keyspace, index: int) -> Database | None:
 
 def _taken(database: Database, first: int, last: int) -> Iterator[int]:
     """The slots with keys in them; the others are passed over in 10 ns each."""
-    return compress(range(first, last), database.slots[first:last])
+    if first == 0 and last == SLOTS:
+        return compress(_PLACES, database.slots)
+    return compress(_PLACES[first:last], database.slots[first:last])
 
 
 def _fold_slots(fold: _Fold, keyspace: Keyspace, piece: Slice) -> None:

@@ -55,7 +55,9 @@ class Network:
         return link
 
     def delay(self, source: str, target: str) -> int:
-        link = self.link(source, target)
+        return self.delay_on(self.link(source, target))
+
+    def delay_on(self, link: Link) -> int:
         delay = link.delay_us + int(self.rng.random() * link.jitter_us)
         if link.loss and self.rng.random() < link.loss:
             self.world.faults["packet lost"] += 1
@@ -156,6 +158,7 @@ class Transport(asyncio.Transport):
         self.peer_host = peer_host
         self.number = connection.number
         self.other: Transport = self
+        self.link = network.link(loop.host, peer_host)  # the way out
         self.protocol: Any = None
         self.lost = False  # this side knows that it is over
         self.vanished = False  # its machine is gone and could not say so
@@ -241,12 +244,14 @@ class Transport(asyncio.Transport):
         self._put(self._sent, data)
 
     def _put(self, number: int, data: bytes | None) -> None:
-        link = self.network.link(self.loop.host, self.peer_host)
+        link = self.link
         if self._stuck or link.blocked or (link.narrow and data is not None and len(data) > NARROW_BYTES):
             self._stick(number, data)
             return
         world = self.world
-        self._arrival = max(self._arrival, world.now + world.inside_us + self.network.delay(self.loop.host, self.peer_host))
+        arrival = world.now + world.inside_us + self.network.delay_on(link)
+        if arrival > self._arrival:
+            self._arrival = arrival
         world.at(self._arrival, None, self._arrive, number, data)
 
     def _stick(self, number: int, data: bytes | None) -> None:
@@ -269,7 +274,7 @@ class Transport(asyncio.Transport):
         self.world.after(int(self.network.rng.random() * RETRANSMIT_US), None, self._resend)
 
     def _resend(self) -> None:
-        link = self.network.link(self.loop.host, self.peer_host)
+        link = self.link
         if link.blocked or link.narrow or (self._stuck and self.vanished):
             return
         stuck, self._stuck = self._stuck, []
@@ -279,7 +284,7 @@ class Transport(asyncio.Transport):
     def _arrive(self, number: int, data: bytes | None) -> None:
         """At the other side's machine."""
         other = self.other
-        unreachable = self.network.link(self.loop.host, self.peer_host).blocked or (other.vanished and self.peer_host in self.network.gone)
+        unreachable = self.link.blocked or (other.vanished and self.peer_host in self.network.gone)
         if unreachable or (self._stuck and self._stuck[0][0] < number):
             self._stick(number, data)
         elif other.lost or not other.loop.alive:  # the machine knows nothing of this connection, or no more
@@ -336,8 +341,8 @@ class Transport(asyncio.Transport):
             self.lost = self.closing = True
             self.loop.transports.pop(self.number, None)
             return
-        if error is None and not self.closing:
-            self.protocol.eof_received()
+        if error is None and not self.closing and self.protocol.eof_received():
+            return  # it has something left to do, and closes by itself; what it says meets somebody who is gone, if he is
         self._over(error)
 
     def _over(self, error: BaseException | None) -> None:

@@ -21,6 +21,8 @@ from random import Random
 from typing import Any
 from zlib import crc32
 
+_heappush = heapq.heappush
+
 TURNS_AT_ONCE = 50  # of one loop without time passing: more means that something waits for the world to move
 TURN_US = 20
 PPM = 1_000_000
@@ -134,7 +136,7 @@ class World:
 
     def _push(self, time_us: int, handle: Handle) -> None:
         self._order += 1
-        heapq.heappush(self._heap, (max(time_us, self.now), self._order, handle))
+        _heappush(self._heap, (time_us if time_us > self.now else self.now, self._order, handle))
 
     def run(self, until_us: int) -> None:
         """Everything up to that time."""
@@ -153,7 +155,10 @@ class World:
             if loop.busy_until > time_us:  # paused, or inside one callback: its events wait, in order
                 self._push(loop.busy_until, handle)
                 continue
-            self._turn(loop, handle)
+            self.events += 1
+            loop.run_event(handle)
+            if self.violation is not None:
+                raise self.violation
         self.now = max(self.now, until_us)
 
     def pass_time(self, us: int) -> None:
