@@ -24,7 +24,7 @@ class StrongReads:
             deque()
         )  # (bound, deadline_us, question, covered): answered, not applied yet
         self._question = 0  # number of the question under way or, when none is, of the last one
-        self._behind: list[tuple[int, Session]] = []  # session reads: (position wanted, session)
+        self._behind: list[tuple[int, int, Session]] = []  # session reads: (position wanted, deadline_us, session)
         self._hurry = False  # one of those came, and the log was not asked since
         self._under_way = False  # a question is, that may cover nobody
 
@@ -36,9 +36,9 @@ class StrongReads:
     def want(self, session: Session) -> None:
         self._asking.append(session)
 
-    def want_position(self, session: Session, position: int) -> None:
+    def want_position(self, session: Session, position: int, deadline_us: int) -> None:
         """A session read that waits for a position it has seen elsewhere. A question about the tail also tells the log that somebody waits."""
-        self._behind.append((position, session))
+        self._behind.append((position, deadline_us, session))
         self._hurry = True
 
     def on_asked(self) -> int:
@@ -71,26 +71,39 @@ class StrongReads:
             _, _, question, covered = self._waiting.popleft()
             ready += grant(question, covered, b"")
         if self._behind:
-            ready += [session for position, session in self._behind if position <= applied[1]]
-            self._behind = [(position, session) for position, session in self._behind if position > applied[1]]
+            ready += [session for position, _, session in self._behind if position <= applied[1]]
+            self._behind = [one for one in self._behind if one[0] > applied[1]]
         return ready
 
     def deadline(self) -> int:
-        """When the oldest answered question has waited too long, us; 0: none waits."""
-        return self._waiting[0][1] if self._waiting else 0
+        """When the oldest answered question, or a session read, has waited too long, us; 0: none waits."""
+        times = [until for _, until, _ in self._behind]
+        if self._waiting:
+            times.append(self._waiting[0][1])
+        return min(times, default=0)
 
     def on_deadline(self, now_us: int, error: bytes) -> list[Session]:
         ready: list[Session] = []
         while self._waiting and self._waiting[0][1] <= now_us:
             _, _, question, covered = self._waiting.popleft()
             ready += grant(question, covered, error)
-        return ready
+        late = [session for _, until, session in self._behind if until <= now_us]
+        if late:
+            self._behind = [one for one in self._behind if one[1] > now_us]
+            for session in late:
+                session.grant, session.verdict = len(session.parked), error
+        return ready + late
+
+    def forget(self, session: Session) -> None:
+        """It is gone; nobody asks for it any more. (What a question covers is few, and soon over.)"""
+        if self._behind:
+            self._behind = [one for one in self._behind if one[2] is not session]
 
     def restart(self) -> list[Session]:
         """The role changed: every read that waited begins again. The answer of a question under way will count for nothing."""
         self._question += 1
         sessions = self._asking + [session for session, _ in self._asked]
-        sessions += [session for _, _, _, covered in self._waiting for session, _ in covered] + [session for _, session in self._behind]
+        sessions += [session for _, _, _, covered in self._waiting for session, _ in covered] + [session for _, _, session in self._behind]
         self._asking, self._asked, self._behind, self._hurry, self._under_way = [], [], [], False, False
         self._waiting.clear()
         for session in sessions:

@@ -111,7 +111,7 @@ class Shard:
         self._gathered_db = 0  # the database the gathered effects end in
         self._entries: list[PendingEntry] = []  # closed, not yet taken
         self._in_flight: deque[tuple[int, int]] = deque()  # (position, bytes) of entries taken and not yet committed
-        self._stopped: list[Session] = []  # parked until `resume`
+        self._stopped: dict[int, Session] = {}  # by id: parked until `resume`
         cluster = engine.settings.cluster_enabled
         self.context.expiry = HIDE_EXPIRED
         self._plain = {name: row for name, row in engine.table.items() if is_plain(row, cluster)}
@@ -227,7 +227,7 @@ class Shard:
     # ----------------------------------------------------------------- commands that are not plain
 
     def _run_one(self, session: Session, batch: list[list[bytes]], at: int, wall_ms: int, now_us: int) -> int:
-        if session.parked or session.is_blocked or self.holding or self.congested:
+        if session.parked or session.is_blocked or ((self.holding or self.congested) and session.authenticated):
             return self._park(session, batch, at)
         argv = batch[at]
         context = self.context
@@ -248,7 +248,7 @@ class Shard:
             return self._park(session, batch, at)
         if self._needs_freshness(session, row):
             if session.grant == 0 and not self._fresh(session):
-                return self._park_read(session, batch, at)
+                return self._park_read(session, batch, at, now_us)
             if session.grant and session.verdict:
                 return self._refuse(session, argv, session.verdict, at, row)
         self._execute(session, row, argv)
@@ -392,19 +392,19 @@ class Shard:
     def _park(self, session: Session, batch: list[list[bytes]], at: int) -> int:
         """Keep the rest of the batch until `resume`, or behind what is parked already."""
         if not session.parked and not session.is_blocked:
-            self._stopped.append(session)
+            self._stopped[session.id] = session
         session.parked.extend(batch[at:])
         session.plain = False
         return len(batch)
 
-    def _park_read(self, session: Session, batch: list[list[bytes]], at: int) -> int:
+    def _park_read(self, session: Session, batch: list[list[bytes]], at: int, now_us: int) -> int:
         """Keep the rest of the batch until this node is as fresh as the session asks."""
         session.parked.extend(batch[at:])
         session.plain = False
         if session.reads == STRONG:
             self.reads.want(session)
         else:
-            self.reads.want_position(session, session.seen)
+            self.reads.want_position(session, session.seen, now_us + self.engine.settings.strong_read_timeout_ms * 1000)
         return len(batch)
 
     def _settle_congestion(self) -> None:
@@ -419,27 +419,28 @@ class Shard:
 
     def resume(self) -> None:
         """What made commands wait may be over (a pause, a hand-over, too much in flight): those sessions try again."""
-        stopped, self._stopped = self._stopped, []
-        self.runnable += stopped
+        stopped, self._stopped = self._stopped, {}
+        self.runnable += stopped.values()
 
     def take_runnable(self) -> list[Session]:
         """Sessions whose parked commands may be tried now."""
         runnable, self.runnable = self.runnable, []
         return runnable
 
-    def take_parked(self, session: Session) -> list[list[bytes]]:
-        """A session's parked commands, to be run from the first on; what must wait again is parked again, in order."""
-        batch = list(session.parked)
-        session.parked.clear()
+    def take_parked(self, session: Session, most: int) -> tuple[list[list[bytes]], deque[list[bytes]]]:
+        """A session's first parked commands, to be run; and the rest, to be given back (`put_back`). What must wait again is parked again, in order."""
+        rest = session.parked
+        batch = [rest.popleft() for _ in range(min(most, len(rest)))]
+        session.parked = deque()
         session.question = 0
         session.settle()
-        return batch
+        return batch, rest
 
-    def put_back(self, session: Session, rest: list[list[bytes]]) -> bool:
-        """What was taken of a session's parked commands and not run in this turn: it comes behind what had to wait again. Or nothing had: it may go on."""
-        may = not session.parked and not session.is_blocked
+    def put_back(self, session: Session, rest: deque[list[bytes]]) -> bool:
+        """What was not run of a session's parked commands comes behind what had to wait again. Or nothing had: whether it may go on."""
+        may = not session.parked and not session.is_blocked and not session.closing
         if not session.closing:
-            session.parked.extend(rest)
+            session.parked += rest
         session.settle()
         return may
 
@@ -458,6 +459,8 @@ class Shard:
         self.engine.forget(session)
         self.settle()  # it may have been the last in MONITOR
         session.parked.clear()
+        self._stopped.pop(session.id, None)
+        self.reads.forget(session)
         session.closing = True
         session.settle()
 

@@ -163,8 +163,18 @@ class Connection:
         if self.named or self.unrun or self.unread:
             self._wait()
         else:
+            self._calm()
+            if self.reader.error:
+                self._protocol_error()
             self._settle()
             self._end()
+
+    def _calm(self) -> None:
+        """Once nothing of what came with a very large command is left, commands take the short way again."""
+        session = self.session
+        if session.careful and not (session.parked or self.unrun):
+            session.careful = False
+            session.settle()
 
     def _drop(self) -> None:
         self.unread, self.unrun, self.named = b"", [], False
@@ -176,8 +186,10 @@ class Connection:
         if batch:
             if reader.large:
                 self._run_large(batch)
-            else:
+            elif stranger:
                 self.run(batch)
+            else:
+                self._run_some(batch)
         if stranger:
             self._continue_authentication()
         if reader.error:
@@ -241,12 +253,10 @@ class Connection:
         self.reader.end_large()
         session.careful = True
         session.settle()
-        self.run(batch)
-        if session.parked:
+        self._run_some(batch)
+        if session.parked or self.unrun:
             self._stall()  # a few such commands are as much as is kept of one client
-        else:
-            session.careful = False
-            session.settle()
+        self._calm()
 
     def _run_rest(self, batch: list[list[bytes]], at: int, wall_ms: int, now_us: int) -> tuple[int, int]:
         """The batch holds a command that is not plain: go on piece by piece, the clock read for each. Where the last piece began, and when."""
@@ -279,22 +289,15 @@ class Connection:
     def _run_parked(self) -> None:
         """As many of the parked commands as this turn has left."""
         shard, session = self.shard, self.session
-        batch = shard.take_parked(session)
-        if not batch:
+        batch, rest = shard.take_parked(session, max(self.turn.left, 1))
+        if batch:
+            self.run(batch)
+        else:
             data = shard.take_reply(session, self.host.clock())
             if data:
                 self.write(data)
-        else:
-            left = max(self.turn.left, 1)
-            rest = batch[left:]
-            self.run(batch[:left] if rest else batch)
-            if rest:
-                self.named = shard.put_back(session, rest)
-        if not session.parked:
-            session.careful = False
-            session.settle()
-            if self.reader.error and not session.is_blocked:
-                self._protocol_error()
+        if rest:
+            self.named = shard.put_back(session, rest)
 
     def _continue_authentication(self) -> None:
         """Before authentication commands are read one at a time, each under the result of the one before."""
@@ -307,8 +310,7 @@ class Connection:
     def _protocol_error(self) -> None:
         """Told behind all that came before it."""
         session = self.session
-        if session.parked or session.is_blocked:
-            self._stall()
+        if session.parked or session.is_blocked or self.waits:
             return
         if self.reader.error.startswith("Protocol error") and not session.closing:
             self.shard.emit_error(session, f"ERR {self.reader.error}")
@@ -347,7 +349,7 @@ class Connection:
             self.close()
         elif len(session.parked) > PARKED_MAX:
             self._stall()
-        elif self.stalled and not (self.running or session.closing or session.parked or self.waits or self.unread or self.full or self.reader.error):
+        elif self.stalled and not (self.running or session.closing or session.parked or self.waits or self.unread or self.full):
             self._unstall()
 
     def _end(self) -> None:

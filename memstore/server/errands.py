@@ -198,9 +198,8 @@ class Errands:
         session.settle()
         if session.sink is not None:
             session.sink.released(answer)
-            if session.parked:
-                self.node.shard.runnable.append(session)
-                self.node.go_on()
+            self.node.shard.runnable.append(session)
+            self.node.go_on()
 
     # ----------------------------------------------------------------- replicas and those who wait for them
 

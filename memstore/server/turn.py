@@ -4,8 +4,8 @@ Decides: how many commands a turn runs, who goes on in the next one, when replie
 
 A turn is what everything else waits for: the log's answers, the lease, a client with one small question. All that fifty deep pipelines send in one go would
 be a long turn, and a very long one on a machine that is slow just then; so when enough has run, be it by count or by the clock, who comes later has its
-turn after the loop has looked around. Replies: a client that waits on many sockets is woken by the first and sleeps again behind it; written one behind
-the other, a turn's replies wake it once. That is worth more than the same number of writes saved.
+turn after the loop has looked around. Whose parked commands may be tried again stands in the same queue. Replies: a client that waits on many sockets is woken
+by the first and sleeps again behind it; written one behind the other, a turn's replies wake it once. That is worth more than the same number of writes saved.
 Invariants: what was put for one connection is written in that order, and nothing past it (`flush` first); nobody is passed over who was put off earlier.
 """
 

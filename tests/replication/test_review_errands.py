@@ -138,3 +138,11 @@ def test_a_failover_asked_for_during_a_handover_is_no_answer_to_it() -> None:
     assert session.is_blocked and not sink.sent
     desk.errands.on_handover_over("", "b:6379")
     assert sink.sent == b"+OK\r\n"
+
+
+def test_who_was_answered_late_goes_on() -> None:
+    desk = Desk()
+    session, _ = desk.session()
+    desk.do(session, "MEMSTORE HANDOVER")
+    desk.errands.on_handover_over("no replica is connected", "")
+    assert desk.shard.runnable == [session], "there may be more behind it than parked commands: a protocol error, the end"

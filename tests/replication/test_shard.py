@@ -69,7 +69,7 @@ class Node:
         out = b""
         while sessions := self.shard.take_runnable():
             for session in sessions:
-                out += self.run(session, self.shard.take_parked(session))
+                out += self.run(session, self.shard.take_parked(session, 1 << 20)[0])
         return out
 
 

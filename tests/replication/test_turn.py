@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from memstore.engine.session import SESSION
 from memstore.replication.shard import REPLICA
 from memstore.server.connection import Connection
 from memstore.server.turn import COMMANDS, MOST_US
@@ -386,11 +387,81 @@ def test_who_has_hung_up_is_told_of_everything_though_the_role_ends_inside_a_par
 def test_a_protocol_error_waits_for_what_was_parked_before_it() -> None:
     host, connection, socket = connected(Node())
     host.shard.hold_commands()
-    connection.data_received(pings(0, 2) + b"*1\r\nx\r\n")
-    assert not socket.sent and not socket.reading
+    count = 2 * COMMANDS
+    connection.data_received(pings(0, count) + b"*1\r\nx\r\n")
+    turns(host)
+    assert not socket.sent
     host.shard.let_commands()
     resumed(host)
-    assert socket.sent == echoes(0, 2) + b"-ERR Protocol error: expected '$', got 'x'\r\n" and not socket.reading
+    assert socket.sent == echoes(0, count) + b"-ERR Protocol error: expected '$', got 'x'\r\n" and not socket.reading
+
+
+def test_a_protocol_error_behind_a_blocked_command_is_told_when_that_is_answered() -> None:
+    host, connection, socket = connected(Node())
+    host.shard.engine.facts.role = "primary"
+    connection.data_received(encoded(b"WAIT", b"5", b"0") + b"*1\r\nx\r\n")
+    assert not socket.sent and socket.reading, "that its client has gone must be seen"
+    host.shard.finish(connection.session, b":0\r\n")
+    resumed(host)
+    assert socket.sent == b":0\r\n-ERR Protocol error: expected '$', got 'x'\r\n" and not socket.reading
+
+
+def test_what_comes_with_a_very_large_command_or_before_an_error_is_divided_too() -> None:
+    for tail in (encoded(b"ECHO", b"v" * 600_000), b"*1\r\nx\r\n"):
+        host, connection, socket = connected(Node())
+        data = pings(0, 5 * COMMANDS) + tail + (pings(0, 5 * COMMANDS) if len(tail) > 100 else b"")
+        facts, most, before = host.shard.engine.facts, 0, 0
+        for at in range(0, len(data), 256_000):
+            connection.data_received(data[at : at + 256_000])
+            while host.later.calls:
+                most, before = max(most, facts.commands_processed - before), facts.commands_processed
+                host.later.turn()
+        assert most <= COMMANDS + 1 and not connection.session.careful
+        assert socket.sent.startswith(echoes(0, 5 * COMMANDS))
+        assert socket.sent.endswith(echoes(0, 5 * COMMANDS) if len(tail) > 100 else b"got 'x'\r\n")
+
+
+def test_a_stranger_may_authenticate_while_commands_wait() -> None:
+    host = Host(Node(requirepass="secret"))
+    connection, socket = another(host, authenticated=False, plain=False)
+    host.shard.hold_commands()
+    connection.data_received(encoded(b"AUTH", b"secret") + encoded(b"ECHO", b"v" * 20_000))
+    turns(host)
+    assert socket.sent == b"+OK\r\n" and len(connection.session.parked) == 1
+    host.shard.let_commands()
+    resumed(host)
+    assert socket.sent.endswith(b"v\r\n")
+
+
+def test_who_leaves_while_he_waits_is_named_nowhere() -> None:
+    host, connection, _ = connected(Node())
+    host.shard.hold_commands()
+    connection.data_received(pings(0, 1))
+    connection.connection_lost(None)
+    host.shard.let_commands()
+    assert not host.shard.runnable
+
+
+def test_a_session_read_gives_up_like_a_strong_one() -> None:
+    host, connection, socket = connected(Node(REPLICA))
+    shard, session = host.shard, connection.session
+    session.reads, session.seen = SESSION, 7
+    connection.data_received(encoded(b"GET", b"k") * 2)
+    gone, _ = another(host, reads=SESSION, seen=7)
+    gone.data_received(encoded(b"GET", b"k"))
+    gone.connection_lost(None)
+    until_us = shard.deadline()
+    assert until_us == host.node.now_us + shard.engine.settings.strong_read_timeout_ms * 1000
+    shard.on_deadline(until_us - 1)
+    assert not shard.runnable
+    shard.on_deadline(until_us)
+    assert shard.runnable == [session] and not shard.deadline()
+    resumed(host)
+    assert socket.sent.count(b"-TRYAGAIN") == 2
+    connection.data_received(encoded(b"GET", b"k"))
+    shard.on_applied((1, 7), host.node.wall_ms)
+    resumed(host)
+    assert socket.sent.endswith(b"$-1\r\n") and not shard.deadline()
 
 
 def test_a_change_of_role_ends_what_an_answer_covered_and_was_not_run() -> None:
