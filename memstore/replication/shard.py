@@ -111,7 +111,7 @@ class Shard:
         self._gathered_db = 0  # the database the gathered effects end in
         self._entries: list[PendingEntry] = []  # closed, not yet taken
         self._in_flight: deque[tuple[int, int]] = deque()  # (position, bytes) of entries taken and not yet committed
-        self._stopped: dict[int, Session] = {}  # by id: parked until `resume`
+        self._stopped: dict[Session, None] = {}  # parked until `resume`, in order
         cluster = engine.settings.cluster_enabled
         self.context.expiry = HIDE_EXPIRED
         self._plain = {name: row for name, row in engine.table.items() if is_plain(row, cluster)}
@@ -392,7 +392,7 @@ class Shard:
     def _park(self, session: Session, batch: list[list[bytes]], at: int) -> int:
         """Keep the rest of the batch until `resume`, or behind what is parked already."""
         if not session.parked and not session.is_blocked:
-            self._stopped[session.id] = session
+            self._stopped[session] = None
         session.parked.extend(batch[at:])
         session.plain = False
         return len(batch)
@@ -420,7 +420,7 @@ class Shard:
     def resume(self) -> None:
         """What made commands wait may be over (a pause, a hand-over, too much in flight): those sessions try again."""
         stopped, self._stopped = self._stopped, {}
-        self.runnable += stopped.values()
+        self.runnable += stopped
 
     def take_runnable(self) -> list[Session]:
         """Sessions whose parked commands may be tried now."""
@@ -459,7 +459,7 @@ class Shard:
         self.engine.forget(session)
         self.settle()  # it may have been the last in MONITOR
         session.parked.clear()
-        self._stopped.pop(session.id, None)
+        self._stopped.pop(session, None)
         self.reads.forget(session)
         session.closing = True
         session.settle()
