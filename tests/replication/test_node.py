@@ -24,7 +24,8 @@ WAIT_S = 30.0
 def until(what: str, ready: Callable[[], Any]) -> Any:
     end = time.monotonic() + WAIT_S
     while True:
-        with contextlib.suppress(redis.RedisError, OSError):
+        # While nobody leads CLUSTER SLOTS names nobody, and redis-py's cluster client says so by an exception that is none of its errors.
+        with contextlib.suppress(redis.RedisError, redis.exceptions.RedisClusterException, OSError):
             if answer := ready():
                 return answer
         assert time.monotonic() < end, f"not in time: {what}"
