@@ -32,6 +32,7 @@ class Node(NamedTuple):
     myself: bool
     applied: int
     online: bool
+    failing: bool = False  # led last, and nobody leads since
 
 
 def _enabled(ctx: Context) -> Facts:
@@ -45,12 +46,16 @@ def my_id(facts: Facts) -> str:
 
 
 def shard_nodes(facts: Facts) -> list[Node]:
-    """The primary first, as far as one is known, then replicas by id."""
+    """The primary first, or while nobody leads who led last, as redis-server goes on naming a dead one: most cluster clients give up on a topology without
+    a primary, and wait at CLUSTERDOWN. Then replicas by id."""
     leads = facts.role == "primary"
     me = Node(my_id(facts), facts.host, facts.port, facts.az, leads, True, facts.applied, facts.role != "restoring")
     nodes = {me.id: me}
     if not leads and facts.primary_port:
         nodes[facts.primary_id] = Node(facts.primary_id, facts.primary_host, facts.primary_port, facts.primary_az, True, False, facts.committed, True)
+    elif not leads and facts.led_last is not None:
+        last = facts.led_last
+        nodes[last.node] = Node(last.node, last.host, last.port, last.az, True, last.node == me.id, last.applied, False, True)
     # A client told of a fresh primary alone would have nobody to ask when that one fails.
     for other in (*facts.replicas, *facts.awaited):
         if other.node not in nodes:
@@ -66,7 +71,7 @@ def cluster_slots(ctx: Context, argv: list[bytes]) -> bytes:
     nodes = shard_nodes(_enabled(ctx))
     if not nodes[0].leads:
         return reply.EMPTY_ARRAY
-    described = [reply.array([bulk(n.host.encode()), reply.integer(n.port), bulk(n.id.encode()), reply.EMPTY_ARRAY]) for n in nodes if n.online]
+    described = [reply.array([bulk(n.host.encode()), reply.integer(n.port), bulk(n.id.encode()), reply.EMPTY_ARRAY]) for n in nodes if n.online or n.leads]
     return reply.array([reply.array([reply.integer(0), reply.integer(SLOTS - 1), *described])])
 
 
@@ -78,7 +83,7 @@ def cluster_shards(ctx: Context, argv: list[bytes]) -> bytes:
         fields = {
             b"id": bulk(node.id.encode()), b"port": reply.integer(node.port), b"ip": host, b"endpoint": host,
             b"role": bulk(b"master" if node.leads else b"replica"), b"replication-offset": reply.integer(node.applied),
-            b"health": bulk(b"online" if node.online else b"loading"),
+            b"health": bulk(b"fail" if node.failing else b"online" if node.online else b"loading"),
         }  # fmt: skip
         described.append(ctx.map([part for name, value in fields.items() for part in (bulk(name), value)]))
     slots = reply.array([reply.integer(0), reply.integer(SLOTS - 1)])
@@ -96,7 +101,7 @@ def _node_lines(facts: Facts, nodes: list[Node]) -> list[str]:
     primary = nodes[0].id if nodes[0].leads else "-"
     lines = []
     for node in nodes:
-        flags = ("myself," if node.myself else "") + ("master" if node.leads else "slave")
+        flags = ("myself," if node.myself else "") + ("master" if node.leads else "slave") + (",fail?" if node.failing and not node.myself else "")
         line = f"{node.id} {node.host}:{node.port}@{node.port + BUS_OFFSET} {flags} {'-' if node.leads else primary} 0 0 {facts.term} connected"
         lines.append(line + (f" 0-{SLOTS - 1}" if node.leads else ""))
     return lines
@@ -138,9 +143,10 @@ def cluster_myid(ctx: Context, argv: list[bytes]) -> bytes:
 def cluster_info(ctx: Context, argv: list[bytes]) -> bytes:
     facts = _enabled(ctx)
     nodes = shard_nodes(facts)
+    led = nodes[0].leads and not nodes[0].failing
     fields = {
-        "cluster_state": "ok" if nodes[0].leads else "fail", "cluster_slots_assigned": SLOTS, "cluster_slots_ok": SLOTS if nodes[0].leads else 0,
-        "cluster_slots_pfail": 0, "cluster_slots_fail": 0 if nodes[0].leads else SLOTS, "cluster_known_nodes": len(nodes), "cluster_size": 1,
+        "cluster_state": "ok" if led else "fail", "cluster_slots_assigned": SLOTS, "cluster_slots_ok": SLOTS if led else 0,
+        "cluster_slots_pfail": 0, "cluster_slots_fail": 0 if led else SLOTS, "cluster_known_nodes": len(nodes), "cluster_size": 1,
         "cluster_current_epoch": facts.term, "cluster_my_epoch": facts.term, "cluster_stats_messages_sent": 0, "cluster_stats_messages_received": 0,
         "total_cluster_links_buffer_limit_exceeded": 0,
     }  # fmt: skip

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 @dataclass(slots=True)
 class ReplicaFact:
-    """A replica as it reported itself to this primary."""
+    """Another node of the shard: a replica as it reported itself to this primary, or whoever led last."""
 
     node: str  # id of the node
     host: str
@@ -57,6 +57,7 @@ class Facts:
     primary_host: str = ""
     primary_port: int = 0
     primary_az: str = ""
+    led_last: ReplicaFact | None = None  # while no primary is known: the newest one that was, this node itself perhaps
     link_up: bool = False  # the replica's connection to the primary
     link_since_ms: int = 0  # wall time of the link's last change
     link_heard_ms: int = 0  # wall time of the primary's newest answer on it

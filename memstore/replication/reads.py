@@ -20,9 +20,8 @@ class StrongReads:
     def __init__(self) -> None:
         self._asking: list[Session] = []  # parked, not covered by a question yet
         self._asked: list[tuple[Session, int]] = []  # (session, commands covered) of the question under way
-        self._waiting: deque[tuple[EntryId, int, int, list[tuple[Session, int]]]] = (
-            deque()
-        )  # (bound, deadline_us, question, covered): answered, not applied yet
+        # (bound, deadline_us, question, covered): answered, not applied yet
+        self._waiting: deque[tuple[EntryId, int, int, list[tuple[Session, int]]]] = deque()
         self._question = 0  # number of the question under way or, when none is, of the last one
         self._behind: list[tuple[int, int, Session]] = []  # session reads: (position wanted, deadline_us, session)
         self._hurry = False  # one of those came, and the log was not asked since

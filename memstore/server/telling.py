@@ -54,6 +54,8 @@ class Telling:
         if primary is not None and primary.node != facts.node_id and primary.port > 0:
             self._led = primary
         if primary is None:
+            if facts.primary_port:
+                facts.led_last = ReplicaFact(facts.primary_id, facts.primary_host, facts.primary_port, facts.primary_az, facts.committed, node.wall_ms())
             facts.primary_id, facts.primary_host, facts.primary_port, facts.primary_az = "", "", 0, ""
         else:
             facts.primary_id, facts.primary_host, facts.primary_port, facts.primary_az = primary.node, primary.host, primary.port, primary.az

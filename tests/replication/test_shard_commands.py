@@ -79,6 +79,24 @@ def test_without_a_known_primary_no_slot_is_served() -> None:
     assert b"cluster_state:fail" in desk.say("CLUSTER", "INFO")
 
 
+def test_while_nobody_leads_who_led_last_is_named() -> None:
+    desk = Desk("replica")
+    desk.facts.primary_port = 0
+    desk.facts.led_last = ReplicaFact(OTHER, "127.0.0.1", 7002, "b", 35, 0)
+    ((_, _, primary, replica),) = desk.say("CLUSTER", "SLOTS")
+    assert (primary[2].decode(), replica[2].decode()) == (OTHER, ME)
+    assert b"cluster_state:fail" in desk.say("CLUSTER", "INFO") and b"cluster_slots_ok:0" in desk.say("CLUSTER", "INFO")
+    assert desk.say("CLUSTER", "NODES").decode().splitlines()[0] == f"{OTHER} 127.0.0.1:7002@17002 master,fail? - 0 0 3 connected 0-16383"
+    ((_, _, _, nodes),) = desk.say("CLUSTER", "SHARDS")
+    assert [node[node.index(b"health") + 1] for node in nodes] == [b"fail", b"online"]
+    desk.facts.role = "restoring"  # it led last itself, and has stepped down
+    desk.facts.led_last = ReplicaFact(ME, "127.0.0.1", 7001, "a", 40, 0)
+    ((_, _, alone),) = desk.say("CLUSTER", "SLOTS")
+    assert alone[2].decode() == ME
+    desk.facts.primary_id, desk.facts.primary_port = OTHER, 7002
+    assert [node[2].decode() for node in desk.say("CLUSTER", "SLOTS")[0][2:]] == [OTHER], "somebody leads: no other is named as the owner"
+
+
 def test_nodes_lines_have_the_fields_clients_parse() -> None:
     lines = Desk().say("CLUSTER", "NODES").decode().splitlines()
     assert lines == [

@@ -38,6 +38,13 @@ def turns(host: Host) -> int:
     return count
 
 
+def commit(host: Host) -> None:
+    """Everything executed is appended and committed, and what waited for that leaves."""
+    host.node.append()
+    for session, data in host.shard.on_committed(host.shard.next_position - 1):
+        session.sink.released(data)
+
+
 def test_when_enough_has_run_others_have_their_turn_after_the_loop_has_looked_around() -> None:
     host, first, first_socket = connected(Node())
     second, second_socket = another(host)
@@ -167,9 +174,7 @@ def test_who_has_said_all_is_closed_when_the_last_reply_has_left() -> None:
     assert connection.eof_received()
     turns(host)
     assert socket.sent == b"" and socket.reading
-    host.node.append()
-    for session, data in host.shard.on_committed(host.shard.next_position - 1):
-        session.sink.released(data)
+    commit(host)
     assert socket.sent == b"+OK\r\n$1\r\n1\r\n" and not socket.reading
 
 
@@ -341,9 +346,7 @@ def test_who_hangs_up_behind_a_blocked_command_is_told_what_waits_for_a_commit()
     host.shard.engine.facts.role = "primary"
     connection.data_received(encoded(b"SET", b"k", b"1") + encoded(b"WAIT", b"1", b"0"))
     assert connection.eof_received()
-    host.node.append()
-    for session, data in host.shard.on_committed(host.shard.next_position - 1):
-        session.sink.released(data)
+    commit(host)
     assert socket.sent == b"+OK\r\n" and not socket.reading
 
 
@@ -503,9 +506,7 @@ def test_nothing_behind_a_quit_is_read_though_replies_before_it_are_still_held()
     connection.data_received(b"54321\r\n")  # read as if nothing had been left out, this would be the end of a write
     turns(host)
     assert socket.sent == b""
-    host.node.append()
-    for session, data in host.shard.on_committed(host.shard.next_position - 1):
-        session.sink.released(data)
+    commit(host)
     assert socket.sent == b"+OK\r\n+OK\r\n" and not socket.reading
     assert host.node.do(host.node.session(), "EXISTS key other") == b":1\r\n"
 
