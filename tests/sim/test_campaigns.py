@@ -20,6 +20,9 @@ MUST_BE_SEEN = {
 }
 
 
+FOUND = (("triple-corrupt", 218948301353),)  # runs that once found a bug of the real code: `docs/bugs.md`
+
+
 def summary_of(name: str, seeds: range) -> Summary:
     summary = Summary(name)
     for outcome in outcomes(name, list(seeds), 1):
@@ -33,6 +36,11 @@ def test_the_condition_holds(name: str) -> None:
     assert [(command(name, failed.seed), failed.problems) for failed in summary.failed] == []
     assert summary.holds
     assert all(summary.figures[figure] for figure in MUST_BE_SEEN[name])
+
+
+@pytest.mark.parametrize(("name", "seed"), FOUND)
+def test_a_run_that_once_found_a_bug_passes(name: str, seed: int) -> None:
+    assert summary_of(name, range(seed, seed + 1)).holds
 
 
 def test_a_lost_write_fails_power_loss() -> None:

@@ -17,14 +17,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from txlog.consensus.lease import window_us
 from txlog.consensus.outputs import PeerFetch
-from txlog.consensus.repair import PULL_AGAIN_US, chunk_bytes
+from txlog.consensus.patience import PIECE, Patience
+from txlog.consensus.repair import ASK_AGAIN_US, chunk_bytes
 from txlog.entry import NO_ENTRY, Entry, EntryId
 from txlog.messages import Fetch, Fetched
 
 if TYPE_CHECKING:
     from txlog.consensus.acceptor import Acceptor
-
-ASK_AGAIN_US: Final = 500_000
 
 IDLE: Final = "idle"
 ASKING: Final = "asking"
@@ -40,6 +39,7 @@ class Joining:
         self.state = IDLE
         self._log = acceptor
         self._token = 0
+        self._patience = Patience()
         self._answers: dict[str, Fetched] = {}
         self._goal: EntryId = NO_ENTRY  # the greatest id that a majority told
         self._floor = 0  # the greatest promise they told
@@ -50,6 +50,7 @@ class Joining:
         """Also when the membership has changed: nothing heard before counts."""
         self.deadline = 0
         self.state = IDLE
+        self._patience = Patience()
         if self._log.newcomer and not self._log.healing:
             self._ask(now_us)
 
@@ -64,11 +65,14 @@ class Joining:
         self.state = ASKING
         self._answers = {}
         self._token = self._log.rng.getrandbits(62)
-        self.deadline = now_us + ASK_AGAIN_US
+        self.deadline = now_us + self._patience.us
         self._log.emit(PeerFetch("", Fetch(self._token, self._log.committed + 1, 0, True)))
 
     def on_peer_fetched(self, node: str, fetched: Fetched, now_us: int) -> None:
-        if self.state == IDLE or fetched.token != self._token or node not in self._log.peers:
+        if self.state == IDLE or node not in self._log.peers:
+            return
+        if fetched.token != self._token:
+            self._patience.late(fetched.token)
             return
         if self.state == ASKING:
             self._count(node, fetched, now_us)
@@ -95,7 +99,7 @@ class Joining:
     def _pull(self, now_us: int, start: int = 0) -> None:
         """From ``start`` on; 0: from the first position not known committed here."""
         self._token = self._log.rng.getrandbits(62)
-        self.deadline = now_us + PULL_AGAIN_US
+        self.deadline = now_us + self._patience.us * PIECE
         self._log.emit(PeerFetch(self._source, Fetch(self._token, start or self._log.committed + 1, chunk_bytes(self._log.largest_entry), True)))
 
     def _on_chunk(self, fetched: Fetched, now_us: int) -> None:
@@ -149,4 +153,5 @@ class Joining:
             self.state = IDLE
             self._log.end_suspicion("newcomer: it counts from now on")
         elif self.state != IDLE:
+            self._patience.give_up(self._token)
             self._ask(now_us)

@@ -18,14 +18,14 @@ from typing import TYPE_CHECKING, Final
 
 from txlog.consensus.log import Damage, Scan
 from txlog.consensus.outputs import PeerFetch, PutBack
+from txlog.consensus.patience import PIECE, Patience
 from txlog.entry import Entry, EntryError, EntryId, decode_entry
 from txlog.messages import Fetch, Fetched
 
 if TYPE_CHECKING:
     from txlog.consensus.acceptor import Acceptor
 
-ASK_AGAIN_US: Final = 500_000
-PULL_AGAIN_US: Final = 2_000_000  # a piece of some MiB may be long on its way; one that came too late every time would never be taken
+ASK_AGAIN_US: Final = 500_000  # after an answer that was no help
 CHUNK_BYTES: Final = 4 << 20
 
 
@@ -41,6 +41,7 @@ class Repair:
         self.deadline = 0
         self._log = acceptor
         self._token = 0
+        self._patience = Patience()
         self._next = 0  # the position asked for last
         self._answers: dict[str, Fetched] = {}  # by node, to the survey under way
         self._proven: list[Entry] = []  # good copies for the next damaged positions, in order
@@ -91,7 +92,10 @@ class Repair:
             self._survey(now_us)
 
     def on_peer_fetched(self, node: str, fetched: Fetched, now_us: int) -> None:
-        if fetched.token != self._token or node not in self._log.peers:
+        if node not in self._log.peers:
+            return
+        if fetched.token != self._token:
+            self._patience.late(fetched.token)
             return  # an answer to an older question: what it says of the other node may no longer hold
         if node == self._source:
             self._on_chunk(fetched, now_us)
@@ -160,8 +164,15 @@ class Repair:
             if self._putting:
                 self.deadline = now_us + ASK_AGAIN_US
             elif self._wanting():
+                self._patience.give_up(self._token)
                 self._unfollow()
                 self._survey(now_us)
+            else:
+                self._rest()
+
+    def _rest(self) -> None:
+        """All is done."""
+        self.deadline, self._patience = 0, Patience()
 
     def _wanting(self) -> bool:
         if self._target <= self._log.committed:
@@ -182,7 +193,7 @@ class Repair:
 
     def _ask(self, node: str, fetch: Fetch, now_us: int) -> None:
         self._token = fetch.token = self._log.rng.getrandbits(62)
-        self.deadline = now_us + (PULL_AGAIN_US if node else ASK_AGAIN_US)
+        self.deadline = now_us + self._patience.us * (PIECE if node else 1)
         self._log.emit(PeerFetch(node, fetch))
 
     # ----------------------------------------------------------------------- S2: put back
@@ -319,7 +330,10 @@ class Repair:
         elif copy is None and log.committed >= self._target:
             self._target = 0
             self._unfollow()
-            self.deadline = now_us + ASK_AGAIN_US if self._wanting() else 0
+            if self._wanting():
+                self.deadline = now_us + ASK_AGAIN_US
+            else:
+                self._rest()
         else:
             self._next = entries[-1].position + 1
             self._ask_for_more(now_us)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.txlog.consensus.test_acceptor import Bench, append, log_of, renew, seal
-from tests.txlog.consensus.test_repair import rotten_while_it_runs
+from tests.txlog.consensus.test_repair import converse, rotten_while_it_runs
 from txlog.consensus.outputs import Suspicion
 from txlog.entry import NO_ENTRY, Entry, EntryId
 from txlog.messages import Appended, Fetch, Fetched, Gap, LeaseHeld, Promised, Refused, Suspected, Tail, TailQuery
@@ -278,6 +278,18 @@ def test_an_answer_that_is_long_on_its_way_is_taken() -> None:
         bench.ask(answer(first, 1, log[-1].id, 2), source=source)
     later(bench, 20_000_000)
     assert bench.machine.joining.state == "asking", "a source that says nothing is given up"
+
+
+def test_pieces_that_take_longer_than_they_are_first_waited_for_are_taken() -> None:
+    log = log_of(1, 1, 1, 1)
+    bench, first = newcomer()
+
+    def says(node: str, fetch: Fetch) -> Fetched:
+        return answer(fetch, 1, log[-1].id, 4, log[fetch.start - 1 : fetch.start + 1] if fetch.max_bytes else None)
+
+    bench.said = [(node, first) for node in ("n1", "n2")]
+    converse(bench, says, lambda node: 5_000_000 if bench.machine.joining.state == "copying" else 1000, lambda: bench.machine.joining.state == "waiting")
+    assert bench.machine.last == (1, 4)
 
 
 def test_a_piece_that_does_not_join_on_is_not_taken() -> None:

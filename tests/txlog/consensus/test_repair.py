@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import heapq
+from collections.abc import Callable
+
 import pytest
 
 from tests.txlog.consensus.cluster import Violation
@@ -28,6 +31,24 @@ def tell(bench: Bench, node: str, fetched: Fetched) -> None:
     bench.node.deliver(node, fetched, bench.now)
     if bench.node.dirty:
         bench.node.sync(bench.now)
+
+
+def converse(bench: Bench, says: Callable[[str, Fetch], Fetched | None], takes_us: Callable[[str], int], until: Callable[[], bool]) -> None:
+    """For half a minute at most: what the node asks is answered so much later, over links that keep their order, and its deadlines pass."""
+    under_way: list[tuple[int, int, str, Fetched]] = []
+    count, end = 0, bench.now + 30_000_000
+    while not until() and bench.now < end:
+        for node, message in bench.said:
+            if isinstance(message, Fetch) and (fetched := says(node, message)) is not None:
+                heapq.heappush(under_way, (bench.now + takes_us(node), count := count + 1, node, fetched))
+        bench.said.clear()
+        deadline = bench.machine.deadline() or end
+        if under_way and under_way[0][0] <= deadline:
+            bench.now, _, node, fetched = heapq.heappop(under_way)
+            tell(bench, node, fetched)
+        else:
+            bench.now = deadline
+            bench.node.tick(bench.now)
 
 
 def damaged(log: list[Entry], *positions: int, committed: int = 0, header: bool = False, peers: int = 2, ack: int = 0) -> Bench:
@@ -193,6 +214,30 @@ def test_s5_a_hole_that_nobody_can_fill_breaks_the_log_until_somebody_can() -> N
     bench.node.tick(bench.now)
     tell(bench, "n1", answer(surveyed(bench), LOG))
     assert bench.machine.broken == 0 and not bench.machine.holes
+
+
+@pytest.mark.parametrize("slow_us", [400_000, 700_000, 3_000_000])
+def test_answers_that_take_longer_than_they_are_first_waited_for_are_used(slow_us: int) -> None:
+    bench = damaged(LOG, 2, committed=4)
+    converse(bench, lambda node, fetch: answer(fetch, []), lambda node: {"n1": 1000, "n2": slow_us}[node], lambda: bench.machine.broken == 2)
+    assert bench.machine.broken == 2, "both have said that they do not have it"
+    bench = damaged(LOG, 2, committed=4)
+    converse(bench, lambda node, fetch: answer(fetch, LOG), lambda node: slow_us, lambda: not bench.machine.holes)
+    assert not bench.machine.holes
+
+
+def test_a_node_that_is_silent_makes_nobody_wait_longer() -> None:
+    bench = damaged(LOG, 2, committed=4)
+    asked: list[int] = []
+
+    def says(node: str, fetch: Fetch) -> Fetched | None:
+        if node == "n1":
+            asked.append(bench.now)
+            return answer(fetch, [])
+        return None
+
+    converse(bench, says, lambda node: 1000, lambda: len(asked) == 20)
+    assert asked[-1] - asked[0] <= 19 * 510_000
 
 
 def test_s4_a_group_of_one_cuts_its_torn_tail() -> None:
