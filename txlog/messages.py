@@ -244,12 +244,14 @@ class Unavailable:
 
 @dataclass(slots=True)
 class Fetch:
-    """Entries from ``start``; with ``uncommitted`` (a candidate) the suffix past the committed position too."""
+    """Entries from ``start``; with ``uncommitted`` (a candidate) the suffix past the committed position too. With ``fence``, a term, the node promises it
+    first (S4), and ``promised`` in the answer is what it has promised on disk."""
 
     token: int
     start: int
     max_bytes: int
     uncommitted: bool
+    fence: int = 0
 
 
 @dataclass(slots=True)

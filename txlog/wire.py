@@ -22,7 +22,7 @@ from crc32c import crc32c
 from txlog import messages as m
 from txlog.messages import Message
 
-PROTOCOL: Final = 3  # `Hello.protocol`: a number of its own for every incompatible change of this file or of the messages
+PROTOCOL: Final = 4  # `Hello.protocol`: a number of its own for every incompatible change of this file or of the messages
 
 DEFAULT_MAX_FRAME_BYTES: Final = 32 << 20
 FRAME_HEADER_BYTES: Final = 8

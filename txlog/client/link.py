@@ -267,6 +267,11 @@ class SocketLink:
         if self.connection is not None:
             self.connection.fail(reason)
 
+    @property
+    def unfinished_bytes(self) -> int:
+        """Of a message that has come in part."""
+        return self.connection.decoder.waiting if self.connection is not None else 0
+
     def send(self, message: Message) -> None:
         if self.up and self.connection is not None:
             self.connection.write(encode(message))

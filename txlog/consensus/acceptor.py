@@ -26,6 +26,7 @@ from txlog.consensus.repair import Repair
 from txlog.entry import Entry, EntryError, EntryId, decode_entry
 from txlog.messages import (
     MAX_ID_BYTES,
+    MAX_TERM_STEP,
     Append,
     Appended,
     Behind,
@@ -313,7 +314,7 @@ class Acceptor:
             return
         confirmed = previous + len(entries)
         if self.suspicion is not None:
-            self.repair.on_writer()
+            self.repair.on_writer(now_us)
         if fresh:
             self._take(fresh)
             self.room_bytes -= size
@@ -340,7 +341,7 @@ class Acceptor:
             self._send(peer, Unavailable(term, round, number, "the next segment is not made yet" if self.has_room else "disk full"))
             return
         if self.suspicion is not None:
-            self.repair.on_writer()
+            self.repair.on_writer(now_us)
         self.take_fitting(fitting)
         if self.joining.deadline:
             self.joining.look(now_us)
@@ -435,9 +436,12 @@ class Acceptor:
     # ----------------------------------------------------------------------- reading and catching up
 
     def _on_fetch(self, peer: Peer, message: Fetch) -> None:
+        if self.promise.term < message.fence <= self.promise.term + MAX_TERM_STEP:
+            self.raise_promise(message.fence)
+        promised = self._durable_promise.term if message.fence else self.promise.term
         upto = self._run_end(message.start, self.last[1] if message.uncommitted else self.committed)
         answer = Fetched(
-            message.token, message.start, self.promise.term, self.last, self.committed, self.trim, self.suspicion is not None, [], self.proven,
+            message.token, message.start, promised, self.last, self.committed, self.trim, self.suspicion is not None, [], self.proven,
             self.promise.lease_ms, self.newcomer,
         )  # fmt: skip
         self._outputs.append(Serve(peer, answer, upto, message.max_bytes))

@@ -25,6 +25,7 @@ from txlog.messages import Fetch, Fetched
 if TYPE_CHECKING:
     from txlog.consensus.acceptor import Acceptor
 
+TOPIC: Final = "joining"
 IDLE: Final = "idle"
 ASKING: Final = "asking"
 COPYING: Final = "copying"
@@ -66,7 +67,7 @@ class Joining:
         self._answers = {}
         self._token = self._log.rng.getrandbits(62)
         self.deadline = now_us + self._patience.us
-        self._log.emit(PeerFetch("", Fetch(self._token, self._log.committed + 1, 0, True)))
+        self._log.emit(PeerFetch("", Fetch(self._token, self._log.committed + 1, 0, True), TOPIC))
 
     def on_peer_fetched(self, node: str, fetched: Fetched, now_us: int) -> None:
         if self.state == IDLE or node not in self._log.peers:
@@ -100,7 +101,8 @@ class Joining:
         """From ``start`` on; 0: from the first position not known committed here."""
         self._token = self._log.rng.getrandbits(62)
         self.deadline = now_us + self._patience.us * PIECE
-        self._log.emit(PeerFetch(self._source, Fetch(self._token, start or self._log.committed + 1, chunk_bytes(self._log.largest_entry), True)))
+        fetch = Fetch(self._token, start or self._log.committed + 1, chunk_bytes(self._log.largest_entry), True)
+        self._log.emit(PeerFetch(self._source, fetch, TOPIC))
 
     def _on_chunk(self, fetched: Fetched, now_us: int) -> None:
         """What is not taken is asked for again soon, with fresh answers."""

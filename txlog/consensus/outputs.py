@@ -118,10 +118,12 @@ class PeerFetch:
     """Ask other log nodes of this group: send ``fetch`` to ``node`` (its id in the membership), or to every other node when ``node`` is empty.
 
     Each answer goes to ``acceptor.on_peer_fetched(node, fetched, now_us)``. A node that cannot be reached gives no answer, and an
-    answer may be lost: the acceptor asks again by its own deadline. ``max_bytes`` 0 asks for the answer's other fields only."""
+    answer may be lost: the acceptor asks again by its own deadline, and a newer question of the same topic may take the place of one that was not answered yet.
+    ``max_bytes`` 0 asks for the answer's other fields only."""
 
     node: str
     fetch: Fetch
+    topic: str
 
 
 @dataclass(slots=True)

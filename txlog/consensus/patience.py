@@ -16,7 +16,7 @@ PIECE: Final = 4
 
 
 class Patience:
-    """``us``: for a small answer. One of some MiB is given `PIECE` times as much by those who ask for such."""
+    """``us``: for a small answer. One with entries is given `PIECE` times as much by those who ask for such."""
 
     __slots__ = ("_given_up", "us")
 

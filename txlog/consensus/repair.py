@@ -20,12 +20,13 @@ from txlog.consensus.log import Damage, Scan
 from txlog.consensus.outputs import PeerFetch, PutBack
 from txlog.consensus.patience import PIECE, Patience
 from txlog.entry import Entry, EntryError, EntryId, decode_entry
-from txlog.messages import Fetch, Fetched
+from txlog.messages import MAX_TERM_STEP, Fetch, Fetched
 
 if TYPE_CHECKING:
     from txlog.consensus.acceptor import Acceptor
 
-ASK_AGAIN_US: Final = 500_000  # after an answer that was no help
+ASK_AGAIN_US: Final = 500_000  # after answers that were no help
+TOPIC: Final = "repair"
 CHUNK_BYTES: Final = 4 << 20
 
 
@@ -50,6 +51,7 @@ class Repair:
         self._target = 0  # pull committed entries up to here, 0: no pull
         self._source = ""  # whom we pull or copy from
         self._copy: EntryId | None = None  # S4: the id that the copied prefix ends with
+        self._fence: tuple[bytes, int] = (b"", 0)  # S4: (the suspicion it is for, the term that every node is asked to promise)
 
     # ----------------------------------------------------------------------- start
 
@@ -106,6 +108,7 @@ class Repair:
         if not self._putting and self._target and fetched.committed > self._log.committed:
             self._follow(node, now_us)
         elif len(self._answers) == len(self._log.peers) and not self._putting:
+            self.deadline = min(self.deadline, now_us + ASK_AGAIN_US)  # nobody is waited for any more
             self._on_everybody(now_us)
 
     def on_damage(self, scan: Scan, now_us: int) -> None:
@@ -142,6 +145,7 @@ class Repair:
 
     def on_membership(self, now_us: int) -> None:
         """The other nodes are not the same any more (S8): ask again."""
+        self._patience = Patience()
         self._unfollow()
         self._answers = {}
         if self._wanting() and not self._putting:
@@ -152,11 +156,12 @@ class Repair:
         self._proven = []
         self._putting = False
 
-    def on_writer(self) -> None:
-        """A writer appends to this suspect node: what was asked before says nothing about the log he makes."""
-        if self._copy is not None or not self._target:
+    def on_writer(self, now_us: int) -> None:
+        """A writer appends to this suspect node: what was asked before says nothing about the log he makes. (What goes into a hole is proven by itself.)"""
+        if self._copy is not None or not (self._target or self._log.holes):
             self._unfollow()
             self._answers = {}
+            self.deadline = min(self.deadline, now_us + ASK_AGAIN_US) if self.deadline else 0
 
     def on_deadline(self, now_us: int) -> None:
         if self.deadline and now_us >= self.deadline:
@@ -189,12 +194,15 @@ class Repair:
         damage = self._damaged()
         self._next = damage[0].position if damage else self._log.last[1] + 1
         self._answers = {}
-        self._ask("", Fetch(0, self._next, CHUNK_BYTES if damage else 0, True), now_us)
+        fetch = Fetch(0, self._next, CHUNK_BYTES if damage else 0, True)
+        if self._log.suspicion is not None and self._log.suspicion.epoch == self._fence[0]:
+            fetch.fence = self._fence[1]
+        self._ask("", fetch, now_us)
 
     def _ask(self, node: str, fetch: Fetch, now_us: int) -> None:
         self._token = fetch.token = self._log.rng.getrandbits(62)
-        self.deadline = now_us + self._patience.us * (PIECE if node else 1)
-        self._log.emit(PeerFetch(node, fetch))
+        self.deadline = now_us + self._patience.us * (PIECE if fetch.max_bytes else 1)
+        self._log.emit(PeerFetch(node, fetch, TOPIC))
 
     # ----------------------------------------------------------------------- S2: put back
 
@@ -282,11 +290,28 @@ class Repair:
             self._break(Damage(best[1] + 1, None, None, log.tail_damage[0].where if log.tail_damage else ""))
             return
         log.broken, log.broken_reason = 0, ""
+        if log.suspicion.epoch != self._fence[0]:
+            self._raise_fence(log.suspicion.epoch, now_us)
+            return
+        if min(fetched.promised for fetched in self._answers.values()) < self._fence[1]:
+            return  # not on disk everywhere yet
         self._copy = best
         if best_node:
             self._follow(best_node, now_us)
         else:
             self._finish_copy()
+
+    def _raise_fence(self, suspicion: bytes, now_us: int) -> None:
+        """What this node has acknowledged it may be about to cut, and a living writer may still count that: together with what a node answers him after its
+        own answer to us, it would make a majority. So first every node, this one too, promises a term that no writer has yet, and answers once more."""
+        log = self._log
+        term = 1 + max([log.promise.term] + [fetched.promised for fetched in self._answers.values()])
+        if term > log.promise.term + MAX_TERM_STEP:
+            log.trace(f"another node says that it has promised term {term - 1}, too far above {log.promise.term}")
+            return
+        self._fence = (suspicion, term)
+        log.raise_promise(term)
+        self._survey(now_us)
 
     def _break(self, damage: Damage) -> None:
         log = self._log

@@ -41,7 +41,7 @@ HaltProcess = Callable[[str], None]
 class Peers(Protocol):
     """The way to the other log nodes of the group, for one log."""
 
-    def fetch(self, node: str, fetch: Fetch) -> None: ...  # answers come to `LogDriver.on_peer_fetched`
+    def fetch(self, node: str, fetch: Fetch, topic: str) -> None: ...  # answers come to `LogDriver.on_peer_fetched`
     def close(self) -> None: ...
 
 
@@ -254,7 +254,7 @@ class LogDriver:
                 self._serve(output)
             elif isinstance(output, PeerFetch):
                 if self.peers is not None:
-                    self.peers.fetch(output.node, output.fetch)
+                    self.peers.fetch(output.node, output.fetch, output.topic)
             elif isinstance(output, Trace):
                 log.info(output.text, log=self.name)
             elif isinstance(output, Halt):

@@ -296,7 +296,8 @@ class Script:
         if isinstance(message, m.Promised):
             return f"{'WouldPromise' if message.probe else 'Promised'} t{message.term} last {message.last[1]}@{message.last[0]} committed {message.committed}"
         if isinstance(message, m.Fetch):
-            return f"Fetch from {message.start}{' uncommitted' if message.uncommitted else ''}"
+            fence = f" fence {message.fence}" if message.fence else ""
+            return f"Fetch from {message.start}{' uncommitted' if message.uncommitted else ''}{fence}"
         if isinstance(message, m.Fetched):
             suspect = " suspect" if message.suspect else ""
             last = f"{message.last[1]}@{message.last[0]}"

@@ -50,7 +50,7 @@ class Others:
     def __init__(self) -> None:
         self.asked: list[Fetch] = []
 
-    def fetch(self, node: str, fetch: Fetch) -> None:
+    def fetch(self, node: str, fetch: Fetch, topic: str) -> None:
         self.asked.append(fetch)
 
     def close(self) -> None: ...
