@@ -18,6 +18,7 @@ import random
 import subprocess
 import sys
 import time
+import warnings
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import nullcontext
@@ -172,6 +173,8 @@ def main() -> int:
     parser.add_argument("--mutant", default="", choices=["", *MUTANTS])
     parser.add_argument("--campaign", default="", choices=["", *campaigns.CAMPAIGNS])
     args = parser.parse_args()
+    # A process of the simulation that is killed before a task of it has taken its first step.
+    warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
     if args.campaign:
         return campaigns.main(args.campaign, args.seed, args.runs, args.first, args.trace)
     if args.seed is None:

@@ -124,6 +124,14 @@ MUTANTS: dict[str, Mutant] = {
         "log.cut_tail()",
         schedule="bad-sector-over-several-entries",
     ),
+    "agreement-without-fence": Mutant(
+        "all nodes agree on a log while a writer may count what was cut",
+        _Repair,
+        "_on_everybody",
+        "if log.suspicion.epoch != self._fence[0]:",
+        "if False:",
+        schedule="acknowledged-by-one-and-agreed-away",
+    ),
     "suspect-answers-tail": Mutant(
         "a suspect node answers tail()", _Acceptor, "_on_tail_query", "self.counts and ", "", schedule="tail-asked-of-a-suspect-node"
     ),

@@ -126,6 +126,37 @@ def sync_fails_and_power_goes(stage: Stage) -> None:
     stage.hold_back("c")
 
 
+@schedule(lease_ms=4000)
+def acknowledged_by_one_and_agreed_away(stage: Stage) -> None:
+    """A node's disk loses the newest entry when the writer has heard that it has it; another one's power goes inside its sync, and the last never got it. He
+    lives, and reaches the second again when all nodes have agreed on a log without the entry."""
+    logs, engines = stage.logs, stage.engines
+
+    def torn(inode: Inode) -> None:
+        for offset, data in inode.pending:
+            _put(inode.durable, offset, data[: len(data) // 2])
+
+    base = stage.last("a")
+    disk = logs["b"].disk
+    disk._keep_some = torn  # type: ignore[method-assign]  # the luck of this machine
+    disk.crash_in, disk.crash_in_segment = 2, True  # the write, its sync
+    stage.cut(engines["a"], logs["c"])
+    stage.ask("a", ("SET", "r:0", "x"))
+    stage.until(lambda: max(feed.match for feed in stage.proposer("a")._feeds) == base + 1, "engine-a has heard of log-a that it has the entry")
+    stage.until(lambda: logs["b"].host in stage.network.gone, "log-b has lost its power")
+    stage.part(engines["a"], logs["a"], logs["b"])
+    stage.cut(logs["c"], logs["b"])  # so that log-b is not the first to hear of all
+    stage.rot(logs["a"], base + 1)
+    logs["a"].kill()
+    stage.until(lambda: all(stage.acceptor(az) and stage.acceptor(az).suspicion for az in "ab"), "both are suspect")
+    stage.until(lambda: stage.acceptor("a").counts, "all nodes have agreed")
+    stage.expect(stage.last("a") == stage.last("b") == stage.last("c") == base, "the entry is on no disk")
+    stage.heal(engines["a"], logs["b"])
+    stage.run_for(1500)
+    stage.power_off(engines["a"], logs["b"])
+    stage.elect("c", 20)
+
+
 @schedule(max_entry_bytes=2000, segment_bytes=32 * 1024, sync_us=15_000)
 def disk_full_behind_a_queue(stage: Stage) -> None:
     """A disk has blocks for one more segment and no more, and is slow: what comes while one sync is under way would fill two. It is refused, nobody ends."""
