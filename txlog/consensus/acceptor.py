@@ -437,7 +437,8 @@ class Acceptor:
 
     def _on_fetch(self, peer: Peer, message: Fetch) -> None:
         if self.promise.term < message.fence <= self.promise.term + MAX_TERM_STEP:
-            self.raise_promise(message.fence)
+            # Whose window it is stays known: he may seal again at once. Without a round nobody's Renew is taken.
+            self._set_promise(Promise(message.fence, self.promise.incarnation, b"", self.promise.lease_ms))
         promised = self._durable_promise.term if message.fence else self.promise.term
         upto = self._run_end(message.start, self.last[1] if message.uncommitted else self.committed)
         answer = Fetched(

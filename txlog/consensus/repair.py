@@ -20,12 +20,16 @@ from txlog.consensus.log import Damage, Scan
 from txlog.consensus.outputs import PeerFetch, PutBack
 from txlog.consensus.patience import PIECE, Patience
 from txlog.entry import Entry, EntryError, EntryId, decode_entry
-from txlog.messages import MAX_TERM_STEP, Fetch, Fetched
+from txlog.messages import Fetch, Fetched
 
 if TYPE_CHECKING:
     from txlog.consensus.acceptor import Acceptor
 
 ASK_AGAIN_US: Final = 500_000  # after answers that were no help
+FENCE_AGAIN_US: Final = 50_000  # a promise is on its way to disk
+WRITER_HEALS_US: Final = (
+    1_000_000  # so long a writer who lives is given to heal (S3) before all nodes turn him away (S4); a restarted node's window is no shorter
+)
 TOPIC: Final = "repair"
 CHUNK_BYTES: Final = 4 << 20
 
@@ -52,6 +56,7 @@ class Repair:
         self._source = ""  # whom we pull or copy from
         self._copy: EntryId | None = None  # S4: the id that the copied prefix ends with
         self._fence: tuple[bytes, int] = (b"", 0)  # S4: (the suspicion it is for, the term that every node is asked to promise)
+        self._too_few_since = 0  # S4: all have answered, and too few of them are whole
 
     # ----------------------------------------------------------------------- start
 
@@ -158,6 +163,7 @@ class Repair:
 
     def on_writer(self, now_us: int) -> None:
         """A writer appends to this suspect node: what was asked before says nothing about the log he makes. (What goes into a hole is proven by itself.)"""
+        self._too_few_since = 0
         if self._copy is not None or not (self._target or self._log.holes):
             self._unfollow()
             self._answers = {}
@@ -278,6 +284,7 @@ class Repair:
             return
         if sum(not fetched.suspect for fetched in self._answers.values()) >= log.majority:
             log.broken, log.broken_reason = 0, ""
+            self._too_few_since = 0
             return  # a writer heals this node (S3)
         if any(fetched.newcomer for fetched in self._answers.values()):
             return  # what the lost node held is not among the answers, so the greatest id need not have everything (S4, S8)
@@ -291,10 +298,13 @@ class Repair:
             return
         log.broken, log.broken_reason = 0, ""
         if log.suspicion.epoch != self._fence[0]:
-            self._raise_fence(log.suspicion.epoch, now_us)
+            self._too_few_since = self._too_few_since or now_us
+            if now_us >= self._too_few_since + WRITER_HEALS_US:
+                self._raise_fence(log.suspicion.epoch, now_us)
             return
         if min(fetched.promised for fetched in self._answers.values()) < self._fence[1]:
-            return  # not on disk everywhere yet
+            self.deadline = now_us + FENCE_AGAIN_US
+            return
         self._copy = best
         if best_node:
             self._follow(best_node, now_us)
@@ -303,14 +313,11 @@ class Repair:
 
     def _raise_fence(self, suspicion: bytes, now_us: int) -> None:
         """What this node has acknowledged it may be about to cut, and a living writer may still count that: together with what a node answers him after its
-        own answer to us, it would make a majority. So first every node, this one too, promises a term that no writer has yet, and answers once more."""
-        log = self._log
-        term = 1 + max([log.promise.term] + [fetched.promised for fetched in self._answers.values()])
-        if term > log.promise.term + MAX_TERM_STEP:
-            log.trace(f"another node says that it has promised term {term - 1}, too far above {log.promise.term}")
-            return
-        self._fence = (suspicion, term)
-        log.raise_promise(term)
+        own answer to us, it would make a majority. So first every node, this one too, promises a term above all in which this node can have acknowledged
+        anything, and answers once more."""
+        self._too_few_since = 0
+        self._fence = (suspicion, self._log.promise.term + 1)
+        self._log.raise_promise(self._fence[1])
         self._survey(now_us)
 
     def _break(self, damage: Damage) -> None:

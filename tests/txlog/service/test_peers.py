@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
+from txlog.client.link import SocketLink, _Connection
 from txlog.messages import Fetch, Fetched, Hello, Message, Welcome
 from txlog.server import peers
 from txlog.server.peers import PeerLinks
+from txlog.wire import encode
 
 
 class Link:
@@ -161,3 +163,15 @@ async def test_a_question_that_nobody_asks_any_more_is_forgotten(desk: Desk, mon
     link = desk.link  # never up
     await until(lambda: link.closed)
     assert not desk.peers._lines
+
+
+async def test_a_link_tells_how_much_of_a_message_has_come() -> None:
+    link = SocketLink(0, "127.0.0.1", 1, cast(Any, None), lambda: Hello(1, "log", b"i" * 16, "peer"), None, random.Random(1))
+    assert link.unfinished_bytes == 0
+    link.connection = connection = _Connection(link)
+    connection.greeted = True
+    frame = encode(Fetched(1, 1, 1, (1, 1), 1, (0, 0), False, [b"x" * 1000]))
+    connection.data_received(frame[:300])
+    assert link.unfinished_bytes == 300
+    connection.data_received(frame[300:500])
+    assert link.unfinished_bytes == 500
