@@ -124,6 +124,14 @@ MUTANTS: dict[str, Mutant] = {
         "log.cut_tail()",
         schedule="bad-sector-over-several-entries",
     ),
+    "nobody-agrees": Mutant(
+        "nodes of which too few are whole wait for a writer for ever",
+        _Repair,
+        "_on_everybody",
+        "if now_us >= self._too_few_since + WRITER_HEALS_US:",
+        "if False:",
+        schedule="power-lost-inside-one-write-everywhere",
+    ),
     "agreement-without-fence": Mutant(
         "all nodes agree on a log while a writer may count what was cut",
         _Repair,

@@ -126,19 +126,38 @@ def sync_fails_and_power_goes(stage: Stage) -> None:
     stage.hold_back("c")
 
 
+def _torn(inode: Inode) -> None:
+    """Of what no sync has covered the first half of each piece survives."""
+    for offset, data in inode.pending:
+        _put(inode.durable, offset, data[: len(data) // 2])
+
+
+@schedule()
+def power_lost_inside_one_write_everywhere(stage: Stage) -> None:
+    """All three nodes come back with a torn last frame, none of them whole: they agree on what the log is, and the shard serves again."""
+    base = stage.last("a")
+    for log in stage.cluster.logs:
+        log.disk._keep_some = _torn  # type: ignore[method-assign]  # the luck of this machine
+        log.disk.crash_in, log.disk.crash_in_segment = 2, True  # the write, its sync
+    write = stage.ask("a", ("SET", "r:0", "x" * 200))
+    stage.until(lambda: all(log.host in stage.network.gone for log in stage.cluster.logs), "all have lost power")
+    stage.until(lambda: all(stage.acceptor(az) and stage.acceptor(az).suspicion for az in "abc"), "all are suspect")
+    stage.let("b")
+    stage.run_for(8000)
+    stage.expect(stage.leads("b"), "the shard serves again")
+    stage.expect(all(stage.acceptor(az).counts and stage.last(az) > base for az in "abc"), "all are whole")
+    stage.expect(not write.done or write.answer != "OK", "nothing was acknowledged")
+
+
 @schedule(lease_ms=4000)
 def acknowledged_by_one_and_agreed_away(stage: Stage) -> None:
     """A node's disk loses the newest entry when the writer has heard that it has it; another one's power goes inside its sync, and the last never got it. He
     lives, and reaches the second again when all nodes have agreed on a log without the entry."""
     logs, engines = stage.logs, stage.engines
 
-    def torn(inode: Inode) -> None:
-        for offset, data in inode.pending:
-            _put(inode.durable, offset, data[: len(data) // 2])
-
     base = stage.last("a")
     disk = logs["b"].disk
-    disk._keep_some = torn  # type: ignore[method-assign]  # the luck of this machine
+    disk._keep_some = _torn  # type: ignore[method-assign]  # the luck of this machine
     disk.crash_in, disk.crash_in_segment = 2, True  # the write, its sync
     stage.cut(engines["a"], logs["c"])
     stage.ask("a", ("SET", "r:0", "x"))
