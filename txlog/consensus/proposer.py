@@ -180,6 +180,7 @@ class Proposer:
         for feed in self._feeds:
             if feed.connected:
                 self._outputs.append(Send(feed.index, message))
+        self._reseal, self._reseal_at = None, 0  # promised or not, no term follows this one here
         self.state = RELEASED
         self._trace(f"term {self.term} released")
 

@@ -555,6 +555,24 @@ def test_l4_handover_ends_the_lease_for_reads_release_ends_the_term() -> None:
     assert bench.sent == [[], [], []]
 
 
+def test_l4_a_released_term_is_not_sealed_again() -> None:
+    """Not by promises that were asked for before."""
+    bench = Bench()
+    bench.open()
+    entry = bench.machine.append(HANDOVER, b"you", 1, False, bench.now)
+    bench.take()
+    for node in (0, 1):
+        bench.appended(node)
+    reseal(bench)
+    bench.machine.release(b"s" * 16, bench.now)
+    bench.take()
+    said = [len(messages) for messages in bench.sent]
+    for node in (0, 1):
+        bench.promise(node, entry.id)
+    bench.tick(10 * LEASE)
+    assert not bench.heard(Reopened) and bench.machine.term == 1 and [len(messages) for messages in bench.sent] == said
+
+
 def test_l7_a_renewal_made_elsewhere_counts() -> None:
     bench = Bench()
     bench.open()
