@@ -27,9 +27,8 @@ if TYPE_CHECKING:
 
 ASK_AGAIN_US: Final = 500_000  # after answers that were no help
 FENCE_AGAIN_US: Final = 50_000  # a promise is on its way to disk
-WRITER_HEALS_US: Final = (
-    1_000_000  # so long a writer who lives is given to heal (S3) before all nodes turn him away (S4); a restarted node's window is no shorter
-)
+# So long a writer who lives is given to heal (S3) before all nodes turn him away (S4). With the default lease a restarted node's window is longer.
+WRITER_HEALS_US: Final = 1_000_000
 TOPIC: Final = "repair"
 CHUNK_BYTES: Final = 4 << 20
 
@@ -167,7 +166,7 @@ class Repair:
         if self._copy is not None or not (self._target or self._log.holes):
             self._unfollow()
             self._answers = {}
-            self.deadline = min(self.deadline, now_us + ASK_AGAIN_US) if self.deadline else 0
+            self.deadline = min(self.deadline, now_us + ASK_AGAIN_US)  # 0 stays 0
 
     def on_deadline(self, now_us: int) -> None:
         if self.deadline and now_us >= self.deadline:
