@@ -135,6 +135,7 @@ def _stats(ctx: Context) -> Fields:
         ("instantaneous_input_kbps", facts.input_kbps),
         ("instantaneous_output_kbps", facts.output_kbps),
         ("rejected_connections", facts.connections_rejected),
+        ("client_output_buffer_limit_disconnections", facts.output_limit_closes),
         ("expired_keys", engine.expired_keys),
         ("evicted_keys", 0),
         ("pubsub_channels", 0),

@@ -68,7 +68,7 @@ def exec_(ctx: Context, argv: list[bytes]) -> bytes:
     session.multi = queued  # by this a command sees that it must not block
     try:
         for row, arguments in queued:
-            answer = engine.call(cast(Row, row), arguments)
+            answer = engine.call_queued(cast(Row, row), arguments)
             # A command that answers later by other means has nothing to wait for inside a transaction; its place is a null.
             replies.append(ctx.nil if answer is None else answer)
     finally:

@@ -164,10 +164,13 @@ def latency_help(ctx: Context, argv: list[bytes]) -> bytes:
 
 
 @command(b"MONITOR", arity=1, flags=_WATCH, group="server", summary="Be shown every command this node runs")
-def monitor(ctx: Context, argv: list[bytes]) -> bytes:
+def monitor(ctx: Context, argv: list[bytes]) -> bytes | None:
     session = ctx.session
-    if not session.monitor:
-        session.monitor = True
-        session.settle()
-        ctx.engine.monitors.append(session)
+    if session.multi is not None:
+        raise reply.CommandError("ERR MONITOR isn't allowed for DENY BLOCKING client")
+    if session.monitor:
+        return None  # as in Redis: a second one has no answer at all
+    session.monitor = True
+    session.settle()
+    ctx.engine.monitors.append(session)
     return reply.OK

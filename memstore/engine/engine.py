@@ -6,6 +6,7 @@ clocks. Deterministic: the same calls with the same times and the same random ge
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from random import Random
 from typing import Final
 
@@ -13,7 +14,7 @@ import hiredis
 
 import memstore.commands  # noqa: F401  fills the command table
 from memstore.engine import monitor, reply
-from memstore.engine.command import FAST, SKIP_SLOWLOG, WRITE, Row, build_table
+from memstore.engine.command import ADMIN, FAST, SKIP_MONITOR, SKIP_SLOWLOG, WRITE, Row, build_table
 from memstore.engine.context import IGNORE_EXPIRED, Context
 from memstore.engine.facts import Facts
 from memstore.engine.keyspace import Keyspace
@@ -33,6 +34,10 @@ APPLY_PIECE: Final = 16 * 1024  # bytes
 _MINUS: Final = 0x2D  # an error reply's first byte
 
 
+def _no_clock() -> int:
+    return 0
+
+
 class HalfDone(Exception):
     """A write command ended in an error of the program: memory may hold what the log does not. The node must end."""
 
@@ -43,8 +48,8 @@ class ApplyError(Exception):
 
 class Engine:
     __slots__ = (
-        "active_expire", "context", "error_counts", "expired_keys", "facts", "internal", "keyspace", "latency", "monitor_lines", "monitors", "pause_mode",
-        "pause_until_ms", "requests", "rng", "sessions", "settings", "shutting_down", "slowlog", "table", "watchers",
+        "active_expire", "clock_us", "context", "error_counts", "expired_keys", "facts", "internal", "keyspace", "latency", "monitor_lines", "monitors",
+        "pause_mode", "pause_until_ms", "requests", "rng", "sessions", "settings", "shutting_down", "slowlog", "table", "watchers",
     )  # fmt: skip
 
     def __init__(self, settings: Settings, rng: Random) -> None:
@@ -64,6 +69,7 @@ class Engine:
         self.pause_mode = PAUSE_NONE  # CLIENT PAUSE
         self.pause_until_ms = 0  # wall time
         self.shutting_down = False
+        self.clock_us: Callable[[], int] = _no_clock  # for the statistics of commands inside a transaction; given by the driver
         self.monitors: list[Session] = []  # sessions in MONITOR; while there are any, no command runs on the fast path
         self.monitor_lines: list[tuple[Session, bytes]] = []  # what they are to be sent; taken by the driver after a batch
         self.context = Context(self, self.keyspace, rng)
@@ -92,6 +98,15 @@ class Engine:
             return self.failed(row, error)
         except Exception as error:
             raise self.broken(row, error) from error
+
+    def call_queued(self, row: Row, argv: list[bytes]) -> bytes | None:
+        """One command of a transaction: shown and counted like any other."""
+        session, before_us = self.context.session, self.clock_us()
+        answer = self.call(row, argv)
+        self.note_time(row, session, argv, self.clock_us() - before_us)
+        if self.monitors and not row.flags & (SKIP_MONITOR | ADMIN):
+            self.feed_monitors(session, argv)
+        return answer
 
     def broken(self, row: Row, error: Exception) -> Exception:
         """What an unexpected error of a handler is raised as: that of a command that only reads costs its client, any other the node."""

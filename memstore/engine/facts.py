@@ -92,6 +92,7 @@ class Facts:
     blocked_clients: int = 0
     connections_received: int = 0
     connections_rejected: int = 0
+    output_limit_closes: int = 0  # clients closed because they did not read
     commands_processed: int = 0
     commands_per_second: int = 0
     input_bytes: int = 0

@@ -5,6 +5,7 @@ Decides: quoting and redaction. Must not know: who watches.
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 _REDACTED: Final = b"(redacted)"
@@ -18,12 +19,13 @@ def _escape(byte: int) -> bytes:
     return b"%c" % byte if 0x20 <= byte < 0x7F else b"\\x%02x" % byte
 
 
-_ESCAPED: Final = [_escape(byte) for byte in range(256)]
+_ESCAPED: Final = {byte: _escape(byte).decode() for byte in range(256)}
+_PLAIN: Final = re.compile(rb"[ !#-\[\]-~]*").fullmatch
 
 
 def quoted(value: bytes) -> bytes:
     """``value`` between double quotes, everything but printable ASCII escaped."""
-    return b'"%b"' % b"".join([_ESCAPED[byte] for byte in value])
+    return b'"%b"' % (value if _PLAIN(value) else value.decode("latin-1").translate(_ESCAPED).encode())
 
 
 def redacted(argv: list[bytes]) -> list[bytes]:

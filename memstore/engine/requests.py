@@ -20,6 +20,7 @@ PAUSE_ALL: Final = 2
 class CloseSession:
     session: Session
     after_replies: bool  # write what is held first
+    hostile: bool = False  # it sent what only a web browser sends
 
 
 @dataclass(slots=True)

@@ -8,8 +8,10 @@ from __future__ import annotations
 from typing import Final
 
 from memstore.engine import reply
+from memstore.engine.command import WRITE, Row
 from memstore.engine.facts import Facts
 from memstore.engine.keyspace import slot_of
+from memstore.engine.session import Session
 
 NOAUTH: Final = b"-NOAUTH Authentication required.\r\n"
 MASTERDOWN: Final = b"-MASTERDOWN no primary holds the lease\r\n"
@@ -18,6 +20,7 @@ CROSSSLOT: Final = b"-CROSSSLOT Keys in request don't hash to the same slot\r\n"
 DEMOTED_READ: Final = b"-TRYAGAIN demoted before the read could be confirmed\r\n"
 NOT_APPLIED: Final = b"-TRYAGAIN this replica did not reach the log's tail in time\r\n"
 UNBLOCKED: Final = b"-UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)\r\n"
+MONITORING: Final = b"-ERR Replica can't interact with the keyspace\r\n"  # what Redis tells a client in MONITOR
 TOO_LARGE: Final = b"-ERR the command is larger than max-uncommitted-bytes allows\r\n"
 
 
@@ -46,3 +49,18 @@ def moved(facts: Facts, key: bytes) -> bytes:
     if not facts.primary_port:
         return CLUSTERDOWN
     return reply.error(f"MOVED {slot_of(key)} {facts.primary_host}:{facts.primary_port}")
+
+
+def cluster(facts: Facts, session: Session, row: Row, argv: list[bytes], primary: bool) -> bytes | None:
+    """Cluster mode: the error for keys of several slots, or for a slot that is served elsewhere; None: the command may run here."""
+    keys = row.keys(argv)
+    if row.name == b"EXEC" and session.multi:
+        keys = [key for queued, args in session.multi if isinstance(queued, Row) for key in queued.keys(args)]
+    if not keys:
+        return None
+    slot = slot_of(keys[0])
+    if any(slot_of(key) != slot for key in keys[1:]):
+        return CROSSSLOT
+    if primary or (session.readonly and not row.flags & WRITE):
+        return None
+    return moved(facts, keys[0])

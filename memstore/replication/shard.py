@@ -27,15 +27,12 @@ from typing import Final, Protocol
 from memstore.engine import effects, reply
 from memstore.engine.command import (
     ADMIN,
-    BLOCKING,
     EVERYWHERE,
     LOADING,
     LOCAL,
     MAY_REPLICATE,
-    MOVABLEKEYS,
     NO_AUTH,
-    NO_MULTI,
-    PUBSUB,
+    READONLY,
     SKIP_MONITOR,
     WRITE,
     Handler,
@@ -43,10 +40,11 @@ from memstore.engine.command import (
 )
 from memstore.engine.context import DELETE_EXPIRED, HIDE_EXPIRED, Context
 from memstore.engine.engine import PAUSE_NONE, Engine
-from memstore.engine.keyspace import slot_of
+from memstore.engine.requests import CloseSession
 from memstore.engine.session import EVENTUAL, REPLY_OFF, REPLY_ON, REPLY_SKIP, REPLY_SKIP_NEXT, SESSION, STRONG, Session
 from memstore.engine.transaction import IMMEDIATE, looks, queue, refuse, writes
 from memstore.replication import gates
+from memstore.replication.plain import NO_ROW, is_hostile, is_plain, no_handler
 from memstore.replication.reads import StrongReads
 from memstore.replication.tracker import FAR, Key, Tracker
 from txlog.entry import DATA, NO_ENTRY, EntryId
@@ -55,9 +53,6 @@ RESTORING: Final = "restoring"
 REPLICA: Final = "replica"
 CANDIDATE: Final = "candidate"
 PRIMARY: Final = "primary"
-
-# Change the session or the database under the batch, or look at more than their keys: not for the fast loop.
-_NOT_PLAIN: Final = frozenset((b"EXEC", b"DISCARD", b"MULTI", b"WATCH", b"UNWATCH", b"SELECT", b"SWAPDB", b"FLUSHALL", b"FLUSHDB", b"MOVE", b"COPY"))
 
 
 class Lessor(Protocol):
@@ -82,8 +77,8 @@ PendingEntry = tuple[int, bytes, int, bool]  # kind, payload, wall_ms, continued
 
 class Shard:
     __slots__ = (
-        "_entries", "_gathered_db", "_in_flight", "_plain", "_stopped", "applied", "applied_wall_ms", "congested", "context", "drain_scheduled", "engine",
-        "gathered", "gathered_bytes", "has_entries", "holding", "lapsed", "last_row", "lessor", "next_position", "open", "reads", "role", "runnable",
+        "_entries", "_gathered_db", "_in_flight", "_monitors", "_plain", "_stopped", "applied", "applied_wall_ms", "congested", "context", "drain_scheduled",
+        "engine", "gathered", "gathered_bytes", "has_entries", "holding", "lapsed", "last_row", "lessor", "next_position", "open", "reads", "role", "runnable",
         "tracker", "uncommitted_bytes",
     )  # fmt: skip
 
@@ -109,6 +104,7 @@ class Shard:
         self.gathered: list[bytes] = []  # units of the entry that gathers
         self.gathered_bytes = 0
         self._gathered_db = 0  # the database the gathered effects end in
+        self._monitors = 0  # sessions in MONITOR when ``open`` was computed
         self._entries: list[PendingEntry] = []  # closed, not yet taken
         self._in_flight: deque[tuple[int, int]] = deque()  # (position, bytes) of entries taken and not yet committed
         self._stopped: dict[Session, None] = {}  # parked until `resume`, in order
@@ -128,8 +124,8 @@ class Shard:
         hold = session.held[-1][0] if session.held else 0
         parts: list[bytes] = []
         first_write = -1  # where in parts the first write's reply stands
-        row, arity = _NO_ROW, 0
-        handler: Handler = _no_handler
+        row, arity = NO_ROW, 0
+        handler: Handler = no_handler
         first = begun = at  # begun: where the present run of one row's commands began
         for argv in batch[at:] if at else batch:
             candidate = find(argv[0])
@@ -227,16 +223,18 @@ class Shard:
     # ----------------------------------------------------------------- commands that are not plain
 
     def _run_one(self, session: Session, batch: list[list[bytes]], at: int, wall_ms: int, now_us: int) -> int:
-        if session.parked or session.is_blocked or ((self.holding or self.congested) and session.authenticated):
+        if session.parked or session.is_blocked:
             return self._park(session, batch, at)
         argv = batch[at]
+        if (self.holding or self.congested) and session.authenticated and not is_hostile(argv):
+            return self._park(session, batch, at)
         context = self.context
         context.bind(session, wall_ms)
         if self.role != PRIMARY:
             context.due_ms = self.applied_wall_ms
         row = self.engine.find(argv)
         if isinstance(row, bytes):
-            return self._refuse(session, argv, row, at)
+            return self._turn_away(session, len(batch)) if is_hostile(argv) else self._refuse(session, argv, row, at)
         refusal = self._gate(session, row, argv, now_us)
         if refusal is not None:
             return self._refuse(session, argv, refusal, at, row)
@@ -258,8 +256,6 @@ class Shard:
     def _execute(self, session: Session, row: Row, argv: list[bytes]) -> None:
         context = self.context
         self.last_row = row
-        if self.engine.monitors and not row.flags & (SKIP_MONITOR | ADMIN):
-            self.engine.feed_monitors(session, argv)
         looked = self._keys_of_exec(session, row)
         answer = self.engine.call(row, argv)
         wrote = False
@@ -272,11 +268,28 @@ class Shard:
         context.looked_everywhere = False
         if self.role != PRIMARY:
             session.seen = max(session.seen, self.applied[1])
-        if answer is None:
-            if session.is_blocked:
-                session.settle()
-            return
-        self._emit(session, answer, position, wrote)
+        if answer is not None:
+            self._emit(session, answer, position, wrote)
+        elif session.is_blocked:
+            session.settle()
+        engine = self.engine
+        if engine.monitors and not row.flags & (SKIP_MONITOR | ADMIN):
+            engine.feed_monitors(session, argv)
+        if engine.monitor_lines:
+            self._show()
+        if len(engine.monitors) != self._monitors:
+            self.settle()
+
+    def _show(self) -> None:
+        """Lines for a session in MONITOR come behind the replies that it waits for. The driver takes what is left in ``monitor_lines``."""
+        lines, self.engine.monitor_lines = self.engine.monitor_lines, []
+        for watcher, line in lines:
+            if watcher.held:
+                self.tracker.hold(watcher, (watcher.held[-1][0], line, 0, False))
+            elif watcher.out:
+                watcher.out[-1] += line
+            else:
+                self.engine.monitor_lines.append((watcher, line))
 
     def _keys_of_exec(self, session: Session, row: Row) -> list[Key]:
         """EXEC looks at every key of its queue and at every watched one; the handler forgets both."""
@@ -324,6 +337,15 @@ class Shard:
         self._emit(session, refuse(self.engine, session, argv, error), 0, False)
         return at + 1
 
+    def _turn_away(self, session: Session, end: int) -> int:
+        """A web browser was made to speak to this port. As in Redis nothing behind such a line runs, and no reply that waits is sent."""
+        self.tracker.drop(session)
+        session.out = []
+        session.closing = True
+        session.settle()
+        self.engine.requests.append(CloseSession(session, after_replies=False, hostile=True))
+        return end
+
     def emit_error(self, session: Session, text: str) -> None:
         """An error that answers no command (the protocol was broken), behind what the session still waits for."""
         answer = reply.error(text)
@@ -339,8 +361,10 @@ class Shard:
             return gates.NOAUTH
         if flags & LOCAL:
             return None
+        if session.monitor and flags & (WRITE | READONLY | MAY_REPLICATE):
+            return gates.MONITORING
         if settings.cluster_enabled:
-            refusal = self._gate_cluster(session, row, argv)
+            refusal = gates.cluster(facts, session, row, argv, self.role == PRIMARY)
             if refusal is not None:
                 return refusal
         if self.role == PRIMARY:
@@ -357,19 +381,6 @@ class Shard:
         if flags & WRITE or (row.name == b"EXEC" and not session.multi_failed and writes(session)):
             return gates.read_only(facts)
         return None
-
-    def _gate_cluster(self, session: Session, row: Row, argv: list[bytes]) -> bytes | None:
-        keys = row.keys(argv)
-        if row.name == b"EXEC" and session.multi:
-            keys = [key for queued, args in session.multi if isinstance(queued, Row) for key in queued.keys(args)]
-        if not keys:
-            return None
-        slot = slot_of(keys[0])
-        if any(slot_of(key) != slot for key in keys[1:]):
-            return gates.CROSSSLOT
-        if self.role == PRIMARY or (session.readonly and not row.flags & WRITE):
-            return None
-        return gates.moved(self.engine.facts, keys[0])
 
     # ----------------------------------------------------------------- waiting
 
@@ -600,6 +611,7 @@ class Shard:
     def settle(self) -> None:
         """Recompute whether plain commands may run; call when a pause or a monitor begins or ends."""
         engine = self.engine
+        self._monitors = len(engine.monitors)
         self.open = self.role == PRIMARY and not self.holding and not self.congested and engine.pause_mode == PAUSE_NONE and not engine.monitors
 
     def hold_commands(self) -> None:
@@ -674,23 +686,3 @@ class Shard:
 
     def on_deadline(self, now_us: int) -> None:
         self.runnable += self.reads.on_deadline(now_us, gates.NOT_APPLIED)
-
-
-def _no_handler(context: Context, argv: list[bytes]) -> bytes:
-    raise AssertionError("no row has been found yet")
-
-
-_NO_ROW: Final = Row(b"", _no_handler, 0, 0, (0, 0, 0), None, ("", "", "", ""))
-
-
-def is_plain(row: Row, cluster: bool) -> bool:
-    """Whether the fast loop may run the command: it answers at once, looks at the keys its row names and leaves session and database alone."""
-    if (
-        row.container
-        or row.name in _NOT_PLAIN
-        or row.flags & (LOCAL | EVERYWHERE | NO_AUTH | NO_MULTI | BLOCKING | PUBSUB | ADMIN | MOVABLEKEYS | MAY_REPLICATE)
-    ):
-        return False
-    if row.first == 0 or row.find_keys is not None:
-        return False
-    return not cluster or row.first == row.last

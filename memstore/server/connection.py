@@ -10,6 +10,8 @@ import asyncio
 from collections.abc import Callable
 from typing import Protocol
 
+import structlog
+
 from memstore.engine.engine import PAUSE_NONE
 from memstore.engine.latency import BUCKET_OF, QUICK_US
 from memstore.engine.resp import CommandReader
@@ -19,7 +21,10 @@ from memstore.server.clocks import WallClock
 from memstore.server.keepalive import keep_alive
 from memstore.server.turn import Turn
 
+SHOWN_MOST = 64 * 1024  # bytes of MONITOR's lines after which the socket's buffer is looked at
 PARKED_MAX = 1024  # parked commands of one client above which its socket is not read
+
+log = structlog.get_logger("memstore.node")
 
 
 class Host(Protocol):
@@ -64,6 +69,7 @@ class Connection:
         self.named = False  # parked commands that may be tried again
         self.unrun: list[list[bytes]] = []  # commands beyond what the turn had left
         self.unread = b""  # received after them, or in a turn that had run enough
+        self.shown = 0  # bytes of MONITOR's lines since the socket's buffer was last looked at
         self.ended = False  # the client has said all
         self.running = False  # what was put off or parked: some of it may be in nobody's hands
 
@@ -327,6 +333,19 @@ class Connection:
             self._put(self, data)
             self.facts.output_bytes += len(data)
 
+    def show(self, line: bytes) -> None:
+        """For a client in MONITOR. One that does not read is closed: what it is shown never waits for it."""
+        self.write(line)
+        self.shown += len(line)
+        if self.shown > SHOWN_MOST:
+            self.shown = 0
+            self.turn.flush()
+            transport = self.transport
+            if transport is not None and transport.get_write_buffer_size() > self.engine.settings.monitor_output_limit:
+                self.facts.output_limit_closes += 1
+                log.warning("monitor-closed", text="a client in MONITOR does not read: closed at monitor-output-limit", client=self.session.address)
+                self.abort()
+
     def released(self, data: bytes) -> None:
         """Replies that waited: for a commit, or for its failure."""
         self.write(data)
@@ -342,6 +361,13 @@ class Connection:
         if transport is not None:
             self.turn.flush()
             transport.close()
+
+    def abort(self) -> None:
+        """Close at once; what was not written yet is not sent."""
+        self.session.closing = True
+        transport, self.transport = self.transport, None
+        if transport is not None:
+            transport.abort()
 
     def _settle(self) -> None:
         session = self.session

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from memstore.server.node import Node
 
 POLL_US: Final = 100_000  # a replica's report is answered after so long at the latest
+HOSTILE_EVERY_US: Final = 60_000_000  # of HTTP requests at most one in so long is told
 PROTECTED: Final = (
     b"-DENIED this node has no password and protected mode is on, so it serves clients of this machine only. "
     b"Set requirepass, or switch protected-mode off if nobody else can reach this port.\r\n"
@@ -53,6 +54,7 @@ class Errands:
         self._links: dict[int, ReplicaReport] = {}  # session id -> newest report over it
         self._handover: Session | None = None  # who waits for its end
         self._pause: asyncio.TimerHandle | None = None
+        self._hostile_us = 0  # when an HTTP request was last told of
 
     # ----------------------------------------------------------------- the door
 
@@ -131,12 +133,23 @@ class Errands:
         sink = request.session.sink
         if sink is None:
             return
-        if request.after_replies:
+        if request.hostile:
+            self._tell_hostile(request.session)
+            sink.abort()
+        elif request.after_replies:
             request.session.closing = True
             request.session.settle()
             self.node.loop.call_soon(sink.released, b"")
         else:
             sink.close()
+
+    def _tell_hostile(self, session: Session) -> None:
+        """At most once a minute: a web page can repeat its request."""
+        now_us = self.node.clock()
+        if not self._hostile_us or now_us - self._hostile_us >= HOSTILE_EVERY_US:
+            self._hostile_us = now_us
+            text = "possible attack: an HTTP request came to this port, perhaps from a web page; the connection is closed and the rest of it does not run"
+            log.warning("http-request", text=text, client=session.address)
 
     def _start_pause(self, request: Pause) -> None:
         node = self.node

@@ -61,6 +61,7 @@ class Node:
         self.clock: Callable[[], int] = client.clock
         self.wall = WallClock(client.clock)
         self.engine = Engine(config.engine, rng)
+        self.engine.clock_us = self.clock
         self.shard = Shard(self.engine)
         facts = self.facts = self.engine.facts
         facts.host, facts.port, facts.az = host, port, config.az
@@ -186,7 +187,7 @@ class Node:
             lines, self.engine.monitor_lines = self.engine.monitor_lines, []
             for session, line in lines:
                 if session.sink is not None:
-                    session.sink.write(line)
+                    session.sink.show(line)
         if self.shard.lapsed:
             self._check_lease()
         self.go_on()

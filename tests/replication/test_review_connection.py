@@ -58,12 +58,21 @@ class Socket:
         self.sent = b""
         self.reading = True
         self.closing = False
+        self.aborted = False
+        self.reads = True  # the client does
 
     def write(self, data: bytes) -> None:
         self.sent += data
 
     def close(self) -> None:
         self.reading = False
+
+    def abort(self) -> None:
+        self.aborted = True
+        self.reading = False
+
+    def get_write_buffer_size(self) -> int:
+        return 0 if self.reads else len(self.sent)
 
     def is_closing(self) -> bool:
         return self.closing

@@ -506,7 +506,6 @@ def test_cluster_mode_names_the_node_that_serves_a_slot() -> None:
 def test_a_client_that_left_is_named_nowhere(node: Node) -> None:
     one, two = node.session(), node.session()
     node.do(one, "WATCH a b", "WATCH a", "SET k v", "MONITOR")
-    node.shard.settle()
     assert node.engine.monitors == [one] and not node.shard.open
     node.shard.forget(one)
     assert not node.engine.watchers and not node.engine.monitors and node.shard.open
