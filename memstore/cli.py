@@ -144,8 +144,9 @@ def status(
     from memstore.server.status import StatusError, show
 
     try:
-        code = asyncio.run(show(targets or [], dir, secret(password_file) or password, secret(secret_file)))
-    except StatusError as error:
+        log_secret = secret_files.read_log_secret(secret_file) if secret_file is not None else None
+        code = asyncio.run(show(targets or [], dir, secret(password_file) or password, log_secret))
+    except (StatusError, secret_files.SecretFileError) as error:
         refuse(str(error), WRONG_SETTING)
     sys.exit(code)
 

@@ -13,10 +13,11 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final
 
+from txlog.secret_file import SecretFileError, read_log_secret
+
 DEFAULT_PORT: Final = 7401
 DEFAULT_SCRUB_BYTES_PER_S: Final = 256 << 10
 DEFAULT_SCRUB_PAUSE_S: Final = 600
-MIN_SECRET_BYTES: Final = 16
 _AZ: Final = re.compile(r"[A-Za-z0-9._-]{1,32}\Z")
 
 
@@ -100,14 +101,11 @@ def _dashed(name: str) -> str:
 
 
 def read_secret(path: Path) -> bytes:
-    """The shared secret in ``path``, without the white space around it."""
+    """The shared secret in ``path``. Raises `ConfigError`."""
     try:
-        secret = path.read_bytes().strip()
-    except OSError as error:
-        raise ConfigError(f"secret file {path} cannot be read: {error.strerror}") from error
-    if len(secret) < MIN_SECRET_BYTES:
-        raise ConfigError(f"secret file {path} holds {len(secret)} bytes; a secret has at least {MIN_SECRET_BYTES}")
-    return secret
+        return read_log_secret(path)
+    except SecretFileError as error:
+        raise ConfigError(str(error)) from error
 
 
 def is_loopback(host: str) -> bool:

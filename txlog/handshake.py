@@ -1,19 +1,31 @@
-"""Who may speak on a connection: the proof of the shared secret and the words in which a node refuses.
+"""Who may speak on a connection, and the words in which a node refuses. docs/handshake.md describes the messages and what they prove.
 
-Decides: what a proof is, and which refusals are for good. Must not know: sockets. A node always speaks first with a `Challenge`; its nonce is empty
-where no secret is set, so that a caller never has to guess. Invariant: proofs are compared in constant time.
+Decides: what each side proves and when the other is believed; which refusals are for good. Must not know: sockets, clocks, where chance comes from (nonces
+are given). Both classes take bytes and give bytes; their owner has the socket and the time limit.
+
+A node speaks first. Where a shared secret is set, the caller proves it to that node, in that session, for what its Hello claims; the node proves it in its
+Welcome, or in its refusal; from then on each frame has a tag under a key of this session and direction.
+
+Invariants: nothing that a peer says is believed before its proof was right; a peer without a secret and one with a secret never work together; proofs are
+compared in constant time; what is read before the proof is bounded.
 """
 
 from __future__ import annotations
 
 import hashlib
 import hmac
+from dataclasses import replace
 from typing import Final
 
-from txlog.messages import Hello
+from txlog import wire
+from txlog.messages import Challenge, Hello, Message, ProvenReject, Reject, Welcome
+from txlog.wire import DEFAULT_MAX_FRAME_BYTES, Decoder, FrameKey, encode
 
 NONCE_BYTES: Final = 32
+PROOF_BYTES: Final = 32
 INCARNATION_BYTES: Final = 16
+MAX_BYTES: Final = 16 << 10  # of a frame before the handshake is over
+MAX_REASON: Final = 400  # characters of a refusal that are shown
 
 # A refusal starts with one of these words. Those of FINAL do not change by waiting: the caller is wrong, not early.
 SECRET: Final = "secret"
@@ -25,18 +37,210 @@ NO_GROUP: Final = "no-group"
 NO_LOG: Final = "no-log"
 BUSY: Final = "busy"
 LOG: Final = "log"
+UNPROVEN: Final = "unproven"  # whatever a peer says that has not proven the secret
 FINAL: Final = frozenset((SECRET, NAME, GROUP, PROTOCOL))
+_BEFORE_PROOF: Final = (SECRET, PROTOCOL, BUSY)  # what an honest node may have to say before it knows that its caller has the secret
 
-
-def prove(secret: bytes, nonce: bytes, hello: Hello) -> bytes:
-    """The proof that belongs to this Hello in answer to this nonce: it covers what the Hello claims."""
-    text = b"\0".join((b"txlog-hello", nonce, hello.log.encode(), hello.purpose.encode(), hello.incarnation))
-    return hmac.new(secret, text, hashlib.sha256).digest()
-
-
-def proven(secret: bytes, nonce: bytes, hello: Hello) -> bool:
-    return hmac.compare_digest(prove(secret, nonce, hello), hello.proof)
+# The purpose of each value made from the secret: no value of one purpose is one of another. The protocol's version is in each too.
+_CALLER: Final = b"caller"
+_NODE: Final = b"node"
+_REFUSAL: Final = b"refusal"
+_FROM_CALLER: Final = b"frames from the caller"
+_FROM_NODE: Final = b"frames from the node"
 
 
 def is_final(reason: str) -> bool:
     return reason.partition(":")[0] in FINAL
+
+
+def is_early(reason: str) -> bool:
+    """May a node have said this before it proved the secret, an impostor too?"""
+    return reason.partition(":")[0] in _BEFORE_PROOF
+
+
+class HandshakeError(Exception):
+    """The handshake is over. ``reason`` is one line. ``reject``: what the node said, if it may be believed. ``unproven``: an impostor may have said it."""
+
+    def __init__(self, reason: str, reject: Reject | None = None, unproven: bool = False) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.reject = reject
+        self.unproven = unproven
+
+
+def _derive(secret: bytes, purpose: bytes, *parts: bytes) -> bytes:
+    """HMAC-SHA256 over the purpose and the parts, each with its length before it."""
+    text = [b"memstore txlog ", str(wire.PROTOCOL).encode(), b"\0"]
+    for part in (purpose, *parts):
+        text += [len(part).to_bytes(8, "big"), part]
+    return hmac.digest(secret, b"".join(text), hashlib.sha256)
+
+
+def _shown(text: str) -> str:
+    """A peer's words on their way to a terminal or a log."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text[:MAX_REASON])
+
+
+def _hello_claims(hello: Hello) -> bytes:
+    """The Hello as the caller's proof covers it: with the caller's nonce and without the proof."""
+    return encode(replace(hello, proof=hello.proof[:NONCE_BYTES]))
+
+
+class _Keys:
+    """Of one session, by direction."""
+
+    __slots__ = ("from_caller", "from_node")
+
+    def __init__(self, secret: bytes, challenge: bytes, hello: bytes, welcome: bytes) -> None:
+        self.from_caller = FrameKey(_derive(secret, _FROM_CALLER, challenge, hello, welcome))
+        self.from_node = FrameKey(_derive(secret, _FROM_NODE, challenge, hello, welcome))
+
+
+class Caller:
+    """The side that connects. Feed it what comes and send what it gives, until ``welcome`` is there. Then ``decoder`` gives the messages (first call it with
+    ``b""``: something may have come behind the Welcome), and ``outgoing``, if it is not None, makes the tag to send behind each frame."""
+
+    def __init__(self, hello: Hello, secret: bytes | None, nonce: bytes, max_frame_bytes: int = DEFAULT_MAX_FRAME_BYTES) -> None:
+        """``nonce``: `NONCE_BYTES` fresh random bytes."""
+        assert len(nonce) == NONCE_BYTES, "a nonce of another length"
+        self.welcome: Welcome | None = None
+        self.challenged = False  # the node has spoken, our Hello is there to be sent
+        self.outgoing: FrameKey | None = None
+        self.decoder = Decoder(MAX_BYTES)
+        self.decoder.single = True
+        self._hello = hello
+        self._secret = secret
+        self._nonce = nonce
+        self._max_frame_bytes = max_frame_bytes
+        self._challenge = b""
+        self._hello_frame = b""
+        self._identity = b""
+
+    def feed(self, data: bytes) -> bytes:
+        """What is to be sent, b"": nothing. Raises `HandshakeError`, and `wire.WireError` when these are not our protocol's bytes."""
+        out = b""
+        messages = self.decoder.feed(data)
+        while messages and self.welcome is None:
+            out += self._on_message(messages[0])
+            messages = self.decoder.feed(b"") if self.welcome is None else []
+        return out
+
+    def _on_message(self, message: Message) -> bytes:
+        if isinstance(message, Challenge) and not self.challenged:
+            return self._answer(message)
+        if isinstance(message, Welcome) and self.challenged:
+            self._on_welcome(message)
+            return b""
+        if isinstance(message, ProvenReject) and self._secret is not None and self.challenged:
+            text = encode(replace(message, proof=b""))
+            if hmac.compare_digest(_derive(self._secret, _REFUSAL, self._challenge, self._hello_frame, text), message.proof):
+                raise HandshakeError(_shown(message.reason), Reject(message.reason, message.version, message.members))
+            raise HandshakeError(f"{SECRET}: the node refuses, and does not prove the shared secret", unproven=True)
+        if isinstance(message, Reject):
+            self._on_reject(message)
+        raise HandshakeError(f"{UNPROVEN}: a {type(message).__name__} before the handshake was over", unproven=True)
+
+    def _answer(self, challenge: Challenge) -> bytes:
+        secret, hello = self._secret, self._hello
+        if not challenge.nonce and secret is not None:
+            raise HandshakeError(f"{SECRET}: the node has no shared secret, and one is set here: it is not believed", unproven=True)
+        if challenge.nonce and secret is None:
+            raise HandshakeError(f"{SECRET}: the node asks for the shared secret and none is set here", unproven=True)
+        self.challenged = True
+        self._challenge = challenge.nonce
+        self._identity = challenge.nonce[NONCE_BYTES:]
+        if secret is not None:
+            hello = replace(hello, proof=self._nonce)
+            hello.proof = self._nonce + _derive(secret, _CALLER, self._challenge, _hello_claims(hello))
+        self._hello_frame = encode(hello)
+        return self._hello_frame
+
+    def _on_welcome(self, welcome: Welcome) -> None:
+        secret, key = self._secret, None
+        if secret is not None:
+            text = encode(replace(welcome, proof=b""))
+            proof = _derive(secret, _NODE, self._challenge, self._hello_frame, text)
+            if not hmac.compare_digest(proof, welcome.proof):
+                raise HandshakeError(f"{SECRET}: the node does not prove the shared secret: it has another one, or is an impostor", unproven=True)
+            if identity_text(welcome.group, welcome.node) != self._identity:
+                raise HandshakeError(f"{BUSY}: the node's identity changed during the handshake")
+            keys = _Keys(secret, self._challenge, self._hello_frame, text)
+            self.outgoing, key = keys.from_caller, keys.from_node
+        self.welcome = welcome
+        self.decoder.open(self._max_frame_bytes, key)
+
+    def _on_reject(self, reject: Reject) -> None:
+        """In plain form. Where a secret is set only a node that has no proof of ours yet sends it, and then it cannot be believed."""
+        if self._secret is None:
+            raise HandshakeError(_shown(reject.reason), reject)
+        raise HandshakeError(_shown(reject.reason if is_early(reject.reason) else f"{UNPROVEN}: {reject.reason}"), unproven=True)
+
+
+def identity_text(group: bytes, node: str) -> bytes:
+    """A node's identity as its Challenge names it."""
+    return len(group).to_bytes(1, "big") + group + node.encode()
+
+
+class Door:
+    """The node's side. Send `opening`, feed it what comes until there is a Hello, then answer with `welcome` or `reject`. Then ``decoder`` gives the messages
+    (first call it with ``b""``), and ``outgoing``, if it is not None, makes the tag to send behind each frame."""
+
+    def __init__(self, secret: bytes | None, nonce: bytes, group: bytes, node: str) -> None:
+        """``nonce``: `NONCE_BYTES` fresh random bytes. ``group`` and ``node``: who this node is, empty when it belongs to no group."""
+        assert len(nonce) == NONCE_BYTES, "a nonce of another length"
+        self.hello: Hello | None = None  # proven
+        self.outgoing: FrameKey | None = None
+        self.decoder = Decoder(MAX_BYTES)
+        self.decoder.single = True
+        self._secret = secret
+        self._challenge = nonce + identity_text(group, node) if secret is not None else b""
+        self._hello_frame = b""
+        self._open = False
+
+    def opening(self) -> bytes:
+        return encode(Challenge(self._challenge))
+
+    def feed(self, data: bytes) -> Hello | None:
+        """The caller's Hello, once it is there and proven. Raises `HandshakeError`, whose ``reject`` is to be sent in plain form, and `wire.WireError`."""
+        messages = self.decoder.feed(data)
+        if not messages:
+            return None
+        hello = messages[0]
+        self.decoder.held = True  # whatever comes before our answer waits; after a refusal nothing is looked at any more
+        if not isinstance(hello, Hello):
+            raise HandshakeError(f"{PROTOCOL}: a {type(hello).__name__} before Hello")
+        if hello.protocol != wire.PROTOCOL:
+            raise HandshakeError(f"{PROTOCOL}: version {hello.protocol} is spoken there, {wire.PROTOCOL} here")
+        if self._secret is not None:
+            if len(hello.proof) != NONCE_BYTES + PROOF_BYTES:
+                raise HandshakeError(f"{SECRET}: the shared secret is missing")
+            if not hmac.compare_digest(_derive(self._secret, _CALLER, self._challenge, _hello_claims(hello)), hello.proof[NONCE_BYTES:]):
+                raise HandshakeError(f"{SECRET}: the shared secret is another one")
+        elif hello.proof:
+            raise HandshakeError(f"{SECRET}: this node has no shared secret, and the caller proves one")
+        self.hello = hello
+        self._hello_frame = encode(hello)
+        return hello
+
+    def welcome(self, welcome: Welcome, max_frame_bytes: int) -> bytes:
+        assert self.hello is not None and not self._open, "a Welcome without a Hello"
+        self._open = True
+        key = None
+        if self._secret is not None:
+            text = encode(replace(welcome, proof=b""))
+            welcome.proof = _derive(self._secret, _NODE, self._challenge, self._hello_frame, text)
+            keys = _Keys(self._secret, self._challenge, self._hello_frame, text)
+            self.outgoing, key = keys.from_node, keys.from_caller
+        self.decoder.open(max_frame_bytes, key)
+        return encode(welcome)
+
+    def reject(self, reject: Reject) -> bytes:
+        """In the form that this caller may be given now."""
+        if self._open:
+            frame = encode(reject)
+            return frame if self.outgoing is None else frame + self.outgoing.tag(frame)
+        if self._secret is None or self.hello is None:
+            return encode(reject)
+        proven = ProvenReject(reject.reason, reject.version, list(reject.members))
+        proven.proof = _derive(self._secret, _REFUSAL, self._challenge, self._hello_frame, encode(proven))
+        return encode(proven)

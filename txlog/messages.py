@@ -27,15 +27,15 @@ class Hello:
     protocol: int
     log: str
     incarnation: bytes
-    purpose: str  # "writer", "reader", "peer", "tool"
+    purpose: str  # "writer", "reader", "peer", "tool", "busy"
     membership: int = 0  # the membership version the sender knows, 0: none yet
     group: bytes = b""  # the group id the sender knows, empty: none yet
-    proof: bytes = b""  # HMAC of the challenge where a shared secret is set
+    proof: bytes = b""  # the caller's nonce and proof, where a shared secret is set (`handshake`)
 
 
 @dataclass(slots=True)
 class Challenge:
-    """The node's first message when it has a shared secret."""
+    """The node's first message. Empty where no shared secret is set, else a nonce and who the node is (`handshake`)."""
 
     nonce: bytes
 
@@ -49,6 +49,7 @@ class Welcome:
     members: list[str]  # "node-id=host:port", sorted
     incarnation: bytes  # of the node's own process life
     folder: str = ""  # random id of the node's data folder
+    proof: bytes = b""  # the node's, where a shared secret is set
 
 
 @dataclass(slots=True)
@@ -68,6 +69,16 @@ class Reject:
     reason: str
     version: int = 0
     members: list[str] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class ProvenReject:
+    """A `Reject` in the place of a Welcome, with the node's proof. Sent only to a caller that has proven the shared secret."""
+
+    reason: str
+    version: int
+    members: list[str]
+    proof: bytes = b""
 
 
 # --------------------------------------------------------------------------- writer -> node
@@ -356,7 +367,8 @@ class Status:
 
 
 Message = (
-    Hello | Challenge | Welcome | Membership | Reject | Seal | Append | Renew | Release | CatchUp | Promised | Refused | LeaseHeld | Behind | Appended | Renewed
+    Hello | Challenge | Welcome | Membership | Reject | ProvenReject | Seal | Append | Renew | Release | CatchUp
+    | Promised | Refused | LeaseHeld | Behind | Appended | Renewed
     | Gap | Conflict | Suspected | Unavailable | Fetch | Fetched | TailQuery | Tail | Subscribe | Records | Heartbeat
     | InitGroup | InitDone | JoinGroup | StatusQuery | Status
 )  # fmt: skip

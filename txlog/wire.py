@@ -4,28 +4,36 @@ Decides: the binary form of every message and what counts as hostile. Must not k
 
 A frame is u32 length of the body, u32 crc32c of the body, then the body: u8 message type and the fields in the order the message declares
 them. Integers are u64, flags u8, bytes and text a u32 length and the bytes, ids two u64, lists a u32 count and the items; all big-endian.
+Where a shared secret is set, a tag follows each frame after the handshake (`FrameKey`). `Challenge`, `Hello` and `Reject` keep their form in all
+versions, so that two versions can refuse each other in words.
 Fields are found from the messages' own annotations, once, at import; what travels once a write is packed by hand below.
 
 Invariants: ``Decoder.feed(encode(m)) == [m]`` for every message; whatever the bytes, a decoder gives messages, waits, or raises `WireError`,
-and nothing else; a length is judged before memory is taken for what it announces; after an error a decoder is dead.
+and nothing else; a length is judged before memory is taken for what it announces; after an error a decoder is dead; a decoder with a key gives no
+message whose tag is not right.
 """
 
 from __future__ import annotations
 
+import hmac
 import struct
 from collections.abc import Callable
 from dataclasses import fields
 from typing import Any, Final, get_args, get_origin, get_type_hints
 
+from blake3 import blake3
 from crc32c import crc32c
 
 from txlog import messages as m
 from txlog.messages import Message
 
-PROTOCOL: Final = 4  # `Hello.protocol`: a number of its own for every incompatible change of this file or of the messages
+PROTOCOL: Final = 5  # `Hello.protocol`: a number of its own for every incompatible change of this file or of the messages
 
 DEFAULT_MAX_FRAME_BYTES: Final = 32 << 20
 FRAME_HEADER_BYTES: Final = 8
+TAG_BYTES: Final = 16
+KEY_BYTES: Final = 32
+_HELD_MAX_BYTES: Final = 1 << 20  # of bytes that come before the decoder may look at them
 
 _FRAME: Final = struct.Struct(">II")
 _U8: Final = struct.Struct(">B")
@@ -40,6 +48,7 @@ _TYPES: Final[dict[int, type[Message]]] = {
     3: m.Welcome,
     4: m.Reject,
     5: m.Membership,
+    6: m.ProvenReject,
     10: m.Seal,
     11: m.Append,
     12: m.Renew,
@@ -303,13 +312,36 @@ def encode(message: Message) -> bytes:
     return _FRAME.pack(len(body), crc32c(body)) + body
 
 
+class FrameKey:
+    """The tags of one direction of one session: a keyed BLAKE3 hash over the number of the frame and all its bytes. A frame that is altered, left out, repeated
+    or moved has a wrong tag."""
+
+    __slots__ = ("_count", "_empty")
+
+    def __init__(self, key: bytes) -> None:
+        self._empty: Any = blake3(key=key)
+        self._count = 0
+
+    def tag(self, frame: bytes) -> bytes:
+        """Of the next frame."""
+        hasher = self._empty.copy()
+        hasher.update(_U64.pack(self._count))
+        hasher.update(frame)
+        self._count += 1
+        digest: bytes = hasher.digest(length=TAG_BYTES)
+        return digest
+
+
 class Decoder:
     """Bytes of one connection in, messages out. ``max_frame_bytes`` may be raised once the other side is known."""
 
-    __slots__ = ("_error", "_need", "_rest", "max_frame_bytes")
+    __slots__ = ("_error", "_key", "_need", "_rest", "held", "max_frame_bytes", "single")
 
     def __init__(self, max_frame_bytes: int = DEFAULT_MAX_FRAME_BYTES) -> None:
         self.max_frame_bytes = max_frame_bytes
+        self.single = False  # give one message at a time, since what is behind it may have another form; `feed(b"")` gives the next
+        self.held = False  # give nothing: who speaks now has to wait
+        self._key: FrameKey | None = None
         self._rest = bytearray()
         self._need = 0  # no frame ends before this many bytes are here, so that a large frame is not looked at for every piece
         self._error = ""
@@ -319,13 +351,21 @@ class Decoder:
         """Bytes held of a frame that is not complete."""
         return len(self._rest)
 
+    def open(self, max_frame_bytes: int, key: FrameKey | None) -> None:
+        """The handshake is over. From here on each frame has its tag, if there is a key."""
+        self.max_frame_bytes = max_frame_bytes
+        self.single = self.held = False
+        self._key = key
+
     def feed(self, data: bytes) -> list[Message]:
         """Every message that is complete now, in order. Raises `WireError`; what stood before the bad bytes is then lost with them."""
         if self._error:
             raise WireError(self._error)
-        if self._rest:
+        if self._rest or self.held:
             self._rest += data
-            if len(self._rest) < self._need:
+            if self.held or len(self._rest) < self._need:
+                if self.held and len(self._rest) > _HELD_MAX_BYTES:
+                    raise WireError(f"{len(self._rest)} bytes before the handshake is over")
                 return []
             data = bytes(self._rest)
             self._rest = bytearray()
@@ -339,25 +379,31 @@ class Decoder:
     def _frames(self, data: bytes) -> list[Message]:
         found: list[Message] = []
         at, end = 0, len(data)
+        key = self._key
+        foot = TAG_BYTES if key is not None else 0
         while end - at >= FRAME_HEADER_BYTES:
             length, crc = _FRAME.unpack_from(data, at)
             if length > self.max_frame_bytes:
                 raise WireError(f"frame of {length} bytes, the limit is {self.max_frame_bytes}")
             if length == 0:
                 raise WireError("frame without a message")
-            stop = at + FRAME_HEADER_BYTES + length
-            if stop > end:
+            behind = at + FRAME_HEADER_BYTES + length
+            if behind + foot > end:
                 self._rest += memoryview(data)[at:]
-                self._need = stop - at
+                self._need = behind + foot - at
                 return found
-            body = data[at + FRAME_HEADER_BYTES : stop]
+            body = data[at + FRAME_HEADER_BYTES : behind]
+            if key is not None and not hmac.compare_digest(key.tag(data[at:behind]), data[behind : behind + TAG_BYTES]):
+                raise WireError(f"frame of {length} bytes with a wrong tag: it was not sent by who proved the shared secret, or was altered on the way")
             if crc32c(body) != crc:
                 raise WireError(f"frame of {length} bytes with a wrong checksum")
             read = _READERS.get(body[0])
             if read is None:
                 raise WireError(f"message type {body[0]} is unknown")
             found.append(read(body, 1, length))
-            at = stop
+            at = behind + foot
+            if self.single:
+                break
         if at < end:
             self._rest += memoryview(data)[at:]
             self._need = FRAME_HEADER_BYTES

@@ -22,8 +22,7 @@ import uvloop
 from memstore.config import ServerConfig
 from memstore.server import events
 from memstore.server.node import Node
-from memstore.server.secret_files import SecretFileError
-from memstore.server.secret_files import read as read_secret
+from memstore.server.secret_files import SecretFileError, read_log_secret
 from memstore.version import VERSION
 from txlog.client import AddressError, LogAddress, LogClient, LogRefused
 
@@ -87,7 +86,7 @@ async def serve(config: ServerConfig) -> int:
 def read_addresses(config: ServerConfig) -> tuple[LogAddress, bytes | None]:
     try:
         address = LogAddress.parse(config.log)
-        secret = read_secret(Path(config.secret_file)).encode() if config.secret_file else None
+        secret = read_log_secret(Path(config.secret_file)) if config.secret_file else None
     except (AddressError, SecretFileError) as error:
         raise StartError(str(error), WRONG_SETTING) from None
     return address, secret

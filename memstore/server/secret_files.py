@@ -10,11 +10,11 @@ import secrets
 from pathlib import Path
 from typing import Final
 
+from txlog.secret_file import SecretFileError, read_log_secret, read_private
+
+__all__ = ["SecretFileError", "make", "read", "read_log_secret"]
+
 RANDOM_BYTES: Final = 32
-
-
-class SecretFileError(Exception):
-    """One line for the operator."""
 
 
 def make(path: Path) -> bool:
@@ -38,13 +38,8 @@ def make(path: Path) -> bool:
 
 
 def read(path: Path) -> str:
-    """The secret without the white space around it. Raises `SecretFileError`."""
+    """A secret that is text: the clients' password. Raises `SecretFileError`."""
     try:
-        secret = path.read_text("utf-8").strip()
-    except OSError as error:
-        raise SecretFileError(f"secret file {path} cannot be read: {error.strerror}") from None
+        return read_private(path).decode()
     except UnicodeDecodeError:
         raise SecretFileError(f"secret file {path} does not hold text") from None
-    if not secret:
-        raise SecretFileError(f"secret file {path} is empty")
-    return secret

@@ -157,12 +157,12 @@ async def healthy(target: str, password: str) -> str:
 # --------------------------------------------------------------------------- showing
 
 
-async def show(given: list[str], folder: Path, password: str, secret: str) -> int:
+async def show(given: list[str], folder: Path, password: str, secret: bytes | None) -> int:
     """Print the screen. 0 where a primary serves, else 1. Raises `StatusError`."""
     targets = find_targets(given, folder)
     engines = await ask_engines(targets.engines, password)
     logs = targets.logs or log_addresses(engines)
-    nodes = await ask_status(logs, secret.encode() or None)
+    nodes = await ask_status(logs, secret)
     primaries = [engine for engine in engines if engine.role == "primary"]
     console = Console(highlight=False) if Console().is_terminal else Console(highlight=False, width=WIDTH)
     console.print(headline(primaries, engines, targets.names))

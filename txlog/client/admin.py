@@ -17,11 +17,12 @@ from typing import Any, Final
 
 from txlog import handshake
 from txlog.client.address import format_host_port
-from txlog.client.link import answer_challenge
-from txlog.messages import Challenge, Hello, InitDone, InitGroup, Message, Reject, Status, StatusQuery, Welcome
-from txlog.wire import PROTOCOL, Decoder, WireError, encode
+from txlog.handshake import Caller
+from txlog.messages import Hello, InitDone, InitGroup, Message, Reject, Status, StatusQuery, Welcome
+from txlog.wire import PROTOCOL, Decoder, FrameKey, WireError, encode
 
 _ANSWER_TIMEOUT_S: Final = 2.0
+_OPEN_TIMEOUT_S: Final = 5.0  # for connection and handshake together, however slowly the bytes come
 _RETRY_S: Final = 0.2
 
 HostPort = tuple[str, int]
@@ -38,40 +39,51 @@ class Tool:
         self.name = format_host_port(*address)
         self._address = address
         self._secret = secret
-        self._decoder = Decoder()
+        self._decoder: Decoder | None = None
+        self._outgoing: FrameKey | None = None
         self._messages: list[Message] = []
         self.welcome: Welcome | None = None
 
     async def open(self) -> Welcome:
-        """Raises OSError while the node is not there, `AdminError` when it will not have us."""
+        """Raises OSError while the node is not there, `AdminError` when it will not have us, or is not to be believed."""
+        async with asyncio.timeout(_OPEN_TIMEOUT_S):
+            return await self._open()
+
+    async def _open(self) -> Welcome:
         async with asyncio.timeout(_ANSWER_TIMEOUT_S):
             self._reader, self._writer = await asyncio.open_connection(*self._address)
-        challenge = await self._next()
-        if not isinstance(challenge, Challenge):
-            raise AdminError(f"{self.name} is not a log node of this version")
-        hello = answer_challenge(challenge.nonce, Hello(PROTOCOL, "", bytes(handshake.INCARNATION_BYTES), "tool"), self._secret)
-        if isinstance(hello, str):
-            raise AdminError(f"{self.name}: {hello}")
-        self._writer.write(encode(hello))
-        welcome = await self._next()
-        assert isinstance(welcome, Welcome)
-        self.welcome = welcome
-        return welcome
+        hello = Hello(PROTOCOL, "", bytes(handshake.INCARNATION_BYTES), "tool")
+        caller = Caller(hello, self._secret, secrets.token_bytes(handshake.NONCE_BYTES))
+        try:
+            while caller.welcome is None:
+                self._writer.write(caller.feed(await self._read()))
+        except handshake.HandshakeError as refused:
+            raise AdminError(f"{self.name}: {refused.reason}") from refused
+        except WireError as error:
+            raise AdminError(f"{self.name} is not a log node of this version: {error}") from error
+        self._decoder, self._outgoing, self.welcome = caller.decoder, caller.outgoing, caller.welcome
+        return caller.welcome
 
     async def ask(self, message: Message) -> Message:
-        self._writer.write(encode(message))
+        frame = encode(message)
+        self._writer.write(frame if self._outgoing is None else frame + self._outgoing.tag(frame))
         return await self._next()
 
+    async def _read(self) -> bytes:
+        async with asyncio.timeout(_ANSWER_TIMEOUT_S):
+            data = await self._reader.read(1 << 16)
+        if not data:
+            raise ConnectionResetError("the node closed the connection")
+        return data
+
     async def _next(self) -> Message:
-        while not self._messages:
-            async with asyncio.timeout(_ANSWER_TIMEOUT_S):
-                data = await self._reader.read(1 << 16)
-            if not data:
-                raise ConnectionResetError("the node closed the connection")
-            try:
-                self._messages += self._decoder.feed(data)
-            except WireError as error:
-                raise AdminError(f"{self.name} is not a log node: {error}") from error
+        assert self._decoder is not None, "a question before the handshake"
+        try:
+            self._messages += self._decoder.feed(b"")  # what came behind the Welcome
+            while not self._messages:
+                self._messages += self._decoder.feed(await self._read())
+        except WireError as error:
+            raise AdminError(f"{self.name} is not a log node: {error}") from error
         message = self._messages.pop(0)
         if isinstance(message, Reject):
             raise AdminError(f"{self.name}: {message.reason}")

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import secrets
 import selectors
 import socket
 import threading
@@ -18,10 +19,12 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from txlog.client.link import answer_challenge, tune_socket
+from txlog import handshake
+from txlog.client.link import tune_socket
 from txlog.client.questions import majority_of
-from txlog.messages import Challenge, Message, Renew, Renewed, Welcome
-from txlog.wire import Decoder, WireError, encode
+from txlog.handshake import Caller
+from txlog.messages import Message, Renew, Renewed
+from txlog.wire import Decoder, FrameKey, WireError, encode
 
 if TYPE_CHECKING:
     from txlog.client.client import LogClient
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
 
 _BEAT_S: Final = 0.05
 _CONNECT_TIMEOUT_S: Final = 0.15  # short: while it waits for a dead node the thread cannot stand in
+_HANDSHAKE_TIMEOUT_US: Final = 300_000  # however slowly the bytes come
 _RECONNECT_S: Final = 3.0
 _FIRST_NUMBER: Final = 1 << 62  # apart from the proposer's own numbers
 
@@ -42,6 +46,7 @@ class _Line:
         self._client = client
         self._index = index
         self._decoder = Decoder()
+        self._outgoing: FrameKey | None = None
         self.socket: socket.socket | None = None
         self.version = 0  # of the membership under which it was opened
         self.tried_us = 0
@@ -49,38 +54,37 @@ class _Line:
     def open(self) -> None:
         """Connect and shake hands, or leave it closed."""
         host, port = self._client.where(self._index)
-        self._decoder = Decoder()
+        self._outgoing = None
         try:
             self.socket = socket.create_connection((host, port), _CONNECT_TIMEOUT_S)
             tune_socket(self.socket)
-            while True:
-                for message in self.read():
-                    if isinstance(message, Challenge):
-                        hello = answer_challenge(message.nonce, self._client.make_hello("busy"), self._client.secret)
-                        self.version = self._client.membership
-                        if isinstance(hello, str):
-                            self.close()
-                            return
-                        self.socket.sendall(encode(hello))
-                    elif isinstance(message, Welcome) and self._client.is_node(self._index, message.node) and message.membership == self.version:
-                        return
-                    else:
-                        self.close()
-                        return
-        except (OSError, WireError):
+            self.version = self._client.membership
+            caller = Caller(self._client.make_hello("busy"), self._client.secret, secrets.token_bytes(handshake.NONCE_BYTES))
+            until_us = self._client.clock() + _HANDSHAKE_TIMEOUT_US
+            while caller.welcome is None:
+                if self._client.clock() > until_us:
+                    raise TimeoutError("the handshake takes too long")
+                self.socket.sendall(caller.feed(self._receive()))
+            self._decoder, self._outgoing = caller.decoder, caller.outgoing
+            if not self._client.is_node(self._index, caller.welcome.node) or caller.welcome.membership != self.version:
+                self.close()
+        except (OSError, WireError, handshake.HandshakeError):
             self.close()  # tried again a second later; the link of the loop tells people why
 
-    def read(self) -> list[Message]:
+    def _receive(self) -> bytes:
         assert self.socket is not None
         data = self.socket.recv(1 << 16)
         if not data:
             raise ConnectionResetError
-        return self._decoder.feed(data)
+        return data
+
+    def read(self) -> list[Message]:
+        return self._decoder.feed(self._receive())
 
     def send(self, frame: bytes) -> None:
         if self.socket is not None:
             try:
-                self.socket.sendall(frame)
+                self.socket.sendall(frame if self._outgoing is None else frame + self._outgoing.tag(frame))
             except OSError:
                 self.close()
 

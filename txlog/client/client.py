@@ -102,7 +102,9 @@ class LogClient(Nodes):
         for link in self.links:
             link.start()
         await self._first_attempts()
-        final = [reason for reason in self._refused.values() if handshake.is_final(reason)]
+        alone = sum(link.up for link in self.links) < majority_of(len(self.links))
+        # What a node says before it has proven the secret ends this client only if nothing else works.
+        final = [reason for reason in self._refused.values() if handshake.is_final(reason) and (alone or not handshake.is_early(reason))]
         if final:
             await self.close()
             raise LogRefused(final[0])

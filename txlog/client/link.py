@@ -10,14 +10,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+import secrets
 import socket
 from collections.abc import Callable
 from typing import Final, Protocol, cast
 
 from txlog import handshake
 from txlog.client.address import format_host_port
-from txlog.messages import Challenge, Hello, Message, Reject, Welcome
-from txlog.wire import DEFAULT_MAX_FRAME_BYTES, Decoder, WireError, encode
+from txlog.handshake import Caller
+from txlog.messages import Hello, Message, Reject, Welcome
+from txlog.wire import DEFAULT_MAX_FRAME_BYTES, Decoder, FrameKey, WireError, encode
 
 _CONNECT_TIMEOUT_S: Final = 1.0  # for the connection, and again for the node's first word
 _WELCOME_TIMEOUT_S: Final = 60.0  # a node that opens a large log checks it first
@@ -65,22 +67,14 @@ def tune_socket(sock: socket.socket | None) -> None:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _DEAD_PEER_MS)
 
 
-def answer_challenge(nonce: bytes, hello: Hello, secret: bytes | None) -> Hello | str:
-    """The Hello to send, or why none can be."""
-    if not nonce:
-        return hello
-    if secret is None:
-        return f"{handshake.SECRET}: the node asks for the shared secret and none is set here"
-    hello.proof = handshake.prove(secret, nonce, hello)
-    return hello
-
-
 class _Connection:
     """One TCP connection of a `SocketLink`; tells its link, which lives longer. An `asyncio.Protocol` in all but descent, for the sake of the compiled code."""
 
     def __init__(self, link: SocketLink) -> None:
         self.link = link
-        self.decoder = Decoder(link.max_frame_bytes)
+        self.caller: Caller | None = None  # until the node has said Welcome
+        self.decoder: Decoder | None = None  # from then on
+        self.outgoing: FrameKey | None = None
         self.transport: asyncio.Transport | None = None
         self.challenged = False  # the node has spoken, our Hello is sent
         self.greeted = False  # it has said Welcome
@@ -105,45 +99,50 @@ class _Connection:
         if link.connection is not self:
             return
         try:
-            messages = self.decoder.feed(data)
+            decoder = self.decoder
+            if decoder is None:
+                decoder = self._handshake(data)
+                if decoder is None:
+                    return
+                data = b""  # what came behind the Welcome is in the decoder
+            messages = decoder.feed(data)
         except WireError as error:
             self.fail(f"unreadable bytes from the node: {error}")
             return
-        if not self.greeted:
-            while messages and not self.greeted:
-                if not self._handshake(messages.pop(0)):
-                    return
-            if not self.greeted:
-                return
         if messages:
             link.owner.on_messages(link.index, messages)
 
-    def _handshake(self, message: Message) -> bool:
+    def _handshake(self, data: bytes) -> Decoder | None:
+        """The decoder to go on with once the node is welcome."""
         link = self.link
-        if isinstance(message, Challenge):
-            hello = answer_challenge(message.nonce, link.make_hello(), link.secret)
-            if isinstance(hello, str):
-                self.refuse(hello)
-                return False
+        if self.caller is None:
+            self.caller = Caller(link.make_hello(), link.secret, secrets.token_bytes(handshake.NONCE_BYTES), link.max_frame_bytes)
+        caller = self.caller
+        try:
+            out = caller.feed(data)
+        except handshake.HandshakeError as refused:
+            if refused.reject is not None and refused.reject.version:
+                link.owner.on_membership(link.index, refused.reject)
+            self.refuse(refused.reason)
+            return None
+        if out:
             self.challenged = True
             link.error = "the node is opening the log"
-            self.write(encode(hello))
-            return True
-        if isinstance(message, Welcome):
-            self.greeted = True
-            link.greeted(self, message)
-            return link.connection is self
-        if isinstance(message, Reject):
-            if message.version:
-                link.owner.on_membership(link.index, message)
-            self.refuse(message.reason)
-            return False
-        self.fail(f"a {type(message).__name__} before the handshake was over")
-        return False
+            if self.transport is not None:
+                self.transport.write(out)
+        if caller.welcome is None:
+            return None
+        self.greeted = True
+        self.caller = None
+        self.decoder = caller.decoder
+        self.outgoing = caller.outgoing
+        link.greeted(self, caller.welcome)
+        return self.decoder if link.connection is self else None
 
-    def write(self, data: bytes) -> None:
+    def write(self, frame: bytes) -> None:
+        """One frame, after the handshake."""
         if self.transport is not None:
-            self.transport.write(data)
+            self.transport.write(frame if self.outgoing is None else frame + self.outgoing.tag(frame))
 
     def refuse(self, reason: str) -> None:
         self.link.refused(reason)
@@ -270,7 +269,7 @@ class SocketLink:
     @property
     def unfinished_bytes(self) -> int:
         """Of a message that has come in part."""
-        return self.connection.decoder.waiting if self.connection is not None else 0
+        return self.connection.decoder.waiting if self.connection is not None and self.connection.decoder is not None else 0
 
     def send(self, message: Message) -> None:
         if self.up and self.connection is not None:

@@ -15,12 +15,12 @@ import structlog
 
 from txlog import handshake
 from txlog.client.link import tune_socket
-from txlog.messages import Challenge, Hello, InitGroup, JoinGroup, Membership, Message, Reject, StatusQuery, Welcome
+from txlog.handshake import Door
+from txlog.messages import Hello, InitGroup, JoinGroup, Membership, Message, Reject, StatusQuery, Welcome
 from txlog.server.session import Session
-from txlog.wire import PROTOCOL, Decoder, WireError, encode
+from txlog.wire import FrameKey, WireError, encode
 
 _HANDSHAKE_TIMEOUT_S: Final = 5.0
-_HELLO_MAX_BYTES: Final = 16 << 10
 _WRITE_BUFFER_BYTES: Final = 2 << 20  # above it a reader is fed no more until it has taken half
 _STUCK_BUFFER_BYTES: Final = 256 << 20  # a caller that never reads its answers is closed, not collected for
 
@@ -33,9 +33,9 @@ NodeMessage = InitGroup | JoinGroup | Membership | StatusQuery
 class Node(Protocol):
     """What a connection needs of the log node."""
 
-    secret: bytes | None
     max_frame_bytes: int
 
+    def door(self, nonce: bytes) -> Door: ...
     def check_hello(self, hello: Hello) -> Reject | None: ...  # None: welcome
     async def open_session(self, hello: Hello, connection: Connection) -> Session | str: ...
     def welcome(self, hello: Hello) -> Welcome: ...
@@ -54,13 +54,13 @@ class Connection:
         self.names_log = False
         self._node = node
         self._loop = asyncio.get_running_loop()
-        self._nonce = secrets.token_bytes(handshake.NONCE_BYTES) if node.secret is not None else b""
-        self._decoder = Decoder(_HELLO_MAX_BYTES)
+        self._door = node.door(secrets.token_bytes(handshake.NONCE_BYTES))
+        self._decoder = self._door.decoder
+        self._outgoing: FrameKey | None = None
         self._transport: asyncio.Transport | None = None
         self._session: Session | None = None
         self._opening: asyncio.Task[None] | None = None
         self._greeted = False
-        self._early: list[Message] = []  # came while the log was being opened
         self._out: list[bytes] = []
         self._out_bytes = 0
         self._timer: asyncio.TimerHandle | None = None
@@ -77,28 +77,31 @@ class Connection:
             self.end(f"{handshake.BUSY}: too many connections")
             return
         self._timer = self._loop.call_later(_HANDSHAKE_TIMEOUT_S, self._late)
-        transport.write(encode(Challenge(self._nonce)))
+        transport.write(self._door.opening())
 
     def eof_received(self) -> None:
         """Nothing more comes: it is closed."""
 
     def data_received(self, data: bytes) -> None:
         try:
-            messages = self._decoder.feed(data)
+            if self._greeted:
+                self._take(self._decoder.feed(data))
+            elif (hello := self._door.feed(data)) is not None:
+                self._hello(hello)
         except WireError as error:
             log.warning("unreadable bytes, connection closed", peer=self.peer_name, reason=str(error))
             self._abort()
-            return
+        except handshake.HandshakeError as refused:
+            log.warning("connection refused", peer=self.peer_name, reason=refused.reason)
+            self.end(refused.reason)
+
+    def _take(self, messages: list[Message]) -> None:
         if not messages:
             return
         if self._session is not None:
             self._session.on_messages(messages)
-        elif self._greeted:
-            self._node_messages(messages)
         else:
-            self._early += messages
-            if self._opening is None:
-                self._hello(self._early.pop(0))
+            self._node_messages(messages)
 
     def pause_writing(self) -> None:
         self.blocked = True
@@ -123,30 +126,21 @@ class Connection:
         if not self._greeted and self._opening is None:
             self.end("no Hello in time")
 
-    def _hello(self, message: Message) -> None:
-        if not isinstance(message, Hello):
-            self.end(f"{handshake.PROTOCOL}: a {type(message).__name__} before Hello")
-            return
-        reject: Reject | None
-        if message.protocol != PROTOCOL:
-            reject = Reject(f"{handshake.PROTOCOL}: version {message.protocol} is spoken there, {PROTOCOL} here")
-        elif self._node.secret is not None and not handshake.proven(self._node.secret, self._nonce, message):
-            reject = Reject(f"{handshake.SECRET}: the shared secret is missing or another one")
-        else:
-            reject = self._node.check_hello(message)
+    def _hello(self, hello: Hello) -> None:
+        """Of a caller that has proven the secret, where one is set."""
+        reject = self._node.check_hello(hello)
         if reject is not None:
-            log.warning("connection refused", peer=self.peer_name, purpose=message.purpose, reason=reject.reason)
+            log.warning("connection refused", peer=self.peer_name, purpose=hello.purpose, reason=reject.reason)
             self._end(reject)
             return
-        self.purpose = message.purpose
-        self.names_log = bool(message.log)
-        self._decoder.max_frame_bytes = self._node.max_frame_bytes
-        if not message.log:
-            self._greet(message, None)
+        self.purpose = hello.purpose
+        self.names_log = bool(hello.log)
+        if not hello.log:
+            self._greet(hello, None)
             return
         assert self._transport is not None
-        self._transport.pause_reading()  # what came with the Hello waits; more of it must not pile up while a large log is checked
-        self._opening = self._loop.create_task(self._open(message))
+        self._transport.pause_reading()  # what comes with the Hello waits; more of it must not pile up while a large log is checked
+        self._opening = self._loop.create_task(self._open(hello))
 
     async def _open(self, hello: Hello) -> None:
         session = await self._node.open_session(hello, self)
@@ -162,14 +156,10 @@ class Connection:
         self._session = session
         if self._opening is not None and self._transport is not None and not self._transport.is_closing():
             self._transport.resume_reading()
-        self.send(self._node.welcome(hello))
-        early, self._early = self._early, []
-        if not early:
-            return
-        if session is not None:
-            session.on_messages(early)
-        else:
-            self._node_messages(early)
+        self._out.append(self._door.welcome(self._node.welcome(hello), self._node.max_frame_bytes))
+        self._outgoing = self._door.outgoing
+        self._flush()
+        self.data_received(b"")  # what came with the Hello
 
     def _node_messages(self, messages: list[Message]) -> None:
         for message in messages:
@@ -188,6 +178,8 @@ class Connection:
             self._loop.call_soon(self._flush)
         frame = encode(message)
         self._out.append(frame)
+        if self._outgoing is not None:
+            self._out.append(self._outgoing.tag(frame))
         self._out_bytes += len(frame)
         if self._out_bytes > _STUCK_BUFFER_BYTES:
             self.blocked = True
@@ -222,7 +214,7 @@ class Connection:
 
     def _end(self, reject: Reject) -> None:
         if self._transport is not None and not self._transport.is_closing():
-            self._out.append(encode(reject))
+            self._out.append(self._door.reject(reject))
             self._flush()
             self._transport.close()
 

@@ -175,6 +175,9 @@ class LogNode:
 
     # ------------------------------------------------------------------ connection.Node
 
+    def door(self, nonce: bytes) -> handshake.Door:
+        return handshake.Door(self.secret, nonce, self.identity.group_id, self.identity.node)
+
     def check_hello(self, hello: Hello) -> Reject | None:
         if len(hello.incarnation) != handshake.INCARNATION_BYTES:
             return Reject(f"{handshake.PROTOCOL}: an incarnation has {handshake.INCARNATION_BYTES} bytes")

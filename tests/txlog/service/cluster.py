@@ -33,8 +33,9 @@ class Service:
 
     nodes = 1
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, secret: bytes | None = None) -> None:
         self.folder = folder
+        self.secret = secret
         self.clients: list[LogClient] = []
         self._seed = 0
 
@@ -48,7 +49,7 @@ class Service:
 
     async def client(self, az: str = "a", address: LogAddress | None = None) -> LogClient:
         self._seed += 1
-        client = LogClient(address or self.address(), az, random.Random(self._seed))
+        client = LogClient(address or self.address(), az, random.Random(self._seed), self.secret)
         await client.start()
         self.clients.append(client)
         return client
@@ -112,15 +113,15 @@ class Proxy:
 class Group(Service):
     nodes = 3
 
-    def __init__(self, folder: Path) -> None:
-        super().__init__(folder)
+    def __init__(self, folder: Path, secret: bytes | None = None) -> None:
+        super().__init__(folder, secret)
         self.ports = [free_port() for _ in range(3)]
         self.running: dict[int, LogNode] = {}
 
     async def start(self) -> None:
         for index in range(3):
             await self.up(index)
-        await init_group([("127.0.0.1", port) for port in self.ports])
+        await init_group([("127.0.0.1", port) for port in self.ports], self.secret)
 
     async def stop(self) -> None:
         await super().stop()
@@ -136,7 +137,9 @@ class Group(Service):
         return proxies, LogAddress.parse("txlog://" + ",".join(f"127.0.0.1:{proxy.port}" for proxy in proxies) + "/shard-0")
 
     async def up(self, index: int) -> None:
-        config = LogServerConfig("abc"[index], self.folder / f"node{index}", self.ports[index], segment_bytes=SEGMENT_BYTES, cache_bytes=64 << 10)
+        config = LogServerConfig(
+            "abc"[index], self.folder / f"node{index}", self.ports[index], segment_bytes=SEGMENT_BYTES, cache_bytes=64 << 10, secret=self.secret
+        )
         node = LogNode(config, DataFolder.open(config.data))
         await node.start()
         self.running[index] = node

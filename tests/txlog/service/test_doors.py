@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.txlog.service.cluster import Group, eventually, free_port
+from tests.txlog.service.cluster import Group, Reader, committed, eventually, free_port, win
 from txlog import handshake
 from txlog.client import LogAddress, LogClient, LogRefused
 from txlog.client.admin import AdminError, ask_status, init_group
 from txlog.config import LogServerConfig
+from txlog.handshake import Caller
 from txlog.messages import Append, Challenge, Hello, Message, Reject, TailQuery, Welcome
 from txlog.server.identity import DataFolder
 from txlog.server.node import LogNode
@@ -138,17 +139,82 @@ async def test_a_shared_secret_is_asked_for_and_proven(tmp_path: Path) -> None:
 async def test_a_proof_is_good_for_one_connection_only(tmp_path: Path) -> None:
     node = await lone_node(tmp_path / "n", SECRET)
     first = await Raw().open(node.port)
-    challenge = await first.next()
-    assert isinstance(challenge, Challenge)
-    greeting = hello("")
-    greeting.proof = handshake.prove(SECRET, challenge.nonce, greeting)
-    first.send(greeting)
-    assert isinstance(await first.next(), Welcome)
+    here = Caller(hello(""), SECRET, bytes(32))
+    out = here.feed(await first.reader.read(65536))
+    first.writer.write(out)
+    while here.welcome is None:
+        here.feed(await asyncio.wait_for(first.reader.read(65536), 5))
     second = await Raw().open(node.port)
     await second.next()
-    second.send(greeting)
+    second.writer.write(out)
     assert isinstance(await second.next(), Reject)
     await node.close()
+
+
+class Impostor:
+    """Listens, and answers in ways of its own. ``script`` gets the caller's bytes and gives ours."""
+
+    async def open(self, greeting: bytes, answer: bytes = b"") -> int:
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            writer.write(greeting)
+            self.heard += await reader.read(65536)
+            writer.write(answer)
+            await reader.read(65536)
+            writer.close()
+
+        self.heard = b""
+        self.server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        port: int = self.server.sockets[0].getsockname()[1]
+        return port
+
+
+@pytest.mark.parametrize(
+    ("greeting", "answer"),
+    [
+        (Challenge(b""), Welcome("a", "a", b"g" * 16, 1, ["a=h:1"], bytes(16))),
+        (Challenge(b"n" * 60), Welcome("a", "a", b"g" * 16, 1, ["a=h:1"], bytes(16))),
+        (Challenge(b"n" * 60), Reject("membership: x", 9, ["a=evil:1", "b=evil:2", "c=evil:3"])),
+        (Challenge(b"n" * 60), Reject("group: you are not one of us")),
+    ],
+)
+async def test_an_impostor_at_one_address_changes_nothing(tmp_path: Path, greeting: Message, answer: Message) -> None:
+    """Two honest nodes and somebody without the secret: the client starts, and goes by what the honest nodes say."""
+    group = Group(tmp_path, SECRET)
+    await group.start()
+    impostor = Impostor()
+    port = await impostor.open(encode(greeting), encode(answer))
+    address = LogAddress.parse(f"txlog://127.0.0.1:{group.ports[0]},127.0.0.1:{group.ports[1]},127.0.0.1:{port}/shard-0")
+    client = LogClient(address, "a", random.Random(1), SECRET)
+    await client.start()
+    assert client.members.version == 1
+    states = {state.address: state for state in client.node_states()}
+    assert sorted(state.connected for state in states.values()) == [False, True, True]
+    assert not states[f"127.0.0.1:{port}"].connected
+    await eventually(lambda: any(word in states_of(client, port) for word in ("secret", "unproven")))
+    await client.close()
+    with pytest.raises(AdminError):
+        await init_group([("127.0.0.1", port)], SECRET, wait_s=1)
+    impostor.server.close()
+    await group.stop()
+
+
+def states_of(client: LogClient, port: int) -> str:
+    return next(state.error for state in client.node_states() if state.address == f"127.0.0.1:{port}")
+
+
+async def test_a_group_with_a_secret_serves_a_writer(tmp_path: Path) -> None:
+    """All that goes between nodes and clients has its tag; a node that fell behind pulls from the others."""
+    group = Group(tmp_path, SECRET)
+    await group.start()
+    client = await group.client()
+    writer = await win(client)
+    (position,) = await committed(writer, [b"x" * 5000])
+    assert (await client.tail(1000))[1] >= position
+    reader = Reader().read(client)
+    assert (await reader.until(position))[-1].payload == b"x" * 5000
+    await group.close(client)
+    assert all(answer.status is not None for answer in await ask_status([("127.0.0.1", port) for port in group.ports], SECRET))
+    await group.stop()
 
 
 async def test_a_client_must_name_exactly_the_nodes_of_one_group(group: Group, tmp_path: Path) -> None:

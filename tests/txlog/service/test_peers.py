@@ -13,7 +13,7 @@ from txlog.client.link import SocketLink, _Connection
 from txlog.messages import Fetch, Fetched, Hello, Message, Welcome
 from txlog.server import peers
 from txlog.server.peers import PeerLinks
-from txlog.wire import encode
+from txlog.wire import Decoder, encode
 
 
 class Link:
@@ -169,7 +169,7 @@ async def test_a_link_tells_how_much_of_a_message_has_come() -> None:
     link = SocketLink(0, "127.0.0.1", 1, cast(Any, None), lambda: Hello(1, "log", b"i" * 16, "peer"), None, random.Random(1))
     assert link.unfinished_bytes == 0
     link.connection = connection = _Connection(link)
-    connection.greeted = True
+    connection.greeted, connection.decoder = True, Decoder()
     frame = encode(Fetched(1, 1, 1, (1, 1), 1, (0, 0), False, [b"x" * 1000]))
     connection.data_received(frame[:300])
     assert link.unfinished_bytes == 300

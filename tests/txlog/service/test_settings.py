@@ -73,6 +73,7 @@ def test_wrong_settings_are_named(tmp_path: Path, text: str, words: str) -> None
 
 def test_a_wider_door_needs_a_secret(tmp_path: Path) -> None:
     secret = tmp_path / "secret"
+    secret.touch(0o600)
     secret.write_text("short")
     with pytest.raises(ConfigError, match="at least"):
         load(None, {"az": "a", "data": tmp_path, "bind": "0.0.0.0", "secret_file": secret})

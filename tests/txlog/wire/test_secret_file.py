@@ -1,0 +1,69 @@
+"""Which secret files are taken."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from txlog.secret_file import MAX_BYTES, SecretFileError, read_log_secret, read_private
+
+
+def secret(folder: Path, content: bytes, mode: int = 0o600) -> Path:
+    path = folder / "secret"
+    path.write_bytes(content)
+    path.chmod(mode)
+    return path
+
+
+@pytest.mark.parametrize("mode", [0o666, 0o644, 0o604, 0o602, 0o660, 0o620, 0o777, 0o601])
+def test_a_file_that_others_can_read_or_change_is_refused(tmp_path: Path, mode: int) -> None:
+    with pytest.raises(SecretFileError, match=f"mode {mode:04o}.*chmod 600"):
+        read_log_secret(secret(tmp_path, b"x" * 32, mode))
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o400])
+def test_a_private_file_is_taken_without_a_word(tmp_path: Path, mode: int, capsys: pytest.CaptureFixture[str]) -> None:
+    assert read_log_secret(secret(tmp_path, b"x" * 32, mode)) == b"x" * 32
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o440])
+def test_a_file_that_its_group_can_read_gives_a_warning(tmp_path: Path, mode: int, capsys: pytest.CaptureFixture[str]) -> None:
+    assert read_log_secret(secret(tmp_path, b"x" * 32, mode)) == b"x" * 32
+    assert "its group can read it" in capsys.readouterr().err
+
+
+def test_a_link_is_judged_by_what_it_leads_to(tmp_path: Path) -> None:
+    link = tmp_path / "link"
+    link.symlink_to(secret(tmp_path, b"x" * 32, 0o644))
+    with pytest.raises(SecretFileError, match="mode 0644"):
+        read_log_secret(link)
+
+
+@pytest.mark.parametrize("around", [b"%s\n", b"%s\r\n", b"%s", b" %s \n\n"])
+def test_white_space_around_the_secret_is_not_part_of_it(tmp_path: Path, around: bytes) -> None:
+    assert read_log_secret(secret(tmp_path, around % (b"x" * 16))) == b"x" * 16
+
+
+@pytest.mark.parametrize("content", [b"", b"\n", b" \r\n\n"])
+def test_an_empty_secret_is_refused(tmp_path: Path, content: bytes) -> None:
+    with pytest.raises(SecretFileError, match="is empty"):
+        read_private(secret(tmp_path, content))
+
+
+def test_a_secret_has_a_least_and_a_greatest_length(tmp_path: Path) -> None:
+    with pytest.raises(SecretFileError, match="holds 15 bytes; a secret has at least 16"):
+        read_log_secret(secret(tmp_path, b"x" * 15 + b"\n"))
+    with pytest.raises(SecretFileError, match="more than"):
+        read_log_secret(secret(tmp_path, b"x" * (MAX_BYTES + 1)))
+    os.unlink(tmp_path / "secret")
+    with pytest.raises(SecretFileError, match="cannot be read"):
+        read_log_secret(tmp_path / "secret")
+    with pytest.raises(SecretFileError, match="cannot be read"):
+        read_log_secret(tmp_path)
+
+
+def test_a_secret_may_be_any_bytes(tmp_path: Path) -> None:
+    assert read_log_secret(secret(tmp_path, bytes(range(128, 160)))) == bytes(range(128, 160))

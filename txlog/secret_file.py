@@ -1,0 +1,50 @@
+"""A file that holds one secret, read safely.
+
+Decides: which file is refused or warned about (as ssh does with a private key), how the bytes become the secret. Must not know: what a secret is for. The white
+space around the secret, a newline at the end for one, does not belong to it.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+from pathlib import Path
+from typing import Final
+
+MIN_SECRET_BYTES: Final = 16  # of the secret that log nodes and their clients share
+MAX_BYTES: Final = 4096
+_OTHERS: Final = stat.S_IRWXO | stat.S_IWGRP  # who else on this machine may read or change it: refused
+_GROUP: Final = stat.S_IRGRP  # container platforms give a mounted secret to a group: a warning only
+
+
+class SecretFileError(Exception):
+    """One line for the operator."""
+
+
+def read_private(path: Path) -> bytes:
+    """What the file holds. Warns on stderr where its group may read it. Raises `SecretFileError`."""
+    try:
+        with open(path, "rb") as file:
+            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+            content = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise SecretFileError(f"secret file {path} cannot be read: {error.strerror}") from None
+    if mode & _OTHERS:
+        raise SecretFileError(f"secret file {path} has mode {mode:04o}: other users can read or change it; run 'chmod 600 {path}'")
+    if mode & _GROUP:
+        sys.stderr.write(f"warning: secret file {path} has mode {mode:04o}: its group can read it; 'chmod 600 {path}' is safer\n")
+    if len(content) > MAX_BYTES:
+        raise SecretFileError(f"secret file {path} holds more than {MAX_BYTES} bytes: it is not a secret")
+    secret = content.strip()
+    if not secret:
+        raise SecretFileError(f"secret file {path} is empty")
+    return secret
+
+
+def read_log_secret(path: Path) -> bytes:
+    """The secret that log nodes and their clients share. Raises `SecretFileError`."""
+    secret = read_private(path)
+    if len(secret) < MIN_SECRET_BYTES:
+        raise SecretFileError(f"secret file {path} holds {len(secret)} bytes; a secret has at least {MIN_SECRET_BYTES}")
+    return secret
