@@ -62,7 +62,7 @@ HOT := \
 	$(addprefix memstore/engine/,resp.py reply.py effects.py slices.py keyspace.py command.py session.py context.py engine.py requests.py latency.py slowlog.py monitor.py transaction.py facts.py) \
 	$(addprefix memstore/engine/values/,discard.py packed.py digits.py chain.py quicklist.py parted.py table.py double.py scored.py ranked.py set.py hash.py sorted.py) \
 	$(addprefix memstore/commands/,strings.py parse.py walk.py counters.py lists.py hashes.py sets.py zsets.py) \
-	$(addprefix memstore/replication/,shard.py plain.py tracker.py reads.py gates.py recovery.py roles.py) \
+	$(addprefix memstore/replication/,shard.py lessor.py looked.py plain.py tracker.py reads.py gates.py recovery.py roles.py) \
 	$(addprefix memstore/server/,clocks.py turn.py leading.py following.py connection.py errands.py telling.py node.py) \
 	txlog/clock.py txlog/entry.py txlog/wire.py txlog/client/writer.py txlog/client/link.py txlog/client/client.py txlog/client/subscription.py \
 	$(addprefix txlog/consensus/,outputs.py feed.py lease.py quorum.py proposer.py acceptor.py patience.py repair.py joining.py campaign.py log.py) \

@@ -323,7 +323,7 @@ def _getrange(ctx: Context, argv: list[bytes]) -> bytes:
     length = len(value)
     start = max(0, start + length) if start < 0 else start
     end = max(0, end + length) if end < 0 else end
-    return bulk(value[start : end + 1])
+    return bulk(value[start : end + 1]) if start <= end else reply.EMPTY_BULK
 
 
 @command(

@@ -96,8 +96,11 @@ class Engine:
             return row.handler(self.context, argv)
         except reply.CommandError as error:
             return self.failed(row, error)
-        except Exception as error:
-            raise self.broken(row, error) from error
+        except Exception as bug:
+            found = self.broken(row, bug)
+            if found is bug:
+                raise
+            raise found from bug
 
     def call_queued(self, row: Row, argv: list[bytes]) -> bytes | None:
         """One command of a transaction: shown and counted like any other."""
@@ -108,11 +111,11 @@ class Engine:
             self.feed_monitors(session, argv)
         return answer
 
-    def broken(self, row: Row, error: Exception) -> Exception:
+    def broken(self, row: Row, bug: Exception) -> Exception:
         """What an unexpected error of a handler is raised as: that of a command that only reads costs its client, any other the node."""
-        if row.flags & WRITE or row.name == b"EXEC" or self.context.unit:
-            return HalfDone(f"{reply.text(row.name)}: {type(error).__name__}: {error}")
-        return error
+        if not isinstance(bug, HalfDone) and (row.flags & WRITE or row.name == b"EXEC" or self.context.unit):
+            return HalfDone(f"{reply.text(row.name)}: {type(bug).__name__}: {bug}")
+        return bug
 
     def failed(self, row: Row, error: reply.CommandError) -> bytes:
         """The reply of a command of ``row`` that ended in ``error``, counted."""

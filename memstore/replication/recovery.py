@@ -15,6 +15,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from memstore.engine.engine import ApplyError
 from memstore.engine.slices import Slice
 from memstore.replication.announce import DIGEST_FORM, AnnounceError, Handover, Leadership, decode_digest, decode_handover, decode_leadership
 from txlog.entry import DATA, DIGEST, FORMAT, FORMAT_VERSION, GENESIS_CHAIN, HANDOVER, LEADERSHIP, NO_ENTRY, Entry, EntryId
@@ -43,8 +44,8 @@ class Difference:
 
 class Follower:
     __slots__ = (
-        "_backlog", "_rate_from", "_run", "_run_term", "_started_us", "chain", "difference", "digest_place", "digests", "effects", "followed", "handover",
-        "leadership", "leadership_term", "memory", "overruled", "pending_bytes", "rate", "stuck", "wall_ms",
+        "_backlog", "_rate_from", "_run", "_run_term", "_started_us", "broke", "chain", "difference", "digest_place", "digests", "effects", "followed",
+        "handover", "leadership", "leadership_term", "memory", "overruled", "pending_bytes", "rate", "stuck", "wall_ms",
     )  # fmt: skip
 
     def __init__(self, memory: Memory, now_us: int) -> None:
@@ -54,6 +55,7 @@ class Follower:
         self.wall_ms = 0  # the greatest in the entries taken
         self.effects = 0
         self.stuck = ""  # why nothing further can be applied; empty: all is well
+        self.broke = False  # it is stuck by an error of the program, not by what the log says
         self.leadership: Leadership | None = None  # the newest
         self.leadership_term = 0
         self.handover: Handover | None = None  # after the newest LEADERSHIP, if any
@@ -153,6 +155,7 @@ class Follower:
             try:
                 self.effects += self.memory.apply(payload, max(self.wall_ms, entry.wall_ms))
             except Exception as error:  # a command that fails on replay in any way means this state is not the primary's: stop here, never skip
+                self.broke = not isinstance(error, ApplyError)
                 return f"position {entry.position} cannot be applied: {type(error).__name__}: {error}"
         return ""
 

@@ -78,8 +78,8 @@ class Roles:
     __slots__ = (
         "_author_gone_since", "_backoff_until", "_campaign_at", "_closed_since", "_granted", "_handing_until", "_held_until", "_ineligible_until",
         "_invited_until", "_lease", "_lease_until", "_outputs", "_probe_at", "_probing", "_reserved_until", "_rng", "_since", "az_rank", "committed",
-        "disputes", "exiting", "followed", "incarnation", "lease_ms", "log_empty", "node", "peers", "phase", "primary", "role", "stuck", "successor",
-        "target", "window_left_ms",
+        "disputes", "exit_code", "exiting", "followed", "incarnation", "lease_ms", "log_empty", "node", "peers", "phase", "primary", "role", "stuck",
+        "successor", "target", "window_left_ms",
     )  # fmt: skip
 
     def __init__(self, node: str, incarnation: bytes, lease_ms: int, rng: Random, now_us: int) -> None:
@@ -99,6 +99,7 @@ class Roles:
         self.phase = ""  # of a hand-over under way
         self.successor: Peer | None = None
         self.exiting = ""  # why the process ends once the role is given up
+        self.exit_code = 0
         self.window_left_ms = 0
         self._rng = rng
         self._lease = lease_ms * 1000
@@ -481,10 +482,11 @@ class Roles:
 
     # ----------------------------------------------------------------- the end
 
-    def on_terminate(self, reason: str, now_us: int) -> None:
-        """Hand over first, then end. Asked twice: end at once."""
+    def on_terminate(self, reason: str, now_us: int, code: int = 0) -> None:
+        """Hand over first, then end. Asked twice: end at once. ``code``: the process' exit code."""
+        self.exit_code = max(self.exit_code, code)
         if self.exiting:
-            self._outputs.append(Exit(0, f"{reason}, again"))
+            self._outputs.append(Exit(self.exit_code, f"{reason}, again"))
             return
         self.exiting = reason
         if self.role == CANDIDATE:
@@ -501,4 +503,4 @@ class Roles:
 
     def _finish_exit(self) -> None:
         if self.exiting and self.role != PRIMARY and not self._held_until:
-            self._outputs.append(Exit(0, self.exiting))
+            self._outputs.append(Exit(self.exit_code, self.exiting))

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Final, NoReturn
 
 from memstore.engine import effects, reply
 from memstore.engine.command import (
@@ -39,11 +39,15 @@ from memstore.engine.command import (
     Row,
 )
 from memstore.engine.context import DELETE_EXPIRED, HIDE_EXPIRED, Context
-from memstore.engine.engine import PAUSE_NONE, Engine
+from memstore.engine.engine import PAUSE_NONE, Engine, HalfDone
 from memstore.engine.requests import CloseSession
 from memstore.engine.session import EVENTUAL, REPLY_OFF, REPLY_ON, REPLY_SKIP, REPLY_SKIP_NEXT, SESSION, STRONG, Session
 from memstore.engine.transaction import IMMEDIATE, looks, queue, refuse, writes
 from memstore.replication import gates
+from memstore.replication.lessor import NO_LEASE as NO_LEASE
+from memstore.replication.lessor import FixedLease as FixedLease
+from memstore.replication.lessor import Lessor
+from memstore.replication.looked import keys_of, keys_of_exec
 from memstore.replication.plain import NO_ROW, is_hostile, is_plain, no_handler
 from memstore.replication.reads import StrongReads
 from memstore.replication.tracker import FAR, Key, Tracker
@@ -54,22 +58,6 @@ REPLICA: Final = "replica"
 CANDIDATE: Final = "candidate"
 PRIMARY: Final = "primary"
 
-
-class Lessor(Protocol):
-    """The writer, as far as reads are concerned. Another thread may move ``lease_until_us`` on while the loop stands still, so it is read afresh each time."""
-
-    lease_until_us: int
-
-
-class FixedLease:
-    __slots__ = ("lease_until_us",)
-
-    def __init__(self, lease_until_us: int) -> None:
-        self.lease_until_us = lease_until_us
-
-
-NO_LEASE: Final = FixedLease(0)
-
 _NOT_RUN: Final = (reply.NIL3, reply.NIL_ARRAY2)  # EXEC's answer when a watched key has changed
 
 PendingEntry = tuple[int, bytes, int, bool]  # kind, payload, wall_ms, continued
@@ -78,8 +66,8 @@ PendingEntry = tuple[int, bytes, int, bool]  # kind, payload, wall_ms, continued
 class Shard:
     __slots__ = (
         "_entries", "_gathered_db", "_in_flight", "_monitors", "_plain", "_stopped", "applied", "applied_wall_ms", "congested", "context", "drain_scheduled",
-        "engine", "gathered", "gathered_bytes", "has_entries", "holding", "lapsed", "last_row", "lessor", "next_position", "open", "reads", "role", "runnable",
-        "tracker", "uncommitted_bytes",
+        "engine", "failed", "gathered", "gathered_bytes", "has_entries", "holding", "lapsed", "last_row", "lessor", "next_position", "open", "reads", "role",
+        "runnable", "tracker", "uncommitted_bytes",
     )  # fmt: skip
 
     def __init__(self, engine: Engine) -> None:
@@ -92,6 +80,7 @@ class Shard:
         self.lapsed = False  # a reply was ready after the lease had ended: the role machine must step down
         self.congested = False  # too much waits for commits: commands wait
         self.holding = False  # hand-over: commands wait
+        self.failed = False  # memory may hold what the log does not (`fail`): the node must end
         self.open = False  # plain commands may run: primary, nothing holds them
         self.applied: EntryId = NO_ENTRY  # of the newest committed entry in memory
         self.applied_wall_ms = 0  # the log's time: what a replica judges keys by. A primary's own time is in it once an entry has told it
@@ -127,6 +116,7 @@ class Shard:
         row, arity = NO_ROW, 0
         handler: Handler = no_handler
         first = begun = at  # begun: where the present run of one row's commands began
+        bug: Exception | None = None
         for argv in batch[at:] if at else batch:
             candidate = find(argv[0])
             if candidate is not row:
@@ -143,12 +133,13 @@ class Shard:
                 answer = handler(context, argv)
             except reply.CommandError as error:
                 answer = self.engine.failed(row, error)
-            except Exception as error:
-                raise self.engine.broken(row, error) from error
+            except Exception as found:
+                bug = found
+                break
             if unit:
                 position, write = self._close_unit(), row.flags & WRITE
             elif tracker.busy:
-                position, write = tracker.position_of_all(self._keys(row, argv)), 0
+                position, write = tracker.position_of_all(keys_of(context, row, argv)), 0
             else:
                 parts.append(answer)  # type: ignore[arg-type]  # plain rows answer at once
                 continue
@@ -170,7 +161,32 @@ class Shard:
             session.out += parts
         else:
             session.out = parts
+        if bug is not None:  # the commands before it have their answers
+            self._raise(row, bug)
         return at
+
+    def _raise(self, row: Row, bug: Exception) -> NoReturn:
+        """A command of ``row`` ended in an error of the program. Nothing of its unit reaches the log; when memory may hold more than that, nothing runs here
+        any more: what gathered before is still appended."""
+        error = self.engine.broken(row, bug)
+        context = self.context
+        if isinstance(error, HalfDone):
+            self.fail()
+        context.looked.clear()
+        context.looked_everywhere = False
+        if error is bug:
+            raise bug
+        raise error from bug
+
+    def fail(self) -> None:
+        """Memory may hold what the log does not: the unit under way is dropped, and no command begins until memory is made again from the log."""
+        context = self.context
+        context.unit.clear()
+        context.changed.clear()
+        context.changed_all.clear()
+        context.unit_db = self._gathered_db
+        self.failed = True
+        self.settle()
 
     def _flush(self, session: Session, hold: int, parts: list[bytes], first_write: int) -> None:
         if hold <= self.tracker.committed:
@@ -209,21 +225,10 @@ class Shard:
         session.held.clear()
         session.held.extend(items)
 
-    def _keys(self, row: Row, argv: list[bytes]) -> list[Key]:
-        """The keys a command looked at, as the tracker names them."""
-        context = self.context
-        keys = argv[1:2] if row.first == 1 == row.last and row.find_keys is None else row.keys(argv)
-        index = context.session.db
-        named: list[Key] = list(keys) if index == 0 else [(index, key) for key in keys]
-        if context.looked:
-            named += context.looked
-            context.looked.clear()
-        return named
-
     # ----------------------------------------------------------------- commands that are not plain
 
     def _run_one(self, session: Session, batch: list[list[bytes]], at: int, wall_ms: int, now_us: int) -> int:
-        if session.parked or session.is_blocked:
+        if session.parked or session.is_blocked or self.failed:
             return self._park(session, batch, at)
         argv = batch[at]
         if (self.holding or self.congested) and session.authenticated and not is_hostile(argv):
@@ -256,8 +261,11 @@ class Shard:
     def _execute(self, session: Session, row: Row, argv: list[bytes]) -> None:
         context = self.context
         self.last_row = row
-        looked = self._keys_of_exec(session, row)
-        answer = self.engine.call(row, argv)
+        looked = keys_of_exec(context, session, row) if self.tracker.busy else []
+        try:
+            answer = self.engine.call(row, argv)
+        except Exception as bug:
+            self._raise(row, bug)
         wrote = False
         if context.unit:  # of what only reads, keys that had expired: its answer is a read's
             wrote = bool(row.flags & WRITE) or (row.name == b"EXEC" and answer not in _NOT_RUN)
@@ -291,24 +299,12 @@ class Shard:
             else:
                 self.engine.monitor_lines.append((watcher, line))
 
-    def _keys_of_exec(self, session: Session, row: Row) -> list[Key]:
-        """EXEC looks at every key of its queue and at every watched one; the handler forgets both."""
-        if row.name != b"EXEC" or session.multi is None or not self.tracker.busy:
-            return []
-        keys: list[Key] = [(db, key) if db else key for db, key in session.watched]
-        for queued, argv in session.multi:
-            assert isinstance(queued, Row)
-            if queued.flags & EVERYWHERE or queued.name == b"SELECT":
-                self.context.looked_everywhere = True
-            keys += [key if session.db == 0 else (session.db, key) for key in queued.keys(argv)]
-        return keys
-
     def _position_seen(self, row: Row, argv: list[bytes], looked: list[Key]) -> int:
         if row.flags & EVERYWHERE or self.context.looked_everywhere:
             return self.tracker.latest
         if row.flags & LOCAL:
             return 0
-        return self.tracker.position_of_all(self._keys(row, argv) + looked)
+        return self.tracker.position_of_all(keys_of(self.context, row, argv) + looked)
 
     def _emit(self, session: Session, answer: bytes, position: int, wrote: bool) -> None:
         session.seen = max(session.seen, position)
@@ -538,7 +534,11 @@ class Shard:
         """A primary's own work (active expiry) as a unit of its own, which no client waits for."""
         assert self.role == PRIMARY and not self.context.unit
         self.context.bind(self.engine.internal, wall_ms)
-        work(self.context)
+        try:
+            work(self.context)
+        except Exception:
+            self.fail()
+            raise
         if self.context.unit:
             self._close_unit()
 
@@ -570,12 +570,12 @@ class Shard:
     @property
     def clean(self) -> bool:
         """Memory is exactly a committed state: nothing uncommitted, nothing executed and not yet appended."""
-        return not self.tracker.busy and not self.has_entries
+        return not self.tracker.busy and not self.has_entries and not self.failed
 
     @property
     def drained(self) -> bool:
         """Hand-over: everything executed is committed and its replies are released."""
-        return self.clean and not self._in_flight
+        return not self.tracker.busy and not self.has_entries and not self._in_flight
 
     def become_primary(self, next_position: int, committed: int) -> None:
         """Everything up to ``committed`` is applied; the next entry of this writer gets ``next_position``."""
@@ -592,6 +592,12 @@ class Shard:
     def become_replica(self) -> None:
         """Memory is the committed state up to ``applied``: serve reads."""
         self._leave_primary(REPLICA)
+
+    def on_rebuild(self) -> None:
+        """Memory is thrown away, to be made again from the log's first entry."""
+        self.failed = False
+        self.applied, self.applied_wall_ms = NO_ENTRY, 0
+        self.become_restoring()
 
     def become_restoring(self) -> None:
         """Memory is not to be shown until the log has been followed to its end."""
@@ -612,7 +618,8 @@ class Shard:
         """Recompute whether plain commands may run; call when a pause or a monitor begins or ends."""
         engine = self.engine
         self._monitors = len(engine.monitors)
-        self.open = self.role == PRIMARY and not self.holding and not self.congested and engine.pause_mode == PAUSE_NONE and not engine.monitors
+        held = self.holding or self.congested or self.failed
+        self.open = self.role == PRIMARY and not held and engine.pause_mode == PAUSE_NONE and not engine.monitors
 
     def hold_commands(self) -> None:
         """Hand-over: commands that arrive from now on wait."""

@@ -46,6 +46,9 @@ class Host(Protocol):
     def after_batch(self) -> None:
         """Commands asked something of the node, or sessions may go on: see to it."""
 
+    def on_bug(self, error: Exception) -> None:
+        """A command ended in an error of the program. The connection closes itself; whether the node must end is the node's to say."""
+
 
 class Connection:
     """The driver of a `Session`; ``session.sink`` is this object. An `asyncio.Protocol` in all but descent: compiled, a class of its own finds its attributes
@@ -89,7 +92,7 @@ class Connection:
         self._drop()
         self.shard.forget(self.session)
         self.host.leave(self)
-        if self.shard.has_entries:  # a batch that ended in an error of the program did not get as far as that
+        if self.shard.has_entries:  # a batch that ended in an error of the program may not have got as far as that
             self.host.schedule_drain()
         if self.shard.runnable:
             self.host.after_batch()  # others may go on: what this one was owed may have been too much
@@ -218,10 +221,13 @@ class Connection:
         wall = self.wall
         wall_ms = wall.ms if now_us < wall.until_us else wall.at(now_us)
         size = len(batch)
-        at = size if session.closing else shard.run(session, batch, 0, wall_ms, now_us)
         start = 0
-        if at < size:
-            start, now_us = self._run_rest(batch, at, wall_ms, now_us)
+        try:
+            at = size if session.closing else shard.run(session, batch, 0, wall_ms, now_us)
+            if at < size:
+                start, now_us = self._run_rest(batch, at, wall_ms, now_us)
+        except Exception as bug:
+            self._on_bug(bug)
         if engine.requests:
             host.after_batch()
         after_us = host.clock()
@@ -252,6 +258,14 @@ class Connection:
         if shard.runnable or session.parked or engine.monitor_lines or session.closing or self.stalled:
             host.after_batch()
             self._settle()
+
+    def _on_bug(self, bug: Exception) -> None:
+        """A command ended in an error of the program: what came before it is answered, nothing behind it runs, and then the client is closed."""
+        self.shard.last_row = None
+        self.session.closing = True
+        self.session.settle()
+        self._drop()
+        self.host.on_bug(bug)
 
     def _run_large(self, batch: list[list[bytes]]) -> None:
         """A very large command among these: none takes the fast path, which does not look at sizes."""

@@ -212,7 +212,7 @@ class Leading:
 
     def tick(self, volatile: bool) -> None:
         """Several times a second."""
-        if self.over or self.shard.holding:
+        if self.over or self.shard.holding or self.shard.failed:
             return
         engine = self.shard.engine
         if volatile and engine.active_expire and not self.shard.congested:

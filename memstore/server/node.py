@@ -38,7 +38,7 @@ from memstore.server.telling import Telling
 from memstore.server.turn import Client, Turn
 from memstore.version import VERSION
 from txlog.client import CampaignLost, Heartbeat, LogClient, NoMajority, Writer, timer_s
-from txlog.entry import HANDOVER, LEADERSHIP, NO_ENTRY, Entry
+from txlog.entry import HANDOVER, LEADERSHIP, Entry
 
 TICK_S: Final = 0.1
 FREE_UNITS: Final = 20_000  # discarded keys and members let go of at a time: a few milliseconds
@@ -131,9 +131,9 @@ class Node:
             self.leading.end()
         await self.log.close()
 
-    def terminate(self, reason: str) -> None:
-        """A signal or SHUTDOWN."""
-        self.roles.on_terminate(reason, self.clock())
+    def terminate(self, reason: str, code: int = 0) -> None:
+        """A signal, SHUTDOWN, or an error of the program after which what was executed before can still be committed."""
+        self.roles.on_terminate(reason, self.clock(), code)
         self.act()
 
     def spawn(self, work: Any) -> None:
@@ -146,14 +146,23 @@ class Node:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("bug", text=f"{type(error).__name__}: {error}", exc_info=error)
-            self._end(outputs.Exit(1, "a task of the node failed"))
+            if self.shard.failed:
+                self.terminate("a task of the node failed", 1)
+            else:
+                self._end(outputs.Exit(1, "a task of the node failed"))
 
     def on_loop_error(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """Something raised in a callback. In a client's callback it costs that client its connection; anywhere else the node can no longer be trusted."""
         error = context.get("exception")
         log.error("bug", text=f"{context.get('message')}: {type(error).__name__}: {error}", exc_info=error)
-        if error is not None and ("transport" not in context or isinstance(error, AssertionError | HalfDone)):
+        if isinstance(error, HalfDone):
+            self.terminate("an error of the program", 1)  # no command runs any more (`Shard.failed`): what ran before is committed and answered
+        elif error is not None and ("transport" not in context or isinstance(error, AssertionError)):
             self._end(outputs.Exit(1, "an error of the program"))
+
+    def on_bug(self, error: Exception) -> None:
+        """A client's command ended in an error of the program; its connection closes itself when what came before is answered."""
+        self.on_loop_error(self.loop, {"message": "a command failed", "exception": error, "transport": None})
 
     def on_client_error(self, client: Client, error: Exception) -> None:
         """As in a socket's callback, in one of our own: other clients go on."""
@@ -337,6 +346,8 @@ class Node:
         else:
             self.roles.on_stuck(reason, self.clock())
         self.act()
+        if self.follower.broke:
+            self._end(outputs.Exit(1, f"an error of the program while the log was applied: {reason}"))
 
     def _applied(self) -> int:
         return self.follower.position
@@ -363,8 +374,7 @@ class Node:
         self.follower = Follower(self.engine, self.clock())
         self.follower.overruled = self.roles.disputes.overruled
         self.following = Following(self.follower, self.clock, self._on_progress, self._on_stuck)
-        self.shard.become_restoring()
-        self.shard.applied, self.shard.applied_wall_ms = NO_ENTRY, 0
+        self.shard.on_rebuild()
         self.facts.applied = self.facts.committed = 0
 
     def _overrule(self, _: outputs.Overrule) -> None:
@@ -453,7 +463,7 @@ class Node:
     def _step_down(self, output: outputs.StepDown) -> None:
         leading, writer, shard = self.leading, self.writer, self.shard
         assert leading is not None and writer is not None
-        clean = shard.drained and not writer.in_flight
+        clean = shard.drained and not shard.failed and not writer.in_flight
         followed, chain = writer.last
         committed = shard.tracker.committed
         self.leading = self.writer = None

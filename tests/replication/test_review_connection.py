@@ -37,6 +37,7 @@ class Host:
         self.later = Later()
         self.failed: list[object] = []
         self.turn = Turn(self.later, lambda: node.now_us, lambda client, error: self.failed.append(client))
+        self.bugs: list[Exception] = []
         self.drains = 0
         self.left: list[Connection] = []
 
@@ -51,6 +52,9 @@ class Host:
 
     def after_batch(self) -> None:
         self.node.engine.requests.clear()
+
+    def on_bug(self, error: Exception) -> None:
+        self.bugs.append(error)
 
 
 class Socket:

@@ -512,17 +512,26 @@ def test_a_client_that_left_is_named_nowhere(node: Node) -> None:
     assert node.do(two, "SET a 1") == b"" and node.commit() == {two.id: b"+OK\r\n"}
 
 
-def test_an_error_of_the_program_in_a_write_ends_the_node_and_in_a_read_costs_the_client(node: Node) -> None:
-    def broken(context: Any, argv: list[bytes]) -> bytes:
-        raise RuntimeError("a bug")
+def raising(context: Any, argv: list[bytes]) -> bytes:
+    raise RuntimeError("a bug")
 
-    one = node.session()
+
+def test_an_error_of_the_program_in_a_write_ends_the_node_and_in_a_read_costs_the_client(node: Node) -> None:
     for name in (b"SET", b"GET"):
-        node.engine.table[name].handler = broken
-    with pytest.raises(HalfDone, match="SET: RuntimeError: a bug"):
-        node.do(one, "SET k v")
+        node.engine.table[name].handler = raising
+    one = node.session()
     with pytest.raises(RuntimeError, match="a bug"):
         node.do(one, "GET k")
+    assert not node.shard.failed and node.shard.clean
+    with pytest.raises(HalfDone, match="SET: RuntimeError: a bug"):
+        node.do(one, "SET k v")
+    assert node.shard.failed and not node.shard.clean
+
+
+def test_an_error_of_the_program_in_exec_ends_the_node(node: Node) -> None:
+    one = node.session()
+    node.engine.table[b"GET"].handler = raising
     node.do(one, "MULTI", "GET k")
     with pytest.raises(HalfDone):
         node.do(one, "EXEC")
+    assert node.shard.failed

@@ -18,6 +18,7 @@ from typing import Any
 
 import memstore.commands.sets
 import memstore.commands.transactions
+import memstore.replication.looked
 import memstore.replication.roles
 import memstore.replication.shard
 import memstore.replication.tracker
@@ -194,10 +195,10 @@ MUTANTS: dict[str, Mutant] = {
         "a write that changed nothing waits for nothing",
         _Shard,
         "_position_seen",
-        "return self.tracker.position_of_all(self._keys(row, argv) + looked)",
+        "return self.tracker.position_of_all(keys_of(self.context, row, argv) + looked)",
         "return 0",
     ),
-    "exec-sees-dirty": Mutant("EXEC waits only for its own writes", _Shard, "_keys_of_exec", "return keys", "return []"),
+    "exec-sees-dirty": Mutant("EXEC waits only for its own writes", memstore.replication.looked, "keys_of_exec", "return keys", "return []"),
     "reply-before-commit": Mutant("a reply leaves before its commit", _Shard, "_flush", "if hold <= self.tracker.committed:", "if True:"),
     "exec-before-commit": Mutant("EXEC's reply leaves before its commit", _Shard, "_emit", "if hold <= self.tracker.committed:", "if True:"),
     "replies-out-of-order": Mutant("a reply overtakes one that is held", _Shard, "run", "hold = session.held[-1][0] if session.held else 0", "hold = 0"),
@@ -242,7 +243,9 @@ MUTANTS: dict[str, Mutant] = {
         schedule="watched-key-that-expires",
     ),
     "strong-read-without-tail": Mutant("a strong read at a replica asks nobody", _Shard, "_needs_freshness", "if self.role == PRIMARY or", "if True or"),
-    "demoted-keeps-memory": Mutant("a demoted node keeps what it holds", _Node, "_step_down", "clean = shard.drained and not writer.in_flight", "clean = True"),
+    "demoted-keeps-memory": Mutant(
+        "a demoted node keeps what it holds", _Node, "_step_down", "clean = shard.drained and not shard.failed and not writer.in_flight", "clean = True"
+    ),
     "recheck-skipped": Mutant(
         "a demoted node shows its memory before it has followed the log",
         memstore.replication.roles.Roles,
@@ -334,7 +337,7 @@ MUTANTS: dict[str, Mutant] = {
         "self._successor = b''",
         schedule="release-names-one",
     ),
-    "read-of-dirty-key-leaves": Mutant("a plain read waits for nothing", _Shard, "run", "tracker.position_of_all(self._keys(row, argv)), 0", "0, 0"),
+    "read-of-dirty-key-leaves": Mutant("a plain read waits for nothing", _Shard, "run", "tracker.position_of_all(keys_of(context, row, argv)), 0", "0, 0"),
     "error-is-clean": Mutant(
         "an error reply waits for nothing",
         _Shard,
@@ -355,7 +358,12 @@ MUTANTS: dict[str, Mutant] = {
         schedule="looks-at-what-is-not-committed",
     ),
     "looked-up-keys-forgotten": Mutant(
-        "keys that SORT looks up by a pattern count for nothing", _Shard, "_keys", "named += context.looked", "pass", schedule="looks-at-what-is-not-committed"
+        "keys that SORT looks up by a pattern count for nothing",
+        memstore.replication.looked,
+        "keys_of",
+        "named += context.looked",
+        "pass",
+        schedule="looks-at-what-is-not-committed",
     ),
     "spop-logged-as-spop": Mutant(
         "a removal of one member is logged as SPOP: each replica draws its own",
@@ -490,7 +498,7 @@ def _users(owner: Any, function: str, original: Any) -> list[Any]:
     return [
         module
         for name, module in sorted(sys.modules.items())
-        if name.startswith("txlog.") and module is not owner and getattr(module, function, None) is original
+        if name.startswith(("txlog.", "memstore.")) and module is not owner and getattr(module, function, None) is original
     ]
 
 

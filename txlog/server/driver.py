@@ -261,8 +261,6 @@ class LogDriver:
                 self._fatal(output.reason)
         except OSError as error:
             self._fatal(f"{error.filename or self.store.path}: {error.strerror or error}")
-        except StorageFatal as error:
-            self._fatal(str(error))
 
     def _fatal(self, reason: str) -> None:
         self._closed = True

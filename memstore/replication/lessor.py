@@ -1,0 +1,24 @@
+"""Until when reads may be served: who says so to the shard.
+
+Decides: nothing. The shard asks the lessor each time. Must not know: how a lease is won or renewed.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Protocol
+
+
+class Lessor(Protocol):
+    """The writer, as far as reads are concerned. Another thread may move ``lease_until_us`` on while the loop stands still, so it is read afresh each time."""
+
+    lease_until_us: int
+
+
+class FixedLease:
+    __slots__ = ("lease_until_us",)
+
+    def __init__(self, lease_until_us: int) -> None:
+        self.lease_until_us = lease_until_us
+
+
+NO_LEASE: Final = FixedLease(0)
