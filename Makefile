@@ -65,7 +65,7 @@ HOT := \
 	$(addprefix memstore/replication/,shard.py lessor.py looked.py plain.py tracker.py reads.py gates.py recovery.py roles.py) \
 	$(addprefix memstore/server/,clocks.py turn.py leading.py following.py connection.py errands.py telling.py node.py) \
 	txlog/clock.py txlog/entry.py txlog/wire.py txlog/client/writer.py txlog/client/link.py txlog/client/client.py txlog/client/subscription.py \
-	$(addprefix txlog/consensus/,outputs.py feed.py lease.py quorum.py proposer.py acceptor.py patience.py repair.py joining.py campaign.py log.py) \
+	$(addprefix txlog/consensus/,outputs.py feed.py lease.py quorum.py proposer.py acceptor.py patience.py repair.py joining.py campaign.py log.py pace.py limits.py) \
 	$(addprefix txlog/storage/,files.py spare.py segment.py positions.py store.py jobs.py segments.py) \
 	$(addprefix txlog/server/,driver.py session.py connection.py)
 SOURCES := $(shell find memstore txlog -name '*.py')

@@ -59,7 +59,7 @@ async def serve(config: ServerConfig) -> int:
     host = config.announce_host or announced(sockets)
     rng = random.Random(int.from_bytes(os.urandom(16), "big"))
     client = LogClient(address, config.az, rng, secret)
-    client.commit_timeout_ms = config.commit_timeout
+    client.commit_timeout_ms = config.commit_timeout_ms
     try:
         await client.start()
     except (LogRefused, OSError, ValueError) as error:

@@ -467,6 +467,86 @@ class PrimaryCut(Leads):
             raise Violation("leadership did not change")
 
 
+# --------------------------------------------------------------------------- slow disks
+
+
+class SlowDisks(Leads):
+    """Two log nodes' disks take long for each sync, from early on or from the primary's end on; it dies or hands over: another one leads within the bound."""
+
+    name = "slow-disks"
+    SYNCS = 12  # the bound: a promise takes two syncs behind one under way, twice; the entries before it, the first of the new term, a segment's change
+    LEASES = 5  # beside them: the window, pauses, an attempt that two candidates made at once
+
+    def led(self) -> None:
+        rng = self.rng
+        self.sync_us = rng.choice((100, 150, 200, 300, 500, 700, 1000)) * 1000
+        self.slow = rng.sample(self.cluster.logs, rng.choice((2, 2, 2, 3)))
+        self.how = rng.choice(("killed", "killed", "power", "hand-over"))
+        self.early = rng.random() < 0.7
+        if self.early:
+            self.world.after(rng.randrange(SECOND), None, self._slow_down)
+        self.world.after(rng.randrange(2 * SECOND, 12 * SECOND), None, self._end)
+        self.world.at(FAULTS_END_US - SECOND, None, self._mend)
+
+    def _mend(self) -> None:
+        for log in self.cluster.logs:
+            log.disk.sync_us = self.cluster.settings.sync_us
+        for member in [*self.cluster.logs, *self.cluster.engines]:
+            member.held_down = False
+            if not member.alive:
+                self.network.gone.discard(member.host)
+                member.start()
+
+    def _slow_down(self) -> None:
+        self.tell(f"a sync takes {self.sync_us // 1000} ms on {', '.join(log.name for log in self.slow)}")
+        for log in self.slow:
+            log.disk.sync_us = self.sync_us
+
+    def _end(self) -> None:
+        old = self.cluster.primary
+        if old is None:  # under a load that these disks can hardly bear it may just be changing
+            self.world.after(SECOND // 10, None, self._end)
+            return
+        if not self.early:
+            self._slow_down()
+        one_gone = len(self.slow) == 2 and self.rng.random() < 0.3
+        if one_gone:  # the quick node as well: every promise needs both slow disks
+            quick = next(log for log in self.cluster.logs if log not in self.slow)
+            quick.held_down = True
+            quick.kill()
+        self.figures[f"{self.how}, {self.sync_us // 1000} ms"] += 1
+        self.figures["one node down"] += int(one_gone)
+        if self.how == "hand-over":
+            old.terminate()
+        else:
+            old.held_down = True
+            if self.how == "killed":
+                old.kill()
+            else:
+                old.lose_power(60 * SECOND)
+        began = self.world.now
+        within = self.LEASES * self.cluster.settings.lease_ms * 1000 + self.SYNCS * self.sync_us
+
+        def done() -> None:
+            self.figures["changes of leadership"] += 1
+            self.times_us.append(self.world.now - began)
+            leader = self.cluster.primary
+            self.world.after(3 * SECOND, None, self._still, leader, leader.lives if leader else 0)
+
+        self.when(
+            lambda: self.cluster.primary not in (None, old), done, within, lambda: self._found(f"nobody else leads {within / 1e6:g} s after {old.name} ended")
+        )
+
+    def _still(self, leader: EngineMember, life: int) -> None:
+        """A new primary does not lose its role again at once."""
+        self.figures["still led 3 s later" if self.cluster.primary is leader and leader.lives == life else "another one 3 s later"] += 1
+
+    def _phases(self) -> None:
+        super()._phases()
+        if not self.figures["changes of leadership"]:
+            raise Violation("leadership did not change")
+
+
 # --------------------------------------------------------------------------- clocks
 
 
@@ -498,7 +578,7 @@ class BrokenClocks(Campaign):
         super()._believe_no_lease()
 
 
-CAMPAIGNS: dict[str, type[Campaign]] = {one.name: one for one in (PowerLoss, BitFlip, TripleCorrupt, ReplicaPartition, PrimaryCut, BrokenClocks)}
+CAMPAIGNS: dict[str, type[Campaign]] = {one.name: one for one in (PowerLoss, BitFlip, TripleCorrupt, ReplicaPartition, PrimaryCut, SlowDisks, BrokenClocks)}
 
 
 # --------------------------------------------------------------------------- many of them

@@ -212,7 +212,7 @@ class EngineMember(Member):
         config.digest_slice_bytes = 256 * settings.digest_keys
         rng = Random(self.rng.getrandbits(128))
         client = QuietClient(self.cluster.log_address, self.az, rng, None, loop.clock.now_us)
-        client.commit_timeout_ms = config.commit_timeout
+        client.commit_timeout_ms = config.commit_timeout_ms
         try:
             await client.start()
         except LogRefused as error:

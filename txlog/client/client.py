@@ -25,8 +25,9 @@ from txlog.client.questions import PROBE_EXPECTED, PROBE_TERM, ProbeQuestion, Pr
 from txlog.client.subscription import Nodes, OnError, OnHeartbeat, OnRecords, Subscription
 from txlog.client.writer import CampaignLost, Writer
 from txlog.clock import now_us
+from txlog.consensus.pace import Pace, token_key
 from txlog.entry import EntryId
-from txlog.messages import Behind, Hello, LeaseHeld, Message, Promised, Refused, Reject, Seal, Tail, TailQuery, Welcome
+from txlog.messages import Behind, Fetched, Hello, LeaseHeld, Message, Promised, Refused, Reject, Seal, Tail, TailQuery, Welcome
 from txlog.server.identity import FolderError
 from txlog.server.logs import StoreRefused
 from txlog.wire import PROTOCOL
@@ -71,7 +72,8 @@ class LogClient(Nodes):
         self.rng = rng
         self.secret = secret
         self.incarnation = rng.randbytes(handshake.INCARNATION_BYTES)
-        self.commit_timeout_ms = 0  # L8, for every writer from now on; 0: the lease
+        self.commit_timeout_ms = 0  # L8, for every writer from now on; 0: the lease, or longer as commits were measured to take
+        self.pace = Pace()
         self.links: list[Link] = []
         self.writer: Writer | None = None  # the one that campaigns or writes
         self.busy: BusyHelper | None = None
@@ -258,8 +260,12 @@ class LogClient(Nodes):
                 waiting[1].set_result(bound)
         elif isinstance(message, Promised | LeaseHeld | Refused | Behind):
             probe = self._probes.get(message.round)
-            if probe is not None and probe[0].on_answer(index, message) and not probe[1].done():
+            if probe is None:
+                self.pace.late(message.round, self.clock())
+            elif probe[0].on_answer(index, message) and not probe[1].done():
                 probe[1].set_result(probe[0].result())
+        elif isinstance(message, Fetched):
+            self.pace.late(token_key(message.token), self.clock())
         elif isinstance(message, Reject):
             if message.version:
                 self.heard(message.version, message.members)

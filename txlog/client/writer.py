@@ -13,8 +13,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from txlog.clock import timer_s
+from txlog.consensus.limits import Limits
 from txlog.consensus.outputs import CampaignOver, Committed, Fenced, LeaseUntil, Opened, Reopened, Send
-from txlog.consensus.proposer import Limits, Proposer
+from txlog.consensus.proposer import Proposer
 from txlog.entry import LEADERSHIP, Entry, EntryId
 from txlog.messages import Message
 from txlog.wire import encode
@@ -58,7 +59,7 @@ class Writer:
         self._client = client
         self._links = client.links
         self._clock = client.clock
-        self._proposer = Proposer(client.nodes, client.incarnation, client.rng, Limits(commit_timeout_ms=client.commit_timeout_ms))
+        self._proposer = Proposer(client.nodes, client.incarnation, client.rng, Limits(commit_timeout_ms=client.commit_timeout_ms), client.pace)
         self._wall_ms: Callable[[], int] = int
         self._campaign: asyncio.Future[None] | None = None
         self._loop = asyncio.get_running_loop()

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections import deque
 from random import Random
-from typing import Any
+from typing import Any, Final
 
 from txlog.consensus.joining import Joining
 from txlog.consensus.lease import Window, window_us
@@ -49,6 +49,8 @@ from txlog.messages import (
     Unavailable,
     beyond_limits,
 )  # fmt: skip
+
+PROMISE_HOLD_US: Final = 100_000  # a candidate is told to come again after so long while another's promise is on its way to disk
 
 
 class Acceptor:
@@ -263,11 +265,16 @@ class Acceptor:
         if self.suspicion is not None:
             return
         held = self._window.held_us(message.incarnation, self.promise.incarnation, now_us)
+        if not held and self._promises_another(message.incarnation):
+            held = PROMISE_HOLD_US
         if held:
             self._send(peer, LeaseHeld(term, round, promised, (held + 999) // 1000))
             return
         if self.last > message.expected:  # no promise: a lagging candidate must not fence a healthy writer
             self._send(peer, Behind(term, round, promised, self.last, self.committed))
+            return
+        if message.probe and not self.has_room:  # a writer could append nothing here, and each that tries makes a term
+            self._send(peer, Unavailable(term, round, 0, "disk full"))
             return
         if message.probe:
             self._send(peer, Promised(term, round, promised, True, self.last, self.committed))
@@ -275,6 +282,12 @@ class Acceptor:
         if term > promised:
             self._set_promise(Promise(term, message.incarnation, round, message.lease_ms))
         self._send_persisted(peer, Promised(term, round, term, False, self.last, self.committed))
+
+    def _promises_another(self, incarnation: bytes) -> bool:
+        """A promise to another candidate is on its way to disk. On a slow disk that takes as long as candidates wait between two attempts: taken one behind
+        the other, their Seals would overtake each other and no candidate would ever append. Whose promise is on disk may open a window at once."""
+        promise = self.promise
+        return promise.term > self._durable_promise.term and promise.incarnation not in (b"", incarnation)
 
     # ----------------------------------------------------------------------- A2 Append
 

@@ -15,6 +15,7 @@ from txlog.entry import FORMAT_VERSION, KIND_NAMES, Entry, EntryError, EntryId, 
 from txlog.messages import Behind, Fetched, LeaseHeld, Message, Promised, Refused, Seal, Unavailable
 
 Verdict = Literal["open", "won", "held", "behind", "refused"]
+Standing = Literal["won", "fenced", "refused", "open"]
 
 
 class Ballot:
@@ -68,6 +69,24 @@ class Ballot:
         self.behind.pop(node, None)
         self.refused.pop(node, None)
         self.unavailable.pop(node, None)
+
+    def may_be_won(self, working: set[int]) -> bool:
+        """Those that have promised and those ``working`` on it are a majority; a log node that has turned it down does not work on it."""
+        down = {*self.held, *self.behind, *self.refused, *self.unavailable}
+        return len((working - down).union(self.promised)) >= majority(self.nodes)
+
+    def standing(self, term: int) -> tuple[Standing, str]:
+        """W5, of the writer of ``term`` that seals again, with the reason when it is fenced. "refused": only a higher term can be promised by a majority."""
+        needed = majority(self.nodes)
+        if len(self.promised) >= needed:
+            return "won", ""
+        if len(self.refused) + sum(promised > term for promised in self.held_promised.values()) >= needed:
+            # Held by another's window under a higher promise than ours: that writer was elected. A window alone (L3, a restarted node) is waited for.
+            return "fenced", f"a majority has promised term {self.highest}"
+        able = self.nodes - len(self.behind) - len(self.unavailable)
+        if able < needed:
+            return "fenced", "no majority is able to promise: " + self.describe()
+        return ("refused" if self.refused and able - len(self.refused) < needed else "open"), ""
 
     def verdict(self, final: bool = False) -> Verdict:
         """``final``: who has not answered will not. A loss is named by what is worth waiting for: windows close, logs can be read again."""

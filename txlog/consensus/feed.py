@@ -13,6 +13,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import deque
 
+from txlog.consensus.limits import BUSY_AFTER, BUSY_NOTICE_US, BUSY_US, COMMIT_NOTICE_US
 from txlog.entry import Entry, EntryId
 
 
@@ -79,6 +80,51 @@ class Recent:
         self._start_bytes = ends[count - 1]
         self.first += count
         del self._entries[:count], self._encoded[:count], ends[:count]
+
+
+class Ages:
+    """When what is not committed was appended (L8), and whether entries follow one another (W7)."""
+
+    __slots__ = ("_appended_us", "_quick", "_waiting")
+
+    def __init__(self) -> None:
+        self._waiting: deque[tuple[int, int]] = deque()  # (position, when everything up to it had been appended)
+        self._appended_us = 0  # when the newest entry was
+        self._quick = 0  # how many entries in a row came soon after the one before
+
+    def clear(self) -> None:
+        self._waiting.clear()
+
+    @property
+    def oldest_us(self) -> int:
+        """0: everything is committed."""
+        return self._waiting[0][1] if self._waiting else 0
+
+    @property
+    def notice_us(self) -> int:
+        """How long the news of a commit waits for an append that carries it."""
+        return BUSY_NOTICE_US if self._quick >= BUSY_AFTER else COMMIT_NOTICE_US
+
+    def appended(self, position: int, now_us: int) -> None:
+        self._quick = self._quick + 1 if now_us - self._appended_us < BUSY_US else 0
+        self._appended_us = now_us
+        waiting = self._waiting
+        if waiting and waiting[-1][1] == now_us:
+            waiting[-1] = (position, now_us)
+        else:
+            waiting.append((position, now_us))
+
+    def committed(self, position: int) -> int:
+        """Everything up to here is. When was the oldest of it appended?"""
+        waiting = self._waiting
+        oldest_us = waiting[0][1] if waiting else self._appended_us
+        while waiting and waiting[0][0] <= position:
+            waiting.popleft()
+        return oldest_us
+
+    def shift(self, us: int) -> None:
+        """Time that does not count."""
+        self._waiting = deque((position, since + us) for position, since in self._waiting)
 
 
 class Outstanding:

@@ -12,15 +12,15 @@ answers of one term are never counted in another; after `Fenced`, `CampaignOver`
 
 from __future__ import annotations
 
-from collections import deque
-from dataclasses import dataclass
 from random import Random
 from typing import Final
 
 from txlog.consensus.campaign import Ballot, Reading
-from txlog.consensus.feed import Feed, Recent
+from txlog.consensus.feed import Ages, Feed, Recent
 from txlog.consensus.lease import WriterLease
+from txlog.consensus.limits import CATCH_UP_LOOK_US, MAX_READINGS, MAX_STALL_US, RETRY_US, Limits
 from txlog.consensus.outputs import CampaignOver, Committed, Fenced, LeaseUntil, Opened, ProposerOutput, Reopened, Send, Trace
+from txlog.consensus.pace import SEAL_LONGEST_US, Pace, token_key
 from txlog.consensus.quorum import held_by_majority, majority
 from txlog.entry import GENESIS_CHAIN, HANDOVER, LEADERSHIP, NO_ENTRY, Entry, EntryId, make_entry
 from txlog.messages import (
@@ -49,29 +49,12 @@ OPENING: Final = "opening"
 OPEN: Final = "open"
 RELEASED: Final = "released"
 
-COMMIT_NOTICE_US: Final = 1_000  # W7
-BUSY_US: Final = 20_000  # appends that follow one another within this
-BUSY_AFTER: Final = 8  # so many times mean that the next one will soon carry the news
-BUSY_NOTICE_US: Final = 4_000  # how long the news waits for it then
-RETRY_US: Final = 100_000  # a node without room is tried again
-CATCH_UP_LOOK_US: Final = 50_000
-MAX_STALL_US: Final = 4_000_000
-MAX_READINGS: Final = 8  # a log that grows while it is read has a living writer
-
-
-@dataclass(slots=True)
-class Limits:
-    window_entries: int = 4096  # in flight to one node
-    window_bytes: int = 16 << 20
-    message_bytes: int = 4 << 20  # entries in one Append; one larger entry still goes
-    keep_bytes: int = 16 << 20  # recent entries kept for lagging nodes; they are memory of the primary beside its data
-    fetch_bytes: int = 4 << 20
-    commit_timeout_ms: int = 0  # L8, 0: the lease
-
 
 class Proposer:
-    def __init__(self, nodes: int, incarnation: bytes, rng: Random, limits: Limits | None = None) -> None:
+    def __init__(self, nodes: int, incarnation: bytes, rng: Random, limits: Limits | None = None, pace: Pace | None = None) -> None:
+        """``pace``: of the client, with what earlier campaigns have measured."""
         self.incarnation = incarnation
+        self.pace = pace or Pace()
         self.limits = limits or Limits()
         self.state = IDLE
         self.term = 0
@@ -88,9 +71,10 @@ class Proposer:
         self._lease_said = 0
         self._now = 0  # of the newest input: what `take_outputs` sends is counted from here, which is early and so safe (L2)
         self._number = 0
-        self._token = 0
         self._highest = 0  # greatest term seen
         self._stage_deadline = 0  # of fetching, probing, sealing, opening and a re-seal
+        self._asked_us = 0  # when the question of this stage was asked
+        self._probed: frozenset[int] = frozenset()  # the log nodes that would promise, as the newest probe says
         self._readings = 0
         self._applied: EntryId = NO_ENTRY
         self._applied_chain = GENESIS_CHAIN
@@ -105,10 +89,8 @@ class Proposer:
         self._term_start = 0  # position of the first entry of the current term
         self._leadership_position = 0
         self._said_committed = 0
-        self._ages: deque[tuple[int, int]] = deque()  # (position, when everything up to it had been appended), not committed
+        self._ages = Ages()
         self._notice_at = 0  # W7
-        self._appended_at = 0  # when the newest entry was
-        self._quick = 0  # how many entries in a row came soon after the one before
 
     # ----------------------------------------------------------------------- what others may look at
 
@@ -197,7 +179,7 @@ class Proposer:
 
     def on_stood_still(self, us: int) -> None:
         """L8: the loop itself stood still for so long; appends could not have been answered."""
-        self._ages = deque((position, since + us) for position, since in self._ages)
+        self._ages.shift(us)
 
     # ----------------------------------------------------------------------- the driver's inputs
 
@@ -249,10 +231,14 @@ class Proposer:
         elif self._ballot is not None and self.state in (PROBING, SEALING):
             if self._ballot.on_message(node, message):
                 self._judge_ballot(False)
+            else:
+                self.pace.late(getattr(message, "round", b""), now_us)
         elif self._reseal is not None and self._reseal.on_message(node, message):
             self._judge_reseal()
         elif isinstance(message, Refused | Gap | Conflict | Suspected | Unavailable) and self._is_ours(message.term, message.round):
             self._on_trouble(node, message)
+        else:
+            self.pace.late(getattr(message, "round", b""), now_us)
 
     def take_outputs(self) -> list[ProposerOutput]:
         if self.state in (OPENING, OPEN) and self._reseal is None:
@@ -270,28 +256,32 @@ class Proposer:
 
     def _start_reading(self) -> None:
         self._readings += 1
-        self._token += 1
         self._ballot = None
-        self._reading = Reading(self._nodes, self._token, self._applied, self._applied_chain)
+        self._reading = Reading(self._nodes, self.pace.next_token(), self._applied, self._applied_chain)
         self.state = FETCHING
-        self._stage_deadline = self._now + self.lease_ms * 250
+        self._ask(self.pace.answer_patience_us(self.lease_ms))
         for feed in self._feeds:
             if feed.connected:
                 self._send_fetch(feed.index, self._reading)
+
+    def _ask(self, patience_us: int) -> None:
+        self._asked_us, self._stage_deadline = self._now, self._now + patience_us
 
     def _send_fetch(self, node: int, reading: Reading) -> None:
         self._outputs.append(Send(node, Fetch(reading.token, reading.expected[1] + 1, self.limits.fetch_bytes, True)))
 
     def _on_fetched(self, node: int, message: Fetched) -> None:
         reading = self._reading
-        if self.state != FETCHING or reading is None:
+        if self.state != FETCHING or reading is None or message.token != reading.token:
+            self.pace.late(token_key(message.token), self._now)
             return
         result = reading.on_fetched(node, message)
         self._highest = max(self._highest, reading.highest)
         if result == "more":
-            self._stage_deadline = self._now + self.lease_ms * 250
+            self._ask(self.pace.answer_patience_us(self.lease_ms))
             self._send_fetch(reading.source, reading)
         elif result == "done":
+            self.pace.answered(self._now - self._asked_us)
             self._start_ballot(True)
         elif result != "wait":
             self._lose(result, False)
@@ -303,7 +293,7 @@ class Proposer:
 
     def _new_ballot(self, expected: EntryId, probe: bool) -> Ballot:
         """Term above everything seen, round fresh: no answer to an earlier question can count."""
-        self._stage_deadline = self._now + self.lease_ms * 250
+        self._ask(self.pace.answer_patience_us(self.lease_ms) if probe else self.pace.seal_patience_us(self.lease_ms))
         term = self._highest + 1
         if not probe:
             self._highest = term
@@ -320,9 +310,14 @@ class Proposer:
         verdict = ballot.verdict(final)
         if verdict == "won":
             if ballot.message.probe:
+                self.pace.answered(self._now - self._asked_us)
+                self._probed = frozenset(ballot.promised)
                 self._start_ballot(False)
             else:
+                self.pace.synced(self._now - self._asked_us)
                 self._open(ballot)
+        elif final and self._worth_waiting(ballot, self._probed):
+            self._stage_deadline = self._now + self.lease_ms * 250
         elif verdict == "held":
             wait = ballot.wait_ms() + self._rng.randint(0, self.lease_ms // 8)
             self._over(ballot.describe(), wait, True)
@@ -331,8 +326,18 @@ class Proposer:
         elif verdict != "open":
             self._lose(ballot.describe(), False)
 
+    def _worth_waiting(self, ballot: Ballot, alive: frozenset[int]) -> bool:
+        """The time of a Seal is over. Another one would be promised no sooner by those ``alive`` that have not turned this one down: they work on it."""
+        if ballot.message.probe or self._now >= self._asked_us + SEAL_LONGEST_US:
+            return False
+        return ballot.may_be_won({feed.index for feed in self._feeds if feed.connected and feed.index in alive})
+
     def _lose(self, reason: str, held: bool) -> None:
-        self._over(reason, self._rng.randint(self.lease_ms // 8, self.lease_ms // 2), held)
+        if self._ballot is not None:
+            self.pace.give_up(self._ballot.message.round, self._asked_us, not self._ballot.message.probe)
+        elif self._reading is not None:
+            self.pace.give_up(token_key(self._reading.token), self._asked_us, False)
+        self._over(reason, self.pace.pause_ms(self.lease_ms, self._rng), held)
 
     def _over(self, reason: str, retry_ms: int, held: bool) -> None:
         self._lease.end()
@@ -366,7 +371,7 @@ class Proposer:
 
     def _begin_term(self, ballot: Ballot) -> None:
         self.term, self.round = ballot.message.term, ballot.message.round
-        self._stage_deadline = self._now + self.lease_ms * 2000 if self.state == OPENING else 0
+        self._stage_deadline = self._now + self.pace.opening_patience_us(self.lease_ms) if self.state == OPENING else 0
         self._reseal, self._reseal_at = None, 0
         self._refused.clear()
         self._asked.clear()
@@ -389,28 +394,38 @@ class Proposer:
     def _start_reseal(self) -> None:
         """W5: a minority is promised to somebody who did not get through. Ask again above it."""
         self._reseal_at = 0
+        if (before := self._reseal) is not None:
+            self.pace.give_up(before.message.round, self._asked_us, True)
         self._reseal = self._new_ballot(self._recent.last, False)
         self._asked.add(self._reseal.message.term)
         self._trace(f"term {self.term}: seal again as {self._reseal.message.term}")
+
+    def _on_reseal_late(self, ballot: Ballot) -> None:
+        """Ask again; the owner decides by its lease when to give up. A higher term only where this one was refused: it overtakes promises on their way."""
+        if ballot.refused:
+            self._start_reseal()
+            return
+        self._stage_deadline = self._now + self.lease_ms * 250
+        for feed in self._feeds:
+            if feed.connected and feed.index in ballot.held:
+                self._outputs.append(Send(feed.index, ballot.message))
 
     def _judge_reseal(self) -> None:
         ballot = self._reseal
         assert ballot is not None
         self._highest = max(self._highest, ballot.highest)
-        able = self._nodes - len(ballot.behind) - len(ballot.unavailable)
-        if len(ballot.promised) >= self._majority:
+        standing, reason = ballot.standing(self.term)
+        if standing == "won":
+            self.pace.synced(self._now - self._asked_us)
             self._begin_term(ballot)
             self._trace(f"still the writer, now of term {self.term}")
             if self.state == OPENING:
                 self._lead()
             else:
                 self._outputs.append(Reopened(self.term))
-        elif len(ballot.refused) + sum(promised > self.term for promised in ballot.held_promised.values()) >= self._majority:
-            # Held by another's window under a higher promise than ours: that writer was elected. A window alone (L3, a restarted node) is waited for.
-            self._fence(f"a majority has promised term {ballot.highest}")
-        elif able < self._majority:
-            self._fence("no majority is able to promise: " + ballot.describe())
-        elif ballot.refused and self._nodes - len(ballot.refused) - len(ballot.behind) - len(ballot.unavailable) < self._majority and not self._reseal_at:
+        elif standing == "fenced":
+            self._fence(reason)
+        elif standing == "refused" and not self._reseal_at:
             self._reseal_at = self._now + max(1000, self.lease_ms * 62)  # those who refused may promise a higher term; no duel at full speed
 
     def _fence(self, reason: str) -> None:
@@ -420,7 +435,7 @@ class Proposer:
         self._become_idle()
         self._trace(f"term {self.term} is over: {reason}")
         if opening:
-            self._outputs.append(CampaignOver(reason, self._rng.randint(self.lease_ms // 8, self.lease_ms // 2), False))
+            self._outputs.append(CampaignOver(reason, self.pace.pause_ms(self.lease_ms, self._rng), False))
         else:
             self._outputs.append(Fenced(reason))
 
@@ -446,41 +461,45 @@ class Proposer:
             if position >= feed.next:
                 feed.next = position + 1
             if self.state == OPENING:
-                self._stage_deadline = self._now + self.lease_ms * 2000
+                self._stage_deadline = self._now + self.pace.opening_patience_us(self.lease_ms)
             self._advance()
         self._credit(node, sent_us)
+        if self.state == OPENING:
+            self._open_if_leased()
         if feed.told < self.committed and not self._notice_at:
-            self._notice_at = self._now + (BUSY_NOTICE_US if self._quick >= BUSY_AFTER else COMMIT_NOTICE_US)
+            self._notice_at = self._now + self._ages.notice_us
 
     def _advance(self) -> None:
         reached = held_by_majority([feed.match for feed in self._feeds])
         if reached <= self.committed or reached < self._term_start:
             return  # entries of an older term are never committed by count (W3)
         self.committed = reached
-        ages = self._ages
-        while ages and ages[0][0] <= reached:
-            ages.popleft()
+        self.pace.synced(self._now - self._ages.committed(reached))
         if not self._notice_at:
-            self._notice_at = self._now + (BUSY_NOTICE_US if self._quick >= BUSY_AFTER else COMMIT_NOTICE_US)
-        if self.state == OPENING and reached >= self._leadership_position:
-            self.state = OPEN
-            self._stage_deadline = 0
-            self._said_committed = self._leadership_position
-            prefix = self._recent.slice(self._applied[1] + 1)[: self._leadership_position - self._applied[1]]
-            self._outputs.append(Opened(self.term, prefix))
+            self._notice_at = self._now + self._ages.notice_us
         if self.state != OPENING:
             self._recent.trim(self.limits.keep_bytes, reached)
+
+    def _open_if_leased(self) -> None:
+        """LEADERSHIP is committed, and the lease runs: on disks slower than a lease the answers that brought the commit may be about messages as old."""
+        if self.committed < self._leadership_position or self._lease.until_us <= self._now:
+            return
+        self.state = OPEN
+        self._stage_deadline = 0
+        self._said_committed = self._leadership_position
+        prefix = self._recent.slice(self._applied[1] + 1)[: self._leadership_position - self._applied[1]]
+        self._outputs.append(Opened(self.term, prefix))
 
     def _credit(self, node: int, sent_us: int) -> None:
         if sent_us:
             self._lease.credit(node, sent_us, self._stuck())
 
     def _stuck(self) -> bool:
-        """L8: the oldest append has found no majority for too long."""
-        return bool(self._ages) and self._now - self._ages[0][1] > self._commit_timeout_us()
-
-    def _commit_timeout_us(self) -> int:
-        return (self.limits.commit_timeout_ms or self.lease_ms) * 1000
+        """L8: the oldest append has found no majority for too long. A writer that opens has no lease to lose and keeps the windows open meanwhile."""
+        limit = self.pace.commit_timeout_us(self.limits.commit_timeout_ms, self.lease_ms)
+        if self.state == OPENING:
+            limit = max(limit, self.pace.opening_patience_us(self.lease_ms))
+        return 0 < self._ages.oldest_us < self._now - limit
 
     def _on_trouble(self, node: int, message: Refused | Gap | Conflict | Suspected | Unavailable) -> None:
         feed = self._feeds[node]
@@ -531,15 +550,9 @@ class Proposer:
 
     def _add(self, kind: int, payload: bytes, wall_ms: int, continued: bool) -> Entry:
         recent = self._recent
-        self._quick = self._quick + 1 if self._now - self._appended_at < BUSY_US else 0
-        self._appended_at = self._now
         entry = make_entry(recent.last[1] + 1, self.term, kind, wall_ms, recent.last_chain, payload, continued)
         recent.add(entry)
-        ages = self._ages
-        if ages and ages[-1][1] == self._now:
-            ages[-1] = (entry.position, self._now)
-        else:
-            ages.append((entry.position, self._now))
+        self._ages.appended(entry.position, self._now)
         return entry
 
     def _flush(self) -> None:
@@ -644,7 +657,7 @@ class Proposer:
             feed.catching_up = 0
         if feed.outstanding and now >= feed.outstanding[0].sent_us + self._stall_us(feed):
             # Nothing heard: a slow disk, or a link that lost it. Once more from the oldest, carefully, and slower every time.
-            stall = min(self._stall_us(feed) * 2, MAX_STALL_US)
+            stall = max(min(self._stall_us(feed) * 2, MAX_STALL_US), self._stall_us(feed))
             feed.rewind(feed.outstanding[0].first, self._number)
             feed.stall_us = stall
         if notice and feed.told < self.committed:
@@ -653,7 +666,7 @@ class Proposer:
             self._keep_alive(feed, ready)
 
     def _stall_us(self, feed: Feed) -> int:
-        return feed.stall_us or max(self.lease_ms * 500, 100_000)
+        return feed.stall_us or self.pace.stall_us(self.lease_ms)
 
     def _keep_alive(self, feed: Feed, ready: dict[int, Append]) -> None:
         """L1, L8: Renew where the promise is known durable and the lease lives, else an Append."""
@@ -680,7 +693,7 @@ class Proposer:
             self._lose(f"{count} of {self._nodes} log nodes answered", False)
         elif self.state in (PROBING, SEALING):
             self._judge_ballot(True)
-        elif self._reseal is not None and self.state == OPEN:
-            self._start_reseal()  # the owner decides by its lease when to give up
+        elif self._reseal is not None and (self.state == OPEN or self._now < self._ages.oldest_us + self.pace.opening_patience_us(self.lease_ms)):
+            self._on_reseal_late(self._reseal)
         elif self.state == OPENING:
             self._fence("LEADERSHIP found no majority in time")

@@ -138,7 +138,9 @@ class _Carrier:
     # Only the newest segment and those under repair are open here; readers open and close old ones, under the same lock.
 
     def run(self, queue: list[Job]) -> None:
-        for job in queue:
+        for index, job in enumerate(queue):
+            if isinstance(job, Meta) and index + 1 < len(queue) and isinstance(queue[index + 1], Meta):
+                continue  # the next one holds a promise at least as high; both are answered behind the last sync of this queue
             if isinstance(job, Write):
                 if self.segment is not job.segment:
                     self.write()

@@ -1,0 +1,96 @@
+"""How long a candidate and a writer wait for the log nodes: as long as their answers were measured to take.
+
+Decides: the time-outs of a campaign's stages, the commit time-out on slow disks, the pause between two campaigns. Must not know:
+terms, ballots' verdicts, whether a lease is valid. Nothing here guards safety: a wrong estimate costs time only.
+
+Two times are measured. ``answer_us``: an answer without a disk (Fetch, probe). ``disk_us``: a promise (two syncs in a row, and
+perhaps one that was under way) or the commit of an entry. Both rise at once and fall slowly. A question that was given up still
+counts: its late answer proves that the time was too short. One `Pace` lasts as long as the client, so that a campaign begins
+with what the one before has learned.
+
+Invariant: no time given here is shorter than the time for quick disks, or longer than the constants below allow.
+"""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Final
+
+ANSWER_LONGEST_US: Final = 4_000_000  # the longest time for an answer without a disk that is believed
+DISK_LONGEST_US: Final = 4_000_000  # the longest promise or commit that is believed
+SEAL_LONGEST_US: Final = 10_000_000  # a Seal is given up after so long, though a majority of log nodes works on it
+FALL_SHIFT: Final = 3  # an estimate falls by an eighth of the difference a measurement
+GIVEN_UP: Final = 16  # so many questions that were given up are remembered
+
+
+class Pace:
+    __slots__ = ("_given_up", "_token", "answer_us", "disk_us")
+
+    def __init__(self) -> None:
+        self.answer_us = 0
+        self.disk_us = 0
+        self._given_up: dict[bytes, tuple[int, bool]] = {}  # key of the question -> when it was asked, whether its answer needs a disk
+        self._token = 0
+
+    # ----------------------------------------------------------------------- what is measured
+
+    def next_token(self) -> int:
+        """For a question. It is never used twice, so that a late answer is known as one."""
+        self._token += 1
+        return self._token
+
+    def answered(self, us: int) -> None:
+        """A majority has answered a question that needs no disk."""
+        us = min(us, ANSWER_LONGEST_US)
+        self.answer_us = us if us >= self.answer_us else self.answer_us - ((self.answer_us - us) >> FALL_SHIFT)
+
+    def synced(self, us: int) -> None:
+        """A majority has promised, or has an entry on disk."""
+        us = min(us, DISK_LONGEST_US)
+        self.disk_us = us if us >= self.disk_us else self.disk_us - ((self.disk_us - us) >> FALL_SHIFT)
+
+    def give_up(self, key: bytes, asked_us: int, disk: bool) -> None:
+        while len(self._given_up) >= GIVEN_UP:
+            del self._given_up[next(iter(self._given_up))]
+        self._given_up[key] = (asked_us, disk)
+
+    def late(self, key: bytes, now_us: int) -> None:
+        """An answer to a question that may have been given up."""
+        found = self._given_up.pop(key, None)
+        if found is not None:
+            asked_us, disk = found
+            if disk:
+                self.synced(now_us - asked_us)
+            else:
+                self.answered(now_us - asked_us)
+
+    # ----------------------------------------------------------------------- what follows from it
+
+    def answer_patience_us(self, lease_ms: int) -> int:
+        """For the answers of a majority to Fetch or a probe (W1)."""
+        return max(lease_ms * 250, 2 * self.answer_us)
+
+    def seal_patience_us(self, lease_ms: int) -> int:
+        """For the answers to a Seal; while log nodes work on it that make a majority, up to `SEAL_LONGEST_US`."""
+        return max(lease_ms * 250, 3 * self.disk_us)
+
+    def opening_patience_us(self, lease_ms: int) -> int:
+        """For the first entry of a term, counted from the last progress."""
+        return max(lease_ms * 2000, 4 * self.disk_us)
+
+    def commit_timeout_us(self, commit_timeout_ms: int, lease_ms: int) -> int:
+        """L8. A time-out that was set is kept; the default grows with the commits that were measured."""
+        return commit_timeout_ms * 1000 if commit_timeout_ms else max(lease_ms * 1000, 2 * self.disk_us)
+
+    def stall_us(self, lease_ms: int) -> int:
+        """An Append that is not answered for so long is sent again."""
+        return max(lease_ms * 500, 100_000, 2 * self.disk_us)
+
+    def pause_ms(self, lease_ms: int, rng: Random) -> int:
+        """Between two campaigns: candidates that outbid one another must be further apart than a promise takes."""
+        return rng.randint(max(lease_ms // 8, self.disk_us // 2000), max(lease_ms // 2, self.disk_us * 3 // 2000))
+
+
+def token_key(token: int) -> bytes:
+    """A token as the key of its question; a round is a key as it is."""
+    return token.to_bytes(8, "big")
