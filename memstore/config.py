@@ -28,11 +28,6 @@ class ServerConfig(Settings):
     def engine(self) -> Settings:
         return self
 
-    @property
-    def commit_timeout(self) -> int:
-        """Milliseconds: commit-timeout-ms, by default the lease."""
-        return self.commit_timeout_ms or self.lease_ms
-
 
 def load(path: str | Path | None = None, overrides: Mapping[str, Any] | None = None) -> ServerConfig:
     """Defaults, then the file, then ``overrides`` (setting names in either spelling, ``lease-ms`` or ``lease_ms``; None: not given). Raises ConfigError."""

@@ -91,7 +91,13 @@ class Settings:
     # --- durability and roles
     lease_ms: int = _number("lease-ms", 1000, 100, 60_000, "how long the primary's lease runs without renewal", "milliseconds", runtime=False)
     commit_timeout_ms: int = _number(
-        "commit-timeout-ms", 0, 0, 600_000, "an append without a majority for this long stops the lease's renewal; 0: lease-ms", "milliseconds", runtime=False
+        "commit-timeout-ms",
+        0,
+        0,
+        600_000,
+        "an append without a majority for this long stops the lease's renewal; 0: lease-ms, or twice a slow disk's commit",
+        "milliseconds",
+        runtime=False,
     )
     busy_limit_ms: int = _number(
         "busy-limit-ms", 15_000, 0, 3_600_000, "longest single command that does not cost the primary its lease", "milliseconds", runtime=False

@@ -30,6 +30,7 @@ import txlog.consensus.acceptor
 import txlog.consensus.campaign
 import txlog.consensus.joining
 import txlog.consensus.lease
+import txlog.consensus.pace
 import txlog.consensus.proposer
 import txlog.consensus.repair
 import txlog.server.connection
@@ -461,6 +462,30 @@ MUTANTS: dict[str, Mutant] = {
         "if self._floor > log.promise.term:",
         "if False:",
         schedule="writer-whom-the-lost-node-had-promised",
+    ),
+    "another-seal-on-time-out": Mutant(
+        "a Seal that log nodes work on is given up when its time is over",
+        _Proposer,
+        "_judge_ballot",
+        "elif final and self._worth_waiting(ballot, self._probed):",
+        "elif False:",
+        schedule="takeover-on-slow-disks",
+    ),
+    "commit-timeout-of-quick-disks": Mutant(
+        "a writer stops renewing when a commit takes longer than a lease, whatever the disks were measured to need",
+        txlog.consensus.pace.Pace,
+        "commit_timeout_us",
+        "max(lease_ms * 1000, 2 * self.disk_us)",
+        "lease_ms * 1000",
+        schedule="first-entry-slower-than-a-lease",
+    ),
+    "seals-overtake-one-another": Mutant(
+        "a log node takes a Seal while another candidate's promise is on its way to disk",
+        _Acceptor,
+        "_on_seal",
+        "if not held and self._promises_another(message.incarnation):",
+        "if False:",
+        schedule="two-candidates-on-slow-disks",
     ),
     "room-counted-twice": Mutant(
         "a segment's blocks are free until the queue is written",

@@ -7,6 +7,8 @@ import pytest
 from tests.sim.campaigns import CAMPAIGNS, ReplicaPartition, Summary, command, outcomes
 from tests.sim.mutants import planted
 from txlog.consensus.lease import Window
+from txlog.consensus.pace import Pace
+from txlog.consensus.proposer import Proposer
 from txlog.consensus.repair import Repair
 
 SEEDS = 5
@@ -16,6 +18,7 @@ MUST_BE_SEEN = {
     "triple-corrupt": ("refused, named, by all three",),
     "replica-partition": ("cut both ways", "slow"),
     "primary-cut": ("changes of leadership",),
+    "slow-disks": ("changes of leadership", "still led 3 s later"),
     "broken-clocks": ("rates changed",),
 }
 
@@ -76,3 +79,9 @@ def test_windows_that_hold_nobody_up_fail_replica_partition(monkeypatch: pytest.
 def test_windows_that_never_close_fail_primary_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("txlog.consensus.lease.window_us", lambda lease_ms: 60_000_000)
     assert not summary_of("primary-cut", range(1)).holds
+
+
+def test_seals_that_are_given_up_too_soon_fail_slow_disks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Proposer, "_worth_waiting", lambda *args: False)
+    monkeypatch.setattr(Pace, "synced", lambda *args: None)
+    assert not summary_of("slow-disks", range(SEEDS)).holds

@@ -32,11 +32,6 @@ def test_defaults_are_what_the_design_says() -> None:
     assert config.protected_mode
 
 
-def test_commit_timeout_is_the_lease_unless_set() -> None:
-    assert load(None, {"lease-ms": 700}).commit_timeout == 700
-    assert load(None, {"lease-ms": 700, "commit-timeout-ms": 50}).commit_timeout == 50
-
-
 def test_a_file_and_overrides(tmp_path: Path) -> None:
     path = tmp_path / "memstore.toml"
     path.write_text(

@@ -1,0 +1,73 @@
+"""Schedules about disks that are slow when another node is to take over: W1, W2, L8.
+
+Decides: the moments. Must not know: which mutant each is for. What must hold is progress: another node leads within
+a time that follows from the disks, and keeps its role.
+"""
+
+from __future__ import annotations
+
+from tests.sim.directed.stage import Stage, schedule
+from tests.sim.faults import SECOND
+
+
+def leads_within(stage: Stage, azs: str, seconds: float, promise: str) -> str:
+    """Which of them leads."""
+    end = stage.world.now + int(seconds * SECOND)
+    while stage.world.now < end:
+        for az in azs:
+            if stage.leads(az):
+                return az
+        stage.run_for(5)
+    stage.expect(False, promise)
+    return ""
+
+
+def slow_down(stage: Stage, azs: str, sync_ms: int) -> None:
+    for az in azs:
+        stage.logs[az].disk.sync_us = sync_ms * 1000
+
+
+def primary_dies(stage: Stage) -> None:
+    stage.power_off(stage.engines["a"])
+    stage.until(lambda: all(stage.window_left_ms(az) == 0 for az in "abc"), "all windows are closed")
+
+
+@schedule()
+def takeover_on_slow_disks(stage: Stage) -> None:
+    """Two disks take a second for each sync when the primary dies: a promise takes two, the first entry one, each perhaps behind one that is under way."""
+    primary_dies(stage)
+    slow_down(stage, "bc", 1000)
+    stage.power_off(stage.logs["a"])
+    stage.let("b")
+    leads_within(stage, "b", 3.7, "another node leads after three syncs on slow disks")
+    slow_down(stage, "bc", 1)
+
+
+@schedule()
+def first_entry_slower_than_a_lease(stage: Stage) -> None:
+    """A sync takes longer than a lease: the answer that commits a new writer's first entry is about a message of more than a lease ago."""
+    primary_dies(stage)
+    slow_down(stage, "bc", 2100)
+    stage.power_off(stage.logs["a"])
+    stage.let("b")
+    leads_within(stage, "b", 14, "another node leads on disks slower than a lease")
+    term = stage.proposer("b").term
+    for number in range(120):
+        if number % 10 == 0:
+            stage.ask("b", ("SET", "r:0", f"slow.{number}"))
+        stage.run_for(50)
+        stage.expect(stage.leads("b") and stage.proposer("b").term == term, "a new primary keeps its role on disks slower than a lease")
+    slow_down(stage, "bc", 1)
+
+
+@schedule()
+def two_candidates_on_slow_disks(stage: Stage) -> None:
+    """Two candidates see the primary's windows close at the same time; the disks take 700 ms for each sync."""
+    slow_down(stage, "abc", 700)
+    primary_dies(stage)
+    stage.keep_campaigning("b", 50)
+    stage.keep_campaigning("c", 50)
+    leads_within(stage, "bc", 5, "one of two candidates leads on slow disks")
+    stage.let("b")
+    stage.let("c")
+    slow_down(stage, "abc", 1)
