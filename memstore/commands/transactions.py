@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, cast
 
 from memstore.engine import reply
-from memstore.engine.command import ALL, ALLOW_BUSY, FAST, LOADING, LOCAL, NOSCRIPT, SKIP_SLOWLOG, STALE, Row, command
+from memstore.engine.command import ALL, ALLOW_BUSY, FAST, LOADING, LOCAL, NOSCRIPT, SKIP_SLOWLOG, STALE, WRITE, Row, command
 from memstore.engine.context import HIDE_EXPIRED, IGNORE_EXPIRED, Context
 from memstore.engine.reply import CommandError
 from memstore.engine.session import Session
@@ -19,6 +19,8 @@ from memstore.engine.transaction import end_transaction, unwatch_all
 
 if TYPE_CHECKING:
     pass
+
+TOO_MUCH: Final = b"-ERR not run: the transaction's replies are larger than transaction-reply-limit allows\r\n"
 
 _FLAGS: Final = NOSCRIPT | LOADING | STALE
 
@@ -65,12 +67,18 @@ def exec_(ctx: Context, argv: list[bytes]) -> bytes:
     if stopped:
         return ctx.nil_array()
     replies = [b"*%d\r\n" % len(queued)]
+    size, limit = 0, engine.settings.transaction_reply_limit
     session.multi = queued  # by this a command sees that it must not block
     try:
         for row, arguments in queued:
-            answer = engine.call_queued(cast(Row, row), arguments)
+            queued_row = cast(Row, row)
+            if size > limit and not queued_row.flags & WRITE:
+                answer: bytes | None = TOO_MUCH
+            else:
+                answer = engine.call_queued(queued_row, arguments)
             # A command that answers later by other means has nothing to wait for inside a transaction; its place is a null.
             replies.append(ctx.nil if answer is None else answer)
+            size += len(replies[-1])
     finally:
         session.multi = None
         session.settle()

@@ -125,6 +125,15 @@ class Settings:
     protected_mode: bool = _flag("protected-mode", True, "without a password, refuse clients that do not come from this machine")
     proto_max_bulk_len: int = _memory("proto-max-bulk-len", 512 * MIB, MIB, "longest string a client may send or build")
     client_query_buffer_limit: int = _memory("client-query-buffer-limit", 1024 * MIB, MIB, "most a client may send before it is a command")
+    client_output_limit: int = _memory(
+        "client-output-limit", 64 * KIB, 4 * KIB, "replies that a client has not read, above which no further command of it runs; for connections made later"
+    )
+    total_output_limit: int = _memory(
+        "total-output-limit", 512 * MIB, MIB, "replies that clients above client-output-limit have not read together; above it the one with the most is closed"
+    )
+    transaction_reply_limit: int = _memory(
+        "transaction-reply-limit", 128 * MIB, MIB, "replies of one transaction, above which its further commands that only read are answered with an error"
+    )
     monitor_output_limit: int = _memory("monitor-output-limit", 8 * MIB, 64 * KIB, "lines that a client in MONITOR has not read; above it the client is closed")
     enable_debug_command: str = _choice(
         "enable-debug-command", "local", ("no", "yes", "local"), "who may call DEBUG; local: clients on this machine", runtime=False

@@ -48,7 +48,7 @@ from memstore.replication.lessor import NO_LEASE as NO_LEASE
 from memstore.replication.lessor import FixedLease as FixedLease
 from memstore.replication.lessor import Lessor
 from memstore.replication.looked import keys_of, keys_of_exec
-from memstore.replication.plain import NO_ROW, is_hostile, is_plain, no_handler
+from memstore.replication.plain import LARGE_REPLY, NO_ROW, is_hostile, is_plain, is_quick, no_handler
 from memstore.replication.reads import StrongReads
 from memstore.replication.tracker import FAR, Key, Tracker
 from txlog.entry import DATA, NO_ENTRY, EntryId
@@ -65,9 +65,9 @@ PendingEntry = tuple[int, bytes, int, bool]  # kind, payload, wall_ms, continued
 
 class Shard:
     __slots__ = (
-        "_entries", "_gathered_db", "_in_flight", "_monitors", "_plain", "_stopped", "applied", "applied_wall_ms", "congested", "context", "drain_scheduled",
-        "engine", "failed", "gathered", "gathered_bytes", "has_entries", "holding", "lapsed", "last_row", "lessor", "next_position", "open", "reads", "role",
-        "runnable", "tracker", "uncommitted_bytes",
+        "_entries", "_gathered_db", "_in_flight", "_monitors", "_plain", "_slow", "_stopped", "applied", "applied_wall_ms", "congested", "context",
+        "drain_scheduled", "engine", "failed", "gathered", "gathered_bytes", "has_entries", "holding", "lapsed", "last_row", "lessor", "next_position",
+        "open", "reads", "role", "runnable", "tracker", "uncommitted_bytes",
     )  # fmt: skip
 
     def __init__(self, engine: Engine) -> None:
@@ -100,20 +100,23 @@ class Shard:
         cluster = engine.settings.cluster_enabled
         self.context.expiry = HIDE_EXPIRED
         self._plain = {name: row for name, row in engine.table.items() if is_plain(row, cluster)}
+        self._slow = frozenset(name for name, row in self._plain.items() if not is_quick(row))
 
     # ----------------------------------------------------------------- commands
 
     def run(self, session: Session, batch: list[list[bytes]], at: int, wall_ms: int, now_us: int) -> int:
-        """Run commands of ``batch`` from ``at``; the index of the first that was not consumed. What may not run yet is parked, which consumes it."""
+        """Run commands of ``batch`` from ``at``; the index of the first that was not consumed. What may not run yet is parked, which consumes it.
+
+        Ends behind a large reply, and behind a command that may have taken long, so that the driver can look at the clock."""
         if not (self.open and session.plain and now_us < self.lessor.lease_until_us):
             return self._run_one(session, batch, at, wall_ms, now_us)
         context = self.context
         context.bind(session, wall_ms)
-        find, tracker, unit = self._plain.get, self.tracker, context.unit
+        find, slow, tracker, unit = self._plain.get, self._slow, self.tracker, context.unit
         hold = session.held[-1][0] if session.held else 0
         parts: list[bytes] = []
         first_write = -1  # where in parts the first write's reply stands
-        row, arity = NO_ROW, 0
+        row, arity, long = NO_ROW, 0, False
         handler: Handler = no_handler
         first = begun = at  # begun: where the present run of one row's commands began
         bug: Exception | None = None
@@ -125,7 +128,7 @@ class Shard:
                 row.calls += at - begun
                 begun = at
                 row = candidate
-                handler, arity = row.handler, row.arity
+                handler, arity, long = row.handler, row.arity, row.name in slow
             if len(argv) != arity and (arity > 0 or len(argv) < -arity):
                 break
             at += 1
@@ -142,6 +145,8 @@ class Shard:
                 position, write = tracker.position_of_all(keys_of(context, row, argv)), 0
             else:
                 parts.append(answer)  # type: ignore[arg-type]  # plain rows answer at once
+                if long or len(answer) > LARGE_REPLY:  # type: ignore[arg-type]  # as above
+                    break
                 continue
             if position > hold:
                 if parts:
@@ -151,6 +156,8 @@ class Shard:
             if write and first_write < 0:
                 first_write = len(parts)
             parts.append(answer)  # type: ignore[arg-type]  # plain rows answer at once
+            if long or len(answer) > LARGE_REPLY:  # type: ignore[arg-type]  # as above
+                break
         if at == first:
             return self._run_one(session, batch, at, wall_ms, now_us)
         row.calls += at - begun

@@ -16,6 +16,7 @@ from memstore.engine.engine import PAUSE_NONE
 from memstore.engine.latency import BUCKET_OF, QUICK_US
 from memstore.engine.resp import CommandReader
 from memstore.engine.session import Session
+from memstore.replication.plain import LARGE_REPLY
 from memstore.replication.shard import Shard
 from memstore.server.clocks import WallClock
 from memstore.server.keepalive import keep_alive
@@ -68,10 +69,12 @@ class Connection:
         self.transport: asyncio.Transport | None = None
         self.stalled = False  # the socket is not read: too much parked or put off, or what follows
         self.full = False  # the client does not read its replies
-        self.waits = False  # for another turn of the loop, with one or more of these, in this order:
+        self.waits = False  # for another turn of the loop, or for the client to read, with one or more of these, in this order:
         self.named = False  # parked commands that may be tried again
         self.unrun: list[list[bytes]] = []  # commands beyond what the turn had left
         self.unread = b""  # received after them, or in a turn that had run enough
+        self.heavy = True  # its last reply was large, or it has had none yet
+        self.queued = False  # the turn has it in its queue
         self.shown = 0  # bytes of MONITOR's lines since the socket's buffer was last looked at
         self.ended = False  # the client has said all
         self.running = False  # what was put off or parked: some of it may be in nobody's hands
@@ -82,6 +85,8 @@ class Connection:
         assert isinstance(transport, asyncio.Transport) or hasattr(transport, "write")
         self.transport = transport  # type: ignore[assignment]  # uvloop's transports do not derive from asyncio.Transport
         keep_alive(transport, self.engine.settings.tcp_keepalive)
+        most = self.engine.settings.client_output_limit
+        transport.set_write_buffer_limits(most, most // 4)  # type: ignore[attr-defined]  # as above
         refusal = self.host.admit(self)
         if refusal:
             self.write(refusal)
@@ -90,6 +95,7 @@ class Connection:
     def connection_lost(self, exc: Exception | None) -> None:
         self.transport = None
         self._drop()
+        self.turn.unread.forget(self)
         self.shard.forget(self.session)
         self.host.leave(self)
         if self.shard.has_entries:  # a batch that ended in an error of the program may not have got as far as that
@@ -109,7 +115,7 @@ class Connection:
         self.facts.input_bytes += len(data)
         if self.session.closing:
             return  # nothing behind a QUIT is read
-        if self.waits or self.turn.left <= 0:
+        if self.waits or self.full or self.turn.left <= 0:
             self._put_off(data)
         else:
             self._take(data)
@@ -122,7 +128,7 @@ class Connection:
         elif len(batch) > self.turn.left:
             self._run_some(batch)
         elif batch:
-            self.run(batch)
+            self._run(batch)
 
     def _run_some(self, batch: list[list[bytes]]) -> None:
         """As many as this turn of the loop has left."""
@@ -131,7 +137,15 @@ class Connection:
             self.unrun = batch[left:]
             batch = batch[:left]
             self._wait()
-        self.run(batch)
+        self._run(batch)
+
+    def _run(self, batch: list[list[bytes]]) -> None:
+        """What the turn ended in front of goes on in the next one."""
+        at = self.run(batch)
+        if at < len(batch) and not self.session.closing:
+            self.unrun = batch[at:] + self.unrun
+            if not self.waits:
+                self._wait()
 
     def _put_off(self, data: bytes) -> None:
         if self.waits:
@@ -145,13 +159,19 @@ class Connection:
 
     def _wait(self) -> None:
         self.waits = True
-        self.turn.put_off(self)
+        if not (self.queued or self.full):
+            self.queued = True
+            self.turn.put_off(self)
 
     def go_on(self) -> None:
         """Another turn of the loop: take up what was put off."""
+        self.queued = False
+        gone = self.transport is None or self.transport.is_closing() or self.session.closing
+        if self.full and not gone:
+            return  # no more is made for a client that does not read; `resume_writing` comes when it has
         self.waits = False
         self.running = True
-        if self.transport is None or self.transport.is_closing() or self.session.closing:
+        if gone:
             self._drop()  # closing without a word from us: a command of this very pipeline failed, and nothing runs behind a gap
         elif self.named:
             self.named = False
@@ -196,7 +216,7 @@ class Connection:
             if reader.large:
                 self._run_large(batch)
             elif stranger:
-                self.run(batch)
+                self._run(batch)
             else:
                 self._run_some(batch)
         if stranger:
@@ -207,40 +227,65 @@ class Connection:
     def pause_writing(self) -> None:
         self.full = True
         self._stall()
+        transport, unread = self.transport, self.turn.unread
+        if transport is None:
+            return
+        size = transport.get_write_buffer_size()
+        unread.note(self, size)
+        self.facts.largest_output_buffer = max(self.facts.largest_output_buffer, size)
+        self._close_excess()
 
     def resume_writing(self) -> None:
         self.full = False
+        self.turn.unread.forget(self)
+        if self.waits:
+            self._wait()
         self._settle()
+
+    def _close_excess(self) -> None:
+        unread = self.turn.unread
+        while (client := unread.excess(self.engine.settings.total_output_limit)) is not None:
+            unread.forget(client)
+            self.facts.output_limit_closes += 1
+            log.warning("client-closed", text="clients do not read their replies: the one with the most unread is closed at total-output-limit")
+            self.turn.abort(client)
 
     # ----------------------------------------------------------------- commands
 
-    def run(self, batch: list[list[bytes]]) -> None:
-        """Run a batch and write what may be written."""
+    def run(self, batch: list[list[bytes]]) -> int:
+        """Run a batch and write what may be written. How many of it were consumed: fewer than all if the turn was over before."""
         host, shard, session, engine = self.host, self.shard, self.session, self.engine
         now_us = host.clock()
         wall = self.wall
         wall_ms = wall.ms if now_us < wall.until_us else wall.at(now_us)
-        size = len(batch)
+        size = at = len(batch)
         start = 0
         try:
-            at = size if session.closing else shard.run(session, batch, 0, wall_ms, now_us)
+            if not session.closing:
+                at = shard.run(session, batch, 0, wall_ms, now_us)
             if at < size:
-                start, now_us = self._run_rest(batch, at, wall_ms, now_us)
+                start, at, now_us = self._run_rest(batch, at, wall_ms, now_us)
         except Exception as bug:
             self._on_bug(bug)
+            at = size
         if engine.requests:
             host.after_batch()
         after_us = host.clock()
         if session.out:
             data = shard.take_reply(session, after_us)
             if data:
-                self._put(self, data)
+                if len(data) > LARGE_REPLY:
+                    self.heavy = True
+                    self.turn.put_large(self, data)
+                else:
+                    self.heavy = False
+                    self._put(self, data)
                 self.facts.output_bytes += len(data)
         if shard.has_entries and not shard.drain_scheduled:
             host.schedule_drain()
         if not (session.plain and self.reader.ordinary):
             self.reader.authenticated = session.authenticated  # AUTH gives it, RESET takes it back
-        ran = max(size - len(session.parked), 0) if session.parked else size  # what was parked counts when it runs
+        ran = max(at - len(session.parked), 0) if session.parked else at  # what was parked counts when it runs
         self.turn.spend(ran, after_us)
         self.facts.commands_processed += ran
         session.last_ms = wall_ms
@@ -250,14 +295,15 @@ class Connection:
             histogram = row.histogram
             if histogram and us < QUICK_US and us < engine.settings.slowlog_log_slower_than_us:
                 row.usec += us
-                count = size - start
+                count = at - start
                 histogram[BUCKET_OF[us // count]] += count
             else:
-                engine.note_time(row, session, batch[-1], us, size - start)
+                engine.note_time(row, session, batch[at - 1], us, at - start)
             shard.last_row = None
         if shard.runnable or session.parked or engine.monitor_lines or session.closing or self.stalled:
             host.after_batch()
             self._settle()
+        return at
 
     def _on_bug(self, bug: Exception) -> None:
         """A command ended in an error of the program: what came before it is answered, nothing behind it runs, and then the client is closed."""
@@ -278,13 +324,24 @@ class Connection:
             self._stall()  # a few such commands are as much as is kept of one client
         self._calm()
 
-    def _run_rest(self, batch: list[list[bytes]], at: int, wall_ms: int, now_us: int) -> tuple[int, int]:
-        """The batch holds a command that is not plain: go on piece by piece, the clock read for each. Where the last piece began, and when."""
-        host, shard, session = self.host, self.shard, self.session
+    def _run_rest(self, batch: list[list[bytes]], at: int, wall_ms: int, now_us: int) -> tuple[int, int, int]:
+        """The batch holds a command that is not plain, that may take long, or with a large reply: go on piece by piece, the clock read for each, until the
+        turn is over. Where the last piece began, where it ended, and when it began."""
+        host, shard, session, turn = self.host, self.shard, self.session, self.turn
         engine = shard.engine
         start, size = 0, len(batch)
         while at < size and not session.closing:
-            before_us, now_us = now_us, host.clock()
+            out = session.out
+            if out and len(out[-1]) > LARGE_REPLY:
+                data = shard.take_reply(session, host.clock())
+                if data:
+                    self.heavy = True
+                    turn.put_large(self, data)
+                    self.facts.output_bytes += len(data)
+            after_us = host.clock()
+            if turn.is_over(after_us):
+                break
+            before_us, now_us = now_us, after_us
             if shard.last_row is not None:
                 engine.note_time(shard.last_row, session, batch[at - 1], now_us - before_us, at - start)
                 shard.last_row = None
@@ -292,13 +349,13 @@ class Connection:
                 host.after_batch()
             start = at
             at = shard.run(session, batch, at, wall_ms, now_us)
-        return start, now_us
+        return start, at, now_us
 
     def run_parked(self) -> None:
         """The shard named this session: try its parked commands again, in this turn or behind all who have been put off."""
         if self.transport is None:
             return
-        if self.waits or self.turn.left <= 0:
+        if self.waits or self.full or self.turn.left <= 0:
             self.named = True
         else:
             self.running = True
@@ -311,7 +368,9 @@ class Connection:
         shard, session = self.shard, self.session
         batch, rest = shard.take_parked(session, max(self.turn.left, 1))
         if batch:
-            self.run(batch)
+            at = self.run(batch)
+            if at < len(batch):
+                rest.extendleft(reversed(batch[at:]))
         else:
             data = shard.take_reply(session, self.host.clock())
             if data:
@@ -363,6 +422,9 @@ class Connection:
     def released(self, data: bytes) -> None:
         """Replies that waited: for a commit, or for its failure."""
         self.write(data)
+        if self.full:
+            self.turn.unread.add(self, len(data))
+            self._close_excess()
         if self.session.closing:
             self._settle()
         elif self.ended:

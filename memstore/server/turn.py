@@ -1,4 +1,4 @@
-"""What one turn of the loop does for clients: so many commands and no more, and at its end all that was said is written.
+"""What one turn of the loop does for clients: so many commands, so long and so many bytes, and no more; at its end all that was said is written.
 
 Decides: how many commands a turn runs, who goes on in the next one, when replies go to their sockets. Must not know: what commands and replies say.
 
@@ -6,7 +6,9 @@ A turn is what everything else waits for: the log's answers, the lease, a client
 be a long turn, and a very long one on a machine that is slow just then; so when enough has run, be it by count or by the clock, who comes later has its
 turn after the loop has looked around. Whose parked commands may be tried again stands in the same queue. Replies: a client that waits on many sockets is woken
 by the first and sleeps again behind it; written one behind the other, a turn's replies wake it once. That is worth more than the same number of writes saved.
-Invariants: what was put for one connection is written in that order, and nothing past it (`flush` first); nobody is passed over who was put off earlier.
+Clients whose last reply was large, and new ones, wait in a queue of their own. The two queues come first in turn, and the other one takes up at least one:
+a small question does not wait for sixty replies of 20 MB.
+Invariants: what was put for one connection is written in that order, and nothing past it (`flush` first); each of the two queues keeps the order of arrival.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 COMMANDS: Final = 256  # of ordinary commands half a millisecond to two; a single batch that cannot be divided may be more
+REPLY_BYTES: Final = 1024 * 1024  # of large replies in one turn: they take time to make, and who is to read them may not
 MOST_US: Final = 5_000  # after so long the rest waits, be it our work or the machine that was elsewhere
 
 
@@ -26,26 +29,61 @@ class Loop(Protocol):
 
 class Client(Protocol):
     transport: asyncio.Transport | None
+    heavy: bool  # its last reply was large, or it has had none yet
 
     def go_on(self) -> None:
         """Take up what was put off; to be put off again if ``Turn.left`` is not enough."""
 
     def close(self) -> None: ...
 
+    def abort(self) -> None: ...
+
+
+class Unread:
+    """What clients have not read, of those that are behind: above a bound for all of them together the one with the most is closed."""
+
+    __slots__ = ("_of", "total")
+
+    def __init__(self) -> None:
+        self.total = 0  # bytes
+        self._of: dict[Client, int] = {}
+
+    def note(self, client: Client, size: int) -> None:
+        self.total += size - self._of.get(client, 0)
+        self._of[client] = size
+
+    def forget(self, client: Client) -> None:
+        """It has read enough, or is gone."""
+        self.total -= self._of.pop(client, 0)
+
+    def add(self, client: Client, size: int) -> None:
+        if client in self._of:
+            self.note(client, self._of[client] + size)
+
+    def excess(self, limit: int) -> Client | None:
+        """Who is to be closed because all together are above ``limit``; to be forgotten by the caller."""
+        if self.total <= limit:
+            return None
+        return max(self._of, key=lambda client: self._of[client])
+
 
 class Turn:
     """Of one loop, again and again. ``left``: how many commands may run before somebody is put off; below zero after a batch that could not be divided."""
 
-    __slots__ = ("_clock", "_due", "_failed", "_loop", "_put_off", "_said", "_until_us", "left")
+    __slots__ = ("_clock", "_due", "_failed", "_heavy", "_heavy_first", "_loop", "_put_off", "_room", "_said", "_until_us", "left", "unread")
 
     def __init__(self, loop: Loop, clock: Callable[[], int], failed: Callable[[Client, Exception], None]) -> None:
         """``clock``: microseconds. ``failed``: what a client's commands raised; it must not raise itself."""
         self.left = COMMANDS
+        self.unread = Unread()
+        self._room = REPLY_BYTES
         self._loop = loop
         self._clock = clock
         self._failed = failed
         self._said: list[tuple[Client, bytes]] = []
         self._put_off: deque[Client] = deque()
+        self._heavy: deque[Client] = deque()  # put off too, and ``heavy``
+        self._heavy_first = False
         self._due = False  # `_next` has been scheduled: something has happened in this turn
         self._until_us = 0
 
@@ -63,10 +101,27 @@ class Turn:
         if now_us > self._until_us and self.left > 0:
             self.left = 0
 
+    def put_large(self, client: Client, data: bytes) -> None:
+        """As `put`; a turn makes so many bytes of such replies and no more."""
+        self.put(client, data)
+        self._room -= len(data)
+        if self._room <= 0 and self.left > 0:
+            self.left = 0
+
+    def is_over(self, now_us: int) -> bool:
+        """Whether a batch under way has to wait for the next turn."""
+        if not self._due:
+            self._begin()
+        return now_us > self._until_us or self.left <= 0
+
+    def abort(self, client: Client) -> None:
+        """Soon: this may be called from inside a write to its socket."""
+        self._loop.call_soon(client.abort)
+
     def put_off(self, client: Client) -> None:
         if not self._due:
             self._begin()
-        self._put_off.append(client)
+        (self._heavy if client.heavy else self._put_off).append(client)
 
     def flush(self) -> None:
         said, self._said = self._said, []
@@ -87,13 +142,20 @@ class Turn:
         """The loop has looked around: what was said is written; then those who were put off go on, in order, each once."""
         self._due = False
         self.left = COMMANDS
+        self._room = REPLY_BYTES
         self.flush()
-        waiting = self._put_off
-        if not waiting:
+        if not (self._put_off or self._heavy):
             return
         self._begin()
-        for _ in range(len(waiting)):
-            if self.left <= 0:
+        first, second = (self._heavy, self._put_off) if self._heavy_first else (self._put_off, self._heavy)
+        self._heavy_first = not self._heavy_first
+        self._go_on(first, 0)
+        self._go_on(second, 1)
+
+    def _go_on(self, waiting: deque[Client], least: int) -> None:
+        """Each once, until the turn is over; ``least`` of them in any case."""
+        for count in range(len(waiting)):
+            if self.left <= 0 and count >= least:
                 break
             client = waiting.popleft()
             try:

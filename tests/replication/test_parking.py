@@ -227,7 +227,8 @@ class Scene:
     def _check_connection(self, client: Client) -> None:
         connection, session, shard = client.connection, client.connection.session, self.shard
         queue: Any = self.desk.turn
-        assert list(queue._put_off).count(connection) == connection.waits, "it stands in the queue once, and only while it waits"
+        assert [*queue._put_off, *queue._heavy].count(connection) == connection.queued, "it stands in the queue once"
+        assert connection.waits == connection.queued or (connection.waits and connection.full), "while it waits, unless it waits for its client to read"
         assert connection.waits or not (connection.unrun or connection.unread or connection.named)
         if session.parked:
             asked = session.question and any(session is one for one, _ in self._covered(session.question))

@@ -75,6 +75,9 @@ class Socket:
         self.aborted = True
         self.reading = False
 
+    def set_write_buffer_limits(self, high: int, low: int) -> None:
+        self.high, self.low = high, low
+
     def get_write_buffer_size(self) -> int:
         return 0 if self.reads else len(self.sent)
 

@@ -129,9 +129,10 @@ def test_a_client_that_does_not_read_its_replies_is_not_read_until_it_does() -> 
     connection.data_received(pings(0, 2 * COMMANDS + 1))
     connection.pause_writing()
     turns(host)
-    assert not socket.reading and not connection.waits
+    assert not socket.reading and connection.waits and host.shard.engine.facts.commands_processed == COMMANDS, "no more is made for it either"
     connection.resume_writing()
-    assert socket.reading
+    turns(host)
+    assert socket.reading and socket.sent == echoes(0, 2 * COMMANDS + 1)
 
 
 def test_a_client_that_reads_slowly_is_not_read_while_it_waits() -> None:
