@@ -8,10 +8,12 @@ from __future__ import annotations
 from typing import Final
 
 from memstore.engine import reply
-from memstore.engine.command import WRITE, Row
+from memstore.engine.command import LOCAL, WRITE, Row
+from memstore.engine.engine import Engine
 from memstore.engine.facts import Facts
 from memstore.engine.keyspace import slot_of
 from memstore.engine.session import Session
+from memstore.engine.transaction import writes
 
 NOAUTH: Final = b"-NOAUTH Authentication required.\r\n"
 MASTERDOWN: Final = b"-MASTERDOWN no primary holds the lease\r\n"
@@ -49,6 +51,11 @@ def moved(facts: Facts, key: bytes) -> bytes:
     if not facts.primary_port:
         return CLUSTERDOWN
     return reply.error(f"MOVED {slot_of(key)} {facts.primary_host}:{facts.primary_port}")
+
+
+def is_paused(engine: Engine, session: Session, row: Row) -> bool:
+    """Whether CLIENT PAUSE makes the command wait."""
+    return not row.flags & LOCAL and engine.paused(bool(row.flags & WRITE) or (row.name == b"EXEC" and writes(session)))
 
 
 def cluster(facts: Facts, session: Session, row: Row, argv: list[bytes], primary: bool) -> bytes | None:

@@ -254,7 +254,7 @@ class Shard:
             self._emit(session, queue(self.engine, session, row, argv), 0, False)
             session.grant = max(0, session.grant - 1)
             return at + 1
-        if self._paused(session, row):
+        if self.engine.pause_mode != PAUSE_NONE and gates.is_paused(self.engine, session, row):
             return self._park(session, batch, at)
         if self._needs_freshness(session, row):
             if session.grant == 0 and not self._fresh(session):
@@ -386,11 +386,6 @@ class Shard:
         return None
 
     # ----------------------------------------------------------------- waiting
-
-    def _paused(self, session: Session, row: Row) -> bool:
-        if self.engine.pause_mode == PAUSE_NONE or row.flags & LOCAL:
-            return False
-        return self.engine.paused(bool(row.flags & WRITE) or (row.name == b"EXEC" and writes(session)))
 
     def _needs_freshness(self, session: Session, row: Row) -> bool:
         """Whether the command reads data at a node that is not the primary."""
