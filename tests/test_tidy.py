@@ -21,6 +21,9 @@ from pathlib import Path
 
 import pytest
 
+from tests import compiled_rules
+from tests.compiled_rules import COMPILED_RULES, hot_modules
+
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("memstore", "txlog")
 
@@ -323,6 +326,27 @@ def test_good_code_passes() -> None:
     text = HEADER + "import random\nfrom memstore.engine import reply\n\n\ndef f(rng: random.Random) -> int:\n    return rng.randint(1, 2)\n"
     for rule in PRODUCT_RULES + RULES:
         assert rule(Source("memstore.engine.good", text)) == []
+
+
+# --------------------------------------------------------------------------- what is compiled
+
+
+@pytest.mark.parametrize("rule", COMPILED_RULES, ids=lambda rule: rule.__name__)
+def test_compiled_modules_avoid_what_mypyc_makes_something_else_of(rule: Callable[[str, ast.Module], list[str]]) -> None:
+    found = [f"{module}: {violation}" for module in hot_modules() for violation in rule(module, PRODUCT[module].tree)]
+    assert found == [], "docs/compiled.md says why, and what to write instead"
+
+
+@pytest.mark.parametrize(("rule", "text"), compiled_rules.PLANTED, ids=lambda value: getattr(value, "__name__", None))
+def test_what_mypyc_makes_something_else_of_is_found(rule: Callable[[str, ast.Module], list[str]], text: str) -> None:
+    assert rule("memstore.engine.bad", ast.parse(text)), "a planted violation"
+    assert rule("memstore.engine.good", ast.parse(compiled_rules.GOOD)) == []
+
+
+def test_exemptions_of_compiled_modules_are_in_use() -> None:
+    for module, exempt in compiled_rules.ORDERED.items():
+        written = {ast.unparse(node) for node in PRODUCT[module].nodes if isinstance(node, ast.Subscript)}
+        assert set(exempt) <= written, f"{module} has no such slice any more"
 
 
 # --------------------------------------------------------------------------- the whole
