@@ -56,26 +56,15 @@ suite: $(VENV)/.dev-$(REQUIREMENTS)
 bench: $(VENV)/.dev-$(REQUIREMENTS) compile
 	MEMSTORE_TREE=build/compiled $(BIN)/python -m bench $(ARGS)
 
-# The modules of the hot path, as they are, through mypyc. Left out are txlog/messages.py, whose annotations are read at run time, what interpreted classes
-# inherit from, and all whose speed nobody waits for. The repository's own tree stays free of binaries, so that an edited file is never shadowed by an old one.
-HOT := \
-	$(addprefix memstore/engine/,resp.py reply.py effects.py slices.py keyspace.py command.py session.py context.py engine.py requests.py latency.py slowlog.py monitor.py transaction.py facts.py) \
-	$(addprefix memstore/engine/values/,discard.py packed.py digits.py chain.py quicklist.py parted.py table.py double.py scored.py ranked.py set.py hash.py sorted.py) \
-	$(addprefix memstore/commands/,strings.py parse.py walk.py counters.py lists.py hashes.py sets.py zsets.py) \
-	$(addprefix memstore/replication/,shard.py lessor.py looked.py plain.py tracker.py reads.py gates.py recovery.py roles.py) \
-	$(addprefix memstore/server/,clocks.py turn.py leading.py following.py connection.py errands.py telling.py node.py) \
-	txlog/clock.py txlog/entry.py txlog/wire.py txlog/client/writer.py txlog/client/link.py txlog/client/client.py txlog/client/subscription.py \
-	$(addprefix txlog/consensus/,outputs.py feed.py lease.py quorum.py proposer.py acceptor.py patience.py repair.py joining.py campaign.py log.py pace.py limits.py) \
-	$(addprefix txlog/storage/,files.py spare.py segment.py positions.py store.py jobs.py segments.py) \
-	$(addprefix txlog/server/,driver.py session.py connection.py)
+# hot_modules.txt names the modules. The repository's own tree stays free of binaries, so that an edited file is never shadowed by an old one.
+HOT := $(shell sed 's/\#.*//' hot_modules.txt)
 SOURCES := $(shell find memstore txlog -name '*.py')
 
 compile: build/compiled/.done
-build/compiled/.done: $(SOURCES) Makefile | $(VENV)/.dev-$(REQUIREMENTS)
-	@rm -rf build/compiled && mkdir -p build/compiled && cp -r memstore txlog build/compiled/
+build/compiled/.done: $(SOURCES) hot_modules.txt $(wildcard building/*.py) | $(VENV)/.dev-$(REQUIREMENTS)
 	@echo "compiling $(words $(HOT)) modules ..."
-	@cd build/compiled && MYPYC_OPT_LEVEL=2 MYPYC_DEBUG_LEVEL=0 $(abspath $(BIN))/mypyc $(HOT) >mypyc.log 2>&1 || { tail -n 20 mypyc.log; exit 1; }
-	@touch $@
+	@mkdir -p build && $(BIN)/python -m building build/compiled >build/compile.log 2>&1 || { tail -n 20 build/compile.log; exit 1; }
+	@tail -n 1 build/compile.log; touch $@
 
 format: $(VENV)/.dev-$(REQUIREMENTS)
 	$(BIN)/ruff check --fix .
