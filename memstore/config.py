@@ -15,6 +15,9 @@ from typing import Any
 
 from memstore.engine.settings import CHOICE, FLAG, MEMORY, NUMBER, PERCENTILES, SECRET, TABLE, Setting, SettingError, Settings, all_names, bounded, find, parse
 
+_LONGEST_SHOWN = 200  # characters of a wrong value in its message
+_LONGEST_SHOWN_BITS = 256
+
 
 class ConfigError(Exception):
     """One line: what is wrong, where."""
@@ -48,8 +51,8 @@ def _read(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text("utf-8"))
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: not valid TOML: {error}") from None
+    except (ValueError, RecursionError) as broken:  # bad TOML, bad UTF-8, a number of more digits than Python converts, brackets too deep
+        raise ConfigError(f"{path}: not valid TOML: {broken}") from None
 
 
 def _assign(config: ServerConfig, name: str, value: Any, where: str) -> None:
@@ -61,7 +64,15 @@ def _assign(config: ServerConfig, name: str, value: Any, where: str) -> None:
         setattr(config, row.attribute, _convert(row, value))
     except SettingError as error:
         unit = f" ({row.unit})" if row.unit else ""
-        raise ConfigError(f"{where}{row.name}{unit} = {'...' if row.kind == SECRET else repr(value)}: {error}") from None
+        raise ConfigError(f"{where}{row.name}{unit} = {'...' if row.kind == SECRET else _quoted(value)}: {error}") from None
+
+
+def _quoted(value: Any) -> str:
+    """The value as a message names it. Python does not print an integer of more than 4300 digits."""
+    if isinstance(value, int) and value.bit_length() > _LONGEST_SHOWN_BITS:
+        return "..."
+    text = repr(value)
+    return text if len(text) <= _LONGEST_SHOWN else text[:_LONGEST_SHOWN] + "..."
 
 
 def _convert(row: Setting, value: Any) -> Any:

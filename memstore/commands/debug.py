@@ -1,6 +1,6 @@
-"""DEBUG: what test suites need. Served to clients on this machine unless ``enable-debug-command`` says otherwise.
+"""DEBUG: what test suites need. Off by default, as in Redis 7.0 (``enable-debug-command``).
 
-Decides: who may call it. Must not know: how the loop is held up; that is asked of the node.
+Decides: what each subcommand answers. Who may call them is in `engine.protected`. Must not know: how the loop is held up; that is asked of the node.
 """
 
 from __future__ import annotations
@@ -12,35 +12,28 @@ from memstore.engine import reply
 from memstore.engine.command import ADMIN, EVERYWHERE, LOADING, LOCAL, NOSCRIPT, READONLY, STALE, command
 from memstore.engine.context import Context
 from memstore.engine.digest import digest, value_digest
+from memstore.engine.protected import REFUSED, may_debug
 from memstore.engine.requests import Sleep
 from memstore.engine.settings import SettingError, parse_memory
 from memstore.engine.values import kind_of
+from memstore.engine.values.double import parse_double
 
 _FLAGS: Final = ADMIN | NOSCRIPT | LOADING | STALE
-_REFUSED: Final = (
-    'ERR DEBUG command not allowed. If the enable-debug-command option is set to "local", you can run it from a local connection, '
-    "otherwise you need to set this option in the configuration file, and then restart the server."
-)
 _TYPES: Final = "string|integer|double|bignum|null|array|set|map|attrib|push|verbatim|true|false"
 _TOO_LARGE_TO_PACK: Final = (1 << 32) - (1 << 20)  # bytes
 _LONGEST_SLEEP_S: Final = 3600.0
 
 
 def check_allowed(ctx: Context) -> None:
-    mode, address = ctx.engine.settings.enable_debug_command, ctx.session.address
-    local = address == "" or address.startswith(("127.", "[::1]:", "::1", "/"))
-    if mode != "yes" and not (mode == "local" and local):
-        raise reply.CommandError(_REFUSED)
+    if not may_debug(ctx.engine.settings, ctx.session):
+        raise reply.CommandError(REFUSED)
 
 
 @command(b"DEBUG|SLEEP", arity=3, flags=_FLAGS | LOCAL, group="server", summary="Hold this node up for seconds")
 def debug_sleep(ctx: Context, argv: list[bytes]) -> bytes:
     check_allowed(ctx)
-    try:
-        seconds = float(argv[2])
-    except ValueError:
-        seconds = 0.0
-    if seconds > 0:
+    seconds = parse_double(argv[2])
+    if seconds is not None and seconds > 0:
         ctx.engine.requests.append(Sleep(int(min(seconds, _LONGEST_SLEEP_S) * 1_000_000)))
     return reply.OK
 

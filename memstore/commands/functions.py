@@ -15,7 +15,7 @@ from memstore.engine.reply import CommandError
 @command(b"FUNCTION|FLUSH", arity=-2, flags=WRITE | NOSCRIPT, since="7.0.0", group="scripting", summary="Deletes all functions", complexity="O(N), N functions")
 def function_flush(ctx: Context, argv: list[bytes]) -> bytes:
     if len(argv) > 3:
-        raise CommandError("ERR unknown subcommand or wrong number of arguments for 'flush'. Try FUNCTION HELP.")
+        raise CommandError(f"ERR unknown subcommand or wrong number of arguments for '{reply.text(argv[1][:128])}'. Try FUNCTION HELP.")
     if len(argv) == 3 and argv[2].upper() not in (b"SYNC", b"ASYNC"):
         raise CommandError("ERR FUNCTION FLUSH only supports SYNC|ASYNC option")
     return reply.OK

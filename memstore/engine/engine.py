@@ -19,6 +19,7 @@ from memstore.engine.context import IGNORE_EXPIRED, Context
 from memstore.engine.facts import Facts
 from memstore.engine.keyspace import Keyspace
 from memstore.engine.latency import QUICK_US, Latency
+from memstore.engine.protected import REFUSED, may_debug
 from memstore.engine.requests import PAUSE_ALL as PAUSE_ALL
 from memstore.engine.requests import PAUSE_NONE as PAUSE_NONE
 from memstore.engine.requests import PAUSE_WRITE as PAUSE_WRITE
@@ -28,6 +29,7 @@ from memstore.engine.settings import Settings
 from memstore.engine.slices import Slice, slice_digest
 from memstore.engine.slowlog import Slowlog
 from memstore.engine.transaction import end_transaction
+from memstore.engine.values import parse_integer
 
 MAX_ERROR_CODES: Final = 128
 APPLY_PIECE: Final = 16 * 1024  # bytes
@@ -76,12 +78,14 @@ class Engine:
         self.internal = Session(0)
 
     def find(self, argv: list[bytes]) -> Row | bytes:
-        """The row for ``argv`` with its arity checked, or the encoded error."""
+        """The row for ``argv`` with its arity checked, or the encoded error. The context is bound to the session that asks."""
         row = self.table.get(argv[0]) or self.table.get(argv[0].upper())
         if row is None:
             return unknown_command(argv)
         if row.container and len(argv) > 1:
             sub = row.subcommands.get(argv[1].upper())
+            if row.name == b"DEBUG" and not may_debug(self.settings, self.context.session):
+                return reply.error(REFUSED)
             if sub is None:
                 return unknown_subcommand(row, argv)
             row = sub
@@ -215,8 +219,11 @@ class Engine:
         """What stands between the effects: the database they are about, and the bounds of a unit."""
         name = argv[0]
         if name == b"SELECT" and len(argv) == 2:
-            self.internal.db = int(argv[1])
-            self.context.database = self.keyspace.database(self.internal.db)
+            index = parse_integer(argv[1])
+            if index is None or not 0 <= index < len(self.keyspace.databases):
+                raise ApplyError(f"SELECT {reply.text(argv[1][:20])}: no database of this node")
+            self.internal.db = index
+            self.context.database = self.keyspace.database(index)
         elif name not in (b"MULTI", b"EXEC"):
             raise ApplyError(f"{reply.text(name)} is no effect")
 

@@ -28,19 +28,26 @@ _WHOLE: Final = 32  # a slot of up to so many keys is returned whole
 _SHARE: Final = 64  # of a large slot at least one part in so many a call
 _CLASS_END: Final = 0x5D
 _LONGEST_COMPILED: Final = 1024  # bytes; the time to compile a regular expression grows faster than its length: minutes for some 250 KB
-_CURSOR: Final = re.compile(rb"[0-9]{0,20}")
+_CURSOR: Final = re.compile(rb"([+-]?)0*([0-9]{1,20})")
+_CURSORS: Final = 1 << 64
 
 
 def parse_cursor(text: bytes) -> int | None:
-    """None: no cursor that was ever given out."""
-    if not _CURSOR.fullmatch(text):
+    """As Redis reads it with strtoul: a sign is taken, a zero byte ends it, the empty text is 0. None: no number, or one of more than 64 bits."""
+    text = text.partition(b"\x00")[0]
+    if not text:
+        return 0
+    found = _CURSOR.fullmatch(text)
+    if found is None:
         return None
-    cursor = int(text or b"0")  # the empty text means the beginning, as in Redis
-    return cursor if cursor < SLOTS << _PLACE_BITS else None
+    cursor = int(found[2])
+    if cursor >= _CURSORS:
+        return None
+    return _CURSORS - cursor if cursor and found[1] == b"-" else cursor
 
 
 def scan(ctx: Context, database: Database, cursor: int, count: int) -> tuple[int, list[bytes]]:
-    """The next about ``count`` keys from ``cursor`` on, and the cursor to go on from, 0 at the end. ``cursor`` comes from `parse_cursor`."""
+    """The next about ``count`` keys from ``cursor`` on, and the cursor to go on from, 0 at the end. A cursor beyond all keys gives none."""
     slot, place = cursor >> _PLACE_BITS, cursor & (_PLACES - 1)
     found: list[bytes] = []
     passed = 0

@@ -12,6 +12,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 from typing import Any, Final
 
+from memstore.engine.values import parse_integer
+from memstore.engine.values.double import parse_double
+
 KIB: Final = 1024
 MIB: Final = 1024 * 1024
 _INT_MAX: Final = 2**31 - 1
@@ -26,6 +29,7 @@ TEXT: Final = "text"
 SECRET: Final = "secret"  # never printed but by CONFIG GET
 PERCENTILES: Final = "percentiles"  # numbers from 0 to 100 with blanks between them
 
+_LONGEST_MEMORY: Final = 127  # digits, as in Redis; Python's int() refuses more than 4300
 _MEMORY_UNITS: Final = {"": 1, "b": 1, "k": 1000, "kb": KIB, "m": 1000_000, "mb": MIB, "g": 1000_000_000, "gb": 1024 * MIB}
 
 
@@ -136,7 +140,7 @@ class Settings:
     )
     monitor_output_limit: int = _memory("monitor-output-limit", 8 * MIB, 64 * KIB, "lines that a client in MONITOR has not read; above it the client is closed")
     enable_debug_command: str = _choice(
-        "enable-debug-command", "local", ("no", "yes", "local"), "who may call DEBUG; local: clients on this machine", runtime=False
+        "enable-debug-command", "no", ("no", "yes", "local"), "who may call DEBUG; local: clients on this machine", runtime=False
     )
     # --- work in the background, and watching it
     hz: int = _number("hz", 10, 1, 500, "taken and without effect: background work runs ten times a second")
@@ -199,7 +203,7 @@ def parse_memory(text: str) -> int:
     """``64mb`` as bytes. Raises SettingError."""
     digits = text.rstrip("bBkKmMgG")
     unit = _MEMORY_UNITS.get(text[len(digits) :].lower())
-    if unit is None or not digits.isascii() or not digits.isdigit():
+    if unit is None or not digits.isascii() or not digits.isdigit() or len(digits) > _LONGEST_MEMORY:
         raise SettingError("argument must be a memory value")
     return int(digits) * unit
 
@@ -221,12 +225,10 @@ def parse(row: Setting, text: str) -> Any:
     if row.kind == MEMORY:
         value = parse_memory(text)
     else:
-        sign = text[1:] if text[:1] == "-" else text
-        if not sign.isascii() or not sign.isdigit():
+        number = parse_integer(text.encode("utf-8", "surrogateescape"))
+        if number is None:
             raise SettingError("argument couldn't be parsed into an integer")
-        value = int(text)
-        if not -_LONG_MAX - 1 <= value <= _LONG_MAX:
-            raise SettingError("argument couldn't be parsed into an integer")
+        value = number
     return bounded(row, value)
 
 
@@ -239,10 +241,9 @@ def bounded(row: Setting, value: int) -> int:
 
 def _percentiles(text: str) -> str:
     for word in text.split():
-        try:
-            number = float(word)
-        except ValueError:
-            raise SettingError("Invalid latency-tracking-info-percentiles parameters") from None
+        number = parse_double(word.encode("utf-8", "surrogateescape"))
+        if number is None:
+            raise SettingError("Invalid latency-tracking-info-percentiles parameters")
         if not 0 <= number <= 100:
             raise SettingError("latency-tracking-info-percentiles parameters should sit between [0.0,100.0]")
     return " ".join(text.split())

@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from memstore.engine.values import parse_integer
 from memstore.server.ask import NoAnswer, Questioner, parse_info
 from memstore.server.topology import TOPOLOGY
 from txlog.client import AddressError
@@ -52,7 +53,7 @@ class Engine:
 
     def number(self, name: str) -> int:
         text = self.facts.get(name, "0")
-        return int(text) if text.lstrip("-").isdigit() else 0
+        return parse_integer(text.encode("utf-8", "surrogateescape")) or 0
 
     def listed(self, prefix: str) -> Iterator[dict[str, str]]:
         """INFO's numbered fields: ``slave0:ip=...,port=...``."""
@@ -130,8 +131,9 @@ def named_by(engine: Engine) -> Iterator[tuple[HostPort, str]]:
     if host and port:
         yield (host, port), ""
     for replica in engine.listed("slave"):
-        if replica.get("ip") and replica.get("port", "").isdigit():
-            yield (replica["ip"], int(replica["port"])), replica.get("id", "")
+        number = parse_integer(replica.get("port", "").encode("utf-8", "surrogateescape"))
+        if replica.get("ip") and number is not None:
+            yield (replica["ip"], number), replica.get("id", "")
 
 
 def without_twins(engines: Iterable[Engine]) -> list[Engine]:

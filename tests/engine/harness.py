@@ -31,7 +31,7 @@ def decode(data: bytes) -> list[list[bytes]]:
 
 class Harness:
     def __init__(self, seed: int = 1, wall_ms: int = START_MS, settings: Settings | None = None) -> None:
-        self.engine = Engine(settings or Settings(), Random(seed))
+        self.engine = Engine(settings or Settings(enable_debug_command="yes"), Random(seed))
         self.mirror = Engine(settings or Settings(), Random(seed))
         self.context = self.engine.context
         self.session = Session(1)

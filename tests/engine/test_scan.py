@@ -92,11 +92,18 @@ def test_count_is_about_what_a_call_returns() -> None:
     assert len(keys) == 500
 
 
-def test_hostile_cursors_are_refused() -> None:
-    assert parse_cursor(b"") == 0
-    for text in (b"-1", b"abc", b"1 ", b" 1", b"18446744073709551616", b"99999999999999999999999", b"%d" % (16384 << 32), b"0x10", "١".encode()):
+def test_cursors_are_read_as_strtoul_reads_them() -> None:
+    for text in (b"abc", b"1 ", b" 1", b"18446744073709551616", b"99999999999999999999999", b"0x10", "١".encode(), b"+", b"-", b"1_0", b"1" * 5000):
         assert parse_cursor(text) is None, text
-    assert parse_cursor(b"%d" % ((16384 << 32) - 1)) is not None
+    assert parse_cursor(b"") == 0 and parse_cursor(b"+7") == 7 and parse_cursor(b"7\x00x") == 7 and parse_cursor(b"0" * 5000 + b"7") == 7
+    assert parse_cursor(b"-1") == (1 << 64) - 1 == parse_cursor(b"18446744073709551615")
+
+
+def test_a_cursor_beyond_all_keys_ends_the_walk() -> None:
+    h = Harness()
+    h.run(b"SET", b"k", b"v")
+    for cursor in (b"%d" % (16384 << 32), b"-1", b"9223372036854775808"):
+        assert h.run(b"SCAN", cursor) == b"*2\r\n$1\r\n0\r\n*0\r\n"
 
 
 def test_expired_keys_are_deleted_on_a_primary_and_hidden_on_a_replica() -> None:

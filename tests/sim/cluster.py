@@ -208,6 +208,7 @@ class EngineMember(Member):
         config.az, config.port, config.bind = self.az, PORT, self.host
         config.lease_ms, config.max_entry_bytes = settings.lease_ms, settings.max_entry_bytes
         config.databases = 2
+        config.enable_debug_command = "yes"
         config.digest_interval_ms, config.digest_slice_keys = settings.digest_ms, settings.digest_keys
         config.digest_slice_bytes = 256 * settings.digest_keys
         rng = Random(self.rng.getrandbits(128))

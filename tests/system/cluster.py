@@ -184,6 +184,10 @@ class Cluster:
         port, log_port = free_ports(1 + self.replicas), free_ports(3)
         command = [sys.executable, "-m", "memstore", "local", "--dir", str(self.dir), "--port", str(port), "--log-port", str(log_port)]
         command += ["--replicas", str(self.replicas), "--lease-ms", str(self.lease_ms), *self.extra]
+        if "--config" not in self.extra:
+            path = self.root / "memstore.toml"
+            path.write_text('enable-debug-command = "yes"\n')
+            command += ["--config", str(path)]
         self.local = self.spawn(command, "local")
         wait_until(f"topology.json of `memstore local`\n{self.tail('local')}", lambda: self._local_up() and self.topology_complete(), START_BOUND_S)
         self.wait_primary(START_BOUND_S)
@@ -348,7 +352,8 @@ class Cluster:
         shard = next((part.rsplit("/", 1)[1] for part in model if part.startswith("txlog://")), "shard-0")
         port = free_ports(1)
         log = "txlog://" + ",".join(f"{host}:{p}" for host, p in log_addresses) + f"/{shard}"
-        command = [sys.executable, "-m", "memstore", "server", "--port", str(port), "--az", az, "--log", log, *(extra or [])]
+        command = [sys.executable, "-m", "memstore", "server", "--port", str(port), "--az", az, "--log", log]
+        command += ["--set", "enable-debug-command=yes", *(extra or [])]
         child = self.spawn(command, name)
         process = Process(name, "engine", az, child.pid, "127.0.0.1", port, None, command, str(REPOSITORY))
         self.added[name] = process

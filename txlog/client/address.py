@@ -39,7 +39,7 @@ def parse_host_port(text: str, default_port: int = 7401) -> tuple[str, int]:
         raise AddressError(f"'{text}' names no host")
     if not port_text:
         return host, default_port
-    if not port_text.isascii() or not port_text.isdigit() or not 0 < int(port_text) < 65536:
+    if not port_text.isascii() or not port_text.isdigit() or len(port_text) > 5 or not 0 < int(port_text) < 65536:
         raise AddressError(f"'{text}': {port_text!r} is not a port")
     return host, int(port_text)
 

@@ -19,7 +19,7 @@ class Node:
     """One engine; time stands still unless a test moves it."""
 
     def __init__(self, **settings: Any) -> None:
-        self.config = ServerConfig(**settings)
+        self.config = ServerConfig(**{"enable_debug_command": "yes", **settings})
         self.engine = Engine(self.config, Random(1))
         self.engine.facts.started_ms = NOW_MS - 60_000
         self.engine.facts.role = "primary"

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from memstore.engine.protected import REFUSED
+from memstore.engine.reply import error
 from memstore.engine.requests import AbortShutdown, Shutdown, Sleep
+from memstore.engine.settings import Settings
 from tests.commands.node.harness import NOW_MS, Client, Node
+from tests.engine.harness import Harness
 
 
 @pytest.mark.parametrize(
@@ -103,10 +107,29 @@ def test_memory_stats_and_doctor(node: Node, client: Client) -> None:
 def test_who_may_debug(mode: str, address: str, allowed: bool) -> None:
     node = Node(enable_debug_command=mode)
     client = node.connect(address)
+    assert client.ask("DEBUG") == "-ERR wrong number of arguments for 'debug' command"
+    for text in ("DEBUG NOSUCH", "DEBUG SLEEP"):
+        assert str(client.ask(text)).startswith("-ERR DEBUG command not allowed.") is not allowed, text
     for sub in node.engine.table[b"DEBUG"].subcommands:
         line = f"DEBUG {sub.decode()} x" if sub not in (b"DIGEST", b"HELP") else f"DEBUG {sub.decode()}"
         refused = str(client.ask(line)).startswith("-ERR DEBUG command not allowed.")
         assert refused is not allowed, line
+
+
+def test_debug_is_off_by_default_and_no_client_can_turn_it_on() -> None:
+    assert Settings().enable_debug_command == "no"
+    node = Node(enable_debug_command="no")
+    client = node.connect("127.0.0.1:5")
+    assert client.ask("DEBUG SLEEP 3600").startswith("-ERR DEBUG command not allowed.") and node.engine.requests == []
+    refused = "-ERR CONFIG SET failed (possibly related to argument 'enable-debug-command') - can't set immutable config"
+    assert client.ask("CONFIG SET enable-debug-command yes") == refused
+
+
+def test_a_transaction_with_a_debug_that_is_refused_does_not_run() -> None:
+    h = Harness(settings=Settings(enable_debug_command="no"))
+    answers = h.lines("MULTI", "SET a 1", "DEBUG SLEEP 0", "EXEC")
+    assert answers[2] == error(REFUSED)
+    assert answers[3] == b"-EXECABORT Transaction discarded because of previous errors.\r\n" and h.units == []
 
 
 def test_debug_sleep(node: Node, client: Client) -> None:
