@@ -10,8 +10,9 @@ from memstore.commands.parse import int32, integer, syntax_error
 from memstore.engine import expiry, reply
 from memstore.engine.command import EVERYWHERE, FAST, LOADING, LOCAL, READONLY, STALE, WRITE, command
 from memstore.engine.context import Context
+from memstore.engine.glob import compiled
 from memstore.engine.reply import CommandError
-from memstore.engine.scan import keys_by_slot, matcher, parse_cursor, random_key, scan
+from memstore.engine.scan import keys_by_slot, parse_cursor, random_key, scan
 from memstore.engine.values import kind_of
 
 _DEFAULT_COUNT = 10
@@ -37,7 +38,7 @@ def dbsize(ctx: Context, argv: list[bytes]) -> bytes:
 @command(b"KEYS", arity=2, flags=READONLY | EVERYWHERE, since="1.0.0", summary="Lists the keys that match a pattern", complexity="O(N), N keys in the database")
 def keys(ctx: Context, argv: list[bytes]) -> bytes:
     pattern = argv[1]
-    matches = matcher(pattern) if pattern != b"*" else None
+    matches = compiled(pattern) if pattern != b"*" else None
     count, pieces = 0, [b""]
     for found in keys_by_slot(ctx, ctx.database):
         if matches is not None:
@@ -71,7 +72,7 @@ def scan_(ctx: Context, argv: list[bytes]) -> bytes:
     database = ctx.database
     cursor, found = scan(ctx, database, cursor, count)
     if pattern != b"*":
-        found = list(filter(matcher(pattern), found))
+        found = list(filter(compiled(pattern), found))
     if kind is not None:
         found = [key for key in found if kind_of(database.get(key)).name == kind]
     return reply.array([reply.bulk(b"%d" % cursor), reply.bulk_array(found)])

@@ -10,8 +10,9 @@ from typing import Final, Protocol, TypeVar
 
 from memstore.commands.parse import integer, syntax_error
 from memstore.engine import reply
+from memstore.engine.glob import compiled
 from memstore.engine.reply import CommandError, bulk
-from memstore.engine.scan import matcher, parse_cursor
+from memstore.engine.scan import parse_cursor
 
 DEFAULT_COUNT: Final = 10
 _OVER: Final = b"*2\r\n$1\r\n0\r\n*0\r\n"
@@ -44,7 +45,7 @@ def walk(
     count, pattern = _options(argv)
     cursor, found = value.scan(cursor, count)
     if pattern != b"*":
-        matches = matcher(pattern)
+        matches = compiled(pattern)
         found = [member for member in found if matches(name_of(member))]
     return reply.array([bulk(b"%d" % cursor), reply.bulk_array(show(found))])
 

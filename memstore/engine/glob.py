@@ -1,44 +1,45 @@
 """Glob patterns as Redis has them: ``*``, ``?``, ``[a-z]``, ``[^a]``, and a backslash that takes the next byte as it is.
 
-Decides: whether a pattern matches. Must not know: what is matched. At most pattern length times text length steps: only the newest ``*`` is ever
-gone back to, so a hostile pattern cannot hold the node for long.
+Decides: whether a pattern matches a text. Must not know: what the texts are.
+A pattern is read once: `compiled` turns it into segments, the parts between its stars. Each byte of a segment
+is an atom: the set of the bytes that it takes. Three ways to match follow from that:
+
+- A pattern without special bytes is compared as it is.
+- A short pattern becomes a regular expression that never goes back more than one segment: the segments between
+  two stars stand in atomic groups, because the first place of such a segment is as good as any later one.
+- A long pattern is matched segment by segment. A segment of plain bytes is searched with `bytes.find`, whose time
+  is linear. Any other is searched with one big integer a different atom: bit p is set where the atom takes the
+  byte at p. So 64 places are compared at a time.
+
+Time of a match: the text's length times `_LONGEST_STEP` at most in the second way, and the length times the longest
+segment's length divided by 64 in the third.
 """
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
+from functools import lru_cache
+from itertools import groupby
 from typing import Final
+
+Matcher = Callable[[bytes], object]  # gives something true for a text that matches
+_Atom = bytes  # the sorted bytes that one byte of the pattern takes
 
 _BACKSLASH: Final = 0x5C
 _STAR: Final = 0x2A
 _QUESTION: Final = 0x3F
 _OPEN: Final = 0x5B
-_CLOSE: Final = 0x5D
-_CARET: Final = 0x5E
 _DASH: Final = 0x2D
 
-
-def matches(pattern: bytes, text: bytes, nocase: bool = False) -> bool:
-    if nocase:
-        pattern, text = pattern.lower(), text.lower()
-    if not text:  # Redis looks at stars only while there is text left to look at: ``**`` does not match the empty one
-        return pattern in (b"", b"*")
-    p = t = 0
-    star, mark = -1, 0  # where the newest * is, and how much of the text it covers up to
-    while t < len(text):
-        if p < len(pattern):
-            if pattern[p] == _STAR:
-                star, mark = p, t
-                p += 1
-                continue
-            step = _one(pattern, p, text[t])
-            if step:
-                p, t = p + step, t + 1
-                continue
-        if star < 0:
-            return False
-        mark += 1
-        p, t = star + 1, mark
-    return not pattern[p:].strip(b"*")
+_LONGEST_COMPILED: Final = 512  # bytes of a pattern that becomes a regular expression; compiling takes some us a byte
+_LONGEST_STEP: Final = 64  # atoms between two stars in one; it may compare so many at every place of the text
+_CACHED: Final = 64  # patterns of at most _LONGEST_COMPILED bytes whose compiled form is kept
+_SINGLE: Final = [bytes((byte,)) for byte in range(256)]
+_ANY: Final[_Atom] = bytes(range(256))
+_EVERY: Final = frozenset(range(256))
+# A class up to its closing bracket or the pattern's end. A bracket behind a backslash or at the end of a range does not close it.
+_BODY: Final = re.compile(rb"\^?+(?:\\.|[^\]]-.|[^\]])*+", re.DOTALL).match
 
 
 def is_literal(pattern: bytes) -> bool:
@@ -46,35 +47,218 @@ def is_literal(pattern: bytes) -> bool:
     return not any(special in pattern for special in b"*?[\\")
 
 
-def _one(pattern: bytes, p: int, byte: int) -> int:
-    """How much of the pattern, from ``p``, matches this one byte; 0: it does not match."""
-    head = pattern[p]
-    if head == _QUESTION:
-        return 1
-    if head == _OPEN:
-        return _class(pattern, p, byte)
-    if head == _BACKSLASH and p + 1 < len(pattern):
-        return 2 if pattern[p + 1] == byte else 0
-    return 1 if head == byte else 0
+def matches(pattern: bytes, text: bytes, nocase: bool = False) -> bool:
+    return bool(compiled(pattern, nocase)(text))
 
 
-def _class(pattern: bytes, p: int, byte: int) -> int:
-    """As `_one` for a class in brackets. One that is not closed goes to the pattern's end."""
-    i = p + 1
-    negated = i < len(pattern) and pattern[i] == _CARET
-    if negated:
-        i += 1
-    found = False
-    while i < len(pattern) and pattern[i] != _CLOSE:
-        if pattern[i] == _BACKSLASH and i + 1 < len(pattern):
-            found = found or pattern[i + 1] == byte
-            i += 2
-        elif i + 2 < len(pattern) and pattern[i + 1] == _DASH:
-            low, high = sorted((pattern[i], pattern[i + 2]))
-            found = found or low <= byte <= high
-            i += 3
+def compiled(pattern: bytes, nocase: bool = False) -> Matcher:
+    """What tells for many texts whether they match. ``nocase``: letters of ASCII match in either case."""
+    return _cached(pattern, nocase) if len(pattern) <= _LONGEST_COMPILED else _compile(pattern, nocase)
+
+
+@lru_cache(maxsize=_CACHED)
+def _cached(pattern: bytes, nocase: bool) -> Matcher:
+    return _compile(pattern, nocase)
+
+
+def _compile(pattern: bytes, nocase: bool) -> Matcher:
+    if pattern == b"*":
+        return _anything
+    if not pattern or (not nocase and is_literal(pattern)):
+        return pattern.__eq__
+    segments = _segments(pattern, nocase)
+    if len(pattern) <= _LONGEST_COMPILED and all(len(segment) <= _LONGEST_STEP for segment in segments[1:-1]):
+        return re.compile(_expression(segments), re.DOTALL).fullmatch
+    return _Long(segments).matches
+
+
+def _anything(_: bytes) -> bool:
+    return True
+
+
+# ----------------------------------------------------------------- reading a pattern
+
+
+def _segments(pattern: bytes, nocase: bool) -> list[list[_Atom]]:
+    segments: list[list[_Atom]] = [[]]
+    classes: dict[bytes, _Atom] = {}
+    at, size = 0, len(pattern)
+    while at < size:
+        byte = pattern[at]
+        if byte == _STAR:
+            segments.append([])
+            at += 1
+        elif byte == _QUESTION:
+            segments[-1].append(_ANY)
+            at += 1
+        elif byte == _OPEN:
+            found = _BODY(pattern, at + 1)
+            assert found is not None, "the empty body always matches"
+            body, at = found[0], min(found.end() + 1, size)
+            atom = classes.get(body)
+            if atom is None:
+                atom = classes[body] = _class(body, nocase)
+            segments[-1].append(atom)
         else:
-            found = found or pattern[i] == byte
-            i += 1
-    end = min(i + 1, len(pattern))
-    return end - p if found != negated else 0
+            if byte == _BACKSLASH and at + 1 < size:
+                at += 1
+                byte = pattern[at]
+            segments[-1].append(_both_cases(byte) if nocase else _SINGLE[byte])
+            at += 1
+    return [segments[0], *[segment for segment in segments[1:-1] if segment], segments[-1]] if len(segments) > 1 else segments
+
+
+def _both_cases(byte: int) -> _Atom:
+    single = _SINGLE[byte]
+    return bytes(sorted({single.lower()[0], single.upper()[0]}))
+
+
+def _class(body: bytes, nocase: bool) -> _Atom:
+    """``body`` is what stands between the brackets."""
+    at, size = 0, len(body)
+    negated = body[:1] == b"^"
+    at += negated
+    members: set[int] = set()
+    while at < size:
+        if body[at] == _BACKSLASH and at + 1 < size:
+            members.add(body[at + 1])  # in its own case only, as Redis compares it
+            at += 2
+        elif at + 2 < size and body[at + 1] == _DASH:
+            members |= _range(body[at], body[at + 2], nocase)
+            at += 3
+        else:
+            members.update(_both_cases(body[at]) if nocase else (body[at],))
+            at += 1
+    return bytes(sorted(_EVERY - members if negated else members))
+
+
+def _range(one: int, other: int, nocase: bool) -> set[int]:
+    """The bytes of a range, in the order of C's signed char, as Redis compares them: 128 to 255 come before 0."""
+    low, high = sorted((_signed(one), _signed(other)))
+    if not nocase:
+        return {value & 255 for value in range(low, high + 1)}
+    low, high = _lower(low), _lower(high)
+    return {byte for byte in range(256) if low <= _lower(_signed(byte)) <= high}
+
+
+def _signed(byte: int) -> int:
+    return byte - 256 if byte > 127 else byte
+
+
+def _lower(value: int) -> int:
+    return value + 32 if 65 <= value <= 90 else value
+
+
+# ----------------------------------------------------------------- short patterns
+
+
+def _expression(segments: list[list[_Atom]]) -> bytes:
+    """The empty text matches only the empty pattern and "*", as in Redis, so all others ask for a byte."""
+    parts = [b"".join(map(_atom_expression, segment)) for segment in segments]
+    if len(parts) == 1:
+        return b"(?=.)" + parts[0]
+    middle = b"".join([b"(?>.*?%b)" % part for part in parts[1:-1]])
+    # The last segment is looked for at the end only: what stands behind the star takes no second try at any other place.
+    last = b"(?=.{%d}).*+(?<=%b)" % (len(segments[-1]), parts[-1]) if parts[-1] else b".*+"
+    return b"(?=.)%b%b%b" % (parts[0], middle, last)
+
+
+def _atom_expression(atom: _Atom) -> bytes:
+    if len(atom) == 1:
+        return re.escape(atom)
+    if not atom:
+        return b"(?!)."
+    if len(atom) == 256:
+        return b"."
+    # Runs of consecutive bytes as ranges: a class takes no more room than the pattern gave it.
+    runs = [[byte for _, byte in run] for _, run in groupby(enumerate(atom), lambda pair: pair[1] - pair[0])]
+    return b"[%b]" % b"".join([b"\\x%02x-\\x%02x" % (run[0], run[-1]) for run in runs])
+
+
+# ----------------------------------------------------------------- long patterns
+
+
+class _Segment:
+    """A part between two stars: where a text has it."""
+
+    __slots__ = ("atoms", "length", "plain")
+
+    def __init__(self, atoms: list[_Atom]) -> None:
+        self.length = len(atoms)
+        self.plain = b"".join(atoms) if all(len(atom) == 1 for atom in atoms) else None
+        self.atoms = [] if self.plain is not None else [(atom, len(list(run))) for atom, run in groupby(atoms)]
+
+    def stands_at(self, text: bytes, at: int) -> bool:
+        """``text`` has at least ``length`` bytes from ``at`` on."""
+        if self.plain is not None:
+            return text.startswith(self.plain, at)
+        for atom, count in self.atoms:
+            if len(atom) < 256 and text[at : at + count].translate(None, atom):
+                return False
+            at += count
+        return True
+
+    def find(self, text: bytes, start: int, end: int) -> int:
+        """Its first place in ``text[start:end]``, -1: none."""
+        if self.plain is not None:
+            return text.find(self.plain, start, end)
+        places = end - start - self.length + 1
+        if places <= 0:
+            return -1
+        backwards = text[start:end][::-1]
+        masks: dict[_Atom, int] = {}
+        left, at = (1 << places) - 1, 0  # bit p: it may stand at start + p
+        for atom, count in self.atoms:
+            if len(atom) < 256:
+                mask = masks.get(atom)
+                if mask is None:
+                    mask = masks[atom] = _mask(backwards, atom)
+                left &= _runs(mask, count) >> at
+                if not left:
+                    return -1
+            at += count
+        return start + (left & -left).bit_length() - 1
+
+
+def _mask(backwards: bytes, atom: _Atom) -> int:
+    """Bit p is set where the atom takes the byte at p; the last byte of ``backwards`` is p = 0."""
+    table = bytearray(b"0" * 256)
+    for byte in atom:
+        table[byte] = 0x31
+    return int(backwards.translate(table), 2)
+
+
+def _runs(mask: int, count: int) -> int:
+    """Bit p is set where ``count`` bits of the mask from p on are."""
+    have = 1
+    while have < count:
+        step = min(have, count - have)
+        mask &= mask >> step
+        have += step
+    return mask
+
+
+class _Long:
+    __slots__ = ("first", "last", "least", "middle", "starred")
+
+    def __init__(self, segments: list[list[_Atom]]) -> None:
+        self.least = sum(map(len, segments))
+        self.starred = len(segments) > 1
+        self.first = _Segment(segments[0])
+        self.middle = [_Segment(atoms) for atoms in segments[1:-1]]
+        self.last = _Segment(segments[-1]) if self.starred else _Segment([])
+
+    def matches(self, text: bytes) -> bool:
+        size = len(text)
+        if size < self.least or not size or (not self.starred and size > self.least):
+            return False
+        end = size - self.last.length
+        if not self.first.stands_at(text, 0) or not self.last.stands_at(text, end):
+            return False
+        at = self.first.length
+        for segment in self.middle:
+            at = segment.find(text, at, end)
+            if at < 0:
+                return False
+            at += segment.length
+        return at <= end

@@ -1,4 +1,4 @@
-"""Walking a database's keys: SCAN's cursors, KEYS' patterns, RANDOMKEY's choice.
+"""Walking a database's keys: SCAN's cursors, RANDOMKEY's choice.
 
 Decides: the order of keys and what a cursor means. Must not know: replies, sessions, how values look. A cursor is (slot, place in the slot): keys of
 a slot come in the order of their CRC-32, which is the same on every node and does not change while other keys come and go. So a key that is there
@@ -12,22 +12,18 @@ from __future__ import annotations
 import re
 from binascii import crc32
 from bisect import bisect_right
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Iterator
 from itertools import accumulate, islice
 from typing import Final
 
 from memstore.engine import expiry
 from memstore.engine.context import Context
-from memstore.engine.glob import is_literal, matches
 from memstore.engine.keyspace import SLOTS, Database
 
 _PLACE_BITS: Final = 32
 _PLACES: Final = 1 << _PLACE_BITS
 _WHOLE: Final = 32  # a slot of up to so many keys is returned whole
 _SHARE: Final = 64  # of a large slot at least one part in so many a call
-_CLASS_END: Final = 0x5D
-_LONGEST_COMPILED: Final = 1024  # bytes; the time to compile a regular expression grows faster than its length: minutes for some 250 KB
 _CURSOR: Final = re.compile(rb"([+-]?)0*([0-9]{1,20})")
 _CURSORS: Final = 1 << 64
 
@@ -102,66 +98,3 @@ def random_key(ctx: Context, database: Database) -> bytes | None:
         key = next(islice(items, at - (ends[slot] - len(items)), None))
         if not gone or expiry.live(ctx, database, slot, [key]):
             return key
-
-
-# ----------------------------------------------------------------- patterns
-
-
-_NOT_EMPTY: Final = b"(?=.)"  # the empty text matches nothing but the empty pattern and "*", as in Redis
-
-
-def _anything(_: bytes) -> bool:
-    return True
-
-
-def matcher(pattern: bytes) -> Callable[[bytes], object]:
-    """`glob.matches` for many keys: what it returns is true for those that match. Time grows with pattern times key, whatever the pattern."""
-    if is_literal(pattern):
-        return pattern.__eq__
-    if pattern == b"*":
-        return _anything
-    if len(pattern) > _LONGEST_COMPILED:
-        return partial(matches, pattern)
-    segments: list[bytes] = [b""]
-    at = 0
-    while at < len(pattern):
-        byte = pattern[at : at + 1]
-        if byte == b"*":
-            segments.append(b"")
-            at += 1
-            continue
-        if byte == b"[":
-            piece, at = _class(pattern, at + 1)
-        else:
-            if byte == b"\\" and at + 1 < len(pattern):
-                at += 1
-            piece = b"." if byte == b"?" else re.escape(pattern[at : at + 1])
-            at += 1
-        segments[-1] += piece
-    if len(segments) == 1:
-        return re.compile(_NOT_EMPTY + segments[0], re.DOTALL).fullmatch
-    # A segment between stars has a fixed length, so its first place is as good as any later one and is never gone back on (the atomic groups).
-    middle = b"".join([b"(?>.*?%b)" % segment for segment in segments[1:-1] if segment])
-    return re.compile(b"%b%b%b.*%b" % (_NOT_EMPTY, segments[0], middle, segments[-1]), re.DOTALL).fullmatch
-
-
-def _class(pattern: bytes, at: int) -> tuple[bytes, int]:
-    """The regular expression of a class whose opening bracket stands before ``at``, and where it ends. One that is not closed goes to the pattern's end."""
-    negated = pattern[at : at + 1] == b"^"
-    at += negated
-    members: set[int] = set()
-    while at < len(pattern) and pattern[at] != _CLASS_END:
-        if pattern[at : at + 1] == b"\\" and at + 1 < len(pattern):
-            members.add(pattern[at + 1])
-            at += 2
-        elif pattern[at + 1 : at + 2] == b"-" and at + 2 < len(pattern):
-            low, high = sorted((pattern[at], pattern[at + 2]))
-            members.update(range(low, high + 1))
-            at += 3
-        else:
-            members.add(pattern[at])
-            at += 1
-    at = min(at + 1, len(pattern))
-    if not members:
-        return (b"." if negated else b"(?!)"), at
-    return b"[%b%b]" % (b"^" if negated else b"", b"".join([b"\\x%02x" % member for member in sorted(members)])), at

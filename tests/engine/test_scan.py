@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import time
 from random import Random
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from memstore.engine.context import HIDE_EXPIRED
-from memstore.engine.glob import matches
 from memstore.engine.keyspace import slot_of
-from memstore.engine.scan import matcher, parse_cursor, scan
+from memstore.engine.scan import parse_cursor, scan
 from tests.engine.harness import Harness
 
 
@@ -133,31 +131,3 @@ def test_random_keys_are_fair_whatever_the_slots() -> None:
         assert answer is not None
         counts[answer.split(b"\r\n")[1]] += 1
     assert min(counts.values()) > 2 and max(counts.values()) < 60
-
-
-PATTERN = st.text(alphabet="ab*?[]^-\\c", max_size=10).map(str.encode)
-
-
-@settings(max_examples=500, deadline=None)
-@given(PATTERN, st.text(alphabet="abc-^]\\[*", min_size=1, max_size=8).map(str.encode))
-def test_compiled_patterns_agree_with_the_matcher_of_one_text(pattern: bytes, text: bytes) -> None:
-    assert bool(matcher(pattern)(text)) == matches(pattern, text)
-
-
-def test_a_hostile_pattern_is_no_burden() -> None:
-    assert not matcher(b"*a" * 40 + b"b")(b"a" * 5000)
-
-
-def test_a_giant_pattern_is_not_compiled() -> None:
-    start = time.process_time()
-    for pattern in (b"[a-z]" * 50_000, b"*a" * 50_000, b"?" * 200_000):
-        assert not matcher(pattern)(b"aaaa")
-    assert matcher(b"[a-z]" * 1000 + b"*")(b"k" * 1001)
-    assert time.process_time() - start < 2  # it took minutes
-
-
-def test_the_empty_text_matches_only_the_empty_pattern_and_a_single_star() -> None:
-    """As redis-server: KEYS ** leaves out the key of no bytes."""
-    for pattern, wanted in ((b"", True), (b"*", True), (b"**", False), (b"*?", False), (b"a*", False), (b"[^a]*", False)):
-        assert bool(matcher(pattern)(b"")) is wanted is matches(pattern, b""), pattern
-    assert matcher(b"**")(b"a") and matches(b"**", b"a")
