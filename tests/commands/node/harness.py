@@ -41,10 +41,10 @@ class Client:
     def raw(self, *argv: bytes) -> bytes:
         """The encoded reply."""
         engine, context = self.node.engine, self.node.engine.context
+        context.bind(self.session, self.node.wall_ms)
         row = engine.find(list(argv))
         if isinstance(row, bytes):
             return row
-        context.bind(self.session, self.node.wall_ms)
         answer = engine.call(row, list(argv))
         del context.unit[:], context.changed[:], context.changed_all[:]
         self.session.last_command = row.name
