@@ -1,12 +1,19 @@
 """LCS: the longest common subsequence of two strings.
 
-Decides: its options and its reply. Must not know: the log, roles, clocks.
-The table of lengths is kept as its rows' steps, one bit a cell (Hyyrö's bit-parallel form), because Python's big integers fill a row in one go:
-a bit of row i at j is 0 where the length for (i, j + 1) is one more than for (i, j). Where two ways back are equally long, the second string's
-index is lowered, as Redis does it.
+Decides: its options, its reply, how much it may take. Must not know: the log, roles, clocks.
+L(i, j) is the length for the first i bytes of one string and the first j of the other. The table is kept as steps, one
+bit a cell (Hyyro's bit-parallel form), because Python's big integers compute a row in one go. A row belongs to a prefix
+of the shorter string; its bits run along the longer one. A bit is 0 where L grows by one there.
+The way back is Redis': where two ways are equally long, the second string's index is lowered. It jumps: it looks at a
+row some times for each byte of the shorter string, so its time is that of the table.
+The limit is Redis' too: four bytes a cell may not exceed proto-max-bulk-len. Here a cell takes one bit, and only the
+newest row is kept for LEN.
 """
 
 from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
 
 from memstore.commands.parse import integer, syntax_error
 from memstore.engine import reply
@@ -20,30 +27,45 @@ _LONGEST = (1 << 32) - 2
 Range = tuple[int, int, int]  # start in the first string, start in the second, length
 
 
-def _rows(a: bytes, b: bytes) -> list[bytes]:
-    """For each prefix of ``a``, the steps along ``b``, lowest bit first."""
-    width = len(b)
-    full = (1 << width) - 1
-    backwards = b[::-1]
+def _masks(short: bytes, long: bytes) -> dict[int, int]:
+    """For each byte of the shorter string the places where the longer one has it."""
+    backwards = long[::-1]
     masks: dict[int, int] = {}
-    for byte in set(a):
+    for byte in set(short):
         table = bytearray(b"0" * 256)
         table[byte] = 0x31
-        masks[byte] = int(backwards.translate(bytes(table)), 2) if width else 0
-    row, rows, size = full, [], width // 8 + 1
-    rows.append(row.to_bytes(size, "little"))
-    for byte in a:
+        masks[byte] = int(backwards.translate(table), 2) if long else 0
+    return masks
+
+
+def _rows(short: bytes, long: bytes) -> Iterator[int]:
+    """The row of each prefix of the shorter string, that of the empty prefix first."""
+    full = (1 << len(long)) - 1
+    masks = _masks(short, long)
+    row = full
+    yield row
+    for byte in short:
         matched = row & masks[byte]
         row = ((row + matched) | (row - matched)) & full
-        rows.append(row.to_bytes(size, "little"))
-    return rows
+        yield row
+
+
+def length_of(a: bytes, b: bytes) -> int:
+    short, long = (a, b) if len(a) <= len(b) else (b, a)
+    newest = deque(_rows(short, long), maxlen=1)[0]
+    return len(long) - newest.bit_count()
 
 
 def common(a: bytes, b: bytes) -> tuple[bytes, list[Range]]:
     """The subsequence and the stretches it is made of, last first."""
-    rows = _rows(a, b)
     found = bytearray()
     ranges: list[Range] = []
+    if len(a) <= len(b):
+        rows = list(_rows(a, b))
+        previous = _previous_along_b
+    else:
+        rows = list(_rows(b, a))
+        previous = _previous_along_a
     i, j, length = len(a), len(b), 0
     while i and j:
         if a[i - 1] == b[j - 1]:
@@ -53,14 +75,30 @@ def common(a: bytes, b: bytes) -> tuple[bytes, list[Range]]:
         if length:
             ranges.append((i, j, length))
             length = 0
-        if rows[i][(j - 1) >> 3] >> ((j - 1) & 7) & 1:
-            j -= 1
-        else:
-            i -= 1
+        i, j = previous(rows, a, b, i, j)
     if length:
         ranges.append((i, j, length))
     found.reverse()
     return bytes(found), ranges
+
+
+def _previous_along_b(rows: list[int], a: bytes, b: bytes, i: int, j: int) -> tuple[int, int]:
+    """From a cell whose bytes differ: j goes down to the next place where they agree or where L(i, j) grows; from there i goes down."""
+    growing = (~rows[i] & ((1 << j) - 1)).bit_length()
+    if growing == j:
+        return i - 1, j
+    return i, max(growing, b.rfind(a[i - 1 : i], 0, j) + 1)
+
+
+def _previous_along_a(rows: list[int], a: bytes, b: bytes, i: int, j: int) -> tuple[int, int]:
+    """From a cell whose bytes differ: j goes down if L(i, j - 1) is as long, else i goes down to the next place where the bytes agree.
+
+    There is such a place: while the bytes differ and L(i, j - 1) is shorter, L(i - 1, j) is as long as L(i, j).
+    """
+    below = (1 << i) - 1
+    if (rows[j] & below).bit_count() == (rows[j - 1] & below).bit_count():
+        return i, j - 1
+    return a.rfind(b[j - 1 : j], 0, i) + 1, j
 
 
 def _pair(start: int, length: int) -> bytes:
@@ -104,9 +142,9 @@ def lcs(ctx: Context, argv: list[bytes]) -> bytes:
         raise CommandError("ERR String too long for LCS")
     if (len(a) + 1) * (len(b) + 1) * _CELL_BYTES > ctx.engine.settings.proto_max_bulk_len:
         raise CommandError("ERR Insufficient memory, transient memory for LCS exceeds proto-max-bulk-len")
-    found, ranges = common(a, b)
     if length_only:
-        return reply.integer(len(found))
+        return reply.integer(length_of(a, b))
+    found, ranges = common(a, b)
     if not indexes:
         return reply.bulk(found)
     matches = []
