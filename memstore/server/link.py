@@ -16,6 +16,7 @@ import hiredis
 
 from memstore.engine.effects import encode
 from memstore.engine.facts import Facts, ReplicaFact
+from txlog.client.names import NAMES
 
 EAGER_S: Final = 0.1  # longest time between two reports while a client waits
 PACE_S: Final = 0.02  # shortest time between two reports while none does
@@ -85,8 +86,7 @@ class ReplicaLink:
             await asyncio.sleep(RETRY_S)
 
     async def _serve(self, host: str, port: int) -> None:
-        async with asyncio.timeout(ANSWER_S):
-            reader, writer = await asyncio.open_connection(host, port)
+        reader, writer = await NAMES.open_streams(host, port, ANSWER_S)
         try:
             parser = hiredis.Reader()
             if password := self._password():

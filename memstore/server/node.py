@@ -152,12 +152,16 @@ class Node:
                 self._end(outputs.Exit(1, "a task of the node failed"))
 
     def on_loop_error(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        """Something raised in a callback. In a client's callback it costs that client its connection; anywhere else the node can no longer be trusted."""
+        """Something raised an error and nothing took it. `ends_the_node` says which errors end the node, and why."""
         error = context.get("exception")
-        log.error("bug", text=f"{context.get('message')}: {type(error).__name__}: {error}", exc_info=error)
+        ends = ends_the_node(context)
+        if ends or "future" not in context:
+            log.error("bug", text=f"{context.get('message')}: {type(error).__name__}: {error}", exc_info=error)
+        else:
+            log.warning("forgotten-error", text=f"{context.get('message')}: {type(error).__name__}: {error}")
         if isinstance(error, HalfDone):
             self.terminate("an error of the program", 1)  # no command runs any more (`Shard.failed`): what ran before is committed and answered
-        elif error is not None and ("transport" not in context or isinstance(error, AssertionError)):
+        elif ends:
             self._end(outputs.Exit(1, "an error of the program"))
 
     def on_bug(self, error: Exception) -> None:
@@ -549,6 +553,23 @@ class Node:
         while True:
             more = self.engine.keyspace.free_some(FREE_UNITS)
             await asyncio.sleep(FREE_AGAIN_S if more else TICK_S)
+
+
+def ends_the_node(context: dict[str, Any]) -> bool:
+    """Whether the node can no longer be trusted after an error that nothing took.
+
+    It ends by a broken invariant or a half-done unit, wherever that shows. It ends by an error in a callback or timer: these are the node's own and may
+    have stopped half-way. It ends by an error of a task, unless it is the operating system's: a part of the node has stopped.
+    It goes on after an error in one client's callback, which costs that client its connection. It goes on after an error in a future that nothing waits
+    for: a library leaves one behind when a connection or a look-up was given up, and no code of ours ran."""
+    error, future = context.get("exception"), context.get("future")
+    if error is None:
+        return False
+    if isinstance(error, AssertionError | HalfDone):
+        return True
+    if "transport" in context:
+        return False
+    return future is None or (isinstance(future, asyncio.Task) and not isinstance(error, OSError))
 
 
 def run(config: ServerConfig) -> int:

@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from txlog import handshake
 from txlog.client.address import format_host_port
+from txlog.client.names import NAMES
 from txlog.handshake import Caller
 from txlog.messages import Hello, InitDone, InitGroup, Message, Reject, Status, StatusQuery, Welcome
 from txlog.wire import PROTOCOL, Decoder, FrameKey, WireError, encode
@@ -50,8 +51,7 @@ class Tool:
             return await self._open()
 
     async def _open(self) -> Welcome:
-        async with asyncio.timeout(_ANSWER_TIMEOUT_S):
-            self._reader, self._writer = await asyncio.open_connection(*self._address)
+        self._reader, self._writer = await NAMES.open_streams(*self._address, _ANSWER_TIMEOUT_S)
         hello = Hello(PROTOCOL, "", bytes(handshake.INCARNATION_BYTES), "tool")
         caller = Caller(hello, self._secret, secrets.token_bytes(handshake.NONCE_BYTES))
         try:
@@ -210,7 +210,7 @@ async def ask_status(addresses: list[HostPort], secret: bytes | None = None) -> 
             await tool.open()
             return NodeStatus(tool.name, await node_status(tool), "")
         except (OSError, TimeoutError, AdminError) as error:
-            return NodeStatus(tool.name, None, "no answer" if isinstance(error, TimeoutError) else str(error))
+            return NodeStatus(tool.name, None, str(error) or "no answer")
         finally:
             tool.close()
 

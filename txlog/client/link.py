@@ -17,6 +17,7 @@ from typing import Final, Protocol, cast
 
 from txlog import handshake
 from txlog.client.address import format_host_port
+from txlog.client.names import NAMES
 from txlog.handshake import Caller
 from txlog.messages import Hello, Message, Reject, Welcome
 from txlog.wire import DEFAULT_MAX_FRAME_BYTES, Decoder, FrameKey, WireError, encode
@@ -213,9 +214,9 @@ class SocketLink:
         connection = _Connection(self)
         self.connection = connection
         try:
-            await asyncio.wait_for(loop.create_connection(lambda: cast(asyncio.Protocol, connection), self.host, self.port), _CONNECT_TIMEOUT_S)
+            await NAMES.connect(lambda: cast(asyncio.Protocol, connection), self.host, self.port, _CONNECT_TIMEOUT_S)
         except (OSError, TimeoutError) as error:
-            reason = "no answer" if isinstance(error, TimeoutError) else (error.strerror or str(error))
+            reason = (str(error) or "no answer") if isinstance(error, TimeoutError) else (error.strerror or str(error))
             self.lost(connection, reason)
             if connection.transport is not None:
                 connection.transport.abort()

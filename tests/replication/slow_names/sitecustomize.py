@@ -1,0 +1,26 @@
+"""For tests: a resolver for the processes that have this folder in PYTHONPATH. Names are those of machines that were stopped or not.
+
+A name ``log-...`` is this machine. While a file of that name lies in the folder $SLOW_NAMES, its look-up takes as many seconds as the file says, and fails.
+"""
+
+import os
+import socket
+import time
+from pathlib import Path
+from typing import Any
+
+_real = socket.getaddrinfo
+
+
+def _getaddrinfo(host: Any, *arguments: Any, **named: Any) -> Any:
+    if isinstance(host, str) and host.startswith("log-"):
+        try:
+            seconds = float((Path(os.environ["SLOW_NAMES"]) / host).read_text())
+        except OSError:
+            return _real("127.0.0.1", *arguments, **named)
+        time.sleep(seconds)
+        raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+    return _real(host, *arguments, **named)
+
+
+socket.getaddrinfo = _getaddrinfo
