@@ -9,9 +9,11 @@ from typing import Final, Protocol
 
 
 class Lessor(Protocol):
-    """The writer, as far as reads are concerned. Another thread may move ``lease_until_us`` on while the loop stands still, so it is read afresh each time."""
+    """The writer, as far as reads are concerned. Where ``lease_until_us`` is over, `look` is asked: it counts what was renewed while the loop stood still."""
 
     lease_until_us: int
+
+    def look(self, now_us: int) -> int: ...
 
 
 class FixedLease:
@@ -19,6 +21,9 @@ class FixedLease:
 
     def __init__(self, lease_until_us: int) -> None:
         self.lease_until_us = lease_until_us
+
+    def look(self, now_us: int) -> int:
+        return self.lease_until_us
 
 
 NO_LEASE: Final = FixedLease(0)

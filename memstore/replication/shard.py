@@ -210,7 +210,7 @@ class Shard:
         if not out:
             return b""
         data = out[0] if len(out) == 1 else b"".join(out)
-        if now_us >= self.lessor.lease_until_us and self.role == PRIMARY:
+        if now_us >= self.lessor.lease_until_us and self.role == PRIMARY and now_us >= self.lessor.look(now_us):
             self._lapse(session, data, len(out))
             data = b""
         session.out = []
@@ -371,7 +371,7 @@ class Shard:
             if refusal is not None:
                 return refusal
         if self.role == PRIMARY:
-            if now_us >= self.lessor.lease_until_us:
+            if now_us >= self.lessor.lease_until_us and now_us >= self.lessor.look(now_us):
                 self.lapsed = True
                 return gates.CLUSTERDOWN if settings.cluster_enabled else gates.MASTERDOWN
             if flags & WRITE and sum(map(len, argv)) > settings.max_uncommitted_bytes:

@@ -109,8 +109,7 @@ class Node:
     def start(self) -> None:
         self._collector.start()
         self._turns.start()
-        if not self.log.embedded:
-            self.log.start_busy_helper(self.config.busy_limit_ms)
+        self.log.start_lease_keeper(self.config.busy_limit_ms)
         self.spawn(self._tick_forever())
         self.spawn(self._free_forever())
         self.act()
@@ -288,7 +287,7 @@ class Node:
             if self.shard.lapsed and not self.roles.phase:
                 self.roles.on_writer_lost("a reply was ready after the lease had ended", now_us)
             else:
-                self.roles.on_lease(self.writer.lease_until_us, now_us)
+                self.roles.on_lease(self.writer.look(now_us), now_us)
         at = self.roles.deadline()
         if at and now_us >= at:
             self.roles.on_deadline(now_us)

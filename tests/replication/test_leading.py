@@ -84,6 +84,9 @@ class Log:
 
     def flush(self) -> None: ...
 
+    def look(self, now_us: int) -> int:
+        return self.lease_until_us
+
     def start_handover(self) -> None: ...
 
     def stop(self) -> None: ...

@@ -61,10 +61,10 @@ class Folder:
 
 
 class QuietClient(LogClient):
-    """Without the thread that renews while the loop stands still (L7): there are no threads here."""
+    """Without the process that renews while the loop stands still (L7): there are no processes here."""
 
-    def start_busy_helper(self, busy_limit_ms: int = 15_000) -> None:
-        """No thread."""
+    def start_lease_keeper(self, busy_limit_ms: int = 15_000) -> None:
+        """No process."""
 
 
 class Member:

@@ -17,8 +17,8 @@ import structlog
 
 from txlog import handshake
 from txlog.client.address import LogAddress
-from txlog.client.busy import BusyHelper
 from txlog.client.embedded import EmbeddedLog, LocalLink
+from txlog.client.keeper import LeaseKeeper
 from txlog.client.link import Link, SocketLink
 from txlog.client.members import Members
 from txlog.client.questions import PROBE_EXPECTED, PROBE_TERM, ProbeQuestion, ProbeResult, TailQuestion, majority_of
@@ -76,7 +76,7 @@ class LogClient(Nodes):
         self.pace = Pace()
         self.links: list[Link] = []
         self.writer: Writer | None = None  # the one that campaigns or writes
-        self.busy: BusyHelper | None = None
+        self.keeper: LeaseKeeper | None = None
         self._embedded: EmbeddedLog | None = None
         self.members = Members(address.nodes)
         self._last: dict[int, EntryId] = {}
@@ -122,11 +122,11 @@ class LogClient(Nodes):
 
     async def close(self) -> None:
         self._closed = True
-        if self.busy is not None:
-            self.busy.stop()
-            self.busy = None
         if self.writer is not None:
             self.writer.stop()
+        if self.keeper is not None:
+            self.keeper.stop()
+            self.keeper = None
         for subscription in list(self._subscriptions):
             subscription.close()
         for link in self.links:
@@ -135,11 +135,14 @@ class LogClient(Nodes):
             await self._embedded.close()
             self._embedded = None
 
-    def start_busy_helper(self, busy_limit_ms: int = 15_000) -> None:
-        """L7, for every writer from now on: while the loop stands still inside one command, a thread renews the lease, for at most this long."""
-        if self.busy is None:
-            self.busy = BusyHelper(self, busy_limit_ms)
-            self.busy.start()
+    def start_lease_keeper(self, busy_limit_ms: int = 15_000) -> None:
+        """L7, for every writer from now on: while the loop stands still inside one command the lease is renewed beside it, for at most this long."""
+        if self.keeper is None:
+            self.keeper = LeaseKeeper(self, busy_limit_ms)
+            self.keeper.start()
+            for index, link in enumerate(self.links):
+                if isinstance(link, SocketLink) and link.up and link.welcome is not None:
+                    self.keeper.meet(index, link.welcome.node, link.peer)
 
     def _make_link(self, index: int, owner: Any, purpose: str) -> Link:
         if self._embedded is not None:
@@ -192,6 +195,8 @@ class LogClient(Nodes):
             if refusal:
                 return refusal
             members.meet(index, welcome.node, (link.host, link.port))
+            if self.keeper is not None:
+                self.keeper.meet(index, welcome.node, link.peer)
         self._refused.pop(index, None)
         for question, future in self._tails.values():
             if not future.done():
@@ -199,14 +204,6 @@ class LogClient(Nodes):
         if self.writer is not None:
             self.writer.on_connected(index)
         return None
-
-    def is_node(self, index: int, node: str) -> bool:
-        """For the busy helper, from its thread: is this the node whose answers count for ``index``?"""
-        return self.members.node_of.get(index) == node
-
-    def where(self, index: int) -> tuple[str, int]:
-        """For the busy helper, from its thread: the address of that node."""
-        return self.members.where(index)
 
     def on_membership(self, index: int, reject: Reject) -> None:
         self.heard(reject.version, reject.members)
@@ -231,6 +228,8 @@ class LogClient(Nodes):
             subscription.membership_over()
         if self.writer is not None:
             self.writer.on_membership()
+        if self.keeper is not None:
+            self.keeper.membership()
 
     def on_down(self, index: int, reason: str) -> None:
         if self.writer is not None:

@@ -84,6 +84,9 @@ class _Connection:
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         transport = cast(asyncio.Transport, transport)  # uvloop's does not inherit from it
         self.transport = transport
+        peer = transport.get_extra_info("peername")
+        if isinstance(peer, tuple):
+            self.link.peer = (str(peer[0]), int(peer[1]))
         tune_socket(transport.get_extra_info("socket"))
 
     def eof_received(self) -> None:
@@ -171,6 +174,7 @@ class SocketLink:
         self.host = host
         self.port = port
         self.address = format_host_port(host, port)
+        self.peer = (host, port)  # as an address, once a connection was made
         self.owner = owner
         self.make_hello = make_hello
         self.secret = secret

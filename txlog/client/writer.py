@@ -2,13 +2,12 @@
 
 Decides: when bytes leave (`flush`, or the end of the loop turn) and in which order the owner hears of things. Must not know: the protocol; the
 proposer decides. Invariants: ``on_lost`` is called once at most, and nothing after it; ``lease_until_us`` is 0 for good once the writer is lost,
-released or stopped; it may be raised by the busy helper's thread (L7), only ever under the lock and for the term and round it was asked for.
+released or stopped; what the lease keeper renewed (L7) counts only in `look`, and only for the term and round that are the writer's then.
 """
 
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
@@ -17,6 +16,7 @@ from txlog.consensus.limits import Limits
 from txlog.consensus.outputs import CampaignOver, Committed, Fenced, LeaseUntil, Opened, Reopened, Send
 from txlog.consensus.proposer import Proposer
 from txlog.entry import LEADERSHIP, Entry, EntryId
+from txlog.lease_keeper.board import Order
 from txlog.messages import Message
 from txlog.wire import encode
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from txlog.client.client import LogClient
 
 
+FAR_US: Final = 1 << 62
 _SOON_US: Final = 1000  # a timer that fires so soon will ask for the next deadline itself: asking costs more than most messages
 
 
@@ -69,8 +70,8 @@ class Writer:
         self._open = False
         self._over = False
         self._released = False
-        self.lock = threading.Lock()  # lease_until_us against the busy helper
-        self._renewals: tuple[int, bytes] | None = None  # term and round for which the helper may renew; under the lock
+        self.renewable: tuple[int, bytes] | None = None  # term and round for which the lease keeper may renew
+        self.due_us = FAR_US  # a later clock reading means that the loop stood still; the lease keeper's to write
 
     # ------------------------------------------------------------------ for the owner
 
@@ -179,8 +180,7 @@ class Writer:
     def on_membership(self) -> None:
         """S8. All connections have been dropped; the term is sealed again over new ones."""
         if not self._over:
-            with self.lock:
-                self._renewals = None
+            self._allow(None)
             self._proposer.on_membership(self._clock())
             self.pump()
 
@@ -193,20 +193,11 @@ class Writer:
         if self._over:
             return
         now = self._clock()
+        if now > self.due_us:
+            self.look(now)
         on_message = self._proposer.on_message
         for message in messages:
             on_message(index, message, now)
-        self.pump()
-
-    def on_renewed_elsewhere(self, answers: list[tuple[int, int, bytes, int]], stood_still_us: int) -> None:
-        """What the busy helper did while the loop stood still: (node, term, round, sent)."""
-        if self._over:
-            return
-        now = self._clock()
-        if stood_still_us:
-            self._proposer.on_stood_still(stood_still_us)
-        for index, term, round, sent_us in answers:
-            self._proposer.on_renewed_elsewhere(index, term, round, sent_us, now)
         self.pump()
 
     # ------------------------------------------------------------------ the machine's outputs
@@ -289,40 +280,50 @@ class Writer:
             self._timer = None
         self._client.writer_over(self)
 
-    # ------------------------------------------------------------------ the lease, shared with the busy helper's thread
+    # ------------------------------------------------------------------ the lease
+
+    def look(self, now_us: int) -> int:
+        """Until when the lease runs, counting what the lease keeper renewed while the loop stood still (L7). For whoever finds `lease_until_us` over; carries
+        nothing out, so it may be called in the middle of anything."""
+        keeper = self._client.keeper
+        if keeper is not None and not self._over:
+            keeper.look(now_us)
+        return self.lease_until_us
+
+    def renews_until(self, now_us: int) -> int:
+        """For the lease keeper: the lease's end, 0 while this writer asks for no more lease (L8)."""
+        return self.lease_until_us if self._proposer.renews(now_us) else 0
+
+    def on_stood_still(self, us: int, now_us: int) -> None:
+        """From the lease keeper: the loop stood still for so long."""
+        if not self._over:
+            self._proposer.on_stood_still(us, now_us)
+
+    def on_renewed_beside(self, index: int, term: int, round: bytes, sent_us: int, now_us: int) -> None:
+        """From the lease keeper: this log node was sent a Renew of this term and round at ``sent_us`` and answered it `Renewed`."""
+        if not self._over and self.renewable == (term, round):
+            self._proposer.on_renewed_elsewhere(index, term, round, sent_us, now_us)
+            self._lease(self._proposer.lease_until_us)
 
     def _lease(self, until_us: int) -> None:
         if until_us == 0:
             self._set_lease(0)
-            return
-        with self.lock:
-            if until_us > self.lease_until_us and not self._released and not self._over:
-                self.lease_until_us = until_us
+        elif until_us > self.lease_until_us and not self._released and not self._over:
+            self.lease_until_us = until_us
 
     def _set_lease(self, until_us: int) -> None:
-        with self.lock:
-            self.lease_until_us = until_us
-            self._renewals = None
+        self.lease_until_us = until_us
+        self._allow(None)
 
     def _snapshot(self) -> None:
-        """A term and round begin: the helper may renew for them, and for no earlier ones."""
-        with self.lock:
-            if not self._released and not self._over:
-                self._renewals = (self._proposer.term, self._proposer.round)
+        """A term and round begin: the lease keeper may renew for them, and for no earlier ones."""
+        if not self._released and not self._over:
+            self._allow((self._proposer.term, self._proposer.round))
 
-    def renewable(self) -> tuple[int, bytes] | None:
-        """For the busy helper, from its thread."""
-        with self.lock:
-            return self._renewals
-
-    def credit(self, renewed: tuple[int, bytes], until_us: int) -> bool:
-        """From the busy helper's thread: a majority renewed ``renewed``. False when that is no longer the writer's term and round."""
-        with self.lock:
-            if self._renewals != renewed:
-                return False
-            if until_us > self.lease_until_us:
-                self.lease_until_us = until_us
-            return True
+    def _allow(self, renewable: tuple[int, bytes] | None) -> None:
+        self.renewable = renewable
+        if self._client.keeper is not None:
+            self._client.keeper.order(Order(renewable[0], renewable[1], self.lease_ms) if renewable is not None else None)
 
     # ------------------------------------------------------------------ time
 
@@ -343,8 +344,8 @@ class Writer:
         if self._over:
             return
         now = self._clock()
-        if self._client.busy is not None:
-            self._client.busy.look(now)
+        if now > self.due_us:
+            self.look(now)
         deadline = self._proposer.deadline()
         if deadline and now >= deadline:
             self._proposer.on_deadline(now)

@@ -18,7 +18,7 @@ and a proposer, one a writer (``i`` is the index of a log node in the client's l
     Proposer(nodes, incarnation, rng, limits)
     start_campaign(applied_id, applied_chain, lease_ms, leadership_payload, wall_ms, now_us)   on_connected(i, now_us)   on_disconnected(i, now_us)
     on_message(i, message, now_us)   append(kind, payload, wall_ms, continued, now_us) -> Entry   start_handover()   abort_handover()
-    release(successor, now_us)   stop()   on_renewed_elsewhere(i, term, round, sent_us, now_us)   on_stood_still(us)
+    release(successor, now_us)   stop()   on_renewed_elsewhere(i, term, round, sent_us, now_us)   on_stood_still(us, now_us)
     take_outputs() -> list[ProposerOutput]   deadline() -> us, 0 none   on_deadline(now_us)
     term round lease_ms lease_until_us committed next_position in_flight in_flight_bytes
 

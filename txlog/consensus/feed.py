@@ -122,9 +122,9 @@ class Ages:
             waiting.popleft()
         return oldest_us
 
-    def shift(self, us: int) -> None:
+    def shift(self, us: int, now_us: int) -> None:
         """Time that does not count."""
-        self._waiting = deque((position, since + us) for position, since in self._waiting)
+        self._waiting = deque((position, min(since + us, now_us)) for position, since in self._waiting)
 
 
 class Outstanding:

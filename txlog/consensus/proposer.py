@@ -91,12 +91,18 @@ class Proposer:
         self._said_committed = 0
         self._ages = Ages()
         self._notice_at = 0  # W7
+        self._woke_us = 0  # when the loop last turned again after it had stood still
 
     # ----------------------------------------------------------------------- what others may look at
 
     @property
     def lease_until_us(self) -> int:
         return self._lease.until_us
+
+    def renews(self, now_us: int) -> bool:
+        """L8: whether this writer asks for more lease now."""
+        self._now = max(self._now, now_us)
+        return not self._lease.over and not self._stuck()
 
     @property
     def next_position(self) -> int:
@@ -172,14 +178,18 @@ class Proposer:
         self._become_idle()
 
     def on_renewed_elsewhere(self, node: int, term: int, round: bytes, sent_us: int, now_us: int) -> None:
-        """L7: another thread sent this node a Renew of ours, at ``sent_us``, and it was answered `Renewed` in that term and round."""
+        """L7: the lease keeper sent this node a Renew of ours, at ``sent_us``, and it was answered `Renewed` in that term and round."""
         self._now = max(self._now, now_us)
         if self.state in (OPENING, OPEN) and term == self.term and round == self.round:
             self._credit(node, sent_us)
 
-    def on_stood_still(self, us: int) -> None:
-        """L8: the loop itself stood still for so long; appends could not have been answered."""
-        self._ages.shift(us)
+    def on_stood_still(self, us: int, now_us: int) -> None:
+        """L8: the loop itself stood still for ``us`` until now; answers may have come and could not be read. No patience with others runs out by that."""
+        self._now = max(self._now, now_us)
+        self._ages.shift(us, now_us)
+        self._woke_us = now_us
+        if self._stage_deadline:
+            self._stage_deadline += us
 
     # ----------------------------------------------------------------------- the driver's inputs
 
@@ -627,7 +637,7 @@ class Proposer:
                 if feed.connected:
                     times += (feed.blocked_until, feed.catching_up)
                     if feed.outstanding:
-                        times.append(feed.outstanding[0].sent_us + self._stall_us(feed))
+                        times.append(max(feed.outstanding[0].sent_us, self._woke_us) + self._stall_us(feed))
                     if beat and not feed.catching_up:
                         times.append(max(feed.sent_us + beat, feed.blocked_until))
         return min((time for time in times if time), default=0)
@@ -655,7 +665,7 @@ class Proposer:
             feed.blocked_until = 0
         if feed.catching_up and now >= feed.catching_up:
             feed.catching_up = 0
-        if feed.outstanding and now >= feed.outstanding[0].sent_us + self._stall_us(feed):
+        if feed.outstanding and now >= max(feed.outstanding[0].sent_us, self._woke_us) + self._stall_us(feed):
             # Nothing heard: a slow disk, or a link that lost it. Once more from the oldest, carefully, and slower every time.
             stall = max(min(self._stall_us(feed) * 2, MAX_STALL_US), self._stall_us(feed))
             feed.rewind(feed.outstanding[0].first, self._number)

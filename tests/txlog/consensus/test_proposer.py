@@ -614,7 +614,7 @@ def test_l8_time_in_which_the_loop_stood_still_does_not_count() -> None:
     bench.open()
     bench.append()
     bench.now += 5_000_000
-    bench.machine.on_stood_still(5_000_000)
+    bench.machine.on_stood_still(5_000_000, bench.now)
     bench.appended(0)
     bench.appended(1)
     assert bench.machine.committed == 2

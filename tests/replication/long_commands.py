@@ -1,0 +1,48 @@
+"""`python -m tests.replication.long_commands` is `memstore` with commands that take long, for tests: they keep the interpreter's lock in one call.
+
+Decides: how long they take. Must not know: leases.
+"""
+
+from __future__ import annotations
+
+import time
+
+from memstore.cli import main
+from memstore.engine import reply
+from memstore.engine.command import READONLY, command
+from memstore.engine.context import Context
+
+PIECE = bytes(1 << 20)
+TEXTS = [b"x" * 50_000 + b"a", b"x" * 50_000 + b"b"] * 500  # comparing two of them takes a while
+
+
+def sort(ms: int) -> None:
+    """One call of `sorted`: about so long on an idle machine."""
+    begun = time.thread_time()
+    sorted(TEXTS)
+    sorted(TEXTS * max(1, int(ms / 1250 / (time.thread_time() - begun))))
+
+
+def join(ms: int) -> None:
+    """`bytes.join`: as many pieces as the time asks for, as far as memory allows."""
+    begun = time.perf_counter()
+    b"".join([PIECE] * 32)
+    once = time.perf_counter() - begun
+    while (left := ms / 1000 - (time.perf_counter() - begun)) > 0:
+        b"".join([PIECE] * min(256, max(1, int(32 * left / once))))
+
+
+@command(b"TEST.SORT", arity=2, flags=READONLY, group="server", summary="Sort for so many milliseconds")
+def test_sort(ctx: Context, argv: list[bytes]) -> bytes:
+    sort(int(argv[1]))
+    return reply.OK
+
+
+@command(b"TEST.JOIN", arity=2, flags=READONLY, group="server", summary="Copy for so many milliseconds")
+def test_join(ctx: Context, argv: list[bytes]) -> bytes:
+    join(int(argv[1]))
+    return reply.OK
+
+
+if __name__ == "__main__":
+    main()

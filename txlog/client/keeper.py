@@ -1,0 +1,234 @@
+"""L7, the loop's side: its beat, the lease keeper's process, and what that process renewed while the loop stood still.
+
+Decides: that the loop stood still and for how long; when the process is started again. Must not know: the proposer beyond what `Writer` offers.
+The process renews the lease while the loop is inside one long command; `txlog.lease_keeper.board` says what the two sides tell each other and why it is safe.
+Everything here runs in the loop's thread, so nothing changes a lease behind the loop's back.
+
+An embedded log has no process. Its folder is locked and it has one writer, in this process, so nobody else can seal: a lease is valid after any stand-still.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import mmap
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+import txlog
+from txlog.client.members import HostPort
+from txlog.lease_keeper.board import Answers, Board, Order
+
+if TYPE_CHECKING:
+    from txlog.client.client import LogClient
+    from txlog.client.writer import Writer
+
+BEAT_S: Final = 0.05
+_POLITE: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
+_FIRST_WAIT_US: Final = 200_000  # before an ended process is started again; doubled each time
+_LONGEST_WAIT_US: Final = 30_000_000
+_LIVED_US: Final = 10_000_000  # a process that lived so long begins with the first wait again
+_LOOK_US: Final = 500_000  # between two looks whether the process lives
+
+log = structlog.get_logger("txlog.keeper")
+
+
+class LeaseKeeper:
+    """One for a client's life; serves each of its writers in turn."""
+
+    def __init__(self, client: LogClient, limit_ms: int) -> None:
+        self.process: subprocess.Popen[bytes] | None = None
+        self.stood_still_us = 0  # the newest stand-still
+        self._client = client
+        self._limit_ms = limit_ms
+        self._clock = client.clock
+        self._loop = asyncio.get_running_loop()
+        self._beat_us = self._clock()
+        self._timer: asyncio.TimerHandle | None = None
+        self._places: list[tuple[str, str, int] | None] = [None] * client.nodes
+        self._seen: Answers | None = None
+        self._board: Board | None = None
+        self._memory: mmap.mmap | None = None
+        self._file = -1
+        self._control = -1
+        self._started_us = 0
+        self._start_at_us = 0
+        self._wait_us = _FIRST_WAIT_US
+        self._look_at_us = 0
+
+    # ------------------------------------------------------------------ life
+
+    def start(self) -> None:
+        if not self._client.embedded:
+            if sys.platform != "linux" or not os.path.exists(f"/proc/{os.getpid()}/stat") or not sys.executable:
+                log.warning("no lease keeper on this system: a command that runs longer than the lease costs the primary its role")
+            else:
+                self._make_board()
+                self._spawn()
+        self._beat()
+
+    def stop(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._start_at_us = 0
+        self._end_process()
+        if self._board is not None:
+            self._board.close()
+            self._board = None
+        if self._memory is not None:
+            self._memory.close()
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+
+    def _make_board(self) -> None:
+        size = Board.size(self._client.nodes)
+        if hasattr(os, "memfd_create"):
+            self._file = os.memfd_create("txlog lease", os.MFD_CLOEXEC)
+        else:
+            with tempfile.TemporaryFile() as file:
+                self._file = os.dup(file.fileno())
+        os.ftruncate(self._file, size)
+        self._memory = mmap.mmap(self._file, size)
+        self._board = Board(memoryview(self._memory), self._client.nodes)
+        self._board.order(None)
+
+    def _spawn(self) -> None:
+        """Start the process. It imports from the same places as this one, without `site`, which would cost memory and time."""
+        near, far = os.pipe()
+        os.set_blocking(far, False)
+        root = str(Path(txlog.__path__[0]).parent)
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join([root, *(path for path in sys.path if path)])}
+        command = [sys.executable, "-S", "-m", "txlog.lease_keeper", str(os.getpid()), str(self._file), str(self._client.nodes), str(self._limit_ms)]
+        now = self._started_us = self._clock()
+        self._look_at_us = now + _LOOK_US
+        # Blocked here and inherited: a Ctrl-C for the whole process group must not end it before it has blocked them itself.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, _POLITE)
+        try:
+            self.process = subprocess.Popen(command, stdin=near, stdout=subprocess.DEVNULL, env=environment, pass_fds=(self._file,))
+        except OSError as error:
+            os.close(far)
+            self._again(now, error.strerror or str(error))
+            return
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+            os.close(near)
+        self._control = far
+        self._tell()
+
+    def _end_process(self) -> None:
+        if self._control >= 0:
+            os.close(self._control)
+            self._control = -1
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+            self.process = None
+        if self._board is not None:
+            self._board.connected(0)
+
+    def _again(self, now: int, reason: str) -> None:
+        if now - self._started_us >= _LIVED_US:
+            self._wait_us = _FIRST_WAIT_US
+        log.warning("the lease keeper ended, it is started again", reason=reason, wait_ms=self._wait_us // 1000)
+        self._start_at_us = now + self._wait_us
+        self._wait_us = min(2 * self._wait_us, _LONGEST_WAIT_US)
+
+    @property
+    def lines(self) -> int:
+        """To how many log nodes the process is connected; it connects while this client writes."""
+        return self._board.lines if self._board is not None else 0
+
+    # ------------------------------------------------------------------ what the process is told
+
+    def meet(self, index: int, node: str, address: HostPort) -> None:
+        """The loop's own connection has met this node at this address."""
+        place = (node, *address)
+        if self._places[index] != place:
+            self._places[index] = place
+            self._tell()
+
+    def membership(self) -> None:
+        """S8: another version. Places whose node is not known to be a member wait until the loop has met one there."""
+        node_of = self._client.members.node_of
+        self._places = [place if place is not None and node_of.get(index) == place[0] else None for index, place in enumerate(self._places)]
+        self._tell()
+
+    def _tell(self) -> None:
+        """By the pipe: the secret must not be seen in arguments or the environment."""
+        client = self._client
+        if self._control < 0:
+            return
+        told = {
+            "log": client.address.log, "incarnation": client.incarnation.hex(), "group": client.members.group.hex(), "membership": client.membership,
+            "secret": client.secret.hex() if client.secret is not None else None, "places": self._places,
+        }  # fmt: skip
+        line = json.dumps(told).encode() + b"\n"
+        try:
+            written = os.write(self._control, line)
+        except OSError:
+            written = 0
+        if written != len(line):  # it does not read, or is gone: the next one is told everything
+            self._end_process()
+            self._again(self._clock(), "it did not read what it was told")
+
+    def order(self, order: Order | None) -> None:
+        """What it may renew from now on (L4: None at once when the writer gives the lease up)."""
+        if self._board is not None:
+            self._board.order(order)
+
+    # ------------------------------------------------------------------ the beat
+
+    def _beat(self) -> None:
+        now = self._clock()
+        self.look(now)
+        self._timer = self._loop.call_later(BEAT_S, self._beat)
+        if now >= self._look_at_us:
+            self._look_at_us = now + _LOOK_US
+            if self.process is not None and (code := self.process.poll()) is not None:
+                self._end_process()
+                self._again(now, f"signal {-code}" if code < 0 else f"exit code {code}")
+            if self.process is None and self._start_at_us and now >= self._start_at_us:
+                self._start_at_us = 0
+                self._spawn()
+
+    def look(self, now: int) -> None:
+        """The loop turns. If it stood still before, the writer is told so and what was renewed meanwhile, before it looks at any of its time-outs."""
+        writer = self._client.writer
+        stood_us = now - self._beat_us - int(BEAT_S * 1e6)
+        self._beat_us = now
+        if writer is None:
+            if self._board is not None:
+                self._board.beat(now, 0)
+            return
+        stood_still = stood_us > writer.lease_ms * 125
+        if stood_still:
+            self.stood_still_us = stood_us
+            writer.on_stood_still(stood_us, now)
+            if self._client.embedded and writer.renewable is not None:
+                writer.on_renewed_beside(0, *writer.renewable, now, now)
+        if self._board is not None:
+            self._count(self._board, writer, now, stood_us if stood_still else 0)
+            self._board.beat(now, writer.renews_until(now))
+        writer.due_us = now + int(BEAT_S * 1e6) + writer.lease_ms * 125
+
+    def _count(self, board: Board, writer: Writer, now: int, stood_us: int) -> None:
+        answers = board.read_answers()
+        if answers is None or answers == self._seen:
+            return
+        seen, self._seen = self._seen, answers
+        if (answers.term, answers.round) != writer.renewable:
+            return
+        for index, sent_us in enumerate(answers.sent_us):
+            if sent_us:
+                writer.on_renewed_beside(index, answers.term, answers.round, sent_us, now)
+        before = seen.questions if seen is not None and (seen.term, seen.round) == (answers.term, answers.round) else 0
+        if answers.questions > before and stood_us:
+            log.info("the event loop stood still, the lease was renewed beside it", rounds=answers.questions - before, ms=stood_us // 1000)

@@ -1,0 +1,159 @@
+"""The memory that a primary's event loop and its lease keeper share.
+
+Decides: where each value lies, who writes it, and when a reader believes it. Must not know: what either side does with it. It does no I/O: it is given
+a buffer, which is anonymous shared memory in the processes and a bytearray in tests.
+
+All values are unsigned 64-bit words. Each word has one writer.
+
+    word            writer   value
+    0               loop     beat: the clock (CLOCK_BOOTTIME, microseconds) when the loop last turned
+    1               loop     lease end: the clock until which the writer had its lease at that beat
+    2               loop     order: sequence number, odd while the loop writes
+    3               loop     order: term, 0: renew nothing
+    4, 5            loop     order: round, 16 bytes
+    6               loop     order: lease in milliseconds
+    7               loop     order: checksum
+    8               keeper   to how many log nodes it is connected
+    9               keeper   answers: sequence number, odd while the keeper writes
+    10              keeper   answers: term
+    11, 12          keeper   answers: round
+    13              keeper   answers: how many questions a majority has answered in that term and round
+    14 .. 14+n-1    keeper   answers: for each log node, the clock before the newest Renew it answered `Renewed` was sent; 0: none
+    14+n            keeper   answers: checksum
+
+A word is stored by one machine instruction, so the beat and the lease end need no more. The order and the answers have several words. Their writer makes
+the sequence number odd, writes the words and a CRC-32 of the sequence number and the words, and makes the number even. A reader believes them if the
+number is even, is the same before and after, and the checksum is right. The checksum makes this hold on machines that reorder stores too. A reader that
+finds no such state after a few tries gets None, and None means: renew nothing, count nothing.
+
+The order of the two sides (L2, L4):
+
+- The loop writes an order when a term and round begin, and term 0 at the decision to hand over, at a release, at a stop and when the writer is lost.
+- The keeper renews only for the order that it reads at that moment, and only while the lease end (the loop's or by its own answers) lies ahead.
+- The loop counts answers only if their term and round are still the writer's own at that moment. So an answer to a Renew that was under way when the loop
+  withdrew the order counts for nothing. The log nodes refuse a Renew of a released or older term.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from dataclasses import dataclass
+from typing import Final
+
+ROUND_BYTES: Final = 16
+_BEAT: Final = 0
+_LEASE_END: Final = 1
+_ORDER: Final = 2
+_ORDER_WORDS: Final = 4  # between its sequence number and its checksum
+_LINES: Final = 8
+_ANSWERS: Final = 9
+_ANSWERS_WORDS: Final = 4  # and one more for each node
+_TRIES: Final = 8
+_ROUND: Final = struct.Struct("=QQ")
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What the keeper may renew."""
+
+    term: int
+    round: bytes
+    lease_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What was renewed: for each log node, when the newest Renew that it answered was sent."""
+
+    term: int
+    round: bytes
+    questions: int
+    sent_us: tuple[int, ...]
+
+
+class Board:
+    """See the module."""
+
+    def __init__(self, buffer: memoryview, nodes: int) -> None:
+        assert len(buffer) >= Board.size(nodes), "the board is larger than its memory"
+        self._words = buffer.cast("Q")  # native words: an assignment is one store
+        self._nodes = nodes
+
+    @staticmethod
+    def size(nodes: int) -> int:
+        """In bytes."""
+        return 8 * (_ANSWERS + 1 + _ANSWERS_WORDS + nodes + 1)
+
+    def close(self) -> None:
+        self._words.release()
+
+    # ------------------------------------------------------------------ the loop writes, the keeper reads
+
+    def beat(self, now_us: int, lease_until_us: int) -> None:
+        self._words[_LEASE_END] = lease_until_us
+        self._words[_BEAT] = now_us
+
+    @property
+    def beat_us(self) -> int:
+        return self._words[_BEAT]
+
+    @property
+    def lease_until_us(self) -> int:
+        return self._words[_LEASE_END]
+
+    def order(self, order: Order | None) -> None:
+        """None: renew nothing from now on."""
+        if order is None:
+            self._write(_ORDER, [0, 0, 0, 0])
+        else:
+            self._write(_ORDER, [order.term, *_ROUND.unpack(order.round), order.lease_ms])
+
+    def read_order(self) -> Order | None:
+        words = self._read(_ORDER, _ORDER_WORDS)
+        if words is None or words[0] == 0:
+            return None
+        return Order(words[0], _ROUND.pack(words[1], words[2]), words[3])
+
+    # ------------------------------------------------------------------ the keeper writes, the loop reads
+
+    def connected(self, lines: int) -> None:
+        self._words[_LINES] = lines
+
+    @property
+    def lines(self) -> int:
+        return self._words[_LINES]
+
+    def answers(self, answers: Answers) -> None:
+        self._write(_ANSWERS, [answers.term, *_ROUND.unpack(answers.round), answers.questions, *answers.sent_us])
+
+    def read_answers(self) -> Answers | None:
+        words = self._read(_ANSWERS, _ANSWERS_WORDS + self._nodes)
+        if words is None or words[0] == 0:
+            return None
+        return Answers(words[0], _ROUND.pack(words[1], words[2]), words[3], tuple(words[_ANSWERS_WORDS:]))
+
+    # ------------------------------------------------------------------ several words at once
+
+    def _write(self, at: int, values: list[int]) -> None:
+        words = self._words
+        sequence = (words[at] | 1) + 1  # even, and another than before; also after a writer that died between
+        words[at] = sequence - 1
+        for offset, value in enumerate(values, at + 1):
+            words[offset] = value
+        words[at + 1 + len(values)] = _checksum(sequence, values)
+        words[at] = sequence
+
+    def _read(self, at: int, count: int) -> list[int] | None:
+        words = self._words
+        for _ in range(_TRIES):
+            sequence = words[at]
+            values = list(words[at + 1 : at + 1 + count])
+            checksum = words[at + 1 + count]
+            if not sequence & 1 and words[at] == sequence and checksum == _checksum(sequence, values):
+                return values
+        return None
+
+
+def _checksum(sequence: int, values: list[int]) -> int:
+    return zlib.crc32(struct.pack(f"={1 + len(values)}Q", sequence, *values)) + 1  # never 0: memory that was never written does not check

@@ -1,0 +1,157 @@
+"""The lease keeper's connections to the log nodes: opened ahead, never waited for.
+
+Decides: when a connection is tried again, and that a node which is not the expected one is not spoken to. Must not know: when to renew. Sockets do not block: a
+node that is away costs the other nodes nothing. Only addresses are connected to; names are looked up by the event loop.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import secrets
+import selectors
+import socket
+from dataclasses import dataclass
+from typing import Any, Final
+
+from txlog import handshake
+from txlog.messages import Hello, Message
+from txlog.wire import PROTOCOL, Decoder, FrameKey, WireError
+
+CONNECT_US: Final = 1_000_000  # longest time for a connection
+GREET_US: Final = 10_000_000  # and for the handshake: a node may have to open the log first
+RETRY_US: Final = 1_000_000  # between two tries
+PURPOSE: Final = "busy"
+
+CLOSED: Final = "closed"
+CONNECTING: Final = "connecting"
+GREETING: Final = "greeting"
+UP: Final = "up"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One log node: who it is and the address at which the loop has met it."""
+
+    node: str
+    host: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """What each Hello says: the same as the loop's own connections say."""
+
+    log: str
+    incarnation: bytes
+    group: bytes
+    membership: int
+    secret: bytes | None
+
+
+def words_of(told: dict[str, Any]) -> Words:
+    """From what `txlog.client.keeper` sends."""
+    secret = bytes.fromhex(told["secret"]) if told["secret"] is not None else None
+    return Words(told["log"], bytes.fromhex(told["incarnation"]), bytes.fromhex(told["group"]), told["membership"], secret)
+
+
+class Line:
+    def __init__(self, index: int, selector: selectors.BaseSelector) -> None:
+        self.index = index
+        self.state = CLOSED
+        self._selector = selector
+        self._socket: socket.socket | None = None
+        self._caller: handshake.Caller | None = None  # until the node has said Welcome
+        self._decoder: Decoder | None = None  # from then on
+        self._outgoing: FrameKey | None = None
+        self._words: Words | None = None
+        self._place: Place | None = None
+        self._until_us = 0  # the present state lasts no longer
+        self._retry_us = 0
+
+    def aim(self, words: Words, place: Place | None) -> None:
+        """Which node to connect to from now on."""
+        if words != self._words or place != self._place:
+            self.close()
+            self._words, self._place, self._retry_us = words, place, 0
+
+    def tick(self, now_us: int) -> None:
+        """Open what is closed, give up what takes too long."""
+        if self.state in (CONNECTING, GREETING) and now_us >= self._until_us:
+            self.close()
+        if self.state == CLOSED and self._place is not None and now_us >= self._retry_us:
+            self._retry_us = now_us + RETRY_US
+            self._connect(self._place, now_us)
+
+    def _connect(self, place: Place, now_us: int) -> None:
+        words = self._words
+        assert words is not None
+        hello = Hello(PROTOCOL, words.log, words.incarnation, PURPOSE, words.membership, words.group)
+        self._caller = handshake.Caller(hello, words.secret, secrets.token_bytes(handshake.NONCE_BYTES))
+        self._decoder = self._outgoing = None
+        try:
+            self._socket = sock = socket.socket(socket.AF_INET6 if ":" in place.host else socket.AF_INET, socket.SOCK_STREAM)
+            sock.setblocking(False)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if (code := sock.connect_ex((place.host, place.port))) not in (0, errno.EINPROGRESS):
+                raise OSError(code, "connect")
+            self._selector.register(sock, selectors.EVENT_READ | selectors.EVENT_WRITE, self)
+        except OSError:
+            self.close()  # tried again later; the loop's own connection tells people why
+            return
+        self.state, self._until_us = CONNECTING, now_us + CONNECT_US
+
+    def close(self) -> None:
+        self.state = CLOSED
+        if self._socket is not None:
+            with contextlib.suppress(KeyError, ValueError):  # not registered yet
+                self._selector.unregister(self._socket)
+            self._socket.close()
+            self._socket = None
+
+    def send(self, frame: bytes) -> None:
+        """A small frame; a socket that cannot take it is of no use."""
+        if self.state == UP and self._socket is not None:
+            try:
+                data = frame if self._outgoing is None else frame + self._outgoing.tag(frame)
+                if self._socket.send(data) != len(data):
+                    self.close()
+            except OSError:
+                self.close()
+
+    def on_ready(self, now_us: int) -> list[Message]:
+        """The selector has something for this line: what the node said, once the handshake is over."""
+        if self._socket is None:
+            return []
+        try:
+            if self.state == CONNECTING:
+                if code := self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+                    raise OSError(code, "connect")
+                self._selector.modify(self._socket, selectors.EVENT_READ, self)
+                self.state, self._until_us = GREETING, now_us + GREET_US
+                return []
+            data = self._socket.recv(1 << 16)
+            if not data:
+                raise ConnectionResetError
+            if self._decoder is None:
+                self._greet(data)
+                data = b""  # what came behind the Welcome is in the decoder
+            return self._decoder.feed(data) if self._decoder is not None else []
+        except BlockingIOError:
+            return []
+        except (OSError, WireError, handshake.HandshakeError):
+            self.close()
+            return []
+
+    def _greet(self, data: bytes) -> None:
+        caller, place, words = self._caller, self._place, self._words
+        assert caller is not None and place is not None and words is not None and self._socket is not None
+        if out := caller.feed(data):
+            self._socket.sendall(out)
+        if caller.welcome is None:
+            return
+        if caller.welcome.node != place.node or caller.welcome.membership != words.membership:
+            self.close()  # another node than the one whose answers count for this place
+            return
+        self._caller, self._decoder, self._outgoing = None, caller.decoder, caller.outgoing
+        self.state = UP
