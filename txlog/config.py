@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final
 
+from txlog.messages import MAX_LEASE_MS
 from txlog.secret_file import SecretFileError, read_log_secret
 
 DEFAULT_PORT: Final = 7401
@@ -36,6 +37,7 @@ class LogServerConfig:
     segment_bytes: int = 64 << 20  # size of one segment file, allocated ahead
     cache_bytes: int = 32 << 20  # newest entries of each log kept in memory for readers
     max_connections: int = 4096
+    max_lease_ms: int = MAX_LEASE_MS  # a writer that asks for a longer lease is refused
     heartbeat_ms: int = 100  # to every reader
     scrub_bytes_per_s: int = DEFAULT_SCRUB_BYTES_PER_S  # what the scrubber re-reads of each log; 0: nothing
     scrub_pause_s: int = DEFAULT_SCRUB_PAUSE_S  # between two passes through a log
@@ -49,6 +51,7 @@ _LIMITS: Final[dict[str, tuple[int, int]]] = {
     "segment_bytes": (8 << 20, 4 << 30),  # holds an entry of 4 MiB with room to spare; offsets in it have 32 bits
     "cache_bytes": (0, 64 << 30),
     "max_connections": (1, 1 << 20),
+    "max_lease_ms": (100, MAX_LEASE_MS),
     "heartbeat_ms": (10, 1000),
     "scrub_bytes_per_s": (0, 1 << 30),
     "scrub_pause_s": (1, 30 * 86400),

@@ -14,7 +14,7 @@ from txlog.entry import EntryId
 
 # What a node takes from a writer. A stranger's message beyond it would hold the log back for years, or not fit into what is kept of it.
 MAX_ID_BYTES: Final = 16  # of an incarnation or a round
-MAX_LEASE_MS: Final = 600_000
+MAX_LEASE_MS: Final = 60_000  # unless the log node's `max-lease-ms` says less
 MAX_TERM_STEP: Final = 1 << 32  # above the term promised: no group campaigns so often, and a term has 64 bits
 
 # --------------------------------------------------------------------------- connection
@@ -142,12 +142,12 @@ class CatchUp:
     committed: int
 
 
-def beyond_limits(message: Seal | Append | Renew, promised: int) -> str:
+def beyond_limits(message: Seal | Append | Renew, promised: int, max_lease_ms: int) -> str:
     """Why a node that has promised that term does not take this message, "" when it does."""
-    if len(message.incarnation) > MAX_ID_BYTES or len(message.round) > MAX_ID_BYTES:
-        return f"an incarnation or round of more than {MAX_ID_BYTES} bytes"
-    if message.lease_ms > MAX_LEASE_MS:
-        return f"a lease of {message.lease_ms} ms, the limit is {MAX_LEASE_MS}"
+    if len(message.incarnation) > MAX_ID_BYTES or not 0 < len(message.round) <= MAX_ID_BYTES:
+        return f"an incarnation of more than {MAX_ID_BYTES} bytes, or a round of none or more"
+    if message.lease_ms > max_lease_ms:
+        return f"a lease of {message.lease_ms} ms, the limit here is {max_lease_ms}: raise max-lease-ms of the log nodes"
     if message.term - promised > MAX_TERM_STEP and not (type(message) is Seal and message.probe):
         return f"term {message.term} is too far above the term promised, {promised}"
     return ""
@@ -206,6 +206,15 @@ class Appended:
 
 @dataclass(slots=True)
 class Renewed:
+    term: int
+    round: bytes
+    number: int
+
+
+@dataclass(slots=True)
+class Unsealed:
+    """A2: this node has not promised that term and round. The writer seals here first; the Append was not taken."""
+
     term: int
     round: bytes
     number: int
@@ -369,6 +378,6 @@ class Status:
 Message = (
     Hello | Challenge | Welcome | Membership | Reject | ProvenReject | Seal | Append | Renew | Release | CatchUp
     | Promised | Refused | LeaseHeld | Behind | Appended | Renewed
-    | Gap | Conflict | Suspected | Unavailable | Fetch | Fetched | TailQuery | Tail | Subscribe | Records | Heartbeat
+    | Unsealed | Gap | Conflict | Suspected | Unavailable | Fetch | Fetched | TailQuery | Tail | Subscribe | Records | Heartbeat
     | InitGroup | InitDone | JoinGroup | StatusQuery | Status
 )  # fmt: skip

@@ -64,6 +64,7 @@ _TYPES: Final[dict[int, type[Message]]] = {
     27: m.Conflict,
     28: m.Suspected,
     29: m.Unavailable,
+    30: m.Unsealed,
     40: m.Fetch,
     41: m.Fetched,
     42: m.TailQuery,

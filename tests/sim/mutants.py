@@ -322,6 +322,14 @@ MUTANTS: dict[str, Mutant] = {
         ),
         schedule="window-while-the-disk-works",
     ),
+    "append-without-seal": Mutant(
+        "an Append of a higher term is taken from who has not sealed here",
+        _Acceptor,
+        "_on_append",
+        "if not sealed and (self.suspicion is None or self._admitted != (term, round)):",
+        "if False:",
+        schedule="append-without-a-seal",
+    ),
     "renew-before-promise": Mutant(
         "a Renew is taken although the promise is not on disk",
         _Acceptor,

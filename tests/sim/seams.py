@@ -25,7 +25,8 @@ import txlog.server.node
 from memstore.server.clocks import WallClock
 from tests.sim.disk import Disk
 from tests.sim.world import Loop, World
-from txlog.consensus.proposer import Limits
+from txlog.consensus.acceptor import CONTRADICTION
+from txlog.consensus.limits import Limits
 from txlog.server import scrubbing
 from txlog.server.logs import StoreRefused
 from txlog.storage.errors import StorageError
@@ -54,6 +55,8 @@ class EventLog:
     def error(self, event: str, exc_info: Any = None, **fields: Any) -> None:
         """An error of the program also comes to the loop's ``on_error``, or ends the process by ``halt``."""
         self.info(event, **fields)
+        if str(fields.get("reason", "")).startswith(CONTRADICTION) and self._world.current is not None:
+            self._world.current.end(fields["reason"])  # every writer here is honest: one of the two is wrong, and nothing may hide it
         if isinstance(exc_info, Exception):
             loop = self._world.current
             assert loop is not None

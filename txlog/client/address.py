@@ -13,6 +13,7 @@ from typing import Final
 
 DEFAULT_LOG_NAME: Final = "shard-0"
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}\Z")
+_HOST_CHARACTERS: Final = 253
 _SCHEME: Final = "txlog://"
 _EMBEDDED: Final = "embedded:"
 
@@ -37,11 +38,24 @@ def parse_host_port(text: str, default_port: int = 7401) -> tuple[str, int]:
         host, _, port_text = text.partition(":")
     if not host:
         raise AddressError(f"'{text}' names no host")
+    if not _is_host(host):
+        raise AddressError(f"{text[:100]!r}: that is not a host's name")
     if not port_text:
         return host, default_port
     if not port_text.isascii() or not port_text.isdigit() or len(port_text) > 5 or not 0 < int(port_text) < 65536:
         raise AddressError(f"'{text}': {port_text!r} is not a port")
     return host, int(port_text)
+
+
+def _is_host(host: str) -> bool:
+    """Could a look-up take it? It raises errors of its own kind for a name with a NUL or an endless label."""
+    if len(host) > _HOST_CHARACTERS or not host.isprintable() or " " in host:
+        return False
+    try:
+        host.encode("idna")
+    except UnicodeError:
+        return False
+    return True
 
 
 def format_host_port(host: str, port: int) -> str:

@@ -84,6 +84,7 @@ class _LocalSink:
 
     def __init__(self, link: LocalLink) -> None:
         self.blocked = False
+        self.peer_name = "this process"
         self._link = link
         self._answers: list[Message] = []
         self._loop = asyncio.get_running_loop()

@@ -20,12 +20,13 @@ from typing import Any, Final
 from txlog.consensus.joining import Joining
 from txlog.consensus.lease import Window, window_us
 from txlog.consensus.log import Damage, History, Recovered, Scan
-from txlog.consensus.outputs import Halt, Output, Peer, Promise, Send, SendAfterPersist, Serve, Suspicion, Trace, Truncate, WriteEntries, WriteMeta
+from txlog.consensus.outputs import Expel, Halt, Output, Peer, Promise, Send, SendAfterPersist, Serve, Suspicion, Trace, Truncate, WriteEntries, WriteMeta
 from txlog.consensus.quorum import majority
 from txlog.consensus.repair import Repair
 from txlog.entry import Entry, EntryError, EntryId, decode_entry
 from txlog.messages import (
     MAX_ID_BYTES,
+    MAX_LEASE_MS,
     MAX_TERM_STEP,
     Append,
     Appended,
@@ -47,15 +48,18 @@ from txlog.messages import (
     Tail,
     TailQuery,
     Unavailable,
+    Unsealed,
     beyond_limits,
 )  # fmt: skip
 
 PROMISE_HOLD_US: Final = 100_000  # a candidate is told to come again after so long while another's promise is on its way to disk
+CONTRADICTION: Final = "a writer contradicts committed"  # the simulator takes it for a bug: no honest writer does
 
 
 class Acceptor:
-    def __init__(self, recovered: Recovered, history: History, peers: list[str], rng: Random, now_us: int) -> None:
+    def __init__(self, recovered: Recovered, history: History, peers: list[str], rng: Random, now_us: int, max_lease_ms: int = MAX_LEASE_MS) -> None:
         """``peers``: the ids of the other nodes of the group. Has outputs at once when the disk was not whole."""
+        self.max_lease_ms = max_lease_ms
         self.promise = recovered.promise
         self.trim = recovered.trim
         self.trim_chain = recovered.trim_chain
@@ -87,6 +91,7 @@ class Acceptor:
         self._writes: deque[tuple[int, int]] = deque()  # (sequence, last position it wrote), not yet durable
         self._metas: deque[tuple[int, Promise]] = deque()
         self._durable_promise = self.promise
+        self._admitted: tuple[int, bytes] = (0, b"")  # term and round of the newest Seal while this node is suspect
         self._healing = 0  # sequence after which the suspicion is over on disk, 0: none
         self._confirmed_term = 0  # A3: the greatest position confirmed here, and in which term
         self._confirmed = 0
@@ -115,7 +120,7 @@ class Acceptor:
         elif isinstance(message, CatchUp):
             self._on_catch_up(peer, message, now_us)
         else:
-            self.trace(f"{type(message).__name__} is not for a log node's machine")
+            self.expel(peer, f"a {type(message).__name__} is nothing that a log node is told")
 
     def on_persisted(self, sequence: int, now_us: int) -> None:
         """Every disk output up to ``sequence`` is on disk."""
@@ -253,16 +258,17 @@ class Acceptor:
 
     def _on_seal(self, peer: Peer, message: Seal, now_us: int) -> None:
         term, round, promised = message.term, message.round, self.promise.term
-        if wrong := beyond_limits(message, promised):
+        if wrong := beyond_limits(message, promised, self.max_lease_ms):
             self._send(peer, Unavailable(term, round[:MAX_ID_BYTES], 0, wrong))
             return
-        if term < promised or (term == promised and round != self.promise.round):
+        if term < promised or (term == promised and round != self.promise.round and self.suspicion is None):
             self._send(peer, Refused(term, round, promised))
             return
         if self.broken:
             self._send(peer, Unavailable(term, round, 0, self.broken_reason))
             return
         if self.suspicion is not None:
+            self._admit(peer, message, now_us)
             return
         held = self._window.held_us(message.incarnation, self.promise.incarnation, now_us)
         if not held and self._promises_another(message.incarnation):
@@ -289,6 +295,14 @@ class Acceptor:
         promise = self.promise
         return promise.term > self._durable_promise.term and promise.incarnation not in (b"", incarnation)
 
+    def _admit(self, peer: Peer, message: Seal, now_us: int) -> None:
+        """S3: a suspect node promises nothing. It lets the Appends of who sealed here in, which heal it, and says only that it is suspect."""
+        suspicion = self.suspicion
+        assert suspicion is not None, "a whole node promises"
+        if not message.probe and self.last <= message.expected and not self._window.held_us(message.incarnation, self.promise.incarnation, now_us):
+            self._admitted = (message.term, message.round)
+            self._send(peer, Suspected(message.term, message.round, 0, suspicion.epoch, 0))
+
     # ----------------------------------------------------------------------- A2 Append
 
     def _on_append(self, peer: Peer, message: Append, now_us: int) -> None:
@@ -297,27 +311,34 @@ class Acceptor:
         if term < promise.term:
             self._send(peer, Refused(term, round, promise.term))
             return
-        wrong = self.broken_reason if self.broken else beyond_limits(message, promise.term) or self._too_large(message.entries)
+        wrong = self.broken_reason if self.broken else beyond_limits(message, promise.term, self.max_lease_ms) or self._too_large(message.entries)
         if wrong:
             self._send(peer, Unavailable(term, round[:MAX_ID_BYTES], number, wrong))
             return
-        entries = self._decode(message)
+        sealed = term == promise.term and round == promise.round
+        if not sealed and (self.suspicion is None or self._admitted != (term, round)):
+            # That a majority elected it is only its word: it seals here too, and comes past another's window like any candidate.
+            self._send(peer, Unsealed(term, round, number))
+            return
+        entries = self._decode(peer, message)
         if entries is None:
             return
-        if term > promise.term or round != promise.round:
-            # Only a writer that a majority elected appends, and a term has one writer: an equal term's other round is his as well.
+        if not sealed:
             self._set_promise(Promise(term, message.incarnation, round, message.lease_ms))
         previous = message.previous[1]
         if previous > self.last[1]:
             self._send(peer, Gap(term, round, number, self.last, self.committed))
             return
-        if previous == self.last[1] and message.previous_chain == self.last_chain:
+        if message.previous == self.last and message.previous_chain == self.last_chain:
             fresh = entries  # the usual case: right behind what is here
         else:
             if not self._matches(previous, message.previous_chain):
                 self._conflict(peer, message)
                 return
-            skip = self._count_held(message, entries)
+            if self.id_at(previous) not in (None, message.previous):
+                self.expel(peer, f"entry {previous} was not written in term {message.previous[0]}")
+                return
+            skip = self._count_held(peer, message, entries)
             if skip < 0:
                 return
             fresh = entries[skip:]
@@ -364,8 +385,8 @@ class Acceptor:
         largest = max(map(len, entries), default=0)
         return f"an entry of {largest} bytes, a segment here holds {self.largest_entry}: raise segment-bytes" if largest > self.largest_entry else ""
 
-    def _decode(self, message: Append) -> list[Entry] | None:
-        """The entries, or None: not a run that follows ``previous`` (a stranger's message; the wire has its own checksums)."""
+    def _decode(self, peer: Peer, message: Append) -> list[Entry] | None:
+        """The entries, or None: not a run that follows ``previous`` (no writer says that; the wire has its own checksums)."""
         entries: list[Entry] = []
         chain, position, term = message.previous_chain, message.previous[1], message.previous[0]
         try:
@@ -377,7 +398,7 @@ class Acceptor:
                 chain, term = entry.chain, entry.term
                 entries.append(entry)
         except EntryError as error:
-            self.trace(f"append of term {message.term} dropped: {error}")
+            self.expel(peer, f"unreadable entries in an append of term {message.term}: {error}")
             return None
         return entries
 
@@ -390,14 +411,14 @@ class Acceptor:
     def _conflict(self, peer: Peer, message: Append) -> None:
         position = message.previous[1]
         if position <= self.committed:
-            self.halt(f"writer of term {message.term} contradicts committed entry {position}")
+            self.expel(peer, f"{CONTRADICTION} entry {position}")
             return
         # Terms never fall along a log: going back to where this one begins skips a dead writer's whole tail in one step.
         back_to = self._first_of_term(position) - 1
         self._send(peer, Conflict(message.term, message.round, message.number, max(back_to, self.committed), self.committed))
 
-    def _count_held(self, message: Append, entries: list[Entry]) -> int:
-        """How many of these are held already, same by chain. A different one is cut away, with all behind it. -1: halted."""
+    def _count_held(self, peer: Peer, message: Append, entries: list[Entry]) -> int:
+        """How many of these are held already, same by chain. A different one is cut away, with all behind it. -1: nothing of it can be."""
         last = self.last[1]
         for index, entry in enumerate(entries):
             position = entry.position
@@ -406,7 +427,7 @@ class Acceptor:
             if self._matches(position, entry.chain):
                 continue
             if position <= self.committed:
-                self.halt(f"writer of term {entry.term} would replace committed entry {position}")
+                self.expel(peer, f"{CONTRADICTION} entry {position}")
                 return -1
             if self.has_room:
                 before = entries[index - 1] if index else None
@@ -434,7 +455,7 @@ class Acceptor:
             self._send(peer, Refused(message.term, message.round, promise.term))
             return
         durable = self._durable_promise
-        if beyond_limits(message, promise.term):
+        if beyond_limits(message, promise.term, self.max_lease_ms):
             return
         if not self.counts or message.term != promise.term or message.round != promise.round or durable.term != promise.term or durable.round != promise.round:
             return
@@ -442,7 +463,7 @@ class Acceptor:
             self._send(peer, Renewed(message.term, message.round, message.number))
 
     def _on_release(self, message: Release, now_us: int) -> None:
-        if message.term == self.promise.term and message.round == self.promise.round and len(message.successor) <= MAX_ID_BYTES:
+        if message.round and message.term == self.promise.term and message.round == self.promise.round and len(message.successor) <= MAX_ID_BYTES:
             self._window.release(message.term, message.successor, self.promise.lease_ms, now_us)
             self.trace(f"term {message.term} released to {message.successor.hex()[:8]}")
 
@@ -468,6 +489,8 @@ class Acceptor:
     def _on_catch_up(self, peer: Peer, message: CatchUp, now_us: int) -> None:
         if message.term < self.promise.term:
             self._send(peer, Refused(message.term, message.round, self.promise.term))
+        elif not message.round or ((message.term, message.round) not in ((self.promise.term, self.promise.round), self._admitted)):
+            self._send(peer, Unsealed(message.term, message.round[:MAX_ID_BYTES], 0))
         else:
             self.repair.catch_up(message.committed, now_us)
 
@@ -594,7 +617,7 @@ class Acceptor:
         self.durable = last[1]
 
     def raise_promise(self, term: int, lease_ms: int = 0) -> None:
-        """To a term whose writer and round are not known here: his Append brings them, no Renew is taken before that."""
+        """To a term whose writer and round are not known here: nobody can have it, so no Append or Renew is taken in it."""
         self._set_promise(Promise(term, b"", b"", lease_ms or self.promise.lease_ms))
 
     def _set_promise(self, promise: Promise) -> None:
@@ -649,6 +672,9 @@ class Acceptor:
 
     def trace(self, text: str) -> None:
         self._outputs.append(Trace(text))
+
+    def expel(self, peer: Peer, reason: str) -> None:
+        self._outputs.append(Expel(peer, reason))
 
     def halt(self, reason: str) -> None:
         self._outputs.append(Halt(reason))

@@ -13,8 +13,9 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import deque
 
-from txlog.consensus.limits import BUSY_AFTER, BUSY_NOTICE_US, BUSY_US, COMMIT_NOTICE_US
+from txlog.consensus.limits import BUSY_AFTER, BUSY_NOTICE_US, BUSY_US, COMMIT_NOTICE_US, RETRY_US
 from txlog.entry import Entry, EntryId
+from txlog.messages import LeaseHeld, Promised, Suspected, Unsealed
 
 
 class Recent:
@@ -145,7 +146,7 @@ class Feed:
 
     __slots__ = (
         "acked", "blocked_until", "catching_up", "connected", "flying", "flying_bytes", "heal", "heal_epoch", "index", "match", "next", "outstanding",
-        "poke", "probing", "renews", "rewound", "sent_us", "stall_us", "told",
+        "poke", "probing", "renews", "rewound", "sealing", "sent_us", "stall_us", "told",
     )  # fmt: skip
 
     def __init__(self, index: int) -> None:
@@ -169,6 +170,7 @@ class Feed:
         self.catching_up = 0  # when to look whether it has caught up, 0: it is not sent to pull
         self.poke = True  # a message must go even if it carries no entry
         self.probing = True
+        self.sealing = False  # A2: it wants our Seal before it takes Appends, and has it
         self.stall_us = 0
         self.clear()
 
@@ -188,6 +190,26 @@ class Feed:
         self.clear()
         self.renews.extend(renews)
 
+    def reconnected(self, number: int) -> None:
+        """W6: its answer says where it stands."""
+        self.rewind(self.match + 1 if self.match else self.next, number)
+        self.renews.clear()
+        self.blocked_until = 0
+
+    def acknowledged(self, number: int) -> None:
+        """It took an Append of this term."""
+        self.acked = True
+        self.stall_us = 0
+        self.catching_up = 0
+        if self.probing and number > self.rewound:
+            self.probing = False
+
+    def renewing(self, number: int, now_us: int) -> None:
+        self.renews.append((number, now_us))
+        if len(self.renews) > 64:
+            self.renews.popleft()
+        self.sent_us = now_us
+
     def sent(self, number: int, now_us: int, first: int, count: int, size: int) -> None:
         self.outstanding.append(Outstanding(number, now_us, first, count, size))
         self.flying += count
@@ -195,6 +217,44 @@ class Feed:
         self.next = first + count
         self.sent_us = now_us
         self.poke = False
+
+    def wants_seal(self, message: Unsealed | Promised | LeaseHeld, number: int, now_us: int) -> bool:
+        """A2: a node that our Seal did not reach, or that turned it away, has it before it takes an Append; another's window is waited for. True: send it.
+        ``number``: of the newest message sent to anybody."""
+        if isinstance(message, Unsealed):
+            if message.number <= self.rewound and not self.catching_up:
+                return False
+            self.rewind(self.match + 1 if self.match else self.next, number)
+            self.catching_up, self.sealing, self.blocked_until = 0, True, now_us + RETRY_US
+            return True
+        if self.sealing and isinstance(message, Promised):
+            self.sealed(min(message.last[1], self.next - 1), number)
+        elif self.sealing and isinstance(message, LeaseHeld):
+            self.blocked_until = now_us + message.left_ms * 1000
+        return False
+
+    def suspected(self, message: Suspected, last: int, number: int) -> bool:
+        """S3: it takes entries and counts nowhere. Everything assigned (up to ``last``) when it said so must be there before it may count again. True: this
+        suspicion is a new one."""
+        if self.sealing:
+            self.sealed(self.next - 1, number)
+        fresh = message.epoch != self.heal_epoch
+        if fresh:
+            self.heal_epoch, self.heal = message.epoch, last
+            self.poke = True
+        self.match = 0  # what it has acknowledged it may have lost; it says so again once it is healed
+        self.acked = False
+        if message.number > self.rewound:
+            self.probing = False
+        if message.position >= self.next:
+            self.next = message.position + 1
+        return fresh
+
+    def sealed(self, last: int, number: int) -> None:
+        """It has our Seal now, and its log ends at ``last``."""
+        self.sealing = False
+        self.blocked_until = 0
+        self.rewind(last + 1, number)
 
     def answered(self, number: int) -> int:
         """An Append was answered. Answers come in order, so older ones are no longer expected. When was it sent? 0: not known any more."""

@@ -20,7 +20,7 @@ from txlog.consensus.outputs import PeerFetch
 from txlog.consensus.patience import PIECE, Patience
 from txlog.consensus.repair import ASK_AGAIN_US, chunk_bytes
 from txlog.entry import NO_ENTRY, Entry, EntryId
-from txlog.messages import Fetch, Fetched
+from txlog.messages import MAX_LEASE_MS, Fetch, Fetched
 
 if TYPE_CHECKING:
     from txlog.consensus.acceptor import Acceptor
@@ -90,7 +90,7 @@ class Joining:
         self._source = max(sorted(answers), key=lambda name: answers[name].last)
         self._goal = answers[self._source].last
         self._floor = max(answer.promised for answer in answers.values())
-        self._lease_ms = max(answer.lease_ms for answer in answers.values())
+        self._lease_ms = min(max(answer.lease_ms for answer in answers.values()), MAX_LEASE_MS)
         self.state = COPYING
         if not self.look(now_us):
             self._pull(now_us)

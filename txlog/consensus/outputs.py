@@ -127,6 +127,14 @@ class PeerFetch:
 
 
 @dataclass(slots=True)
+class Expel:
+    """What this caller says cannot be: tell it why, end its session, and say so loudly. This node goes on: its own state is not in doubt."""
+
+    to: Peer
+    reason: str
+
+
+@dataclass(slots=True)
 class Halt:
     """A programmer's error or a broken promise of the disk: stop the process, print the reason."""
 
@@ -140,7 +148,7 @@ class Trace:
     text: str
 
 
-Output = Send | SendAfterPersist | WriteEntries | Truncate | WriteMeta | Serve | PutBack | PeerFetch | Halt | Trace
+Output = Send | SendAfterPersist | WriteEntries | Truncate | WriteMeta | Serve | PutBack | PeerFetch | Expel | Halt | Trace
 
 
 # --------------------------------------------------------------------------- the proposer's own (it also uses Send and Trace)

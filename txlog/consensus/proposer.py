@@ -31,7 +31,9 @@ from txlog.messages import (
     Fetch,
     Fetched,
     Gap,
+    LeaseHeld,
     Message,
+    Promised,
     Refused,
     Release,
     Renew,
@@ -39,6 +41,7 @@ from txlog.messages import (
     Seal,
     Suspected,
     Unavailable,
+    Unsealed,
 )
 
 IDLE: Final = "idle"
@@ -87,8 +90,7 @@ class Proposer:
         self._refused: set[int] = set()  # nodes that promised above the current term
         self._asked: set[int] = set()  # the terms of our re-seals in this term
         self._term_start = 0  # position of the first entry of the current term
-        self._leadership_position = 0
-        self._said_committed = 0
+        self._leadership_position = self._said_committed = 0
         self._ages = Ages()
         self._notice_at = 0  # W7
         self._woke_us = 0  # when the loop last turned again after it had stood still
@@ -204,9 +206,7 @@ class Proposer:
         elif self.state in (OPENING, OPEN):
             if self._reseal is not None:
                 self._outputs.append(Send(node, self._reseal.message))
-            feed.rewind(feed.match + 1 if feed.match else feed.next, self._number)  # W6: its answer says where it stands
-            feed.renews.clear()
-            feed.blocked_until = 0
+            feed.reconnected(self._number)
 
     def on_membership(self, now_us: int) -> None:
         """S8: another membership version is known. What log nodes said under the old one counts for nothing any more; what is committed and the lease
@@ -247,6 +247,8 @@ class Proposer:
             self._judge_reseal()
         elif isinstance(message, Refused | Gap | Conflict | Suspected | Unavailable) and self._is_ours(message.term, message.round):
             self._on_trouble(node, message)
+        elif isinstance(message, Unsealed | Promised | LeaseHeld) and self._is_ours(message.term, message.round) and self.state != RELEASED:
+            self._let_in(self._feeds[node], message)
         else:
             self.pace.late(getattr(message, "round", b""), now_us)
 
@@ -461,11 +463,7 @@ class Proposer:
         sent_us = feed.answered(message.number)
         position = message.position
         assert position <= self._recent.last[1], "a node acknowledged more than was ever sent"
-        feed.acked = True
-        feed.stall_us = 0
-        feed.catching_up = 0
-        if feed.probing and message.number > feed.rewound:
-            feed.probing = False
+        feed.acknowledged(message.number)
         if position > feed.match:
             feed.match = position
             if position >= feed.next:
@@ -521,7 +519,8 @@ class Proposer:
         feed.answered(message.number)
         feed.stall_us = 0
         if isinstance(message, Suspected):
-            self._on_suspected(feed, message)
+            if feed.suspected(message, self._recent.last[1], self._number):
+                self._trace(f"log node {feed.index} is suspect: heal up to {feed.heal}")
         elif message.number > feed.rewound:
             if isinstance(message, Gap):
                 feed.rewind(min(message.last[1] + 1, self.next_position), self._number)
@@ -531,7 +530,14 @@ class Proposer:
                 feed.rewind(feed.match + 1 if feed.match else feed.next, self._number)
                 feed.blocked_until = self._now + RETRY_US
 
+    def _let_in(self, feed: Feed, message: Unsealed | Promised | LeaseHeld) -> None:
+        if feed.wants_seal(message, self._number, self._now):
+            self._outputs.append(Send(feed.index, Seal(self.term, self.incarnation, self.round, (self.term, self.last[1]), self.lease_ms, False)))
+        self.pace.late(message.round, self._now)
+
     def _on_refused(self, node: int, message: Refused) -> None:
+        if message.promised == self.term and self._feeds[node].sealing and self._reseal is None:
+            self._start_reseal()  # it has promised our term to another round: above it we meet again
         if message.promised <= self.term:
             return
         self._highest = max(self._highest, message.promised)
@@ -542,19 +548,6 @@ class Proposer:
             self._fence(f"a majority has promised term {message.promised}")
         elif self._reseal is None:
             self._start_reseal()
-
-    def _on_suspected(self, feed: Feed, message: Suspected) -> None:
-        """S3: it takes entries and counts nowhere. Everything assigned when it said so must be there before it may count again."""
-        if message.epoch != feed.heal_epoch:
-            feed.heal_epoch, feed.heal = message.epoch, self._recent.last[1]
-            feed.poke = True
-            self._trace(f"log node {feed.index} is suspect: heal up to {feed.heal}")
-        feed.match = 0  # what it has acknowledged it may have lost; it says so again once it is healed
-        feed.acked = False
-        if message.number > feed.rewound:
-            feed.probing = False
-        if message.position >= feed.next:
-            feed.next = message.position + 1
 
     # ----------------------------------------------------------------------- W4: sending
 
@@ -682,10 +675,7 @@ class Proposer:
         """L1, L8: Renew where the promise is known durable and the lease lives, else an Append."""
         if feed.acked and self._lease_lives():
             self._number += 1
-            feed.renews.append((self._number, self._now))
-            if len(feed.renews) > 64:
-                feed.renews.popleft()
-            feed.sent_us = self._now
+            feed.renewing(self._number, self._now)
             self._outputs.append(Send(feed.index, Renew(self.term, self.incarnation, self.round, self.lease_ms, self._number)))
         else:
             before = len(self._outputs)

@@ -21,8 +21,8 @@ import structlog
 
 from txlog.clock import timer_s
 from txlog.consensus.acceptor import Acceptor
-from txlog.consensus.outputs import Halt, Peer, PeerFetch, PutBack, Send, SendAfterPersist, Serve, Trace, Truncate, WriteEntries, WriteMeta
-from txlog.messages import Fetch, Fetched, Heartbeat, Message, TailQuery
+from txlog.consensus.outputs import Expel, Halt, Peer, PeerFetch, PutBack, Send, SendAfterPersist, Serve, Trace, Truncate, WriteEntries, WriteMeta
+from txlog.messages import MAX_LEASE_MS, Fetch, Fetched, Heartbeat, Message, TailQuery
 from txlog.server.scrubbing import DEFAULTS, Scrubbing, ScrubLimits
 from txlog.server.session import Feed, Session
 from txlog.storage.errors import StorageFatal
@@ -96,7 +96,7 @@ class LogDriver:
 
     def __init__(
         self, name: str, store: LogStore, peer_ids: list[str], rng: random.Random, clock: Callable[[], int], halt: HaltProcess, readers: ThreadPoolExecutor,
-        scrub: ScrubLimits = DEFAULTS,
+        scrub: ScrubLimits = DEFAULTS, max_lease_ms: int = MAX_LEASE_MS,
     ) -> None:  # fmt: skip
         self.name = name
         self.store = store
@@ -105,7 +105,7 @@ class LogDriver:
         self._clock = clock
         self._halt = halt
         self._readers = readers
-        self._acceptor = Acceptor(store.recovered, store, peer_ids, rng, clock())
+        self._acceptor = Acceptor(store.recovered, store, peer_ids, rng, clock(), max_lease_ms)
         self._worker = Worker(self._loop, f"sync {name}")
         self._sessions: dict[Peer, Session] = {}
         self._next_peer = 1
@@ -257,10 +257,18 @@ class LogDriver:
                     self.peers.fetch(output.node, output.fetch, output.topic)
             elif isinstance(output, Trace):
                 log.info(output.text, log=self.name)
+            elif isinstance(output, Expel):
+                self._expel(output)
             elif isinstance(output, Halt):
                 self._fatal(output.reason)
         except OSError as error:
             self._fatal(f"{error.filename or self.store.path}: {error.strerror or error}")
+
+    def _expel(self, expel: Expel) -> None:
+        session = self._sessions.get(expel.to)
+        if session is not None:
+            log.error("a caller says what cannot be, its session ends", log=self.name, peer=session.sink.peer_name, reason=expel.reason)
+            session.sink.end(f"log: {expel.reason}")
 
     def _fatal(self, reason: str) -> None:
         self._closed = True

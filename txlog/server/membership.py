@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 from collections.abc import Callable
 from typing import Final
 
@@ -18,7 +19,7 @@ from txlog.client.admin import AdminError, Tool
 from txlog.messages import Hello, Membership, Reject
 from txlog.server.identity import Identity
 
-MAX_NODE_ID: Final = 64  # characters; it stands in every log's meta
+_NODE_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")  # it stands in every log's meta
 _ASK_EVERY_S: Final = 5.0
 _PAUSE_S: Final = 0.05  # at the least, whoever shows what version
 
@@ -30,7 +31,7 @@ def is_member(text: str) -> bool:
         parse_host_port(address)
     except AddressError:
         return False
-    return 0 < len(node) <= MAX_NODE_ID
+    return _NODE_ID.fullmatch(node) is not None
 
 
 def node_ids(members: list[str]) -> set[str]:

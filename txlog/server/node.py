@@ -46,6 +46,7 @@ EXIT_FOLDER: Final = 4
 
 GROUP_BYTES: Final = 16  # of a group's id
 _TOOL: Final = "tool"
+_PEER: Final = "peer"
 _FULL: Final = Reject(f"{handshake.BUSY}: the disk of this log node is full, nothing was changed")
 
 log = structlog.get_logger("txlog.node")
@@ -155,7 +156,7 @@ class LogNode:
         config = self.config
         store = await loop.run_in_executor(None, open_store, self._folder, name, config.segment_bytes, config.cache_bytes)
         scrub = ScrubLimits(config.scrub_bytes_per_s, config.scrub_pause_s)
-        driver = LogDriver(name, store, sorted(self.identity.others), self._rng, now_us, halt, self._readers, scrub)
+        driver = LogDriver(name, store, sorted(self.identity.others), self._rng, now_us, halt, self._readers, scrub, config.max_lease_ms)
         driver.peers = self._peer_links(driver)
         driver.start()
         log.info("log opened", **driver.status())
@@ -171,7 +172,7 @@ class LogNode:
         )
 
     def _peer_hello(self, name: str) -> Hello:
-        return Hello(PROTOCOL, name, self.incarnation, "peer", self.identity.membership, self.identity.group_id)
+        return Hello(PROTOCOL, name, self.incarnation, _PEER, self.identity.membership, self.identity.group_id)
 
     # ------------------------------------------------------------------ connection.Node
 
@@ -208,7 +209,7 @@ class LogNode:
         except Exception as error:
             log.error("log cannot be opened", log=hello.log, exc_info=error)
             halt(f"log '{hello.log}': {error!r}")
-        return Session(driver, connection)
+        return Session(driver, connection, hello.purpose == _PEER)
 
     def welcome(self, hello: Hello) -> Welcome:
         identity = self.identity

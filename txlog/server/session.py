@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Final, Protocol
 
 from txlog.consensus.outputs import Peer
-from txlog.messages import Heartbeat, Message, Records, Reject, Subscribe
+from txlog.messages import Fetch, Heartbeat, Message, Records, Reject, Subscribe
 
 CHUNK_BYTES: Final = 1 << 20
 
@@ -19,6 +19,7 @@ class Sink(Protocol):
     """Where a caller's answers go."""
 
     blocked: bool  # its buffer is full
+    peer_name: str  # for people
 
     def send(self, message: Message) -> None: ...
     def end(self, reason: str) -> None: ...  # say why and close
@@ -81,22 +82,30 @@ class Feed:
 class Session:
     """A caller that has shaken hands."""
 
-    __slots__ = ("_feed", "_peer", "_source", "sink")
+    __slots__ = ("_feed", "_may_fence", "_peer", "_source", "sink")
 
-    def __init__(self, source: Source, sink: Sink) -> None:
+    def __init__(self, source: Source, sink: Sink, may_fence: bool = False) -> None:
+        """``may_fence``: it is another log node of the group (S4)."""
         self.sink = sink
+        self._may_fence = may_fence
         self._source = source
         self._feed: Feed | None = None
         self._peer = source.attach(self)
 
     def on_messages(self, messages: list[Message]) -> None:
         for message in messages:
-            if type(message) is Subscribe:
+            kind = type(message)
+            if kind is Subscribe:
                 break
+            if kind is Fetch and not self._may_fence:
+                message.fence = 0  # type: ignore[union-attr]  # asked by identity, which is not narrowed
         else:
             self._source.handle(self._peer, messages)
             return
         others = [message for message in messages if type(message) is not Subscribe]
+        for message in others:
+            if isinstance(message, Fetch) and not self._may_fence:
+                message.fence = 0
         if others:
             self._source.handle(self._peer, others)
         for message in messages:

@@ -153,6 +153,7 @@ def renewed_before_the_promise_is_on_disk() -> None:
         return Acceptor(store.recovered, store, ["b", "c"], Random(1), now_us)
 
     acceptor = life(1_000_000)
+    acceptor.on_message(1, Seal(1, b"w", b"r", NO_ENTRY, 1000, False), 1_000_000)
     acceptor.on_message(1, Append(1, b"w", b"r", 1000, 1, NO_ENTRY, GENESIS_CHAIN, 0, [], b"", 0), 1_000_000)
     acceptor.on_message(1, Renew(1, b"w", b"r", 1000, 2), 1_001_000)
     renewed = any(isinstance(output, Send) and isinstance(output.message, Renewed) for output in acceptor.take_outputs())
@@ -164,3 +165,18 @@ def renewed_before_the_promise_is_on_disk() -> None:
         raise NotStaged("a node that never promised makes another wait")
     if renewed:
         raise Violation("a node renewed a lease and would promise another writer while it runs")
+
+
+@alone
+def append_without_a_seal() -> None:
+    """A session that no log node has promised anything appends in a higher term, while the elected writer's lease runs on two nodes."""
+    disk = Disk(World(1), "h")
+    store = LogStore.open(Path("/data/logs/l"), "l", bytes(16), "n", segment_bytes=32 * 1024, files=disk, threaded=False)
+    acceptor = Acceptor(store.recovered, store, ["b", "c"], Random(1), 1_000_000)
+    acceptor.on_message(1, Seal(1, b"w", b"r", NO_ENTRY, 1000, False), 1_000_000)
+    acceptor.on_message(1, Append(1, b"w", b"r", 1000, 1, NO_ENTRY, GENESIS_CHAIN, 0, [], b"", 0), 1_000_000)
+    if acceptor.window_writer != b"w":
+        raise NotStaged("the elected writer has no window")
+    acceptor.on_message(2, Append(2, b"foreign", b"s", 1000, 1, NO_ENTRY, GENESIS_CHAIN, 0, [], b"", 0), 1_100_000)
+    if acceptor.window_writer != b"w" or acceptor.promise.term != 1:
+        raise Violation("an Append of a session that never sealed fenced the writer and took its window, while its lease runs")

@@ -11,8 +11,10 @@ from dataclasses import replace
 from random import Random
 
 from txlog.consensus.acceptor import Acceptor
+from txlog.consensus.limits import Limits
 from txlog.consensus.log import Damage, Recovered, Scan
 from txlog.consensus.outputs import (
+    Expel,
     Halt,
     Output,
     PeerFetch,
@@ -27,7 +29,7 @@ from txlog.consensus.outputs import (
     WriteEntries,
     WriteMeta,
 )
-from txlog.consensus.proposer import Limits, Proposer
+from txlog.consensus.proposer import Proposer
 from txlog.entry import GENESIS_CHAIN, NO_ENTRY, Entry, EntryId
 from txlog.messages import Fetched, Message
 
@@ -231,6 +233,8 @@ class LogNode:
             elif isinstance(output, PeerFetch):
                 for peer in [output.node] if output.node else self.peers:
                     self.post(self.name, peer, output.fetch)
+            elif isinstance(output, Expel):
+                raise Violation(f"{self.name} expels a writer: {output.reason}")
             elif isinstance(output, Halt):
                 raise Violation(f"{self.name} halts: {output.reason}")
             elif isinstance(output, Trace):

@@ -30,6 +30,7 @@ from txlog.messages import (
     Tail,
     TailQuery,
     Unavailable,
+    Unsealed,
 )
 
 A, B = b"writer-a".ljust(16), b"writer-b".ljust(16)
@@ -50,15 +51,21 @@ class Bench:
     def machine(self):  # type: ignore[no-untyped-def]
         return self.node.acceptor
 
-    def ask(self, message: Message, sync: bool = True, source: str = "w") -> list[Message]:
+    def ask(self, message: Message, sync: bool = True, source: str = "w", seal: bool = True) -> list[Message]:
+        """``seal``: as a writer whose Seal has not come to this node, which seals here before it goes on."""
         self.said.clear()
         self.node.deliver(source, message, self.now)
+        if seal and isinstance(message, Append) and any(isinstance(answer, Unsealed) for _, answer in self.said):
+            self.node.deliver(source, Seal(message.term, message.incarnation, message.round, (message.term, 1 << 40), message.lease_ms, False), self.now)
+            self.node.sync(self.now)
+            self.said.clear()
+            self.node.deliver(source, message, self.now)
         if sync and self.node.dirty:
             self.node.sync(self.now)
         return [found for _, found in self.said]
 
-    def one(self, message: Message, sync: bool = True) -> Message:
-        answers = self.ask(message, sync)
+    def one(self, message: Message, sync: bool = True, seal: bool = True) -> Message:
+        answers = self.ask(message, sync, seal=seal)
         assert len(answers) == 1, answers
         return answers[0]
 
@@ -145,15 +152,71 @@ def test_a1_another_incarnation_waits_for_the_window_the_own_one_does_not() -> N
 # --------------------------------------------------------------------------- A2
 
 
-def test_a2_append_of_a_higher_term_is_promised_first_of_an_equal_one_adopted() -> None:
+def test_a2_an_append_needs_the_writers_seal_on_this_node() -> None:
+    """That a majority elected it was believed: one Append of a higher term fenced the living writer, and opened a window that kept everybody out."""
     bench = Bench()
-    log = log_of(4)
-    bench.ask(seal(4, B))
-    bench.now += WINDOW_US
-    answers = bench.ask(append(4, log, round=b"elected"))
-    assert answers == [Appended(4, b"elected", 7, 1)]
-    assert bench.machine.promise.round == b"elected"
+    bench.ask(append(4, log_of(4)))
+    living = bench.machine.promise
+    assert bench.one(append(5, log_of(4), 2, who=B), seal=False) == Unsealed(5, b"round5", 7)
+    assert bench.one(append(4, log_of(4), 2, who=B, round=b"other"), seal=False) == Unsealed(4, b"other", 7)
+    assert bench.machine.promise == living and bench.machine.window_writer == A
     assert bench.one(append(3, log_of(3))) == Refused(3, b"round3", 4)
+    assert isinstance(bench.one(seal(5, B)), LeaseHeld), "and its Seal waits for the window"
+    bench.now += WINDOW_US
+    assert isinstance(bench.one(seal(5, B)), Promised)
+    assert bench.one(append(5, log_of(5, behind=log_of(4)), 2, who=B), seal=False) == Appended(5, b"round5", 7, 2)
+
+
+@pytest.mark.parametrize("message", [append(0, log_of(0), round=b""), append(1, log_of(1))], ids=["no term", "first term"])
+def test_a2_a_node_that_never_promised_takes_no_append(message: Append) -> None:
+    """Term 0 and an empty round are what a fresh node has promised: who came with these was taken for its writer."""
+    bench = Bench()
+    message.round = message.round if message.term else b""
+    [answer] = bench.ask(message, seal=False)
+    assert isinstance(answer, Unsealed | Unavailable)
+    assert bench.machine.last == NO_ENTRY and bench.machine.window_left_ms(bench.now) == 0 and bench.machine.promise.term == 0
+
+
+def test_a2_a_promise_that_is_nobodys_lets_nobody_in() -> None:
+    """It was pulled with entries, or is a fence: it has no round. Who came without a round was taken for its writer."""
+    bench = Bench()
+    bench.machine.raise_promise(4)
+    bench.node.run(bench.now)
+    for hostile in (Renew(4, B, b"", LEASE, 1), Release(4, b"", B), append(4, log_of(4), round=b""), Seal(4, B, b"", (9, 9), LEASE, False), CatchUp(4, b"", 9)):
+        bench.ask(hostile, seal=False)
+        assert bench.machine.window_left_ms(bench.now) == 0 and bench.machine.successor(bench.now) == b"" and bench.machine.last == NO_ENTRY
+    assert bench.one(seal(4)) == Refused(4, b"round4", 4), "its own vote in that term is not known: the writer seals above it"
+    assert isinstance(bench.one(seal(5)), Promised)
+    assert isinstance(bench.one(append(5, log_of(5)), seal=False), Appended)
+
+
+def test_a2_a_lease_beyond_the_nodes_limit_is_refused_with_the_reason() -> None:
+    bench = Bench()
+    bench.machine.max_lease_ms = LEASE - 1
+    for message in (seal(1), append(1, log_of(1))):
+        answer = bench.one(message, seal=False)
+        assert isinstance(answer, Unavailable) and "max-lease-ms" in answer.reason
+    bench.machine.max_lease_ms = LEASE
+    assert isinstance(bench.one(append(1, log_of(1))), Appended)
+    bench.machine.max_lease_ms = LEASE - 1
+    assert bench.ask(renew(1)) == []
+
+
+def test_a2_a_contradiction_ends_the_callers_session_and_not_the_node() -> None:
+    """What a caller says proves nothing about this disk: it ended the node."""
+    log, other = log_of(1, 1, 1), log_of(2, 2, 2)
+    hostile = [
+        append(2, other), append(2, other, 3), append(2, log_of(1, 1, 2), 4), Append(2, A, b"round2", LEASE, 7, (0, 0), b"c" * 16, 0, []),
+        Append(2, A, b"round2", LEASE, 7, (2, 3), log[2].chain, 0, []), append(2, log_of(1, 2, 2, 2), 3),
+    ]  # fmt: skip
+    for message in hostile:
+        bench = Bench()
+        bench.ask(append(1, log, committed=3))
+        bench.ask(seal(2))
+        with pytest.raises(Violation, match="expels"):
+            bench.ask(message)
+        assert bench.machine.committed == 3 and bench.machine.last == (1, 3)
+        assert isinstance(bench.one(append(2, log_of(2, behind=log), 4)), Appended), "and it goes on"
 
 
 def test_a2_gap() -> None:
@@ -215,7 +278,9 @@ def test_a2_an_append_that_is_no_run_is_dropped() -> None:
     bench = Bench()
     message = append(1, log_of(1, 1, 1))
     del message.entries[1]
-    assert bench.ask(message) == [] and bench.machine.last == NO_ENTRY and bench.machine.promise.term == 0
+    with pytest.raises(Violation, match="expels"):
+        bench.ask(message)
+    assert bench.machine.last == NO_ENTRY
 
 
 # --------------------------------------------------------------------------- A3-A6
@@ -245,7 +310,8 @@ def test_a4_f9_a_pull_raises_the_promise_first_and_acknowledges_nothing() -> Non
     bench = Bench()
     old, log = log_of(1, 1, 1), log_of(1, 3, 3)
     bench.ask(append(1, old))
-    answers = bench.ask(CatchUp(3, b"round3", 3))
+    assert bench.ask(CatchUp(3, b"round3", 3)) == [Unsealed(3, b"round3", 0)]
+    answers = bench.ask(CatchUp(1, b"round1", 3))
     fetches = [message for message in answers if isinstance(message, Fetch)]
     assert len(fetches) == 2, "both other nodes are asked what they have"
     head = Fetched(fetches[0].token, fetches[0].start, 3, (3, 3), 3, NO_ENTRY, False, [])
@@ -256,7 +322,7 @@ def test_a4_f9_a_pull_raises_the_promise_first_and_acknowledges_nothing() -> Non
     assert WriteMeta in kinds and bench.machine.promise.term == 3
     bench.node.sync(bench.now)
     assert bench.machine.last == (3, 3) and bench.machine.committed == 3 and bench.said == []
-    assert bench.ask(renew(3)) == [], "the pulled promise is no writer's: he must append first"
+    assert bench.ask(renew(3)) == [], "the pulled promise is no writer's: it must seal first"
 
 
 def test_a5_disk_full_is_answered_and_recovered_from() -> None:
@@ -294,6 +360,7 @@ def test_a5_without_room_nothing_is_cut_either() -> None:
 def test_a6_an_answer_waits_for_everything_it_depends_on() -> None:
     bench = Bench()
     machine = bench.machine
+    machine.on_message(0, seal(1), bench.now)
     machine.on_message(0, append(1, log_of(1)), bench.now)
     outputs = machine.take_outputs()
     answer = outputs[-1]
@@ -335,9 +402,12 @@ def test_l1_v6_renew_needs_the_durable_promise_of_its_term_and_round() -> None:
     assert bench.one(renew(1)) == Refused(1, b"round1", 2)
 
 
-def test_l1_a_window_replaces_one_of_another_incarnation() -> None:
+def test_l1_a_window_follows_one_of_another_incarnation() -> None:
     bench = Bench()
     bench.ask(append(1, log_of(1)))
+    bench.ask(append(2, log_of(1), 2, who=B))
+    assert bench.machine.window_writer == A
+    bench.now += WINDOW_US
     bench.ask(append(2, log_of(1), 2, who=B))
     assert bench.machine.window_writer == B
     assert isinstance(bench.one(seal(3, A)), LeaseHeld)
@@ -394,7 +464,7 @@ def suspect_bench() -> tuple[Bench, list[Entry]]:
 def test_s3_a_suspect_node_counts_nowhere_but_serves_its_good_entries() -> None:
     bench, log = suspect_bench()
     assert bench.machine.suspicion.position == 3
-    assert bench.ask(seal(2)) == [] and bench.ask(TailQuery(1)) == [] and bench.ask(renew(1)) == []
+    assert [type(answer) for answer in bench.ask(seal(2))] == [Suspected] and bench.ask(TailQuery(1)) == [] and bench.ask(renew(1)) == []
     assert bench.one(seal(0)) == Refused(0, b"round0", 1)
     [answer] = bench.ask(Fetch(1, 1, 1 << 20, True))
     assert isinstance(answer, Fetched) and answer.suspect and answer.entries == [entry.encoded for entry in log[:2]]

@@ -40,7 +40,6 @@ def answer(fetch: Fetch, promised: int, last: EntryId, committed: int = 0, entri
 
 def silent(bench: Bench) -> None:
     """It promises nothing, renews nothing, answers no tail and says nothing of how far it is that could be counted."""
-    assert bench.ask(seal(9, expected=(99, 99))) == []
     assert bench.ask(seal(9, expected=(99, 99), probe=True)) == []
     assert bench.ask(TailQuery(1)) == []
     assert bench.ask(renew(bench.machine.promise.term)) == []
@@ -80,6 +79,16 @@ def test_it_copies_the_greatest_log_promises_the_greatest_promise_and_waits_a_wi
     assert bench.one(seal(6)) == Promised(6, b"round6", 6, False, (2, 3), 2)
     bench.restart()
     assert joined(bench) and isinstance(bench.one(seal(7, who=b"x" * 16)), LeaseHeld)
+
+
+def test_a_seal_is_kept_and_not_answered_by_a_promise() -> None:
+    """The writer of that term may feed it; in no ballot does it count."""
+    bench, _ = newcomer()
+    assert [type(answer) for answer in bench.ask(seal(9, expected=(99, 99)))] == [Suspected]
+    assert bench.machine.promise.term == 0
+    assert bench.ask(seal(9, expected=(99, 99), probe=True)) == []
+    assert bench.one(append(9, log_of(9)), seal=False) == Suspected(9, b"round9", 7, b"newcomer", 1)
+    assert bench.ask(renew(9)) == [] and bench.machine.window_left_ms(bench.now) == 0
 
 
 def test_a_long_uncommitted_tail_is_copied_in_pieces() -> None:

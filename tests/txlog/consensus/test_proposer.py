@@ -7,8 +7,9 @@ from typing import TypeVar
 
 import pytest
 
+from txlog.consensus.limits import Limits
 from txlog.consensus.outputs import CampaignOver, Committed, Fenced, LeaseUntil, Opened, ProposerOutput, Reopened, Send
-from txlog.consensus.proposer import IDLE, OPEN, OPENING, Limits, Proposer
+from txlog.consensus.proposer import IDLE, OPEN, OPENING, Proposer
 from txlog.entry import DATA, GENESIS_CHAIN, HANDOVER, LEADERSHIP, NO_ENTRY, Entry, EntryId, decode_entry
 from txlog.messages import (
     Append,

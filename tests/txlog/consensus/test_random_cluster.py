@@ -15,8 +15,9 @@ from typing import Any
 import pytest
 
 from tests.txlog.consensus.cluster import LogNode, Violation, new_writer
+from txlog.consensus.limits import Limits
 from txlog.consensus.outputs import CampaignOver, Committed, Fenced, LeaseUntil, Opened, Reopened, Send
-from txlog.consensus.proposer import IDLE, OPEN, RELEASED, Limits
+from txlog.consensus.proposer import IDLE, OPEN, RELEASED
 from txlog.entry import DATA, GENESIS_CHAIN, HANDOVER, LEADERSHIP, NO_ENTRY, Entry
 from txlog.messages import LeaseHeld, Message, Promised
 

@@ -443,6 +443,7 @@ def test_a_put_back_that_a_truncation_overtook_says_nothing() -> None:
     machine.on_peer_fetched("n1", answer(fetch, LOG, committed=5), bench.now)
     outputs = machine.take_outputs()
     sequence = outputs[-1].sequence
+    machine.on_message(0, seal(2), bench.now)
     machine.on_message(0, append(2, log_of(2, behind=LOG[:4]), 5), bench.now)
     scan = bench.node.disk.scan(0)
     machine.on_put_back(sequence, scan, bench.now)

@@ -25,8 +25,9 @@ from random import Random
 
 from tests.txlog.consensus.cluster import LogNode, new_writer
 from txlog import messages as m
+from txlog.consensus.limits import Limits
 from txlog.consensus.outputs import CampaignOver, Committed, Fenced, LeaseUntil, Opened, ProposerOutput, Reopened, Send, Trace
-from txlog.consensus.proposer import Limits, Proposer
+from txlog.consensus.proposer import Proposer
 from txlog.entry import DATA, GENESIS_CHAIN, HANDOVER, KIND_NAMES, LEADERSHIP, NO_ENTRY, Entry, decode_entry
 
 LEASE_MS = 160  # a window is 170 ms

@@ -221,6 +221,7 @@ class Ears:
     """A `session.Sink` that keeps what a caller would have been sent."""
 
     blocked = False
+    peer_name = "ears"
 
     def __init__(self) -> None:
         self.heard: list[Message] = []

@@ -19,7 +19,7 @@ from tests.txlog.service.test_doors import lone_node
 from tests.txlog.storage.helpers import SEGMENT, contents, make_run
 from txlog.clock import now_us
 from txlog.entry import GENESIS_CHAIN, NO_ENTRY, Entry
-from txlog.messages import Append, Appended, CatchUp, Fetch, Fetched, Gap, InitDone, InitGroup, Membership, Reject, Unavailable
+from txlog.messages import Append, Appended, CatchUp, Fetch, Fetched, Gap, InitDone, InitGroup, Membership, Reject, Seal, Unavailable
 from txlog.server import identity
 from txlog.server.driver import SLOW_SYNC_US, LogDriver
 from txlog.server.logs import StoreRefused, open_store
@@ -67,6 +67,7 @@ class Node:
         self.driver.start()
         self.ears = Ears()
         self.session = Session(self.driver, self.ears)
+        self.session.on_messages([Seal(1, WRITER, ROUND, (1, 1 << 40), 100, False)])
 
     @property
     def last(self) -> int:
@@ -96,6 +97,8 @@ class Node:
 async def node(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Node]:
     made = Node(tmp_path / "log", False)
     made.driver._sync_us = request.param
+    await made.settle()
+    made.ears.heard.clear()
     yield made
     await made.driver.close()
 

@@ -53,6 +53,9 @@ async def waits(group: Group, asked: Message) -> tuple[Raw, threading.Event, Log
     """One caller whose answer waits for the disk."""
     raw = await caller(group, 1)
     driver = await group.running[0]._driver("shard-0")
+    if isinstance(asked, Append):
+        raw.send(ASKED["seal"])
+        assert isinstance(await raw.next(), Promised)
     go_on = held_up(driver)
     raw.send(asked)
     await eventually(lambda: driver._waiting)

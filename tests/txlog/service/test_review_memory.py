@@ -77,7 +77,7 @@ async def test_what_comes_while_a_log_is_opened_waits_outside(group: Group, monk
 
     def watched(self: Connection, data: bytes) -> None:
         receive(self, data)
-        most[0] = max(most[0], len(self._early))
+        most[0] = max(most[0], self._decoder.waiting)
 
     receive = Connection.data_received
     monkeypatch.setattr(Connection, "data_received", watched)

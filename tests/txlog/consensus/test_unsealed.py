@@ -1,0 +1,96 @@
+"""A2 at the writer: a log node that its Seal did not reach takes no Append before it has it."""
+
+from __future__ import annotations
+
+from tests.txlog.consensus.test_proposer import Bench, entries_of
+from txlog.consensus.outputs import Reopened
+from txlog.consensus.proposer import OPEN
+from txlog.entry import LEADERSHIP, NO_ENTRY
+from txlog.messages import Append, Appended, LeaseHeld, Promised, Refused, Seal, Suspected, Unsealed
+
+
+def opened(bench: Bench) -> None:
+    """Node 2 has been away, and is sent something."""
+    bench.open()
+    bench.machine.on_disconnected(2, bench.now)
+    bench.machine.on_connected(2, bench.now)
+    bench.take()
+
+
+def unsealed(bench: Bench, node: int) -> Seal:
+    """Node ``node`` takes no Append before it has our Seal; what the writer sends it then."""
+    number = bench.machine._feeds[node].outstanding[-1].number
+    bench.clear()
+    bench.tell(node, Unsealed(bench.machine.term, bench.machine.round, number))
+    [seal] = bench.sent[node]
+    assert isinstance(seal, Seal)
+    assert (seal.term, seal.round, seal.probe) == (bench.machine.term, bench.machine.round, False)
+    assert seal.expected == bench.machine.last
+    return seal
+
+
+def test_a2_a_node_that_missed_the_seal_gets_it_and_then_the_log() -> None:
+    bench = Bench()
+    opened(bench)
+    seal = unsealed(bench, 2)
+    bench.clear()
+    bench.tell(2, Promised(seal.term, seal.round, seal.term, False, NO_ENTRY, 0))
+    assert [entry.kind for entry in entries_of(bench.newest(2, Append))] == [LEADERSHIP]
+    bench.appended(2)
+    assert bench.machine.state == OPEN and bench.sent[2]
+
+
+def test_a2_anothers_window_there_is_waited_for() -> None:
+    bench = Bench()
+    opened(bench)
+    seal = unsealed(bench, 2)
+    bench.clear()
+    bench.tell(2, LeaseHeld(seal.term, seal.round, 0, 500))
+    bench.tick(499)
+    assert not [message for message in bench.sent[2] if isinstance(message, Append | Seal)]
+    bench.tick(1)
+    assert isinstance(bench.newest(2, Append), Append)
+    unsealed(bench, 2)
+
+
+def test_a2_an_answer_that_is_lost_is_asked_for_again() -> None:
+    bench = Bench()
+    opened(bench)
+    unsealed(bench, 2)
+    bench.clear()
+    bench.tick(100)
+    assert isinstance(bench.newest(2, Append), Append)
+
+
+def test_a2_a_suspect_node_says_so_and_is_fed() -> None:
+    bench = Bench()
+    opened(bench)
+    seal = unsealed(bench, 2)
+    bench.clear()
+    bench.tell(2, Suspected(seal.term, seal.round, 0, b"epoch", 0))
+    assert bench.newest(2, Append).heal_epoch == b"epoch"
+
+
+def test_a2_a_node_that_gave_the_term_to_another_round_is_met_above_it() -> None:
+    """The other candidate of this term did not get through: that node would never take an Append of ours."""
+    bench = Bench()
+    opened(bench)
+    seal = unsealed(bench, 2)
+    bench.clear()
+    bench.tell(2, Refused(seal.term, seal.round, seal.term))
+    again = bench.newest(2, Seal)
+    assert again.term == seal.term + 1 and again.round != seal.round
+    bench.tell(0, Promised(again.term, again.round, again.term, False, bench.machine.last, 1))
+    bench.tell(1, Promised(again.term, again.round, again.term, False, bench.machine.last, 1))
+    assert bench.heard(Reopened) and bench.machine.term == again.term
+
+
+def test_a2_promises_that_come_late_change_nothing() -> None:
+    bench = Bench()
+    opened(bench)
+    number, machine = bench.machine._feeds[2].outstanding[-1].number, bench.machine
+    bench.clear()
+    bench.tell(2, Promised(machine.term, machine.round, machine.term, False, NO_ENTRY, 0))
+    assert not bench.sent[2]
+    bench.tell(2, Appended(machine.term, machine.round, number, 1))
+    assert machine.state == OPEN and machine._feeds[2].match == 1
