@@ -36,6 +36,7 @@ MEMBERSHIP: Final = "membership"  # of another version than the node has; the re
 NO_GROUP: Final = "no-group"
 NO_LOG: Final = "no-log"
 BUSY: Final = "busy"
+ADDRESS: Final = "address"  # it belongs to another node than the one that answers there; not final: the relay may go away
 LOG: Final = "log"
 UNPROVEN: Final = "unproven"  # whatever a peer says that has not proven the secret
 FINAL: Final = frozenset((SECRET, NAME, GROUP, PROTOCOL))

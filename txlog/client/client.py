@@ -104,12 +104,18 @@ class LogClient(Nodes):
         for link in self.links:
             link.start()
         await self._first_attempts()
-        alone = sum(link.up for link in self.links) < majority_of(len(self.links))
-        # What a node says before it has proven the secret ends this client only if nothing else works.
-        final = [reason for reason in self._refused.values() if handshake.is_final(reason) and (alone or not handshake.is_early(reason))]
-        if final:
+        if reason := self._final_reason():
             await self.close()
-            raise LogRefused(final[0])
+            raise LogRefused(reason)
+
+    def _final_reason(self) -> str:
+        """Why to go on trying is of no use, "" when it may be. An impostor can say what a node says before it has proven the secret: it counts only if a
+        majority of the places say it."""
+        final = [reason for reason in self._refused.values() if handshake.is_final(reason)]
+        proven = [reason for reason in final if not handshake.is_early(reason)]
+        if proven:
+            return proven[0]
+        return final[0] if len(final) >= majority_of(len(self.links)) else ""
 
     async def _first_attempts(self) -> None:
         loop = asyncio.get_running_loop()
@@ -186,15 +192,11 @@ class LogClient(Nodes):
     # ------------------------------------------------------------------ links
 
     def on_up(self, index: int, welcome: Welcome) -> str | None:
-        members, link = self.members, self.links[index]
+        link = self.links[index]
+        if refusal := self.refusal(index, welcome, link):
+            return refusal
         if isinstance(link, SocketLink):
-            if welcome.group == (members.group or welcome.group) and len(welcome.members) == len(self.links):
-                members.group = welcome.group
-                self.heard(welcome.membership, welcome.members)
-            refusal = members.refusal(index, welcome, link.address, [other.address for other in self.links])
-            if refusal:
-                return refusal
-            members.meet(index, welcome.node, (link.host, link.port))
+            self.members.meet(index, welcome.node, (link.host, link.port))
             if self.keeper is not None:
                 self.keeper.meet(index, welcome.node, link.peer)
         self._refused.pop(index, None)
@@ -204,6 +206,16 @@ class LogClient(Nodes):
         if self.writer is not None:
             self.writer.on_connected(index)
         return None
+
+    def refusal(self, index: int, welcome: Welcome, link: Link) -> str:
+        """Why the node at the other end of ``link`` does not count for this place, "" when it does. What it says of the membership is heard."""
+        members = self.members
+        if not isinstance(link, SocketLink):
+            return ""
+        if welcome.group == (members.group or welcome.group) and len(welcome.members) == len(self.links):
+            members.group = welcome.group
+            self.heard(welcome.membership, welcome.members)
+        return members.refusal(index, welcome, link.address, [other.address for other in self.links])
 
     def on_membership(self, index: int, reject: Reject) -> None:
         self.heard(reject.version, reject.members)

@@ -242,11 +242,11 @@ class SocketLink:
     def greeted(self, connection: _Connection, welcome: Welcome) -> None:
         self.up = True
         self.error = ""
-        self.welcome = welcome
+        before, self.welcome = self.welcome, welcome
         self._wait_s = _FIRST_WAIT_S
         refusal = self.owner.on_up(self.index, welcome)
         if refusal:
-            self.up = False
+            self.up, self.welcome = False, before
             connection.refuse(refusal)
             return
         self.tried.set()

@@ -6,6 +6,9 @@ A client is given one address a node and keeps that many places. While the membe
 place whose node is not known to be a member is also sought at the addresses of the members that nobody has met yet; so a client that knows one old node finds
 the replacement, whatever its own list says.
 
+The proven member list also says whose address each one is. If an address leads to another node (something relays connections), the connection is refused and
+nothing is kept of it: the place is still that of the address's node.
+
 Invariants: each place is one node and no node has two; what was heard under a lower version counts no more; the version never goes down.
 """
 
@@ -54,6 +57,9 @@ class Members:
             return f"{handshake.MEMBERSHIP}: {name} has version {welcome.membership}, the group is at {self.version}"
         if welcome.membership == self.version and welcome.members != self._members:
             return f"{handshake.MEMBERSHIP}: version {self.version} is {', '.join(welcome.members)} at {name} and {', '.join(self._members)} at others"
+        owner = next((member.partition("=")[0] for member in welcome.members if member.partition("=")[2] == name), welcome.node)
+        if owner != welcome.node:
+            return f"{handshake.ADDRESS}: {name} is the address of log node {owner} and leads to log node {welcome.node}"
         kind = handshake.GROUP if self.version <= 1 else handshake.MEMBERSHIP  # with a higher version it is sought again elsewhere
         if self.node_of.get(index, welcome.node) != welcome.node:
             return f"{kind}: {name} was log node {self.node_of[index]} and now leads to {welcome.node}"

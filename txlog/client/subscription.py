@@ -45,6 +45,10 @@ class Nodes:
     def forget(self, subscription: Subscription) -> None:
         raise NotImplementedError
 
+    def refusal(self, index: int, welcome: Welcome, link: Link) -> str:
+        """Why the node that has answered on ``link`` is not the one to read for this place, "" when it is."""
+        raise NotImplementedError
+
     def heard(self, version: int, members: list[str]) -> None:
         """Of a membership (S8)."""
         raise NotImplementedError
@@ -105,7 +109,8 @@ class Subscription:
 
     def on_up(self, index: int, welcome: Welcome) -> str | None:
         assert self._link is not None
-        self._nodes.heard(welcome.membership, welcome.members)
+        if refusal := self._nodes.refusal(index, welcome, self._link):
+            return refusal
         self._link.send(Subscribe(self.next))
         self._heard = True
         if self._paused:
