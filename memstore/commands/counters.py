@@ -17,6 +17,7 @@ from memstore.engine.context import Context
 from memstore.engine.keyspace import BRACE, slot_of
 from memstore.engine.reply import CommandError, bulk
 from memstore.engine.values import longdouble, parse_integer
+from memstore.engine.values.longstring import LongString
 
 _OVERFLOW: Final = "ERR increment or decrement would overflow"
 
@@ -38,8 +39,8 @@ def _add(ctx: Context, key: bytes, step: int, head: bytes, arg: bytes | None) ->
         number = found + step
         if not INT64_MIN <= number <= INT64_MAX:
             raise CommandError(_OVERFLOW)
-    else:
-        raise CommandError(reply.WRONGTYPE)
+    else:  # a long string has more digits than any number
+        raise CommandError(reply.NOT_AN_INTEGER if type(value) is LongString else reply.WRONGTYPE)
     items[key] = text = b"%d" % number
     index = database.index
     if index != ctx.unit_db:

@@ -20,6 +20,7 @@ from memstore.engine import reply
 from memstore.engine.command import FIRST_TWO, READONLY, command
 from memstore.engine.context import Context
 from memstore.engine.reply import CommandError
+from memstore.engine.values.longstring import LongString
 
 _CELL_BYTES = 4  # what Redis takes a cell of its table; sets the same limit
 _LONGEST = (1 << 32) - 2
@@ -101,6 +102,15 @@ def _previous_along_a(rows: list[int], a: bytes, b: bytes, i: int, j: int) -> tu
     return a.rfind(b[j - 1 : j], 0, i) + 1, j
 
 
+def _text(ctx: Context, key: bytes) -> bytes:
+    value = ctx.lookup(key)
+    if type(value) is LongString:
+        return value.whole()
+    if value is not None and type(value) is not bytes:
+        raise CommandError("ERR The specified keys must contain string values")
+    return value or b""
+
+
 def _pair(start: int, length: int) -> bytes:
     return reply.array([reply.integer(start), reply.integer(start + length - 1)])
 
@@ -116,10 +126,7 @@ def _pair(start: int, length: int) -> bytes:
     complexity="O(N*M)",
 )
 def lcs(ctx: Context, argv: list[bytes]) -> bytes:
-    values = [ctx.lookup(argv[1]), ctx.lookup(argv[2])]
-    if any(value is not None and type(value) is not bytes for value in values):
-        raise CommandError("ERR The specified keys must contain string values")
-    a, b = [value or b"" for value in values]
+    a, b = _text(ctx, argv[1]), _text(ctx, argv[2])
     indexes = length_only = with_length = False
     shortest, at = 0, 3
     while at < len(argv):

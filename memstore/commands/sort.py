@@ -20,6 +20,7 @@ from memstore.engine.context import Context
 from memstore.engine.reply import CommandError
 from memstore.engine.values.double import parse_double
 from memstore.engine.values.hash import Hash
+from memstore.engine.values.longstring import LongString
 from memstore.engine.values.quicklist import List
 from memstore.engine.values.set import Set
 from memstore.engine.values.sorted import SortedSet
@@ -59,7 +60,7 @@ class _Pattern:
         ctx.looked += [(index, key) for key in keys] if index else keys
         lookup = ctx.lookup
         if field is None:
-            return [value if type(value) is bytes else None for value in map(lookup, keys)]
+            return [value if type(value) is bytes else value.whole() if type(value) is LongString else None for value in map(lookup, keys)]
         return [value.get(field) if type(value) is Hash else None for value in map(lookup, keys)]
 
 

@@ -16,6 +16,7 @@ from memstore.engine.command import ALL, DENYOOM, FAST, FIRST, PAIRS, READONLY, 
 from memstore.engine.context import DELETE_EXPIRED, IGNORE_EXPIRED, Context
 from memstore.engine.keyspace import BRACE, slot_of
 from memstore.engine.reply import HEADS, CommandError, bulk
+from memstore.engine.values.longstring import LONG, LongString, written
 
 _CRLF: Final = b"\r\n"
 _SET_HEAD: Final = b"*3\r\n$3\r\nSET\r\n"
@@ -41,6 +42,8 @@ def get(ctx: Context, argv: list[bytes]) -> bytes:
         return HEADS[length] + value + b"\r\n" if length < _MANY else b"$%d\r\n%b\r\n" % (length, value)
     if value is None:
         return ctx.nil
+    if type(value) is LongString:
+        return value.bulk()
     raise CommandError(reply.WRONGTYPE)
 
 
@@ -219,7 +222,7 @@ def mget(ctx: Context, argv: list[bytes]) -> bytes:
     for key in argv[1:]:
         value = lookup(key)
         # Another type counts as absent here, alone among the readers of strings.
-        parts.append(bulk(value) if type(value) is bytes else nil)
+        parts.append(bulk(value) if type(value) is bytes else value.bulk() if type(value) is LongString else nil)
     return b"".join(parts)
 
 
@@ -267,7 +270,7 @@ def msetnx(ctx: Context, argv: list[bytes]) -> bytes:
 
 @command(b"STRLEN", arity=2, flags=READONLY | FAST, keys=FIRST, since="2.2.0", group="string", summary="Returns the length of a string")
 def strlen(ctx: Context, argv: list[bytes]) -> bytes:
-    value = ctx.lookup_string(argv[1])
+    value = ctx.lookup_text(argv[1])
     return reply.ZERO if value is None else reply.integer(len(value))
 
 
@@ -280,13 +283,18 @@ def _check_length(ctx: Context, length: int) -> None:
 @command(b"APPEND", arity=3, flags=WRITE | DENYOOM | FAST, keys=FIRST, since="2.0.0", group="string", summary="Appends to a string, made if it is missing")
 def append(ctx: Context, argv: list[bytes]) -> bytes:
     _, key, added = argv
-    value = ctx.lookup_string(key)
-    if value is not None:
-        _check_length(ctx, len(value) + len(added))
-        added = value + added
-    ctx.database.put(key, added)
-    ctx.effect(b"APPEND", key, argv[2])
-    return reply.integer(len(added))
+    value = ctx.lookup_text(key)
+    length = len(added) if value is None else len(value) + len(added)
+    if value is None:
+        ctx.database.put(key, added)
+    else:
+        _check_length(ctx, length)
+        if type(value) is LongString:
+            value.append(added)  # where it is
+        elif type(value) is bytes:
+            ctx.database.put(key, value + added if length <= LONG else written(value, len(value), added))
+    ctx.effect(b"APPEND", key, added)
+    return reply.integer(length)
 
 
 @command(
@@ -304,26 +312,35 @@ def setrange(ctx: Context, argv: list[bytes]) -> bytes:
     offset = integer(offset_arg)
     if offset < 0:
         raise CommandError("ERR offset is out of range")
-    value = ctx.lookup_string(key)
+    value = ctx.lookup_text(key)
     if not piece:
         return reply.integer(0 if value is None else len(value))
-    _check_length(ctx, offset + len(piece))
-    old = value or b""
-    new = b"".join((old[:offset], bytes(max(0, offset - len(old))), piece, old[offset + len(piece) :]))
-    ctx.database.put(key, new)
+    end = offset + len(piece)
+    _check_length(ctx, end)
+    length = end if value is None else max(end, len(value))
+    if type(value) is LongString:
+        value.write(offset, piece)  # where it is
+    else:
+        old = value if type(value) is bytes else b""
+        if length > LONG:
+            ctx.database.put(key, written(old, offset, piece))
+        else:
+            ctx.database.put(key, b"".join((old[:offset], bytes(max(0, offset - len(old))), piece, old[min(end, len(old)) :])))
     ctx.effect(b"SETRANGE", key, offset_arg, piece)
-    return reply.integer(len(new))
+    return reply.integer(length)
 
 
 def _getrange(ctx: Context, argv: list[bytes]) -> bytes:
     start, end = integer(argv[2]), integer(argv[3])
-    value = ctx.lookup_string(argv[1])
+    value = ctx.lookup_text(argv[1])
     if not value or (start < 0 and end < 0 and start > end):
         return reply.EMPTY_BULK
     length = len(value)
     start = max(0, start + length) if start < 0 else start
     end = max(0, end + length) if end < 0 else end
-    return bulk(value[start : end + 1]) if start <= end else reply.EMPTY_BULK
+    if isinstance(value, LongString):
+        return bulk(value.part(start, end + 1))
+    return bulk(value[start : end + 1]) if start <= end and start < length else reply.EMPTY_BULK
 
 
 @command(

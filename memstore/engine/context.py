@@ -21,6 +21,7 @@ from memstore.engine import reply
 from memstore.engine.effects import encode
 from memstore.engine.keyspace import BRACE, Database, Keyspace, Value, slot_of
 from memstore.engine.session import Session
+from memstore.engine.values.longstring import LongString
 
 if TYPE_CHECKING:
     from memstore.engine.engine import Engine
@@ -106,11 +107,16 @@ class Context:
         return True
 
     def lookup_string(self, key: bytes) -> bytes | None:
+        """As `lookup`; raises WRONGTYPE for another type. Copies a long string: what reads a part of it takes `lookup_text`."""
+        value = self.lookup_text(key)
+        return value.whole() if isinstance(value, LongString) else value
+
+    def lookup_text(self, key: bytes) -> bytes | LongString | None:
         """As `lookup`; raises WRONGTYPE for another type."""
         value = self.lookup(key)
-        if value is not None and type(value) is not bytes:
-            raise reply.CommandError(reply.WRONGTYPE)
-        return value
+        if value is None or type(value) is bytes or type(value) is LongString:
+            return value
+        raise reply.CommandError(reply.WRONGTYPE)
 
     # ----------------------------------------------------------------- effects
 

@@ -13,6 +13,7 @@ from typing import Final
 
 from memstore.engine.context import DELETE_EXPIRED, IGNORE_EXPIRED, Context
 from memstore.engine.keyspace import NEVER, Database
+from memstore.engine.values.longstring import LongString
 
 UNIT_LIMIT: Final = 500  # keys deleted in one call of the active cycle: some milliseconds
 _MEMBERS_A_KEY: Final = 32  # of a collection: letting go of so many takes about as long as deleting a key
@@ -47,7 +48,7 @@ def _within(database: Database, slot: int, keys: list[bytes], limit: int) -> tup
         if work >= limit:
             return count, work
         value = items[key]
-        work += 1 if type(value) is bytes else 1 + len(value) // _MEMBERS_A_KEY
+        work += 1 if type(value) is bytes or type(value) is LongString else 1 + len(value) // _MEMBERS_A_KEY
     return len(keys), work
 
 

@@ -22,6 +22,7 @@ from typing import Final
 
 from memstore.engine.keyspace import SLOTS, Database, Keyspace, Value
 from memstore.engine.values import kind_of
+from memstore.engine.values.longstring import LongString
 
 SUM_BYTES: Final = 16
 SMALL: Final = 512  # members; a slot with a larger value is digested in parts
@@ -31,6 +32,7 @@ NAMED_MOST: Final = 500_000  # keys of one slot that are noted to be named: some
 DATABASES_MOST: Final = 4  # gone through in one slice, be they empty
 GONE_MOST: Final = 20_000  # names passed over in one slice: a millisecond or two
 _PLAIN: Final = {bytes}
+_STRINGS: Final = {b"string"}
 _PLACES: Final = list(range(SLOTS))  # made once: a number a slot and look would cost more than the look
 _NOTHING: Final = 1 << 32  # a piece's beginning behind every value's end
 
@@ -94,7 +96,8 @@ def _fold_slot(fold: _Fold, place: int, items: dict[bytes, Value], expires: dict
     kinds = b""
     if set(map(type, values)) != _PLAIN:
         found = [kind_of(value) for value in values]
-        kinds = b",".join([kind.name for kind in found])
+        names = [kind.name for kind in found]
+        kinds = b",".join(names) if set(names) != _STRINGS else b""  # the digest does not depend on how a string is kept
         values = [value if type(value) is bytes else kind.span(value, 0, 0) for kind, value in zip(found, values, strict=True)]
     times = [expires.get(key, -1) for key in keys] if expires else []
     count = len(keys)
@@ -209,7 +212,7 @@ def _weigh(items: dict[bytes, Value], most_keys: int, most_bytes: int) -> tuple[
         size += sum(map(len, values))
     else:
         for value in values:
-            if type(value) is bytes:
+            if type(value) is bytes or type(value) is LongString:
                 size += len(value)
                 continue
             units += len(value)

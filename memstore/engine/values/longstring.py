@@ -1,0 +1,90 @@
+"""Strings of more than 64 KiB that APPEND or SETRANGE has changed: bytes that are changed in place.
+
+Decides: how such a string is kept. Must not know: keys, commands.
+A short string is plain ``bytes``, and so is a long one that was set as a whole: it costs no more than its bytes. The
+first APPEND or SETRANGE whose result is longer than `LONG` copies it once; those that follow cost what they write.
+A bytearray grows by an eighth at most beyond its content, so the room it does not use is bounded.
+Invariant: no reference to ``data`` or a view of it leaves a method: who reads gets a copy of what it asked for.
+"""
+
+from __future__ import annotations
+
+from sys import getsizeof
+from typing import Final
+
+from memstore.engine.values import Kind, register
+
+LONG: Final = 64 * 1024  # bytes; to copy so many takes some microseconds
+
+
+class LongString:
+    __slots__ = ("data",)
+
+    def __init__(self, data: bytearray) -> None:
+        self.data = data
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def __bool__(self) -> bool:
+        return True  # it is longer than LONG
+
+    def whole(self) -> bytes:
+        return bytes(self.data)
+
+    def part(self, start: int, stop: int) -> bytes:
+        """The bytes from ``start`` up to ``stop``, as far as there are such."""
+        size = len(self.data)
+        stop = min(stop, size)
+        if start >= stop:
+            return b""
+        with memoryview(self.data) as view:
+            return bytes(view[start : max(start, stop)])
+
+    def bulk(self) -> bytes:
+        """As a RESP bulk string, copied once."""
+        return b"".join((b"$%d\r\n" % len(self.data), self.data, b"\r\n"))
+
+    def append(self, piece: bytes) -> None:
+        self.data += piece
+
+    def write(self, offset: int, piece: bytes) -> None:
+        """Put ``piece`` at ``offset``; zeros fill what lies between the end and it."""
+        data = self.data
+        if offset > len(data):
+            data += bytes(offset - len(data))
+        data[offset : offset + len(piece)] = piece
+
+    def copy(self) -> LongString:
+        return LongString(bytearray(self.data))
+
+
+def written(old: bytes, offset: int, piece: bytes) -> LongString:
+    """``old`` with ``piece`` at ``offset``, as a long string."""
+    new = LongString(bytearray(old))
+    new.write(offset, piece)
+    return new
+
+
+def _cut(value: LongString, start: int, members: int, size: int) -> tuple[int, int, int]:
+    stop = start + max(1, size)
+    return (0, 1, max(0, len(value) - start)) if stop >= len(value) else (stop, 1, stop - start)
+
+
+def _span(value: LongString, start: int, stop: int) -> bytes:
+    return value.part(start, stop or len(value))
+
+
+register(
+    LongString,
+    Kind(
+        b"string",
+        lambda value: b"raw",
+        lambda value: value.copy(),
+        lambda value: getsizeof(value) + getsizeof(value.data),
+        lambda value: value.whole(),
+        len,
+        _cut,
+        _span,
+    ),
+)
