@@ -101,12 +101,12 @@ class LeaseKeeper:
         self._board.order(None)
 
     def _spawn(self) -> None:
-        """Start the process. It imports from the same places as this one, without `site`, which would cost memory and time."""
+        """Start the process. It imports from the same places as this one, whatever lies in the working directory; `site` would cost memory and time."""
         near, far = os.pipe()
         os.set_blocking(far, False)
         root = str(Path(txlog.__path__[0]).parent)
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join([root, *(path for path in sys.path if path)])}
-        command = [sys.executable, "-S", "-m", "txlog.lease_keeper", str(os.getpid()), str(self._file), str(self._client.nodes), str(self._limit_ms)]
+        command = [sys.executable, "-S", "-P", "-m", "txlog.lease_keeper", str(os.getpid()), str(self._file), str(self._client.nodes), str(self._limit_ms)]
         now = self._started_us = self._clock()
         self._look_at_us = now + _LOOK_US
         # Blocked here and inherited: a Ctrl-C for the whole process group must not end it before it has blocked them itself.

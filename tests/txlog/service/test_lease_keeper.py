@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import signal
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -17,6 +18,7 @@ from tests.txlog.service.cluster import LEASE_MS, Embedded, Service, committed, 
 from tests.txlog.service.test_process import Servers, free_port, txlog
 from txlog.client import LogAddress, LogClient
 from txlog.clock import now_us
+from txlog.config import read_secret
 from txlog.entry import DATA
 
 LONG_LEASE_MS = 2 * LEASE_MS
@@ -198,3 +200,38 @@ async def test_a_node_at_another_address_is_met_there(group: Processes) -> None:
     await ready(client)
     sleep(2 * LONG_LEASE_MS)
     assert writer.look(now_us()) > now_us()
+
+
+class Sharing(Servers):
+    """They share a secret with their callers."""
+
+    def command(self, index: int) -> list[str]:
+        return [*super().command(index), "--secret-file", str(self.folder / "secret")]
+
+
+async def test_with_a_shared_secret_too(tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("0123456789abcdef0123456789abcdef\n")
+    secret.chmod(0o600)
+    servers = Sharing(tmp_path)
+    servers.ports = [free_port() for _ in range(3)]
+    group = Processes(tmp_path)
+    group.servers = servers
+    try:
+        for index in range(3):
+            servers.start(index)
+        assert txlog("init", *servers.addresses(), "--secret-file", secret).returncode == 0
+        client = LogClient(group.address(), "a", random.Random(3), read_secret(secret))
+        await client.start()
+        client.start_lease_keeper()
+        writer = await win(client, lease_ms=LONG_LEASE_MS)
+        await ready(client)
+        keeper = client.keeper
+        assert keeper is not None and keeper.process is not None
+        for file in ("cmdline", "environ"):
+            assert b"0123456789abcdef" not in Path(f"/proc/{keeper.process.pid}/{file}").read_bytes()
+        sleep(3 * LONG_LEASE_MS)
+        assert writer.look(now_us()) > now_us()
+        await client.close()
+    finally:
+        servers.stop()
