@@ -114,8 +114,12 @@ async def test_at_the_same_address_under_load_the_writer_stays(shop: Shop) -> No
 
 async def test_at_another_address_nobody_restarts_and_old_address_lists_do(shop: Shop) -> None:
     client = await shop.client()
+    client.start_lease_keeper()
+    keeper = client.keeper
+    assert keeper is not None
     reader = Reader().read(client)
     writer = await win(client)
+    await eventually(lambda: keeper.lines == 3)
     load = Load(writer)
     await load.more()
     await shop.down(2)
@@ -124,6 +128,8 @@ async def test_at_another_address_nobody_restarts_and_old_address_lists_do(shop:
     await load.more()
     await eventually(lambda: all(state.connected for state in client.node_states()))
     assert sorted(state.address for state in client.node_states()) == sorted(f"{HOST}:{p}" for p in (*shop.ports[:2], port))
+    await eventually(lambda: keeper.lines == 3, 20)  # the lease keeper has followed
+    assert [place and place[2] for place in keeper._places] == [link.address and int(link.address.rpartition(":")[2]) for link in client.links]
     await shop.down(1)
     await load.more()
     assert client.writer is writer and not writer.lost
