@@ -6,7 +6,6 @@ Decides: what is said, in one line, when the node cannot start: exit code 2 for 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import errno
 import os
 import random
@@ -25,10 +24,12 @@ from memstore.server.node import Node
 from memstore.server.secret_files import SecretFileError, read_log_secret
 from memstore.version import VERSION
 from txlog.client import AddressError, LogAddress, LogClient, LogRefused
+from txlog.client.names import NAMES
 
 FAILED: Final = 1
 WRONG_SETTING: Final = 2
 LAST_WORDS_S: Final = 0.05  # for replies on their way out
+OWN_NAME_S: Final = 5.0  # a resolver has so long to say where this machine is
 
 log = structlog.get_logger("memstore.node")
 
@@ -56,7 +57,7 @@ async def serve(config: ServerConfig) -> int:
     address, secret = read_addresses(config)
     sockets = open_sockets(config.bind, config.port, config.tcp_backlog)
     port = int(sockets[0].getsockname()[1])
-    host = config.announce_host or announced(sockets)
+    host = config.announce_host or await announced(sockets)
     rng = random.Random(int.from_bytes(os.urandom(16), "big"))
     client = LogClient(address, config.az, rng, secret)
     client.commit_timeout_ms = config.commit_timeout_ms
@@ -141,11 +142,15 @@ def listen(family: socket.AddressFamily, place: str, port: int, backlog: int) ->
     return sock
 
 
-def announced(sockets: list[socket.socket]) -> str:
+async def announced(sockets: list[socket.socket]) -> str:
     """The host others are told: the first address listened on, or this machine's name where that is every address."""
     host = str(sockets[0].getsockname()[0])
     if host not in ("0.0.0.0", "::"):
         return host
-    with contextlib.suppress(OSError):
-        return socket.gethostbyname(socket.gethostname())
-    return "127.0.0.1"
+    name = socket.gethostname()
+    try:
+        addresses = await NAMES.find(name, OWN_NAME_S)
+    except (OSError, TimeoutError) as error:
+        log.warning("own-name", text=f"others are told 127.0.0.1, set announce-host: this machine's name has no address: {error}")
+        return "127.0.0.1"
+    return next((address for address in addresses if ":" not in address), addresses[0])
