@@ -204,6 +204,8 @@ def _log(ctx: Context) -> Fields:
         ("log_digest_trouble", facts.digest_trouble),
         ("log_commit_usec", facts.commit_us),
         ("log_uncommitted_bytes", facts.uncommitted_bytes),
+        ("log_commit_bytes_per_second", facts.commit_bytes_per_s),
+        ("log_in_flight_limit_bytes", facts.in_flight_limit),
         ("log_held_replies", facts.held_replies),
         ("lease_ms", settings.lease_ms),
         ("lease_left_ms", facts.lease_left_ms),

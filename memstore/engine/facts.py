@@ -86,6 +86,8 @@ class Facts:
     uncommitted_bytes: int = 0
     held_replies: int = 0
     held_bytes: int = 0
+    commit_bytes_per_s: int = 0  # a primary's, as measured with large commits; 0: not measured yet
+    in_flight_limit: int = 0  # bytes that may be appended and not committed, as the rate and the lease allow
     commit_us: int = 0  # recent time from append to commit
     # --- clients and traffic
     clients_peak: int = 0

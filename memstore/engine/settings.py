@@ -108,7 +108,10 @@ class Settings:
     )
     strong_read_timeout_ms: int = _number("strong-read-timeout-ms", 1000, 1, 600_000, "a strong read at a replica gives up after this long", "milliseconds")
     max_uncommitted_bytes: int = _memory(
-        "max-uncommitted-bytes", 64 * MIB, MIB, "effects executed and not yet committed; above it the node stops reading from clients"
+        "max-uncommitted-bytes",
+        64 * MIB,
+        MIB,
+        "effects executed and not yet committed; above it clients are not read. How much of it is appended at a time follows the rate of commits",
     )
     max_held_bytes: int = _memory("max-held-bytes", 64 * MIB, 64 * KIB, "replies that wait for a commit; above it the node stops reading from clients")
     max_entry_bytes: int = _memory(

@@ -12,8 +12,8 @@ from memstore.engine.command import LOCAL, WRITE, Row
 from memstore.engine.engine import Engine
 from memstore.engine.facts import Facts
 from memstore.engine.keyspace import slot_of
-from memstore.engine.session import Session
-from memstore.engine.transaction import writes
+from memstore.engine.session import EVENTUAL, Session
+from memstore.engine.transaction import IMMEDIATE, writes
 
 NOAUTH: Final = b"-NOAUTH Authentication required.\r\n"
 MASTERDOWN: Final = b"-MASTERDOWN no primary holds the lease\r\n"
@@ -51,6 +51,30 @@ def moved(facts: Facts, key: bytes) -> bytes:
     if not facts.primary_port:
         return CLUSTERDOWN
     return reply.error(f"MOVED {slot_of(key)} {facts.primary_host}:{facts.primary_port}")
+
+
+def needs_freshness(session: Session, row: Row) -> bool:
+    """Whether the command reads data; asked at a node that is not the primary."""
+    if row.flags & LOCAL or session.reads == EVENTUAL:
+        return False
+    if row.name == b"EXEC":
+        return not session.multi_failed and not session.watch_failed
+    return row.name not in IMMEDIATE
+
+
+def disappoint(session: Session, last_position: int) -> tuple[Session, bytes, bool]:
+    """What a demotion tells the session in place of what it waits for; True: close behind it."""
+    parts = [DEMOTED_READ] * len(session.out)  # answered, and not yet on their way
+    closing = False
+    for position, _, reads, wrote in session.held:
+        parts += [DEMOTED_READ] * reads
+        if wrote:
+            parts.append(unknown_outcome(min(position, last_position)))
+            closing = True
+            break
+    session.held.clear()
+    session.out = []
+    return session, b"".join(parts), closing
 
 
 def is_paused(engine: Engine, session: Session, row: Row) -> bool:

@@ -41,7 +41,7 @@ from memstore.engine.command import (
 from memstore.engine.context import DELETE_EXPIRED, HIDE_EXPIRED, Context
 from memstore.engine.engine import PAUSE_NONE, Engine, HalfDone
 from memstore.engine.requests import CloseSession
-from memstore.engine.session import EVENTUAL, REPLY_OFF, REPLY_ON, REPLY_SKIP, REPLY_SKIP_NEXT, SESSION, STRONG, Session
+from memstore.engine.session import REPLY_OFF, REPLY_ON, REPLY_SKIP, REPLY_SKIP_NEXT, SESSION, STRONG, Session
 from memstore.engine.transaction import IMMEDIATE, looks, queue, refuse, writes
 from memstore.replication import gates
 from memstore.replication.lessor import NO_LEASE as NO_LEASE
@@ -65,9 +65,9 @@ PendingEntry = tuple[int, bytes, int, bool]  # kind, payload, wall_ms, continued
 
 class Shard:
     __slots__ = (
-        "_entries", "_gathered_db", "_in_flight", "_monitors", "_plain", "_slow", "_stopped", "applied", "applied_wall_ms", "congested", "context",
-        "drain_scheduled", "engine", "failed", "gathered", "gathered_bytes", "has_entries", "holding", "lapsed", "last_row", "lessor", "next_position",
-        "open", "reads", "role", "runnable", "tracker", "uncommitted_bytes",
+        "_begun", "_entries", "_gathered_db", "_in_flight", "_monitors", "_plain", "_slow", "_stopped", "applied", "applied_wall_ms", "congested",
+        "context", "drain_scheduled", "engine", "entry_bytes", "failed", "gathered", "gathered_bytes", "has_entries", "holding", "lapsed", "last_row",
+        "lessor", "next_position", "open", "reads", "role", "runnable", "tracker", "uncommitted_bytes", "waiting_bytes",
     )  # fmt: skip
 
     def __init__(self, engine: Engine) -> None:
@@ -94,7 +94,10 @@ class Shard:
         self.gathered_bytes = 0
         self._gathered_db = 0  # the database the gathered effects end in
         self._monitors = 0  # sessions in MONITOR when ``open`` was computed
-        self._entries: list[PendingEntry] = []  # closed, not yet taken
+        self._entries: deque[PendingEntry] = deque()  # closed, not yet taken
+        self._begun: list[PendingEntry] = []  # the entries taken of a run whose last one is not
+        self.entry_bytes = FAR  # how large an entry should be; max-entry-bytes if that is less. The driver's to write
+        self.waiting_bytes = 0  # of payloads that were not taken yet
         self._in_flight: deque[tuple[int, int]] = deque()  # (position, bytes) of entries taken and not yet committed
         self._stopped: dict[Session, None] = {}  # parked until `resume`, in order
         cluster = engine.settings.cluster_enabled
@@ -219,18 +222,7 @@ class Shard:
     def _lapse(self, session: Session, data: bytes, reads: int) -> None:
         """The lease ended before this reply could leave; only a demotion answers it, in its place among what is held."""
         self.lapsed = True
-        held = session.held
-        if held:  # replies that came later are held already: this one goes before them
-            held.appendleft((held[0][0], data, reads, False))
-            self.tracker.held_bytes += len(data)
-            self._hold_far(session)
-        else:
-            self.tracker.hold(session, (FAR, data, reads, False))
-
-    def _hold_far(self, session: Session) -> None:
-        items = [(FAR, data, reads, wrote) for _, data, reads, wrote in session.held]
-        session.held.clear()
-        session.held.extend(items)
+        self.tracker.hold_in_front(session, data, reads)
 
     # ----------------------------------------------------------------- commands that are not plain
 
@@ -256,7 +248,7 @@ class Shard:
             return at + 1
         if self.engine.pause_mode != PAUSE_NONE and gates.is_paused(self.engine, session, row):
             return self._park(session, batch, at)
-        if self._needs_freshness(session, row):
+        if self.role != PRIMARY and gates.needs_freshness(session, row):
             if session.grant == 0 and not self._fresh(session):
                 return self._park_read(session, batch, at, now_us)
             if session.grant and session.verdict:
@@ -387,14 +379,6 @@ class Shard:
 
     # ----------------------------------------------------------------- waiting
 
-    def _needs_freshness(self, session: Session, row: Row) -> bool:
-        """Whether the command reads data at a node that is not the primary."""
-        if self.role == PRIMARY or row.flags & LOCAL or session.reads == EVENTUAL:
-            return False
-        if row.name == b"EXEC":
-            return not session.multi_failed and not session.watch_failed
-        return row.name not in IMMEDIATE
-
     def _fresh(self, session: Session) -> bool:
         return session.reads == SESSION and self.applied[1] >= session.seen
 
@@ -480,7 +464,7 @@ class Shard:
         context = self.context
         unit = context.unit
         payload = unit[0] if len(unit) == 1 else effects.encode_unit(unit)
-        limit = self.engine.settings.max_entry_bytes
+        limit = min(self.engine.settings.max_entry_bytes, self.entry_bytes)
         if self.gathered and self.gathered_bytes + len(payload) > limit:
             self._close_entry()
         if not self.gathered and self._gathered_db:  # a new entry begins in database 0, the unit was written where the last one ended
@@ -490,6 +474,7 @@ class Shard:
         self.gathered_bytes += len(payload)
         self._gathered_db = context.unit_db
         self.uncommitted_bytes += len(payload)
+        self.waiting_bytes += len(payload)
         if len(payload) > limit:
             self._close_run(limit)
         position = self._last_position()
@@ -519,18 +504,32 @@ class Shard:
         self.gathered = []
         self.gathered_bytes = 0
 
-    def take_entries(self) -> list[PendingEntry]:
-        """The entries to append now, in order; they get ``next_position`` and the ones behind it."""
-        if self.gathered:
+    def take_entries(self, room: int = FAR) -> list[PendingEntry]:
+        """The entries to append now, in order; they get ``next_position`` and the ones behind it. At least one, and more while they fit into ``room`` bytes."""
+        entries: list[PendingEntry] = []
+        while self._entries and (not entries or len(self._entries[0][1]) <= room):
+            entries.append(self._take_first())
+            room -= len(entries[-1][1])
+        if self.gathered and not self._entries and (not entries or self.gathered_bytes <= room):
             self._close_entry()
-        self._gathered_db = self.context.unit_db = 0
-        entries, self._entries = self._entries, []
-        self.has_entries = False
-        for _, payload, _, _ in entries:
-            self._in_flight.append((self.next_position, len(payload)))
-            self.next_position += 1
+            entries.append(self._take_first())
+        self.has_entries = bool(self._entries or self.gathered)
+        if not self.has_entries:
+            self._gathered_db = self.context.unit_db = 0
         self._settle_congestion()
         return entries
+
+    def _take_first(self) -> PendingEntry:
+        entry = self._entries.popleft()
+        size = len(entry[1])
+        self._in_flight.append((self.next_position, size))
+        self.waiting_bytes -= size
+        self.next_position += 1
+        if entry[3]:
+            self._begun.append(entry)
+        else:
+            self._begun.clear()
+        return entry
 
     def run_internal(self, work: Callable[[Context], object], wall_ms: int) -> None:
         """A primary's own work (active expiry) as a unit of its own, which no client waits for."""
@@ -547,10 +546,17 @@ class Shard:
     def slip(self, position: int) -> None:
         """An entry that is not the shard's (LEADERSHIP of a re-sealed term) took ``next_position``: what gathers moves up by one."""
         assert position == self.next_position, "only the next position can be taken"
-        self.tracker.slip(position)
-        for session in self.engine.sessions.values():
-            session.seen += position <= session.seen < FAR
+        again, self._begun = self._begun, []
+        for _ in range(1 + len(again)):
+            self.tracker.slip(position)
+            for session in self.engine.sessions.values():
+                session.seen += position <= session.seen < FAR
         self.next_position += 1
+        if again:  # a run that was not complete is cut off there: all of it is written once more
+            self._entries.extendleft(reversed(again))
+            size = sum([len(payload) for _, payload, _, _ in again])
+            self.waiting_bytes += size
+            self.uncommitted_bytes += size
 
     def on_committed(self, position: int) -> list[tuple[Session, bytes]]:
         """Everything up to ``position`` is committed: what may be written, one piece a session."""
@@ -641,7 +647,7 @@ class Shard:
         told: list[tuple[Session, bytes, bool]] = []
         for session in self.engine.sessions.values():
             if session.held or session.out:
-                told.append(self._disappoint(session))
+                told.append(gates.disappoint(session, self._last_position()))
             session.seen = committed  # what it was shown; a position of this writer beyond may never exist
             session.grant = 0  # of an earlier time as a replica
             if session.multi is not None:
@@ -653,7 +659,10 @@ class Shard:
                 session.settle()
                 told.append((session, gates.UNBLOCKED, False))
                 self.runnable.append(session)
-        self.gathered, self.gathered_bytes, self._gathered_db, self._entries = [], 0, 0, []
+        self.gathered, self.gathered_bytes, self._gathered_db = [], 0, 0
+        self._entries.clear()
+        self._begun.clear()
+        self.waiting_bytes = 0
         self.has_entries = False
         self.context.unit_db = 0
         self._in_flight.clear()
@@ -661,19 +670,6 @@ class Shard:
         self.tracker.reset(committed)
         self._settle_congestion()
         return told
-
-    def _disappoint(self, session: Session) -> tuple[Session, bytes, bool]:
-        parts = [gates.DEMOTED_READ] * len(session.out)  # answered, and not yet on their way
-        closing = False
-        for position, _, reads, wrote in session.held:
-            parts += [gates.DEMOTED_READ] * reads
-            if wrote:
-                parts.append(gates.unknown_outcome(min(position, self._last_position())))
-                closing = True
-                break
-        session.held.clear()
-        session.out = []
-        return session, b"".join(parts), closing
 
     # ----------------------------------------------------------------- a replica follows the log
 

@@ -77,6 +77,18 @@ class Tracker:
         else:
             waiting.append(session)
 
+    def hold_in_front(self, session: Session, data: bytes, reads: int) -> None:
+        """Keep replies for a demotion to answer, in front of all that the session waits for, which is never released either."""
+        held = session.held
+        if not held:
+            self.hold(session, (FAR, data, reads, False))
+            return
+        held.appendleft((held[0][0], data, reads, False))
+        self.held_bytes += len(data)
+        items = [(FAR, kept, count, wrote) for _, kept, count, wrote in held]
+        held.clear()
+        held.extend(items)
+
     def commit(self, position: int) -> list[tuple[Session, bytes]]:
         """Everything up to ``position`` is committed: what may be written now, one piece a session, in the order the replies were held."""
         if position <= self.committed:

@@ -5,7 +5,8 @@ committed.
 
 One append a turn of the loop at most. While an entry is on its way, effects go on gathering: a larger entry costs the log hardly more than a
 small one, and each of its nodes one fsync. The clients that a commit answers come back over several turns; so long as not all of them are here, and each
-turn brings more, the next entry waits; and a moment longer where that has been worth it. Invariant: the shard's ``next_position`` is the writer's; an entry
+turn brings more, the next entry waits; and a moment longer where that has been worth it. What is in flight follows the measured
+rate of commits and the lease (`replication.commit_rate`); the rest waits here. Invariant: the shard's ``next_position`` is the writer's; an entry
 that is not the shard's takes a position only through `slip`; entries' times never go back, nor is any later than a unit behind it.
 """
 
@@ -16,6 +17,7 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 from memstore.engine.expiry import ActiveExpiry
+from memstore.replication.commit_rate import CommitRate
 from memstore.replication.digests import Digests
 from memstore.replication.shard import NO_LEASE, Shard
 from txlog.entry import DATA, DIGEST, HANDOVER, LEADERSHIP, EntryId
@@ -66,8 +68,9 @@ class Leading:
     """From the moment the writer is won until it is given up."""
 
     def __init__(
-        self, shard: Shard, writer: Writer, clock: Callable[[], int], wall_ms: Callable[[], int], on_progress: Callable[[int], None], digests: Digests
-    ) -> None:
+        self, shard: Shard, writer: Writer, clock: Callable[[], int], wall_ms: Callable[[], int], on_progress: Callable[[int], None], digests: Digests,
+        lease_ms: int = 1000,
+    ) -> None:  # fmt: skip
         self.shard = shard
         self.writer = writer
         self.handover_position = 0  # of the HANDOVER entry, once it is appended
@@ -88,6 +91,8 @@ class Leading:
         self._digests = digests
         self._loop = asyncio.get_running_loop()
         self.over = False
+        self.rate = CommitRate(lease_ms, shard.engine.settings.max_uncommitted_bytes)
+        self._tell_rate()
         writer.on_committed = self._on_committed
         writer.on_reopened = self._on_reopened
 
@@ -102,10 +107,12 @@ class Leading:
     def _drain(self) -> None:
         shard, writer = self.shard, self.writer
         shard.drain_scheduled = False
-        if self.over or (writer.in_flight and (shard.gathered_bytes < LARGE_BYTES or writer.in_flight >= IN_FLIGHT_LARGE)):
+        if self.over:
+            return
+        if writer.in_flight and (shard.waiting_bytes < LARGE_BYTES or writer.in_flight >= IN_FLIGHT_LARGE or self.rate.room < self._next_size()):
             return  # a commit will come by
         units = len(shard.gathered)
-        if units < self._expected and not writer.in_flight and self._more_to_come(units):
+        if units < self._expected and not writer.in_flight and shard.waiting_bytes == shard.gathered_bytes and self._more_to_come(units):
             return
         if not shard.has_entries:
             return
@@ -144,9 +151,11 @@ class Leading:
         self._gathered = 0
         position, size = shard.next_position, 0
         facts = shard.engine.facts
-        for kind, payload, wall_ms, continued in shard.take_entries():
+        now_us = self._clock()
+        for kind, payload, wall_ms, continued in shard.take_entries(self.rate.room):
             given = writer.append(kind, payload, wall_ms, continued)
             assert given == position, f"the writer gave position {given}, replies wait for {position}"
+            self.rate.on_appended(position, len(payload), now_us)
             position += 1
             size += len(payload)
             assert wall_ms >= self.told_ms, "a unit is older than an entry before it: replicas may have hidden what it kept"
@@ -155,7 +164,7 @@ class Leading:
         writer.flush()
         facts.bytes_appended += size
         facts.last = position - 1
-        self._appended_us = self._clock()
+        self._appended_us = now_us
         if not self._sampled:
             self._sampled, self._sampled_us = position - 1, self._appended_us
 
@@ -164,6 +173,8 @@ class Leading:
             return
         shard = self.shard
         shard.engine.facts.committed = position
+        if self.rate.on_committed(position, self._clock()):
+            self._tell_rate()
         for session, data in shard.on_committed(position):
             if session.sink is not None:
                 session.sink.released(data)
@@ -177,6 +188,15 @@ class Leading:
             self._gathered = 0
             self.schedule_drain()
         self._on_progress(position)
+
+    def _next_size(self) -> int:
+        """Of the least that could be appended now; a piece, where a run of entries waits."""
+        return min(self.shard.waiting_bytes, self.rate.piece)
+
+    def _tell_rate(self) -> None:
+        facts, rate = self.shard.engine.facts, self.rate
+        facts.commit_bytes_per_s, facts.in_flight_limit = rate.bytes_per_s, rate.limit
+        self.shard.entry_bytes = rate.piece
 
     # ----------------------------------------------------------------- entries that are not the shard's
 
@@ -198,8 +218,11 @@ class Leading:
     def _append_digest(self) -> None:
         """Behind everything executed and before anything else is: then memory is what the entries up to here say, and nothing is in it that they do not."""
         shard, facts = self.shard, self.shard.engine.facts
+        if shard.waiting_bytes > max(self.rate.room, 0):
+            return  # later: more waits than may be in flight
         if shard.has_entries:
             self._append_gathered(len(shard.gathered))
+        assert not shard.has_entries
         self._append_own(DIGEST, self._digests.take(shard.engine.keyspace, facts.entries_appended, self._clock()))
         self.writer.flush()
         facts.digests += 1

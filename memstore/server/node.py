@@ -441,7 +441,7 @@ class Node:
         self.shard.become_primary(writer.next_position, writer.next_position - 1)
         self.facts.committed = self.facts.last = writer.next_position - 1
         digests = Digests(self.config, self.follower.digest_place, self.facts.entries_appended, self.clock())
-        self.leading = Leading(self.shard, writer, self.clock, self.wall_ms, self._on_committed, digests)
+        self.leading = Leading(self.shard, writer, self.clock, self.wall_ms, self._on_committed, digests, self.config.lease_ms)
         writer.on_lost = self._on_lost
         self.shard.lessor = writer
         if self._held:

@@ -37,6 +37,8 @@ class Disk(Files):
         self.host = host
         self.rng = world.rng(f"disk {host}")
         self.sync_us = 150
+        self.bytes_per_s = 0  # what it writes, 0: all that there is at once
+        self._unsynced = 0  # bytes written since the last sync
         self.slow_us = 0  # more, while the disk is slow
         self.clean = False  # what was not synced is lost whole, never torn
         self.full = False
@@ -115,6 +117,7 @@ class Disk(Files):
         inode = self._fds[fd][1]
         inode.data[offset : offset + len(data)] = data
         inode.pending.append((offset, bytes(data)))
+        self._unsynced += len(data)
         self.world.fold(data)
 
     def forget(self, fd: int, offset: int, length: int) -> None:
@@ -130,6 +133,9 @@ class Disk(Files):
         self._step(self._fds[fd][0])
         self.syncs += 1
         took = self.sync_us
+        if self.bytes_per_s:
+            took += self._unsynced * 1_000_000 // self.bytes_per_s
+        self._unsynced = 0
         if self.slow_us:
             took += int(self.slow_us * (0.5 + self.rng.random()))
             self.world.faults["slow sync"] += 1

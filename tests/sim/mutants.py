@@ -18,6 +18,7 @@ from typing import Any
 
 import memstore.commands.sets
 import memstore.commands.transactions
+import memstore.replication.commit_rate
 import memstore.replication.looked
 import memstore.replication.roles
 import memstore.replication.shard
@@ -486,6 +487,15 @@ MUTANTS: dict[str, Mutant] = {
         "max(lease_ms * 1000, 2 * self.disk_us)",
         "lease_ms * 1000",
         schedule="first-entry-slower-than-a-lease",
+    ),
+    "all-that-gathered-in-flight": Mutant(
+        "what is in flight follows neither the measured commits nor the lease",
+        memstore.replication.commit_rate.CommitRate,
+        "room",
+        "return self.limit - self.in_flight",
+        "return 1 << 40",
+        schedule="large-writes-on-slow-disks",
+        more=(("piece", "return max(self.limit // 2, PIECE_LEAST_BYTES)", "return 1 << 40"),),
     ),
     "seals-overtake-one-another": Mutant(
         "a log node takes a Seal while another candidate's promise is on its way to disk",

@@ -44,6 +44,22 @@ def takeover_on_slow_disks(stage: Stage) -> None:
 
 
 @schedule()
+def large_writes_on_slow_disks(stage: Stage) -> None:
+    """Many clients write large values, and each disk takes 4 MB a second: load alone does not cost the role."""
+    for az in "abc":
+        stage.logs[az].disk.bytes_per_s = 4_000_000
+    term = stage.proposer("a").term
+    asked = [stage.ask("a", ("SET", f"r:{number}", "v" * 400_000)) for number in range(40)]
+    end = stage.world.now + 12 * SECOND
+    while stage.world.now < end and not all(one.done for one in asked):
+        stage.run_for(50)
+        stage.expect(stage.leads("a") and stage.proposer("a").term == term, "the primary keeps its role under load")
+    stage.expect(all(one.done for one in asked), "every write is answered")
+    for az in "abc":
+        stage.logs[az].disk.bytes_per_s = 0
+
+
+@schedule()
 def first_entry_slower_than_a_lease(stage: Stage) -> None:
     """A sync takes longer than a lease: the answer that commits a new writer's first entry is about a message of more than a lease ago."""
     primary_dies(stage)

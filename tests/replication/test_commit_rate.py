@@ -1,0 +1,202 @@
+"""What may be in flight, by a disk that writes so many bytes a second: a small entry's time does not count, and a large one's does."""
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+
+from memstore.engine.engine import Engine
+from memstore.engine.settings import Settings
+from memstore.replication.announce import Leadership
+from memstore.replication.commit_rate import FIRST_BYTES, LEAST_BYTES, SHARE, CommitRate
+from memstore.replication.recovery import Follower
+from memstore.replication.shard import FixedLease, Shard
+from tests.replication.test_shard import SECOND, Node
+from txlog.entry import GENESIS_CHAIN, LEADERSHIP, Entry, make_entry
+
+LEASE_MS = 1000
+MIB = 1024 * 1024
+MOST = 64 * MIB
+
+
+class Disk:
+    """Entries are written one behind the other."""
+
+    def __init__(self, rate: CommitRate, bytes_per_s: int, sync_us: int) -> None:
+        self.rate, self.bytes_per_s, self.sync_us = rate, bytes_per_s, sync_us
+        self.now = self.free_at = SECOND
+        self.queue: list[tuple[int, int, int]] = []  # position, appended, done
+        self.position = 0
+        self.oldest_us = 0  # the greatest age that an entry reached
+
+    def append(self, size: int) -> None:
+        self.position += 1
+        self.rate.on_appended(self.position, size, self.now)
+        self.free_at = max(self.free_at, self.now) + size * SECOND // self.bytes_per_s
+        self.queue.append((self.position, self.now, self.free_at + self.sync_us))
+
+    def step(self) -> None:
+        position, since, done = self.queue.pop(0)
+        self.now = max(self.now, done)
+        self.oldest_us = max(self.oldest_us, self.now - since)
+        self.rate.on_committed(position, self.now)
+
+    def write(self, total: int) -> None:
+        """As a primary does: pieces, as many as there is room for, and at least one."""
+        while total > 0 or self.queue:
+            while total > 0 and (not self.queue or self.rate.room >= self.rate.piece):
+                size = min(total, self.rate.piece, 4 * MIB)
+                self.append(size)
+                total -= size
+            self.step()
+
+
+@pytest.mark.parametrize("bytes_per_s", [1 * MIB, 3 * MIB, 20 * MIB, 100 * MIB, 1000 * MIB])
+@pytest.mark.parametrize("sync_us", [100, 5000, 300_000])
+def test_load_alone_never_makes_an_append_as_old_as_a_lease(bytes_per_s: int, sync_us: int) -> None:
+    rate = CommitRate(LEASE_MS, MOST)
+    disk = Disk(rate, bytes_per_s, sync_us)
+    for _ in range(20):
+        disk.append(100)
+        disk.step()
+    began = disk.now
+    disk.write(200 * MIB)
+    assert disk.oldest_us < LEASE_MS * 1000 + sync_us
+    disk.oldest_us = 0
+    disk.write(20 * MIB)
+    assert disk.oldest_us < LEASE_MS * 1000 // SHARE * 3 + sync_us, "and once it is measured, far from it"
+    assert rate.in_flight == 0
+    if sync_us < 10_000:
+        assert disk.now - began < 220 * MIB * SECOND // bytes_per_s * 2 + SECOND, "the disk is kept busy"
+
+
+def test_a_disk_that_becomes_slow_lowers_the_limit_at_once_and_one_that_recovers_raises_it() -> None:
+    rate = CommitRate(LEASE_MS, MOST)
+    disk = Disk(rate, 400 * MIB, 200)
+    disk.write(200 * MIB)
+    high = rate.limit
+    assert high > 8 * FIRST_BYTES
+    disk.bytes_per_s = 4 * MIB
+    disk.write(20 * MIB)
+    assert LEAST_BYTES <= rate.limit <= MIB
+    disk.bytes_per_s = 400 * MIB
+    disk.write(400 * MIB)
+    assert rate.limit > 8 * FIRST_BYTES
+
+
+def test_slow_syncs_are_no_reason_to_send_less() -> None:
+    rate = CommitRate(LEASE_MS, MOST)
+    disk = Disk(rate, 1000 * MIB, 400_000)
+    for _ in range(30):
+        disk.append(100)
+        disk.step()
+    disk.write(40 * MIB)
+    assert rate.limit >= FIRST_BYTES
+
+
+def test_the_limit_stays_in_its_bounds() -> None:
+    rate = CommitRate(100, 100_000)
+    disk = Disk(rate, 1000, 100)
+    disk.write(200_000)
+    assert rate.limit == 100_000
+    rate = CommitRate(100, MOST)
+    Disk(rate, 1000, 100).write(MIB)
+    assert rate.limit == LEAST_BYTES
+
+
+# ----------------------------------------------------------------------- the shard gives no more than there is room for
+
+
+def test_entries_are_taken_as_far_as_there_is_room_and_positions_stay_true() -> None:
+    node = Node(max_entry_bytes=5000)
+    one = node.session()
+    for n in range(4):
+        node.do(one, f"SET k{n} {'v' * 4000}")
+    assert [len(entry[1]) > 4000 for entry in node.shard.take_entries(1)] == [True], "one in any case"
+    assert node.shard.next_position == 3 and node.shard.has_entries and node.shard.waiting_bytes > 12_000
+    assert len(node.shard.take_entries(9000)) == 2
+    node.do(one, "SET k4 x")
+    assert len(node.shard.take_entries(100_000)) == 1 and not node.shard.has_entries and node.shard.waiting_bytes == 0
+    assert len(node.shard.on_committed(5)) == 1 and node.sent[one.id] == b""
+    assert node.shard.uncommitted_bytes == 0 and node.shard.clean
+
+
+def test_what_gathers_stays_open_while_it_has_to_wait() -> None:
+    node = Node(max_entry_bytes=5000)
+    one = node.session(db=3)
+    node.do(one, f"SET k0 {'v' * 4000}", f"SET k1 {'v' * 4000}")
+    node.shard.take_entries(1)
+    node.do(one, "SET k2 x", "SET k3 x")
+    ((_, payload, _, _),) = node.shard.take_entries(100_000)
+    assert payload.count(b"SET") == 3 and payload.startswith(b"*2\r\n$6\r\nSELECT\r\n$1\r\n3\r\n") and payload.count(b"SELECT") == 1
+    node.do(one, "SET k4 x")
+    ((_, payload, _, _),) = node.shard.take_entries()
+    assert b"SELECT\r\n$1\r\n3" in payload
+
+
+@pytest.mark.parametrize("taken", [0, 1, 2, 4, 5])
+def test_a_run_that_a_new_term_cuts_is_written_once_more_and_replicas_have_it(taken: int) -> None:
+    """A unit of five entries, of which so many are in the log when a minority of log nodes has to be sealed again."""
+    node = Node(max_entry_bytes=4096)
+    shard, one, two = node.shard, node.session(), node.session()
+    term, log = 1, [make_entry(1, 1, LEADERSHIP, node.wall_ms, GENESIS_CHAIN, _leadership())]
+
+    def append(room: int) -> None:
+        for kind, payload, wall_ms, continued in shard.take_entries(room):
+            log.append(make_entry(len(log) + 1, term, kind, wall_ms, log[-1].chain, payload, continued))
+
+    node.do(one, "SET before 1")
+    append(1 << 30)
+    node.do(one, f"SET large {'v' * 18_000}")
+    node.do(two, "SET behind 1", "GET large")
+    for _ in range(taken):
+        append(1)
+    term = 2
+    log.append(make_entry(len(log) + 1, term, LEADERSHIP, node.wall_ms, log[-1].chain, _leadership()))
+    shard.slip(len(log))
+    while shard.has_entries:
+        append(1)
+        assert shard.next_position == len(log) + 1
+    assert one.seen <= len(log) and two.seen == len(log)
+    for position in range(2, len(log)):
+        assert two.id not in {session.id for session, _ in shard.on_committed(position)}, "released before its commit"
+    told = {session.id: data for session, data in shard.on_committed(len(log))}
+    assert told[two.id].startswith(b"+OK\r\n$18000\r\n") and shard.clean and shard.uncommitted_bytes == 0 and shard.waiting_bytes == 0
+    assert _replayed(log).digest() == _memory(node)
+
+
+def _leadership() -> bytes:
+    return Leadership("n" * 40, b"i" * 16, "a", "h", 1, 1000, "0", {}).encode()
+
+
+class _Replica:
+    def __init__(self, log: list[Entry]) -> None:
+        self.engine = Engine(Settings(), Random(1))
+        follower = Follower(self.engine, 0)
+        follower.feed(log)
+        while follower.pending_bytes or follower.received > follower.position:
+            follower.step(1 << 30)
+            assert not follower.stuck, follower.stuck
+
+    def digest(self) -> dict[bytes, bytes]:
+        return _strings(self.engine)
+
+
+def _replayed(log: list[Entry]) -> _Replica:
+    return _Replica(log)
+
+
+def _memory(node: Node) -> dict[bytes, bytes]:
+    return _strings(node.engine)
+
+
+def _strings(engine: Engine) -> dict[bytes, bytes]:
+    shard = Shard(engine)
+    shard.role, shard.lessor = "primary", FixedLease(1 << 60)
+    found = {}
+    for key in (b"before", b"large", b"behind"):
+        session = Node().session()
+        shard.run(session, [[b"GET", key]], 0, 1_700_000_000_000, 1)
+        found[key] = b"".join(session.out)
+    return found
