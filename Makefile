@@ -8,7 +8,7 @@ PYTHONS := python3.13 python3.12 python3.11 python3
 REQUIREMENTS := $(shell cksum < pyproject.toml | tr -d ' ')
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check system soak suite sim mutants bench compile format clean
+.PHONY: .venv-dev help run test lint check system soak suite sim mutants bench compile format clean
 
 help:
 	@echo "make run      a local cluster in three zones on port 6379 (make run ARGS='--port 7000 --restart')"
@@ -20,20 +20,32 @@ help:
 	@echo "make soak     30 minutes of a real cluster under every fault at once (make soak MINUTES=3 SEED=7 FAULTS=kill,cut)"
 	@echo "make suite    Redis' own test suite against a local cluster (REDIS_SUITE_HOME names its source)"
 	@echo "make bench    the comparison with redis-server, by the compiled code"
-	@echo "make compile  the hot modules as machine code, under build/compiled (needs a C compiler; make run COMPILED=1 uses it)"
+	@echo "make compile  the hot modules as machine code, under build/compiled (make run does it in the background; COMPILED=0 turns it off)"
 	@echo "make format   rewrite the files as 'make check' wants them"
 	@echo "make clean    remove the virtual environment and caches; data in .memstore stays"
 
-run: $(VENV)/.run-$(REQUIREMENTS) $(if $(COMPILED),compile)
-	@cd $(if $(COMPILED),build/compiled,.) && exec $(abspath $(BIN))/python -m memstore local --dir $(CURDIR)/.memstore $(ARGS)
+# COMPILED=1 compiles first; COMPILED=0 stays interpreted. Otherwise a compiled tree that is up to date is used at once; where there is none the cluster
+# starts interpreted, compiles in the background and moves its nodes one by one.
+AGAIN := $(MAKE)# under a name of its own: a dry run would start the recipe that names MAKE
+LOCAL = exec $(abspath $(BIN))/python -m memstore local --dir $(CURDIR)/.memstore
+BACKGROUND = --compiled-tree $(CURDIR)/build/compiled --compile-command '$(abspath $(BIN))/python -m building --install build/compiled'
+
+run: $(VENV)/.run-$(REQUIREMENTS) $(if $(filter-out 0,$(COMPILED)),compile)
+ifeq ($(COMPILED),0)
+	@$(LOCAL) $(ARGS)
+else
+	@if $(AGAIN) --question build/compiled/.done >/dev/null 2>&1; then cd build/compiled && $(LOCAL) $(ARGS); else $(LOCAL) $(BACKGROUND) $(ARGS); fi
+endif
 
 test: $(VENV)/.dev-$(REQUIREMENTS) $(if $(COMPILED),compile)
 	$(if $(COMPILED),MEMSTORE_TREE=build/compiled )$(BIN)/python -m pytest $(ARGS)
 
-check: $(VENV)/.dev-$(REQUIREMENTS)
+lint: $(VENV)/.dev-$(REQUIREMENTS)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy --strict -p memstore -p txlog
+
+check: lint
 	$(BIN)/python -m pytest tests/test_tidy.py
 
 sim: $(VENV)/.dev-$(REQUIREMENTS)
@@ -61,10 +73,10 @@ HOT := $(shell sed 's/\#.*//' hot_modules.txt)
 SOURCES := $(shell find memstore txlog -name '*.py')
 
 compile: build/compiled/.done
-build/compiled/.done: $(SOURCES) hot_modules.txt $(wildcard building/*.py) | $(VENV)/.dev-$(REQUIREMENTS)
+build/compiled/.done: $(SOURCES) hot_modules.txt $(wildcard building/*.py) | $(VENV)/.run-$(REQUIREMENTS)
 	@echo "compiling $(words $(HOT)) modules ..."
-	@mkdir -p build && $(BIN)/python -m building build/compiled >build/compile.log 2>&1 || { tail -n 20 build/compile.log; exit 1; }
-	@tail -n 1 build/compile.log; touch $@
+	@mkdir -p build && $(BIN)/python -m building --install build/compiled >build/compile.log 2>&1 || { tail -n 20 build/compile.log; exit 1; }
+	@tail -n 1 build/compile.log
 
 format: $(VENV)/.dev-$(REQUIREMENTS)
 	$(BIN)/ruff check --fix .
@@ -81,6 +93,9 @@ $(BIN)/python:
 			echo "making $(VENV) with $$("$$python" --version)"; "$$python" -m venv $(VENV); exit 0; \
 		fi; \
 	done; echo "memstore needs Python 3.11 or newer with venv (Debian, Ubuntu: apt-get install python3-venv)" >&2; exit 1
+
+# What `make test` needs and nothing else.
+.venv-dev: $(VENV)/.dev-$(REQUIREMENTS)
 
 # The stamps carry the checksum of pyproject.toml, so that a new checkout time alone installs nothing again.
 $(VENV)/.run-$(REQUIREMENTS): | $(BIN)/python

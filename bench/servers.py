@@ -51,7 +51,11 @@ class Ours:
 
     def versions(self) -> dict[str, str]:
         server = info(self.primary.address, "server")
-        return {"memstore": server.get("memstore_version", "?"), "compiled": server.get("memstore_compiled", "?"), "python": server.get("python_version", "?")}
+        return {
+            "memstore": server.get("memstore_version", "?"),
+            "compiled": {"1": "yes", "0": "no"}.get(str(server.get("memstore_compiled")), "?"),
+            "python": server.get("python_version", "?"),
+        }
 
 
 class Redis:

@@ -1,15 +1,22 @@
-"""`python -m building DIR`: a copy of both packages in DIR, with the hot modules compiled. What is done already is kept."""
+"""`python -m building [--install] DIR`: a copy of both packages in DIR, with the hot modules compiled. What is done already is kept.
+
+Decides: what the copy holds, when it is up to date (DIR/.done is as old as the sources it was made of), and the line that says why it cannot be made.
+Must not know: how modules are compiled. With --install what compiles is installed first where it is missing.
+"""
 
 from __future__ import annotations
 
+import fcntl
+import importlib.util
 import os
 import shutil
+import subprocess
 import sys
+import time
+import tomllib
 from pathlib import Path
 
-from setuptools import setup
-
-from building.compiling import Compile, extensions
+from building.choice import no_compiler, no_mypyc
 from building.modules import hot_modules
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -33,14 +40,46 @@ def copy_sources(tree: Path) -> None:
                 path.unlink()
 
 
-def main(tree: Path) -> None:
-    tree.mkdir(parents=True, exist_ok=True)
+def install() -> None:
+    wanted = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]["compile"]
+    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *wanted], check=True)
+    importlib.invalidate_caches()
+
+
+def build(tree: Path) -> None:
+    from setuptools import setup
+
+    from building.compiling import Compile, extensions
+
+    began = time.time()
     copy_sources(tree)
     os.chdir(tree)
     setup(name="memstore", packages=[], ext_modules=extensions(hot_modules()), cmdclass={"build_ext": Compile}, script_args=["-q", "build_ext", "--inplace"])
+    done = tree / ".done"
+    done.touch()
+    os.utime(done, (began, began))  # what was edited meanwhile is newer
+
+
+def main(words: list[str]) -> int:
+    installs = "--install" in words
+    folders = [word for word in words if word != "--install"]
+    if len(folders) != 1:
+        print(__doc__, file=sys.stderr)
+        return 2
+    reason = no_compiler()
+    if not reason and installs and (no_mypyc() or importlib.util.find_spec("setuptools") is None):
+        install()
+    reason = reason or no_mypyc()
+    if reason:
+        print(f"the hot modules cannot be compiled: {reason}", file=sys.stderr)
+        return 1
+    tree = Path(folders[0]).resolve()
+    tree.mkdir(parents=True, exist_ok=True)
+    with open(tree / ".lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # another one may be at work in the background of `make run`
+        build(tree)
+    return 0
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2:
-        sys.exit(__doc__)
-    main(Path(sys.argv[1]).resolve())
+    sys.exit(main(sys.argv[1:]))

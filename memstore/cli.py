@@ -7,6 +7,7 @@ anything else that keeps a command from its work. Must not know: how the work is
 from __future__ import annotations
 
 import asyncio
+import shlex
 import sys
 import time
 from pathlib import Path
@@ -112,13 +113,17 @@ def local(
     restart: Annotated[bool, typer.Option("--restart", help="start processes again that die")] = False,
     config: Annotated[Path | None, typer.Option(help="a memstore.toml for the engine nodes")] = None,
     cluster: Annotated[bool, typer.Option("--cluster", help="engine nodes speak Redis Cluster's protocol")] = False,
+    compile_command: Annotated[str, typer.Option(help="command that makes --compiled-tree while the cluster runs; the nodes then move there")] = "",
+    compiled_tree: Annotated[Path | None, typer.Option(help="folder with both packages, compiled")] = None,
 ) -> None:
     """Run a whole cluster on this machine: three log nodes and three engine nodes, one a zone."""
     from memstore.server.local import run
     from memstore.server.topology import LocalError, Plan
 
     values = settings(config, {"lease-ms": lease_ms} | ({"cluster-enabled": True} if cluster else {}))
-    plan = Plan(dir, port, log_port, replicas, values.lease_ms, reset, restart, config, cluster)
+    if bool(compile_command) != bool(compiled_tree):
+        refuse("--compile-command and --compiled-tree go together", WRONG_SETTING)
+    plan = Plan(dir, port, log_port, replicas, values.lease_ms, reset, restart, config, cluster, shlex.split(compile_command), compiled_tree)
     try:
         code = run(plan, say, values.requirepass)
     except LocalError as error:

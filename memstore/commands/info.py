@@ -45,7 +45,7 @@ def _server(ctx: Context) -> Fields:
         ("redis_version", REDIS_VERSION),
         ("redis_mode", "cluster" if settings.cluster_enabled else "standalone"),
         ("memstore_version", VERSION),
-        ("memstore_compiled", "yes" if ctx.engine.facts.compiled else "no"),
+        ("memstore_compiled", int(ctx.engine.facts.compiled)),
         ("os", facts.os),
         ("arch_bits", 64),
         ("python_version", facts.python),

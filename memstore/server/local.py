@@ -20,40 +20,20 @@ from typing import Final
 
 from memstore.server.ask import NoAnswer, Questioner, parse_info
 from memstore.server.children import Child, find, last_words
+from memstore.server.member import RESTART_MS, Member
 from memstore.server.topology import HOST, Folder, LocalError, Plan, Process, plan_processes
+from memstore.server.upgrade import compile_and_move
 from txlog.client.admin import AdminError, init_group
 
 LOOK_MS: Final = 100  # between two looks at the processes
 ASK_MS: Final = 200  # between two questions to a node
-ANSWER_MS: Final = 2000  # a node that is silent for longer is called so
 START_MS: Final = 30_000  # until a new process listens
 FIRST_MS: Final = 4000  # until the others start beside the node on --port, where there is data from an earlier run
 STOP_MS: Final = 10_000  # until a process that was told to stop is killed
-RESTART_MS: Final = 500  # before a dead process is started again; doubled while it keeps dying
 RESTART_MS_MAX: Final = 8000
 STEADY_MS: Final = 10_000  # a process that lived this long starts over with the shortest pause
 
 Say = Callable[[str], None]
-
-
-class Member:
-    """One process of the cluster and what we know of it."""
-
-    __slots__ = ("child", "facts", "note", "pause_ms", "process", "progress", "questioner", "role", "silent", "started", "stopping")
-
-    def __init__(self, process: Process, password: str) -> None:
-        self.process = process
-        self.child: Child | None = None
-        self.started = 0.0
-        self.pause_ms = RESTART_MS
-        self.stopping = False
-        # engine nodes only:
-        self.role = ""
-        self.facts: dict[str, str] = {}
-        self.silent = False
-        self.note = ""
-        self.progress = (0.0, 0)  # restoring: when we last told, and how many entries were applied then
-        self.questioner = Questioner(process.host, process.port, password, ANSWER_MS)
 
 
 class Cluster:
@@ -65,6 +45,8 @@ class Cluster:
         self._primary = ""
         self._unwritten = False
         self._watchers: list[asyncio.Task[None]] = []
+        self._upgrade: asyncio.Task[None] | None = None
+        self._password = password
         self._stop = asyncio.Event()
         self._told = False  # to stop, by a signal
         self._hurry = False
@@ -79,15 +61,18 @@ class Cluster:
         try:
             self._write_topology()
             started = await self._start_all()
+            if started and self._plan.compile_command:
+                self._upgrade = asyncio.create_task(self._compile_and_move())
             await self._stop.wait() if started else None
             for watcher in self._watchers:
                 if watcher.done():
                     watcher.result()  # it never ends by itself: raise what ended it
             return 0 if started or self._told else 1
         finally:
-            for watcher in self._watchers:
-                watcher.cancel()
-            await asyncio.gather(*self._watchers, return_exceptions=True)
+            tasks = [*self._watchers, *([self._upgrade] if self._upgrade else [])]
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
             await self._stop_all()
 
     def _watch(self, what: Coroutine[None, None, None]) -> None:
@@ -101,13 +86,13 @@ class Cluster:
         self._stop.set()
 
     async def _start_all(self) -> bool:
-        for member in self._logs:
+        for member in self.logs:
             self._start(member)
         fresh = self._folder.fresh
-        if not await self._listening(self._logs) or (fresh and not await self._make_group()):
+        if not await self._listening(self.logs) or (fresh and not await self._make_group()):
             return False
         self._watch(self._watch_processes())
-        first, *others = self._engines
+        first, *others = self.engines
         self._start(first)
         self._watch(self._watch_node(first))
         if not await self._listening([first]):
@@ -121,8 +106,10 @@ class Cluster:
             self._watch(self._watch_node(member))
         if not await self._listening(others):
             return False
-        ports = ", ".join(str(member.process.port) for member in self._engines)
-        self._say(f"engine nodes on {HOST}, ports {ports}; data in {self._plan.folder}; Ctrl-C stops everything")
+        ports = ", ".join(str(member.process.port) for member in self.engines)
+        await self._wait(lambda: "memstore_compiled" in first.facts, [first], quiet=True)
+        build = {"1": "compiled", "0": "interpreted"}.get(first.facts.get("memstore_compiled", ""), "build unknown")
+        self._say(f"engine nodes on {HOST}, ports {ports} ({build}); data in {self._plan.folder}; Ctrl-C stops everything")
         return True
 
     def _start(self, member: Member) -> None:
@@ -133,7 +120,7 @@ class Cluster:
         finally:
             os.close(trace)
         member.started = time.monotonic()
-        member.role, member.silent, member.note, member.progress = "", False, "", (0.0, 0)
+        member.role, member.facts, member.silent, member.note, member.progress = "", {}, False, "", (0.0, 0)
         process.pid = member.child.pid
         self._write_topology()
 
@@ -165,7 +152,7 @@ class Cluster:
     async def _make_group(self) -> bool:
         """As `txlog init` does, once a folder: a node that lost its data must not get an identity again just because the cluster starts."""
         try:
-            await init_group([(member.process.host, member.process.port) for member in self._logs])
+            await init_group([(member.process.host, member.process.port) for member in self.logs])
         except (AdminError, OSError, TimeoutError) as error:
             self._say(f"the log nodes could not be made a group: {error}")
             return False
@@ -175,16 +162,18 @@ class Cluster:
     # ----------------------------------------------------------------- watching
 
     @property
-    def _logs(self) -> list[Member]:
+    def logs(self) -> list[Member]:
         return [member for member in self._members if member.process.kind == "log"]
 
     @property
-    def _engines(self) -> list[Member]:
+    def engines(self) -> list[Member]:
         return [member for member in self._members if member.process.kind == "engine"]
 
     async def _watch_processes(self) -> None:
         while True:
             for member in self._members:
+                if member.stopping:
+                    continue  # `restart` ends it and looks after it
                 if member.child is not None:
                     ended = member.child.ended()
                     if ended is not None:
@@ -226,7 +215,7 @@ class Cluster:
         while True:
             if member.child is not None:
                 try:
-                    (answer,) = await member.questioner.ask(("INFO", "replication", "log"))
+                    (answer,) = await member.questioner.ask(("INFO", "server", "replication", "log"))
                 except NoAnswer as error:
                     self._on_silence(member, error)
                 else:
@@ -288,14 +277,40 @@ class Cluster:
                 self._say(f"topology.json is out of date, it cannot be written: {error.strerror}")
             self._unwritten = True
 
+    # ----------------------------------------------------------------- the compiled build
+
+    async def _compile_and_move(self) -> None:
+        assert self._plan.compiled_tree is not None
+        log = self._folder.path / "logs" / "compile.log"
+        try:
+            await compile_and_move(self, self._plan.compile_command, self._plan.compiled_tree.absolute(), log, self._say)
+        except Exception as error:  # the cluster serves without it
+            self._say(f"the move to the compiled build ends here: {error!r}")
+
+    def question(self, member: Member, timeout_ms: int) -> Questioner:
+        return Questioner(member.process.host, member.process.port, self._password, timeout_ms)
+
+    async def restart(self, member: Member, cwd: str) -> bool:
+        """End the process in order and start it with the code in ``cwd``; whether it listens."""
+        member.stopping = True
+        try:
+            await self._stop_some([member])
+            if self._stop.is_set():
+                return False
+            member.process.cwd = cwd
+            self._start(member)
+            return await self._listening([member])
+        finally:
+            member.stopping = False
+
     # ----------------------------------------------------------------- stop
 
     async def _stop_all(self) -> None:
         if any(member.child is not None for member in self._members):
             self._say("stopping: engine nodes, then log nodes")
-        await self._stop_some([member for member in self._engines if member.role != "primary"])
-        await self._stop_some(self._engines)
-        await self._stop_some(self._logs)
+        await self._stop_some([member for member in self.engines if member.role != "primary"])
+        await self._stop_some(self.engines)
+        await self._stop_some(self.logs)
         self._say("stopped")
 
     async def _stop_some(self, members: list[Member]) -> None:

@@ -14,7 +14,7 @@ import json
 import os
 import shutil
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -65,6 +65,8 @@ class Plan:
     restart: bool = False
     config: Path | None = None
     cluster: bool = False
+    compile_command: list[str] = field(default_factory=list)  # makes the compiled tree while the cluster runs; empty: the build stays as it is
+    compiled_tree: Path | None = None
 
 
 DEFAULT_LOG_PORT: Final = 7401

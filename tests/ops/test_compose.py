@@ -174,7 +174,26 @@ def test_the_image_is_not_root() -> None:
     lines = (ROOT / "Dockerfile").read_text().splitlines()
     assert "ARG BASE_IMAGE=python:3.12-slim" in lines
     assert "FROM ${BASE_IMAGE}" in lines
-    assert "USER memstore" in lines
+    last = lines[lines.index("FROM ${BASE_IMAGE}") :]
+    assert "USER memstore" in last
+
+
+def test_the_image_is_compiled_and_has_no_compiler() -> None:
+    first, _, last = (ROOT / "Dockerfile").read_text().partition("\nFROM ${BASE_IMAGE}\n")
+    assert "MEMSTORE_COMPILE=require" in first
+    assert "gcc" in first
+    assert "apt-get" not in last
+    assert "COPY --from=build" in last
+
+
+def test_what_the_image_copies_exists_and_reaches_the_builder() -> None:
+    copied = re.findall(r"^COPY (?!--from)(.*) \S+$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    names = [name for line in copied for name in line.split()]
+    assert {"setup.py", "hot_modules.txt", "building"} <= set(names)
+    ignored = (ROOT / ".dockerignore").read_text().splitlines()
+    for name in names:
+        assert (ROOT / name).exists()
+        assert f"!{name}" in ignored
 
 
 @pytest.mark.skipif(shutil.which("docker-compose") is None, reason="docker-compose is not installed")

@@ -1,0 +1,35 @@
+"""One process of a local cluster and what is known of it.
+
+Decides: nothing; `memstore.server.local` fills it, `memstore.server.upgrade` reads it. Must not know: how processes are started.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from memstore.server.ask import Questioner
+from memstore.server.children import Child
+from memstore.server.topology import Process
+
+ANSWER_MS: Final = 2000  # a node that is silent for longer is called so
+RESTART_MS: Final = 500  # before a dead process is started again; doubled while it keeps dying
+
+
+class Member:
+    """One process of the cluster and what we know of it."""
+
+    __slots__ = ("child", "facts", "note", "pause_ms", "process", "progress", "questioner", "role", "silent", "started", "stopping")
+
+    def __init__(self, process: Process, password: str) -> None:
+        self.process = process
+        self.child: Child | None = None
+        self.started = 0.0
+        self.pause_ms = RESTART_MS
+        self.stopping = False
+        # engine nodes only:
+        self.role = ""
+        self.facts: dict[str, str] = {}
+        self.silent = False
+        self.note = ""
+        self.progress = (0.0, 0)  # restoring: when we last told, and how many entries were applied then
+        self.questioner = Questioner(process.host, process.port, password, ANSWER_MS)
