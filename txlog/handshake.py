@@ -147,10 +147,12 @@ class Caller:
             raise HandshakeError(f"{SECRET}: the node has no shared secret, and one is set here: it is not believed", unproven=True)
         if challenge.nonce and secret is None:
             raise HandshakeError(f"{SECRET}: the node asks for the shared secret and none is set here", unproven=True)
+        if secret is not None and len(challenge.nonce) < NONCE_BYTES:
+            raise HandshakeError(f"{SECRET}: the node's challenge has {len(challenge.nonce)} bytes, not {NONCE_BYTES} at the least", unproven=True)
         self.challenged = True
         self._challenge = challenge.nonce
-        self._identity = challenge.nonce[NONCE_BYTES:]
         if secret is not None:
+            self._identity = challenge.nonce[NONCE_BYTES:]
             hello = replace(hello, proof=self._nonce)
             hello.proof = self._nonce + _derive(secret, _CALLER, self._challenge, _hello_claims(hello))
         self._hello_frame = encode(hello)

@@ -357,6 +357,7 @@ class Decoder:
         self.max_frame_bytes = max_frame_bytes
         self.single = self.held = False
         self._key = key
+        self._need = 0  # it was counted for a frame without a tag
 
     def feed(self, data: bytes) -> list[Message]:
         """Every message that is complete now, in order. Raises `WireError`; what stood before the bad bytes is then lost with them."""

@@ -24,6 +24,7 @@ from txlog.wire import PROTOCOL, Decoder, FrameKey, WireError, encode
 
 _ANSWER_TIMEOUT_S: Final = 2.0
 _OPEN_TIMEOUT_S: Final = 5.0  # for connection and handshake together, however slowly the bytes come
+_ASK_TIMEOUT_S: Final = 10.0  # for a whole answer, in the same way
 _RETRY_S: Final = 0.2
 
 HostPort = tuple[str, int]
@@ -31,6 +32,14 @@ HostPort = tuple[str, int]
 
 class AdminError(Exception):
     """One line for the operator."""
+
+
+class NotWelcome(AdminError):
+    """What answers at this address will not have us, or is not to be believed. An impostor can say anything here: ``reason`` is for the operator."""
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(f"{name}: {reason}")
+        self.reason = reason
 
 
 class Tool:
@@ -46,7 +55,7 @@ class Tool:
         self.welcome: Welcome | None = None
 
     async def open(self) -> Welcome:
-        """Raises OSError while the node is not there, `AdminError` when it will not have us, or is not to be believed."""
+        """Raises OSError while the node is not there, `NotWelcome` when it will not have us, or is not to be believed."""
         async with asyncio.timeout(_OPEN_TIMEOUT_S):
             return await self._open()
 
@@ -58,16 +67,17 @@ class Tool:
             while caller.welcome is None:
                 self._writer.write(caller.feed(await self._read()))
         except handshake.HandshakeError as refused:
-            raise AdminError(f"{self.name}: {refused.reason}") from refused
+            raise NotWelcome(self.name, refused.reason) from refused
         except WireError as error:
-            raise AdminError(f"{self.name} is not a log node of this version: {error}") from error
+            raise NotWelcome(self.name, f"this is not a log node of this version: {error}") from error
         self._decoder, self._outgoing, self.welcome = caller.decoder, caller.outgoing, caller.welcome
         return caller.welcome
 
     async def ask(self, message: Message) -> Message:
         frame = encode(message)
         self._writer.write(frame if self._outgoing is None else frame + self._outgoing.tag(frame))
-        return await self._next()
+        async with asyncio.timeout(_ASK_TIMEOUT_S):
+            return await self._next()
 
     async def _read(self) -> bytes:
         async with asyncio.timeout(_ANSWER_TIMEOUT_S):
@@ -108,8 +118,10 @@ async def _tools(addresses: list[HostPort], secret: bytes | None, wait_s: float,
                 try:
                     await tool.open()
                     break
-                except (OSError, TimeoutError) as error:
+                except (OSError, TimeoutError, NotWelcome) as error:
                     tool.close()
+                    if isinstance(error, NotWelcome) and not error.reason.startswith(handshake.BUSY):
+                        raise
                     if loop.time() >= until:
                         raise AdminError(f"log node {tool.name} does not answer ({error or 'no answer'}); waited {wait_s:g} s for it") from error
                     if not told:

@@ -23,7 +23,7 @@ from txlog.messages import Hello, Message, Reject, Welcome
 from txlog.wire import DEFAULT_MAX_FRAME_BYTES, Decoder, FrameKey, WireError, encode
 
 _CONNECT_TIMEOUT_S: Final = 1.0  # for the connection, and again for the node's first word
-_WELCOME_TIMEOUT_S: Final = 60.0  # a node that opens a large log checks it first
+_WELCOME_TIMEOUT_S: Final = 5.0  # longer than a node lets a caller wait for a log that is being opened: then it proves itself in a refusal
 _FIRST_WAIT_S: Final = 0.02
 _LONGEST_WAIT_S: Final = 1.0
 _DEAD_PEER_MS: Final = 5000  # bytes sent and not acknowledged by the other machine for so long: the connection is dead
@@ -131,7 +131,7 @@ class _Connection:
             return None
         if out:
             self.challenged = True
-            link.error = "the node is opening the log"
+            link.error = "connected, the node has not answered yet"
             if self.transport is not None:
                 self.transport.write(out)
         if caller.welcome is None:
@@ -237,7 +237,7 @@ class SocketLink:
 
     def _late(self, connection: _Connection, hello_sent: bool) -> None:
         if not connection.greeted and connection.challenged == hello_sent:
-            connection.fail("connected, but the node says nothing" if not hello_sent else "the node does not finish opening the log")
+            connection.fail("connected, but the node says nothing" if not hello_sent else "connected, but the node does not finish the handshake")
 
     def greeted(self, connection: _Connection, welcome: Welcome) -> None:
         self.up = True

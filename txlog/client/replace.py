@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from txlog.client.address import format_host_port, parse_host_port
-from txlog.client.admin import AdminError, HostPort, Tool, node_status
+from txlog.client.admin import AdminError, HostPort, NotWelcome, Tool, node_status
 from txlog.messages import InitDone, JoinGroup, Membership, Welcome
 
 _WATCH_S: Final = 0.2
@@ -44,7 +44,7 @@ async def replace_node(lost: HostPort, new: HostPort, nodes: list[HostPort], sec
         newcomer = await _open(new, secret, tools)
         if isinstance(newcomer, str):
             raise AdminError(f"the new log node {format_host_port(*new)} does not answer ({newcomer}): start it first, with an empty data folder")
-        group = await _look([node for node in nodes if node not in (lost, new)], secret, tools)
+        group = await _look([node for node in nodes if node not in (lost, new)], secret, tools, tell)
         welcome = newcomer.welcome
         assert welcome is not None
         if welcome.group and welcome.group != group.newest.group:
@@ -53,7 +53,7 @@ async def replace_node(lost: HostPort, new: HostPort, nodes: list[HostPort], sec
         if place:
             _check_named(lost, new, place, welcome, group.newest)
         else:
-            await _check_lost(lost, new, welcome, group, secret, tools)
+            _check_lost(lost, new, welcome, group, await _open(lost, secret, tools) if lost != new else "", tell)
             group.newest, place = _next(group.newest, lost, newcomer)
         group.nodes.pop(place, None)
         _check_majority(group, place)
@@ -68,17 +68,20 @@ async def replace_node(lost: HostPort, new: HostPort, nodes: list[HostPort], sec
 
 
 async def _open(address: HostPort, secret: bytes | None, tools: list[Tool]) -> Tool | str:
-    """The connection, or why there is none."""
+    """The connection, or why there is none: nothing answers there, or what answers does not prove that it is a log node. An impostor at the address of a
+    lost node must not keep it from being replaced."""
     tool = Tool(address, secret)
     tools.append(tool)
     try:
         await tool.open()
+    except NotWelcome as refused:
+        return f"not as a log node: {refused.reason}"
     except (OSError, TimeoutError) as error:
         return str(error) or "no answer"
     return tool
 
 
-async def _look(nodes: list[HostPort], secret: bytes | None, tools: list[Tool]) -> Group:
+async def _look(nodes: list[HostPort], secret: bytes | None, tools: list[Tool], tell: Tell) -> Group:
     """Every member that can be reached, at the addresses given or at those of the membership."""
     found: dict[str, Tool] = {}
     newest: Membership | None = None
@@ -90,7 +93,10 @@ async def _look(nodes: list[HostPort], secret: bytes | None, tools: list[Tool]) 
             continue
         asked.add(address)
         tool = await _open(address, secret, tools)
-        if isinstance(tool, str) or tool.welcome is None or not tool.welcome.group:
+        if isinstance(tool, str):
+            tell(f"{format_host_port(*address)} does not answer ({tool})")
+            continue
+        if tool.welcome is None or not tool.welcome.group:
             continue
         welcome = tool.welcome
         if newest is not None and welcome.group != newest.group:
@@ -128,19 +134,24 @@ def _check_named(lost: HostPort, new: HostPort, place: str, welcome: Welcome, ne
         raise AdminError(f"{format_host_port(*new)} is a member already, in the place of another node than {format_host_port(*lost)}, which is one still")
 
 
-async def _check_lost(lost: HostPort, new: HostPort, welcome: Welcome, group: Group, secret: bytes | None, tools: list[Tool]) -> None:
-    """Nothing is under way yet: is the node that is to go really gone, and the one that comes really new?"""
+def _check_lost(lost: HostPort, new: HostPort, welcome: Welcome, group: Group, there: Tool | str, tell: Tell) -> None:
+    """Nothing is under way yet: is the node that is to go really gone, and the one that comes really new? ``there``: what answers at the lost address."""
     name = format_host_port(*lost)
     if welcome.group:
         raise AdminError(f"{format_host_port(*new)} is log node {welcome.node}, which was replaced; empty its data folder to use the machine as a new log node")
     if not welcome.folder:
         raise AdminError(f"{format_host_port(*new)} is of a version that cannot replace another log node")
-    if name not in _addresses(group.newest).values():
+    node = next((node for node, address in _addresses(group.newest).items() if address == name), "")
+    if not node:
         raise AdminError(f"{name} is no member of the group: {', '.join(group.newest.members)}")
-    if lost != new:
-        tool = await _open(lost, secret, tools)
-        if not isinstance(tool, str) and tool.welcome is not None and tool.welcome.node in _addresses(group.newest):
-            raise AdminError(f"log node {tool.welcome.node} at {name} answers: it is not lost. Stop it before it is replaced")
+    if lost == new:
+        return
+    if isinstance(there, str):
+        tell(f"log node {node} at {name} does not answer ({there})")
+    elif there.welcome is not None and there.welcome.node == node:
+        raise AdminError(f"log node {node} at {name} answers: it is not lost. Stop it before it is replaced")
+    elif there.welcome is not None:
+        tell(f"log node {node} does not answer: {name} leads to {'log node ' + there.welcome.node if there.welcome.node else 'a log node without a group'}")
 
 
 def _next(newest: Membership, lost: HostPort, newcomer: Tool) -> tuple[Membership, str]:
@@ -165,7 +176,12 @@ async def _check_whole(group: Group) -> None:
     if max(group.versions.values()) >= group.newest.version:
         return
     whole, trouble = 0, ""
-    statuses = {node: await node_status(group.nodes[node]) for node in sorted(set(group.nodes) & set(_addresses(group.newest)))}
+    statuses: dict[str, dict[str, Any]] = {}
+    for node in sorted(set(group.nodes) & set(_addresses(group.newest))):
+        try:
+            statuses[node] = await node_status(group.nodes[node])
+        except (OSError, TimeoutError) as error:
+            trouble = f"log node {node} does not say how it is ({str(error) or 'no answer'})"
     used = {row["log"] for status in statuses.values() for row in status["logs"] if row["last"][1] or row["promised"]}
     for node, status in statuses.items():
         rows = status["logs"]

@@ -45,6 +45,7 @@ EXIT_PORT: Final = 3
 EXIT_FOLDER: Final = 4
 
 GROUP_BYTES: Final = 16  # of a group's id
+_OPENING_PATIENCE_S: Final = 2.0  # a caller waits no longer for a log that is being opened: it gets a proven refusal and comes again
 _TOOL: Final = "tool"
 _PEER: Final = "peer"
 _FULL: Final = Reject(f"{handshake.BUSY}: the disk of this log node is full, nothing was changed")
@@ -140,13 +141,17 @@ class LogNode:
 
     # ------------------------------------------------------------------ logs
 
-    async def _driver(self, name: str) -> LogDriver:
+    def _opened(self, name: str) -> asyncio.Task[LogDriver]:
+        """It goes on, whoever waits for it or gives up."""
         task = self._logs.get(name)
         if task is None:
             task = asyncio.get_running_loop().create_task(self._open(name), name=f"open log {name}")
             self._logs[name] = task
+        return task
+
+    async def _driver(self, name: str) -> LogDriver:
         try:
-            return await asyncio.shield(task)
+            return await asyncio.shield(self._opened(name))
         except StoreRefused:
             self._logs.pop(name, None)
             raise
@@ -200,6 +205,8 @@ class LogNode:
 
     async def open_session(self, hello: Hello, connection: Connection) -> Session | str:
         try:
+            if not (await asyncio.wait((self._opened(hello.log),), timeout=_OPENING_PATIENCE_S))[0]:
+                return f"{handshake.BUSY}: the log is being opened"
             driver = await self._driver(hello.log)
         except StoreRefused as error:
             log.error("log cannot be opened", log=hello.log, reason=str(error))

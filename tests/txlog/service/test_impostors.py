@@ -5,16 +5,28 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from tests.txlog.service.cluster import Group, Reader, committed, eventually, win
-from txlog.client import LogClient, LogRefused
-from txlog.messages import Challenge
+from txlog.cli import app
+from txlog.client import LogAddress, LogClient, LogRefused, admin
+from txlog.client.admin import AdminError, ask_status, init_group
+from txlog.client.replace import replace_node
+from txlog.config import LogServerConfig
+from txlog.messages import Challenge, Reject
+from txlog.server import node as node_module
+from txlog.server.identity import DataFolder
+from txlog.server.logs import open_store
+from txlog.server.node import LogNode
 from txlog.wire import encode
 
+HOST = "127.0.0.1"
 SECRET = b"a secret of some length"
 
 
@@ -156,3 +168,163 @@ async def test_a_client_with_another_secret_is_told_by_a_majority(secret_group: 
     client = LogClient(secret_group.address(), "a", random.Random(1), b"another secret of some length")
     with pytest.raises(LogRefused, match="secret"):
         await client.start()
+
+
+# ------------------------------------------------------------------ the operator's tools
+
+
+async def fresh_node(folder: Path, az: str = "d", max_connections: int = 64) -> LogNode:
+    node = LogNode(LogServerConfig(az, folder, 0, secret=SECRET, segment_bytes=256 << 10, max_connections=max_connections), DataFolder.open(folder))
+    await node.start()
+    return node
+
+
+NOT_A_NODE = {
+    "a challenge without a secret": encode(Challenge(b"")),
+    "another protocol": b"HTTP/1.1 400 Bad Request\r\n\r\n",
+    "a refusal": encode(Challenge(b"n" * 60)) + encode(Reject("group: go away")),
+}
+
+
+@pytest.mark.parametrize("greeting", NOT_A_NODE.values(), ids=NOT_A_NODE)
+@pytest.mark.parametrize("lost", [0, 1])
+async def test_an_impostor_at_a_lost_address_does_not_stop_its_replacement(secret_group: Group, tmp_path: Path, greeting: bytes, lost: int) -> None:
+    """Whatever does not prove that it is a log node is a node that does not answer, and the operator is told so."""
+    group = secret_group
+    await committed(await win(await group.client()), [b"x"])
+    await group.down(lost)
+    server = await impostor(group.ports[lost], greeting)
+    new = await fresh_node(tmp_path / "new")
+    told: list[str] = []
+    line = await replace_node(
+        (HOST, group.ports[lost]), (HOST, new.port), [(HOST, group.ports[index]) for index in range(3) if index != lost], SECRET, 20, told.append
+    )
+    assert "is a member in full: membership version 2" in line
+    assert any(f"log node {'abc'[lost]} at {HOST}:{group.ports[lost]} does not answer (not as a log node: " in text for text in told)
+    server.close()
+    await new.close()
+
+
+async def test_an_impostor_at_a_member_s_address_is_a_member_that_does_not_answer(secret_group: Group, tmp_path: Path) -> None:
+    """Nothing is changed while too few members prove themselves, whatever answers in their place."""
+    group = secret_group
+    await group.down(0)
+    await group.down(1)
+    server = await impostor(group.ports[1], encode(Challenge(b"")))
+    new = await fresh_node(tmp_path / "new")
+    told: list[str] = []
+    with pytest.raises(AdminError, match=r"1 of the 2 log nodes that stay can be reached .*nothing was changed"):
+        await replace_node((HOST, group.ports[0]), (HOST, new.port), [(HOST, group.ports[2])], SECRET, 20, told.append)
+    assert any(text.startswith(f"{HOST}:{group.ports[1]} does not answer (not as a log node: ") for text in told)
+    assert group.running[2].identity.membership == 1
+    server.close()
+    await new.close()
+
+
+async def test_a_relay_at_a_lost_address_does_not_stop_its_replacement(secret_group: Group, tmp_path: Path) -> None:
+    """The address of a leads to b: a does not answer."""
+    group = secret_group
+    await committed(await win(await group.client()), [b"x"])
+    await group.down(0)
+    relay = await Relay(group.ports[0], group.ports[1]).start()
+    new = await fresh_node(tmp_path / "new")
+    told: list[str] = []
+    await replace_node((HOST, group.ports[0]), (HOST, new.port), [(HOST, group.ports[1])], SECRET, 20, told.append)
+    assert any("log node a does not answer" in text and "leads to log node b" in text for text in told)
+    relay.stop()
+    await new.close()
+
+
+async def test_init_waits_for_a_busy_node(tmp_path: Path) -> None:
+    node = await fresh_node(tmp_path, max_connections=1)
+    _, other = await asyncio.open_connection(HOST, node.port)
+    await eventually(lambda: node.status()["connections"] == 1)
+    told: list[str] = []
+    task = asyncio.create_task(init_group([(HOST, node.port)], SECRET, 20, told.append))
+    await eventually(lambda: bool(told) or task.done())
+    assert told == [f"waiting for log node {HOST}:{node.port}"]
+    other.close()
+    assert "made of 1 log nodes" in await task
+    await node.close()
+
+
+async def test_an_answer_that_trickles_has_a_time_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever relays can pass the answer on a byte at a time: each byte comes in time, the whole does not."""
+    monkeypatch.setattr(admin, "_ASK_TIMEOUT_S", 0.5)
+    node = await fresh_node(tmp_path)
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        far_reader, far_writer = await asyncio.open_connection(HOST, node.port)
+        for _ in range(2):  # Challenge and Hello, Welcome and the question
+            writer.write(await far_reader.read(1 << 16))
+            far_writer.write(await reader.read(1 << 16))
+        with contextlib.suppress(OSError):
+            while data := await far_reader.read(1):
+                writer.write(data)
+                await asyncio.sleep(0.02)
+
+    server = await asyncio.start_server(serve, HOST, 0)
+    (answer,) = await asyncio.wait_for(ask_status([(HOST, server.sockets[0].getsockname()[1])], SECRET), 5)
+    assert (answer.status, answer.error) == (None, "no answer")
+    server.close()
+    await node.close()
+
+
+async def test_status_counts_a_node_once(secret_group: Group, tmp_path: Path) -> None:
+    """One node of three is up, and two addresses lead to it."""
+    group = secret_group
+    await group.down(0)
+    await group.down(1)
+    relay = await Relay(group.ports[0], group.ports[2]).start()
+    secret = tmp_path / "secret"
+    secret.write_bytes(SECRET)
+    secret.chmod(0o600)
+    words = ["status", *(f"{HOST}:{port}" for port in group.ports), "--secret-file", str(secret)]
+    result = await asyncio.to_thread(CliRunner().invoke, app, words)
+    assert result.exit_code == 1
+    assert "no majority: 1 of 3 log nodes are there" in result.output
+    relay.stop()
+
+
+# ------------------------------------------------------------------ a node that lets a caller wait
+
+
+async def test_a_challenge_and_then_silence_does_not_hold_a_place(secret_group: Group) -> None:
+    """The connection to the impostor outlives its listener; the real node is used within a few seconds all the same."""
+    group = secret_group
+    await group.down(0)
+    held: list[asyncio.StreamWriter] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        held.append(writer)
+        writer.write(encode(Challenge(b"n" * 60)))
+
+    server = await asyncio.start_server(serve, HOST, group.ports[0])
+    client = await group.client()
+    assert sum(connected(client)) == 2 and held
+    server.close()
+    await group.up(0)
+    await eventually(lambda: all(connected(client)), 10)
+    for writer in held:
+        writer.close()
+
+
+async def test_a_node_proves_itself_while_it_opens_a_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A caller is told so after a while, and comes in once the log is open."""
+    monkeypatch.setattr(node_module, "_OPENING_PATIENCE_S", 0.2)
+    opening = threading.Event()
+
+    def slow(*words: Any) -> Any:
+        opening.wait(20)
+        return open_store(*words)
+
+    monkeypatch.setattr(node_module, "open_store", slow)
+    node = await fresh_node(tmp_path)
+    await init_group([(HOST, node.port)], SECRET)
+    client = LogClient(LogAddress.parse(f"txlog://{HOST}:{node.port}/shard-0"), "a", random.Random(1), SECRET)
+    await client.start()
+    await eventually(lambda: client.node_states()[0].error == "busy: the log is being opened")
+    opening.set()
+    await eventually(lambda: client.node_states()[0].connected)
+    await client.close()
+    await node.close()

@@ -355,3 +355,23 @@ def test_a_handshake_that_is_cut_short_proves_nothing(cut: int) -> None:
     there.feed(here.feed(there.opening()))
     here.feed(there.welcome(welcome(), MAX_FRAME)[:cut])
     assert here.welcome is None
+
+
+@pytest.mark.parametrize("length", [1, NONCE_BYTES - 1])
+def test_a_challenge_that_is_too_short_is_not_answered(length: int) -> None:
+    here = caller()
+    with pytest.raises(HandshakeError, match=f"challenge has {length} bytes") as raised:
+        here.feed(encode(Challenge(b"n" * length)))
+    assert raised.value.unproven and not here.challenged
+
+
+def test_frames_that_waited_for_the_welcome_are_given_at_once() -> None:
+    """The Hello came in two pieces. What came behind it is complete: it must not wait for further bytes."""
+    here, there = caller(None), door(None)
+    out = here.feed(there.opening())
+    assert there.feed(out[:10]) is None
+    assert there.feed(out[10:]) is not None
+    question = encode(TailQuery(7))
+    assert there.feed(question) is None
+    there.welcome(welcome(), MAX_FRAME)
+    assert there.decoder.feed(b"") == [TailQuery(7)]
