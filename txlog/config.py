@@ -37,6 +37,10 @@ class LogServerConfig:
     segment_bytes: int = 64 << 20  # size of one segment file, allocated ahead
     cache_bytes: int = 32 << 20  # newest entries of each log kept in memory for readers
     max_connections: int = 4096
+    max_callers_per_address: int = 64  # connections from one address that have not finished the handshake; above it the oldest is closed
+    max_output_bytes: int = 2 << 20  # that a caller has not read: nothing more of it is answered, its subscription waits
+    max_total_output_bytes: int = 256 << 20  # of all callers: above it the caller with the most is closed
+    max_total_input_bytes: int = 256 << 20  # of messages that have come in part, of all callers: above it the caller with the most is closed
     max_lease_ms: int = MAX_LEASE_MS  # a writer that asks for a longer lease is refused
     heartbeat_ms: int = 100  # to every reader
     scrub_bytes_per_s: int = DEFAULT_SCRUB_BYTES_PER_S  # what the scrubber re-reads of each log; 0: nothing
@@ -51,6 +55,10 @@ _LIMITS: Final[dict[str, tuple[int, int]]] = {
     "segment_bytes": (8 << 20, 4 << 30),  # holds an entry of 4 MiB with room to spare; offsets in it have 32 bits
     "cache_bytes": (0, 64 << 30),
     "max_connections": (1, 1 << 20),
+    "max_callers_per_address": (1, 1 << 20),
+    "max_output_bytes": (64 << 10, 1 << 30),
+    "max_total_output_bytes": (16 << 20, 64 << 30),
+    "max_total_input_bytes": (32 << 20, 64 << 30),
     "max_lease_ms": (100, MAX_LEASE_MS),
     "heartbeat_ms": (10, 1000),
     "scrub_bytes_per_s": (0, 1 << 30),

@@ -28,6 +28,7 @@ from tests.sim.world import Loop, World
 from txlog.consensus.acceptor import CONTRADICTION
 from txlog.consensus.limits import Limits
 from txlog.server import scrubbing
+from txlog.server.callers import Callers
 from txlog.server.logs import StoreRefused
 from txlog.storage.errors import StorageError
 from txlog.storage.files import META_NAME
@@ -162,6 +163,7 @@ def installed(world: World, limits: dict[str, int]) -> Iterator[None]:
         (log_node, "now_us", now_us),
         (log_node, "halt", halt),
         (log_node, "open_store", open_store),
+        (Callers, "measure", lambda callers, logs: None),  # of the machine the simulator runs on
     ]
     for module, part in ((node, "node"), (driver, "log"), (log_node, "log node"), (txlog.server.connection, "connection"), (scrubbing, "scrub"),
                          (txlog.client.client, "log client"),

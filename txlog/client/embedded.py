@@ -94,6 +94,9 @@ class _LocalSink:
             self._loop.call_soon(self._deliver)
         self._answers.append(message)
 
+    def on_served(self) -> None:
+        """Nothing waits here: the caller is this process."""
+
     def end(self, reason: str) -> None:
         self.send(Reject(reason))
 

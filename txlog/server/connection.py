@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from collections import deque
 from typing import Final, Protocol, cast
 
 import structlog
@@ -21,8 +22,8 @@ from txlog.server.session import Session
 from txlog.wire import FrameKey, WireError, encode
 
 _HANDSHAKE_TIMEOUT_S: Final = 5.0
-_WRITE_BUFFER_BYTES: Final = 2 << 20  # above it a reader is fed no more until it has taken half
-_STUCK_BUFFER_BYTES: Final = 256 << 20  # a caller that never reads its answers is closed, not collected for
+_LARGE_BYTES: Final = 64 << 10  # what is less at once needs no account
+_TOOL_FRAME_BYTES: Final = 1 << 20  # of a caller that names no log
 
 log = structlog.get_logger("txlog.connection")
 
@@ -34,14 +35,18 @@ class Node(Protocol):
     """What a connection needs of the log node."""
 
     max_frame_bytes: int
+    max_output_bytes: int  # that a caller has not read: above it nothing more of it is answered
 
     def door(self, nonce: bytes) -> Door: ...
     def check_hello(self, hello: Hello) -> Reject | None: ...  # None: welcome
     async def open_session(self, hello: Hello, connection: Connection) -> Session | str: ...
     def welcome(self, hello: Hello) -> Welcome: ...
     def on_node_message(self, connection: Connection, message: NodeMessage) -> None: ...
-    def on_connection(self, connection: Connection) -> bool: ...  # False: too many
+    def on_connection(self, connection: Connection) -> str: ...  # why it cannot be served
+    def on_greeted(self, connection: Connection) -> None: ...
     def on_connection_lost(self, connection: Connection) -> None: ...
+    def on_output(self, connection: Connection, held: int) -> None: ...  # so many bytes wait for this caller to read them
+    def on_input(self, connection: Connection, held: int) -> None: ...  # of a message that has come in part
 
 
 class Connection:
@@ -50,6 +55,7 @@ class Connection:
     def __init__(self, node: Node) -> None:
         self.blocked = False
         self.peer_name = "?"
+        self.address = ""
         self.purpose = ""
         self.names_log = False
         self._node = node
@@ -60,7 +66,10 @@ class Connection:
         self._transport: asyncio.Transport | None = None
         self._session: Session | None = None
         self._opening: asyncio.Task[None] | None = None
-        self._greeted = False
+        self.greeted = False
+        self._queue: deque[Message] = deque()  # asked, and not looked at while the caller does not read
+        self._reading = True
+        self._input = 0
         self._out: list[bytes] = []
         self._out_bytes = 0
         self._timer: asyncio.TimerHandle | None = None
@@ -70,11 +79,13 @@ class Connection:
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         transport = cast(asyncio.Transport, transport)  # uvloop's does not inherit from it
         self._transport = transport
-        self.peer_name = str(transport.get_extra_info("peername"))
+        peer = transport.get_extra_info("peername")
+        self.peer_name, self.address = str(peer), str(peer[0]) if isinstance(peer, tuple) and peer else ""
         tune_socket(transport.get_extra_info("socket"))
-        transport.set_write_buffer_limits(high=_WRITE_BUFFER_BYTES)
-        if not self._node.on_connection(self):
-            self.end(f"{handshake.BUSY}: too many connections")
+        transport.set_write_buffer_limits(high=self._node.max_output_bytes)
+        if reason := self._node.on_connection(self):
+            log.warning("connection refused", peer=self.peer_name, reason=reason)
+            self.end(f"{handshake.BUSY}: {reason}")
             return
         self._timer = self._loop.call_later(_HANDSHAKE_TIMEOUT_S, self._late)
         transport.write(self._door.opening())
@@ -84,7 +95,7 @@ class Connection:
 
     def data_received(self, data: bytes) -> None:
         try:
-            if self._greeted:
+            if self.greeted:
                 self._take(self._decoder.feed(data))
             elif (hello := self._door.feed(data)) is not None:
                 self._hello(hello)
@@ -96,23 +107,62 @@ class Connection:
             self.end(refused.reason)
 
     def _take(self, messages: list[Message]) -> None:
+        if self._decoder.waiting or self._input:
+            self._input = self._decoder.waiting
+            self._node.on_input(self, self._input)
         if not messages:
             return
-        if self._session is not None:
-            self._session.on_messages(messages)
-        else:
-            self._node_messages(messages)
+        session = self._session
+        if session is not None and not self._queue and not self.full and session.brief(messages):
+            session.on_messages(messages)
+            return
+        self._queue.extend(messages)
+        self._work()
+
+    @property
+    def full(self) -> bool:
+        return self.blocked or self._out_bytes > self._node.max_output_bytes
+
+    def _work(self) -> None:
+        """One question at a time, as long as the caller reads the answers. Meanwhile it is not read."""
+        queue, session = self._queue, self._session
+        while queue and not self.full and self._transport is not None and (session is None or not session.serving):
+            message = queue.popleft()
+            if session is not None:
+                session.on_messages([message])
+            elif not self._node_message(message):
+                queue.clear()
+        self._read(not queue)
+
+    def _read(self, on: bool) -> None:
+        transport = self._transport
+        if on != self._reading and transport is not None and not transport.is_closing():
+            self._reading = on
+            if on:
+                transport.resume_reading()
+            else:
+                transport.pause_reading()
+
+    def on_served(self) -> None:
+        """What was read from the disk for this caller has been sent."""
+        if self._queue:
+            self._work()
 
     def pause_writing(self) -> None:
         self.blocked = True
 
     def resume_writing(self) -> None:
         self.blocked = False
+        if self._transport is not None:
+            self._node.on_output(self, self._transport.get_write_buffer_size())
         if self._session is not None:
             self._session.on_unblocked()
+        if self._queue:
+            self._work()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
+        self._queue.clear()
         if self._timer is not None:
             self._timer.cancel()
         if self._session is not None:
@@ -123,7 +173,7 @@ class Connection:
     # ------------------------------------------------------------------ handshake
 
     def _late(self) -> None:
-        if not self._greeted and self._opening is None:
+        if not self.greeted and self._opening is None:
             self.end("no Hello in time")
 
     def _hello(self, hello: Hello) -> None:
@@ -139,7 +189,7 @@ class Connection:
             self._greet(hello, None)
             return
         assert self._transport is not None
-        self._transport.pause_reading()  # what comes with the Hello waits; more of it must not pile up while a large log is checked
+        self._read(False)  # what comes with the Hello waits; more of it must not pile up while a large log is checked
         self._opening = self._loop.create_task(self._open(hello))
 
     async def _open(self, hello: Hello) -> None:
@@ -152,28 +202,27 @@ class Connection:
             self._greet(hello, session)
 
     def _greet(self, hello: Hello, session: Session | None) -> None:
-        self._greeted = True
+        self.greeted = True
+        self._node.on_greeted(self)
         self._session = session
-        if self._opening is not None and self._transport is not None and not self._transport.is_closing():
-            self._transport.resume_reading()
-        self._out.append(self._door.welcome(self._node.welcome(hello), self._node.max_frame_bytes))
+        self._read(True)
+        largest = self._node.max_frame_bytes
+        self._out.append(self._door.welcome(self._node.welcome(hello), largest if hello.log else min(largest, _TOOL_FRAME_BYTES)))
         self._outgoing = self._door.outgoing
         self._flush()
         self.data_received(b"")  # what came with the Hello
 
-    def _node_messages(self, messages: list[Message]) -> None:
-        for message in messages:
-            if isinstance(message, NodeMessage):
-                self._node.on_node_message(self, message)
-            else:
-                self.end(f"{handshake.PROTOCOL}: a {type(message).__name__} on a connection that names no log")
-                return
+    def _node_message(self, message: Message) -> bool:
+        """False: this caller is not served any more."""
+        if isinstance(message, NodeMessage):
+            self._node.on_node_message(self, message)
+            return True
+        self.end(f"{handshake.PROTOCOL}: a {type(message).__name__} on a connection that names no log")
+        return False
 
     # ------------------------------------------------------------------ out
 
     def send(self, message: Message) -> None:
-        if self._out_bytes > _STUCK_BUFFER_BYTES:
-            return  # so many answers in one turn: it is closed at the turn's end
         if not self._out:
             self._loop.call_soon(self._flush)
         frame = encode(message)
@@ -181,25 +230,24 @@ class Connection:
         if self._outgoing is not None:
             self._out.append(self._outgoing.tag(frame))
         self._out_bytes += len(frame)
-        if self._out_bytes > _STUCK_BUFFER_BYTES:
-            self.blocked = True
 
     def _flush(self) -> None:
         transport, asked, self._out_bytes = self._transport, self._out_bytes, 0
-        if transport is None:
-            self._out.clear()
-            return
         out = self._out
-        if asked > _STUCK_BUFFER_BYTES:
+        if transport is None or not out:
             out.clear()
-            log.warning("caller asks for more at once than it can be given, connection closed", peer=self.peer_name, purpose=self.purpose)
-            self._abort()
             return
         transport.write(out[0] if len(out) == 1 else b"".join(out))
         out.clear()
-        if self.blocked and transport.get_write_buffer_size() > _STUCK_BUFFER_BYTES:
-            log.warning("caller does not read its answers, connection closed", peer=self.peer_name, purpose=self.purpose)
-            self._abort()
+        if self.blocked or asked > _LARGE_BYTES:
+            self._node.on_output(self, transport.get_write_buffer_size())
+        if self._queue:
+            self._work()
+
+    @property
+    def unread(self) -> int:
+        """Bytes that wait for the caller to read them."""
+        return self._out_bytes + (self._transport.get_write_buffer_size() if self._transport is not None else 0)
 
     def end(self, reason: str) -> None:
         """Say why, and close once it has been sent."""
@@ -213,12 +261,19 @@ class Connection:
         self._end(reject)
 
     def _end(self, reject: Reject) -> None:
+        self._queue.clear()
         if self._transport is not None and not self._transport.is_closing():
             self._out.append(self._door.reject(reject))
             self._flush()
             self._transport.close()
 
+    def drop(self, reason: str) -> None:
+        """At once, whatever waits."""
+        log.warning("connection closed", peer=self.peer_name, purpose=self.purpose, reason=reason)
+        self._abort()
+
     def _abort(self) -> None:
+        self._queue.clear()
         if self._transport is not None:
             self._transport.abort()
 

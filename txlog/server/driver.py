@@ -400,13 +400,22 @@ class LogDriver:
             answer.entries = entries
             self._send(serve.to, answer)
 
+        def sent(entries: list[bytes]) -> None:
+            send(entries)
+            session = self._sessions.get(serve.to)
+            if session is not None:
+                session.served()
+
         if not max_bytes or answer.start > serve.upto:
             send([])
         elif entries := self.store.recent(answer.start, serve.upto, max_bytes):
             send(entries)
         elif answer.start <= (committed := self._acceptor.committed):
             future = self._loop.run_in_executor(self._readers, self.store.read, answer.start, min(serve.upto, committed), max_bytes)
-            future.add_done_callback(lambda done: self._read_done(done, send))
+            session = self._sessions.get(serve.to)
+            if session is not None:
+                session.serving += 1
+            future.add_done_callback(lambda done: self._read_done(done, sent))
         else:
             send(self.store.read(answer.start, serve.upto, max_bytes))  # rare: an uncommitted suffix longer than what is kept in memory
 

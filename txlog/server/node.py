@@ -26,6 +26,7 @@ from txlog.client.address import format_host_port, valid_log_name
 from txlog.clock import now_us
 from txlog.config import LogServerConfig
 from txlog.messages import Hello, InitDone, InitGroup, JoinGroup, Membership, Reject, Status, StatusQuery, Welcome
+from txlog.server.callers import Callers, raise_descriptor_limit
 from txlog.server.connection import Connection, NodeMessage
 from txlog.server.driver import LogDriver
 from txlog.server.identity import DataFolder, DiskFull, FolderError, Identity
@@ -35,6 +36,7 @@ from txlog.server.peers import PeerLinks
 from txlog.server.scrubbing import ScrubLimits
 from txlog.server.session import Session
 from txlog.storage.errors import StorageFatal
+from txlog.storage.files import keep_descriptors
 from txlog.wire import PROTOCOL
 
 # Exit codes, for service managers and people.
@@ -80,7 +82,8 @@ class LogNode:
         self._folder = folder
         self._rng = random.Random(secrets.randbits(128))
         self._logs: dict[str, asyncio.Task[LogDriver]] = {}
-        self._connections: dict[Connection, None] = {}  # in the order they came: what is done to all of them must not depend on addresses in memory
+        self.max_output_bytes = config.max_output_bytes
+        self._callers = Callers(config.max_connections, config.max_callers_per_address, config.max_total_output_bytes, config.max_total_input_bytes)
         self._pid = os.getpid()
         self._readers = ThreadPoolExecutor(2, thread_name_prefix="log reader")
         self._server: asyncio.Server | None = None
@@ -109,6 +112,7 @@ class LogNode:
             why = "the port is taken" if error.errno == errno.EADDRINUSE else (error.strerror or str(error))
             raise StartError(f"cannot listen on {where}: {why}", EXIT_PORT) from error
         self.port = self._server.sockets[0].getsockname()[1]
+        self._callers.measure(len(self._logs))
         self._beats = loop.create_task(self._beat(), name="heartbeats")
         log.info(
             "log node listens", address=format_host_port(self.config.bind, self.port), az=self.config.az, data=str(self.config.data),
@@ -124,7 +128,7 @@ class LogNode:
         if self._beats is not None:
             self._beats.cancel()
         self._news.stop()
-        for connection in list(self._connections):
+        for connection in self._connections():
             connection.close()
         for task in self._logs.values():
             if task.done() and not task.cancelled() and task.exception() is None:
@@ -135,6 +139,7 @@ class LogNode:
     async def _beat(self) -> None:
         while True:
             await asyncio.sleep(self.config.heartbeat_ms / 1000)
+            keep_descriptors()
             for task in self._logs.values():
                 if task.done() and task.exception() is None:
                     task.result().beat()
@@ -164,6 +169,8 @@ class LogNode:
         driver = LogDriver(name, store, sorted(self.identity.others), self._rng, now_us, halt, self._readers, scrub, config.max_lease_ms)
         driver.peers = self._peer_links(driver)
         driver.start()
+        if self._server is not None:
+            self._callers.measure(len(self._logs))
         log.info("log opened", **driver.status())
         return driver
 
@@ -222,12 +229,23 @@ class LogNode:
         identity = self.identity
         return Welcome(identity.node, self.config.az, identity.group_id, identity.membership, identity.members, self.incarnation, identity.folder)
 
-    def on_connection(self, connection: Connection) -> bool:
-        self._connections[connection] = None
-        return len(self._connections) <= self.config.max_connections
+    def on_connection(self, connection: Connection) -> str:
+        return self._callers.add(connection)
+
+    def on_greeted(self, connection: Connection) -> None:
+        self._callers.greeted(connection)
 
     def on_connection_lost(self, connection: Connection) -> None:
-        self._connections.pop(connection, None)
+        self._callers.remove(connection)
+
+    def on_output(self, connection: Connection, held: int) -> None:
+        self._callers.on_output(connection, held)
+
+    def on_input(self, connection: Connection, held: int) -> None:
+        self._callers.on_input(connection, held)
+
+    def _connections(self) -> list[Connection]:
+        return cast(list[Connection], self._callers.everybody())
 
     def on_node_message(self, connection: Connection, message: NodeMessage) -> None:
         if isinstance(message, StatusQuery):
@@ -278,7 +296,7 @@ class LogNode:
             except OSError as error:
                 halt(f"{self.config.data}: {error.strerror or error}")
             log.info("the group has another membership", version=wanted.version, members=wanted.members)
-            for connection in list(self._connections):
+            for connection in self._connections():
                 if connection.names_log:
                     connection.retire(over(self.identity, f"the group is at version {wanted.version} from now on"))
             for driver in self._drivers():
@@ -345,8 +363,8 @@ class LogNode:
         logs = [driver.status() for driver in self._drivers()]
         return {
             "az": self.config.az, "node": identity.node, "group": identity.group, "membership": identity.membership, "members": identity.members,
-            "joined": identity.joined, "replaced": identity.replaced, "logs": logs, "known_logs": identity.logs, "connections": len(self._connections),
-            "pid": self._pid,
+            "joined": identity.joined, "replaced": identity.replaced, "logs": logs, "known_logs": identity.logs, "connections": len(self._callers),
+            "max_connections": self._callers.limit, "pid": self._pid,
         }  # fmt: skip
 
 
@@ -362,6 +380,8 @@ def _on_exception(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> N
 async def serve(config: LogServerConfig) -> None:
     """Until SIGTERM or SIGINT. Raises `StartError`."""
     loop = asyncio.get_running_loop()
+    raise_descriptor_limit()
+    keep_descriptors()
     try:
         folder = await loop.run_in_executor(None, DataFolder.open, config.data)
     except FolderError as error:

@@ -22,6 +22,7 @@ class Sink(Protocol):
     peer_name: str  # for people
 
     def send(self, message: Message) -> None: ...
+    def on_served(self) -> None: ...  # the session is not `serving` any more
     def end(self, reason: str) -> None: ...  # say why and close
 
 
@@ -82,15 +83,29 @@ class Feed:
 class Session:
     """A caller that has shaken hands."""
 
-    __slots__ = ("_feed", "_may_fence", "_peer", "_source", "sink")
+    __slots__ = ("_feed", "_may_fence", "_peer", "_source", "serving", "sink")
 
     def __init__(self, source: Source, sink: Sink, may_fence: bool = False) -> None:
         """``may_fence``: it is another log node of the group (S4)."""
         self.sink = sink
+        self.serving = 0  # answers that are being read from the disk: the next question waits
         self._may_fence = may_fence
         self._source = source
         self._feed: Feed | None = None
         self._peer = source.attach(self)
+
+    def brief(self, messages: list[Message]) -> bool:
+        """Are the answers small, whatever is in the log?"""
+        for message in messages:
+            kind = type(message)
+            if kind is Fetch or kind is Subscribe:
+                return False
+        return True
+
+    def served(self) -> None:
+        self.serving -= 1
+        if not self.serving:
+            self.sink.on_served()
 
     def on_messages(self, messages: list[Message]) -> None:
         for message in messages:

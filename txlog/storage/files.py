@@ -32,7 +32,7 @@ class Files:
 
     def lock(self, path: Path) -> int:
         """Raises BlockingIOError when another process holds it."""
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        fd = _open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -41,7 +41,7 @@ class Files:
         return fd
 
     def open(self, path: Path, create: bool = False) -> int:
-        return os.open(path, os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT | os.O_TRUNC if create else 0), 0o644)
+        return _open(path, os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT | os.O_TRUNC if create else 0))
 
     def close(self, fd: int) -> None:
         os.close(fd)
@@ -98,7 +98,7 @@ class Files:
         os.fdatasync(fd)
 
     def sync_folder(self, path: Path) -> None:
-        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        fd = _open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             os.fsync(fd)
         finally:
@@ -109,6 +109,30 @@ class Files:
 
     def unlink(self, path: Path) -> None:
         os.unlink(path)
+
+
+KEPT_DESCRIPTORS: Final = 4
+_kept: list[int] = []
+
+
+def keep_descriptors() -> None:
+    """For the log's own files, when the process has no other left: connections may have taken all. Called now and then, since a file may have used one."""
+    try:
+        while len(_kept) < KEPT_DESCRIPTORS:
+            _kept.append(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
+    except OSError as error:
+        if error.errno not in (errno.EMFILE, errno.ENFILE):
+            raise  # short of descriptors is what they are kept for: the next call fills up
+
+
+def _open(path: Path, flags: int) -> int:
+    try:
+        return os.open(path, flags, 0o644)
+    except OSError as error:
+        if error.errno not in (errno.EMFILE, errno.ENFILE) or not _kept:
+            raise
+    os.close(_kept.pop())
+    return os.open(path, flags, 0o644)
 
 
 META_NAME: Final = "meta"

@@ -7,6 +7,7 @@ import contextlib
 import random
 import socket
 from pathlib import Path
+from typing import Any
 
 from txlog.client import CampaignLost, Heartbeat, LogAddress, LogClient, Subscription, Writer, embedded
 from txlog.client.admin import init_group
@@ -113,8 +114,10 @@ class Proxy:
 class Group(Service):
     nodes = 3
 
-    def __init__(self, folder: Path, secret: bytes | None = None) -> None:
+    def __init__(self, folder: Path, secret: bytes | None = None, **settings: Any) -> None:
+        """``settings``: of the log nodes."""
         super().__init__(folder, secret)
+        self.settings: dict[str, Any] = {"segment_bytes": SEGMENT_BYTES, "cache_bytes": 64 << 10, "secret": secret, **settings}
         self.ports = [free_port() for _ in range(3)]
         self.running: dict[int, LogNode] = {}
 
@@ -137,9 +140,7 @@ class Group(Service):
         return proxies, LogAddress.parse("txlog://" + ",".join(f"127.0.0.1:{proxy.port}" for proxy in proxies) + "/shard-0")
 
     async def up(self, index: int) -> None:
-        config = LogServerConfig(
-            "abc"[index], self.folder / f"node{index}", self.ports[index], segment_bytes=SEGMENT_BYTES, cache_bytes=64 << 10, secret=self.secret
-        )
+        config = LogServerConfig("abc"[index], self.folder / f"node{index}", self.ports[index], **self.settings)
         node = LogNode(config, DataFolder.open(config.data))
         await node.start()
         self.running[index] = node
@@ -228,5 +229,8 @@ class Ears:
 
     def send(self, message: Message) -> None:
         self.heard.append(message)
+
+    def on_served(self) -> None:
+        """Nothing waits here: the caller is this process."""
 
     def end(self, reason: str) -> None: ...

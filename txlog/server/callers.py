@@ -1,0 +1,130 @@
+"""Who is connected to a log node, and what all of them together may hold.
+
+Decides: whom a node has no descriptor or memory for. Must not know: what callers say. Invariants: descriptors are left for the node's own files and for the
+other log nodes; a caller that has not finished the handshake gives way to a newer one, so idle connections keep nobody out.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+from typing import Final, Protocol
+
+import structlog
+
+log = structlog.get_logger("txlog.callers")
+
+_RESERVE: Final = 8  # descriptors for segments that are made and read, beside those that `storage.files` keeps
+_RESERVE_A_LOG: Final = 3  # its next segment, and the other log nodes
+_LEAST: Final = 2  # callers, however few descriptors there are
+
+
+class Caller(Protocol):
+    greeted: bool
+    address: str
+
+    @property
+    def unread(self) -> int: ...  # bytes that wait for it to read them
+    def drop(self, reason: str) -> None: ...
+
+
+class Callers:
+    """All connections, in the order in which they came: what is done to all of them must not depend on addresses in memory."""
+
+    def __init__(self, most: int, per_address: int, output_bytes: int, input_bytes: int) -> None:
+        self.limit = most
+        self._most = most
+        self._per_address = per_address
+        self._output_bytes = output_bytes
+        self._input_bytes = input_bytes
+        self._all: dict[Caller, None] = {}
+        self._fresh: dict[Caller, None] = {}  # have not finished the handshake
+        self._addresses: dict[str, int] = {}  # how many of those, by address
+        self._output: dict[Caller, int] = {}  # what each held when it was last looked at
+        self._input: dict[Caller, int] = {}
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    def measure(self, logs: int) -> None:
+        """How many callers there are descriptors for. Called when the node's own files are open."""
+        soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        spare = soft - open_descriptors() + len(self._all) - _RESERVE - _RESERVE_A_LOG * logs
+        self.limit = max(_LEAST, min(self._most, spare))
+        if self.limit < self._most:
+            log.warning("fewer connections than max-connections", limit=self.limit, descriptors=soft, wanted=self._most)
+
+    def add(self, caller: Caller) -> str:
+        """Why it cannot be served, "" when it can."""
+        fresh = self._fresh
+        if self._addresses.get(caller.address, 0) >= self._per_address:
+            self._give_way(next(other for other in fresh if other.address == caller.address), "too many connections from its address, and it says nothing")
+        elif len(self._all) >= self.limit:
+            if not fresh:
+                return f"too many connections: {len(self._all)}, the limit is {self.limit}"
+            self._give_way(next(iter(fresh)), "too many connections, and it says nothing")
+        self._all[caller] = None
+        fresh[caller] = None
+        self._addresses[caller.address] = self._addresses.get(caller.address, 0) + 1
+        return ""
+
+    def _give_way(self, caller: Caller, reason: str) -> None:
+        self.remove(caller)
+        caller.drop(reason)
+
+    def greeted(self, caller: Caller) -> None:
+        if caller in self._fresh:
+            del self._fresh[caller]
+            left = self._addresses[caller.address] - 1
+            if left:
+                self._addresses[caller.address] = left
+            else:
+                del self._addresses[caller.address]
+
+    def remove(self, caller: Caller) -> None:
+        self.greeted(caller)
+        self._all.pop(caller, None)
+        self._output.pop(caller, None)
+        self._input.pop(caller, None)
+
+    def everybody(self) -> list[Caller]:
+        return list(self._all)
+
+    # ------------------------------------------------------------------ memory
+
+    def on_output(self, caller: Caller, held: int) -> None:
+        if caller not in self._all:
+            return
+        self._output[caller] = held
+        if sum(self._output.values()) > self._output_bytes:
+            self._output = {other: other.unread for other in self._output}  # some have read since
+            self._relieve(self._output, self._output_bytes, "it does not read its answers, and all callers together hold too much memory")
+
+    def on_input(self, caller: Caller, held: int) -> None:
+        if caller not in self._all:
+            return
+        if held:
+            self._input[caller] = held
+        else:
+            self._input.pop(caller, None)
+        self._relieve(self._input, self._input_bytes, "its message has come in part only, and all callers together hold too much memory")
+
+    def _relieve(self, held: dict[Caller, int], limit: int, reason: str) -> None:
+        while held and sum(held.values()) > limit:
+            self._give_way(max(held, key=lambda caller: held[caller]), reason)
+
+
+def open_descriptors() -> int:
+    folder = next((name for name in ("/proc/self/fd", "/dev/fd") if os.path.isdir(name)), "")
+    return len(os.listdir(folder)) - 1 if folder else 64  # the listing has one of its own; a system that does not tell
+
+
+def raise_descriptor_limit() -> None:
+    """To what this process is allowed."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < hard or hard == resource.RLIM_INFINITY:
+        wanted = hard if hard != resource.RLIM_INFINITY else max(soft, 1 << 20)
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        except (OSError, ValueError) as error:
+            log.warning("the limit of descriptors stays", descriptors=soft, reason=str(error))
