@@ -17,6 +17,7 @@ from memstore.commands.walk import cursor_of, walk
 from memstore.engine import effects, reply
 from memstore.engine.command import ALL, DENYOOM, FAST, FIRST, FIRST_TWO, MOVABLEKEYS, READONLY, WRITE, command
 from memstore.engine.context import Context
+from memstore.engine.limits import check_effects
 from memstore.engine.reply import HEADS, CommandError, bulk
 from memstore.engine.values.set import Set, among, build, not_among, ordered_integers
 
@@ -247,11 +248,13 @@ def _pop_many(ctx: Context, argv: list[bytes]) -> bytes:
         return _reply(ctx, _in_order(value, _limit(ctx)))
     if left * _FEW_LEFT > count:
         taken = value.sample(ctx.rng, count)
+        check_effects(ctx, taken)
         for member in taken:
             value.remove(member)
     else:
         kept = build(value.sample(ctx.rng, left), _limit(ctx))
         taken = not_among(list(value), kept)
+        check_effects(ctx, taken)
         ctx.database.put(key, kept)
     _note_many(ctx, b"SREM", key, taken)
     return _reply(ctx, taken)
@@ -334,20 +337,28 @@ def _difference(sets: list[Set | None]) -> tuple[list[bytes], bool]:
 
 
 def _lookup_all(ctx: Context, keys: list[bytes]) -> list[Set | None]:
-    return [lookup_set(ctx, key) for key in keys]
+    """Each key's set, once for a key that is named several times: that changes no union and no intersection."""
+    return [lookup_set(ctx, key) for key in dict.fromkeys(keys)]
+
+
+def _lookup_first_and_others(ctx: Context, keys: list[bytes]) -> list[Set | None]:
+    """For a difference: the first key's set, which counts again where it is named again."""
+    return [lookup_set(ctx, keys[0]), *_lookup_all(ctx, keys[1:])]
 
 
 def _store(ctx: Context, key: bytes, value: Set | None) -> bytes:
     """``value``: None or empty leaves no key behind."""
     database = ctx.database
+    members = list(value) if value else []
+    check_effects(ctx, members)
     if ctx.lookup(key) is not None:
         database.remove(key)
         ctx.effect(b"DEL", key)
     if not value:
         return reply.ZERO
     database.put(key, value)
-    _note_many(ctx, b"SADD", key, list(value))
-    return reply.integer(len(value))
+    _note_many(ctx, b"SADD", key, members)
+    return reply.integer(len(members))
 
 
 _ALGEBRA: Final = "O(N), N members in all sets"
@@ -366,7 +377,7 @@ def sunion(ctx: Context, argv: list[bytes]) -> bytes:
 
 @command(b"SDIFF", arity=-2, flags=READONLY, keys=ALL, since="1.0.0", group="set", summary="Lists the first set's members no other has", complexity=_ALGEBRA)
 def sdiff(ctx: Context, argv: list[bytes]) -> bytes:
-    return _reply(ctx, _in_order(_difference(_lookup_all(ctx, argv[1:]))[0], _limit(ctx)))
+    return _reply(ctx, _in_order(_difference(_lookup_first_and_others(ctx, argv[1:]))[0], _limit(ctx)))
 
 
 @command(
@@ -408,7 +419,7 @@ def sunionstore(ctx: Context, argv: list[bytes]) -> bytes:
     complexity=_ALGEBRA,
 )
 def sdiffstore(ctx: Context, argv: list[bytes]) -> bytes:
-    sets, limit = _lookup_all(ctx, argv[2:]), _limit(ctx)
+    sets, limit = _lookup_first_and_others(ctx, argv[2:]), _limit(ctx)
     members, by_removal = _difference(sets)
     value = build(members, limit)
     if by_removal and sets[0] is not None and not sets[0].all_integers(limit):

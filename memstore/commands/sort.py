@@ -17,6 +17,7 @@ from memstore.commands.parse import integer, syntax_error
 from memstore.engine import reply
 from memstore.engine.command import DENYOOM, FIRST, MOVABLEKEYS, READONLY, WRITE, command
 from memstore.engine.context import Context
+from memstore.engine.limits import check_effects
 from memstore.engine.reply import CommandError
 from memstore.engine.values.double import parse_double
 from memstore.engine.values.hash import Hash
@@ -183,6 +184,7 @@ def _fetched(ctx: Context, elements: list[bytes], gets: list[_Pattern]) -> list[
 
 
 def _store(ctx: Context, key: bytes, items: list[bytes]) -> bytes:
+    check_effects(ctx, items)
     index = ctx.database.index
     ctx.looked.append((index, key) if index else key)  # no effect tells of it where nothing was and nothing comes
     there = ctx.lookup(key) is not None

@@ -59,7 +59,7 @@ def exec_(ctx: Context, argv: list[bytes]) -> bytes:
     session, engine = ctx.session, ctx.engine
     if session.multi is None:
         raise CommandError("ERR EXEC without MULTI")
-    queued, failed = session.multi, session.multi_failed
+    queued, failed, queued_bytes = session.multi, session.multi_failed, session.multi_bytes
     stopped = not failed and (session.watch_failed or _watched_expired(ctx, session))
     end_transaction(engine, session)
     if failed:
@@ -69,6 +69,7 @@ def exec_(ctx: Context, argv: list[bytes]) -> bytes:
     replies = [b"*%d\r\n" % len(queued)]
     size, limit = 0, engine.settings.transaction_reply_limit
     session.multi = queued  # by this a command sees that it must not block
+    session.multi_bytes = queued_bytes  # and by this how much of a unit's room is taken (`engine.limits`)
     try:
         for row, arguments in queued:
             queued_row = cast(Row, row)
@@ -81,6 +82,7 @@ def exec_(ctx: Context, argv: list[bytes]) -> bytes:
             size += len(replies[-1])
     finally:
         session.multi = None
+        session.multi_bytes = 0
         session.settle()
     return b"".join(replies)
 

@@ -17,6 +17,7 @@ from memstore.engine import effects, reply
 from memstore.engine.command import DENYOOM, FAST, FIRST, MOVABLEKEYS, READONLY, WRITE, command
 from memstore.engine.context import IGNORE_EXPIRED, Context
 from memstore.engine.keyspace import slot_of
+from memstore.engine.limits import check_effects
 from memstore.engine.reply import HEADS, CommandError, bulk
 from memstore.engine.values.double import parse_double, show_double, show_packed
 from memstore.engine.values.sorted import SortedSet
@@ -32,6 +33,8 @@ _INT64_RANGE: Final = f"ERR value is out of range, value must between {-INT64_MA
 _MOST_REPEATED: Final = 1 << 24  # members with repetition in one answer; Redis tries any number, until memory ends
 _CHUNK: Final = 512  # pairs in one effect
 _FEW_POPPED: Final = 64  # up to so many members are logged by name
+_FEW_BYTES: Final = 4096  # of their members together: beyond, ranks say it in fewer bytes
+_SCORE_BYTES: Final = 40  # a score and what RESP puts around it in the log
 
 
 def lookup_zset(ctx: Context, key: bytes) -> SortedSet | None:
@@ -230,6 +233,7 @@ def _log_pairs(ctx: Context, key: bytes, pairs: list[bytes]) -> None:
 
 def store(ctx: Context, key: bytes, members: list[bytes], scores: list[float]) -> bytes:
     """Put a sorted set, given in order, in the place of whatever ``key`` holds, and answer its size; an empty one is no key."""
+    check_effects(ctx, members, _SCORE_BYTES)
     if ctx.lookup(key) is not None:
         ctx.database.remove(key)
         ctx.effect(b"DEL", key)
@@ -270,7 +274,7 @@ def pop(ctx: Context, key: bytes, value: SortedSet, count: int, highest: bool) -
     value.remove_part(start, stop)
     if count == size:
         ctx.database.remove(key)
-    if count <= _FEW_POPPED:
+    if count <= _FEW_POPPED and sum(map(len, members)) <= _FEW_BYTES:
         ctx.effect(b"ZREM", key, *members)
     else:
         ctx.effect(b"ZREMRANGEBYRANK", key, b"%d" % start, b"%d" % (stop - 1))

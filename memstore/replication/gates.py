@@ -12,6 +12,7 @@ from memstore.engine.command import LOCAL, WRITE, Row
 from memstore.engine.engine import Engine
 from memstore.engine.facts import Facts
 from memstore.engine.keyspace import slot_of
+from memstore.engine.limits import argument_bytes, transaction_bytes
 from memstore.engine.session import EVENTUAL, Session
 from memstore.engine.transaction import IMMEDIATE, writes
 
@@ -24,10 +25,21 @@ NOT_APPLIED: Final = b"-TRYAGAIN this replica did not reach the log's tail in ti
 UNBLOCKED: Final = b"-UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)\r\n"
 MONITORING: Final = b"-ERR Replica can't interact with the keyspace\r\n"  # what Redis tells a client in MONITOR
 TOO_LARGE: Final = b"-ERR the command is larger than max-uncommitted-bytes allows\r\n"
+TRANSACTION_TOO_LARGE: Final = b"-ERR the transaction is larger than max-uncommitted-bytes allows\r\n"
 
 
 def unknown_outcome(position: int) -> bytes:
     return b"-UNKNOWN outcome at position %d: the write may or may not take effect\r\n" % position
+
+
+def too_large(session: Session, row: Row, argv: list[bytes], limit: int) -> bytes | None:
+    """The error for a write, or a transaction of writes, that the log could not take; None: it may run."""
+    if row.flags & WRITE:
+        return TOO_LARGE if argument_bytes(argv) > limit else None
+    # What the queue takes in memory is never less than what it takes in the log, and is known already.
+    if row.name == b"EXEC" and session.multi_bytes > limit and not session.multi_failed and transaction_bytes(session) > limit:
+        return TRANSACTION_TOO_LARGE
+    return None
 
 
 def loading(facts: Facts) -> bytes:

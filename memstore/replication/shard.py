@@ -366,11 +366,7 @@ class Shard:
             if now_us >= self.lessor.lease_until_us and now_us >= self.lessor.look(now_us):
                 self.lapsed = True
                 return gates.CLUSTERDOWN if settings.cluster_enabled else gates.MASTERDOWN
-            if flags & WRITE and sum(map(len, argv)) > settings.max_uncommitted_bytes:
-                return gates.TOO_LARGE
-            if row.name == b"EXEC" and session.multi and sum(sum(map(len, args)) for _, args in session.multi) > settings.max_uncommitted_bytes:
-                session.multi_failed = True
-            return None
+            return gates.too_large(session, row, argv, settings.max_uncommitted_bytes)
         if self.role == RESTORING and (not flags & LOADING or (row.name == b"EXEC" and not session.multi_failed and looks(session))):
             return gates.loading(facts)
         if flags & WRITE or (row.name == b"EXEC" and not session.multi_failed and writes(session)):
