@@ -12,7 +12,7 @@ from memstore.commands.help import help_reply
 from memstore.engine import reply
 from memstore.engine.command import ADMIN, LOADING, LOCAL, NOSCRIPT, STALE, Row, command
 from memstore.engine.context import Context
-from memstore.engine.glob import is_literal, matches
+from memstore.engine.glob import compiled, is_literal
 from memstore.engine.settings import Setting, SettingError, all_names, find, parse, shown
 
 _FLAGS: Final = ADMIN | NOSCRIPT | LOADING | STALE | LOCAL
@@ -28,9 +28,10 @@ def config_get(ctx: Context, argv: list[bytes]) -> bytes:
             if row is not None and name.lower() not in (other.lower() for other in found):
                 found[name] = row
             continue
+        matches = compiled(pattern, nocase=True)
         for name in all_names():
             row = find(name)
-            if row is not None and matches(pattern, name.encode(), nocase=True):
+            if row is not None and matches(name.encode()):
                 found[name] = row
     settings = ctx.engine.settings
     parts = [reply.bulk(text.encode("utf-8", "surrogateescape")) for name, row in found.items() for text in (name, shown(row, settings))]

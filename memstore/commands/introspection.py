@@ -26,7 +26,7 @@ from memstore.engine.command import (
     command,
 )
 from memstore.engine.context import Context
-from memstore.engine.glob import matches
+from memstore.engine.glob import compiled
 
 _FLAGS: Final = LOADING | STALE | LOCAL
 _META: Final = "server"
@@ -211,7 +211,8 @@ def command_list(ctx: Context, argv: list[bytes]) -> bytes:
         elif by == b"ACLCAT":
             rows = [row for row in rows if what.lower() in categories(row)]
         elif by == b"PATTERN":
-            rows = [row for row in rows if matches(what, row.name, nocase=True)]
+            matches = compiled(what, nocase=True)
+            rows = [row for row in rows if matches(row.name)]
         else:
             raise reply.CommandError(reply.SYNTAX)
     elif len(argv) != 2:

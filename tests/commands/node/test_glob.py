@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from memstore.engine import glob
 from memstore.engine.glob import is_literal, matches
+from tests.commands.node.harness import Client
 from tests.commands.realredis import RawClient
 from tests.engine.harness import decode
 
@@ -212,3 +213,11 @@ def test_what_is_kept_of_patterns_is_bounded() -> None:
         matches(b"*%d?" % n, b"x")
         matches(b"*" * 513 + b"%d" % n, b"x")
     assert glob._cached.cache_info().currsize == glob._cached.cache_info().maxsize == 64
+
+
+def test_a_command_reads_its_pattern_once(client: Client) -> None:
+    start = time.process_time()
+    for pattern in (b"[a-z]" * 50_000, b"*[a-z]?" * 50_000):
+        for words in ((b"CONFIG", b"GET"), (b"COMMAND", b"LIST", b"FILTERBY", b"PATTERN"), (b"KEYS",), (b"SCAN", b"0", b"MATCH")):
+            assert client.raw(*words, pattern)[:1] == b"*"
+    assert time.process_time() - start < 5  # once for each name took 18 s
