@@ -2,7 +2,8 @@
 
 Decides: where a key lives. Must not know: commands, time, who asks. A dict a slot (Valkey's answer) bounds the pause of a
 dict's growth, makes SCAN cursors valid on every node, and serves cluster mode. Values tell their type by class; a string is
-plain ``bytes``, any other has a length. Expiry stands beside, milliseconds since 1970, in a dict a slot that exists only where something expires.
+plain ``bytes`` or, when it is long and has been changed, a `LongString`; any other has a length.
+Expiry stands beside, milliseconds since 1970, in a dict a slot that exists only where something expires.
 Invariants: a key in ``expires[s]`` is a key in ``slots[s]``; ``volatile`` counts them; nothing in slot s expires before ``floors[s]``, and nothing
 in the database before ``next_due``: what finds due keys among millions without looking at each (engine.expiry raises both as it passes).
 """
@@ -22,7 +23,7 @@ NEVER: Final = 1 << 63  # later than any expiry
 _NO_FLOORS: Final = [NEVER] * SLOTS  # shared and never written
 _MANY: Final = 4096  # members
 
-Value = Any  # bytes, or one of the classes in engine.values
+Value = Any  # bytes, a LongString, or one of the classes in engine.values
 
 
 def slot_of(key: bytes) -> int:

@@ -111,7 +111,7 @@ class Settings:
         "max-uncommitted-bytes",
         64 * MIB,
         MIB,
-        "effects executed and not yet committed; above it clients are not read. How much of it is appended at a time follows the rate of commits",
+        "effects executed and not yet committed; above it clients are not read, a larger unit is refused. How much is appended at once follows the commit rate",
     )
     max_held_bytes: int = _memory("max-held-bytes", 64 * MIB, 64 * KIB, "replies that wait for a commit; above it the node stops reading from clients")
     max_entry_bytes: int = _memory(

@@ -1,7 +1,8 @@
 """The types a key can hold, one registration a class: what TYPE calls it, how it is encoded, copied, measured and digested.
 
 Decides: the answers that differ from type to type for commands that serve every type (TYPE, OBJECT, COPY, MEMORY, SCAN's TYPE, digests). Must not
-know: keys, databases, commands. A string is plain ``bytes``; every other type is a class that registers itself when its module is imported.
+know: keys, databases, commands. A string is plain ``bytes``, or a `LongString` (longstring.py);
+every other type is a class that registers itself when its module is imported.
 Invariant: `canonical` gives the same bytes for equal values on every node, whatever order they were built in.
 """
 

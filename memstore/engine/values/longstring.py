@@ -15,6 +15,7 @@ from typing import Final
 from memstore.engine.values import Kind, register
 
 LONG: Final = 64 * 1024  # bytes; to copy so many takes some microseconds
+_ZEROS: Final = 1024 * 1024  # bytes added at once where a write begins beyond the end
 
 
 class LongString:
@@ -51,8 +52,8 @@ class LongString:
     def write(self, offset: int, piece: bytes) -> None:
         """Put ``piece`` at ``offset``; zeros fill what lies between the end and it."""
         data = self.data
-        if offset > len(data):
-            data += bytes(offset - len(data))
+        while len(data) < offset:
+            data += bytes(min(offset - len(data), _ZEROS))
         data[offset : offset + len(piece)] = piece
 
     def copy(self) -> LongString:
