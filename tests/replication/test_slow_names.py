@@ -44,7 +44,9 @@ class Named(Processes):
 
     def start_named_engine(self, place: int) -> None:
         log = f"txlog://{','.join(self.nodes())}/shard-0"
-        self.start(f"engine-{place}", "memstore", "server", "--az", "abc"[place], "--port", str(self.ports[place]), "--log", log)
+        self.start(
+            f"engine-{place}", "memstore", "server", "--az", "abc"[place], "--port", str(self.ports[place]), "--log", log, "--set", "enable-debug-command=yes"
+        )
 
     def away(self, az: str) -> None:
         """Its machine is gone, and its name with it."""
@@ -76,6 +78,8 @@ def test_a_stopped_log_node_interrupts_nothing(shard: Named) -> None:
         longest = max(longest, time.monotonic() - begun)
         time.sleep(0.1)
     assert longest < SLOW_S / 2
+    client.execute_command("DEBUG", "SLEEP", "1.5")  # longer than the lease, which is renewed beside it without a look-up
+    assert client.set("k", 2)
     assert client.info()["log_term"] == term
     assert {name for name, process in shard.running.items() if process.poll() is not None} == set()
     assert not any("never retrieved" in shard.trace(name) for name in shard.running)
