@@ -179,10 +179,13 @@ class Refused:
 
 @dataclass(slots=True)
 class LeaseHeld:
+    """``writer``: whose window is open here; empty: another reason holds the candidate up."""
+
     term: int
     round: bytes
     promised: int
     left_ms: int
+    writer: bytes = b""
 
 
 @dataclass(slots=True)

@@ -42,6 +42,7 @@ from memstore.replication.outputs import (
     TakeOver,
 )
 from memstore.replication.recovery import Difference
+from memstore.replication.sight import Sight
 from txlog.entry import NO_ENTRY, EntryId
 
 RESTORING: Final = "restoring"
@@ -76,10 +77,10 @@ class Peer:
 
 class Roles:
     __slots__ = (
-        "_author_gone_since", "_backoff_until", "_campaign_at", "_closed_since", "_granted", "_handing_until", "_held_until", "_ineligible_until",
-        "_invited_until", "_lease", "_lease_until", "_outputs", "_probe_at", "_probing", "_reserved_until", "_rng", "_since", "az_rank", "committed",
-        "disputes", "exit_code", "exiting", "followed", "incarnation", "lease_ms", "log_empty", "node", "peers", "phase", "primary", "role", "stuck",
-        "successor", "target", "window_left_ms",
+        "_author_gone_since", "_backoff_until", "_campaign_at", "_closed_since", "_elsewhere_until", "_granted", "_handing_until", "_held_until",
+        "_ineligible_until", "_invited_until", "_lease", "_lease_until", "_outputs", "_probe_at", "_probing", "_reserved_until", "_rng", "_since",
+        "az_rank", "committed", "disputes", "exit_code", "exiting", "followed", "incarnation", "lease_ms", "log_empty", "node", "peers", "phase",
+        "primary", "role", "sight", "stuck", "successor", "target", "window_left_ms",
     )  # fmt: skip
 
     def __init__(self, node: str, incarnation: bytes, lease_ms: int, rng: Random, now_us: int) -> None:
@@ -95,6 +96,7 @@ class Roles:
         self.stuck = ""
         self.disputes = Disputes()
         self.primary: Leadership | None = None  # who leads, as far as known; None: nobody
+        self.sight = Sight(node, incarnation)
         self.peers: dict[str, Peer] = {}
         self.phase = ""  # of a hand-over under way
         self.successor: Peer | None = None
@@ -112,6 +114,7 @@ class Roles:
         self._granted = False  # the newest probe was: campaign although this node's own log node shows a living window
         self._author_gone_since = 0  # no window of the log is open since then, and an overruled primary has led last
         self._backoff_until = 0
+        self._elsewhere_until = 0  # so long the newest probe found too many windows open for a campaign
         self._ineligible_until = 0
         self._invited_until = 0
         self._reserved_until = 0  # somebody else was named
@@ -146,7 +149,7 @@ class Roles:
         elif self.role != RESTORING:
             if self._closed_since and now_us >= self._forget_at():
                 self._closed_since = now_us  # look again a quarter of a lease later
-                if now_us >= max(self._reserved_until, self._invited_until):
+                if now_us >= max(self._reserved_until, self._invited_until) and not self.sight.lives(self.primary, now_us):
                     self.primary = None
             if self.role == REPLICA:
                 self._on_replica_deadline(now_us)
@@ -160,7 +163,7 @@ class Roles:
             self._campaign(now_us)
         elif now_us >= self._probe_at:
             self._probe_at = now_us + self._lease
-            if not self._probing and self._may_campaign(now_us):
+            if not self._probing and not self.stuck and not self.exiting:
                 self._probing = True
                 self._outputs.append(AskProbe())
 
@@ -171,6 +174,8 @@ class Roles:
         self.committed = max(self.committed, committed)
         self.log_empty = committed == 0 and last == NO_ENTRY and promised == 0
         self.window_left_ms = window_left_ms
+        self.sight.saw_here(writer, window_left_ms, now_us)
+        self._name_leader(now_us)
         if self.role == RESTORING:
             if self.target < 0:
                 self.target = committed
@@ -185,6 +190,8 @@ class Roles:
             # Another's window is not the known primary's: he may be one who cannot get an entry committed, and clients are sent to neither.
             other = bool(writer) and self.primary is not None and writer != self.primary.incarnation
             self._closed_since = (self._closed_since or now_us) if other and not successor else 0
+            if other:
+                self.sight.replaced()
             if not self._granted:
                 self._campaign_at = 0
             if successor:
@@ -193,6 +200,11 @@ class Roles:
             self._closed_since = self._closed_since or now_us
             if not self._campaign_at and self.role == REPLICA:
                 self._plan_campaign(now_us)
+
+    def _name_leader(self, now_us: int) -> None:
+        """The writer of the newest LEADERSHIP entry is the primary again, or still, when a window of it was seen."""
+        if self.primary is None and self.role != PRIMARY:
+            self.primary = self.sight.leader(now_us)
 
     def on_followed(self, followed: int, now_us: int) -> None:
         """Everything up to this position is applied."""
@@ -246,7 +258,14 @@ class Roles:
 
     def on_leadership(self, leadership: Leadership, now_us: int) -> None:
         """A LEADERSHIP entry was followed."""
-        self.primary = leadership
+        self.sight.newest = leadership
+        expected = self.primary is not None and self.primary.incarnation == leadership.incarnation  # named by a HANDOVER
+        if self.sight.is_me(leadership.node, leadership.incarnation):
+            self.primary = None
+        elif not expected:
+            self.primary = self.sight.leader(now_us)  # the entry may be old: an open window says that its writer leads now
+            if self.primary is None:
+                self._probe_at = now_us
         if leadership.incarnation != self.disputes.author:
             self.disputes.on_author_gone()
         self._reserved_until = self._invited_until = 0
@@ -260,7 +279,10 @@ class Roles:
         """A HANDOVER entry was followed: until the successor leads or half a lease is over nobody else need try."""
         if self.role == PRIMARY:
             return
-        self.primary = Leadership(handover.node, handover.incarnation, handover.az, handover.host, handover.port, self.lease_ms)
+        if self.primary is None or self.sight.is_me(handover.node, handover.incarnation):
+            self.primary = None  # an entry of the past, or a former life of this node; clients are not sent to the node that they asked
+        else:
+            self.primary = Leadership(handover.node, handover.incarnation, handover.az, handover.host, handover.port, self.lease_ms)
         if handover.incarnation == self.incarnation:
             self._invite(now_us)
         else:
@@ -295,7 +317,7 @@ class Roles:
             at = self._since + wait + self._rng.randrange(self._lease // 32 + 1)
         else:
             at = now_us + self._lease // 16 + self._rng.randrange(self._lease // 8 + 1)
-        self._campaign_at = max(at, self._backoff_until, self._reserved_until, self._ineligible_until)
+        self._campaign_at = max(at, self._backoff_until, self._elsewhere_until, self._reserved_until, self._ineligible_until)
 
     def _campaign(self, now_us: int) -> None:
         self._campaign_at, self._granted = 0, False
@@ -306,9 +328,14 @@ class Roles:
         self.role, self._since = CANDIDATE, now_us
         self._outputs += [Say("candidate", "campaigning"), StartCampaign()]
 
-    def on_probe(self, would_promise: bool, now_us: int) -> None:
-        """The answer to `AskProbe`."""
+    def on_probe(self, would_promise: bool, now_us: int, wait_ms: int = 0, windows: tuple[tuple[bytes, int], ...] = ()) -> None:
+        """The answer to `AskProbe`. ``wait_ms``: until a majority might promise; ``windows``: of which writers windows are open, and for how long."""
         self._probing = False
+        self.sight.saw_elsewhere(windows, now_us)
+        self._name_leader(now_us)
+        self._elsewhere_until = now_us + wait_ms * 1000
+        if wait_ms and self.role == REPLICA:
+            self._look_elsewhere(now_us)
         if would_promise and self._may_campaign(now_us) and now_us >= max(self._reserved_until, self._backoff_until):
             # A majority is ready for another writer; jitter so that two replicas that saw it do not meet.
             self._granted = not self.log_empty
@@ -333,10 +360,21 @@ class Roles:
         if self._held_until:
             self._let_commands()
 
-    def on_campaign_lost(self, reason: str, retry_ms: int, held: bool, now_us: int) -> None:
+    def _look_elsewhere(self, now_us: int) -> None:
+        """Other log nodes hold a window that is closed, perhaps, at the one read here. The next probe comes before it ends, and puts a campaign off again."""
+        self._probe_at = min(self._probe_at, now_us + self._lease // 2)
+        if self._campaign_at and now_us >= self._invited_until:
+            after = self._elsewhere_until + self._lease // 16 + self._rng.randrange(self._lease // 8 + 1)
+            self._campaign_at = max(self._campaign_at, after)
+
+    def on_campaign_lost(self, reason: str, retry_ms: int, held: bool, now_us: int, windows: tuple[tuple[bytes, int], ...] = ()) -> None:
         if self.role != CANDIDATE:
             return
         self._back_to_replica(now_us)
+        self.sight.saw_elsewhere(windows, now_us)
+        self._name_leader(now_us)
+        if windows:
+            self._look_elsewhere(now_us)
         invited = now_us < self._invited_until
         if invited and held:
             wait = 10_000 + self._rng.randrange(10_000)  # the Release that opens the way for this node is on its way

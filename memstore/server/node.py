@@ -388,7 +388,7 @@ class Node:
 
     async def _probe(self) -> None:
         result = await self.log.probe()
-        self.roles.on_probe(result.would_promise, self.clock())
+        self.roles.on_probe(result.would_promise, self.clock(), result.wait_ms, result.windows)
         self.act()
 
     def _start_campaign(self, _: outputs.StartCampaign) -> None:
@@ -399,7 +399,7 @@ class Node:
         try:
             writer = await self.log.campaign(follower.followed, follower.chain, self.config.lease_ms, self.me.encode(), self.wall_ms)
         except CampaignLost as lost:
-            self.roles.on_campaign_lost(lost.reason, lost.retry_ms, lost.held, self.clock())
+            self.roles.on_campaign_lost(lost.reason, lost.retry_ms, lost.held, self.clock(), lost.windows)
             self.act()
             return
         self._won = writer

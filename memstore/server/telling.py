@@ -51,6 +51,8 @@ class Telling:
             return
         facts.awaited = []
         primary = roles.primary
+        if primary is not None and (primary.host, primary.port) == (facts.host, facts.port):
+            primary = None  # another process leads under this node's address, or did: clients are not sent to the node that they asked
         if primary is not None and primary.node != facts.node_id and primary.port > 0:
             self._led = primary
         if primary is None:

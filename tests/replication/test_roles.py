@@ -58,7 +58,8 @@ class Stage:
 
     def heartbeat(self, committed: int = 5, last: int | None = None, window: int = 900, successor: bytes = b"") -> None:
         position = committed if last is None else last
-        self.roles.on_heartbeat(committed, (1, position) if position else (0, 0), 1 if position else 0, window, successor, self.us)
+        writer = OTHER if window else b""
+        self.roles.on_heartbeat(committed, (1, position) if position else (0, 0), 1 if position else 0, window, successor, self.us, writer)
 
     def run(self, ms: int, window: int | None = None, stop: type | None = None) -> bool:
         """Let time pass, with a heartbeat every 100 ms (``window``: what it says); until an output of type ``stop``."""

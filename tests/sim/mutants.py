@@ -22,6 +22,7 @@ import memstore.replication.commit_rate
 import memstore.replication.looked
 import memstore.replication.roles
 import memstore.replication.shard
+import memstore.replication.sight
 import memstore.replication.tracker
 import memstore.server.clocks
 import memstore.server.leading
@@ -42,6 +43,7 @@ import txlog.storage.files
 import txlog.storage.jobs
 import txlog.storage.store
 
+_Roles = memstore.replication.roles.Roles
 _Shard = memstore.replication.shard.Shard
 _Tracker = memstore.replication.tracker.Tracker
 _Node = memstore.server.node.Node
@@ -472,6 +474,31 @@ MUTANTS: dict[str, Mutant] = {
         "if False:",
         schedule="writer-whom-the-lost-node-had-promised",
     ),
+    "one-log-node-tells-who-leads": Mutant(
+        "a replica takes the word of the log node that it reads for who leads",
+        _Roles,
+        "on_campaign_lost",
+        "self.sight.saw_elsewhere(windows, now_us)",
+        "pass",
+        schedule="primary-seen-through-other-log-nodes",
+        more=(("on_probe", "self.sight.saw_elsewhere(windows, now_us)", "pass"),),
+    ),
+    "window-seen-for-good": Mutant(
+        "a window that was seen once is taken for open from then on",
+        memstore.replication.sight.Sight,
+        "lives",
+        " and now_us < max(self._here_until, self._elsewhere_until)",
+        "",
+        schedule="dead-primary-behind-a-lost-path",
+    ),
+    "history-names-the-primary": Mutant(
+        "a LEADERSHIP entry of the past names the primary of the present",
+        _Roles,
+        "on_leadership",
+        "self.primary = self.sight.leader(now_us)",
+        "self.primary = leadership",
+        schedule="everything-starts-again",
+    ),
     "another-seal-on-time-out": Mutant(
         "a Seal that log nodes work on is given up when its time is over",
         _Proposer,
@@ -503,7 +530,7 @@ MUTANTS: dict[str, Mutant] = {
         "_on_seal",
         "if not held and self._promises_another(message.incarnation):",
         "if False:",
-        schedule="two-candidates-on-slow-disks",
+        schedule="candidates-that-overtake-one-another",
     ),
     "room-counted-twice": Mutant(
         "a segment's blocks are free until the queue is written",

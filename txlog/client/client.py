@@ -27,7 +27,7 @@ from txlog.client.writer import CampaignLost, Writer
 from txlog.clock import now_us
 from txlog.consensus.pace import Pace, token_key
 from txlog.entry import EntryId
-from txlog.messages import Behind, Fetched, Hello, LeaseHeld, Message, Promised, Refused, Reject, Seal, Tail, TailQuery, Welcome
+from txlog.messages import Behind, Fetched, Hello, LeaseHeld, Message, Promised, Refused, Reject, Seal, Tail, TailQuery, Unavailable, Welcome
 from txlog.server.identity import FolderError
 from txlog.server.logs import StoreRefused
 from txlog.wire import PROTOCOL
@@ -269,7 +269,7 @@ class LogClient(Nodes):
             waiting = self._tails.get(message.token)
             if waiting is not None and (bound := waiting[0].on_tail(index, message)) is not None and not waiting[1].done():
                 waiting[1].set_result(bound)
-        elif isinstance(message, Promised | LeaseHeld | Refused | Behind):
+        elif isinstance(message, Promised | LeaseHeld | Refused | Behind | Unavailable):
             probe = self._probes.get(message.round)
             if probe is None:
                 self.pace.late(message.round, self.clock())

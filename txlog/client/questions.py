@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from txlog.entry import NO_ENTRY, EntryId
-from txlog.messages import Behind, LeaseHeld, Promised, Refused, Tail
+from txlog.messages import Behind, LeaseHeld, Promised, Refused, Tail, Unavailable
 
 # A probe promises nothing, so it may ask for a term and an expectation above all others: what is left to answer is the lease.
 PROBE_TERM: Final = (1 << 63) - 1
@@ -51,40 +51,54 @@ class TailQuestion:
 
 @dataclass(slots=True)
 class ProbeResult:
-    """``would_promise``: a majority would, right now. ``held_ms``: the longest window any node reported, 0 if none did."""
+    """``would_promise``: a majority would, right now. ``held_ms``: the longest window any node reported, 0 if none did; ``wait_ms``: until enough of them are
+    closed for a majority. ``windows``: of which writers, and for how many ms."""
 
     would_promise: bool
     answers: int
     held: int
     held_ms: int
+    wait_ms: int = 0
+    windows: tuple[tuple[bytes, int], ...] = ()
 
 
 class ProbeQuestion:
     """W1's last sentence: would a majority promise?"""
 
-    __slots__ = ("_held", "_nodes", "_willing", "round")
+    __slots__ = ("_held", "_nodes", "_unable", "_willing", "_windows", "round")
 
     def __init__(self, round: bytes, nodes: int) -> None:
         self.round = round
         self._nodes = nodes
         self._willing: set[int] = set()
         self._held: dict[int, int] = {}
+        self._unable: set[int] = set()  # a full disk, say
+        self._windows: dict[bytes, int] = {}
 
-    def on_answer(self, index: int, answer: Promised | LeaseHeld | Refused | Behind) -> bool:
+    def on_answer(self, index: int, answer: Promised | LeaseHeld | Refused | Behind | Unavailable) -> bool:
         """True once no further answer can change the result."""
         if isinstance(answer, Promised):
             self._willing.add(index)
         elif isinstance(answer, LeaseHeld):
             self._held[index] = answer.left_ms
-        needed = majority_of(self._nodes)
-        return len(self._willing) >= needed or len(self._held) > self._nodes - needed or len(self._willing) + len(self._held) == self._nodes
+            if answer.writer:
+                self._windows[answer.writer] = max(answer.left_ms, self._windows.get(answer.writer, 0))
+        else:
+            self._unable.add(index)
+        needed, no = majority_of(self._nodes), len(self._held) + len(self._unable)
+        return len(self._willing) >= needed or no > self._nodes - needed or len(self._willing) + no == self._nodes
 
     def void(self) -> None:
         """As above."""
         self._willing.clear()
         self._held.clear()
+        self._unable.clear()
+        self._windows.clear()
 
     def result(self) -> ProbeResult:
+        willing, waits = len(self._willing), sorted(self._held.values())
+        missing = majority_of(self._nodes) - willing
         return ProbeResult(
-            len(self._willing) >= majority_of(self._nodes), len(self._willing) + len(self._held), len(self._held), max(self._held.values(), default=0)
-        )
+            missing <= 0, willing + len(waits), len(waits), max(waits, default=0),
+            waits[min(missing, len(waits)) - 1] if waits and missing > 0 else 0, tuple(self._windows.items()),
+        )  # fmt: skip

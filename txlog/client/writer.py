@@ -29,10 +29,12 @@ _SOON_US: Final = 1000  # a timer that fires so soon will ask for the next deadl
 
 
 class CampaignLost(Exception):
-    """Not this time. ``held``: another writer's lease runs; ``retry_ms``: try again after so long at the earliest."""
+    """Not this time. ``held``: another writer's lease runs; ``retry_ms``: try again after so long at the earliest. ``windows``: of which writers windows are
+    open, and for how many ms."""
 
-    def __init__(self, reason: str, retry_ms: int, held: bool) -> None:
+    def __init__(self, reason: str, retry_ms: int, held: bool, windows: tuple[tuple[bytes, int], ...] = ()) -> None:
         super().__init__(reason)
+        self.windows = windows
         self.reason = reason
         self.retry_ms = retry_ms
         self.held = held
@@ -247,7 +249,7 @@ class Writer:
         elif isinstance(event, CampaignOver):
             self._end()
             if self._campaign is not None and not self._campaign.done():
-                self._campaign.set_exception(CampaignLost(event.reason, event.retry_ms, event.held))
+                self._campaign.set_exception(CampaignLost(event.reason, event.retry_ms, event.held, event.windows))
         elif isinstance(event, Fenced):
             self._end()
             if self._campaign is not None and not self._campaign.done():

@@ -10,7 +10,7 @@ How a driver holds an acceptor, one a log::
     on_put_back(sequence, scan, now_us)   on_peer_fetched(node, fetched, now_us)
     take_outputs() -> list[Output]   deadline() -> us, 0 none   on_deadline(now_us)
     room_bytes (set before each batch of inputs: what may be taken)   on_membership(peers, now_us)
-    last last_chain durable committed promise suspicion broken window_left_ms(now_us) window_writer successor(now_us)
+    last last_chain durable committed promise suspicion broken window_left_ms(now_us) window_writer living_writer(now_us) successor(now_us)
     readable_upto(start)   status(now_us)
 
 and a proposer, one a writer (``i`` is the index of a log node in the client's list)::

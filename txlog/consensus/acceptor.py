@@ -210,6 +210,9 @@ class Acceptor:
     def window_writer(self) -> bytes:
         return self._window.writer
 
+    def living_writer(self, now_us: int) -> bytes:
+        return self._window.living(now_us)
+
     def window_left_ms(self, now_us: int) -> int:
         return (self._window.left_us(now_us) + 999) // 1000
 
@@ -274,7 +277,7 @@ class Acceptor:
         if not held and self._promises_another(message.incarnation):
             held = PROMISE_HOLD_US
         if held:
-            self._send(peer, LeaseHeld(term, round, promised, (held + 999) // 1000))
+            self._send(peer, LeaseHeld(term, round, promised, (held + 999) // 1000, self._window.living(now_us)))
             return
         if self.last > message.expected:  # no promise: a lagging candidate must not fence a healthy writer
             self._send(peer, Behind(term, round, promised, self.last, self.committed))

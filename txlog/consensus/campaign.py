@@ -21,7 +21,7 @@ Standing = Literal["won", "fenced", "refused", "open"]
 class Ballot:
     """The answers to one Seal, sent to every node."""
 
-    __slots__ = ("behind", "held", "held_promised", "highest", "message", "nodes", "promised", "refused", "unavailable")
+    __slots__ = ("behind", "held", "held_promised", "highest", "message", "nodes", "promised", "refused", "unavailable", "windows")
 
     def __init__(self, nodes: int, message: Seal) -> None:
         self.nodes = nodes
@@ -29,6 +29,7 @@ class Ballot:
         self.promised: dict[int, Promised] = {}
         self.held: dict[int, int] = {}  # node -> ms left of another's window
         self.held_promised: dict[int, int] = {}  # node -> the term promised there, of those held
+        self.windows: dict[bytes, int] = {}  # writer -> the longest ms left of its window on any node
         self.behind: dict[int, EntryId] = {}
         self.refused: dict[int, int] = {}
         self.unavailable: dict[int, str] = {}
@@ -56,6 +57,8 @@ class Ballot:
             self._forget(node)
             if isinstance(message, LeaseHeld):
                 self.held[node] = message.left_ms
+                if message.writer:
+                    self.windows[message.writer] = max(message.left_ms, self.windows.get(message.writer, 0))
                 self.held_promised[node] = message.promised
             elif isinstance(message, Behind):
                 self.behind[node] = message.last

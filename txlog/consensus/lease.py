@@ -64,6 +64,10 @@ class Window:
             left = max(left, self._until - now_us)
         return left
 
+    def living(self, now_us: int) -> bytes:
+        """The writer whose window is open; empty: none, or a restarted node's hold stands in for it (L3)."""
+        return self.writer if self._until > now_us else b""
+
     def left_us(self, now_us: int) -> int:
         """Of the writer's window or of the hold that stands in for it."""
         return max(self._until, self._hold_until, now_us) - now_us

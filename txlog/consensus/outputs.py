@@ -200,11 +200,13 @@ class Fenced:
 
 @dataclass(slots=True)
 class CampaignOver:
-    """The campaign failed; try again after ``retry_ms`` at the earliest. ``held``: another writer's window is open (LeaseHeld)."""
+    """The campaign failed; try again after ``retry_ms`` at the earliest. ``held``: another writer's window is open (LeaseHeld). ``windows``: of which
+    writers, and for how many ms."""
 
     reason: str
     retry_ms: int
     held: bool
+    windows: tuple[tuple[bytes, int], ...] = ()
 
 
 ProposerOutput = Send | Opened | Committed | LeaseUntil | Reopened | Fenced | CampaignOver | Trace

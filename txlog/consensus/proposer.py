@@ -352,10 +352,11 @@ class Proposer:
         self._over(reason, self.pace.pause_ms(self.lease_ms, self._rng), held)
 
     def _over(self, reason: str, retry_ms: int, held: bool) -> None:
+        windows = tuple(self._ballot.windows.items()) if self._ballot else ()
         self._lease.end()
         self._say_lease()
         self._become_idle()
-        self._outputs.append(CampaignOver(reason, retry_ms, held))
+        self._outputs.append(CampaignOver(reason, retry_ms, held, windows))
 
     def _become_idle(self) -> None:
         self.state = IDLE
@@ -673,7 +674,7 @@ class Proposer:
 
     def _keep_alive(self, feed: Feed, ready: dict[int, Append]) -> None:
         """L1, L8: Renew where the promise is known durable and the lease lives, else an Append."""
-        if feed.acked and self._lease_lives():
+        if feed.acked and (self._lease.until_us > self._now or self._lease.over):
             self._number += 1
             feed.renewing(self._number, self._now)
             self._outputs.append(Send(feed.index, Renew(self.term, self.incarnation, self.round, self.lease_ms, self._number)))
@@ -682,9 +683,6 @@ class Proposer:
             self._send_empty(feed, ready)
             if len(self._outputs) == before:
                 feed.sent_us = self._now  # not now; its own retry is under way
-
-    def _lease_lives(self) -> bool:
-        return self._lease.until_us > self._now or self._lease.over
 
     def _on_stage_over(self) -> None:
         self._stage_deadline = 0

@@ -422,7 +422,7 @@ class LogDriver:
     def heartbeat(self) -> Heartbeat:
         acceptor, now = self._acceptor, self._clock()
         return Heartbeat(
-            acceptor.committed, acceptor.last, acceptor.promise.term, acceptor.window_left_ms(now), acceptor.window_writer, acceptor.successor(now),
+            acceptor.committed, acceptor.last, acceptor.promise.term, acceptor.window_left_ms(now), acceptor.living_writer(now), acceptor.successor(now),
             acceptor.suspicion is not None,
         )  # fmt: skip
 

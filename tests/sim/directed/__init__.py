@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.sim.directed import disk, engine, lease, log, replacement, slow  # noqa: F401  fill the table
+from tests.sim.directed import disk, engine, lease, log, paths, replacement, slow  # noqa: F401  fill the table
 from tests.sim.directed.stage import SCHEDULES, play
 
 __all__ = ["SCHEDULES", "play"]

@@ -6,8 +6,17 @@ a time that follows from the disks, and keeps its role.
 
 from __future__ import annotations
 
-from tests.sim.directed.stage import Stage, schedule
+from pathlib import Path
+from random import Random
+
+from tests.sim.directed.stage import NotStaged, Stage, alone, schedule
+from tests.sim.disk import Disk
 from tests.sim.faults import SECOND
+from tests.sim.world import Violation, World
+from txlog.consensus.acceptor import Acceptor
+from txlog.entry import NO_ENTRY
+from txlog.messages import Seal
+from txlog.storage.store import LogStore
 
 
 def leads_within(stage: Stage, azs: str, seconds: float, promise: str) -> str:
@@ -76,14 +85,17 @@ def first_entry_slower_than_a_lease(stage: Stage) -> None:
     slow_down(stage, "bc", 1)
 
 
-@schedule()
-def two_candidates_on_slow_disks(stage: Stage) -> None:
-    """Two candidates see the primary's windows close at the same time; the disks take 700 ms for each sync."""
-    slow_down(stage, "abc", 700)
-    primary_dies(stage)
-    stage.keep_campaigning("b", 50)
-    stage.keep_campaigning("c", 50)
-    leads_within(stage, "bc", 5, "one of two candidates leads on slow disks")
-    stage.let("b")
-    stage.let("c")
-    slow_down(stage, "abc", 1)
+@alone
+def candidates_that_overtake_one_another() -> None:
+    """A promise takes the disk longer than candidates wait between two attempts: each asks for a higher term while the other's promise is on its way."""
+    disk = Disk(World(1), "h")
+    store = LogStore.open(Path("/data/logs/l"), "l", bytes(16), "n", segment_bytes=32 * 1024, files=disk, threaded=False)
+    acceptor = Acceptor(store.recovered, store, ["b", "c"], Random(1), 1_000_000)
+    acceptor.on_message(1, Seal(1, b"first", b"r1", NO_ENTRY, 1000, False), 1_000_000)
+    if acceptor.promise.incarnation != b"first":
+        raise NotStaged("a promise is on its way to disk")
+    for number in range(2, 8):
+        candidate = b"second" if number % 2 == 0 else b"first"
+        acceptor.on_message(number % 2, Seal(number, candidate, b"r%d" % number, NO_ENTRY, 1000, False), 1_000_000 + number * 100_000)
+        if acceptor.promise.incarnation != b"first":
+            raise Violation("a candidate's promise was overtaken before it was on disk")

@@ -142,7 +142,7 @@ def test_a1_a_probe_promises_nothing() -> None:
 def test_a1_another_incarnation_waits_for_the_window_the_own_one_does_not() -> None:
     bench = Bench()
     bench.ask(append(1, log_of(1)))
-    assert bench.one(seal(2, B)) == LeaseHeld(2, b"round2", 1, 170)
+    assert bench.one(seal(2, B)) == LeaseHeld(2, b"round2", 1, 170, A)
     assert isinstance(bench.one(seal(2, B, probe=True)), LeaseHeld)
     assert isinstance(bench.one(seal(2, A)), Promised)
     bench.now += WINDOW_US
