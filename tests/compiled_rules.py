@@ -16,13 +16,8 @@ ROOT = Path(__file__).resolve().parent.parent
 
 def hot_modules() -> list[str]:
     """The modules that are compiled, as dotted names."""
-    listed = ROOT / "hot_modules.txt"
-    if listed.exists():
-        paths = [line.strip() for line in listed.read_text(encoding="utf-8").splitlines() if line.strip() and not line.startswith("#")]
-    else:
-        text = (ROOT / "Makefile").read_text(encoding="utf-8").partition("HOT := ")[2].partition("\nSOURCES")[0]
-        paths = re.findall(r"(?<![\w/])(?:memstore|txlog)/[\w/]+\.py", text)
-        paths += [folder + name for folder, names in re.findall(r"addprefix ([\w/]+),([^)]*)\)", text) for name in names.split()]
+    lines = (ROOT / "hot_modules.txt").read_text(encoding="utf-8").splitlines()
+    paths = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
     return [path.removesuffix(".py").replace("/", ".") for path in paths]
 
 

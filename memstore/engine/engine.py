@@ -118,7 +118,9 @@ class Engine:
     def broken(self, row: Row, bug: Exception) -> Exception:
         """What an unexpected error of a handler is raised as: that of a command that only reads costs its client, any other the node."""
         if not isinstance(bug, HalfDone) and (row.flags & WRITE or row.name == b"EXEC" or self.context.unit):
-            return HalfDone(f"{reply.text(row.name)}: {type(bug).__name__}: {bug}")
+            half = HalfDone(f"{reply.text(row.name)}: {type(bug).__name__}: {bug}")
+            half.__cause__ = bug  # compiled code forgets what stands behind ``from``
+            return half
         return bug
 
     def failed(self, row: Row, error: reply.CommandError) -> bytes:

@@ -55,11 +55,11 @@ def node_id(log_name: str, az: str, host: str, port: int) -> str:
 class Node:
     """See `Host` in `connection` for what connections use of it."""
 
-    def __init__(self, config: ServerConfig, client: LogClient, host: str, port: int, rng: random.Random) -> None:
+    def __init__(self, config: ServerConfig, client: LogClient, host: str, port: int, rng: random.Random, wall: WallClock | None = None) -> None:
         self.config = config
         self.log = client
         self.clock: Callable[[], int] = client.clock
-        self.wall = WallClock(client.clock)
+        self.wall = wall or WallClock(client.clock)
         self.engine = Engine(config.engine, rng)
         self.engine.clock_us = self.clock
         self.shard = Shard(self.engine)
@@ -109,7 +109,8 @@ class Node:
     def start(self) -> None:
         self._collector.start()
         self._turns.start()
-        self.log.start_lease_keeper(self.config.busy_limit_ms)
+        if self.config.busy_limit_ms:
+            self.log.start_lease_keeper(self.config.busy_limit_ms)
         self.spawn(self._tick_forever())
         self.spawn(self._free_forever())
         self.act()

@@ -13,6 +13,7 @@ from random import Random
 from typing import Any
 
 from memstore.config import ServerConfig
+from memstore.server.clocks import WallClock
 from memstore.server.node import Node
 from tests.sim.disk import Disk
 from tests.sim.network import Network
@@ -58,13 +59,6 @@ class Folder:
 
     def close(self) -> None:
         """Its lock ends with the process."""
-
-
-class QuietClient(LogClient):
-    """Without the process that renews while the loop stands still (L7): there are no processes here."""
-
-    def start_lease_keeper(self, busy_limit_ms: int = 15_000) -> None:
-        """No process."""
 
 
 class Member:
@@ -212,13 +206,15 @@ class EngineMember(Member):
         config.digest_interval_ms, config.digest_slice_keys = settings.digest_ms, settings.digest_keys
         config.digest_slice_bytes = 256 * settings.digest_keys
         rng = Random(self.rng.getrandbits(128))
-        client = QuietClient(self.cluster.log_address, self.az, rng, None, loop.clock.now_us)
+        config.busy_limit_ms = 0  # nothing renews beside the loop: there are no threads and no other processes here
+        client = LogClient(self.cluster.log_address, self.az, rng, None, loop.clock.now_us)
+        client.limits = settings.limits
         client.commit_timeout_ms = config.commit_timeout_ms
         try:
             await client.start()
         except LogRefused as error:
             loop.end(f"the log cannot be used: {error}")
-        self.node = node = Node(config, client, self.host, PORT, rng)
+        self.node = node = Node(config, client, self.host, PORT, rng, WallClock(client.clock, loop.clock.wall_ms))
         await loop.create_server(node.new_connection, self.host, PORT)
         node.start()
         await node.ended

@@ -92,7 +92,7 @@ class Run:
         began = time.process_time()
         gc.disable()
         try:
-            with seams.installed(self.world, self.cluster.settings.limits):
+            with seams.installed(self.world):
                 self._phases()
         except Violation as violation:
             self.problems.append(str(violation))

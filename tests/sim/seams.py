@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
 from typing import Any
 from unittest.mock import patch
 
@@ -22,11 +21,9 @@ import txlog.client.writer
 import txlog.server.connection
 import txlog.server.driver
 import txlog.server.node
-from memstore.server.clocks import WallClock
 from tests.sim.disk import Disk
 from tests.sim.world import Loop, World
 from txlog.consensus.acceptor import CONTRADICTION
-from txlog.consensus.limits import Limits
 from txlog.server import scrubbing
 from txlog.server.callers import Callers
 from txlog.server.logs import StoreRefused
@@ -113,16 +110,13 @@ class _Quiet:
 
 
 @contextmanager
-def installed(world: World, limits: dict[str, int]) -> Iterator[None]:
-    """``limits``: the writer's, in place of the real ones."""
+def installed(world: World) -> Iterator[None]:
+    """Only what both builds let be replaced: a module's variables, and names that it imported from an interpreted module. What belongs to a compiled module
+    is given to constructors instead (`cluster`)."""
 
     def now_us() -> int:
         assert world.current is not None
         return world.current.clock.now_us()
-
-    def wall_clock(boot_us: Callable[[], int]) -> WallClock:
-        assert world.current is not None
-        return WallClock(boot_us, world.current.clock.wall_ms)
 
     def halt(reason: str) -> None:
         assert world.current is not None
@@ -153,8 +147,6 @@ def installed(world: World, limits: dict[str, int]) -> Iterator[None]:
 
     node, driver, log_node = memstore.server.node, txlog.server.driver, txlog.server.node
     replaced: list[tuple[Any, str, Any]] = [
-        (node, "WallClock", wall_clock),
-        (txlog.client.writer, "Limits", partial(Limits, **limits)),
         (node, "Collector", _Quiet),
         (node, "Sampler", _Quiet),
         (node, "TurnWatch", _Quiet),

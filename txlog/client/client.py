@@ -73,6 +73,7 @@ class LogClient(Nodes):
         self.secret = secret
         self.incarnation = rng.randbytes(handshake.INCARNATION_BYTES)
         self.commit_timeout_ms = 0  # L8, for every writer from now on; 0: the lease, or longer as commits were measured to take
+        self.limits: dict[str, int] = {}  # of every writer, in place of the defaults (`Limits`)
         self.pace = Pace()
         self.links: list[Link] = []
         self.writer: Writer | None = None  # the one that campaigns or writes

@@ -62,7 +62,8 @@ class Writer:
         self._client = client
         self._links = client.links
         self._clock = client.clock
-        self._proposer = Proposer(client.nodes, client.incarnation, client.rng, Limits(commit_timeout_ms=client.commit_timeout_ms), client.pace)
+        limits = Limits(**{"commit_timeout_ms": client.commit_timeout_ms, **client.limits})
+        self._proposer = Proposer(client.nodes, client.incarnation, client.rng, limits, client.pace)
         self._wall_ms: Callable[[], int] = int
         self._campaign: asyncio.Future[None] | None = None
         self._loop = asyncio.get_running_loop()

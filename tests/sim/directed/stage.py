@@ -82,7 +82,7 @@ def play(name: str, seed: int = 1, trace: bool = False) -> list[str]:
     stage = Stage(Plan(seed, kinds=(), trace=trace, settings=settings), clocks, walls)
     gc.disable()
     try:
-        with seams.installed(stage.world, stage.cluster.settings.limits):
+        with seams.installed(stage.world):
             stage.begin()
             chosen.act(stage)  # type: ignore[call-arg]  # those that are staged take it
             stage.finish()
