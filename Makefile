@@ -37,8 +37,14 @@ else
 	@if $(AGAIN) --question build/compiled/.done >/dev/null 2>&1; then cd build/compiled && $(LOCAL) $(ARGS); else $(LOCAL) $(BACKGROUND) $(ARGS); fi
 endif
 
-test: $(VENV)/.dev-$(REQUIREMENTS) $(if $(COMPILED),compile)
-	$(if $(COMPILED),MEMSTORE_TREE=build/compiled )$(BIN)/python -m pytest $(ARGS)
+# Compiled: pytest runs inside the compiled tree, so that both packages and the tests come from there (tests/conftest.py makes sure).
+test: $(VENV)/.dev-$(REQUIREMENTS) $(if $(filter-out 0,$(COMPILED)),compile)
+ifneq ($(filter-out 0,$(COMPILED)),)
+	$(BIN)/python -m tests.compiled_tree build/compiled
+	cd build/compiled && MEMSTORE_TEST_COMPILED=1 PYTHONPATH=$(CURDIR)/build/compiled $(abspath $(BIN))/python -m pytest $(ARGS)
+else
+	$(BIN)/python -m pytest $(ARGS)
+endif
 
 lint: $(VENV)/.dev-$(REQUIREMENTS)
 	$(BIN)/ruff format --check .

@@ -23,6 +23,7 @@ import pytest
 
 from tests import compiled_rules
 from tests.compiled_rules import COMPILED_RULES, hot_modules
+from tests.interpreted_only import INTERPRETED_ONLY
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("memstore", "txlog")
@@ -347,6 +348,13 @@ def test_exemptions_of_compiled_modules_are_in_use() -> None:
     for module, exempt in compiled_rules.ORDERED.items():
         written = {ast.unparse(node) for node in PRODUCT[module].nodes if isinstance(node, ast.Subscript)}
         assert set(exempt) <= written, f"{module} has no such slice any more"
+
+
+def test_tests_that_need_the_interpreted_build_exist() -> None:
+    for test in INTERPRETED_ONLY:
+        path, _, name = test.partition("::")
+        source = EVERYTHING[path.removesuffix(".py").replace("/", ".")]
+        assert any(isinstance(node, ast.FunctionDef) and node.name == name for node in source.nodes), test
 
 
 # --------------------------------------------------------------------------- the whole

@@ -3,19 +3,26 @@ differ. The errors are planted in rows of the command table, so they work on int
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import ExitStack
 from random import Random
 from typing import Any
 
 import pytest
+from _pytest.outcomes import Failed
 
 from memstore.engine.command import Handler
 from memstore.engine.engine import Engine, HalfDone
 from memstore.engine.settings import Settings
 from memstore.replication.recovery import Follower
+from memstore.replication.shard import Shard
+from memstore.server.connection import Connection
 from tests.replication.test_recovery import Log
 from tests.replication.test_review_connection import Host, Socket, connected, encoded
 from tests.replication.test_shard import Node
 from tests.replication.test_turn import another, turns
+from tests.sim.mutants import Mutant
+from tests.sim.mutants import plant as plant_mutant
 
 ERRORS = [RuntimeError("a bug"), TypeError("a bug"), SystemError("a bug"), KeyError("a bug"), UnicodeDecodeError("utf-8", b"\xff", 0, 1, "a bug")]
 COMMANDS = [(b"SET", b"a", b"1"), (b"GET", b"a")]
@@ -85,9 +92,17 @@ def test_a_write_ends_the_node_and_nothing_of_it_reaches_the_log(host: Host, err
     (one, socket), (other, other_socket) = client(host), client(host)
     plant(host.node.engine, b"APPEND", error, half_a_write)
     send(one, *COMMANDS, (b"APPEND", b"a", b"x"), (b"SET", b"b", b"2"))
-    assert [type(bug) for bug in host.bugs] == [HalfDone] and error in (host.bugs[0].__cause__, host.bugs[0].__context__)
+    assert [type(bug) for bug in host.bugs] == [HalfDone] and host.bugs[0].__cause__ is error
     nothing_more_runs(host, one, other, other_socket)
     assert socket.sent == ANSWERS and not socket.reading
+
+
+def test_a_write_that_has_noted_nothing_yet_ends_the_node_too(host: Host) -> None:
+    (one, _), (other, other_socket) = client(host), client(host)
+    plant(host.node.engine, b"APPEND", ERRORS[0], lambda context, argv: context.database.put(argv[1], b"half"))
+    send(one, *COMMANDS, (b"APPEND", b"a", b"x"))
+    assert [type(bug) for bug in host.bugs] == [HalfDone]
+    nothing_more_runs(host, one, other, other_socket)
 
 
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
@@ -106,6 +121,7 @@ def nothing_more_runs(host: Host, one: Any, other: Any, other_socket: Socket) ->
     """Whatever clients send and whoever leaves: the log gets what came before the error, and no answer shows memory."""
     shard = host.shard
     assert shard.failed and not shard.open and not shard.clean and not shard.drained
+    assert not shard.context.unit and not shard.context.changed, "half a unit is there, to be appended with the next one"
     send(other, (b"GET", b"a"), (b"INCR", b"n"), (b"MULTI",), (b"EXEC",))
     send(other, (b"PING",))
     commit(host)
@@ -175,6 +191,72 @@ def test_what_the_log_says_wrongly_is_no_error_of_the_program() -> None:
 def test_a_read_that_fails_is_closed_at_once_when_nothing_is_held() -> None:
     _, connection, socket = connected(Node())
     plant(connection.engine, b"GET", ERRORS[0])
-    send(connection, (b"PING",), (b"GET", b"a"))
+    send(connection, (b"EXISTS", b"a"), (b"GET", b"a"))
     connection.turn.flush()
-    assert socket.sent == b"+PONG\r\n" and not socket.reading
+    assert socket.sent == b":0\r\n" and not socket.reading
+
+
+# --------------------------------------------------------------------------- each guard is needed: deliberate bugs, and the test that finds each
+
+E = ERRORS[0]
+GUARDS: dict[str, tuple[Mutant, Callable[[], None]]] = {
+    "half-a-unit-stays": (
+        Mutant("the failed unit is not dropped", Shard, "fail", "context.unit.clear()", "pass"),
+        lambda: test_a_write_ends_the_node_and_nothing_of_it_reaches_the_log(Host(Node()), E),
+    ),
+    "half-a-transaction-stays": (
+        Mutant("the failed transaction is not dropped", Shard, "fail", "context.unit.clear()", "pass"),
+        lambda: test_exec_ends_the_node_and_nothing_of_it_reaches_the_log(Host(Node()), b"APPEND", E),
+    ),
+    "commands-go-on": (
+        Mutant("commands run after half a write", Shard, "fail", "self.failed = True", "pass"),
+        lambda: test_a_write_ends_the_node_and_nothing_of_it_reaches_the_log(Host(Node()), E),
+    ),
+    "fast-loop-goes-on": (
+        Mutant(
+            "the fast loop stays open after half a write", Shard, "settle", "self.holding or self.congested or self.failed", "self.holding or self.congested"
+        ),
+        lambda: test_a_write_ends_the_node_and_nothing_of_it_reaches_the_log(Host(Node()), E),
+    ),
+    "error-in-a-write-costs-the-client": (
+        Mutant("an error in a write costs the client only", Engine, "broken", "row.flags & WRITE or ", ""),
+        lambda: test_a_write_that_has_noted_nothing_yet_ends_the_node_too(Host(Node())),
+    ),
+    "earlier-answers-lost": (
+        Mutant("what came before in the pipeline is not answered", Shard, "run", "session.out = parts", "session.out = parts if bug is None else []"),
+        test_a_read_that_fails_is_closed_at_once_when_nothing_is_held,
+    ),
+    "later-commands-run": (
+        Mutant("what came behind in the pipeline runs", Connection, "_on_bug", "self.session.closing = True", "pass"),
+        lambda: test_a_read_costs_its_client_the_connection_and_nothing_else(Host(Node()), E),
+    ),
+    "own-work-is-logged-in-halves": (
+        Mutant("the node's own failed work is logged", Shard, "run_internal", "self.fail()", "pass"),
+        lambda: test_an_error_in_the_nodes_own_work_keeps_what_it_gathered_from_the_log(Node()),
+    ),
+    "failed-memory-is-clean": (
+        Mutant("memory with half a write counts as committed", Shard, "clean", " and not self.failed", ""),
+        lambda: test_a_write_ends_the_node_and_nothing_of_it_reaches_the_log(Host(Node()), E),
+    ),
+    "entry-passed-over": (
+        Mutant("a replica passes over an entry that it cannot apply", Follower, "_take_data", "self.broke = not isinstance(error, ApplyError)", "return ''"),
+        lambda: test_a_replica_stops_in_front_of_an_entry_that_it_cannot_apply(E),
+    ),
+    "replica-goes-on-after-an-error": (
+        Mutant(
+            "a replica takes an error of the program for what the log says", Follower, "_take_data", "self.broke = not isinstance(error, ApplyError)", "pass"
+        ),
+        lambda: test_a_replica_stops_in_front_of_an_entry_that_it_cannot_apply(E),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", GUARDS)
+def test_each_guard_is_needed(name: str) -> None:
+    mutant, story = GUARDS[name]
+    story()
+    with ExitStack() as undo:
+        for piece in mutant.pieces:
+            plant_mutant(mutant.owner, *piece, undo)
+        with pytest.raises((AssertionError, Failed)):
+            story()

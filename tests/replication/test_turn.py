@@ -540,7 +540,19 @@ def test_nothing_is_kept_for_a_client_that_has_not_authenticated() -> None:
     assert socket.sent == b"-NOAUTH Authentication required.\r\n"
 
 
-def test_an_error_of_the_program_costs_one_client_its_connection_and_the_others_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+class BrokenHost(Host):
+    """Its clock cannot be read."""
+
+    @property
+    def clock(self) -> Any:
+        raise ZeroDivisionError
+
+    @clock.setter
+    def clock(self, clock: Any) -> None:
+        """It stays broken."""
+
+
+def test_an_error_of_the_program_costs_one_client_its_connection_and_the_others_nothing() -> None:
     host, first, _ = connected(Node())
     broken, _ = another(host)
     other, socket = another(host)
@@ -548,10 +560,7 @@ def test_an_error_of_the_program_costs_one_client_its_connection_and_the_others_
     broken.data_received(pings(0, 1))
     other.data_received(pings(0, 1))
 
-    def fail(data: bytes) -> None:
-        raise ZeroDivisionError
-
-    monkeypatch.setattr(broken, "_take", fail)
+    broken.host = BrokenHost(host.node)
     turns(host)
     assert host.failed == [broken] and socket.sent == echoes(0, 1)
 

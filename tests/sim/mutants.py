@@ -549,11 +549,11 @@ def planted(name: str) -> Iterator[None]:
     mutant = MUTANTS[name]
     with ExitStack() as undo:
         for piece in mutant.pieces:
-            _plant(mutant.owner, *piece, undo)
+            plant(mutant.owner, *piece, undo)
         yield
 
 
-def _plant(owner: Any, function: str, old: str, new: str, undo: ExitStack) -> None:
+def plant(owner: Any, function: str, old: str, new: str, undo: ExitStack) -> None:
     original = inspect.getattr_static(owner, function)
     changed = _rewritten(owner, function, old, new)
     for place in [owner, *_users(owner, function, original)]:
