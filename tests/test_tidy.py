@@ -43,7 +43,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "memstore.commands": ("memstore.engine", "memstore.version"),
     "memstore.replication": ("memstore.engine", "memstore.version", "txlog.entry"),
     "memstore.config": ("memstore.engine",),
-    "memstore.server": ("memstore", "txlog.client", "txlog.entry", "txlog.secret_file"),
+    "memstore.server": ("memstore", "txlog.client", "txlog.entry", "txlog.secret_file", "txlog.trust"),
     "memstore.server.local": ("memstore", "txlog"),
     "memstore.cli": ("memstore",),
     "memstore.__main__": ("memstore",),

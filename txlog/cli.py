@@ -17,10 +17,14 @@ from txlog import config as settings
 from txlog.client.address import AddressError, parse_host_port
 from txlog.client.admin import AdminError, NodeStatus, ask_status, init_group
 from txlog.client.replace import describe, replace_node
+from txlog.trust import NoSecret, check_callee
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help="The transaction log: a log node and its tools.")
 
 SecretFile = Annotated[Path | None, typer.Option("--secret-file", help="File with the secret that log nodes and their clients share.")]
+WithoutSecret = Annotated[
+    bool, typer.Option("--without-secret", help="Without --secret-file, use log nodes on other machines: whatever answers there is believed.")
+]
 Nodes = Annotated[list[str], typer.Argument(metavar="HOST:PORT...", help="The log nodes.")]
 
 
@@ -41,6 +45,16 @@ def _addresses(nodes: list[str]) -> list[tuple[str, int]]:
         return [parse_host_port(part) for node in nodes for part in node.split(",") if part]
     except AddressError as error:
         raise _fail(str(error), 2) from error
+
+
+def _trusted(addresses: list[tuple[str, int]], path: Path | None, without_secret: bool) -> bytes | None:
+    """The secret for log nodes at these addresses; None only where that is allowed."""
+    secret = _secret(path)
+    try:
+        check_callee([host for host, _ in addresses], secret, without_secret, "--without-secret")
+    except NoSecret as error:
+        raise _fail(str(error), 2) from error
+    return secret
 
 
 @app.command()
@@ -68,11 +82,16 @@ def server(
 
 @app.command()
 def init(
-    nodes: Nodes, secret_file: SecretFile = None, wait: Annotated[float, typer.Option(help="Seconds to wait for nodes that are not up yet.")] = 30.0
+    nodes: Nodes,
+    secret_file: SecretFile = None,
+    without_secret: WithoutSecret = False,
+    wait: Annotated[float, typer.Option(help="Seconds to wait for nodes that are not up yet.")] = 30.0,
 ) -> None:
     """Make a group of these log nodes, once. Run again it changes nothing and says so."""
+    addresses = _addresses(nodes)
+    secret = _trusted(addresses, secret_file, without_secret)
     try:
-        line = asyncio.run(init_group(_addresses(nodes), _secret(secret_file), wait, lambda text: typer.echo(text, err=True)))
+        line = asyncio.run(init_group(addresses, secret, wait, lambda text: typer.echo(text, err=True)))
     except AdminError as error:
         raise _fail(str(error)) from error
     typer.echo(line)
@@ -84,12 +103,15 @@ def replace_node_command(
     new: Annotated[str, typer.Option(metavar="HOST:PORT", help="The log node that takes its place: up, with an empty data folder. May be the same address.")],
     nodes: Annotated[list[str], typer.Argument(metavar="HOST:PORT...", help="Other log nodes of the group; one is enough, it knows the rest.")],
     secret_file: SecretFile = None,
+    without_secret: WithoutSecret = False,
     wait: Annotated[float, typer.Option(help="Seconds to watch the newcomer copy; it goes on without being watched.")] = 600.0,
 ) -> None:
     """Put a new log node in the place of a lost one, while the group serves. Run again after an interruption it goes on, or says that all is done."""
     pair = _addresses([lost]) + _addresses([new])
+    others = _addresses(nodes)
+    secret = _trusted(pair + others, secret_file, without_secret)
     try:
-        line = asyncio.run(replace_node(pair[0], pair[1], _addresses(nodes), _secret(secret_file), wait, lambda text: typer.echo(text, err=True)))
+        line = asyncio.run(replace_node(pair[0], pair[1], others, secret, wait, lambda text: typer.echo(text, err=True)))
     except AdminError as error:
         raise _fail(str(error)) from error
     except (OSError, TimeoutError) as error:
@@ -98,11 +120,12 @@ def replace_node_command(
 
 
 @app.command()
-def status(nodes: Nodes, secret_file: SecretFile = None) -> None:
+def status(nodes: Nodes, secret_file: SecretFile = None, without_secret: WithoutSecret = False) -> None:
     """One table: promise, last id, committed, lag, suspect or not, lease window. Exit code 1 when no majority answers."""
     from rich.console import Console
 
-    answers = asyncio.run(ask_status(_addresses(nodes), _secret(secret_file)))
+    addresses = _addresses(nodes)
+    answers = asyncio.run(ask_status(addresses, _trusted(addresses, secret_file, without_secret)))
     console = Console(width=None if sys.stdout.isatty() else 160)
     console.print(_status_table(answers))
     for line in _memberships(answers):
@@ -113,9 +136,14 @@ def status(nodes: Nodes, secret_file: SecretFile = None) -> None:
 
 
 @app.command()
-def health(node: Annotated[str, typer.Argument(metavar="HOST:PORT")] = f"127.0.0.1:{settings.DEFAULT_PORT}", secret_file: SecretFile = None) -> None:
+def health(
+    node: Annotated[str, typer.Argument(metavar="HOST:PORT")] = f"127.0.0.1:{settings.DEFAULT_PORT}",
+    secret_file: SecretFile = None,
+    without_secret: WithoutSecret = False,
+) -> None:
     """Exit code 0 if the log node answers, in a group already or not yet; else 1 with the reason: for health checks."""
-    (answer,) = asyncio.run(ask_status(_addresses([node])[:1], _secret(secret_file)))
+    addresses = _addresses([node])[:1]
+    (answer,) = asyncio.run(ask_status(addresses, _trusted(addresses, secret_file, without_secret)))
     if answer.status is None:
         raise _fail(f"{answer.address}: {answer.error}")
 

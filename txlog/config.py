@@ -6,7 +6,6 @@ A file is TOML; its keys are the field names below with dashes for underscores. 
 
 from __future__ import annotations
 
-import ipaddress
 import re
 import tomllib
 from dataclasses import dataclass, field, fields
@@ -15,6 +14,7 @@ from typing import Any, Final
 
 from txlog.messages import MAX_LEASE_MS
 from txlog.secret_file import SecretFileError, read_log_secret
+from txlog.trust import is_loopback
 
 DEFAULT_PORT: Final = 7401
 DEFAULT_SCRUB_BYTES_PER_S: Final = 256 << 10
@@ -117,12 +117,3 @@ def read_secret(path: Path) -> bytes:
         return read_log_secret(path)
     except SecretFileError as error:
         raise ConfigError(str(error)) from error
-
-
-def is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -88,6 +88,9 @@ class Settings:
     announce_host: str = _text("announce-host", "", "host that clients and other nodes are told; empty: the address bound to")
     announce_port: int = _number("announce-port", 0, 0, 65535, "port that clients and other nodes are told; 0: port", runtime=False)
     secret_file: str = _text("secret-file", "", "file with the secret shared with the log nodes; empty: none")
+    log_without_secret: bool = _flag(
+        "log-without-secret", False, "without secret-file, use log nodes on other machines: whatever answers at their addresses is believed", runtime=False
+    )
     log_level: str = _choice("log-level", "info", ("debug", "info", "warning", "error"), "least severe event that is written", runtime=False)
     log_format: str = _choice("log-format", "auto", ("auto", "text", "json"), "how events are written; auto: text on a terminal, else json", runtime=False)
     cluster_enabled: bool = _flag("cluster-enabled", False, "speak Redis Cluster's protocol (one shard)", runtime=False)

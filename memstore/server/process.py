@@ -25,6 +25,7 @@ from memstore.server.secret_files import SecretFileError, read_log_secret
 from memstore.version import VERSION
 from txlog.client import AddressError, LogAddress, LogClient, LogRefused
 from txlog.client.names import NAMES
+from txlog.trust import NoSecret, check_callee
 
 FAILED: Final = 1
 WRONG_SETTING: Final = 2
@@ -88,7 +89,8 @@ def read_addresses(config: ServerConfig) -> tuple[LogAddress, bytes | None]:
     try:
         address = LogAddress.parse(config.log)
         secret = read_log_secret(Path(config.secret_file)) if config.secret_file else None
-    except (AddressError, SecretFileError) as error:
+        check_callee([host for host, _ in address.nodes], secret, config.log_without_secret, "log-without-secret = yes")
+    except (AddressError, SecretFileError, NoSecret) as error:
         raise StartError(str(error), WRONG_SETTING) from None
     return address, secret
 

@@ -59,13 +59,15 @@ def test_a_wrong_setting(args: tuple[str, ...], told: str, monkeypatch: pytest.M
 
 WRONG_FOR_THE_NODE = [
     ((*NODE, "--secret-file", "missing"), "missing"),
+    (NODE, "log node h1 is not on a loopback address: that needs --secret-file"),
+    (("server", "--az", "a", "--log", "txlog://127.0.0.1,10.0.0.1/shard-0"), "log node 10.0.0.1 is not on a loopback address"),
     (("server", "--az", "a", "--log", "redis://h1"), "is not the address of a log"),
     (("server", "--az", "a", "--log", "txlog://h1:x/shard-0"), "is not a port"),
 ]
 
 
 @pytest.mark.system
-@pytest.mark.parametrize(("args", "told"), WRONG_FOR_THE_NODE, ids=["secret", "scheme", "port"])
+@pytest.mark.parametrize(("args", "told"), WRONG_FOR_THE_NODE, ids=["secret", "no secret", "one node elsewhere", "scheme", "port"])
 def test_a_setting_that_the_node_refuses(args: tuple[str, ...], told: str, tmp_path: Path) -> None:
     """In a process of its own: a node that starts sets up its trace for the whole process."""
     result = memstore(*args, cwd=tmp_path)

@@ -170,6 +170,14 @@ def test_nothing_is_published_beyond_loopback_and_no_secret_is_in_a_file(service
         assert not re.search(r"requirepass|PASSWORD=|SECRET=", text)
 
 
+def test_whatever_calls_a_log_node_has_the_secret(services: dict[str, Service]) -> None:
+    """The test above has all names on loopback, where none is needed."""
+    for name, service in services.items():
+        for words in (service["command"], service.get("healthcheck", {}).get("test", [])):
+            if "txlog" in words or any("log-a:7401" in word for word in words):
+                assert words[words.index("--secret-file") + 1] == "/secrets/log-secret", name
+
+
 def test_the_image_is_not_root() -> None:
     lines = (ROOT / "Dockerfile").read_text().splitlines()
     assert "ARG BASE_IMAGE=python:3.12-slim" in lines

@@ -5,10 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from memstore.config import load as load_engine
+from memstore.server.process import StartError, read_addresses
+from tests.txlog.service.cluster import free_port
+from txlog.cli import app
 from txlog.client import AddressError, LogAddress
 from txlog.config import ConfigError, load
 from txlog.server.identity import DataFolder, FolderError, Identity, read_identity
+from txlog.trust import check_callee
 
 
 @pytest.mark.parametrize(
@@ -121,3 +127,47 @@ def test_a_log_whose_folder_is_gone_is_not_a_new_log(tmp_path: Path) -> None:
     folder.close()
     with pytest.raises(FolderError, match="is gone"):
         DataFolder.open(tmp_path)
+
+
+REMOTE = ("10.0.0.1:7401", "log-a:7401", "[fe80::1]:7401", "0.0.0.0:7401")
+COMMANDS = (("init",), ("status",), ("health",), ("replace-node", "--lost", "127.0.0.1:1", "--new", "127.0.0.1:2"))
+
+
+@pytest.mark.parametrize("remote", REMOTE)
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda words: words[0])
+def test_a_tool_without_a_secret_calls_this_machine_only(command: tuple[str, ...], remote: str) -> None:
+    """Whatever answers there would be believed."""
+    result = CliRunner().invoke(app, [*command, remote])
+    assert result.exit_code == 2
+    assert "is not on a loopback address: that needs --secret-file" in result.output
+
+
+@pytest.mark.parametrize("option", ["--lost", "--new"])
+def test_both_ends_of_a_replacement_are_looked_at(option: str) -> None:
+    words = ["replace-node", "--lost", "127.0.0.1:1", "--new", "127.0.0.1:2", "127.0.0.1:3", option, "10.0.0.1:1"]
+    result = CliRunner().invoke(app, words)
+    assert result.exit_code == 2
+    assert "log node 10.0.0.1 is not on a loopback address" in result.output
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "127.1.2.3", "::1"])
+def test_this_machine_is_trusted_without_a_secret(host: str) -> None:
+    check_callee([host], None, False, "--without-secret")
+
+
+def test_an_operator_can_trust_a_network() -> None:
+    check_callee(["10.0.0.1"], None, True, "--without-secret")
+    check_callee(["10.0.0.1"], b"a secret of some length", False, "--without-secret")
+    result = CliRunner().invoke(app, ["status", "--without-secret", f"localhost:{free_port()}"])
+    assert result.exit_code == 1
+    assert "no majority" in result.output
+
+
+@pytest.mark.parametrize(("settings", "refused"), [({}, True), ({"log-without-secret": True}, False)])
+def test_an_engine_node_without_a_secret_uses_this_machine_only(settings: dict[str, bool], refused: bool) -> None:
+    config = load_engine(None, {"log": "txlog://127.0.0.1:1,10.0.0.1:1,localhost:1/shard-0", **settings})
+    if refused:
+        with pytest.raises(StartError, match=r"log node 10\.0\.0\.1 is not on a loopback address.*log-without-secret = yes allows it"):
+            read_addresses(config)
+    else:
+        assert read_addresses(config)[1] is None
