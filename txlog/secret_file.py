@@ -15,6 +15,7 @@ from typing import Final
 MIN_SECRET_BYTES: Final = 16  # of the secret that log nodes and their clients share
 MAX_BYTES: Final = 4096
 _OTHERS: Final = stat.S_IRWXO | stat.S_IWGRP  # who else on this machine may read or change it: refused
+_MOUNTED: Final = "in a container: mode: 0400 of a Docker secret, defaultMode: 0400 of a Kubernetes secret"
 _GROUP: Final = stat.S_IRGRP  # container platforms give a mounted secret to a group: a warning only
 
 
@@ -25,13 +26,19 @@ class SecretFileError(Exception):
 def read_private(path: Path) -> bytes:
     """What the file holds. Warns on stderr where its group may read it. Raises `SecretFileError`."""
     try:
-        with open(path, "rb") as file:
-            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
-            content = file.read(MAX_BYTES + 1)
+        # Without O_NONBLOCK a pipe without a writer would hold the start.
+        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+            status = os.fstat(file.fileno())
+            content = file.read(MAX_BYTES + 1) if stat.S_ISREG(status.st_mode) else b""
     except OSError as error:
         raise SecretFileError(f"secret file {path} cannot be read: {error.strerror}") from None
+    mode = stat.S_IMODE(status.st_mode)
+    if not stat.S_ISREG(status.st_mode):
+        raise SecretFileError(f"secret file {path} is not a regular file")
+    if status.st_uid not in (0, os.geteuid()):
+        raise SecretFileError(f"secret file {path} belongs to user {status.st_uid}, who can change it; run 'chown {os.geteuid()} {path}'")
     if mode & _OTHERS:
-        raise SecretFileError(f"secret file {path} has mode {mode:04o}: other users can read or change it; run 'chmod 600 {path}'")
+        raise SecretFileError(f"secret file {path} has mode {mode:04o}: other users can read or change it; run 'chmod 600 {path}' ({_MOUNTED})")
     if mode & _GROUP:
         sys.stderr.write(f"warning: secret file {path} has mode {mode:04o}: its group can read it; 'chmod 600 {path}' is safer\n")
     if len(content) > MAX_BYTES:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -67,3 +69,32 @@ def test_a_secret_has_a_least_and_a_greatest_length(tmp_path: Path) -> None:
 
 def test_a_secret_may_be_any_bytes(tmp_path: Path) -> None:
     assert read_log_secret(secret(tmp_path, bytes(range(128, 160)))) == bytes(range(128, 160))
+
+
+def test_a_pipe_does_not_hold_the_start(tmp_path: Path) -> None:
+    """No process has it open for writing: a plain open would wait for one."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe, 0o600)
+    code = f"from pathlib import Path; from txlog.secret_file import read_private; read_private(Path({str(pipe)!r}))"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=20, check=False)
+    assert f"secret file {pipe} is not a regular file" in result.stderr
+
+
+@pytest.mark.parametrize("place", ["/dev/zero", "/dev/null"])
+def test_a_device_is_refused(place: str) -> None:
+    with pytest.raises(SecretFileError, match="is not a regular file"):
+        read_private(Path(place))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can read another user's private file")
+def test_a_file_of_another_user_is_refused(tmp_path: Path) -> None:
+    path = secret(tmp_path, b"x" * 32)
+    os.chown(path, 65534, 65534)
+    with pytest.raises(SecretFileError, match="belongs to user 65534"):
+        read_private(path)
+
+
+@pytest.mark.parametrize("mode", [0o444, 0o644])
+def test_a_refusal_says_how_to_mount_a_secret(tmp_path: Path, mode: int) -> None:
+    with pytest.raises(SecretFileError, match=r"mode: 0400 of a Docker secret, defaultMode: 0400 of a Kubernetes secret"):
+        read_private(secret(tmp_path, b"x" * 32, mode))
