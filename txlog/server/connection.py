@@ -19,13 +19,14 @@ from txlog.client.link import tune_socket
 from txlog.handshake import Door
 from txlog.messages import Hello, InitGroup, JoinGroup, Membership, Message, Reject, StatusQuery, Welcome
 from txlog.server.session import Session
+from txlog.throttle import ThrottledLog
 from txlog.wire import FrameKey, WireError, encode
 
 _HANDSHAKE_TIMEOUT_S: Final = 5.0
 _LARGE_BYTES: Final = 64 << 10  # what is less at once needs no account
 _TOOL_FRAME_BYTES: Final = 1 << 20  # of a caller that names no log
 
-log = structlog.get_logger("txlog.connection")
+log = ThrottledLog(structlog.get_logger("txlog.connection"))  # whoever connects can cause these lines
 
 
 NodeMessage = InitGroup | JoinGroup | Membership | StatusQuery

@@ -1,0 +1,38 @@
+"""Warnings that others can cause as often as they like: a logger that writes a few of them and counts the rest.
+
+Decides: how many lines of one text are written. Must not know: what the texts say. Invariant: what is left out is counted in the next line that is written.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, Final
+
+LINES: Final = 10  # of one text
+PERIOD_S: Final = 10.0
+
+
+def _loop_s() -> float:
+    return asyncio.get_running_loop().time()
+
+
+class ThrottledLog:
+    """In the place of a structlog logger. ``clock`` gives seconds."""
+
+    def __init__(self, log: Any, clock: Callable[[], float] = _loop_s) -> None:
+        self._log = log
+        self._clock = clock
+        self._periods: dict[str, tuple[float, int]] = {}  # by text: when its period began, how often it was said in it
+
+    def warning(self, text: str, **facts: Any) -> None:
+        """``text`` is one of a few, given in the program; what differs is in ``facts``."""
+        now = self._clock()
+        began, said = self._periods.get(text, (now, 0))
+        if not began <= now < began + PERIOD_S:
+            if said > LINES:
+                facts["left_out"] = said - LINES  # lines of this text since the last one
+            began, said = now, 0
+        self._periods[text] = (began, said + 1)
+        if said < LINES:
+            self._log.warning(text, **facts)
