@@ -1,6 +1,7 @@
 """Two revisions of ours against one another: `python -m bench ab REV_A REV_B [--pairs N] [--only get,set] [--clients 50] [--pipelines 1,16] [--seconds S]`.
 
 Decides: how a revision becomes a running cluster, the order of the runs, and the statistic. Must not know: what differs between the two.
+A revision is compiled by its own `make compile` unless --interpreted is given; a folder is taken as it is.
 Each revision (or folder that holds one) runs as a `memstore local` of its own, started from its own tree; both live through the whole comparison. A pair is
 one run on each, straight after one another; who goes first changes from pair to pair. A ratio is B / A of one pair; told are the median of the pairs and its
 interval by order statistics: between two of the sorted ratios lies the true median with at least the confidence shown, whatever their distribution.
@@ -79,15 +80,21 @@ def is_tree(revision: str) -> bool:
 
 
 @contextlib.contextmanager
-def tree_of(revision: str) -> Iterator[Path]:
-    """A folder with the revision's files, gone afterwards unless it was given as a folder."""
+def tree_of(revision: str, compiled: bool) -> Iterator[Path]:
+    """A folder with the revision's files, gone afterwards unless it was given as a folder, which is taken as it is."""
     if is_tree(revision):
         yield Path(revision).resolve()
         return
     folder = scratch("revision")
     subprocess.run(["git", "worktree", "add", "--detach", "--force", str(folder), revision], cwd=REPOSITORY, check=True, capture_output=True)
     try:
-        yield folder
+        if compiled:
+            print(f"compiling {revision} ...", flush=True)
+            # By its own Makefile, which may compile in another way than ours, and in an environment of its own.
+            done = subprocess.run(["make", "compile"], cwd=folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+            if done.returncode:
+                raise RuntimeError(f"{revision} does not compile:\n{done.stdout[-2000:]}")
+        yield folder / "build" / "compiled" if compiled else folder
     finally:
         subprocess.run(["git", "worktree", "remove", "--force", str(folder)], cwd=REPOSITORY, check=False, capture_output=True)
         shutil.rmtree(folder, ignore_errors=True)
@@ -198,6 +205,7 @@ def main(argv: list[str], results: Path) -> int:
     parser.add_argument("--only", default="get,set")
     parser.add_argument("--clients", default="50")
     parser.add_argument("--pipelines", default="1,16")
+    parser.add_argument("--interpreted", action="store_true", help="compare revisions without compiling them")
     parser.add_argument("--seconds", type=float, default=1.0, help="of one run, about")
     args = parser.parse_args(argv)
     if args.pairs < FEWEST_PAIRS:
@@ -207,7 +215,12 @@ def main(argv: list[str], results: Path) -> int:
         names = resolve(args.a), resolve(args.b)
     except ValueError as error:
         parser.error(str(error))
-    with tree_of(args.a) as tree_a, tree_of(args.b) as tree_b, Revision(f"A {names[0]}", tree_a) as a, Revision(f"B {names[1]}", tree_b) as b:
+    with (
+        tree_of(args.a, not args.interpreted) as tree_a,
+        tree_of(args.b, not args.interpreted) as tree_b,
+        Revision(f"A {names[0]}", tree_a) as a,
+        Revision(f"B {names[1]}", tree_b) as b,
+    ):
         result = compare(a, b, cells, args.pairs, args.seconds)
     print("\n" + text(result))
     print(f"\nsaved: {save(result, results)}")
