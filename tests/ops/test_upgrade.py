@@ -39,7 +39,7 @@ print("3 of 3 objects compiled")
 
 
 def start(tmp_path: Path, command: list[str], *args: str) -> Local:
-    options = ["--compiled-tree", str(tmp_path / "tree"), "--compile-command", shlex.join(command), "--lease-ms", "500", *args]
+    options = ["--compiled-tree", str(tmp_path / "tree"), "--compile-command", shlex.join(command), *args]
     return Local(tmp_path / "data", *options, port=free_ports(3), log_port=free_ports(3))
 
 
@@ -85,6 +85,10 @@ def test_every_node_moves_and_no_acknowledged_write_is_lost(tmp_path: Path) -> N
             writer.join()
         said = local.said()
         assert "(interpreted)" in said
+        moved = said.partition("compiled after")[2]
+        leading = re.findall(r"(\S+) is the primary now", moved)
+        assert len(leading) == 2, "one hand-over and the one back: no log node ended before the primary had its lease from the others again"
+        assert leading[1] == "engine-a"
         order = re.findall(r"(\S+) runs compiled$", said, re.MULTILINE)
         assert order == ["log-a", "log-b", "log-c", "engine-b", "engine-c", "engine-a"]
         rows = local.topology()
