@@ -172,6 +172,7 @@ def _status_table(answers: list[NodeStatus]) -> Any:
             rows.append(
                 ("", node, az, answer.address, *[""] * (len(columns) - 5), "no logs yet" if answer.status["group"] else "[red]belongs to no group[/red]")
             )
+        rows += [(name, node, az, answer.address, *[""] * (len(columns) - 5), f"[red]refused: {why}[/red]") for name, why in answer.status["refused"].items()]
         for row in answer.status["logs"]:
             term, position = row["last"]
             window = f"{row['window_left_ms']} ms of {row['window_writer'][:8]}" if row["window_left_ms"] else "closed"

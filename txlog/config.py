@@ -41,6 +41,7 @@ class LogServerConfig:
     max_output_bytes: int = 2 << 20  # that a caller has not read: nothing more of it is answered, its subscription waits
     max_total_output_bytes: int = 256 << 20  # of all callers: above it the caller with the most is closed
     max_total_input_bytes: int = 256 << 20  # of messages that have come in part, of all callers: above it the caller with the most is closed
+    max_logs: int = 16  # a writer that names a log beyond these is refused; each log takes two segments at once
     max_lease_ms: int = MAX_LEASE_MS  # a writer that asks for a longer lease is refused
     heartbeat_ms: int = 100  # to every reader
     scrub_bytes_per_s: int = DEFAULT_SCRUB_BYTES_PER_S  # what the scrubber re-reads of each log; 0: nothing
@@ -59,6 +60,7 @@ _LIMITS: Final[dict[str, tuple[int, int]]] = {
     "max_output_bytes": (64 << 10, 1 << 30),
     "max_total_output_bytes": (16 << 20, 64 << 30),
     "max_total_input_bytes": (32 << 20, 64 << 30),
+    "max_logs": (1, 4096),
     "max_lease_ms": (100, MAX_LEASE_MS),
     "heartbeat_ms": (10, 1000),
     "scrub_bytes_per_s": (0, 1 << 30),

@@ -89,7 +89,7 @@ class Cluster:
         for member in self.logs:
             self._start(member)
         fresh = self._folder.fresh
-        if not await self._listening(self.logs) or (fresh and not await self._make_group()):
+        if not await self._logs_up(fresh) or (fresh and not await self._make_group()):
             return False
         self._watch(self._watch_processes())
         first, *others = self.engines
@@ -123,6 +123,21 @@ class Cluster:
         member.role, member.facts, member.silent, member.note, member.progress = "", {}, False, "", (0.0, 0)
         process.pid = member.child.pid
         self._write_topology()
+
+    async def _logs_up(self, fresh: bool) -> bool:
+        """A new group needs all of them, a group that is there a majority: what keeps the others away was said, and must not keep the shard away."""
+        if fresh:
+            return await self._listening(self.logs)
+        up = [member for member in self.logs if await self._listening([member])]
+        if self._stop.is_set():
+            return False
+        missing = ", ".join(member.process.name for member in self.logs if member not in up)
+        if len(up) < len(self.logs) // 2 + 1:
+            self._say(f"only {len(up)} of {len(self.logs)} log nodes are up, and {len(self.logs) // 2 + 1} are needed: {missing} cannot start")
+            return False
+        if missing:
+            self._say(f"going on with {len(up)} of {len(self.logs)} log nodes, without {missing}")
+        return True
 
     async def _listening(self, members: list[Member]) -> bool:
         return await self._wait(lambda: all(connectable(member.process) for member in members), members)

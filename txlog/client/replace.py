@@ -187,7 +187,9 @@ async def _check_whole(group: Group) -> None:
         rows = status["logs"]
         bad = next((row for row in rows if row["suspect"] or row["broken"]), None)
         missing = sorted(used - {row["log"] for row in rows}) if status["joined"] > 1 else []  # it would begin them as a newcomer
-        if bad is not None:
+        if status["refused"]:
+            trouble = f"log '{next(iter(status['refused']))}' of log node {node} is refused ({next(iter(status['refused'].values()))})"
+        elif bad is not None:
             trouble = f"log '{bad['log']}' of log node {node} is not whole ({(bad['broken'] or bad['suspect'])['reason']})"
         elif missing:
             trouble = f"log '{missing[0]}' was not copied to log node {node} yet"

@@ -93,7 +93,6 @@ class DataFolder:
         try:
             if _FILE in names:
                 folder.identity = read_identity(path)
-                folder._check_logs()
                 if not folder.identity.group and not folder.identity.folder:
                     folder.write(Identity(folder=secrets.token_hex(8)))
             else:
@@ -104,13 +103,6 @@ class DataFolder:
                 raise
             raise FolderError(f"data folder {path} is not writable: {error.strerror}") from error
         return folder
-
-    def _check_logs(self) -> None:
-        missing = [name for name in self.identity.logs if not self.log_folder(name).is_dir()]
-        if missing:
-            raise FolderError(
-                f"data folder {self.path}: the folder of log '{missing[0]}' is gone; what it had promised is lost with it, so this node cannot vote"
-            )
 
     def log_folder(self, name: str) -> Path:
         return self.path / _LOGS / name

@@ -48,7 +48,7 @@ EXIT_FOLDER: Final = 4
 
 GROUP_BYTES: Final = 16  # of a group's id
 _OPENING_PATIENCE_S: Final = 2.0  # a caller waits no longer for a log that is being opened: it gets a proven refusal and comes again
-_TOOL: Final = "tool"
+_WRITER: Final = "writer"
 _PEER: Final = "peer"
 _FULL: Final = Reject(f"{handshake.BUSY}: the disk of this log node is full, nothing was changed")
 
@@ -82,6 +82,7 @@ class LogNode:
         self._folder = folder
         self._rng = random.Random(secrets.randbits(128))
         self._logs: dict[str, asyncio.Task[LogDriver]] = {}
+        self._refused: dict[str, str] = {}  # logs of this node that could not be opened at the start, and why: they stay so in this life
         self.max_output_bytes = config.max_output_bytes
         self._callers = Callers(config.max_connections, config.max_callers_per_address, config.max_total_output_bytes, config.max_total_input_bytes)
         self._pid = os.getpid()
@@ -104,7 +105,10 @@ class LogNode:
             try:
                 await self._driver(name)
             except StoreRefused as error:
-                raise StartError(str(error), EXIT_FOLDER) from error
+                self._refused[name] = str(error)
+                log.error("log refused, the others are served", log=name, reason=str(error))
+        if self._refused and len(self._refused) == len(self.identity.logs):
+            raise StartError(next(iter(self._refused.values())), EXIT_FOLDER)
         try:
             self._server = await loop.create_server(lambda: cast(asyncio.Protocol, Connection(self)), self.config.bind, self.config.port, backlog=512)
         except OSError as error:
@@ -206,11 +210,18 @@ class LogNode:
             return None
         if not valid_log_name(hello.log):
             return Reject(f"{handshake.NAME}: {hello.log[:80]!r} is not a log's name")
-        if hello.purpose == _TOOL and hello.log not in self._logs:
+        known = set(self.identity.logs) | set(self._logs)
+        if hello.log in known:
+            return None
+        if hello.purpose != _WRITER:
             return Reject(f"{handshake.NO_LOG}: there is no log '{hello.log}' on this node")
+        if len(known) >= self.config.max_logs:
+            return Reject(f"{handshake.NO_LOG}: there is no log '{hello.log}' on this node, and max-logs is {self.config.max_logs}")
         return None
 
     async def open_session(self, hello: Hello, connection: Connection) -> Session | str:
+        if hello.log in self._refused:
+            return f"{handshake.LOG}: {self._refused[hello.log]}"
         try:
             if not (await asyncio.wait((self._opened(hello.log),), timeout=_OPENING_PATIENCE_S))[0]:
                 return f"{handshake.BUSY}: the log is being opened"
@@ -364,7 +375,7 @@ class LogNode:
         return {
             "az": self.config.az, "node": identity.node, "group": identity.group, "membership": identity.membership, "members": identity.members,
             "joined": identity.joined, "replaced": identity.replaced, "logs": logs, "known_logs": identity.logs, "connections": len(self._callers),
-            "max_connections": self._callers.limit, "pid": self._pid,
+            "max_connections": self._callers.limit, "refused": self._refused, "pid": self._pid,
         }  # fmt: skip
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import shutil
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from txlog.config import LogServerConfig
 from txlog.handshake import Caller
 from txlog.messages import Append, Challenge, Hello, Message, Reject, TailQuery, Welcome
 from txlog.server.identity import DataFolder
-from txlog.server.node import LogNode
+from txlog.server.node import LogNode, StartError
 from txlog.wire import PROTOCOL, Decoder, encode
 
 SECRET = b"a secret of some length"
@@ -96,6 +97,62 @@ async def test_a_tool_makes_no_log(group: Group) -> None:
     answer = await raw.next()
     assert isinstance(answer, Reject)
     assert answer.reason.startswith(handshake.NO_LOG)
+
+
+@pytest.mark.parametrize("purpose", ["reader", "peer", "tool", "busy", "anything"])
+async def test_only_a_writer_makes_a_log(group: Group, purpose: str) -> None:
+    raw = await Raw().open(group.ports[0])
+    await raw.next()
+    raw.send(hello("shard-9", purpose))
+    answer = await raw.next()
+    assert isinstance(answer, Reject)
+    assert answer.reason.startswith(handshake.NO_LOG)
+    assert group.running[0].identity.logs == []
+
+
+async def test_there_are_no_more_logs_than_the_limit(tmp_path: Path) -> None:
+    """Each name took two segments: 2.6 GB in a minute."""
+    group = Group(tmp_path, max_logs=2)
+    await group.start()
+    answers = []
+    for number in range(4):
+        raw = await Raw().open(group.ports[0])
+        await raw.next()
+        raw.send(hello(f"shard-{number}"))
+        answers.append(await raw.next())
+    assert [type(answer) for answer in answers] == [Welcome, Welcome, Reject, Reject]
+    assert isinstance(answers[3], Reject) and "max-logs is 2" in answers[3].reason
+    assert group.running[0].identity.logs == ["shard-0", "shard-1"]
+    assert sorted(path.name for path in (tmp_path / "node0" / "logs").iterdir()) == ["shard-0", "shard-1"]
+    await group.stop()
+
+
+async def test_a_log_whose_folder_is_gone_keeps_no_other_log_away(tmp_path: Path) -> None:
+    """It kept the whole node down; and it is not made again: what it had promised is forgotten."""
+    group = Group(tmp_path)
+    await group.start()
+    for name in ("shard-0", "shard-1"):
+        raw = await Raw().open(group.ports[0])
+        await raw.next()
+        raw.send(hello(name))
+        assert isinstance(await raw.next(), Welcome)
+    await group.down(0)
+    shutil.rmtree(tmp_path / "node0" / "logs" / "shard-1")
+    await group.up(0)
+    for name, kind in (("shard-0", Welcome), ("shard-1", Reject)):
+        raw = await Raw().open(group.ports[0])
+        await raw.next()
+        raw.send(hello(name))
+        answer = await raw.next()
+        assert isinstance(answer, kind)
+    assert isinstance(answer, Reject) and "is gone" in answer.reason
+    assert not (tmp_path / "node0" / "logs" / "shard-1").exists()
+    assert [*group.running[0].status()["refused"]] == ["shard-1"]
+    await group.down(0)
+    shutil.rmtree(tmp_path / "node0" / "logs" / "shard-0")
+    with pytest.raises(StartError, match="is gone"):
+        await group.up(0)
+    await group.stop()
 
 
 async def test_another_protocol_version_is_told_so(group: Group) -> None:

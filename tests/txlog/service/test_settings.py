@@ -14,6 +14,7 @@ from txlog.cli import app
 from txlog.client import AddressError, LogAddress
 from txlog.config import ConfigError, load
 from txlog.server.identity import DataFolder, FolderError, Identity, read_identity
+from txlog.server.logs import StoreRefused, open_store
 from txlog.trust import check_callee
 
 
@@ -125,8 +126,11 @@ def test_a_log_whose_folder_is_gone_is_not_a_new_log(tmp_path: Path) -> None:
     folder.add_log("shard-0")
     folder.log_folder("shard-0").rmdir()
     folder.close()
-    with pytest.raises(FolderError, match="is gone"):
-        DataFolder.open(tmp_path)
+    again = DataFolder.open(tmp_path)
+    with pytest.raises(StoreRefused, match="is gone"):
+        open_store(again, "shard-0", 64 << 10, 0)
+    assert not again.log_folder("shard-0").exists()
+    again.close()
 
 
 REMOTE = ("10.0.0.1:7401", "log-a:7401", "[fe80::1]:7401", "0.0.0.0:7401")
