@@ -65,6 +65,9 @@ def config_set(ctx: Context, argv: list[bytes]) -> bytes:
             values.append((row.attribute, parse(row, reply.text(value))))
         except SettingError as error:
             raise _refused(name, str(error)) from None
+        most = ctx.engine.settings.most_clients
+        if row.name == "maxclients" and values[-1][1] > most:
+            raise _refused(name, f"The operating system is not able to handle the specified number of clients, try with {most}")
     # Nothing can fail from here: all of them change.
     for attribute, new in values:
         setattr(ctx.engine.settings, attribute, new)

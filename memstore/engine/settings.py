@@ -179,8 +179,9 @@ class Settings:
     appendfsync: str = _choice("appendfsync", "always", ("always",), "every write is on disk in a majority of log nodes before it is acknowledged")
     maxmemory: int = _memory("maxmemory", 0, 0, "there is no limit to the data", high=0)
     maxmemory_policy: str = _choice("maxmemory-policy", "noeviction", ("noeviction",), "nothing is evicted")
-    # --- not a setting: where the settings came from
+    # --- not a setting: where the settings came from, and what the system allows
     config_file: str = ""
+    most_clients: int = _INT_MAX  # as many as the limit on open files leaves room for
 
 
 def _build() -> dict[str, Setting]:

@@ -20,6 +20,7 @@ import uvloop
 
 from memstore.config import ServerConfig
 from memstore.server import events
+from memstore.server.descriptors import RESERVED, Room, make_room
 from memstore.server.node import Node
 from memstore.server.secret_files import SecretFileError, read_log_secret
 from memstore.version import VERSION
@@ -56,7 +57,8 @@ def run(config: ServerConfig) -> int:
 
 async def serve(config: ServerConfig) -> int:
     address, secret = read_addresses(config)
-    sockets = open_sockets(config.bind, config.port, config.tcp_backlog)
+    room = fit_clients(config)
+    sockets = open_sockets(config.bind, config.port, room.backlog)
     port = int(sockets[0].getsockname()[1])
     host = config.announce_host or await announced(sockets)
     rng = random.Random(int.from_bytes(os.urandom(16), "big"))
@@ -69,7 +71,7 @@ async def serve(config: ServerConfig) -> int:
     node = Node(config, client, host, config.announce_port or port, rng)
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(node.on_loop_error)
-    servers = [await loop.create_server(lambda: cast(asyncio.Protocol, node.new_connection()), sock=sock, backlog=config.tcp_backlog) for sock in sockets]
+    servers = [await loop.create_server(lambda: cast(asyncio.Protocol, node.new_connection()), sock=sock, backlog=room.backlog) for sock in sockets]
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, node.terminate, signal.Signals(number).name)
     log.info("start", text=f"memstore {VERSION} on port {port}, az {config.az or '-'}, log {address}", pid=os.getpid(), node=node.facts.node_id)
@@ -83,6 +85,24 @@ async def serve(config: ServerConfig) -> int:
             server.close()
         await node.stop()
         await asyncio.sleep(LAST_WORDS_S)
+
+
+def fit_clients(config: ServerConfig) -> Room:
+    """Lower maxclients to what the limit on open files leaves room for, and say so. Raises `StartError`."""
+    room = make_room(config.maxclients, config.tcp_backlog)
+    if not room.enough:
+        raise StartError(
+            f"the limit on open files (ulimit -n) is {room.limit}; at least {RESERVED + 1} are needed: {RESERVED} are kept back, and one for a client"
+        )
+    if room.clients < config.maxclients:
+        text = (
+            f"maxclients is lowered from {config.maxclients} to {room.clients}: the limit on open files (ulimit -n) is {room.limit}, and {RESERVED} of them "
+            "are kept back for files, log nodes and other nodes"
+        )
+        log.warning("maxclients", text=text, maxclients=room.clients, limit=room.limit, reserved=RESERVED)
+        config.maxclients = room.clients
+        config.most_clients = room.clients
+    return room
 
 
 def read_addresses(config: ServerConfig) -> tuple[LogAddress, bytes | None]:

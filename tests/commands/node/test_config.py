@@ -12,6 +12,12 @@ from memstore.engine.settings import CHOICE, FLAG, MEMORY, NUMBER, TABLE, Settin
 from tests.commands.node.harness import Client, Node
 
 
+def test_no_more_clients_than_the_system_has_room_for(node: Node, client: Client) -> None:
+    node.config.most_clients = 60
+    assert client.ask("CONFIG SET maxclients 61").endswith("The operating system is not able to handle the specified number of clients, try with 60")
+    assert client.ask("CONFIG SET maxclients 60") == "OK"
+
+
 def test_every_row_has_a_field_a_text_and_a_default_in_its_range() -> None:
     defaults = Settings()
     for row in TABLE.values():
