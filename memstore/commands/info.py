@@ -60,6 +60,8 @@ def _server(ctx: Context) -> Fields:
         ("uptime_in_days", uptime_s // 86_400),
         ("hz", settings.hz),
         ("configured_hz", settings.hz),
+        ("clock_ahead_ms", ctx.engine.facts.clock_ahead_ms),
+        ("clock_behind_ms", ctx.engine.facts.clock_behind_ms),
         ("lru_clock", ctx.wall_ms // 1000 & 0xFFFFFF),
         ("executable", facts.executable),
         ("config_file", settings.config_file),

@@ -107,6 +107,8 @@ class Facts:
     strong_reads: int = 0  # strong reads served at a replica, ever
     strong_reads_failed: int = 0
     # --- the machine, sampled
+    clock_ahead_ms: int = 0  # the machine's clock jumped ahead of the time told here by so much, which is followed slowly
+    clock_behind_ms: int = 0  # it was set back behind the time told here by so much, which is not followed
     rss_bytes: int = 0
     rss_peak_bytes: int = 0
     system_memory_bytes: int = 0

@@ -27,6 +27,7 @@ class Telling:
         self._no_quorum = ""  # what was last said about it
         self._led: Leadership | None = None  # the newest primary that was not this node
         self._jump_told = False
+        self._behind_told = False
 
     def az_rank(self) -> int:
         """The place of this node's AZ among the log nodes', sorted; the first where the log has no AZs (embedded). Until all are known nobody is the first."""
@@ -121,6 +122,15 @@ class Telling:
         if jumped_ms and not self._jump_told:
             log.warning("clock-jump", text=f"the machine's clock jumped {jumped_ms} ms ahead: it is followed slowly, so that keys do not expire early")
         self._jump_told = jumped_ms > 0
+        behind_ms = node.wall.behind_ms
+        if (behind_ms > 0) is not self._behind_told:
+            self._behind_told = behind_ms > 0
+            if behind_ms:
+                text = f"the machine's clock is {behind_ms} ms behind the time told here: it was set back, or the log is ahead; time goes on"
+                log.warning("clock-set-back", text=text, behind_ms=behind_ms)
+            else:
+                log.info("clock-in-step", text="the machine's clock is no longer behind the time told here")
+        node.facts.clock_ahead_ms, node.facts.clock_behind_ms = jumped_ms, behind_ms
         now_us = node.clock()
         node.follower.measure(now_us)
         if node.roles.role == RESTORING and node.roles.target > node.follower.position and not node.roles.stuck:

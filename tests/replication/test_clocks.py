@@ -48,7 +48,7 @@ def test_it_is_never_behind_the_newest_entry() -> None:
     assert machine.clock.at(machine.boot_us) == 5_000_000 == machine.clock.ms
     assert machine.passes(10) == 5_000_000
     machine.clock.raise_floor(4_000_000)
-    assert machine.passes(10) == 5_000_000
+    assert machine.passes(10) == 5_000_010, "and from there time goes on"
 
 
 def test_what_is_told_for_a_millisecond_is_kept_until_its_end_and_no_longer_than_a_reading() -> None:
@@ -80,6 +80,57 @@ def test_a_jump_that_was_followed_or_taken_back_is_over() -> None:
     machine.passes(10, jump_ms=5000)
     machine.passes(10, jump_ms=-5000)
     assert machine.clock.jumped_ms == 0
+
+
+def test_a_clock_that_is_set_back_does_not_stop_time() -> None:
+    machine = Machine()
+    before = machine.passes(1000)
+    after = machine.passes(100, jump_ms=-7_200_000)
+    assert after == before + 100 and machine.clock.behind_ms == 7_200_000
+    for passed in range(100, 60_100, 100):
+        assert machine.passes(100) == after + passed
+        assert machine.clock.at(machine.boot_us + 50_000) == after + passed + 50
+    assert machine.clock.behind_ms == 7_200_000 and not machine.clock.jumped_ms
+    machine.passes(100, jump_ms=7_200_000)
+    assert machine.clock.behind_ms == machine.clock.jumped_ms == 0 and machine.clock.read() == machine.wall_ms
+
+
+def test_a_small_step_back_is_made_up_for_at_a_slower_rate() -> None:
+    machine = Machine()
+    before = machine.passes(1000)
+    after = machine.passes(100, jump_ms=-2000)
+    assert before + 100 == after and machine.clock.behind_ms == 0
+    assert machine.passes(100) == before + 190
+    while machine.clock.read() != machine.wall_ms:
+        told = machine.clock.read()
+        assert told + 85 <= machine.passes(100) <= told + 100
+    assert machine.boot_us < 80_000_000, "it has come to an end"
+
+
+def test_a_node_that_takes_over_goes_on_from_the_log_though_its_clock_was_set_back() -> None:
+    """A key that the primary showed as gone stays gone, and the keys that are left expire when their time has come."""
+    primary, successor = Machine(), Machine()
+    primary.passes(7_200_000)
+    successor.wall_ms -= 7_200_000
+    told = primary.passes(100)
+    successor.clock.raise_floor(told)
+    first = successor.passes(100)
+    assert first == told and successor.passes(60_000) == told + 60_000
+    restarted = Machine()
+    restarted.clock.raise_floor(told)
+    restarted.passes(10)
+    assert restarted.passes(5000) == told + 5000
+
+
+def test_readings_close_together_never_go_back_and_add_up() -> None:
+    machine = Machine()
+    told = machine.passes(100)
+    machine.wall_ms -= 3000
+    for _ in range(5000):
+        now = machine.passes(1)
+        assert told <= now <= told + 1
+        told = now
+    assert 1_000_100 + 4500 - 10 <= told <= 1_000_100 + 4500 + 10
 
 
 async def test_the_longest_turn_says_how_much_of_it_was_our_own_work() -> None:
