@@ -10,12 +10,13 @@ import asyncio
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
@@ -30,6 +31,10 @@ DEFAULT_PORT: Final = 6379
 NODES_MAX: Final = 64  # asked at most: a node's list of others is only as good as the node
 ROUNDS_MAX: Final = 3  # a node, the primary it names, the replicas that one names
 WIDTH: Final = 140  # where there is no terminal
+MEASURED_WIDTH: Final = 1000  # of a table without a limit
+STATE_WIDTH: Final = 9  # of "candidate", which a role's or state's column always holds
+ENGINE_SPARE: Final = ("memory", "clients", "lease left", "applied")  # columns that a narrow terminal goes without, in this order
+LOG_SPARE: Final = ("lease window", "committed", "log")
 STYLES: Final = {"primary": "bold green", "replica": "green", "candidate": "yellow", "restoring": "yellow"}
 
 HostPort = tuple[str, int]
@@ -169,13 +174,37 @@ async def show(given: list[str], folder: Path, password: str, secret: bytes | No
     console = Console(highlight=False) if Console().is_terminal else Console(highlight=False, width=WIDTH)
     console.print(headline(primaries, engines, targets.names))
     console.print()
-    console.print(engine_table(engines, targets.names))
+    console.print(fitting(console, lambda left_out: engine_table(engines, targets.names, left_out), ENGINE_SPARE))
     console.print()
     if nodes:
-        console.print(log_table(nodes, engines, targets.names))
+        console.print(fitting(console, lambda left_out: log_table(nodes, engines, targets.names, left_out), LOG_SPARE))
+    elif any(engine.role == "restoring" for engine in engines):
+        console.print("The log nodes are not known yet: the engine node is restoring.")
     elif any(engine.facts for engine in engines):
         console.print("The log is embedded: one copy, on the engine node's own disk.")
     return 0 if primaries else 1
+
+
+def fitting(console: Console, make: Callable[[frozenset[str]], Table], spare: tuple[str, ...]) -> Table:
+    """The table with as many columns as the console is wide enough for: those of ``spare`` are left out, the first of them first."""
+    wide = console.options.update(width=MEASURED_WIDTH)
+    for count in range(len(spare)):
+        table = make(frozenset(spare[:count]))
+        if Measurement.get(console, wide, table).maximum <= console.width:
+            return table
+    return make(frozenset(spare))
+
+
+def filled(title: str, columns: tuple[str, ...], right: frozenset[str], wraps: str, rows: list[list[str | Text]], left_out: frozenset[str]) -> Table:
+    table = Table(title=title, title_justify="left", title_style="bold")
+    kept = [index for index, column in enumerate(columns) if column not in left_out]
+    for index in kept:
+        column = columns[index]
+        least = STATE_WIDTH if column == wraps else None
+        table.add_column(column, justify="right" if column in right else "left", no_wrap=column != wraps, min_width=least)
+    for row in rows:
+        table.add_row(*[row[index] if index < len(row) else "" for index in kept])
+    return table
 
 
 def log_addresses(engines: list[Engine]) -> list[HostPort]:
@@ -210,15 +239,13 @@ def headline(primaries: list[Engine], engines: list[Engine], names: dict[HostPor
     return text
 
 
-def engine_table(engines: list[Engine], names: dict[HostPort, str]) -> Table:
-    table = Table(title="engine nodes", title_justify="left", title_style="bold")
-    for column in ("node", "AZ", "role", "applied", "lag", "lease left", "clients", "memory"):
-        table.add_column(column, justify="right" if column in ("applied", "lag", "lease left", "clients", "memory") else "left", no_wrap=column != "role")
+def engine_table(engines: list[Engine], names: dict[HostPort, str], left_out: frozenset[str]) -> Table:
+    rows: list[list[str | Text]] = []
     committed = max((engine.number("log_committed") for engine in engines), default=0)
     for engine in engines:
         name = label(engine.address, names)
         if engine.error:
-            table.add_row(name, "", Text(engine.error.removeprefix(format_host_port(*engine.address)).strip(), style="red"))
+            rows.append([name, "", Text(engine.error.removeprefix(format_host_port(*engine.address)).strip(), style="red")])
             continue
         facts, applied = engine.facts, engine.number("log_applied")
         target = engine.number("log_restore_target")
@@ -229,14 +256,13 @@ def engine_table(engines: list[Engine], names: dict[HostPort, str]) -> Table:
         lag = "" if engine.role == "primary" else f"{max(0, committed - applied):,}"
         lease = f"{engine.number('lease_left_ms')} ms" if engine.role == "primary" else ""
         memory = facts.get("used_memory_human", "")
-        table.add_row(name, facts.get("availability_zone", ""), role, f"{applied:,}", lag, lease, facts.get("connected_clients", ""), memory)
-    return table
+        rows.append([name, facts.get("availability_zone", ""), role, f"{applied:,}", lag, lease, facts.get("connected_clients", ""), memory])
+    columns = ("node", "AZ", "role", "applied", "lag", "lease left", "clients", "memory")
+    return filled("engine nodes", columns, frozenset(("applied", "lag", "lease left", "clients", "memory")), "role", rows, left_out)
 
 
-def log_table(nodes: list[NodeStatus], engines: list[Engine], names: dict[HostPort, str]) -> Table:
-    table = Table(title="log nodes", title_justify="left", title_style="bold")
-    for column in ("node", "AZ", "log", "last id", "committed", "lag", "lease window", "state"):
-        table.add_column(column, justify="right" if column in ("last id", "committed", "lag", "lease window") else "left", no_wrap=column != "state")
+def log_table(nodes: list[NodeStatus], engines: list[Engine], names: dict[HostPort, str], left_out: frozenset[str]) -> Table:
+    rows: list[list[str | Text]] = []
     seen_by = {node["address"]: node for engine in engines for node in engine.listed("log_node") if node.get("address")}
     furthest: dict[str, int] = {}
     for node in nodes:
@@ -248,17 +274,18 @@ def log_table(nodes: list[NodeStatus], engines: list[Engine], names: dict[HostPo
             # It may speak to the engine nodes though not to us (its secret is not ours).
             fact = seen_by.get(node.address, {})
             state = plain(node.error) + (f"; engine nodes see it connected, last position {fact['last']}" if fact.get("connected") == "1" else "")
-            table.add_row(name, fact.get("az", ""), "", "", "", "", "", Text(state, style="red"))
+            rows.append([name, fact.get("az", ""), "", "", "", "", "", Text(state, style="red")])
         elif not node.status["logs"]:
             state = "holds no log yet" if node.status["group"] else "belongs to no group: it does not vote"
-            table.add_row(name, node.status["az"], "", "", "", "", "", Text(state, style="" if node.status["group"] else "red"))
+            rows.append([name, node.status["az"], "", "", "", "", "", Text(state, style="" if node.status["group"] else "red")])
         for row in node.status["logs"] if node.status else []:
             term, position = row["last"]
             lag = furthest[row["log"]] - position
             window = f"{row['window_left_ms']} ms" if row["window_left_ms"] else "closed"
             az = node.status["az"] if node.status else ""
-            table.add_row(name, az, row["log"], f"{position:,} of term {term}", f"{row['committed']:,}", f"{lag:,}", window, log_state(row, lag))
-    return table
+            rows.append([name, az, row["log"], f"{position:,} of term {term}", f"{row['committed']:,}", f"{lag:,}", window, log_state(row, lag)])
+    columns = ("node", "AZ", "log", "last id", "committed", "lag", "lease window", "state")
+    return filled("log nodes", columns, frozenset(("last id", "committed", "lag", "lease window")), "state", rows, left_out)
 
 
 def plain(error: str) -> str:

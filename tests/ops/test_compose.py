@@ -178,6 +178,21 @@ def test_whatever_calls_a_log_node_has_the_secret(services: dict[str, Service]) 
                 assert words[words.index("--secret-file") + 1] == "/secrets/log-secret", name
 
 
+def test_one_service_builds_the_image_that_all_run(services: dict[str, Service]) -> None:
+    """Eight builds of the same image left seven without a name."""
+    assert [name for name, service in services.items() if "build" in service] == ["secrets"]
+    assert {service["image"] for service in services.values()} == {"memstore"}
+    for name in services:
+        needed = {name}
+        while more := {other for one in needed for other in services[one].get("depends_on", {})} - needed:
+            needed |= more
+        assert "secrets" in needed, f"{name} may start before the image is built"
+
+
+def test_no_service_can_gain_privileges(services: dict[str, Service]) -> None:
+    assert all(service["security_opt"] == ["no-new-privileges:true"] for service in services.values())
+
+
 def test_the_image_is_not_root() -> None:
     lines = (ROOT / "Dockerfile").read_text().splitlines()
     assert "ARG BASE_IMAGE=python:3.12-slim" in lines
