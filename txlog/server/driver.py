@@ -10,11 +10,9 @@ from __future__ import annotations
 
 import asyncio
 import random
-import threading
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from queue import SimpleQueue
 from typing import Any, Concatenate, Final, ParamSpec, Protocol
 
 import structlog
@@ -25,6 +23,7 @@ from txlog.consensus.outputs import Expel, Halt, Peer, PeerFetch, PutBack, Send,
 from txlog.messages import MAX_LEASE_MS, Fetch, Fetched, Heartbeat, Message, TailQuery
 from txlog.server.scrubbing import DEFAULTS, Scrubbing, ScrubLimits
 from txlog.server.session import Feed, Session
+from txlog.server.worker import Worker
 from txlog.storage.errors import StorageFatal
 from txlog.storage.rescan import Look
 from txlog.storage.store import LogStore
@@ -43,37 +42,6 @@ class Peers(Protocol):
 
     def fetch(self, node: str, fetch: Fetch, topic: str) -> None: ...  # answers come to `LogDriver.on_peer_fetched`
     def close(self) -> None: ...
-
-
-class Worker:
-    """One thread that runs one job at a time and tells the loop. `run_in_executor` makes three objects and two locks of the same."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop, name: str) -> None:
-        self._loop = loop
-        self._jobs: SimpleQueue[tuple[Callable[[], Any], Callable[[Any, BaseException | None], None]] | None] = SimpleQueue()
-        self._runner = threading.Thread(target=self._run, name=name, daemon=True)
-        self._runner.start()
-
-    def submit(self, job: Callable[[], Any], done: Callable[[Any, BaseException | None], None]) -> None:
-        self._jobs.put((job, done))
-
-    def stop(self) -> None:
-        """After the jobs that are already here."""
-        self._jobs.put(None)
-        self._runner.join()
-
-    def _run(self) -> None:
-        while (item := self._jobs.get()) is not None:
-            job, done = item
-            result, error = None, None
-            try:
-                result = job()
-            except BaseException as caught:
-                error = caught  # handed to `done`, in the loop
-            try:
-                self._loop.call_soon_threadsafe(done, result, error)
-            except RuntimeError:
-                return  # the loop is closed: the process is going down
 
 
 _P = ParamSpec("_P")
