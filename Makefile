@@ -64,8 +64,8 @@ mutants: $(VENV)/.dev-$(REQUIREMENTS)
 system: $(VENV)/.dev-$(REQUIREMENTS)
 	$(BIN)/python -m pytest -m "" tests/system $(ARGS)
 
-soak: $(VENV)/.dev-$(REQUIREMENTS) $(if $(COMPILED),compile)
-	@$(if $(COMPILED),MEMSTORE_TREE=build/compiled )$(BIN)/python -m tests.system.soak --minutes $(or $(MINUTES),30) $(if $(SEED),--seed $(SEED)) \
+soak: $(VENV)/.dev-$(REQUIREMENTS) $(if $(filter-out 0,$(COMPILED)),compile)
+	@$(if $(filter-out 0,$(COMPILED)),MEMSTORE_TREE=build/compiled )$(BIN)/python -m tests.system.soak --minutes $(or $(MINUTES),30) $(if $(SEED),--seed $(SEED)) \
 		$(if $(FAULTS),--faults $(FAULTS)) $(if $(RATE),--rate $(RATE)) $(if $(NETWORK),--network $(NETWORK))
 
 suite: $(VENV)/.dev-$(REQUIREMENTS)

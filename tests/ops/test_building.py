@@ -84,7 +84,7 @@ def clone(tmp_path: Path) -> Path:
     folder = tmp_path / "clone"
     folder.mkdir()
     for name in ("memstore", "txlog", "building"):
-        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.so"))
     for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE", "MANIFEST.in", "Makefile", "constraints.txt"):
         shutil.copy(ROOT / name, folder / name)
     (folder / "hot_modules.txt").write_text("# two of them\nmemstore/engine/values/discard.py\ntxlog/clock.py\n")

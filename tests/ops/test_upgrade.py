@@ -20,7 +20,10 @@ import redis
 
 from tests.ops.running import ROOT, Local, alive, free_ports, wait_until
 
-pytestmark = pytest.mark.system
+pytestmark = [
+    pytest.mark.system,
+    pytest.mark.skipif(any((ROOT / "memstore").rglob("*.so")), reason="needs the interpreted build: it moves from that one to the other"),
+]
 
 STUB = """
 import py_compile, shutil, sys, time
