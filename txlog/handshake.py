@@ -121,9 +121,11 @@ class Caller:
         """What is to be sent, b"": nothing. Raises `HandshakeError`, and `wire.WireError` when these are not our protocol's bytes."""
         out = b""
         messages = self.decoder.feed(data)
-        while messages and self.welcome is None:
+        while messages:
             out += self._on_message(messages[0])
-            messages = self.decoder.feed(b"") if self.welcome is None else []
+            if self.welcome is not None:  # asked after the call and not before: compiled code takes a second look for the first one's answer
+                break
+            messages = self.decoder.feed(b"")
         return out
 
     def _on_message(self, message: Message) -> bytes:

@@ -20,7 +20,7 @@ from txlog.handshake import Door
 from txlog.messages import Hello, InitGroup, JoinGroup, Membership, Message, Reject, StatusQuery, Welcome
 from txlog.server.session import Session
 from txlog.throttle import ThrottledLog
-from txlog.wire import FrameKey, WireError, encode
+from txlog.wire import TAG_BYTES, FrameKey, WireError, encode
 
 _HANDSHAKE_TIMEOUT_S: Final = 5.0
 _LARGE_BYTES: Final = 64 << 10  # what is less at once needs no account
@@ -230,6 +230,7 @@ class Connection:
         self._out.append(frame)
         if self._outgoing is not None:
             self._out.append(self._outgoing.tag(frame))
+            self._out_bytes += TAG_BYTES
         self._out_bytes += len(frame)
 
     def _flush(self) -> None:

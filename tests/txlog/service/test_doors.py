@@ -12,13 +12,13 @@ import pytest
 from tests.txlog.service.cluster import Group, Reader, committed, eventually, free_port, win
 from txlog import handshake
 from txlog.client import LogAddress, LogClient, LogRefused
-from txlog.client.admin import AdminError, ask_status, init_group
+from txlog.client.admin import AdminError, Tool, ask_status, init_group
 from txlog.config import LogServerConfig
 from txlog.handshake import Caller
 from txlog.messages import Append, Challenge, Hello, Message, Reject, TailQuery, Welcome
 from txlog.server.identity import DataFolder
 from txlog.server.node import LogNode, StartError
-from txlog.wire import PROTOCOL, Decoder, encode
+from txlog.wire import PROTOCOL, TAG_BYTES, Decoder, encode
 
 SECRET = b"a secret of some length"
 
@@ -366,3 +366,16 @@ async def test_a_hostile_append_does_not_take_a_node_down(group: Group) -> None:
     await raw.next()
     client = await group.client()
     await eventually(lambda: all(state.connected for state in client.node_states()))
+
+
+async def test_tags_are_of_the_bytes_that_wait_for_a_caller(tmp_path: Path) -> None:
+    """Small answers are half tags: a bound on what waits must count them."""
+    node = await lone_node(tmp_path / "n", SECRET)
+    tool = Tool(("127.0.0.1", node.port), SECRET)
+    await tool.open()
+    (connection,) = node._connections()
+    before = connection.unread
+    connection.send(TailQuery(1))
+    assert connection.unread - before == sum(map(len, connection._out)) == len(encode(TailQuery(1))) + TAG_BYTES
+    tool.close()
+    await node.close()

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from tests.txlog.service.cluster import Group, Reader, committed, eventually, win
 from txlog.cli import app
 from txlog.client import LogAddress, LogClient, LogRefused, admin
-from txlog.client.admin import AdminError, ask_status, init_group
+from txlog.client.admin import AdminError, Tool, ask_status, init_group
 from txlog.client.replace import replace_node
 from txlog.config import LogServerConfig
 from txlog.messages import Challenge, Reject
@@ -236,15 +236,18 @@ async def test_a_relay_at_a_lost_address_does_not_stop_its_replacement(secret_gr
 
 
 async def test_init_waits_for_a_busy_node(tmp_path: Path) -> None:
-    node = await fresh_node(tmp_path, max_connections=1)
-    _, other = await asyncio.open_connection(HOST, node.port)
-    await eventually(lambda: node.status()["connections"] == 1)
+    """It has as many callers that have proven the secret as it may have."""
+    node = await fresh_node(tmp_path, max_connections=2)
+    others = [Tool((HOST, node.port), SECRET) for _ in range(2)]
+    for other in others:
+        await other.open()
     told: list[str] = []
     task = asyncio.create_task(init_group([(HOST, node.port)], SECRET, 20, told.append))
     await eventually(lambda: bool(told) or task.done())
     assert told == [f"waiting for log node {HOST}:{node.port}"]
-    other.close()
+    others[0].close()
     assert "made of 1 log nodes" in await task
+    others[1].close()
     await node.close()
 
 
