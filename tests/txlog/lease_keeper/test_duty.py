@@ -9,7 +9,7 @@ from itertools import pairwise
 
 import pytest
 
-from tests.sim.mutants import _plant
+from tests.sim.mutants import plant
 from txlog.lease_keeper.board import Answers, Board, Order
 from txlog.lease_keeper.duty import Duty, Question
 
@@ -206,7 +206,7 @@ def test_story(story: str) -> None:
 def test_a_planted_bug_is_caught(bug: str) -> None:
     caught = []
     with ExitStack() as undo:
-        _plant(Duty, *BUGS[bug], undo)
+        plant(Duty, *BUGS[bug], undo)
         for name, story in STORIES.items():
             try:
                 story()
