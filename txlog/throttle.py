@@ -1,4 +1,4 @@
-"""Warnings that others can cause as often as they like: a logger that writes a few of them and counts the rest.
+"""For warnings that any caller can cause at any rate: a logger that writes a few of them and counts the rest.
 
 Decides: how many lines of one text are written. Must not know: what the texts say. Invariant: what is left out is counted in the next line that is written.
 """

@@ -2,8 +2,8 @@
 
 Decides: that without a secret only this machine is trusted, on either side. Must not know: what is spoken, where settings come from.
 
-A side without a secret believes whatever answers. On the machine itself the operator decides what listens; on a network anybody may, who takes the
-address of a node.
+A side without a secret believes whatever answers. On the machine itself the operator decides what listens. On a network any machine can take the address
+of a node.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Somebody without the secret listens at the address of a log node, or passes its connections on to another one."""
+"""A process without the secret listens at the address of a log node, or passes its connections on to another one."""
 
 from __future__ import annotations
 
