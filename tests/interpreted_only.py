@@ -34,6 +34,7 @@ INTERPRETED_ONLY: dict[str, str] = {
     "tests/sim/test_campaigns.py::test_a_hole_that_is_passed_over_fails_triple_corrupt": _PATCH,
     "tests/sim/test_campaigns.py::test_windows_that_never_close_fail_primary_cut": _PATCH,
     "tests/sim/test_campaigns.py::test_seals_that_are_given_up_too_soon_fail_slow_disks": _PATCH,
+    "tests/sim/test_digests.py::test_without_the_comparison_nobody_would_know": _PATCH,
     "tests/sim/test_directed.py::test_the_schedule_shows_its_mutant": _MUTANT,
     "tests/sim/test_runs.py::test_a_planted_bug_is_found": _MUTANT,
     "tests/sim/test_world.py::test_every_mutant_still_fits_the_code": _MUTANT,
