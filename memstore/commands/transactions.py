@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, cast
 
 from memstore.engine import reply
-from memstore.engine.command import ALL, ALLOW_BUSY, FAST, LOADING, LOCAL, NOSCRIPT, SKIP_SLOWLOG, STALE, WRITE, Row, command
+from memstore.engine.command import ALL, ALLOW_BUSY, FAST, LOADING, LOCAL, NOSCRIPT, READONLY, SKIP_SLOWLOG, STALE, Row, command
 from memstore.engine.context import HIDE_EXPIRED, IGNORE_EXPIRED, Context
 from memstore.engine.reply import CommandError
 from memstore.engine.session import Session
@@ -73,7 +73,7 @@ def exec_(ctx: Context, argv: list[bytes]) -> bytes:
     try:
         for row, arguments in queued:
             queued_row = cast(Row, row)
-            if size > limit and not queued_row.flags & WRITE:
+            if size > limit and queued_row.flags & READONLY:
                 answer: bytes | None = TOO_MUCH
             else:
                 answer = engine.call_queued(queued_row, arguments)

@@ -379,12 +379,17 @@ class Connection:
             self.named = shard.put_back(session, rest)
 
     def _continue_authentication(self) -> None:
-        """Before authentication commands are read one at a time, each under the result of the one before."""
-        while not self.session.closing and self.transport is not None:
+        """Before authentication commands are read one at a time, each under the result of the one before.
+
+        What follows a successful AUTH comes as one batch: it is divided among turns like any other."""
+        while not self.session.closing and self.transport is not None and not self.waits:
             batch = self.reader.resume()
             if not batch:
                 return
-            self.run(batch)
+            if self.reader.large:
+                self._run_large(batch)
+            else:
+                self._run_some(batch)
 
     def _protocol_error(self) -> None:
         """Told behind all that came before it."""

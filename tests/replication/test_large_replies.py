@@ -212,6 +212,19 @@ def test_a_transaction_that_answers_too_much_reads_no_more_and_writes_all_the_sa
     assert socket.sent.count(b"-ERR not run") == 8 and socket.sent.endswith(b"limit allows\r\n+OK\r\n")
 
 
+def test_a_transaction_that_answers_too_much_writes_where_select_says() -> None:
+    host = holding(b"k", b"v" * MIB, transaction_reply_limit=MIB // 2)
+    connection, socket = another(host)
+    queued = [(b"GET", b"k"), (b"SELECT", b"1"), (b"SET", b"w", b"1"), (b"GET", b"w"), (b"SELECT", b"0")]
+    connection.data_received(encoded(b"MULTI") + b"".join(encoded(*command) for command in queued) + encoded(b"EXEC"))
+    turns(host)
+    commit(host)
+    turns(host)
+    keyspace = host.shard.engine.keyspace
+    assert keyspace.database(1).get(b"w") == b"1" and keyspace.database(0).get(b"w") is None
+    assert socket.sent.count(b"-ERR not run") == 1
+
+
 def test_who_has_the_most_unread_is_closed_first() -> None:
     def client() -> Connection:
         return connected(Node())[1]

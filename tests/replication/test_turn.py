@@ -576,6 +576,37 @@ def test_a_client_that_has_authenticated_is_no_stranger_any_more(command: tuple[
     assert not connection.session.closing and host.drains == 1
 
 
+@pytest.mark.parametrize("command", [(b"AUTH", b"secret"), (b"HELLO", b"3", b"AUTH", b"default", b"secret")])
+def test_what_follows_auth_in_a_turn_that_is_used_up_runs_in_the_next(command: tuple[bytes, ...]) -> None:
+    host = Host(Node(requirepass="secret"))
+    busy, _ = another(host)
+    connection, socket = another(host, authenticated=False, plain=False)
+    busy.data_received(pings(0, COMMANDS))
+    connection.data_received(encoded(*command) + encoded(b"SELECT", b"0") + encoded(b"SET", b"k", b"1") + pings(0, 2))
+    turns(host)
+    commit(host)
+    turns(host)
+    assert socket.sent.endswith(b"+OK\r\n+OK\r\n" + echoes(0, 2))
+    connection.data_received(pings(7, 1))
+    turns(host)
+    assert socket.sent.endswith(echoes(0, 2) + echoes(7, 1))
+
+
+def test_what_follows_auth_runs_though_a_command_used_the_turn_up() -> None:
+    host = Host(Node(requirepass="secret"))
+    connection, socket = another(host, authenticated=False, plain=False)
+    ordinary = host.clock
+
+    def later() -> int:
+        host.node.now_us += 3000
+        return ordinary()
+
+    host.clock = later  # type: ignore[method-assign]  # two readings are more than a turn
+    connection.data_received(encoded(b"AUTH", b"secret") + encoded(b"SELECT", b"0") + encoded(b"KEYS", b"*") + pings(0, 2))
+    turns(host)
+    assert socket.sent == b"+OK\r\n+OK\r\n*0\r\n" + echoes(0, 2)
+
+
 def test_a_client_that_resets_and_authenticates_in_a_divided_pipeline_is_no_stranger() -> None:
     host, connection, socket = connected(Node(requirepass="secret"))
     connection.data_received(pings(0, COMMANDS - 1) + encoded(b"RESET") + encoded(b"AUTH", b"secret") + pings(0, 2))
