@@ -209,8 +209,7 @@ class Errands:
             return
         session.is_blocked = False
         session.settle()
-        if session.sink is not None:
-            session.sink.released(answer)
+        if self.node.release(session, answer):
             self.node.shard.runnable.append(session)
             self.node.go_on()
 

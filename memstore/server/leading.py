@@ -20,6 +20,7 @@ from memstore.engine.expiry import ActiveExpiry
 from memstore.replication.commit_rate import CommitRate
 from memstore.replication.digests import Digests
 from memstore.replication.shard import NO_LEASE, Shard
+from memstore.server.turn import Client
 from txlog.entry import DATA, DIGEST, HANDOVER, LEADERSHIP, EntryId
 
 # While an entry is under way effects gather into the next: an entry costs every process of the shard the same whether it holds one effect or a hundred. Only
@@ -69,7 +70,7 @@ class Leading:
 
     def __init__(
         self, shard: Shard, writer: Writer, clock: Callable[[], int], wall_ms: Callable[[], int], on_progress: Callable[[int], None], digests: Digests,
-        lease_ms: int = 1000,
+        lease_ms: int = 1000, on_client_error: Callable[[Client, Exception], None] | None = None,
     ) -> None:  # fmt: skip
         self.shard = shard
         self.writer = writer
@@ -78,6 +79,7 @@ class Leading:
         self._clock = clock
         self._wall_ms = wall_ms
         self._on_progress = on_progress  # something was committed, up to here
+        self._on_client_error = on_client_error  # an error of the program while one client was given its replies
         self._in_entry = 0  # units in the newest entry
         self._expected = 0  # units that may be here in a few turns
         self._gathered = 0  # units that had gathered a turn of the loop ago
@@ -176,8 +178,14 @@ class Leading:
         if self.rate.on_committed(position, self._clock()):
             self._tell_rate()
         for session, data in shard.on_committed(position):
-            if session.sink is not None:
-                session.sink.released(data)
+            sink = session.sink
+            if sink is not None:
+                try:
+                    sink.released(data)
+                except Exception as error:  # the clients behind it are given theirs
+                    if self._on_client_error is None:
+                        raise
+                    self._on_client_error(sink, error)
         if self._sampled and position >= self._sampled:
             facts = shard.engine.facts
             took = self._clock() - self._sampled_us

@@ -17,6 +17,7 @@ import hiredis
 from memstore.engine.effects import encode
 from memstore.engine.facts import Facts, ReplicaFact
 from txlog.client.names import NAMES
+from txlog.client.unexpected import report_end
 
 EAGER_S: Final = 0.1  # longest time between two reports while a client waits
 PACE_S: Final = 0.02  # shortest time between two reports while none does
@@ -51,7 +52,8 @@ class ReplicaLink:
         self.stop()
         self._target = target
         if target is not None:
-            self._task = asyncio.get_running_loop().create_task(self._keep(target))
+            self._task = asyncio.get_running_loop().create_task(self._keep(target), name="the link to the primary")
+            self._task.add_done_callback(report_end)
 
     def stop(self) -> None:
         if self._task is not None:

@@ -162,16 +162,41 @@ class Node:
         if isinstance(error, HalfDone):
             self.terminate("an error of the program", 1)  # no command runs any more (`Shard.failed`): what ran before is committed and answered
         elif ends:
+            if not is_a_clients(context):
+                self._abort_clients()
             self._end(outputs.Exit(1, "an error of the program"))
 
     def on_bug(self, error: Exception) -> None:
         """A client's command ended in an error of the program; its connection closes itself when what came before is answered."""
-        self.on_loop_error(self.loop, {"message": "a command failed", "exception": error, "transport": None})
+        self.on_loop_error(self.loop, {"message": "a command failed", "exception": error, "client": True})
 
     def on_client_error(self, client: Client, error: Exception) -> None:
         """As in a socket's callback, in one of our own: other clients go on."""
-        self.on_loop_error(self.loop, {"message": "a command that waited failed", "exception": error, "transport": client.transport})
+        self.on_loop_error(self.loop, {"message": "a command that waited failed", "exception": error, "client": True})
         client.close()
+
+    def on_release_error(self, client: Client, error: Exception) -> None:
+        """A client was not given a reply that was due. It must not read a later one in that reply's place."""
+        self.on_loop_error(self.loop, {"message": "a reply was not released", "exception": error, "client": True})
+        client.abort()
+
+    def release(self, session: Session, data: bytes) -> bool:
+        """Replies that waited. False: the client is gone; what goes wrong here costs it its connection, and no other client anything."""
+        sink = session.sink
+        if sink is None:
+            return False
+        try:
+            sink.released(data)
+        except Exception as error:
+            self.on_release_error(sink, error)
+            return False
+        return True
+
+    def _abort_clients(self) -> None:
+        """Something of the node's own has stopped half-way. Replies may be lost there, and a later reply must not be read in the place of one."""
+        for session in list(self.engine.sessions.values()):
+            if session.sink is not None:
+                session.sink.abort()
 
     # ----------------------------------------------------------------- what connections use
 
@@ -442,7 +467,7 @@ class Node:
         self.shard.become_primary(writer.next_position, writer.next_position - 1)
         self.facts.committed = self.facts.last = writer.next_position - 1
         digests = Digests(self.config, self.follower.digest_place, self.facts.entries_appended, self.clock())
-        self.leading = Leading(self.shard, writer, self.clock, self.wall_ms, self._on_committed, digests, self.config.lease_ms)
+        self.leading = Leading(self.shard, writer, self.clock, self.wall_ms, self._on_committed, digests, self.config.lease_ms, self.on_release_error)
         writer.on_lost = self._on_lost
         self.shard.lessor = writer
         if self._held:
@@ -475,10 +500,8 @@ class Node:
         log.warning("step-down", text=output.reason) if not output.reserved else log.info("step-down", text=output.reason)
         self.errands.on_step_down()
         for session, data, close in shard.demote(committed):
-            if session.sink is not None:
-                session.sink.released(data)
-                if close:
-                    session.sink.close()
+            if self.release(session, data) and close:
+                session.sink.close()
         if clean:
             self.follower.adopt(followed, chain, leading.told_ms)
             self.roles.on_followed(followed[1], self.clock())
@@ -555,19 +578,25 @@ class Node:
             await asyncio.sleep(FREE_AGAIN_S if more else TICK_S)
 
 
+def is_a_clients(context: dict[str, Any]) -> bool:
+    """Whether the error came up in work for one client alone."""
+    return "client" in context or isinstance(context.get("protocol"), Connection)
+
+
 def ends_the_node(context: dict[str, Any]) -> bool:
     """Whether the node can no longer be trusted after an error that nothing took.
 
     It ends by a broken invariant or a half-done unit, wherever that shows. It ends by an error in a callback or timer: these are the node's own and may
     have stopped half-way. It ends by an error of a task, unless it is the operating system's: a part of the node has stopped.
-    It goes on after an error in one client's callback, which costs that client its connection. It goes on after an error in a future that nothing waits
+    It goes on after an error in one client's callback, which costs that client its connection. A callback of a link to a log node or another node is the
+    node's own: what it left undone may be any client's. It goes on after an error in a future that nothing waits
     for: a library leaves one behind when a connection or a look-up was given up, and no code of ours ran."""
     error, future = context.get("exception"), context.get("future")
     if error is None:
         return False
     if isinstance(error, AssertionError | HalfDone):
         return True
-    if "transport" in context:
+    if is_a_clients(context):
         return False
     return future is None or (isinstance(future, asyncio.Task) and not isinstance(error, OSError))
 

@@ -99,13 +99,13 @@ class Log:
 
 
 class Primary:
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, clients: int) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, clients: int, on_client_error: Callable[[Any, Exception], None] | None = None) -> None:
         self.loop = Loop()
         monkeypatch.setattr(asyncio, "get_running_loop", lambda: self.loop)
         self.node = node = Node()
         self.log = Log(node.shard.next_position)
         digests = Digests(node.engine.settings, 0, 0, 0)
-        self.leading = Leading(node.shard, self.log, lambda: node.now_us, lambda: node.wall_ms, lambda position: None, digests)
+        self.leading = Leading(node.shard, self.log, lambda: node.now_us, lambda: node.wall_ms, lambda position: None, digests, 1000, on_client_error)
         self.clients = [node.session() for _ in range(clients)]
 
     def write(self, *clients: Session) -> None:
@@ -251,3 +251,25 @@ def test_no_entry_is_later_than_a_unit_behind_it(monkeypatch: pytest.MonkeyPatch
     assert primary.log.times == [begun_ms + 5, begun_ms + 5, begun_ms + 6]
     leading._on_reopened(4)
     assert primary.log.times[-1] == leading.told_ms == begun_ms + 13, "with nothing that gathers it tells the time"
+
+
+class Sink:
+    def __init__(self, error: Exception | None = None) -> None:
+        self.error = error
+        self.told = b""
+
+    def released(self, data: bytes) -> None:
+        if self.error is not None:
+            raise self.error
+        self.told += data
+
+
+def test_an_error_while_one_client_is_given_its_reply_costs_no_other_client_its_reply(monkeypatch: pytest.MonkeyPatch) -> None:
+    errors: list[tuple[object, Exception]] = []
+    primary = Primary(monkeypatch, 3, lambda sink, error: errors.append((sink, error)))
+    sinks = [Sink(), Sink(KeyError("planted")), Sink()]
+    for session, sink in zip(primary.clients, sinks, strict=True):
+        session.sink = sink
+    primary.round()
+    assert [sink.told for sink in sinks] == [b"+OK\r\n", b"", b"+OK\r\n"]
+    assert errors == [(sinks[1], sinks[1].error)]

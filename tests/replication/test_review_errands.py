@@ -52,6 +52,11 @@ class Desk:
     def go_on(self) -> None:
         """In the next turn of the loop, which these tests do themselves."""
 
+    def release(self, session: Session, data: bytes) -> bool:
+        if session.sink is not None:
+            session.sink.released(data)
+        return session.sink is not None
+
     def _call_later(self, seconds: float, call: Callable[[], None]) -> Timer:
         self.timers.append(Timer())
         return self.timers[-1]

@@ -62,6 +62,7 @@ def test_a_client_that_said_goodbye_is_closed_at_a_demotion() -> None:
     assert hangs_up.eof_received()
     nothing = SimpleNamespace(end=lambda: None, on_step_down=lambda: None, on_stepped_down=lambda *_: None, last=((1, 1), b""), in_flight=1)
     node: Any = SimpleNamespace(leading=nothing, writer=nothing, shard=hands.shard, errands=nothing, roles=nothing, clock=lambda: 0)
+    node.release = lambda session, data: Node.release(node, session, data)
     Node._step_down(node, StepDown("the lease ran out"))
     assert not quits_socket.reading and quits_socket.sent.count(b"-TRYAGAIN") == 2
     assert not hangs_up_socket.reading and hangs_up_socket.sent.count(b"-TRYAGAIN") == 1

@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
+from txlog.client.unexpected import report_end
 from txlog.messages import Message, Reject, Welcome
 from txlog.server.driver import LogDriver
 from txlog.server.identity import DataFolder, FolderError, Identity
@@ -46,6 +47,7 @@ class EmbeddedLog:
         self._folder = folder
         self._readers = readers
         self._beats = asyncio.get_running_loop().create_task(self._beat(), name="embedded log heartbeat")
+        self._beats.add_done_callback(report_end)
 
     @staticmethod
     async def open(path: Path, name: str, rng: random.Random, clock: Callable[[], int]) -> EmbeddedLog:

@@ -18,6 +18,7 @@ from typing import Final, Protocol, cast
 from txlog import handshake
 from txlog.client.address import format_host_port
 from txlog.client.names import NAMES
+from txlog.client.unexpected import report, report_end
 from txlog.handshake import Caller
 from txlog.messages import Hello, Message, Reject, Welcome
 from txlog.wire import DEFAULT_MAX_FRAME_BYTES, Decoder, FrameKey, WireError, encode
@@ -99,6 +100,14 @@ class _Connection:
         """See `pause_writing`."""
 
     def data_received(self, data: bytes) -> None:
+        """An error of the program goes to the loop's handler from here: a transport would drop it if it is an `OSError`, and would name itself as its place."""
+        try:
+            self._take(data)
+        except Exception as bug:
+            report(f"the link to {self.link.address}", bug)
+            self.fail("an error of the program")
+
+    def _take(self, data: bytes) -> None:
         link = self.link
         if link.connection is not self:
             return
@@ -192,7 +201,8 @@ class SocketLink:
         self._closed = False
 
     def start(self) -> None:
-        self._task = asyncio.get_running_loop().create_task(self._keep_up(), name=f"link to {self.address}")
+        self._task = asyncio.get_running_loop().create_task(self._keep_up(), name=f"the link to {self.address}")
+        self._task.add_done_callback(report_end)
 
     def close(self) -> None:
         self._closed = True
