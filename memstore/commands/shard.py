@@ -3,7 +3,8 @@
 Decides: MEMSTORE and its subcommands, WAIT and WAITAOF, FAILOVER, and that REPLICAOF has no meaning here. Must not know: how a hand-over is done (the node
 does it; a command only asks), how positions are committed. Also the two commands that replicas' links speak (REPLICA, ACK).
 
-A position is the token of a state: ``MEMSTORE POSITION`` gives that of all this connection has seen or written, ``MEMSTORE WAITFOR`` takes it at any node.
+A position is the token of a state: ``MEMSTORE POSITION`` gives that of all this connection has seen or written,
+``MEMSTORE WAITFOR`` takes it at any node. A token covers only what is committed.
 """
 
 from __future__ import annotations
@@ -57,9 +58,18 @@ def memstore_reads(ctx: Context, argv: list[bytes]) -> bytes:
     return reply.OK
 
 
-@command(b"MEMSTORE|POSITION", arity=2, flags=_SHARD, since="7.0.0", group="shard", summary="Returns the position of all this connection saw or wrote.")
-def memstore_position(ctx: Context, argv: list[bytes]) -> bytes:
-    return reply.integer(_seen(ctx.engine.facts, ctx.session))
+@command(
+    b"MEMSTORE|POSITION", arity=2, flags=_SHARD | BLOCKING | NOSCRIPT | NO_MULTI, since="7.0.0", group="shard",
+    summary="Returns the position of all this connection saw or wrote.",
+)  # fmt: skip
+def memstore_position(ctx: Context, argv: list[bytes]) -> bytes | None:
+    """The position of an entry can still move up until its commit, so a primary answers behind the commit."""
+    facts, session = ctx.engine.facts, ctx.session
+    request = WaitForReplicas(session, session.seen, 0, 0, "position")
+    if facts.role != "primary" or is_reached(facts, request):
+        return reply.integer(_seen(facts, session))
+    _block(ctx, request)
+    return None
 
 
 @command(
@@ -73,7 +83,8 @@ def memstore_waitfor(ctx: Context, argv: list[bytes]) -> bytes | None:
     if position < 0 or timeout_ms < 0 or len(argv) > 4:
         raise CommandError(reply.SYNTAX)
     facts, session = ctx.engine.facts, ctx.session
-    session.seen = max(session.seen, position)
+    if facts.role != "primary":  # a primary's own reads are never behind, and its sessions have seen no more than it has
+        session.seen = max(session.seen, position)
     if (facts.committed if facts.role == "primary" else facts.applied) >= position:
         return reply.OK
     _block(ctx, WaitForReplicas(session, position, 0, timeout_ms, "waitfor"))
@@ -131,7 +142,9 @@ def is_reached(facts: Facts, request: WaitForReplicas) -> bool:
     """Whether what ``request`` waits for is so."""
     if request.form == "waitfor":
         return (facts.committed if facts.role == "primary" else facts.applied) >= request.position
-    position = request.session.seen  # read afresh: an entry that still gathers can move up by one
+    position = request.session.seen  # read afresh: an entry that is not committed can move up
+    if request.form == "position":
+        return facts.committed >= position
     return replicas_at(facts, position) >= request.replicas and (not request.local or facts.committed >= position)
 
 
@@ -141,6 +154,8 @@ def wait_reply(facts: Facts, request: WaitForReplicas) -> bytes:
     count = reply.integer(replicas_at(facts, written))
     if request.form == "wait":
         return count
+    if request.form == "position":
+        return reply.integer(_seen(facts, request.session))
     if request.form == "waitaof":
         return reply.array([reply.ONE if facts.committed >= written else reply.ZERO, count])
     return reply.OK if is_reached(facts, request) else reply.error(f"TRYAGAIN position {request.position} was not reached in time")

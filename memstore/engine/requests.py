@@ -89,13 +89,15 @@ class ReplicaReport:
 
 @dataclass(slots=True)
 class WaitForReplicas:
-    """WAIT, WAITAOF, MEMSTORE WAITFOR: ``session`` is blocked until ``replicas`` have applied ``position``, or time is up."""
+    """WAIT, WAITAOF, MEMSTORE WAITFOR: ``session`` is blocked until ``replicas`` have applied ``position``, or time is up.
+
+    MEMSTORE POSITION: until all that the session has seen is committed."""
 
     session: Session
     position: int
     replicas: int
     timeout_ms: int  # 0: none
-    form: str  # "wait", "waitaof", "waitfor"
+    form: str  # "wait", "waitaof", "waitfor", "position"
     local: int = 0  # waitaof: whether this primary's own durability is asked for
 
 

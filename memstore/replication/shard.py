@@ -587,6 +587,8 @@ class Shard:
         self.tracker.reset(committed)
         self.role = PRIMARY
         self.next_position = next_position
+        for session in self.engine.sessions.values():
+            session.seen = min(session.seen, committed)  # a WAITFOR at a replica may have named a position that does not exist
         self.context.expiry = DELETE_EXPIRED
         self.lapsed = self.holding = False
         self.settle()

@@ -1,6 +1,7 @@
 """What commands ask of the node, and what clients wait for that is not a commit: carried out, timed, answered.
 
-Decides: when WAIT, WAITAOF, MEMSTORE WAITFOR and a replica's report are answered; whom the door lets in. Must not know: roles' reasons, the log.
+Decides: when WAIT, WAITAOF, MEMSTORE WAITFOR, MEMSTORE POSITION and a replica's report are answered; whom the door lets in.
+Must not know: roles' reasons, the log.
 """
 
 from __future__ import annotations
@@ -240,7 +241,7 @@ class Errands:
             self.node.go_on()
 
     def _count_waits(self) -> None:
-        self.node.facts.waiting_for_replicas = sum(request.form != "waitfor" for request, _, _ in self._waits)
+        self.node.facts.waiting_for_replicas = sum(request.form in ("wait", "waitaof") for request, _, _ in self._waits)
         self.node.facts.blocked_clients = len(self._waits)
 
     def on_progress(self) -> None:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from random import Random
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
+
+import memstore.commands.shard
 from memstore.engine.session import Session
 from memstore.replication.roles import DRAINING, Roles
 from memstore.server.errands import Errands
 from tests.replication.test_shard import Node as Hands
+from tests.sim.mutants import plant
 
 INCARNATION = "05" * 16
 
@@ -151,3 +156,78 @@ def test_who_was_answered_late_goes_on() -> None:
     desk.do(session, "MEMSTORE HANDOVER")
     desk.errands.on_handover_over("no replica is connected", "")
     assert desk.shard.runnable == [session], "there may be more behind it than parked commands: a protocol error, the end"
+
+
+# --------------------------------------------------------------------------- the token of a state
+
+
+def _position_of_a_write_that_moves() -> None:
+    """The write is a run of entries. A new term begins when one of them is taken, so the run is written once more behind LEADERSHIP."""
+    desk = Desk()
+    desk.shard.entry_bytes = 100
+    session, sink = desk.session()
+    desk.do(session, f"SET k {'v' * 350}", "MEMSTORE POSITION", "ECHO behind")
+    desk.shard.take_entries(1)
+    desk.shard.slip(desk.shard.next_position)
+    while desk.shard.has_entries:
+        desk.shard.take_entries(1)
+    last = desk.shard.next_position - 1
+    for position in range(2, last + 1):
+        assert sink.sent == b"", "answered before the write is committed"
+        desk.facts.committed = position
+        for _, data in desk.shard.on_committed(position):
+            sink.released(data)
+        desk.errands.on_progress()
+        for runnable in desk.shard.take_runnable():
+            sink.released(b"".join(runnable.out))
+            runnable.out = []
+            desk.do(runnable, *[b" ".join(argv).decode() for argv in desk.shard.take_parked(runnable, 100)[0]])
+    assert sink.sent == b"+OK\r\n:%d\r\n$6\r\nbehind\r\n" % last
+
+
+def test_a_position_is_given_when_all_that_the_session_has_seen_is_committed() -> None:
+    _position_of_a_write_that_moves()
+
+
+def test_a_position_that_is_given_too_early_is_noticed() -> None:
+    with ExitStack() as undo:
+        plant(memstore.commands.shard, "is_reached", "return facts.committed >= position", "return True", undo)
+        with pytest.raises(AssertionError):
+            _position_of_a_write_that_moves()
+
+
+def test_a_position_that_waits_is_answered_by_a_demotion() -> None:
+    desk = Desk()
+    session, _ = desk.session()
+    desk.do(session, "CLIENT REPLY OFF", "SET k v", "CLIENT REPLY ON", "MEMSTORE POSITION")
+    assert session.is_blocked, "no reply is held, and the write is not committed"
+    told = desk.shard.demote(1)
+    desk.errands.on_step_down()
+    assert not session.is_blocked and b"UNBLOCKED" in b"".join(data for _, data, _ in told)
+    assert desk.facts.blocked_clients == 0
+
+
+def test_a_position_that_does_not_exist_keeps_nothing_waiting() -> None:
+    desk = Desk()
+    session, sink = desk.session()
+    desk.do(session, "MEMSTORE WAITFOR 1000 1")
+    desk.hands.now_us += 2000
+    desk.errands.on_progress()
+    session.out = []
+    desk.do(session, "MEMSTORE POSITION")
+    assert sink.sent == b":1\r\n"
+    lessor = desk.shard.lessor
+    desk.shard.demote(1)
+    desk.shard.become_replica()
+    session.seen = 1000  # from a WAITFOR at a replica
+    desk.shard.become_primary(2, 1)
+    desk.shard.lessor = lessor
+    desk.do(session, "MEMSTORE POSITION")
+    assert sink.sent == b":1\r\n:1\r\n"
+
+
+def test_a_transaction_has_no_position_before_it_ends() -> None:
+    desk = Desk()
+    session, sink = desk.session()
+    desk.do(session, "MULTI", "SET k v", "MEMSTORE POSITION", "EXEC")
+    assert b"-ERR Command not allowed inside a transaction" in sink.sent and b"-EXECABORT" in sink.sent

@@ -166,7 +166,14 @@ def test_a_position_covers_what_was_written_and_what_could_be_read() -> None:
     desk = Desk()
     assert desk.say("MEMSTORE", "POSITION") == 40
     desk.session.seen = 44
-    assert desk.say("MEMSTORE", "POSITION") == 44
+    assert desk.say("MEMSTORE", "POSITION") is None and desk.session.is_blocked
+    (request,) = desk.engine.requests
+    assert isinstance(request, WaitForReplicas) and not is_reached(desk.facts, request)
+    desk.facts.committed = 44
+    assert is_reached(desk.facts, request) and wait_reply(desk.facts, request) == b":44\r\n"
+    replica = Desk("replica")
+    replica.session.seen = 44
+    assert replica.say("MEMSTORE", "POSITION") == 44
 
 
 def test_waitfor_answers_at_once_when_it_is_there_and_waits_else() -> None:
