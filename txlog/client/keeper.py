@@ -4,7 +4,8 @@ Decides: that the loop stood still and for how long; when the process is started
 The process renews the lease while the loop is inside one long command; `txlog.lease_keeper.board` says what the two sides tell each other and why it is safe.
 Everything here runs in the loop's thread, so nothing changes a lease behind the loop's back.
 
-An embedded log has no process. Its folder is locked and it has one writer, in this process, so nobody else can seal: a lease is valid after any stand-still.
+An embedded log has no process. Its folder is locked and it has one writer, in this process, so
+no other process can seal: a lease is valid after any stand-still.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Who is connected to a log node, and what all of them together may hold.
 
 Decides: whom a node has no descriptor or memory for. Must not know: what callers say. Invariants: descriptors are left for the node's own files and for the
-other log nodes; a caller that has not finished the handshake gives way to a newer one, so idle connections keep nobody out.
+other log nodes; a caller that has not finished the handshake gives way to a newer one, so idle connections keep no caller out.
 """
 
 from __future__ import annotations
