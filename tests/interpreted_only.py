@@ -30,6 +30,7 @@ INTERPRETED_ONLY: dict[str, str] = {
     "tests/engine/test_quicklist.py::test_any_history_of_tiny_nodes": _SIZES,
     "tests/engine/test_quicklist.py::test_an_element_of_evenly_long_ones_is_cut_out": "it counts the calls of a compiled function",
     "tests/replication/test_forgotten_errors.py::test_a_planted_bug_in_the_link_is_found": _MUTANT,
+    "tests/txlog/consensus/test_stand_stills.py::test_a_planted_bug_in_what_the_lease_keeper_relies_on_is_found": _MUTANT,
     "tests/replication/test_review_node.py::test_a_parked_command_that_fails_costs_its_client_the_connection_and_no_other_client_anything": _STAND_IN,
     "tests/replication/test_review_node.py::test_a_client_that_said_goodbye_is_closed_at_a_demotion": _STAND_IN,
     "tests/replication/test_review_node.py::test_a_release_waits_for_what_a_term_sealed_anew_has_put_behind_the_handover": _STAND_IN,

@@ -35,6 +35,8 @@ from txlog.wire import PROTOCOL
 _PROBE_TIMEOUT_S: Final = 0.5
 _START_PATIENCE_S: Final = 10.0
 _START_STRAGGLERS_S: Final = 0.3  # for the other nodes once a majority is there
+_BUSY_LIMIT_MS: Final = 15_000
+_UNLIMITED_MS: Final = 1 << 40
 _ASK_COMMITTED_TOKEN: Final = 0  # of tail questions asked only to learn committed positions
 
 
@@ -73,6 +75,7 @@ class LogClient(Nodes):
         self.secret = secret
         self.incarnation = rng.randbytes(handshake.INCARNATION_BYTES)
         self.commit_timeout_ms = 0  # L8, for every writer from now on; 0: the lease, or longer as commits were measured to take
+        self.busy_limit_ms = _BUSY_LIMIT_MS  # L7 and L8, for every writer from now on
         self.limits: dict[str, int] = {}  # of every writer, in place of the defaults (`Limits`)
         self.pace = Pace()
         self.links: list[Link] = []
@@ -142,8 +145,9 @@ class LogClient(Nodes):
             await self._embedded.close()
             self._embedded = None
 
-    def start_lease_keeper(self, busy_limit_ms: int = 15_000) -> None:
+    def start_lease_keeper(self, busy_limit_ms: int = _BUSY_LIMIT_MS) -> None:
         """L7, for every writer from now on: while the loop stands still inside one command the lease is renewed beside it, for at most this long."""
+        self.busy_limit_ms = _UNLIMITED_MS if self.embedded else busy_limit_ms
         if self.keeper is None:
             self.keeper = LeaseKeeper(self, busy_limit_ms)
             self.keeper.start()

@@ -11,6 +11,7 @@ no other process can seal: a lease is valid after any stand-still.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import mmap
 import os
@@ -37,6 +38,9 @@ _FIRST_WAIT_US: Final = 200_000  # before an ended process is started again; dou
 _LONGEST_WAIT_US: Final = 30_000_000
 _LIVED_US: Final = 10_000_000  # a process that lived so long begins with the first wait again
 _LOOK_US: Final = 500_000  # between two looks whether the process lives
+_SILENT_LOOKS: Final = 4  # so many looks in a row without a new beat of the process: it hangs. Looks are counted, not time: the machine may have slept
+_STARTING_LOOKS: Final = 20  # the same while it starts
+_LAST_WAIT_S: Final = 0.1  # for the end of a killed process when the client closes
 
 log = structlog.get_logger("txlog.keeper")
 
@@ -63,6 +67,9 @@ class LeaseKeeper:
         self._start_at_us = 0
         self._wait_us = _FIRST_WAIT_US
         self._look_at_us = 0
+        self._heard_us = 0  # the process' beat at the last look
+        self._silent_looks = 0
+        self._killed: list[subprocess.Popen[bytes]] = []  # not seen to have ended yet
 
     # ------------------------------------------------------------------ life
 
@@ -72,7 +79,8 @@ class LeaseKeeper:
                 log.warning("no lease keeper on this system: a command that runs longer than the lease costs the primary its role")
             else:
                 self._make_board()
-                self._spawn()
+                if self._board is not None:
+                    self._spawn()
         self._beat()
 
     def stop(self) -> None:
@@ -80,36 +88,55 @@ class LeaseKeeper:
             self._timer.cancel()
         self._start_at_us = 0
         self._end_process()
+        for process in self._killed:
+            with contextlib.suppress(subprocess.TimeoutExpired):  # it is inside the kernel; it ends without us
+                process.wait(_LAST_WAIT_S)
+        self._close_board()
+
+    def _close_board(self) -> None:
         if self._board is not None:
             self._board.close()
             self._board = None
         if self._memory is not None:
             self._memory.close()
+            self._memory = None
         if self._file >= 0:
             os.close(self._file)
             self._file = -1
 
     def _make_board(self) -> None:
+        """Without the memory there is no board and no process; the node works as it does on a system that has no lease keeper."""
         size = Board.size(self._client.nodes)
-        if hasattr(os, "memfd_create"):
-            self._file = os.memfd_create("txlog lease", os.MFD_CLOEXEC)
-        else:
-            with tempfile.TemporaryFile() as file:
-                self._file = os.dup(file.fileno())
-        os.ftruncate(self._file, size)
-        self._memory = mmap.mmap(self._file, size)
+        try:
+            if hasattr(os, "memfd_create"):
+                self._file = os.memfd_create("txlog lease", os.MFD_CLOEXEC)
+            else:
+                with tempfile.TemporaryFile() as file:
+                    self._file = os.dup(file.fileno())
+            os.ftruncate(self._file, size)
+            self._memory = mmap.mmap(self._file, size)
+        except OSError as error:
+            reason = error.strerror or str(error)
+            log.warning("no lease keeper: a command that runs longer than the lease costs the primary its role", reason=reason)
+            self._close_board()
+            return
         self._board = Board(memoryview(self._memory), self._client.nodes)
         self._board.order(None)
 
     def _spawn(self) -> None:
         """Start the process. It imports from the same places as this one, whatever lies in the working directory; `site` would cost memory and time."""
-        near, far = os.pipe()
-        os.set_blocking(far, False)
         root = str(Path(txlog.__path__[0]).parent)
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join([root, *(path for path in sys.path if path)])}
         command = [sys.executable, "-S", "-P", "-m", "txlog.lease_keeper", str(os.getpid()), str(self._file), str(self._client.nodes), str(self._limit_ms)]
         now = self._started_us = self._clock()
         self._look_at_us = now + _LOOK_US
+        self._heard_us = self._silent_looks = 0
+        try:
+            near, far = os.pipe()
+        except OSError as no_pipe:
+            self._again(now, no_pipe.strerror or str(no_pipe))
+            return
+        os.set_blocking(far, False)
         # Blocked here and inherited: a Ctrl-C for the whole process group must not end it before it has blocked them itself.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, _POLITE)
         try:
@@ -130,21 +157,23 @@ class LeaseKeeper:
             self._control = -1
         if self.process is not None:
             self.process.kill()
-            self.process.wait()
+            if self.process.poll() is None:
+                self._killed.append(self.process)
             self.process = None
         if self._board is not None:
             self._board.connected(0)
+            self._board.keeper_beat(0)
 
     def _again(self, now: int, reason: str) -> None:
         if now - self._started_us >= _LIVED_US:
             self._wait_us = _FIRST_WAIT_US
-        log.warning("the lease keeper ended, it is started again", reason=reason, wait_ms=self._wait_us // 1000)
+        log.warning("there is no lease keeper, it is started again", reason=reason, wait_ms=self._wait_us // 1000)
         self._start_at_us = now + self._wait_us
         self._wait_us = min(2 * self._wait_us, _LONGEST_WAIT_US)
 
     @property
     def lines(self) -> int:
-        """To how many log nodes the process is connected; it connects while this client writes."""
+        """To how many log nodes the process is connected."""
         return self._board.lines if self._board is not None else 0
 
     # ------------------------------------------------------------------ what the process is told
@@ -180,10 +209,10 @@ class LeaseKeeper:
             self._end_process()
             self._again(self._clock(), "it did not read what it was told")
 
-    def order(self, order: Order | None) -> None:
-        """What it may renew from now on (L4: None at once when the writer gives the lease up)."""
+    def order(self, order: Order | None, lease_until_us: int) -> None:
+        """What it may renew from now on, and the lease's end now (L4: None at once when the writer gives the lease up)."""
         if self._board is not None:
-            self._board.order(order)
+            self._board.order(order, lease_until_us)
 
     # ------------------------------------------------------------------ the beat
 
@@ -193,12 +222,22 @@ class LeaseKeeper:
         self._timer = self._loop.call_later(BEAT_S, self._beat)
         if now >= self._look_at_us:
             self._look_at_us = now + _LOOK_US
+            self._killed = [process for process in self._killed if process.poll() is None]
             if self.process is not None and (code := self.process.poll()) is not None:
                 self._end_process()
                 self._again(now, f"signal {-code}" if code < 0 else f"exit code {code}")
+            elif self.process is not None and self._hangs():
+                self._end_process()
+                self._again(now, "it did not turn any more, and was killed")
             if self.process is None and self._start_at_us and now >= self._start_at_us:
                 self._start_at_us = 0
                 self._spawn()
+
+    def _hangs(self) -> bool:
+        heard_us = self._board.keeper_beat_us if self._board is not None else 0
+        self._silent_looks = self._silent_looks + 1 if heard_us == self._heard_us else 0
+        self._heard_us = heard_us
+        return self._silent_looks >= (_SILENT_LOOKS if heard_us else _STARTING_LOOKS)
 
     def look(self, now: int) -> None:
         """The loop turns. If it stood still before, the writer is told so and what was renewed meanwhile, before it looks at any of its time-outs."""

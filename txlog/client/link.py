@@ -8,10 +8,8 @@ what became of it.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import random
 import secrets
-import socket
 from collections.abc import Callable
 from typing import Final, Protocol, cast
 
@@ -21,13 +19,13 @@ from txlog.client.names import NAMES
 from txlog.client.unexpected import report, report_end
 from txlog.handshake import Caller
 from txlog.messages import Hello, Message, Reject, Welcome
+from txlog.sockets import tune_socket
 from txlog.wire import DEFAULT_MAX_FRAME_BYTES, Decoder, FrameKey, WireError, encode
 
 _CONNECT_TIMEOUT_S: Final = 1.0  # for the connection, and again for the node's first word
 _WELCOME_TIMEOUT_S: Final = 5.0  # longer than a node lets a caller wait for a log that is being opened: then it proves itself in a refusal
 _FIRST_WAIT_S: Final = 0.02
 _LONGEST_WAIT_S: Final = 1.0
-_DEAD_PEER_MS: Final = 5000  # bytes sent and not acknowledged by the other machine for so long: the connection is dead
 
 
 class LinkOwner(Protocol):
@@ -58,17 +56,6 @@ class Link(Protocol):
     def resume_reading(self) -> None: ...
 
 
-def tune_socket(sock: socket.socket | None) -> None:
-    """No delay for small messages; a vanished machine is noticed."""
-    if sock is None or sock.family not in (socket.AF_INET, socket.AF_INET6):
-        return
-    with contextlib.suppress(OSError):  # advice to the kernel; a socket without it works as well
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        if hasattr(socket, "TCP_USER_TIMEOUT"):
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _DEAD_PEER_MS)
-
-
 class _Connection:
     """One TCP connection of a `SocketLink`; tells its link, which lives longer. An `asyncio.Protocol` in all but descent, for the sake of the compiled code."""
 
@@ -84,6 +71,9 @@ class _Connection:
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         transport = cast(asyncio.Transport, transport)  # uvloop's does not inherit from it
+        if self.link.connection is not self:
+            transport.abort()  # another attempt has taken its place
+            return
         self.transport = transport
         peer = transport.get_extra_info("peername")
         if isinstance(peer, tuple):
@@ -225,16 +215,15 @@ class SocketLink:
         if self._where is not None:
             self.host, self.port = self._where()
             self.address = format_host_port(self.host, self.port)
-        connection = _Connection(self)
-        self.connection = connection
         try:
-            await NAMES.connect(lambda: cast(asyncio.Protocol, connection), self.host, self.port, _CONNECT_TIMEOUT_S)
+            await NAMES.connect(self._new_connection, self.host, self.port, _CONNECT_TIMEOUT_S)
         except (OSError, TimeoutError) as error:
             reason = (str(error) or "no answer") if isinstance(error, TimeoutError) else (error.strerror or str(error))
-            self.lost(connection, reason)
-            if connection.transport is not None:
-                connection.transport.abort()
+            self._give_up(reason)
             return
+        connection = self.connection
+        if connection is None:
+            return  # lost already
         timers = [
             loop.call_later(_CONNECT_TIMEOUT_S, self._late, connection, False),
             loop.call_later(_WELCOME_TIMEOUT_S, self._late, connection, True),
@@ -244,6 +233,20 @@ class SocketLink:
         finally:
             for timer in timers:
                 timer.cancel()
+
+    def _new_connection(self) -> asyncio.Protocol:
+        """For one address of the name. An attempt at an earlier address that is still under way counts for nothing."""
+        self._give_up("another address is tried")
+        self._down.clear()
+        connection = self.connection = _Connection(self)
+        return cast(asyncio.Protocol, connection)
+
+    def _give_up(self, reason: str) -> None:
+        connection = self.connection
+        if connection is None:
+            self.error = reason
+        else:
+            connection.fail(reason)
 
     def _late(self, connection: _Connection, hello_sent: bool) -> None:
         if not connection.greeted and connection.challenged == hello_sent:

@@ -62,7 +62,7 @@ class Writer:
         self._client = client
         self._links = client.links
         self._clock = client.clock
-        limits = Limits(**{"commit_timeout_ms": client.commit_timeout_ms, **client.limits})
+        limits = Limits(**{"commit_timeout_ms": client.commit_timeout_ms, "busy_limit_ms": client.busy_limit_ms, **client.limits})
         self._proposer = Proposer(client.nodes, client.incarnation, client.rng, limits, client.pace)
         self._wall_ms: Callable[[], int] = int
         self._campaign: asyncio.Future[None] | None = None
@@ -319,14 +319,15 @@ class Writer:
         self._allow(None)
 
     def _snapshot(self) -> None:
-        """A term and round begin: the lease keeper may renew for them, and for no earlier ones."""
-        if not self._released and not self._over:
+        """A term and round begin: the lease keeper may renew for them, and for no earlier ones. While a re-seal is open the next term is about to begin."""
+        if not self._released and not self._over and self._proposer.may_renew_beside():
             self._allow((self._proposer.term, self._proposer.round))
 
     def _allow(self, renewable: tuple[int, bytes] | None) -> None:
         self.renewable = renewable
         if self._client.keeper is not None:
-            self._client.keeper.order(Order(renewable[0], renewable[1], self.lease_ms) if renewable is not None else None)
+            order = Order(renewable[0], renewable[1], self.lease_ms) if renewable is not None else None
+            self._client.keeper.order(order, self.renews_until(self._clock()) if order is not None else 0)
 
     # ------------------------------------------------------------------ time
 

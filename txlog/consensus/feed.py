@@ -86,10 +86,13 @@ class Recent:
 class Ages:
     """When what is not committed was appended (L8), and whether entries follow one another (W7)."""
 
-    __slots__ = ("_appended_us", "_quick", "_waiting")
+    __slots__ = ("_appended_us", "_limit_us", "_quick", "_waiting")
 
-    def __init__(self) -> None:
-        self._waiting: deque[tuple[int, int]] = deque()  # (position, when everything up to it had been appended)
+    def __init__(self, limit_us: int) -> None:
+        """``limit_us``: the most time of an entry that does not count (`shift`)."""
+        self._limit_us = limit_us
+        # (position, when everything up to it had been appended, the same without the time that does not count)
+        self._waiting: deque[tuple[int, int, int]] = deque()
         self._appended_us = 0  # when the newest entry was
         self._quick = 0  # how many entries in a row came soon after the one before
 
@@ -99,7 +102,7 @@ class Ages:
     @property
     def oldest_us(self) -> int:
         """0: everything is committed."""
-        return self._waiting[0][1] if self._waiting else 0
+        return self._waiting[0][2] if self._waiting else 0
 
     @property
     def notice_us(self) -> int:
@@ -111,21 +114,23 @@ class Ages:
         self._appended_us = now_us
         waiting = self._waiting
         if waiting and waiting[-1][1] == now_us:
-            waiting[-1] = (position, now_us)
+            waiting[-1] = (position, now_us, now_us)
         else:
-            waiting.append((position, now_us))
+            waiting.append((position, now_us, now_us))
 
     def committed(self, position: int) -> int:
         """Everything up to here is. When was the oldest of it appended?"""
         waiting = self._waiting
-        oldest_us = waiting[0][1] if waiting else self._appended_us
+        oldest_us = waiting[0][2] if waiting else self._appended_us
         while waiting and waiting[0][0] <= position:
             waiting.popleft()
         return oldest_us
 
     def shift(self, us: int, now_us: int) -> None:
-        """Time that does not count."""
-        self._waiting = deque((position, min(since + us, now_us)) for position, since in self._waiting)
+        """Time that does not count. All of it together has a limit: an entry that finds no majority costs the lease in the end, however often the loop
+        stands still."""
+        limit_us = self._limit_us
+        self._waiting = deque((position, began, min(since + us, now_us, began + limit_us)) for position, began, since in self._waiting)
 
 
 class Outstanding:

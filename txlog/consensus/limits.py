@@ -26,3 +26,4 @@ class Limits:
     keep_bytes: int = 16 << 20  # recent entries kept for lagging nodes; they are memory of the primary beside its data
     fetch_bytes: int = 4 << 20
     commit_timeout_ms: int = 0  # L8, 0: the lease, or longer as commits were measured to take
+    busy_limit_ms: int = 15_000  # L8: time in which the loop stood still that does not count for one entry, all together

@@ -91,7 +91,7 @@ class Proposer:
         self._asked: set[int] = set()  # the terms of our re-seals in this term
         self._term_start = 0  # position of the first entry of the current term
         self._leadership_position = self._said_committed = 0
-        self._ages = Ages()
+        self._ages = Ages(self.limits.busy_limit_ms * 1000)
         self._notice_at = 0  # W7
         self._woke_us = 0  # when the loop last turned again after it had stood still
 
@@ -105,6 +105,9 @@ class Proposer:
         """L8: whether this writer asks for more lease now."""
         self._now = max(self._now, now_us)
         return not self._lease.over and not self._stuck()
+
+    def may_renew_beside(self) -> bool:  # L7: this term and round are the newest that were asked for, and the lease counts (L4)
+        return self._reseal is None and not self._lease.over
 
     @property
     def next_position(self) -> int:
@@ -190,8 +193,7 @@ class Proposer:
         self._now = max(self._now, now_us)
         self._ages.shift(us, now_us)
         self._woke_us = now_us
-        if self._stage_deadline:
-            self._stage_deadline += us
+        self._stage_deadline += us if self._stage_deadline else 0
 
     # ----------------------------------------------------------------------- the driver's inputs
 

@@ -14,21 +14,23 @@ All values are unsigned 64-bit words. Each word has one writer.
     6               loop     order: lease in milliseconds
     7               loop     order: checksum
     8               keeper   to how many log nodes it is connected
-    9               keeper   answers: sequence number, odd while the keeper writes
-    10              keeper   answers: term
-    11, 12          keeper   answers: round
-    13              keeper   answers: how many questions a majority has answered in that term and round
-    14 .. 14+n-1    keeper   answers: for each log node, the clock before the newest Renew it answered `Renewed` was sent; 0: none
-    14+n            keeper   answers: checksum
+    9               keeper   its own beat: the clock when it last looked at the board
+    10              keeper   answers: sequence number, odd while the keeper writes
+    11              keeper   answers: term
+    12, 13          keeper   answers: round
+    14              keeper   answers: how many questions a majority has answered in that term and round
+    15 .. 15+n-1    keeper   answers: for each log node, the clock before the newest Renew it answered `Renewed` was sent; 0: none
+    15+n            keeper   answers: checksum
 
-A word is stored by one machine instruction, so the beat and the lease end need no more. The order and the answers have several words. Their writer makes
+A word is stored by one machine instruction, so the beats and the lease end need no more. The order and the answers have several words. Their writer makes
 the sequence number odd, writes the words and a CRC-32 of the sequence number and the words, and makes the number even. A reader believes them if the
 number is even, is the same before and after, and the checksum is right. The checksum makes this hold on machines that reorder stores too. A reader that
 finds no such state after a few tries gets None, and None means: renew nothing, count nothing.
 
 The order of the two sides (L2, L4):
 
-- The loop writes an order when a term and round begin, and term 0 at the decision to hand over, at a release, at a stop and when the writer is lost.
+- The loop writes the lease end and then an order when a term and round begin. It writes term 0 at the decision to hand over, at a release, at a stop and
+  when the writer is lost.
 - The keeper renews only for the order that it reads at that moment, and only while the lease end (the loop's or by its own answers) lies ahead.
 - The loop counts answers only if their term and round are still the writer's own at that moment. So an answer to a Renew that was under way when the loop
   withdrew the order counts for nothing. The log nodes refuse a Renew of a released or older term.
@@ -47,7 +49,8 @@ _LEASE_END: Final = 1
 _ORDER: Final = 2
 _ORDER_WORDS: Final = 4  # between its sequence number and its checksum
 _LINES: Final = 8
-_ANSWERS: Final = 9
+_KEEPER_BEAT: Final = 9
+_ANSWERS: Final = 10
 _ANSWERS_WORDS: Final = 4  # and one more for each node
 _TRIES: Final = 8
 _ROUND: Final = struct.Struct("=QQ")
@@ -102,11 +105,13 @@ class Board:
     def lease_until_us(self) -> int:
         return self._words[_LEASE_END]
 
-    def order(self, order: Order | None) -> None:
-        """None: renew nothing from now on."""
+    def order(self, order: Order | None, lease_until_us: int = 0) -> None:
+        """None: renew nothing from now on. ``lease_until_us``: the lease end that goes with the order. It is written first: an order is of use from its first
+        moment on, and the loop may stand still before its next beat."""
         if order is None:
             self._write(_ORDER, [0, 0, 0, 0])
         else:
+            self._words[_LEASE_END] = lease_until_us
             self._write(_ORDER, [order.term, *_ROUND.unpack(order.round), order.lease_ms])
 
     def read_order(self) -> Order | None:
@@ -123,6 +128,13 @@ class Board:
     @property
     def lines(self) -> int:
         return self._words[_LINES]
+
+    def keeper_beat(self, now_us: int) -> None:
+        self._words[_KEEPER_BEAT] = now_us
+
+    @property
+    def keeper_beat_us(self) -> int:
+        return self._words[_KEEPER_BEAT]
 
     def answers(self, answers: Answers) -> None:
         self._write(_ANSWERS, [answers.term, *_ROUND.unpack(answers.round), answers.questions, *answers.sent_us])

@@ -16,11 +16,13 @@ from typing import Any, Final
 
 from txlog import handshake
 from txlog.messages import Hello, Message
+from txlog.sockets import tune_socket
 from txlog.wire import PROTOCOL, Decoder, FrameKey, WireError
 
 CONNECT_US: Final = 1_000_000  # longest time for a connection
 GREET_US: Final = 10_000_000  # and for the handshake: a node may have to open the log first
 RETRY_US: Final = 1_000_000  # between two tries
+DEAD_PEER_MS: Final = 1000  # about a lease: a line is of use only while the lease runs
 PURPOSE: Final = "busy"
 
 CLOSED: Final = "closed"
@@ -92,7 +94,7 @@ class Line:
         try:
             self._socket = sock = socket.socket(socket.AF_INET6 if ":" in place.host else socket.AF_INET, socket.SOCK_STREAM)
             sock.setblocking(False)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            tune_socket(sock, DEAD_PEER_MS)
             if (code := sock.connect_ex((place.host, place.port))) not in (0, errno.EINPROGRESS):
                 raise OSError(code, "connect")
             self._selector.register(sock, selectors.EVENT_READ | selectors.EVENT_WRITE, self)

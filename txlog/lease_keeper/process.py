@@ -101,12 +101,9 @@ class Keeper:
         board = self._board
         now = now_us()  # before everything that a question depends on
         order = board.read_order()
-        if order is None:
-            for line in self._lines:
-                line.close()
-        else:
-            for line in self._lines:
-                line.tick(now)
+        for line in self._lines:  # without an order too: the loop may stand still right after it has given one
+            line.tick(now)
+        board.keeper_beat(now)
         board.connected(sum(line.state == UP for line in self._lines))
         state = process_state(self._parent) if os.getppid() == self._parent else ""
         question = self._duty.look(now, board.beat_us, board.lease_until_us, order, state)

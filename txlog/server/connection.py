@@ -15,10 +15,10 @@ from typing import Final, Protocol, cast
 import structlog
 
 from txlog import handshake
-from txlog.client.link import tune_socket
 from txlog.handshake import Door
 from txlog.messages import Hello, InitGroup, JoinGroup, Membership, Message, Reject, StatusQuery, Welcome
 from txlog.server.session import Session
+from txlog.sockets import tune_socket
 from txlog.throttle import ThrottledLog
 from txlog.wire import TAG_BYTES, FrameKey, WireError, encode
 

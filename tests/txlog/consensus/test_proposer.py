@@ -414,13 +414,16 @@ def test_w5_f7_refused_by_a_minority_seals_again_above_it() -> None:
     entry = bench.append()
     lease = bench.machine.lease_until_us
     bench.appended(0)
+    assert bench.machine.may_renew_beside()
     seal = reseal(bench)
+    assert not bench.machine.may_renew_beside(), "L7: the old term is about to end"
     assert not seal.probe and seal.term == 6 and seal.expected == entry.id and seal.round != bench.machine.round
     waiting = bench.append()  # while it lasts: assigned, not sent
     assert bench.newest(0, Append).previous[1] + 1 < waiting.position
     bench.promise(0, entry.id)
     bench.promise(1, (1, 1))
     assert bench.heard(Reopened) == [Reopened(6)] and bench.machine.term == 6
+    assert bench.machine.may_renew_beside()
     assert bench.machine.lease_until_us == lease, "the old lease stays valid"
     bench.tell(1, Appended(1, seal.round, 1, entry.position))
     assert bench.machine.committed == 1, "acks of the old term are forgotten"

@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable
 from contextlib import ExitStack
 from itertools import pairwise
+from typing import Any
 
 import pytest
 
@@ -228,11 +229,33 @@ def test_what_one_side_writes_the_other_reads() -> None:
     assert shared.read_order() is None and shared.read_answers() is None, "memory that was never written"
     shared.beat(5, 9)
     order, answers = Order((1 << 64) - 1, bytes(range(16)), 60_000), Answers(3, b"q" * 16, 2, (10, 0, 12))
-    shared.order(order)
+    shared.order(order, 9)
     shared.answers(answers)
+    shared.keeper_beat(7)
+    assert shared.keeper_beat_us == 7
     assert (shared.beat_us, shared.lease_until_us, shared.read_order(), shared.read_answers()) == (5, 9, order, answers)
     shared.order(None)
     assert shared.read_order() is None and shared.read_answers() == answers
+
+
+def test_the_lease_end_is_there_before_the_order_that_needs_it() -> None:
+    """The loop may stand still right after an order, before its next beat."""
+    shared, words = board()
+    stored: list[int] = []
+
+    class Words:
+        def __getitem__(self, at: int) -> int:
+            return words[at]
+
+        def __setitem__(self, at: int, value: int) -> None:
+            stored.append(at)
+            words[at] = value
+
+    spied: Any = shared
+    spied._words = Words()
+    shared.order(Order(5, b"a" * 16, 1000), 77)
+    assert shared.lease_until_us == 77
+    assert stored.index(1) < stored.index(2)
 
 
 def test_a_half_written_order_is_no_order() -> None:

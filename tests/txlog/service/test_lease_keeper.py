@@ -19,6 +19,7 @@ from tests.txlog.service.test_process import Servers, free_port, txlog
 from txlog.client import LogAddress, LogClient
 from txlog.clock import now_us
 from txlog.config import read_secret
+from txlog.consensus.outputs import Reopened
 from txlog.entry import DATA
 
 LONG_LEASE_MS = 2 * LEASE_MS
@@ -96,6 +97,30 @@ async def test_a_loop_that_stands_still_keeps_its_lease(service: Service, comman
     await asyncio.sleep(0.3)
     assert lost == []
     await committed(writer, [b"after"])
+
+
+async def test_a_term_is_kept_from_its_first_moment_on(group: Processes) -> None:
+    """The connections are there before the term is, and the order comes with the lease's end."""
+    client = await group.client()
+    client.start_lease_keeper()
+    await ready(client)
+    writer = await win(client, lease_ms=LONG_LEASE_MS)
+    begun_us = now_us()
+    sleep(3 * LONG_LEASE_MS)
+    assert now_us() - begun_us > 1.2 * LONG_LEASE_MS * 1000
+    assert writer.look(now_us()) > now_us()
+
+
+async def test_a_term_sealed_again_during_a_hand_over_may_not_be_renewed_beside_the_loop(alone: Embedded) -> None:
+    client = await alone.client()
+    client.start_lease_keeper()
+    writer = await win(client)
+    assert writer.renewable is not None
+    writer.start_handover()
+    writer._event(Reopened(writer.term))
+    assert writer.renewable is None
+    writer.abort_handover()
+    assert writer.renewable is not None
 
 
 async def test_a_loop_that_is_really_stuck_loses_its_lease(group: Processes) -> None:
