@@ -102,7 +102,7 @@ class Settings:
         0,
         0,
         600_000,
-        "an append without a majority for this long stops the lease's renewal; 0: lease-ms, or twice a slow disk's commit",
+        "an append without a majority for this long stops the lease's renewal; 0: lease-ms, or twice a slow disk's commit, at most 8 s",
         "milliseconds",
         runtime=False,
     )

@@ -37,6 +37,7 @@ _POLITE: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, 
 _FIRST_WAIT_US: Final = 200_000  # before an ended process is started again; doubled each time
 _LONGEST_WAIT_US: Final = 30_000_000
 _LIVED_US: Final = 10_000_000  # a process that lived so long begins with the first wait again
+_STOOD_US: Final = 125_000  # without a writer: the loop stood still if it is so late
 _LOOK_US: Final = 500_000  # between two looks whether the process lives
 _SILENT_LOOKS: Final = 4  # so many looks in a row without a new beat of the process: it hangs. Looks are counted, not time: the machine may have slept
 _STARTING_LOOKS: Final = 20  # the same while it starts
@@ -245,6 +246,8 @@ class LeaseKeeper:
         stood_us = now - self._beat_us - int(BEAT_S * 1e6)
         self._beat_us = now
         if writer is None:
+            if stood_us > _STOOD_US:
+                self._client.pace.stood_still(stood_us, now)
             if self._board is not None:
                 self._board.beat(now, 0)
             return

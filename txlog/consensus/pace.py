@@ -4,7 +4,8 @@ Decides: the time-outs of a campaign's stages, the commit time-out on slow disks
 terms, ballots' verdicts, whether a lease is valid. Nothing here guards safety: a wrong estimate costs time only.
 
 Two times are measured. ``answer_us``: an answer without a disk (Fetch, probe). ``disk_us``: a promise (two syncs in a row, and
-perhaps one that was under way) or the commit of an entry. Both rise at once and fall slowly. A question that was given up still
+perhaps one that was under way) or the commit of an entry. Both rise at once, fall slowly, and halve with time when nothing is
+measured: a replica measures no promise or commit for hours. Time in which the loop stood still does not count. A question that was given up still
 counts: its late answer proves that the time was too short. One `Pace` lasts as long as the client, so that a campaign begins
 with what the one before has learned.
 
@@ -17,18 +18,20 @@ from random import Random
 from typing import Final
 
 ANSWER_LONGEST_US: Final = 4_000_000  # the longest time for an answer without a disk that is believed
-DISK_LONGEST_US: Final = 4_000_000  # the longest promise or commit that is believed
+DISK_LONGEST_US: Final = 4_000_000  # the longest promise or commit that is believed; the default commit time-out (L8) is twice as long at most, or the lease
+HALVING_US: Final = 10_000_000  # an estimate that no measurement confirms for so long halves
 SEAL_LONGEST_US: Final = 10_000_000  # a Seal is given up after so long, though a majority of log nodes works on it
 FALL_SHIFT: Final = 3  # an estimate falls by an eighth of the difference a measurement
 GIVEN_UP: Final = 16  # so many questions that were given up are remembered
 
 
 class Pace:
-    __slots__ = ("_given_up", "_token", "answer_us", "disk_us")
+    __slots__ = ("_answer_at_us", "_disk_at_us", "_given_up", "_token", "answer_us", "disk_us")
 
     def __init__(self) -> None:
         self.answer_us = 0
         self.disk_us = 0
+        self._answer_at_us = self._disk_at_us = 0  # when each was measured, or halved
         self._given_up: dict[bytes, tuple[int, bool]] = {}  # key of the question -> when it was asked, whether its answer needs a disk
         self._token = 0
 
@@ -39,15 +42,34 @@ class Pace:
         self._token += 1
         return self._token
 
-    def answered(self, us: int) -> None:
+    def answered(self, us: int, now_us: int) -> None:
         """A majority has answered a question that needs no disk."""
+        self.age(now_us)
+        self._answer_at_us = now_us
         us = min(us, ANSWER_LONGEST_US)
         self.answer_us = us if us >= self.answer_us else self.answer_us - ((self.answer_us - us) >> FALL_SHIFT)
 
-    def synced(self, us: int) -> None:
+    def synced(self, us: int, now_us: int) -> None:
         """A majority has promised, or has an entry on disk."""
+        self.age(now_us)
+        self._disk_at_us = now_us
         us = min(us, DISK_LONGEST_US)
         self.disk_us = us if us >= self.disk_us else self.disk_us - ((self.disk_us - us) >> FALL_SHIFT)
+
+    def age(self, now_us: int) -> None:
+        """Call it before an estimate is used that may be old."""
+        halvings = (now_us - self._answer_at_us) // HALVING_US
+        if halvings > 0:
+            self.answer_us >>= min(halvings, 30)
+            self._answer_at_us += halvings * HALVING_US
+        halvings = (now_us - self._disk_at_us) // HALVING_US
+        if halvings > 0:
+            self.disk_us >>= min(halvings, 30)
+            self._disk_at_us += halvings * HALVING_US
+
+    def stood_still(self, us: int, now_us: int) -> None:
+        """The loop stood still for ``us`` until now: a late answer was late by that much less."""
+        self._given_up = {key: (min(asked_us + us, now_us), disk) for key, (asked_us, disk) in self._given_up.items()}
 
     def give_up(self, key: bytes, asked_us: int, disk: bool) -> None:
         while len(self._given_up) >= GIVEN_UP:
@@ -60,9 +82,9 @@ class Pace:
         if found is not None:
             asked_us, disk = found
             if disk:
-                self.synced(now_us - asked_us)
+                self.synced(now_us - asked_us, now_us)
             else:
-                self.answered(now_us - asked_us)
+                self.answered(now_us - asked_us, now_us)
 
     # ----------------------------------------------------------------------- what follows from it
 
@@ -86,9 +108,11 @@ class Pace:
         """An Append that is not answered for so long is sent again."""
         return max(lease_ms * 500, 100_000, 2 * self.disk_us)
 
-    def pause_ms(self, lease_ms: int, rng: Random) -> int:
-        """Between two campaigns: candidates that outbid one another must be further apart than a promise takes."""
-        return rng.randint(max(lease_ms // 8, self.disk_us // 2000), max(lease_ms // 2, self.disk_us * 3 // 2000))
+    def pause_ms(self, lease_ms: int, rng: Random, sealed: bool) -> int:
+        """Between two campaigns: candidates that outbid one another must be further apart than a promise takes. Who did not
+        ask for a promise (``sealed``) was not outbid."""
+        disk_us = self.disk_us if sealed else 0
+        return rng.randint(max(lease_ms // 8, disk_us // 2000), max(lease_ms // 2, disk_us * 3 // 2000))
 
 
 def token_key(token: int) -> bytes:

@@ -60,10 +60,8 @@ class Proposer:
         self.pace = pace or Pace()
         self.limits = limits or Limits()
         self.state = IDLE
-        self.term = 0
-        self.round = b""
-        self.lease_ms = 0
-        self.committed = 0
+        self.term, self.round = 0, b""
+        self.lease_ms = self.committed = 0
         self._nodes = nodes
         self._majority = majority(nodes)
         self._rng = rng
@@ -73,16 +71,14 @@ class Proposer:
         self._lease = WriterLease(nodes, 0)
         self._lease_said = 0
         self._now = 0  # of the newest input: what `take_outputs` sends is counted from here, which is early and so safe (L2)
-        self._number = 0
+        self._number = self._readings = 0
         self._highest = 0  # greatest term seen
         self._stage_deadline = 0  # of fetching, probing, sealing, opening and a re-seal
         self._asked_us = 0  # when the question of this stage was asked
         self._probed: frozenset[int] = frozenset()  # the log nodes that would promise, as the newest probe says
-        self._readings = 0
         self._applied: EntryId = NO_ENTRY
         self._applied_chain = GENESIS_CHAIN
-        self._leadership = b""
-        self._wall_ms = 0
+        self._leadership, self._wall_ms = b"", 0
         self._reading: Reading | None = None
         self._ballot: Ballot | None = None  # of a campaign
         self._reseal: Ballot | None = None  # W5
@@ -139,8 +135,8 @@ class Proposer:
         self._applied, self._applied_chain = applied_id, applied_chain
         self._leadership, self._wall_ms = leadership_payload, wall_ms
         self._lease = WriterLease(self._nodes, lease_ms)
-        self._lease_said = 0
-        self._readings = 0
+        self._lease_said = self._readings = 0
+        self.pace.age(now_us)
         self._reseal, self._reseal_at, self._notice_at = None, 0, 0
         self._refused.clear()
         self._ages.clear()
@@ -193,6 +189,8 @@ class Proposer:
         self._now = max(self._now, now_us)
         self._ages.shift(us, now_us)
         self._woke_us = now_us
+        self._asked_us = min(self._asked_us + us, self._now)
+        self.pace.stood_still(us, now_us)
         self._stage_deadline += us if self._stage_deadline else 0
 
     # ----------------------------------------------------------------------- the driver's inputs
@@ -295,7 +293,7 @@ class Proposer:
             self._ask(self.pace.answer_patience_us(self.lease_ms))
             self._send_fetch(reading.source, reading)
         elif result == "done":
-            self.pace.answered(self._now - self._asked_us)
+            self.pace.answered(self._now - self._asked_us, self._now)
             self._start_ballot(True)
         elif result != "wait":
             self._lose(result, False)
@@ -324,11 +322,11 @@ class Proposer:
         verdict = ballot.verdict(final)
         if verdict == "won":
             if ballot.message.probe:
-                self.pace.answered(self._now - self._asked_us)
+                self.pace.answered(self._now - self._asked_us, self._now)
                 self._probed = frozenset(ballot.promised)
                 self._start_ballot(False)
             else:
-                self.pace.synced(self._now - self._asked_us)
+                self.pace.synced(self._now - self._asked_us, self._now)
                 self._open(ballot)
         elif final and self._worth_waiting(ballot, self._probed):
             self._stage_deadline = self._now + self.lease_ms * 250
@@ -347,11 +345,12 @@ class Proposer:
         return ballot.may_be_won({feed.index for feed in self._feeds if feed.connected and feed.index in alive})
 
     def _lose(self, reason: str, held: bool) -> None:
+        sealed = self._ballot is not None and not self._ballot.message.probe
         if self._ballot is not None:
-            self.pace.give_up(self._ballot.message.round, self._asked_us, not self._ballot.message.probe)
+            self.pace.give_up(self._ballot.message.round, self._asked_us, sealed)
         elif self._reading is not None:
             self.pace.give_up(token_key(self._reading.token), self._asked_us, False)
-        self._over(reason, self.pace.pause_ms(self.lease_ms, self._rng), held)
+        self._over(reason, self.pace.pause_ms(self.lease_ms, self._rng, sealed), held)
 
     def _over(self, reason: str, retry_ms: int, held: bool) -> None:
         windows = tuple(self._ballot.windows.items()) if self._ballot else ()
@@ -431,7 +430,7 @@ class Proposer:
         self._highest = max(self._highest, ballot.highest)
         standing, reason = ballot.standing(self.term)
         if standing == "won":
-            self.pace.synced(self._now - self._asked_us)
+            self.pace.synced(self._now - self._asked_us, self._now)
             self._begin_term(ballot)
             self._trace(f"still the writer, now of term {self.term}")
             if self.state == OPENING:
@@ -450,7 +449,7 @@ class Proposer:
         self._become_idle()
         self._trace(f"term {self.term} is over: {reason}")
         if opening:
-            self._outputs.append(CampaignOver(reason, self.pace.pause_ms(self.lease_ms, self._rng), False))
+            self._outputs.append(CampaignOver(reason, self.pace.pause_ms(self.lease_ms, self._rng, True), False))
         else:
             self._outputs.append(Fenced(reason))
 
@@ -485,7 +484,7 @@ class Proposer:
         if reached <= self.committed or reached < self._term_start:
             return  # entries of an older term are never committed by count (W3)
         self.committed = reached
-        self.pace.synced(self._now - self._ages.committed(reached))
+        self.pace.synced(self._now - self._ages.committed(reached), self._now)
         if not self._notice_at:
             self._notice_at = self._now + self._ages.notice_us
         if self.state != OPENING:
@@ -640,6 +639,7 @@ class Proposer:
 
     def on_deadline(self, now_us: int) -> None:
         self._now = now_us
+        self.pace.age(now_us)
         if self._stage_deadline and now_us >= self._stage_deadline:
             self._on_stage_over()
         if self._reseal_at and now_us >= self._reseal_at:

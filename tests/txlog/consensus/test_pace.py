@@ -9,7 +9,7 @@ import pytest
 from tests.txlog.consensus.test_acceptor import Bench as NodeBench
 from tests.txlog.consensus.test_proposer import LEASE, Bench
 from txlog.consensus.outputs import CampaignOver, Fenced, Opened
-from txlog.consensus.pace import ANSWER_LONGEST_US, DISK_LONGEST_US, SEAL_LONGEST_US, Pace
+from txlog.consensus.pace import ANSWER_LONGEST_US, DISK_LONGEST_US, HALVING_US, SEAL_LONGEST_US, Pace
 from txlog.consensus.proposer import IDLE, OPEN, OPENING, SEALING
 from txlog.entry import NO_ENTRY
 from txlog.messages import Append, Appended, Fetched, LeaseHeld, Promised, Refused, Renew, Renewed, Seal, Unavailable
@@ -86,12 +86,85 @@ def test_a_seal_is_given_up_in_the_end() -> None:
 
 def test_the_pause_between_campaigns_grows_with_the_promise() -> None:
     quick, slow = Pace(), Pace()
-    slow.synced(2_000_000)
+    slow.synced(2_000_000, 0)
     rng = Random(1)
-    pauses = [quick.pause_ms(LEASE, rng) for _ in range(200)]
+    pauses = [quick.pause_ms(LEASE, rng, True) for _ in range(200)]
     assert min(pauses) >= LEASE // 8 and max(pauses) <= LEASE // 2
-    pauses = [slow.pause_ms(LEASE, rng) for _ in range(200)]
+    pauses = [slow.pause_ms(LEASE, rng, True) for _ in range(200)]
     assert min(pauses) >= 1000 and max(pauses) <= 3000 and max(pauses) - min(pauses) > 1500
+    pauses = [slow.pause_ms(LEASE, rng, False) for _ in range(200)]
+    assert max(pauses) <= LEASE // 2, "without a Seal no other candidate was outbid"
+
+
+@pytest.mark.parametrize("stage", ["fetching", "probing", "sealing"])
+def test_only_a_lost_seal_makes_the_pause_longer(stage: str) -> None:
+    bench = Bench() if stage == "fetching" else sealing()
+    if stage == "fetching":
+        bench.campaign()
+    elif stage == "probing":
+        bench = Bench()
+        bench.campaign()
+        bench.fetched(0)
+        bench.fetched(1)
+    assert bench.machine.state == stage
+    bench.machine.pace.synced(4_000_000, bench.now)
+    for node in (0, 1):
+        bench.machine.on_disconnected(node, bench.now)
+    wait(bench, SEAL_LONGEST_US // 1000 + 12_000)
+    (over,) = bench.heard(CampaignOver)
+    if stage == "sealing":
+        assert over.retry_ms >= 1000
+    else:
+        assert over.retry_ms <= LEASE // 2
+
+
+def test_an_estimate_that_nothing_confirms_halves_with_time() -> None:
+    pace = Pace()
+    pace.synced(4_000_000, 0)
+    pace.answered(2_000_000, 0)
+    pace.age(HALVING_US - 1)
+    assert (pace.disk_us, pace.answer_us) == (4_000_000, 2_000_000)
+    pace.answered(2_000_000, HALVING_US - 1)
+    pace.age(HALVING_US)
+    assert (pace.disk_us, pace.answer_us) == (2_000_000, 2_000_000)
+    pace.age(HALVING_US + 1)
+    assert pace.disk_us == 2_000_000
+    pace.age(3600 * 1_000_000)
+    assert (pace.disk_us, pace.answer_us) == (0, 0)
+
+
+def test_a_campaign_begins_with_no_estimate_of_hours_ago() -> None:
+    bench = Bench()
+    bench.machine.pace.synced(4_000_000, bench.now)
+    bench.machine.pace.answered(4_000_000, bench.now)
+    bench.now += 3600 * 1_000_000
+    bench.campaign()
+    assert bench.machine.pace.disk_us == 0
+    wait(bench, LEASE // 4 + 20)
+    assert bench.machine.state == IDLE, "it waits for a Fetch as on a quick network"
+
+
+def test_a_primary_that_is_idle_forgets_a_slow_commit() -> None:
+    bench = Bench()
+    bench.open()
+    bench.machine.pace.synced(4_000_000, bench.now)
+    bench.now += 60 * 1_000_000
+    bench.machine.on_deadline(bench.now)
+    assert bench.machine.pace.commit_timeout_us(0, LEASE) == LEASE * 1000
+
+
+def test_time_in_which_the_loop_stood_still_is_no_measurement() -> None:
+    bench = sealing()
+    bench.now += 3_000_000
+    bench.machine.on_stood_still(3_000_000, bench.now)
+    bench.promise(0)
+    bench.promise(1)
+    assert bench.machine.state == OPENING and bench.machine.pace.disk_us < 1_000_000
+    pace = Pace()
+    pace.give_up(b"seal", 1_000_000, True)
+    pace.stood_still(3_000_000, 4_500_000)
+    pace.late(b"seal", 4_500_000)
+    assert pace.disk_us == 500_000
 
 
 # --------------------------------------------------------------------------- answers over a slow network
@@ -117,21 +190,24 @@ def test_a_late_answer_lengthens_the_next_campaign() -> None:
 
 def test_estimates_are_bounded_and_fall_again() -> None:
     pace = Pace()
-    pace.synced(60_000_000)
-    pace.answered(60_000_000)
+    pace.synced(60_000_000, 0)
+    pace.answered(60_000_000, 0)
     assert (pace.disk_us, pace.answer_us) == (DISK_LONGEST_US, ANSWER_LONGEST_US)
     for _ in range(60):
-        pace.synced(1000)
-        pace.answered(1000)
+        pace.synced(1000, 0)
+        pace.answered(1000, 0)
     assert pace.disk_us < 10_000 and pace.answer_us < 10_000
     assert pace.commit_timeout_us(0, LEASE) == LEASE * 1000 and pace.answer_patience_us(LEASE) == LEASE * 250
 
 
 def test_a_commit_timeout_that_was_set_is_kept() -> None:
     pace = Pace()
-    pace.synced(2_000_000)
+    pace.synced(2_000_000, 0)
     assert pace.commit_timeout_us(500, LEASE) == 500_000
     assert pace.commit_timeout_us(0, LEASE) == 4_000_000
+    pace.synced(60_000_000, 0)
+    assert pace.commit_timeout_us(0, LEASE) == 8_000_000, "the bound that the documents name"
+    assert pace.commit_timeout_us(0, 20_000) == 20_000_000
 
 
 def test_only_questions_that_were_given_up_prove_something() -> None:

@@ -21,6 +21,7 @@ from txlog.client import keeper as keeper_module
 from txlog.client.keeper import LeaseKeeper
 from txlog.client.link import SocketLink, _Connection
 from txlog.clock import now_us
+from txlog.consensus.pace import Pace
 from txlog.messages import Hello
 from txlog.sockets import tune_socket
 
@@ -28,7 +29,7 @@ from txlog.sockets import tune_socket
 def make() -> LeaseKeeper:
     """Its client knows no log node and has no writer."""
     client: Any = SimpleNamespace(
-        clock=now_us, nodes=3, embedded=False, writer=None, secret=None, membership=1, incarnation=bytes(16),
+        clock=now_us, nodes=3, embedded=False, writer=None, secret=None, membership=1, incarnation=bytes(16), pace=Pace(),
         address=SimpleNamespace(log="log"), members=SimpleNamespace(group=bytes(16), node_of={}),
     )  # fmt: skip
     return LeaseKeeper(client, 15_000)
