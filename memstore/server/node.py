@@ -109,7 +109,7 @@ class Node:
     def start(self) -> None:
         self._collector.start()
         self._turns.start()
-        if self.config.busy_limit_ms:
+        if self.config.busy_limit_ms or self.log.embedded:  # an embedded log needs no process, and no limit
             self.log.start_lease_keeper(self.config.busy_limit_ms)
         self.spawn(self._tick_forever())
         self.spawn(self._free_forever())
