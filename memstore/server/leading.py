@@ -199,7 +199,7 @@ class Leading:
 
     def _next_size(self) -> int:
         """Of the least that could be appended now; a piece, where a run of entries waits."""
-        return min(self.shard.waiting_bytes, self.rate.piece)
+        return min(self.shard.waiting_bytes, self.rate.piece, self.shard.engine.settings.max_entry_bytes)
 
     def _tell_rate(self) -> None:
         facts, rate = self.shard.engine.facts, self.rate
@@ -216,6 +216,7 @@ class Leading:
         position = self.writer.append(kind, payload, self.told_ms)
         self.shard.slip(position)
         self._appended_us = self._clock()
+        self.rate.on_appended(position, len(payload), self._appended_us)
         return position
 
     def _on_reopened(self, term: int) -> None:

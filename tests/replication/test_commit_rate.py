@@ -45,7 +45,7 @@ class Disk:
     def write(self, total: int) -> None:
         """As a primary does: pieces, as many as there is room for, and at least one."""
         while total > 0 or self.queue:
-            while total > 0 and (not self.queue or self.rate.room >= self.rate.piece):
+            while total > 0 and (not self.queue or self.rate.room >= min(self.rate.piece, 4 * MIB)):
                 size = min(total, self.rate.piece, 4 * MIB)
                 self.append(size)
                 total -= size
@@ -93,6 +93,75 @@ def test_slow_syncs_are_no_reason_to_send_less() -> None:
         disk.step()
     disk.write(40 * MIB)
     assert rate.limit >= FIRST_BYTES
+
+
+@pytest.mark.parametrize("sync_ms", [60, 130, 200, 400])
+def test_large_entries_alone_show_that_the_sync_is_what_takes_the_time(sync_ms: int) -> None:
+    """No small commit was ever measured, or it was on a disk that was quick then."""
+    for quick_before in (False, True):
+        rate = CommitRate(LEASE_MS, MOST)
+        disk = Disk(rate, 100_000 * MIB, 100 if quick_before else sync_ms * 1000)
+        if quick_before:
+            disk.append(100)
+            disk.step()
+            disk.write(40 * MIB)
+            disk.sync_us = sync_ms * 1000
+            disk.write(20 * MIB)
+        disk.write(1000 * MIB)
+        assert rate.limit >= 8 * MIB, quick_before
+        assert disk.oldest_us <= LEASE_MS * 1000 // 2
+
+
+def test_a_limit_that_trials_have_raised_falls_when_the_bytes_take_the_time() -> None:
+    rate = CommitRate(LEASE_MS, MOST)
+    disk = Disk(rate, 100_000 * MIB, 200_000)
+    disk.write(1000 * MIB)
+    assert rate.limit >= 8 * MIB
+    disk.bytes_per_s = 20 * MIB
+    disk.write(400 * MIB)
+    disk.oldest_us = 0
+    disk.write(200 * MIB)
+    assert disk.oldest_us < LEASE_MS * 1000 * 3 // 4
+    assert rate.limit <= 10 * MIB
+
+
+@pytest.mark.parametrize("size", [64 * 1024, 100_000, 130_000, 300_000])
+def test_entries_of_one_size_use_what_a_trial_allows(size: int) -> None:
+    rate = CommitRate(LEASE_MS, MOST)
+    disk = Disk(rate, 100_000 * MIB, 200_000)
+    began = disk.now
+    for _ in range(6000):
+        left = size
+        while left:
+            piece = min(left, rate.piece)
+            while disk.queue and rate.room < piece:
+                disk.step()
+            disk.append(piece)
+            left -= piece
+    assert rate.limit > 4 * MIB and disk.now - began < 60 * SECOND
+
+
+@pytest.mark.parametrize("bytes_per_s", [MIB // 4, MIB, 20 * MIB])
+def test_a_trial_on_a_slow_disk_fails_and_is_rare(bytes_per_s: int) -> None:
+    rate = CommitRate(LEASE_MS, MOST)
+    disk = Disk(rate, bytes_per_s, 100)
+    disk.write(20 * bytes_per_s)
+    raised, seen = 0, rate.limit
+    fits = max(bytes_per_s // SHARE, LEAST_BYTES)
+    began = disk.now
+    while disk.now < began + 100 * SECOND:
+        disk.write(rate.piece * 2)
+        raised += rate.limit > seen
+        seen = rate.limit
+        assert rate.limit <= fits * 9 // 4 and rate.floor <= fits
+    assert raised <= 30
+
+
+def test_an_entry_without_payload_tells_what_a_small_commit_takes() -> None:
+    rate = CommitRate(LEASE_MS, MOST)
+    rate.on_appended(1, 0, SECOND)
+    assert not rate.on_committed(1, SECOND + 200_000)
+    assert rate.base_us == 200_000 and rate.in_flight == 0
 
 
 def test_the_limit_stays_in_its_bounds() -> None:

@@ -12,7 +12,7 @@ from memstore.engine.session import Session
 from memstore.replication.digests import Digests
 from memstore.server.leading import MAX_UNWAITED, Leading
 from tests.replication.test_shard import Node
-from txlog.entry import EntryId
+from txlog.entry import DATA, EntryId
 
 
 class Timer:
@@ -273,3 +273,12 @@ def test_an_error_while_one_client_is_given_its_reply_costs_no_other_client_its_
     primary.round()
     assert [sink.told for sink in sinks] == [b"+OK\r\n", b"", b"+OK\r\n"]
     assert errors == [(sinks[1], sinks[1].error)]
+
+
+def test_entries_of_the_nodes_own_are_measured(primary: Primary) -> None:
+    rate = primary.leading.rate
+    primary.leading._append_own(DATA, b"")
+    assert rate.in_flight == 1
+    primary.node.now_us += 200_000
+    primary.log.commit()
+    assert rate.in_flight == 0 and rate.base_us > 0
