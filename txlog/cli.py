@@ -14,8 +14,9 @@ from typing import Annotated, Any
 import typer
 
 from txlog import config as settings
-from txlog.client.address import AddressError, parse_host_port
+from txlog.client.address import AddressError, parse_host_port, valid_log_name
 from txlog.client.admin import AdminError, NodeStatus, ask_status, init_group
+from txlog.client.delete import delete_log
 from txlog.client.replace import describe, replace_node
 from txlog.trust import NoSecret, check_callee
 
@@ -119,6 +120,31 @@ def replace_node_command(
     typer.echo(line)
 
 
+@app.command("delete-log")
+def delete_log_command(
+    log: Annotated[str, typer.Argument(metavar="NAME", help="The log, as in the engine nodes' --log address: shard-0.")],
+    nodes: Annotated[list[str], typer.Argument(metavar="HOST:PORT...", help="Log nodes of the group; one is enough, it knows the rest.")],
+    confirm: Annotated[str, typer.Option(metavar="NAME", help="The log's name again. Its data is gone afterwards.")] = "",
+    secret_file: SecretFile = None,
+    without_secret: WithoutSecret = False,
+    wait: Annotated[float, typer.Option(help="Seconds to wait until no engine node uses the log and no lease runs.")] = 5.0,
+) -> None:
+    """Delete a log with all its data. All its log nodes must answer, its engine nodes must be stopped. Run again after an interruption it goes on."""
+    addresses = _addresses(nodes)
+    if not valid_log_name(log):
+        raise _fail(f"{log[:80]!r} is not a log's name", 2)
+    if confirm != log:
+        raise _fail(f"this deletes all data of log '{log}': give --confirm {log} if that is meant", 2)
+    secret = _trusted(addresses, secret_file, without_secret)
+    try:
+        line = asyncio.run(delete_log(log, addresses, secret, wait, lambda text: typer.echo(text, err=True)))
+    except AdminError as error:
+        raise _fail(str(error)) from error
+    except (OSError, TimeoutError) as error:
+        raise _fail(f"a log node stopped answering ({str(error) or 'no answer'}): run the command again") from error
+    typer.echo(line)
+
+
 @app.command()
 def status(nodes: Nodes, secret_file: SecretFile = None, without_secret: WithoutSecret = False) -> None:
     """One table: promise, last id, committed, lag, suspect or not, lease window. Exit code 1 when no majority answers."""
@@ -168,6 +194,8 @@ def _status_table(answers: list[NodeStatus]) -> Any:
         if answer.status["replaced"]:
             rows.append(("", node, az, answer.address, "", "", "", "", "", "[red]replaced[/red]"))
             continue
+        for name in answer.status["deleting"]:
+            rows.append((name, node, az, answer.address, *[""] * (len(columns) - 5), "[red]being deleted: run txlog delete-log again[/red]"))
         if not answer.status["logs"]:
             rows.append(
                 ("", node, az, answer.address, *[""] * (len(columns) - 5), "no logs yet" if answer.status["group"] else "[red]belongs to no group[/red]")

@@ -27,7 +27,7 @@ class Hello:
     protocol: int
     log: str
     incarnation: bytes
-    purpose: str  # "writer", "reader", "peer", "tool", "busy"
+    purpose: str  # "writer", "creator" (a writer for which the node may make the log), "reader", "peer", "tool", "busy"
     membership: int = 0  # the membership version the sender knows, 0: none yet
     group: bytes = b""  # the group id the sender knows, empty: none yet
     proof: bytes = b""  # the caller's nonce and proof, where a shared secret is set (`handshake`)
@@ -366,6 +366,26 @@ class JoinGroup:
 
 
 @dataclass(slots=True)
+class DeleteLog:
+    """One step of a deletion. `server.deletion` says which steps there are, and in which order a log may go."""
+
+    group: bytes
+    version: int  # of the membership: another one than the node's is refused
+    log: str
+    step: str  # "look", "mark", "remove", "clear"
+
+
+@dataclass(slots=True)
+class LogDeletion:
+    """How far the deletion is on this node after the step."""
+
+    log: str
+    state: str  # "none", "kept", "marked", "gone"
+    last: int  # position of the last entry, 0: none or not known
+    in_use: str  # why the log cannot be marked now, empty: it can
+
+
+@dataclass(slots=True)
 class StatusQuery:
     token: int
 
@@ -382,5 +402,5 @@ Message = (
     Hello | Challenge | Welcome | Membership | Reject | ProvenReject | Seal | Append | Renew | Release | CatchUp
     | Promised | Refused | LeaseHeld | Behind | Appended | Renewed
     | Unsealed | Gap | Conflict | Suspected | Unavailable | Fetch | Fetched | TailQuery | Tail | Subscribe | Records | Heartbeat
-    | InitGroup | InitDone | JoinGroup | StatusQuery | Status
+    | InitGroup | InitDone | JoinGroup | DeleteLog | LogDeletion | StatusQuery | Status
 )  # fmt: skip

@@ -77,6 +77,8 @@ _TYPES: Final[dict[int, type[Message]]] = {
     62: m.StatusQuery,
     63: m.Status,
     64: m.JoinGroup,
+    65: m.DeleteLog,
+    66: m.LogDeletion,
 }
 
 

@@ -85,6 +85,9 @@ class Settings:
     bind: str = _text("bind", "127.0.0.1 -::1", "addresses to listen on, blanks between them; a leading - : no error where the address does not exist; * : all")
     az: str = _text("az", "", "name of the availability zone this node runs in")
     log: str = _text("log", "", "the shard's log: txlog://HOST:PORT,.../NAME or embedded:DIR")
+    create_log: bool = _flag(
+        "create-log", False, "make the log if its log nodes have none of that name; no: refuse to start, the name may be wrong", runtime=False
+    )
     announce_host: str = _text("announce-host", "", "host that clients and other nodes are told; empty: the address bound to")
     announce_port: int = _number("announce-port", 0, 0, 65535, "port that clients and other nodes are told; 0: port", runtime=False)
     secret_file: str = _text("secret-file", "", "file with the secret shared with the log nodes; empty: none")

@@ -62,7 +62,7 @@ async def serve(config: ServerConfig) -> int:
     port = int(sockets[0].getsockname()[1])
     host = config.announce_host or await announced(sockets)
     rng = random.Random(int.from_bytes(os.urandom(16), "big"))
-    client = LogClient(address, config.az, rng, secret)
+    client = LogClient(address, config.az, rng, secret, create=config.create_log)
     client.commit_timeout_ms = config.commit_timeout_ms
     try:
         await client.start()

@@ -194,7 +194,7 @@ def plan_processes(plan: Plan, folder: Folder) -> list[Process]:
         found.append(process(f"log-{az}", "log", az, port, data, ["txlog", "server", "--az", az, "--port", str(port), "--data", str(data)]))
     for index in range(plan.replicas + 1):
         az, round_, port = AZS[index % len(AZS)], index // len(AZS), plan.port + index
-        command = ["memstore", "server", "--port", str(port), "--az", az, "--log", log_address(folder.log_port), "--lease-ms", str(plan.lease_ms)]
+        command = ["memstore", "server", "--port", str(port), "--az", az, "--log", log_address(folder.log_port), "--lease-ms", str(plan.lease_ms), "--create"]
         if plan.config:
             command += ["--config", str(plan.config.absolute())]
         if plan.cluster:

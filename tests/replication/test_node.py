@@ -68,7 +68,7 @@ class Processes:
         address = ",".join(f"127.0.0.1:{port}" for port in self.log_ports)
         log = f"txlog://{address}/shard-0" if self.log_ports else f"embedded:{self.folder / 'embedded'}"
         options = [part for setting in self.settings for part in ("--set", setting)]
-        self.start(f"engine-{place}", "memstore", "server", "--az", "abc"[place], "--port", str(self.ports[place]), "--log", log, *options)
+        self.start(f"engine-{place}", "memstore", "server", "--az", "abc"[place], "--port", str(self.ports[place]), "--log", log, "--create", *options)
 
     def start_all(self) -> None:
         if self.log_ports:

@@ -45,7 +45,18 @@ class Named(Processes):
     def start_named_engine(self, place: int) -> None:
         log = f"txlog://{','.join(self.nodes())}/shard-0"
         self.start(
-            f"engine-{place}", "memstore", "server", "--az", "abc"[place], "--port", str(self.ports[place]), "--log", log, "--set", "enable-debug-command=yes"
+            f"engine-{place}",
+            "memstore",
+            "server",
+            "--az",
+            "abc"[place],
+            "--port",
+            str(self.ports[place]),
+            "--log",
+            log,
+            "--create",
+            "--set",
+            "enable-debug-command=yes",
         )
 
     def away(self, az: str) -> None:

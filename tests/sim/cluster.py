@@ -207,7 +207,7 @@ class EngineMember(Member):
         config.digest_slice_bytes = 256 * settings.digest_keys
         rng = Random(self.rng.getrandbits(128))
         config.busy_limit_ms = 0  # nothing renews beside the loop: there are no threads and no other processes here
-        client = LogClient(self.cluster.log_address, self.az, rng, None, loop.clock.now_us)
+        client = LogClient(self.cluster.log_address, self.az, rng, None, loop.clock.now_us, create=True)
         client.limits = settings.limits
         client.commit_timeout_ms = config.commit_timeout_ms
         try:

@@ -37,6 +37,8 @@ _START_PATIENCE_S: Final = 10.0
 _START_STRAGGLERS_S: Final = 0.3  # for the other nodes once a majority is there
 _BUSY_LIMIT_MS: Final = 15_000
 _UNLIMITED_MS: Final = 1 << 40
+_WRITER: Final = "writer"
+_CREATOR: Final = "creator"
 _ASK_COMMITTED_TOKEN: Final = 0  # of tail questions asked only to learn committed positions
 
 
@@ -67,7 +69,10 @@ class NodeState:
 class LogClient(Nodes):
     """See the module. ``clock`` gives microseconds of the leases' clock; it is replaceable for tests only."""
 
-    def __init__(self, address: LogAddress, az: str, rng: random.Random, secret: bytes | None = None, clock: Callable[[], int] = now_us) -> None:
+    def __init__(
+        self, address: LogAddress, az: str, rng: random.Random, secret: bytes | None = None, clock: Callable[[], int] = now_us, create: bool = False
+    ) -> None:  # fmt: skip
+        """``create``: the log is made if the group has none of that name."""
         self.address = address
         self.az = az
         self.clock = clock
@@ -90,6 +95,7 @@ class LogClient(Nodes):
         self._tails: dict[int, tuple[TailQuestion, asyncio.Future[EntryId]]] = {}
         self._probes: dict[bytes, tuple[ProbeQuestion, asyncio.Future[ProbeResult]]] = {}
         self._token = _ASK_COMMITTED_TOKEN
+        self._create = create  # until the log was met
         self._closed = False
 
     # ------------------------------------------------------------------ life
@@ -103,7 +109,7 @@ class LogClient(Nodes):
             except (FolderError, StoreRefused) as error:
                 raise LogRefused(str(error)) from error
         for index in range(len(self.address.nodes) or 1):
-            self.links.append(self._make_link(index, self, "writer"))
+            self.links.append(self._make_link(index, self, _WRITER))
             self._committed.append(0)
         for link in self.links:
             link.start()
@@ -115,6 +121,9 @@ class LogClient(Nodes):
     def _final_reason(self) -> str:
         """Why to go on trying is of no use, "" when it may be. An impostor can say what a node says before it has proven the secret: it counts only if a
         majority of the places say it."""
+        unknown = [reason for reason in self._refused.values() if reason.startswith(handshake.NO_LOG)]
+        if len(unknown) >= majority_of(len(self.links)) and not any(link.up for link in self.links):
+            return unknown[0]  # whatever the others have was never committed
         final = [reason for reason in self._refused.values() if handshake.is_final(reason)]
         proven = [reason for reason in final if not handshake.is_early(reason)]
         if proven:
@@ -159,7 +168,18 @@ class LogClient(Nodes):
         if self._embedded is not None:
             return LocalLink(index, self._embedded, owner)
         host, port = self.address.nodes[index]
-        return SocketLink(index, host, port, owner, lambda: self.make_hello(purpose), self.secret, self.rng, where=lambda: self.members.where(index))
+
+        def hello() -> Hello:
+            return self.make_hello(self._writer(index) if purpose == _WRITER else purpose)
+
+        return SocketLink(index, host, port, owner, hello, self.secret, self.rng, where=lambda: self.members.where(index))
+
+    def _writer(self, index: int) -> str:
+        """The purpose said to this node: may it make the log? It may while another node has the log: this node was down when the log was made. It never voted
+        in it: a node that lost a log refuses it (S7), and a deletion marks all nodes before one of them forgets. Otherwise the node may make the log only if
+        we were told to create it, and only until we met it: a log that is deleted later does not come back because we still run."""
+        others = any(link.up for link in self.links if link.index != index)
+        return _CREATOR if others or self._create else _WRITER
 
     def make_hello(self, purpose: str) -> Hello:
         return Hello(PROTOCOL, self.address.log, self.incarnation, purpose, self.members.version, self.members.group)
@@ -205,6 +225,7 @@ class LogClient(Nodes):
             if self.keeper is not None:
                 self.keeper.meet(index, welcome.node, link.peer)
         self._refused.pop(index, None)
+        self._create = False
         for question, future in self._tails.values():
             if not future.done():
                 self.links[index].send(TailQuery(question.token))

@@ -44,7 +44,7 @@ async def replace_node(lost: HostPort, new: HostPort, nodes: list[HostPort], sec
         newcomer = await _open(new, secret, tools)
         if isinstance(newcomer, str):
             raise AdminError(f"the new log node {format_host_port(*new)} does not answer ({newcomer}): start it first, with an empty data folder")
-        group = await _look([node for node in nodes if node not in (lost, new)], secret, tools, tell)
+        group = await look([node for node in nodes if node not in (lost, new)], secret, tools, tell)
         welcome = newcomer.welcome
         assert welcome is not None
         if welcome.group and welcome.group != group.newest.group:
@@ -81,7 +81,7 @@ async def _open(address: HostPort, secret: bytes | None, tools: list[Tool]) -> T
     return tool
 
 
-async def _look(nodes: list[HostPort], secret: bytes | None, tools: list[Tool], tell: Tell) -> Group:
+async def look(nodes: list[HostPort], secret: bytes | None, tools: list[Tool], tell: Tell) -> Group:
     """Every member that can be reached, at the addresses given or at those of the membership."""
     found: dict[str, Tool] = {}
     newest: Membership | None = None
@@ -107,12 +107,12 @@ async def _look(nodes: list[HostPort], secret: bytes | None, tools: list[Tool], 
         wanted += [parse_host_port(member.partition("=")[2]) for member in welcome.members]
     if newest is None:
         raise AdminError("none of the log nodes named answers as a member of a group")
-    addresses = _addresses(newest)
+    addresses = addresses_of(newest)
     members = {node: tool for node, tool in found.items() if node in addresses}
     return Group(newest, members, {node: tool.welcome.membership for node, tool in members.items() if tool.welcome is not None})
 
 
-def _addresses(membership: Membership) -> dict[str, str]:
+def addresses_of(membership: Membership) -> dict[str, str]:
     return dict(member.split("=", 1) for member in membership.members)
 
 
@@ -123,14 +123,14 @@ def _place_id(welcome: Welcome) -> str:
 def _place_of(welcome: Welcome, newest: Membership) -> str:
     """The place this newcomer has in the membership already, "" when it has none: then a version is made for it."""
     node = welcome.node if welcome.group else _place_id(welcome)
-    return node if node in _addresses(newest) else ""
+    return node if node in addresses_of(newest) else ""
 
 
 def _check_named(lost: HostPort, new: HostPort, place: str, welcome: Welcome, newest: Membership) -> None:
     """The new one has a place: is it the one that this command gives, or was a member named by mistake?"""
     if place != _place_id(welcome):
         raise AdminError(f"{format_host_port(*new)} is log node {place} of this group and not a new one: it answers, so it is not lost either")
-    if lost != new and format_host_port(*lost) in _addresses(newest).values():
+    if lost != new and format_host_port(*lost) in addresses_of(newest).values():
         raise AdminError(f"{format_host_port(*new)} is a member already, in the place of another node than {format_host_port(*lost)}, which is one still")
 
 
@@ -141,7 +141,7 @@ def _check_lost(lost: HostPort, new: HostPort, welcome: Welcome, group: Group, t
         raise AdminError(f"{format_host_port(*new)} is log node {welcome.node}, which was replaced; empty its data folder to use the machine as a new log node")
     if not welcome.folder:
         raise AdminError(f"{format_host_port(*new)} is of a version that cannot replace another log node")
-    node = next((node for node, address in _addresses(group.newest).items() if address == name), "")
+    node = next((node for node, address in addresses_of(group.newest).items() if address == name), "")
     if not node:
         raise AdminError(f"{name} is no member of the group: {', '.join(group.newest.members)}")
     if lost == new:
@@ -162,7 +162,7 @@ def _next(newest: Membership, lost: HostPort, newcomer: Tool) -> tuple[Membershi
 
 
 def _check_majority(group: Group, place: str) -> None:
-    staying = [node for node in _addresses(group.newest) if node != place]
+    staying = [node for node in addresses_of(group.newest) if node != place]
     there = [node for node in staying if node in group.nodes]
     needed = len(group.newest.members) // 2 + 1
     if len(there) < needed:
@@ -177,7 +177,7 @@ async def _check_whole(group: Group) -> None:
         return
     whole, trouble = 0, ""
     statuses: dict[str, dict[str, Any]] = {}
-    for node in sorted(set(group.nodes) & set(_addresses(group.newest))):
+    for node in sorted(set(group.nodes) & set(addresses_of(group.newest))):
         try:
             statuses[node] = await node_status(group.nodes[node])
         except (OSError, TimeoutError) as error:
@@ -204,7 +204,7 @@ async def _adopt(group: Group, place: str, tell: Tell) -> None:
     newest = group.newest
     needed = len(newest.members) // 2 + 1
     have = 0
-    for node in sorted((set(group.nodes) & set(_addresses(newest))) - {place}):
+    for node in sorted((set(group.nodes) & set(addresses_of(newest))) - {place}):
         tool = group.nodes[node]
         try:
             answer = await tool.ask(newest)

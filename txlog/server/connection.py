@@ -16,7 +16,7 @@ import structlog
 
 from txlog import handshake
 from txlog.handshake import Door
-from txlog.messages import Hello, InitGroup, JoinGroup, Membership, Message, Reject, StatusQuery, Welcome
+from txlog.messages import DeleteLog, Hello, InitGroup, JoinGroup, Membership, Message, Reject, StatusQuery, Welcome
 from txlog.server.session import Session
 from txlog.sockets import tune_socket
 from txlog.throttle import ThrottledLog
@@ -29,7 +29,7 @@ _TOOL_FRAME_BYTES: Final = 1 << 20  # of a caller that names no log
 log = ThrottledLog(structlog.get_logger("txlog.connection"))  # whoever connects can cause these lines
 
 
-NodeMessage = InitGroup | JoinGroup | Membership | StatusQuery
+NodeMessage = InitGroup | JoinGroup | Membership | DeleteLog | StatusQuery
 
 
 class Node(Protocol):
@@ -58,7 +58,7 @@ class Connection:
         self.peer_name = "?"
         self.address = ""
         self.purpose = ""
-        self.names_log = False
+        self.log_name = ""  # "": the caller speaks of the node and of no log
         self._node = node
         self._loop = asyncio.get_running_loop()
         self._door = node.door(secrets.token_bytes(handshake.NONCE_BYTES))
@@ -185,7 +185,7 @@ class Connection:
             self._end(reject)
             return
         self.purpose = hello.purpose
-        self.names_log = bool(hello.log)
+        self.log_name = hello.log
         if not hello.log:
             self._greet(hello, None)
             return
@@ -256,7 +256,8 @@ class Connection:
         self._end(Reject(reason))
 
     def retire(self, reject: Reject) -> None:
-        """S8: the membership under which this connection was made is over. Its session ends here and now: whatever it still waits for is never answered."""
+        """The membership under which this connection was made is over (S8), or its log is being deleted. Its session ends now: what it still waits for is never
+        answered."""
         if self._session is not None:
             session, self._session = self._session, None
             session.close()

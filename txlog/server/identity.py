@@ -5,7 +5,7 @@ at start, at `init`, and when a log is made.
 
 The folder: ``node.json`` (identity, with a checksum), ``lock`` (flock), ``logs/<name>/``. Invariants: an identity is replaced by rename, never half
 written; a log's name stands in it only after its folder does, so a listed log without a folder is a lost disk and not a new log; a group once given
-is never changed.
+is never changed. A log that is being deleted leaves the list before its folder goes; its name is taken until the deletion ends (`server.deletion`).
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import fcntl
 import json
 import os
 import secrets
+import shutil
 import threading
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
@@ -29,7 +30,14 @@ _FILE: Final = "node.json"
 _LOCK: Final = "lock"
 _LOGS: Final = "logs"
 _MAGIC: Final = "txlog-node"
-_FORMAT: Final = 2
+_FORMAT: Final = 3
+_FORMATS: Final = (2, 3)  # 2 has no deletions
+
+# How far the deletion of a log is on this node.
+NONE: Final = "none"  # there is no such log here
+KEPT: Final = "kept"  # the log is here, no deletion has begun
+MARKED: Final = "marked"  # it is not served any more; its folder may be there
+GONE: Final = "gone"  # its folder is removed; the name cannot be used yet
 
 
 class FolderError(Exception):
@@ -51,6 +59,7 @@ class Identity:
     logs: list[str] = field(default_factory=list)
     folder: str = ""  # random id of the folder itself: a place in a membership is given to one disk and no other (S8)
     joined: int = 1  # the membership version that this node came with; above 1 its logs begin as newcomers'
+    deleting: dict[str, str] = field(default_factory=dict)  # logs under deletion: MARKED or GONE, by name; none of them stands in ``logs``
 
     @property
     def others(self) -> dict[str, str]:
@@ -135,6 +144,34 @@ class DataFolder:
             if name not in old.logs:
                 self.write(replace(old, logs=sorted([*old.logs, name])))
 
+    def deletion_of(self, name: str) -> str:
+        """NONE, KEPT, MARKED or GONE."""
+        return self.identity.deleting.get(name) or (KEPT if name in self.identity.logs else NONE)
+
+    def mark_log(self, name: str) -> None:
+        """The log is not one of this node's logs any more, durably. Raises `DiskFull`, any other OSError."""
+        with self._changing:
+            old = self.identity
+            self.write(replace(old, logs=[log for log in old.logs if log != name], deleting={**old.deleting, name: MARKED}))
+
+    def remove_log(self, name: str) -> None:
+        """The folder of a marked log goes, durably, before the identity says so. Raises `DiskFull`, any other OSError."""
+        assert self.identity.deleting.get(name) == MARKED, "a log's folder goes only after its mark"
+        folder = self.log_folder(name)
+        if folder.exists():
+            shutil.rmtree(folder)
+            _sync_folder(folder.parent)
+        with self._changing:
+            old = self.identity
+            self.write(replace(old, deleting={**old.deleting, name: GONE}))
+
+    def clear_log(self, name: str) -> None:
+        """The name may be used again. Raises `DiskFull`, any other OSError."""
+        with self._changing:
+            old = self.identity
+            assert old.deleting.get(name) == GONE, "a name is free only after its folder is gone"
+            self.write(replace(old, deleting={log: state for log, state in old.deleting.items() if log != name}))
+
     def take_membership(self, version: int, members: list[str]) -> None:
         """S8, durable when it returns. Raises `DiskFull`, any other OSError."""
         with self._changing:
@@ -157,7 +194,7 @@ def read_identity(path: Path) -> Identity:
         inner = json.loads(body)
         if inner.pop("magic") != _MAGIC:
             raise FolderError(f"data folder {path} is not ours: {_FILE} belongs to something else")
-        if (version := inner.pop("format")) != _FORMAT:
+        if (version := inner.pop("format")) not in _FORMATS:
             raise FolderError(f"data folder {path}: {_FILE} has format {version}, this program reads {_FORMAT}")
         return Identity(**inner)
     except OSError as error:

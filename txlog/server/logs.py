@@ -20,6 +20,8 @@ def open_store(folder: DataFolder, name: str, segment_bytes: int, cache_bytes: i
     """The log ``name`` of this node, made if there is none. Raises `StoreRefused`, and OSError when the disk fails."""
     identity = folder.identity
     path = folder.log_folder(name)
+    if name in identity.deleting:
+        raise StoreRefused(f"log '{name}' is being deleted: 'txlog delete-log' finishes it")
     if name in identity.logs and not path.is_dir():
         raise StoreRefused(f"{path}: the folder of log '{name}' is gone; what it had promised is lost with it, so this node cannot vote in it")
     if name in identity.logs and not (path / META_NAME).exists():

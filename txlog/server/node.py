@@ -25,9 +25,10 @@ from txlog import handshake
 from txlog.client.address import format_host_port, valid_log_name
 from txlog.clock import now_us
 from txlog.config import LogServerConfig
-from txlog.messages import Hello, InitDone, InitGroup, JoinGroup, Membership, Reject, Status, StatusQuery, Welcome
+from txlog.messages import DeleteLog, Hello, InitDone, InitGroup, JoinGroup, Membership, Reject, Status, StatusQuery, Welcome
 from txlog.server.callers import Callers, raise_descriptor_limit
 from txlog.server.connection import Connection, NodeMessage
+from txlog.server.deletion import Deletions
 from txlog.server.driver import LogDriver
 from txlog.server.identity import DataFolder, DiskFull, FolderError, Identity
 from txlog.server.logs import StoreRefused, open_store
@@ -48,7 +49,8 @@ EXIT_FOLDER: Final = 4
 
 GROUP_BYTES: Final = 16  # of a group's id
 _OPENING_PATIENCE_S: Final = 2.0  # a caller waits no longer for a log that is being opened: it gets a proven refusal and comes again
-_WRITER: Final = "writer"
+_CREATOR: Final = "creator"
+_NAMES_SHOWN: Final = 5  # of the logs in a refusal
 _PEER: Final = "peer"
 _FULL: Final = Reject(f"{handshake.BUSY}: the disk of this log node is full, nothing was changed")
 
@@ -91,6 +93,7 @@ class LogNode:
         self._beats: asyncio.Task[None] | None = None
         self._news = News(lambda: self.identity, self._learn, self.secret)
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._deletions = Deletions(folder, self)
 
     @property
     def identity(self) -> Identity:
@@ -210,11 +213,13 @@ class LogNode:
             return None
         if not valid_log_name(hello.log):
             return Reject(f"{handshake.NAME}: {hello.log[:80]!r} is not a log's name")
-        known = set(self.identity.logs) | set(self._logs)
+        if hello.log in identity.deleting:
+            return Reject(f"{handshake.LOG}: log '{hello.log}' is being deleted: 'txlog delete-log' finishes it")
+        known = set(identity.logs) | set(self._logs)
         if hello.log in known:
             return None
-        if hello.purpose != _WRITER:
-            return Reject(f"{handshake.NO_LOG}: there is no log '{hello.log}' on this node")
+        if hello.purpose != _CREATOR:
+            return Reject(f"{handshake.NO_LOG}: there is no log '{hello.log}' on log node {identity.node}, which has {_names(known)}: --create makes a new log")
         if len(known) >= self.config.max_logs:
             return Reject(f"{handshake.NO_LOG}: there is no log '{hello.log}' on this node, and max-logs is {self.config.max_logs}")
         return None
@@ -265,6 +270,8 @@ class LogNode:
             connection.send(self._init(message))
         elif isinstance(message, JoinGroup):
             connection.send(self._join(message))
+        elif isinstance(message, DeleteLog):
+            self._in_background(self._delete(connection, message))
         else:
             connection.send(self._take(message, False))
 
@@ -308,7 +315,7 @@ class LogNode:
                 halt(f"{self.config.data}: {error.strerror or error}")
             log.info("the group has another membership", version=wanted.version, members=wanted.members)
             for connection in self._connections():
-                if connection.names_log:
+                if connection.log_name:
                     connection.retire(over(self.identity, f"the group is at version {wanted.version} from now on"))
             for driver in self._drivers():
                 if not self.identity.replaced:
@@ -353,6 +360,41 @@ class LogNode:
         self._news.start()
         return InitDone(wanted.group, wanted.node, True)
 
+    # ------------------------------------------------------------------ deletion.Logs
+
+    async def _delete(self, connection: Connection, wanted: DeleteLog) -> None:
+        try:
+            connection.send(await self._deletions.step(wanted))
+        except OSError as error:
+            halt(f"{self.config.data}: {error.strerror or error}")
+        except Exception as error:
+            log.error("a log cannot be deleted", log=wanted.log, exc_info=error)
+            halt(f"log '{wanted.log}': {error!r}")
+
+    def in_use(self, name: str) -> str:
+        task = self._logs.get(name)
+        if task is not None and not task.done():
+            return f"log '{name}' is being opened"
+        users = [connection.peer_name for connection in self._connections() if connection.log_name == name and connection.purpose != _PEER]
+        if users:
+            return f"log '{name}' has {len(users)} connections of engine nodes ({users[0]}): stop those engine nodes first"
+        left = next((driver.heartbeat().window_left_ms for driver in self._drivers() if driver.name == name), 0)
+        return f"a writer's lease on log '{name}' runs for {left} ms more" if left else ""
+
+    def last_position(self, name: str) -> int:
+        return next((driver.heartbeat().last[1] for driver in self._drivers() if driver.name == name), 0)
+
+    async def let_go(self, name: str) -> None:
+        for connection in self._connections():
+            if connection.log_name == name:
+                connection.retire(Reject(f"{handshake.LOG}: log '{name}' is being deleted"))
+        self._refused.pop(name, None)
+        task = self._logs.pop(name, None)
+        if task is not None and not task.cancelled() and task.exception() is None:
+            await task.result().close()
+
+    # ------------------------------------------------------------------ a new member's logs
+
     def _open_all(self, names: list[str]) -> None:
         for name in names:
             if valid_log_name(name):
@@ -374,9 +416,15 @@ class LogNode:
         logs = [driver.status() for driver in self._drivers()]
         return {
             "az": self.config.az, "node": identity.node, "group": identity.group, "membership": identity.membership, "members": identity.members,
-            "joined": identity.joined, "replaced": identity.replaced, "logs": logs, "known_logs": identity.logs, "connections": len(self._callers),
-            "max_connections": self._callers.limit, "refused": self._refused, "pid": self._pid,
+            "joined": identity.joined, "replaced": identity.replaced, "logs": logs, "known_logs": identity.logs, "deleting": identity.deleting,
+            "connections": len(self._callers), "max_connections": self._callers.limit, "refused": self._refused, "pid": self._pid,
         }  # fmt: skip
+
+
+def _names(logs: set[str]) -> str:
+    names = sorted(logs)
+    more = f" and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
+    return ", ".join(names[:_NAMES_SHOWN]) + more if names else "no logs yet"
 
 
 def _on_exception(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

@@ -90,7 +90,7 @@ class Zones(Cluster):
     def _engine_row(self, zone: str) -> Process:
         logs = ",".join("{}:{}".format(*self.network.log_address(zone, other)) for other in ZONES)
         host, port = self.network.host(zone), self.engine_ports[zone]
-        command = ["memstore", "server", "--az", zone, "--port", str(port), "--bind", host, "--log", f"txlog://{logs}/{SHARD}"]
+        command = ["memstore", "server", "--az", zone, "--port", str(port), "--bind", host, "--log", f"txlog://{logs}/{SHARD}", "--create"]
         command += ["--secret-file", str(self.secret), "--lease-ms", str(self.lease_ms), "--set", "protected-mode=no", "--set", "enable-debug-command=yes"]
         return Process(f"engine-{zone}", "engine", zone, 0, host, port, None, self._inside(zone, command), str(TREE))
 

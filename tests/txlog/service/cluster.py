@@ -50,7 +50,7 @@ class Service:
 
     async def client(self, az: str = "a", address: LogAddress | None = None) -> LogClient:
         self._seed += 1
-        client = LogClient(address or self.address(), az, random.Random(self._seed), self.secret)
+        client = LogClient(address or self.address(), az, random.Random(self._seed), self.secret, create=True)
         await client.start()
         self.clients.append(client)
         return client

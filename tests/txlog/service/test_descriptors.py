@@ -60,7 +60,7 @@ async def test_sixty_idle_connections_and_the_next_segment(servers: Few) -> None
     for index in range(3):
         servers.listening(index)
     idle = [socket.create_connection(("127.0.0.1", port)) for port in servers.ports for _ in range(60)]
-    client = LogClient(LogAddress.parse(f"txlog://{','.join(servers.addresses())}/shard-0"), "a", random.Random(1))
+    client = LogClient(LogAddress.parse(f"txlog://{','.join(servers.addresses())}/shard-0"), "a", random.Random(1), create=True)
     await client.start()
     writer = await win(client, lease_ms=2000)
     more = [socket.create_connection(("127.0.0.1", port)) for port in servers.ports for _ in range(60)]

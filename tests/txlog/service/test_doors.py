@@ -50,7 +50,7 @@ class Raw:
         self.writer.write(encode(message))
 
 
-def hello(log: str = "shard-0", purpose: str = "writer") -> Hello:
+def hello(log: str = "shard-0", purpose: str = "creator") -> Hello:
     return Hello(PROTOCOL, log, bytes(16), purpose)
 
 
@@ -99,8 +99,8 @@ async def test_a_tool_makes_no_log(group: Group) -> None:
     assert answer.reason.startswith(handshake.NO_LOG)
 
 
-@pytest.mark.parametrize("purpose", ["reader", "peer", "tool", "busy", "anything"])
-async def test_only_a_writer_makes_a_log(group: Group, purpose: str) -> None:
+@pytest.mark.parametrize("purpose", ["writer", "reader", "peer", "tool", "busy", "anything"])
+async def test_only_a_creator_makes_a_log(group: Group, purpose: str) -> None:
     raw = await Raw().open(group.ports[0])
     await raw.next()
     raw.send(hello("shard-9", purpose))
@@ -183,10 +183,10 @@ async def test_a_shared_secret_is_asked_for_and_proven(tmp_path: Path) -> None:
             await init_group([("127.0.0.1", node.port)], secret, wait_s=2)
     await init_group([("127.0.0.1", node.port)], SECRET, wait_s=2)
     address = LogAddress.parse(f"txlog://127.0.0.1:{node.port}/shard-0")
-    stranger = LogClient(address, "a", random.Random(1), b"another secret of some length")
+    stranger = LogClient(address, "a", random.Random(1), b"another secret of some length", create=True)
     with pytest.raises(LogRefused, match="secret"):
         await stranger.start()
-    friend = LogClient(address, "a", random.Random(2), SECRET)
+    friend = LogClient(address, "a", random.Random(2), SECRET, create=True)
     await friend.start()
     assert friend.node_states()[0].connected
     await friend.close()
@@ -241,7 +241,7 @@ async def test_an_impostor_at_one_address_changes_nothing(tmp_path: Path, greeti
     impostor = Impostor()
     port = await impostor.open(encode(greeting), encode(answer))
     address = LogAddress.parse(f"txlog://127.0.0.1:{group.ports[0]},127.0.0.1:{group.ports[1]},127.0.0.1:{port}/shard-0")
-    client = LogClient(address, "a", random.Random(1), SECRET)
+    client = LogClient(address, "a", random.Random(1), SECRET, create=True)
     await client.start()
     assert client.members.version == 1
     states = {state.address: state for state in client.node_states()}
@@ -280,13 +280,13 @@ async def test_a_client_must_name_exactly_the_nodes_of_one_group(group: Group, t
         f"txlog://127.0.0.1:{group.ports[0]},127.0.0.1:{group.ports[1]}/shard-0",
         f"txlog://127.0.0.1:{group.ports[0]},localhost:{group.ports[0]},127.0.0.1:{group.ports[1]}/shard-0",
     ):
-        client = LogClient(LogAddress.parse(text), "a", random.Random(1))
+        client = LogClient(LogAddress.parse(text), "a", random.Random(1), create=True)
         with pytest.raises(LogRefused, match="group"):
             await client.start()
     other = Group(tmp_path / "other")
     await other.start()
     mixed = LogAddress.parse(f"txlog://127.0.0.1:{group.ports[0]},127.0.0.1:{group.ports[1]},127.0.0.1:{other.ports[0]}/shard-0")
-    client = LogClient(mixed, "a", random.Random(1))
+    client = LogClient(mixed, "a", random.Random(1), create=True)
     with pytest.raises(LogRefused, match="group"):
         await client.start()
     await other.stop()

@@ -165,7 +165,7 @@ async def test_one_impostor_does_not_end_a_client_that_starts_before_the_nodes(s
 
 async def test_a_client_with_another_secret_is_told_by_a_majority(secret_group: Group) -> None:
     await secret_group.down(2)
-    client = LogClient(secret_group.address(), "a", random.Random(1), b"another secret of some length")
+    client = LogClient(secret_group.address(), "a", random.Random(1), b"another secret of some length", create=True)
     with pytest.raises(LogRefused, match="secret"):
         await client.start()
 
@@ -324,7 +324,7 @@ async def test_a_node_proves_itself_while_it_opens_a_log(tmp_path: Path, monkeyp
     monkeypatch.setattr(node_module, "open_store", slow)
     node = await fresh_node(tmp_path)
     await init_group([(HOST, node.port)], SECRET)
-    client = LogClient(LogAddress.parse(f"txlog://{HOST}:{node.port}/shard-0"), "a", random.Random(1), SECRET)
+    client = LogClient(LogAddress.parse(f"txlog://{HOST}:{node.port}/shard-0"), "a", random.Random(1), SECRET, create=True)
     await client.start()
     await eventually(lambda: client.node_states()[0].error == "busy: the log is being opened")
     opening.set()

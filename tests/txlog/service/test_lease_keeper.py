@@ -246,7 +246,7 @@ async def test_with_a_shared_secret_too(tmp_path: Path) -> None:
         for index in range(3):
             servers.start(index)
         assert txlog("init", *servers.addresses(), "--secret-file", secret).returncode == 0
-        client = LogClient(group.address(), "a", random.Random(3), read_secret(secret))
+        client = LogClient(group.address(), "a", random.Random(3), read_secret(secret), create=True)
         await client.start()
         client.start_lease_keeper()
         writer = await win(client, lease_ms=LONG_LEASE_MS)

@@ -177,7 +177,7 @@ def named(group: Group) -> LogAddress:
 async def test_a_writer_goes_on_without_a_node_whose_name_the_resolver_is_slow_to_deny(group: Group, shared: Resolver) -> None:
     errors: list[dict[str, Any]] = []
     asyncio.get_running_loop().set_exception_handler(lambda loop, context: errors.append(context))
-    client = LogClient(named(group), "a", random.Random(1))
+    client = LogClient(named(group), "a", random.Random(1), create=True)
     await client.start()
     writer = await win(client)
     await committed(writer, [b"before"])
@@ -214,7 +214,7 @@ async def test_a_client_starts_although_the_resolver_does_not_answer_for_one_nod
 
     module.NAMES._ask = ask  # the fixture puts the old one back
     begun = time.monotonic()
-    client = LogClient(named(group), "a", random.Random(1))
+    client = LogClient(named(group), "a", random.Random(1), create=True)
     await client.start()
     assert time.monotonic() - begun < 2.5
     await committed(await win(client), [b"one"])

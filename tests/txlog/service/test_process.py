@@ -92,7 +92,7 @@ async def test_three_processes_kill_nine_and_back(servers: Servers) -> None:
     assert "made of 3 log nodes" in made.stdout
     again = txlog("init", *servers.addresses())
     assert (again.returncode, "nothing to do" in again.stdout) == (0, True)
-    client = LogClient(LogAddress.parse(f"txlog://{','.join(servers.addresses())}/shard-0"), "a", random.Random(1))
+    client = LogClient(LogAddress.parse(f"txlog://{','.join(servers.addresses())}/shard-0"), "a", random.Random(1), create=True)
     await client.start()
     writer = await win(client, lease_ms=3000)
     lost: list[str] = []

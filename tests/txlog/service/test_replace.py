@@ -152,7 +152,9 @@ async def test_the_replaced_node_comes_back_and_is_told_so(shop: Shop) -> None:
     await eventually(lambda: back.identity.replaced)
     (status,) = await ask_status([(HOST, shop.ports[2])])
     assert status.status is not None and status.status["replaced"]
-    fresh = LogClient(LogAddress.parse(f"txlog://{HOST}:{shop.ports[2]},{HOST}:{shop.ports[0]},{HOST}:{shop.ports[1]}/shard-0"), "c", random.Random(5))
+    fresh = LogClient(
+        LogAddress.parse(f"txlog://{HOST}:{shop.ports[2]},{HOST}:{shop.ports[0]},{HOST}:{shop.ports[1]}/shard-0"), "c", random.Random(5), create=True
+    )
     await fresh.start()
     shop.clients.append(fresh)
     await fresh.tail(5000)
@@ -175,7 +177,7 @@ async def test_a_node_that_missed_it_hears_of_it_from_others(tmp_path: Path) -> 
         await nodes[-1].start()
     await init_group([(HOST, port) for port in ports])
     address = LogAddress.parse("txlog://" + ",".join(f"{HOST}:{port}" for port in ports) + "/shard-0")
-    client = LogClient(address, "az0", random.Random(1))
+    client = LogClient(address, "az0", random.Random(1), create=True)
     await client.start()
     try:
         writer = await win(client)

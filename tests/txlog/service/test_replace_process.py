@@ -27,7 +27,7 @@ async def test_replace_under_load_with_kills_at_every_step(tmp_path: Path) -> No
         for index in range(3):
             servers.start(index)
         assert (await asyncio.to_thread(txlog, "init", *servers.addresses())).returncode == 0
-        client = LogClient(LogAddress.parse(f"txlog://{','.join(servers.addresses())}/shard-0"), "a", random.Random(1))
+        client = LogClient(LogAddress.parse(f"txlog://{','.join(servers.addresses())}/shard-0"), "a", random.Random(1), create=True)
         await client.start()
         load = Load(await win(client, lease_ms=3000))
         await load.more(100)

@@ -22,7 +22,7 @@ class Told:
 
     def __init__(self, joined: int, *logs: tuple[str, int]) -> None:
         rows = [{"log": name, "last": [1, last], "promised": 1 if last else 0, "suspect": None, "broken": None} for name, last in logs]
-        self.status = json.dumps({"joined": joined, "logs": rows})
+        self.status = json.dumps({"joined": joined, "logs": rows, "refused": {}})
 
     async def ask(self, message: object) -> Status:
         return Status(1, self.status)

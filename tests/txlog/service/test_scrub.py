@@ -32,7 +32,7 @@ async def test_a_byte_rots_under_a_running_node_and_is_repaired_without_a_restar
     for index in range(3):
         servers.start(index)
     assert txlog("init", *servers.addresses()).returncode == 0
-    client = LogClient(LogAddress.parse(f"txlog://{','.join(servers.addresses())}/shard-0"), "a", random.Random(1))
+    client = LogClient(LogAddress.parse(f"txlog://{','.join(servers.addresses())}/shard-0"), "a", random.Random(1), create=True)
     await client.start()
     writer = await win(client, lease_ms=3000)
     lost: list[str] = []
