@@ -246,7 +246,9 @@ MUTANTS: dict[str, Mutant] = {
         "pass",
         schedule="watched-key-that-expires",
     ),
-    "strong-read-without-tail": Mutant("a strong read at a replica asks nobody", _Shard, "_needs_freshness", "if self.role == PRIMARY or", "if True or"),
+    "strong-read-without-tail": Mutant(
+        "a strong read at a replica asks nobody", _Shard, "_run_one", "if self.role != PRIMARY and gates.needs_freshness(session, row):", "if False:"
+    ),
     "demoted-keeps-memory": Mutant(
         "a demoted node keeps what it holds", _Node, "_step_down", "clean = shard.drained and not shard.failed and not writer.in_flight", "clean = True"
     ),
