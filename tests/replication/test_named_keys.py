@@ -21,7 +21,7 @@ def words(line: str) -> list[bytes]:
 
 
 def prepared(lines: tuple[str, ...]) -> tuple[Node, Session]:
-    node = Node()
+    node = Node(enable_debug_command="yes")
     session = node.session()
     for line in (*SETTING, *lines):
         node.run(session, [words(line)])

@@ -37,7 +37,9 @@ class Named(Processes):
         for az, port in zip("abc", self.log_ports, strict=True):
             data, config = str(self.folder / f"log-{az}"), str(self.folder / "log.toml")
             self.start(f"log-{az}", "txlog", "server", "--az", az, "--port", str(port), "--data", data, "--config", config)
-        subprocess.run([sys.executable, "-m", "txlog", "init", *self.nodes()], check=True, capture_output=True, timeout=WAIT_S, env=self.environment())
+        subprocess.run(
+            [sys.executable, "-m", "txlog", "init", "--without-secret", *self.nodes()], check=True, capture_output=True, timeout=WAIT_S, env=self.environment()
+        )
         for place in range(len(self.ports)):
             self.start_named_engine(place)
         until("a primary", self.primary)
@@ -57,6 +59,8 @@ class Named(Processes):
             "--create",
             "--set",
             "enable-debug-command=yes",
+            "--set",
+            "log-without-secret=yes",
         )
 
     def away(self, az: str) -> None:

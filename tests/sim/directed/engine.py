@@ -74,13 +74,21 @@ def successor_whose_clock_is_behind(stage: Stage) -> None:
     stage.told(stage.ask("b", ("GET", "e:0")))
 
 
+def _start_again(stage: Stage, az: str) -> None:
+    engine = stage.engines[az]
+    life = engine.lives
+    engine.kill()
+    stage.until(lambda: engine.lives > life and stage.role(az) == "replica", f"engine-{az} starts again and follows")
+
+
 @schedule(walls={"engine-a": 5000})
 def predecessor_whose_clock_is_ahead(stage: Stage) -> None:
-    """An idle primary whose clock is five seconds ahead is cut off and keeps its memory when its lease is over, seconds after its last entry. What its
-    successor sets for less than that is read at both."""
+    """An idle primary whose clock is five seconds ahead is cut off and keeps its memory when its lease is over, seconds after its last entry. Its successor
+    has just started: its time begins at that entry's. What it sets for less than the difference is read at both."""
     logs, engines = stage.logs, stage.engines
     stage.told(stage.ask("a", ("SET", "r:0", "1")))
-    stage.run_for(1000)
+    stage.run_for(2000)
+    _start_again(stage, "b")
     stage.part(engines["a"], *logs.values())
     stage.until(lambda: stage.role("a") == "restoring", "engine-a is demoted")
     stage.elect("b")
@@ -93,16 +101,21 @@ def predecessor_whose_clock_is_ahead(stage: Stage) -> None:
 
 @schedule(walls={"engine-a": 3000})
 def watched_key_that_expires(stage: Stage) -> None:
-    """A transaction does not run because a watched key has expired by the primary's clock; it dies, and the next one's clock is three seconds behind."""
+    """A transaction does not run because a watched key has expired by the primary's clock, and the
+    primary dies. The next one starts when the lease is over. Its own clock is three seconds behind,
+    and its time begins at the newest entry's."""
+    stage.power_off(stage.engines["b"])
     stage.told(stage.ask("a", ("DEBUG", "SET-ACTIVE-EXPIRE", "0")))  # its deletion of the key would say in the log that it is gone
-    stage.told(stage.ask("a", ("SET", "e:0", "v", "PX", "500")))
+    stage.told(stage.ask("a", ("SET", "e:0", "v", "PX", "900")))  # an idle primary would write its time after a second
     watcher = stage.caller("a")
     stage.told(watcher.ask(("WATCH", "e:0")))
-    stage.run_for(503)
+    stage.run_for(903)
     if stage.told(watcher.ask(("MULTI",), ("GET", "r:0"), ("EXEC",))) is not None:
         raise NotStaged("the transaction ran")
     stage.run_for(20)
     stage.engines["a"].kill()
+    stage.run_for(1500)
+    stage.power_on(stage.engines["b"])
     stage.elect("b")
     shown = stage.told(stage.ask("b", ("GET", "e:0")))
     stage.expect(shown is None, f"a key whose expiry has stopped a transaction is there again: {shown!r}")
