@@ -9,6 +9,8 @@ _MUTANT = "a mutant replaces a piece of a function's source"
 _PATCH = "it plants a bug in a method of a compiled class"
 _SIZES = "it makes sizes small that are constants of the compiled code"
 _DESK = "it gives the errands a stand-in for the node"
+_STORE = "it replaces a method of a compiled store"
+_CLIENT = "it gives the writer a stand-in for the client"
 _STAND_IN = "it calls methods of the node on a stand-in for it"
 
 _ERRANDS = (
@@ -41,8 +43,18 @@ INTERPRETED_ONLY: dict[str, str] = {
     "tests/sim/test_campaigns.py::test_a_hole_that_is_passed_over_fails_triple_corrupt": _PATCH,
     "tests/sim/test_campaigns.py::test_windows_that_never_close_fail_primary_cut": _PATCH,
     "tests/sim/test_campaigns.py::test_seals_that_are_given_up_too_soon_fail_slow_disks": _PATCH,
+    "tests/sim/test_campaigns.py::test_damage_that_nobody_repairs_fails_bit_flip": _PATCH,
+    "tests/sim/test_campaigns.py::test_windows_that_hold_nobody_up_fail_replica_partition": _PATCH,
     "tests/sim/test_digests.py::test_without_the_comparison_nobody_would_know": _PATCH,
     "tests/sim/test_directed.py::test_the_schedule_shows_its_mutant": _MUTANT,
     "tests/sim/test_runs.py::test_a_planted_bug_is_found": _MUTANT,
     "tests/sim/test_world.py::test_every_mutant_still_fits_the_code": _MUTANT,
+    "tests/txlog/service/test_pending_ack.py::test_it_is_given_when_the_disk_has_it": _STORE,
+    "tests/txlog/service/test_pending_ack.py::test_it_is_never_given_when_the_membership_has_changed": _STORE,
+    "tests/txlog/service/test_review_half_alive.py::test_an_error_in_a_sync": _STORE,
+    "tests/txlog/service/test_review_half_alive.py::test_an_error_between_two_outputs": _STORE,
+    "tests/txlog/service/test_review_half_alive.py::test_an_error_in_a_heartbeat": _STORE,
+    "tests/txlog/service/test_review_half_alive.py::test_a_process_short_of_files_goes_on_without_the_scrubber": _STORE,
+    "tests/txlog/service/test_review_memory.py::test_an_answer_is_no_larger_than_a_node_gives": _SIZES,
+    "tests/txlog/service/test_review_reopened.py::test_an_owner_that_came_after_the_term_was_sealed_again_appends_the_leadership_itself": _CLIENT,
 }
