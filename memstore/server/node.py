@@ -436,7 +436,7 @@ class Node:
         follower.feed(writer.prefix)
         while not self.following.apply_all() and not follower.stuck:
             await asyncio.sleep(0)
-        if self._won is not writer or self.roles.stuck:
+        if not self._has_won(writer) or self.roles.stuck:
             return  # abandoned meanwhile
         over = writer.lost
         if not over and follower.position >= writer.next_position:
@@ -451,6 +451,10 @@ class Node:
         else:
             self.roles.on_campaign_won(writer.term, writer.lease_until_us, self.clock())
         self.act()
+
+    def _has_won(self, writer: Writer) -> bool:
+        """A call, since the attribute changes while `_campaign` waits: compiled code believes what that function assigned."""
+        return self._won is writer
 
     def _abandon_writer(self, _: outputs.AbandonWriter) -> None:
         if self._won is not None:

@@ -14,7 +14,16 @@ from txlog.consensus.pace import Pace
 
 async def test_an_owner_that_came_after_the_term_was_sealed_again_appends_the_leadership_itself() -> None:
     client: Any = SimpleNamespace(
-        links=[], clock=lambda: 1, nodes=3, incarnation=b"i" * 16, rng=random.Random(1), commit_timeout_ms=0, limits={}, pace=Pace(), keeper=None
+        busy_limit_ms=0,
+        links=[],
+        clock=lambda: 1,
+        nodes=3,
+        incarnation=b"i" * 16,
+        rng=random.Random(1),
+        commit_timeout_ms=0,
+        limits={},
+        pace=Pace(),
+        keeper=None,
     )
     writer = Writer(client, 800)
     said: list[object] = []
