@@ -354,7 +354,7 @@ def test_tests_that_need_the_interpreted_build_exist() -> None:
     for test in INTERPRETED_ONLY:
         path, _, name = test.partition("::")
         source = EVERYTHING[path.removesuffix(".py").replace("/", ".")]
-        assert any(isinstance(node, ast.FunctionDef) and node.name == name for node in source.nodes), test
+        assert any(isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name == name for node in source.nodes), test
 
 
 # --------------------------------------------------------------------------- the whole

@@ -113,6 +113,7 @@ def test_a_term_sealed_anew_while_its_prefix_is_applied_is_a_lost_campaign_and_n
         _follow=lambda _: said.append("follows"), _won=None,
     )  # fmt: skip
     node._abandon_writer = lambda output: Node._abandon_writer(node, output)
+    node._has_won = lambda won: Node._has_won(node, won)
     asyncio.run(Node._campaign(node))
     assert writer.stopped and node._won is None
     assert len(said) == 2 and "sealed again" in said[0] and said[1] == "follows"
