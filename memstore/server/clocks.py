@@ -1,8 +1,8 @@
 """The node's two clocks.
 
 Decides: what time it is. `WallClock` is for key expiry and display. It never goes back and never falls behind the newest
-entry's time (``floor_ms``). A machine's clock that jumps ahead is followed slowly, since a jump would expire keys that nobody
-meant to. One that is set back is not followed: time goes on at the rate of the other clock, from what was told or from the
+entry's time (``floor_ms``). A machine's clock that jumps ahead is followed slowly, since a jump would expire keys too
+early. One that is set back is not followed: time goes on at the rate of the other clock, from what was told or from the
 newest entry's time, whichever is later. Only a small difference is made up for, by a slower rate. Leases have their own clock,
 which is the log's (microseconds since boot). Must not know: what the time is used for.
 """

@@ -118,7 +118,7 @@ def test_exec_ends_the_node_and_nothing_of_it_reaches_the_log(host: Host, name: 
 
 
 def nothing_more_runs(host: Host, one: Any, other: Any, other_socket: Socket) -> None:
-    """Whatever clients send and whoever leaves: the log gets what came before the error, and no answer shows memory."""
+    """Whatever clients send, and whichever client leaves: the log gets what came before the error, and no answer shows memory."""
     shard = host.shard
     assert shard.failed and not shard.open and not shard.clean and not shard.drained
     assert not shard.context.unit and not shard.context.changed, "half a unit is there, to be appended with the next one"

@@ -61,7 +61,7 @@ async def test_without_a_descriptor_for_the_pipe_the_process_is_started_later(ke
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "pipe", refuse)
         os.kill(first.pid, signal.SIGKILL)
-        await eventually(lambda: keeper._wait_us >= 800_000)  # it has been tried in vain
+        await eventually(lambda: keeper._wait_us >= 800_000)  # each attempt failed
         assert keeper.process is None
     await eventually(lambda: keeper.process is not None and turns(keeper))
     assert errors == []
