@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.ports import free_port
+
 
 def encode(argv: tuple[bytes, ...]) -> bytes:
     return b"*%d\r\n%b" % (len(argv), b"".join([b"$%d\r\n%b\r\n" % (len(arg), arg) for arg in argv]))
@@ -65,9 +67,7 @@ class RawClient:
 
 def _start(binary: str, folder: Path) -> tuple[subprocess.Popen[bytes], int]:
     for _ in range(5):  # between finding a free port and using it somebody else may take it
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
+        port = free_port()
         options = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--enable-debug-command", "yes"]
         process = subprocess.Popen([binary, *options], cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         for _ in range(200):

@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -19,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import redis
+
+from tests.ports import free_ports
 
 ROOT = Path(__file__).resolve().parents[2]
 BOUND_S = 30.0
@@ -31,28 +31,6 @@ def wait_until(what: Callable[[], Any], about: str | Callable[[], str], bound_s:
             raise AssertionError(f"not within {bound_s} s: {about() if callable(about) else about}")
         time.sleep(0.02)
     return answer
-
-
-_bases = iter(random.Random().sample(range(27000, 32000, 4), 1250))
-
-
-def free_ports(count: int) -> int:
-    """The first of ``count`` ports in a row that nobody uses, below those the kernel gives out; never the same twice."""
-    for base in _bases:
-        sockets = []
-        try:
-            for port in range(base, base + count):
-                sock = socket.socket()
-                sockets.append(sock)
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                sock.bind(("127.0.0.1", port))
-            return base
-        except OSError:
-            continue
-        finally:
-            for sock in sockets:
-                sock.close()
-    raise AssertionError("no free ports")
 
 
 def alive(pid: int) -> bool:

@@ -11,7 +11,8 @@ import pytest
 
 from memstore import cli
 from memstore.config import load
-from tests.ops.running import free_ports, memstore
+from tests.ops.running import memstore
+from tests.ports import free_ports
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *args: str) -> int:

@@ -22,7 +22,8 @@ import pytest
 import redis
 import yaml
 
-from tests.ops.running import ROOT, free_ports, wait_until
+from tests.ops.running import ROOT, wait_until
+from tests.ports import free_ports
 
 FILE = ROOT / "docker-compose.yml"
 NODES = [f"{kind}-{az}" for kind in ("log", "engine") for az in "abc"]

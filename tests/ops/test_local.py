@@ -17,7 +17,8 @@ import pytest
 import redis
 
 from memstore.server.topology import Folder, Plan
-from tests.ops.running import ROOT, Local, alive, free_ports, memstore, wait_until
+from tests.ops.running import ROOT, Local, alive, memstore, wait_until
+from tests.ports import free_ports
 
 pytestmark = pytest.mark.system
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import redis
 
-from tests.ops.running import Local, free_ports, wait_until
+from tests.ops.running import Local, wait_until
+from tests.ports import free_ports
 
 pytestmark = pytest.mark.system
 

@@ -18,7 +18,8 @@ from pathlib import Path
 import pytest
 import redis
 
-from tests.ops.running import ROOT, Local, alive, free_ports, wait_until
+from tests.ops.running import ROOT, Local, alive, wait_until
+from tests.ports import free_ports
 
 pytestmark = [
     pytest.mark.system,

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.replication.test_node import free_ports, until
+from tests.ports import free_port
+from tests.replication.test_node import until
 from tests.replication.test_review_connection import encoded
 
 PLANT = """
@@ -43,7 +44,7 @@ class Server:
     """A node with the embedded log and the planted errors."""
 
     def __init__(self, folder: Path) -> None:
-        (self.port,) = free_ports(1)
+        self.port = free_port()
         command = [sys.executable, "-c", PLANT, "server", "--az", "a", "--port", str(self.port), "--log", f"embedded:{folder / 'log'}"]
         self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         until("the node leads", lambda: self.ask((b"SET", b"ready", b"1")) == b"+OK\r\n")

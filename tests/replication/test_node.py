@@ -18,6 +18,8 @@ import pytest
 import redis
 from redis.cluster import ClusterNode, RedisCluster
 
+from tests.ports import free_ports
+
 WAIT_S = 30.0
 
 
@@ -31,14 +33,6 @@ def until(what: str, ready: Callable[[], Any]) -> Any:
         time.sleep(0.03)
 
 
-def free_ports(count: int) -> list[int]:
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for sock in sockets:
-            sock.bind(("127.0.0.1", 0))
-        return [sock.getsockname()[1] for sock in sockets]
-
-
 class Processes:
     """Log nodes and engine nodes of one shard, each a process of its own."""
 
@@ -46,7 +40,8 @@ class Processes:
         self.folder = folder
         self.settings = settings
         self.password = next((setting.partition("=")[2] for setting in settings if setting.startswith("requirepass=")), None)
-        ports = free_ports(log_nodes + engines)
+        base = free_ports(log_nodes + engines)
+        ports = list(range(base, base + log_nodes + engines))
         self.log_ports, self.ports = ports[:log_nodes], ports[log_nodes:]
         self.running: dict[str, subprocess.Popen[bytes]] = {}
         (folder / "log.toml").write_text("segment-bytes = 8388608\n")

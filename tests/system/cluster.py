@@ -11,12 +11,10 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import random
 import re
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -25,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.ports import free_ports
 from tests.system.client import Address, ReplyError, ask, info
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -70,23 +69,6 @@ def filesystem(path: Path) -> str:
             if (str(path.resolve()).startswith(mount.rstrip("/") + "/") or mount == "/") and len(mount) >= len(best):
                 best, kind = mount, fstype
     return kind
-
-
-def free_ports(count: int) -> int:
-    """The first of `count` consecutive ports free now, below the range the kernel hands out by itself."""
-    rng = random.Random(secrets.randbits(64))
-    for _ in range(200):
-        base = rng.randrange(20_000, 32_000 - count)
-        with contextlib.ExitStack() as stack:
-            try:
-                for port in range(base, base + count):
-                    sock = stack.enter_context(socket.socket())
-                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                    sock.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-        return base
-    raise RuntimeError("no free ports")
 
 
 def process_state(pid: int) -> str:

@@ -21,7 +21,8 @@ from pathlib import Path
 
 import redis
 
-from tests.system.cluster import REPOSITORY, Cluster, free_ports
+from tests.ports import free_ports
+from tests.system.cluster import REPOSITORY, Cluster
 
 UNITS = [
     "unit/type/hash", "unit/type/list", "unit/type/list-3", "unit/type/set", "unit/type/zset", "unit/type/string", "unit/type/incr",

@@ -9,9 +9,10 @@ import time
 
 import pytest
 
+from tests.ports import free_ports
 from tests.system import checks
 from tests.system.client import Blocking, Connection, ReplyError
-from tests.system.cluster import NotInTime, PlainRedis, filesystem, free_ports, scratch, wait_until
+from tests.system.cluster import NotInTime, PlainRedis, filesystem, scratch, wait_until
 from tests.system.history import APPEND, OK, READ, REFUSED, UNKNOWN, WRITE, Operation, load, save
 from tests.system.proxy import proxies
 from tests.system.results import Result

@@ -18,8 +18,9 @@ from redis.backoff import ConstantBackoff
 from redis.cluster import ClusterNode, LoadBalancingStrategy, RedisCluster
 from redis.retry import Retry
 
+from tests.ports import free_ports
 from tests.system.client import ask
-from tests.system.cluster import REPOSITORY, Cluster, free_ports, scratch, wait_until
+from tests.system.cluster import REPOSITORY, Cluster, scratch, wait_until
 from tests.system.results import Result
 
 

@@ -18,8 +18,9 @@ import sys
 import time
 from pathlib import Path
 
+from tests.ports import free_ports
 from tests.system.client import Address, ReplyError, ask
-from tests.system.cluster import START_BOUND_S, TREE, Cluster, Process, alive, free_ports, wait_until
+from tests.system.cluster import START_BOUND_S, TREE, Cluster, Process, alive, wait_until
 from tests.system.soak.network import ZONES, Network
 
 MIB = 1 << 20

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-import socket
 from pathlib import Path
 from typing import Any
 
+from tests.ports import free_port
 from txlog.client import CampaignLost, Heartbeat, LogAddress, LogClient, Subscription, Writer, embedded
 from txlog.client.admin import init_group
 from txlog.clock import wall_ms
@@ -20,13 +20,6 @@ from txlog.server.node import LogNode
 
 LEASE_MS = 400
 SEGMENT_BYTES = 256 << 10
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-        return port
 
 
 class Service:

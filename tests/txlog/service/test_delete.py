@@ -17,7 +17,8 @@ from pathlib import Path
 import pytest
 from crc32c import crc32c
 
-from tests.txlog.service.cluster import Group, committed, eventually, free_port, win
+from tests.ports import free_port
+from tests.txlog.service.cluster import Group, committed, eventually, win
 from tests.txlog.service.test_process import Servers, txlog
 from txlog.client import LogAddress, LogClient, LogRefused
 from txlog.client.admin import AdminError, Tool, node_status

@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.ports import free_port
 from tests.txlog.service.cluster import committed, win
-from tests.txlog.service.test_process import Servers, free_port, txlog
+from tests.txlog.service.test_process import Servers, txlog
 from txlog.client import LogAddress, LogClient
 from txlog.server.callers import Callers
 from txlog.storage import files

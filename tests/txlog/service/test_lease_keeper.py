@@ -12,10 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.ports import free_port
 from tests.replication.long_commands import join, sort
 from tests.system.cluster import process_state
 from tests.txlog.service.cluster import LEASE_MS, Embedded, Service, committed, eventually, win
-from tests.txlog.service.test_process import Servers, free_port, txlog
+from tests.txlog.service.test_process import Servers, txlog
 from txlog.client import LogAddress, LogClient
 from txlog.clock import now_us
 from txlog.config import read_secret

@@ -15,7 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.txlog.service.cluster import Reader, committed, eventually, free_port, win
+from tests.ports import free_port
+from tests.txlog.service.cluster import Reader, committed, eventually, win
 from txlog.client import LogAddress, LogClient
 
 SETTINGS = "segment-bytes = 8388608\n"

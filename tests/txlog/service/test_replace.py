@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.txlog.service.cluster import Group, Reader, committed, eventually, free_port, win
+from tests.ports import free_port
+from tests.txlog.service.cluster import Group, Reader, committed, eventually, win
 from txlog.client import LogAddress, LogClient, Writer
 from txlog.client.admin import AdminError, Tool, ask_status, init_group
 from txlog.client.replace import replace_node

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.txlog.service.cluster import Reader, eventually, free_port, win
+from tests.ports import free_port
+from tests.txlog.service.cluster import Reader, eventually, win
 from tests.txlog.service.test_process import Servers, txlog
 from tests.txlog.service.test_replace import Load
 from txlog.client import LogAddress, LogClient

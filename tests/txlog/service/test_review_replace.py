@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.txlog.service.cluster import eventually, free_port
+from tests.ports import free_port
+from tests.txlog.service.cluster import eventually
 from txlog.client.admin import AdminError
 from txlog.client.replace import Group, _check_whole
 from txlog.config import LogServerConfig

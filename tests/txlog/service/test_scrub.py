@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.txlog.service.cluster import Reader, committed, eventually, free_port, win
+from tests.ports import free_port
+from tests.txlog.service.cluster import Reader, committed, eventually, win
 from tests.txlog.service.test_process import SETTINGS, Servers, servers, txlog
 from txlog.client import LogAddress, LogClient
 from txlog.client.address import parse_host_port

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from memstore.config import load as load_engine
 from memstore.server.process import StartError, read_addresses
-from tests.txlog.service.cluster import free_port
+from tests.ports import free_port
 from txlog.cli import app
 from txlog.client import AddressError, LogAddress
 from txlog.config import ConfigError, load
