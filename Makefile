@@ -3,6 +3,7 @@
 
 VENV ?= .venv
 ARGS ?=
+JOBS ?= $(shell cores=$$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2); echo $$((cores < 4 ? cores : 4)))
 BIN := $(VENV)/bin
 PYTHONS := python3.13 python3.12 python3.11 python3
 REQUIREMENTS := $(shell cksum < pyproject.toml | tr -d ' ')
@@ -37,13 +38,16 @@ else
 	@if $(AGAIN) --question build/compiled/.done >/dev/null 2>&1; then cd build/compiled && $(LOCAL) $(ARGS); else $(LOCAL) $(BACKGROUND) $(ARGS); fi
 endif
 
+# JOBS workers share the test files; a file stays on one worker. JOBS=0 runs all tests in one process (for a debugger).
+PYTEST = -m pytest -n $(JOBS) --dist loadfile
+
 # Compiled: pytest runs inside the compiled tree, so that both packages and the tests come from there (tests/conftest.py makes sure).
 test: $(VENV)/.dev-$(REQUIREMENTS) $(if $(filter-out 0,$(COMPILED)),compile)
 ifneq ($(filter-out 0,$(COMPILED)),)
 	$(BIN)/python -m tests.compiled_tree build/compiled
-	cd build/compiled && MEMSTORE_TEST_COMPILED=1 PYTHONPATH=$(CURDIR)/build/compiled $(abspath $(BIN))/python -m pytest $(ARGS)
+	cd build/compiled && MEMSTORE_TEST_COMPILED=1 PYTHONPATH=$(CURDIR)/build/compiled $(abspath $(BIN))/python $(PYTEST) $(ARGS)
 else
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python $(PYTEST) $(ARGS)
 endif
 
 lint: $(VENV)/.dev-$(REQUIREMENTS)
