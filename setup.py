@@ -1,4 +1,6 @@
-"""The part of the build that pyproject.toml cannot say: which modules become machine code, and when. See docs/building.md."""
+"""The part of the build that pyproject.toml cannot say: which modules become machine code, and
+when. See docs/building.md.
+"""
 
 import os
 import sys

@@ -1,7 +1,9 @@
-"""`make bench`, `python -m bench [--quick] [--only get,set] [--runs N] [--clients 1,50,200] [--pipelines 1,16] [--seconds S]`.
+"""`make bench`, `python -m bench [--quick] [--only get,set] [--runs N] [--clients 1,50,200]
+[--pipelines 1,16] [--seconds S]`.
 
-Decides: the options. `python -m bench micro` runs the micro-benchmarks of single machines instead, `python -m bench ab REV_A REV_B` compares two
-revisions of ours, `python -m bench members` tells the bytes a list's member takes.
+Decides: the options. `python -m bench micro` runs the micro-benchmarks of single machines instead,
+`python -m bench ab REV_A REV_B` compares two revisions of ours, `python -m bench members` tells the
+bytes a list's member takes.
 """
 
 from __future__ import annotations
@@ -37,14 +39,28 @@ def main(argv: list[str]) -> int:
         return members.main(argv[1:])
     if argv[:1] == ["ab"]:
         return ab.main(argv[1:], RESULTS)
-    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="2 runs of half a second, 50 clients; saved only with --save")
-    parser.add_argument("--only", default=",".join(TESTS), help="tests of redis-benchmark, or the groups plain and collections")
+    parser = argparse.ArgumentParser(
+        prog="python -m bench",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help="2 runs of half a second, 50 clients; saved only with --save",
+    )
+    parser.add_argument(
+        "--only",
+        default=",".join(TESTS),
+        help="tests of redis-benchmark, or the groups plain and collections",
+    )
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--clients", default="", help="1,50,200 (the collections: 50) unless told")
     parser.add_argument("--pipelines", default=",".join(map(str, PIPELINES)))
     parser.add_argument("--seconds", type=float, default=2.0, help="of one measurement, about")
-    parser.add_argument("--no-replica", action="store_true", help="without strong reads at a replica")
+    parser.add_argument(
+        "--no-replica", action="store_true", help="without strong reads at a replica"
+    )
     parser.add_argument("--save", action="store_true", help="save a --quick run too")
     args = parser.parse_args(argv)
     try:
@@ -53,7 +69,11 @@ def main(argv: list[str]) -> int:
         parser.error(str(error))
     for program in ("redis-server", "redis-benchmark"):
         if shutil.which(program) is None:
-            print(f"bench: {program} is not installed (Debian, Ubuntu: apt-get install redis-server redis-tools)", file=sys.stderr)
+            print(
+                f"bench: {program} is not installed (Debian, Ubuntu: apt-get install redis-server "
+                "redis-tools)",
+                file=sys.stderr,
+            )
             return 1
     clients = [int(c) for c in _list(args.clients)] or ([50] if args.quick else [])
     options = Options(
@@ -67,7 +87,13 @@ def main(argv: list[str]) -> int:
     measured = measure(options, lambda line: print(line, flush=True))
     print("\n" + report.text(measured))
     if args.save or not args.quick:
-        note = "quick" if args.quick else "collections" if set(tests) <= set(GROUPS["collections"]) else ""
+        note = (
+            "quick"
+            if args.quick
+            else "collections"
+            if set(tests) <= set(GROUPS["collections"])
+            else ""
+        )
         print(f"\nsaved: {report.save(measured, RESULTS, note)}")
     return 0
 

@@ -1,8 +1,9 @@
 """One load on one server: redis-benchmark's figures and the server's CPU in the same seconds.
 
-Decides: how redis-benchmark is called and read, how long a measurement lasts. Must not know: which server it is or what is
-compared. Throughput and latencies are redis-benchmark's own; CPU is user and system time of the processes given, by /proc, over the
-very interval of the load.
+Decides: how redis-benchmark is called and read, how long a measurement lasts.
+Must not know: which server it is or what is compared. Throughput and latencies are
+redis-benchmark's own; CPU is user and system time of the processes given, by /proc, over the very
+interval of the load.
 """
 
 from __future__ import annotations
@@ -37,7 +38,10 @@ class Cell:
     @property
     def label(self) -> str:
         place = " at a replica" if self.where == "replica" else ""
-        return f"{self.test.upper()}{place}, {self.clients} client{'s' if self.clients > 1 else ''}, pipeline {self.pipeline}"
+        return (
+            f"{self.test.upper()}{place}, {self.clients} "
+            f"client{'s' if self.clients > 1 else ''}, pipeline {self.pipeline}"
+        )
 
 
 @dataclass
@@ -60,25 +64,55 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / TICKS
 
 
-def benchmark(port: int, cell: Cell, requests: int, bound_s: float = 300.0) -> tuple[dict[str, float], float]:
+def benchmark(
+    port: int, cell: Cell, requests: int, bound_s: float = 300.0
+) -> tuple[dict[str, float], float]:
     """redis-benchmark's line, and the seconds it took with its own start."""
-    args = ["redis-benchmark", "-h", "127.0.0.1", "-p", str(port), "-c", str(cell.clients), "-P", str(cell.pipeline)]
-    args += ["-n", str(requests), "-d", str(VALUE_BYTES), "-r", str(KEYS), "--csv", "--precision", "3"]
+    args = [
+        "redis-benchmark",
+        "-h",
+        "127.0.0.1",
+        "-p",
+        str(port),
+        "-c",
+        str(cell.clients),
+        "-P",
+        str(cell.pipeline),
+    ]
+    args += [
+        "-n",
+        str(requests),
+        "-d",
+        str(VALUE_BYTES),
+        "-r",
+        str(KEYS),
+        "--csv",
+        "--precision",
+        "3",
+    ]
     args += load_arguments(cell.test) or ["-t", cell.test]
     for attempt in range(ATTEMPTS):
         begun = time.monotonic()
         done = subprocess.run(args, text=True, capture_output=True, timeout=bound_s, check=False)
         took = time.monotonic() - begun
-        # It counts replies past the last request; if its quarter-second timer falls between the last reply and the end, it thinks its clients were lost.
-        if done.returncode == 0 or "All clients disconnected" not in done.stderr + done.stdout or attempt == ATTEMPTS - 1:
+        # It counts replies past the last request; if its quarter-second timer falls between the
+        # last reply and the end, it thinks its clients were lost.
+        if (
+            done.returncode == 0
+            or "All clients disconnected" not in done.stderr + done.stdout
+            or attempt == ATTEMPTS - 1
+        ):
             break
     if done.returncode != 0:
-        raise RuntimeError(f"{' '.join(args)} ended with {done.returncode}: {done.stdout[-300:]} {done.stderr[-300:]}")
+        raise RuntimeError(
+            f"{' '.join(args)} ended with {done.returncode}: {done.stdout[-300:]} "
+            f"{done.stderr[-300:]}"
+        )
     return parse(done.stdout), took
 
 
 def parse(text: str) -> dict[str, float]:
-    """The one line of figures in redis-benchmark's CSV; anything else (an error reply, say) raises."""
+    """The one line of figures in redis-benchmark's CSV; anything else (an error reply) raises."""
     start = text.find('"test"')
     rows = list(csv.DictReader(io.StringIO(text[start:]))) if start >= 0 else []
     if len(rows) != 1:
@@ -108,6 +142,18 @@ def measure(port: int, cell: Cell, requests: int, pids: Mapping[str, list[int]])
     _prepare(port, cell, requests)
     before = {kind: sum(cpu_seconds(pid) for pid in members) for kind, members in pids.items()}
     row, _ = benchmark(port, cell, requests)
-    used = {kind: sum(cpu_seconds(pid) for pid in members) - before[kind] for kind, members in pids.items()}
+    used = {
+        kind: sum(cpu_seconds(pid) for pid in members) - before[kind]
+        for kind, members in pids.items()
+    }
     parts = {kind: seconds * 1e6 / requests for kind, seconds in used.items()}
-    return Sample(row["rps"], row["p50_latency_ms"], row["p99_latency_ms"], row["max_latency_ms"], requests, requests / row["rps"], sum(parts.values()), parts)
+    return Sample(
+        row["rps"],
+        row["p50_latency_ms"],
+        row["p99_latency_ms"],
+        row["max_latency_ms"],
+        requests,
+        requests / row["rps"],
+        sum(parts.values()),
+        parts,
+    )

@@ -1,8 +1,11 @@
-"""Bytes a list's member takes beside redis-server, by resident memory: `python -m bench members [--kinds NAMES] [--sizes 10,1000,1000000]`.
+"""Bytes a list's member takes beside redis-server, by resident memory: `python -m bench members
+[--kinds NAMES] [--sizes 10,1000,1000000]`.
 
-Decides: what elements look like and how many lists hold them. Must not know: how a list is kept. Every figure is the growth of a process' resident
-memory over the load, divided by the members; a process of its own holds each kind and size. Ours is an engine that applies what a replica would
-(a push of one element each); redis-server is told the same over a socket. What MEMORY USAGE says of our lists stands beside it.
+Decides: what elements look like and how many lists hold them.
+Must not know: how a list is kept. Every figure is the growth of a process' resident memory over the
+load, divided by the members; a process of its own holds each kind and size. Ours is an engine that
+applies what a replica would (a push of one element each); redis-server is told the same over a
+socket. What MEMORY USAGE says of our lists stands beside it.
 """
 
 from __future__ import annotations
@@ -45,7 +48,9 @@ def pushes(kind: str, size: int) -> Iterator[bytes]:
     for number in range(MEMBERS // size):
         key = b"list:%d" % number
         for start in range(0, size, BATCH):
-            yield b"".join([pack(b"RPUSH", key, make(rng)) for _ in range(min(BATCH, size - start))])
+            yield b"".join(
+                [pack(b"RPUSH", key, make(rng)) for _ in range(min(BATCH, size - start))]
+            )
 
 
 def ours(kind: str, size: int) -> tuple[float, float]:
@@ -58,12 +63,17 @@ def ours(kind: str, size: int) -> tuple[float, float]:
         engine.apply(batch, 1)
     gc.collect()
     grown = resident(os.getpid()) - before
-    told = sum(key_bytes(database, key, value) for slot in database.slots for key, value in slot.items())
+    told = sum(
+        key_bytes(database, key, value) for slot in database.slots for key, value in slot.items()
+    )
     return grown / MEMBERS, told / MEMBERS
 
 
 def theirs(kind: str, size: int) -> float:
-    with PlainRedis("--appendonly", "no") as redis, socket.create_connection(redis.addresses()[0]) as connection:
+    with (
+        PlainRedis("--appendonly", "no") as redis,
+        socket.create_connection(redis.addresses()[0]) as connection,
+    ):
         assert redis.child is not None
         connection.sendall(pack(b"CLIENT", b"REPLY", b"OFF"))
         before = resident(redis.child.pid)
@@ -76,19 +86,37 @@ def theirs(kind: str, size: int) -> float:
 
 
 def main(argv: list[str]) -> int:
-    parser = argparse.ArgumentParser(prog="python -m bench members", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m bench members",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--kinds", default=",".join(KINDS))
     parser.add_argument("--sizes", default=",".join(map(str, SIZES)))
-    parser.add_argument("--one", nargs=2, metavar=("KIND", "SIZE"), help="one figure of ours, in this process")
+    parser.add_argument(
+        "--one", nargs=2, metavar=("KIND", "SIZE"), help="one figure of ours, in this process"
+    )
     args = parser.parse_args(argv)
     if args.one:
         print(*ours(args.one[0], int(args.one[1])))
         return 0
-    print("| elements | a list has | redis-server | ours | ratio | MEMORY USAGE |\n| --- | --- | --- | --- | --- | --- |")
+    print(
+        "| elements | a list has | redis-server | ours | ratio | MEMORY USAGE |\n| --- | --- | "
+        "--- | --- | --- | --- |"
+    )
     for kind in args.kinds.split(","):
         for size in map(int, args.sizes.split(",")):
             their = theirs(kind, size)
-            child = subprocess.run([sys.executable, "-m", "bench", "members", "--one", kind, str(size)], check=True, capture_output=True, text=True)
+            child = subprocess.run(
+                [sys.executable, "-m", "bench", "members", "--one", kind, str(size)],
+                check=True,
+                capture_output=True,
+                text=True,
+            )
             grown, told = map(float, child.stdout.split())
-            print(f"| {kind} | {size} | {their:.1f} | {grown:.1f} | {grown / their:.2f} | {told:.1f} |", flush=True)
+            print(
+                f"| {kind} | {size} | {their:.1f} | {grown:.1f} | {grown / their:.2f} | "
+                f"{told:.1f} |",
+                flush=True,
+            )
     return 0

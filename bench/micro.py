@@ -1,7 +1,10 @@
-"""Micro-benchmarks of single machines, in one process and without sockets or disks: where a command's microseconds go.
+"""Micro-benchmarks of single machines, in one process and without sockets or disks: where a
+command's microseconds go.
 
-`python -m bench micro [--seconds S] [--only NAME]`. Decides: what one operation is. Must not know: real I/O. Each figure is the
-best of five rounds (what the machine can do when nothing disturbs it), in nanoseconds an operation; nothing is asserted.
+`python -m bench micro [--seconds S] [--only NAME]`.
+Decides: what one operation is.
+Must not know: real I/O. Each figure is the best of five rounds (what the machine can do when
+nothing disturbs it), in nanoseconds an operation; nothing is asserted.
 """
 
 from __future__ import annotations
@@ -69,7 +72,9 @@ def _commit(shard: Shard, session: Session, batch: list[list[bytes]]) -> None:
 
 
 def get(pipeline: int, dirty: bool = False) -> Operation:
-    """GETs through the shard to the bytes of their replies; with `dirty` another key's write is in flight."""
+    """GETs through the shard to the bytes of their replies;
+    with `dirty` another key's write is in flight.
+    """
     shard, session = _shard()
     rng = random.Random(2)
     batches = [[[b"GET", _key(rng.randrange(KEYS))] for _ in range(pipeline)] for _ in range(200)]
@@ -87,13 +92,21 @@ def get(pipeline: int, dirty: bool = False) -> Operation:
 
 
 def write(pipeline: int, command: bytes = b"SET") -> Operation:
-    """Writes through the shard: executed, effects gathered into one entry a batch, held, committed, released."""
+    """Writes through the shard: executed, effects gathered into one entry a batch,
+    held, committed, released.
+    """
     shard, session = _shard()
     rng = random.Random(2)
     if command == b"SET":
-        batches = [[[b"SET", _key(rng.randrange(KEYS)), VALUE] for _ in range(pipeline)] for _ in range(200)]
+        batches = [
+            [[b"SET", _key(rng.randrange(KEYS)), VALUE] for _ in range(pipeline)]
+            for _ in range(200)
+        ]
     else:
-        batches = [[[command, b"counter:%d" % rng.randrange(1000)] for _ in range(pipeline)] for _ in range(200)]
+        batches = [
+            [[command, b"counter:%d" % rng.randrange(1000)] for _ in range(pipeline)]
+            for _ in range(200)
+        ]
 
     def work(count: int) -> None:
         for n in range(count // pipeline):
@@ -164,7 +177,13 @@ class Group:
         names = [f"n{index}" for index in range(nodes)]
         self.memories = [Memory() for _ in names]
         self.acceptors = [
-            Acceptor(Recovered(), memory, [other for other in names if other != name], random.Random(index), 1)
+            Acceptor(
+                Recovered(),
+                memory,
+                [other for other in names if other != name],
+                random.Random(index),
+                1,
+            )
             for index, (name, memory) in enumerate(zip(names, self.memories, strict=True))
         ]
         self.proposer = Proposer(nodes, b"i" * 16, random.Random(9))
@@ -213,7 +232,9 @@ class Group:
 
 
 def quorum(nodes: int, size: int) -> Operation:
-    """Appended, taken by every node, acknowledged, committed: the machines' share of a durable write."""
+    """Appended, taken by every node, acknowledged, committed:
+    the machines' share of a durable write.
+    """
     group = Group(nodes)
     payload = b"p" * size
 
@@ -267,7 +288,11 @@ def timed(work: Operation, seconds: float) -> float:
 
 
 def main(argv: list[str]) -> int:
-    parser = argparse.ArgumentParser(prog="python -m bench micro", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m bench micro",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--seconds", type=float, default=1.0, help="of one benchmark, about")
     parser.add_argument("--only", default="", help="those whose name contains this")
     args = parser.parse_args(argv)

@@ -1,7 +1,11 @@
-"""What the collections' tests find: lists, sets and sorted sets of the size a measurement needs, the same on both servers.
+"""What the collections' tests find: lists, sets and sorted sets of the size a measurement needs,
+the same on both servers.
 
-Decides: which key a test of redis-benchmark uses, what it holds before, and the command line of the tests whose own preparation would be measured with them.
-Must not know: how a load is run or what it gave. Invariant: a test that pops finds at least as many members as it asks for, so none ever pops an empty key.
+Decides: which key a test of redis-benchmark uses, what it holds before, and the command line of the
+tests whose own preparation would be measured with them.
+Must not know: how a load is run or what it gave.
+Invariant: a test that pops finds at least as many members as it asks for, so none ever pops an
+empty key.
 """
 
 from __future__ import annotations
@@ -19,14 +23,18 @@ COLLECTIONS = ["lpush", "rpush", "lpop", "rpop", "sadd", "hset", "spop", "zadd",
 
 
 def load_arguments(test: str) -> list[str]:
-    """The end of redis-benchmark's command line. Its own LRANGE tests push first, as many times as they read, and would count that in."""
+    """The end of redis-benchmark's command line. Its own LRANGE tests push first, as many times as
+    they read, and would count that in.
+    """
     if test in RANGES:
         return ["LRANGE", "mylist", "0", str(RANGES[test] - 1)]
     return []
 
 
 def prepare(port: int, test: str, requests: int) -> None:
-    """Before each measurement of a collection's test. A test that adds begins with no key, as redis-benchmark does on an empty server."""
+    """Before each measurement of a collection's test. A test that adds begins with no key, as
+    redis-benchmark does on an empty server.
+    """
     if test in ADDS:
         _fill(port, ADDS[test], 0)
     elif test in POPS:
@@ -37,10 +45,13 @@ def prepare(port: int, test: str, requests: int) -> None:
 
 def _fill(port: int, key: str, members: int) -> None:
     with Blocking(("127.0.0.1", port), timeout=120.0) as connection:
-        for kind in ("mylist", "myset", "myhash", "myzset"):  # none of another test's either, which would only take memory
+        # none of another test's either, which would only take memory
+        for kind in ("mylist", "myset", "myhash", "myzset"):
             connection.call("DEL", kind)
         for start in range(0, members, MEMBERS_A_COMMAND):
-            reply = connection.call(*_filling(key, range(start, min(members, start + MEMBERS_A_COMMAND))))
+            reply = connection.call(
+                *_filling(key, range(start, min(members, start + MEMBERS_A_COMMAND)))
+            )
             assert isinstance(reply, int), reply
 
 

@@ -1,8 +1,10 @@
 """The comparison: every cell on both servers, alternating, several times.
 
-Decides: the cells and their order. Must not know: how a figure is made (`load`) or shown (`report`). Each run goes through all
-cells; within a cell the two servers follow one another at once, and who comes first changes from run to run, so that a slow minute
-of the machine hits both. Both servers live through the whole bench; what ours uses when idle is measured and told.
+Decides: the cells and their order.
+Must not know: how a figure is made (`load`) or shown (`report`). Each run goes through all cells;
+within a cell the two servers follow one another at once, and who comes first changes from run to
+run, so that a slow minute of the machine hits both. Both servers live through the whole bench; what
+ours uses when idle is measured and told.
 """
 
 from __future__ import annotations
@@ -30,7 +32,8 @@ class Options:
     runs: int = 5
     seconds: float = 2.0  # of one measurement, about
     tests: list[str] = field(default_factory=lambda: list(TESTS))
-    clients: list[int] = field(default_factory=list)  # none: CLIENTS, for the collections COLLECTION_CLIENTS
+    # none: CLIENTS, for the collections COLLECTION_CLIENTS
+    clients: list[int] = field(default_factory=list)
     pipelines: list[int] = field(default_factory=lambda: list(PIPELINES))
     replica: bool = True  # strong reads at a replica too
 
@@ -51,33 +54,55 @@ def cells(options: Options) -> list[Cell]:
     def clients_of(test: str) -> list[int]:
         return options.clients or (COLLECTION_CLIENTS if test in COLLECTIONS else CLIENTS)
 
-    found = [Cell(test, clients, pipeline) for test in options.tests for clients in clients_of(test) for pipeline in options.pipelines]
+    found = [
+        Cell(test, clients, pipeline)
+        for test in options.tests
+        for clients in clients_of(test)
+        for pipeline in options.pipelines
+    ]
     if options.replica and "get" in options.tests:
-        found += [Cell("get", clients, pipeline, "replica") for clients in clients_of("get") for pipeline in options.pipelines]
+        found += [
+            Cell("get", clients, pipeline, "replica")
+            for clients in clients_of("get")
+            for pipeline in options.pipelines
+        ]
     return found
 
 
-def measure(options: Options, say: Callable[[str], None] = print, ours: Ours | None = None) -> Report:
-    """`ours` may be something else that looks like it (the bench's own test compares redis-server with itself)."""
+def measure(
+    options: Options, say: Callable[[str], None] = print, ours: Ours | None = None
+) -> Report:
+    """`ours` may be something else that looks like it (the bench's own
+    test compares redis-server with itself).
+    """
     began, clock = time.time(), time.monotonic()
     table = cells(options)
-    samples: dict[Cell, dict[str, list[Sample]]] = {cell: {Ours.name: [], Redis.name: []} for cell in table}
+    samples: dict[Cell, dict[str, list[Sample]]] = {
+        cell: {Ours.name: [], Redis.name: []} for cell in table
+    }
     with Redis() as redis, ours or Ours() as ours:
         servers: list[Ours | Redis] = [ours, redis]
         for server in servers:
             fill(server)
         idle = {server.name: _idle(server) for server in servers}
-        say(f"idle: {', '.join(f'{name} {share * 100:.1f} % of a core' for name, share in idle.items())}")
-        requests = {(cell, server.name): calibrate(server.port(cell.where), cell, options.seconds) for cell in table for server in servers}
+        say(f"idle: {cores_used(idle)}")
+        requests = {
+            (cell, server.name): calibrate(server.port(cell.where), cell, options.seconds)
+            for cell in table
+            for server in servers
+        }
         for run in range(options.runs):
             for number, cell in enumerate(table):
                 order = servers if (run + number) % 2 == 0 else servers[::-1]
                 for server in order:
-                    sample = load.measure(server.port(cell.where), cell, requests[cell, server.name], server.pids())
+                    sample = load.measure(
+                        server.port(cell.where), cell, requests[cell, server.name], server.pids()
+                    )
                     samples[cell][server.name].append(sample)
                 a, b = samples[cell][Ours.name][-1], samples[cell][Redis.name][-1]
                 say(
-                    f"run {run + 1}/{options.runs}  {cell.label:<44} {a.rps:>9.0f} / {b.rps:>9.0f} rps = {a.rps / b.rps:.2f}   p50 {a.p50:.3f} / {b.p50:.3f} ms"
+                    f"run {run + 1}/{options.runs}  {cell.label:<44} {a.rps:>9.0f} / "
+                    f"{b.rps:>9.0f} rps = {a.rps / b.rps:.2f}   p50 {a.p50:.3f} / {b.p50:.3f} ms"
                 )
             ours.check()
         versions = {**ours.versions(), **redis.versions()}
@@ -93,6 +118,10 @@ def fill(server: Ours | Redis) -> None:
                 command += [f"key:{number:012d}", "x" * 100]
             reply = connection.call(*command)
             assert reply == b"OK", reply
+
+
+def cores_used(shares: dict[str, float]) -> str:
+    return ", ".join(f"{name} {share * 100:.1f} % of a core" for name, share in shares.items())
 
 
 def _idle(server: Ours | Redis) -> float:

@@ -1,7 +1,9 @@
-"""The two servers compared, each with its data on the same real disk: ours with three log nodes and two replicas, and redis-server.
+"""The two servers compared, each with its data on the same real disk: ours with three log nodes and
+two replicas, and redis-server.
 
-Decides: how they are started and with what settings. Must not know: what is measured. redis-server syncs every write
-(`appendonly yes`, `appendfsync always`, no snapshots, no rewrites that would fall into a measurement): one node, one disk.
+Decides: how they are started and with what settings.
+Must not know: what is measured. redis-server syncs every write (`appendonly yes`, `appendfsync
+always`, no snapshots, no rewrites that would fall into a measurement): one node, one disk.
 """
 
 from __future__ import annotations
@@ -12,7 +14,14 @@ from typing import Self
 from tests.system.client import info
 from tests.system.cluster import Cluster, PlainRedis, filesystem, scratch
 
-REDIS_SETTINGS = ["--appendonly", "yes", "--appendfsync", "always", "--auto-aof-rewrite-percentage", "0"]
+REDIS_SETTINGS = [
+    "--appendonly",
+    "yes",
+    "--appendfsync",
+    "always",
+    "--auto-aof-rewrite-percentage",
+    "0",
+]
 
 
 class Ours:
@@ -47,7 +56,10 @@ class Ours:
         """The primary is still who it was: a measurement across a failover is none."""
         now = self.cluster.wait_primary()
         if now.name != self.primary.name:
-            raise RuntimeError(f"the primary moved from {self.primary.name} to {now.name} during the bench\n{self.cluster.tail('local')}")
+            raise RuntimeError(
+                f"the primary moved from {self.primary.name} to {now.name} during the "
+                f"bench\n{self.cluster.tail('local')}"
+            )
 
     def versions(self) -> dict[str, str]:
         server = info(self.primary.address, "server")
@@ -84,7 +96,9 @@ class Redis:
         return
 
     def versions(self) -> dict[str, str]:
-        text = subprocess.run(["redis-server", "--version"], text=True, capture_output=True, check=False).stdout
+        text = subprocess.run(
+            ["redis-server", "--version"], text=True, capture_output=True, check=False
+        ).stdout
         return {"redis-server": text.split("v=")[-1].split(" ")[0]}
 
 

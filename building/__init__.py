@@ -1,1 +1,3 @@
-"""How memstore is built: the hot modules become machine code by mypyc and the C compiler (see docs/building.md). Not installed."""
+"""How memstore is built: the hot modules become machine code by mypyc and the C compiler (see
+docs/building.md). Not installed.
+"""

@@ -1,7 +1,10 @@
-"""`python -m building [--install] DIR`: a copy of both packages in DIR, with the hot modules compiled. What is done already is kept.
+"""`python -m building [--install] DIR`: a copy of both packages in DIR, with the hot modules
+compiled. What is done already is kept.
 
-Decides: what the copy holds, when it is up to date (DIR/.done is as old as the sources it was made of), and the line that says why it cannot be made.
-Must not know: how modules are compiled. With --install what compiles is installed first where it is missing.
+Decides: what the copy holds, when it is up to date (DIR/.done is as old as the sources it was made
+of), and the line that says why it cannot be made.
+Must not know: how modules are compiled. With --install what compiles is installed first where it is
+missing.
 """
 
 from __future__ import annotations
@@ -24,8 +27,15 @@ PACKAGES = ("memstore", "txlog")
 
 
 def copy_sources(tree: Path) -> None:
-    """Only what changed; what is gone goes from the copy too, and with it the binary of a module that is no longer compiled."""
-    files = {path.relative_to(ROOT) for package in PACKAGES for path in (ROOT / package).rglob("*") if path.is_file() and path.suffix not in (".pyc", ".so")}
+    """Only what changed; what is gone goes from the copy too, and with it the binary of a module
+    that is no longer compiled.
+    """
+    files = {
+        path.relative_to(ROOT)
+        for package in PACKAGES
+        for path in (ROOT / package).rglob("*")
+        if path.is_file() and path.suffix not in (".pyc", ".so")
+    }
     for file in files:
         source, target = ROOT / file, tree / file
         if not target.exists() or target.read_bytes() != source.read_bytes():
@@ -35,14 +45,23 @@ def copy_sources(tree: Path) -> None:
     for package in PACKAGES:
         for path in (tree / package).rglob("*"):
             file = path.relative_to(tree)
-            stale = file.with_name(file.name.partition(".")[0]) not in hot if path.suffix == ".so" else file not in files
+            stale = (
+                file.with_name(file.name.partition(".")[0]) not in hot
+                if path.suffix == ".so"
+                else file not in files
+            )
             if path.is_file() and path.suffix != ".pyc" and stale:
                 path.unlink()
 
 
 def install() -> None:
-    wanted = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]["compile"]
-    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *wanted], check=True)
+    wanted = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"][
+        "optional-dependencies"
+    ]["compile"]
+    subprocess.run(
+        [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *wanted],
+        check=True,
+    )
     importlib.invalidate_caches()
 
 
@@ -54,7 +73,13 @@ def build(tree: Path) -> None:
     began = time.time()
     copy_sources(tree)
     os.chdir(tree)
-    setup(name="memstore", packages=[], ext_modules=extensions(hot_modules()), cmdclass={"build_ext": Compile}, script_args=["-q", "build_ext", "--inplace"])
+    setup(
+        name="memstore",
+        packages=[],
+        ext_modules=extensions(hot_modules()),
+        cmdclass={"build_ext": Compile},
+        script_args=["-q", "build_ext", "--inplace"],
+    )
     done = tree / ".done"
     done.touch()
     os.utime(done, (began, began))  # what was edited meanwhile is newer
@@ -76,7 +101,8 @@ def main(words: list[str]) -> int:
     tree = Path(folders[0]).resolve()
     tree.mkdir(parents=True, exist_ok=True)
     with open(tree / ".lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # another one may be at work in the background of `make run`
+        # another one may be at work in the background of `make run`
+        fcntl.flock(lock, fcntl.LOCK_EX)
         build(tree)
     return 0
 

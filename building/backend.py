@@ -1,6 +1,8 @@
-"""What pip and `python -m build` call: setuptools' backend, which asks for mypyc only where it is of use, and builds pure where compiling fails.
+"""What pip and `python -m build` call: setuptools' backend, which asks for mypyc only where it is
+of use, and builds pure where compiling fails.
 
-Decides: what a build needs, and what happens when the compiler fails. Must not know: how modules are compiled.
+Decides: what a build needs, and what happens when the compiler fails.
+Must not know: how modules are compiled.
 """
 
 from __future__ import annotations
@@ -47,7 +49,9 @@ def get_requires_for_build_wheel(config_settings: Settings = None) -> list[str]:
     return [*found, *project["dependencies"], *project["optional-dependencies"]["compile"]]
 
 
-def build_wheel(wheel_directory: str, config_settings: Settings = None, metadata_directory: str | None = None) -> str:
+def build_wheel(
+    wheel_directory: str, config_settings: Settings = None, metadata_directory: str | None = None
+) -> str:
     given = choice()
 
     def build(compiled: bool) -> str:

@@ -1,6 +1,8 @@
-"""Whether a build compiles the hot modules: what `MEMSTORE_COMPILE` says, and what this machine can do.
+"""Whether a build compiles the hot modules: what `MEMSTORE_COMPILE` says, and what this machine can
+do.
 
-Decides: the meaning of `MEMSTORE_COMPILE` (0: never; 1, the default: where it is possible; require: or the build fails), and which commands compile.
+Decides: the meaning of `MEMSTORE_COMPILE` (0: never; 1, the default: where it is possible; require:
+or the build fails), and which commands compile.
 Must not know: how modules are compiled.
 """
 
@@ -21,7 +23,8 @@ from typing import Final
 
 VARIABLE: Final = "MEMSTORE_COMPILE"
 CHOICES: Final = ("0", "1", "require")
-# An editable install stays interpreted: an edited file must not be shadowed by an old binary. Commands for metadata need no compiler.
+# An editable install stays interpreted: an edited file must not be shadowed by an old binary.
+# Commands for metadata need no compiler.
 COMPILING_COMMANDS: Final = frozenset(("bdist", "bdist_wheel", "build", "build_ext", "install"))
 PROBE: Final = "#include <Python.h>\nint memstore_probe(void) { return Py_IsInitialized(); }\n"
 
@@ -49,11 +52,26 @@ def no_compiler() -> str:
         source.write_text(PROBE)
         include = [f"-I{sysconfig.get_path(name)}" for name in ("include", "platinclude")]
         done = subprocess.run(
-            [*command, "-shared", "-fPIC", *include, str(source), "-o", str(source.with_suffix(".so"))], capture_output=True, text=True, check=False
+            [
+                *command,
+                "-shared",
+                "-fPIC",
+                *include,
+                str(source),
+                "-o",
+                str(source.with_suffix(".so")),
+            ],
+            capture_output=True,
+            text=True,
+            check=False,
         )
     if done.returncode and "Python.h" in done.stderr:
         return "Python's headers are missing (Debian, Ubuntu: apt-get install python3-dev)"
-    return f"the C compiler {command[0]} does not work: {done.stderr.strip().splitlines()[:1]}" if done.returncode else ""
+    return (
+        f"the C compiler {command[0]} does not work: {done.stderr.strip().splitlines()[:1]}"
+        if done.returncode
+        else ""
+    )
 
 
 def no_mypyc() -> str:
@@ -62,12 +80,16 @@ def no_mypyc() -> str:
 
 def notice(reason: str) -> None:
     print(
-        f"\n*** memstore is built without compiled modules: {reason}.\n*** It works, and is slower. {VARIABLE}=require makes this an error.\n", file=sys.stderr
+        f"\n*** memstore is built without compiled modules: {reason}.\n*** It works, and is "
+        f"slower. {VARIABLE}=require makes this an error.\n",
+        file=sys.stderr,
     )
 
 
 def wants_extensions(commands: Sequence[str]) -> bool:
-    """For setup.py, whose commands these are. Raises `SystemExit` where compiled modules are required and cannot be made."""
+    """For setup.py, whose commands these are. Raises `SystemExit` where compiled modules are
+    required and cannot be made.
+    """
     given = choice()
     if given == "0" or not COMPILING_COMMANDS.intersection(commands):
         return False

@@ -1,9 +1,11 @@
-"""The compile step: mypyc's C files become objects on all cores, and an object whose text is known is not compiled again.
+"""The compile step: mypyc's C files become objects on all cores, and an object whose text is known
+is not compiled again.
 
-Decides: which files the C compiler gets, when a kept object is good, in which order. Must not know: which modules are hot, packages and wheels.
+Decides: which files the C compiler gets, when a kept object is good, in which order.
+Must not know: which modules are hot, packages and wheels.
 
-An object is kept under the checksum of everything it is made of: its text, the compiler and its flags. Where `ccache` is installed it comes before the
-compiler, so that another tree profits too.
+An object is kept under the checksum of everything it is made of: its text, the compiler and its
+flags. Where `ccache` is installed it comes before the compiler, so that another tree profits too.
 """
 
 from __future__ import annotations
@@ -42,7 +44,14 @@ def extensions(modules: Sequence[str]) -> list[Extension]:
     from mypyc.build import mypycify
 
     options = ["--config-file=", "--ignore-missing-imports"]
-    found: list[Extension] = mypycify([*options, *modules], opt_level=OPT_LEVEL, debug_level="0", multi_file=True, target_dir=str(C_FOLDER), group_name=GROUP)
+    found: list[Extension] = mypycify(
+        [*options, *modules],
+        opt_level=OPT_LEVEL,
+        debug_level="0",
+        multi_file=True,
+        target_dir=str(C_FOLDER),
+        group_name=GROUP,
+    )
     return found
 
 
@@ -62,17 +71,31 @@ class Compile(build_ext):
             cut_units()
         temp = Path(self.build_temp)
         build = Build(self.compiler, temp, self.include_dirs, self.extensions[0].extra_compile_args)
-        sources = sorted(((source, ext) for ext in self.extensions for source in ext.sources), key=lambda pair: -os.path.getsize(pair[0]))
+        sources = sorted(
+            ((source, ext) for ext in self.extensions for source in ext.sources),
+            key=lambda pair: -os.path.getsize(pair[0]),
+        )
         with ThreadPoolExecutor(int(os.environ.get("MEMSTORE_COMPILE_JOBS") or cores())) as pool:
             build.prepare()
-            objects = dict(zip((source for source, _ in sources), pool.map(lambda pair: build.object(*pair), sources), strict=True))
-            links = [(self.get_ext_fullpath(ext.name), [objects[source] for source in ext.sources]) for ext in self.extensions]
+            objects = dict(
+                zip(
+                    (source for source, _ in sources),
+                    pool.map(lambda pair: build.object(*pair), sources),
+                    strict=True,
+                )
+            )
+            links = [
+                (self.get_ext_fullpath(ext.name), [objects[source] for source in ext.sources])
+                for ext in self.extensions
+            ]
             list(pool.map(lambda link: build.link(*link), links))
         build.finish()
 
 
 def copy_headers(exts: Sequence[Extension]) -> None:
-    """mypyc's own headers beside its C files: commands then name no folder of this environment, and ccache finds what another tree compiled."""
+    """mypyc's own headers beside its C files: commands then name no folder of this environment, and
+    ccache finds what another tree compiled.
+    """
     from mypyc.build import include_dir
 
     own = include_dir()
@@ -85,8 +108,15 @@ def copy_headers(exts: Sequence[Extension]) -> None:
 
 
 def cut_units() -> None:
-    """Cut what mypyc wrote into texts that do not change with other modules (`building.units`), where the assembler has ELF's directives."""
-    header = Header(*((C_FOLDER / name).read_text() for name in (f"__native_{GROUP}.h", f"__native_internal_{GROUP}.h")))
+    """Cut what mypyc wrote into texts that do not change with other modules (`building.units`),
+    where the assembler has ELF's directives.
+    """
+    header = Header(
+        *(
+            (C_FOLDER / name).read_text()
+            for name in (f"__native_{GROUP}.h", f"__native_internal_{GROUP}.h")
+        )
+    )
     numbers: dict[str, int] = {}
     for path in C_FOLDER.glob("__native_*___*.c"):
         text, own = cut(path.stem.removeprefix("__native_"), path.read_text(), header)
@@ -99,22 +129,33 @@ def cut_units() -> None:
 class Build:
     """One run of the C compiler over many files, with the objects of earlier runs in reach."""
 
-    def __init__(self, compiler: Any, temp: Path, include_dirs: Sequence[str], flags: Sequence[str]) -> None:
+    def __init__(
+        self, compiler: Any, temp: Path, include_dirs: Sequence[str], flags: Sequence[str]
+    ) -> None:
         self._flags = flags
         self._compile: list[str] = list(compiler.compiler_so)
         self._link: list[str] = list(compiler.linker_so)
-        self._include = [f"-I{folder}" for folder in include_dirs if next(Path(folder).glob("*.h"), None)]  # an environment's own is empty
+        # an environment's own is empty
+        self._include = [
+            f"-I{folder}" for folder in include_dirs if next(Path(folder).glob("*.h"), None)
+        ]
         self._ccache = [found] if (found := shutil.which("ccache")) else []
         self._objects = temp / "objects"
         self._links_file = temp / "links.json"
-        self._links: dict[str, str] = json.loads(self._links_file.read_text()) if self._links_file.exists() else {}
+        self._links: dict[str, str] = (
+            json.loads(self._links_file.read_text()) if self._links_file.exists() else {}
+        )
         self._headers: list[str] = []
-        version = subprocess.run([self._compile[0], "--version"], capture_output=True, text=True, check=False).stdout
+        version = subprocess.run(
+            [self._compile[0], "--version"], capture_output=True, text=True, check=False
+        ).stdout
         self._about = "\n".join([version, *self._compile, *self._include, sys.version])
         self.compiled = 0
 
     def prepare(self) -> None:
-        """Python's own headers once instead of a hundred times. ccache cannot tell such a file's origin: not with it."""
+        """Python's own headers once instead of a hundred times. ccache cannot tell such a file's
+        origin: not with it.
+        """
         self._objects.mkdir(parents=True, exist_ok=True)
         if self._ccache:
             return
@@ -122,7 +163,18 @@ class Build:
         source.write_text("#include <Python.h>\n#include <CPy.h>\n")
         try:
             flags = [f"-I{C_FOLDER}", *self._flags, *FLAGS]
-            run([*self._compile, *self._include, "-x", "c-header", str(source), "-o", f"{source}.gch", *flags])
+            run(
+                [
+                    *self._compile,
+                    *self._include,
+                    "-x",
+                    "c-header",
+                    str(source),
+                    "-o",
+                    f"{source}.gch",
+                    *flags,
+                ]
+            )
         except CompileError:
             return  # a compiler that cannot do this compiles without
         self._headers = ["-include", str(source)]
@@ -131,13 +183,35 @@ class Build:
         own = ext.name == f"{GROUP}__mypyc"
         flags = [*ext.extra_compile_args, *(FLAGS if own else SHIM_FLAGS)]
         include = [f"-I{folder}" for folder in ext.include_dirs]
-        key = hashlib.sha256(b"\0".join([Path(source).read_bytes(), self._about.encode(), "\n".join(flags).encode(), self._generated(source, ext)]))
+        key = hashlib.sha256(
+            b"\0".join(
+                [
+                    Path(source).read_bytes(),
+                    self._about.encode(),
+                    "\n".join(flags).encode(),
+                    self._generated(source, ext),
+                ]
+            )
+        )
         target = self._objects / f"{Path(source).stem}-{key.hexdigest()[:24]}.o"
         if target.exists():
             os.utime(target)
             return target
         fresh = target.with_suffix(".part.o")
-        run([*self._ccache, *self._compile, *self._include, *include, *(self._headers if own else []), "-c", source, "-o", str(fresh), *flags])
+        run(
+            [
+                *self._ccache,
+                *self._compile,
+                *self._include,
+                *include,
+                *(self._headers if own else []),
+                "-c",
+                source,
+                "-o",
+                str(fresh),
+                *flags,
+            ]
+        )
         fresh.replace(target)
         self.compiled += 1
         return target
@@ -145,7 +219,13 @@ class Build:
     def _generated(self, source: str, ext: Extension) -> bytes:
         """The headers of this build that ``source`` includes: all of them, if any."""
         text = Path(source).read_text()
-        return b"".join(Path(header).read_bytes() for header in ext.depends if Path(header).suffix == ".h") if '#include "__native_' in text else b""
+        return (
+            b"".join(
+                Path(header).read_bytes() for header in ext.depends if Path(header).suffix == ".h"
+            )
+            if '#include "__native_' in text
+            else b""
+        )
 
     def link(self, target: str, objects: Sequence[Path]) -> None:
         key = hashlib.sha256("\n".join([*self._link, *map(str, objects)]).encode()).hexdigest()
@@ -157,7 +237,9 @@ class Build:
 
     def finish(self) -> None:
         self._links_file.write_text(json.dumps(self._links, indent=0))
-        kept = sorted(self._objects.glob("*.o"), key=lambda path: path.stat().st_mtime, reverse=True)
+        kept = sorted(
+            self._objects.glob("*.o"), key=lambda path: path.stat().st_mtime, reverse=True
+        )
         for path in kept[KEPT_OBJECTS:]:
             path.unlink()
         print(f"{self.compiled} of {len(kept[:KEPT_OBJECTS])} objects compiled")

@@ -1,4 +1,6 @@
-"""The list of the modules that are compiled: hot_modules.txt, which the Makefile and the tests read too."""
+"""The list of the modules that are compiled:
+hot_modules.txt, which the Makefile and the tests read too.
+"""
 
 from __future__ import annotations
 

@@ -1,10 +1,14 @@
 """One C file a module that holds only the declarations the module uses.
 
-Decides: how the C files that mypyc writes are cut so that an edit of one module leaves the text of the others unchanged. Must not know: compilers, files.
+Decides: how the C files that mypyc writes are cut so that an edit of one module leaves the text of
+the others unchanged.
+Must not know: compilers, files.
 
-mypyc writes one header with all declarations of all modules, and one array, `CPyStatics`, with all their literals. A new function or a new literal in one
-module would change what every other module is compiled from. Here each module gets the declarations it names, and the names of its own literals.
-The names are aliases of places in the array, made by the assembler: an access costs what it did.
+mypyc writes one header with all declarations of all modules, and one array, `CPyStatics`, with all
+their literals. A new function or a new literal in one module would change what every other module
+is compiled from. Here each module gets the declarations it names, and the names of its own
+literals. The names are aliases of places in the array, made by the assembler: an access costs what
+it did.
 """
 
 from __future__ import annotations
@@ -65,7 +69,9 @@ class Header:
                 if word in self._units and word not in wanted:
                     wanted.add(word)
                     waiting.append(self._units[word])
-        return "\n".join(self._units[name] for name in self._order if name in wanted or name.startswith("<"))
+        return "\n".join(
+            self._units[name] for name in self._order if name in wanted or name.startswith("<")
+        )
 
 
 def own_names(module: str, text: str) -> tuple[str, dict[str, int]]:
@@ -84,16 +90,31 @@ def own_names(module: str, text: str) -> tuple[str, dict[str, int]]:
 
 
 def cut(module: str, text: str, header: Header) -> tuple[str, dict[str, int]]:
-    """The module's C text as a file that needs none of mypyc's headers of this build, and the literals it names."""
+    """The module's C text as a file that needs none of mypyc's headers of this build, and the
+    literals it names.
+    """
     body, numbers = own_names(module, _OWN_INCLUDE.sub("", text))
     literals = "".join(f"extern PyObject *{name};\n" for name in numbers)
-    # Hidden: known to be in the same library, so that calls and literals are reached without the tables for what may be elsewhere.
-    head = [*header.includes, "#pragma GCC visibility push(hidden)", header.used_by(body), literals + "#pragma GCC visibility pop"]
+    # Hidden: known to be in the same library, so that calls and literals are reached without the
+    # tables for what may be elsewhere.
+    head = [
+        *header.includes,
+        "#pragma GCC visibility push(hidden)",
+        header.used_by(body),
+        literals + "#pragma GCC visibility pop",
+    ]
     return "\n".join(head) + "\n" + body, numbers
 
 
 def aliases(numbers: dict[str, int]) -> str:
     """C text for the file that defines `CPyStatics`: each name becomes a place in the array."""
-    lines = [f'"  .globl {name}\\n  .hidden {name}\\n  .set {name}, CPyStatics + {number} * " POINTER_BYTES "\\n"' for name, number in numbers.items()]
+    lines = [
+        f'"  .globl {name}\\n  .hidden {name}\\n  .set {name}, CPyStatics + {number} * " '
+        'POINTER_BYTES "\\n"'
+        for name, number in numbers.items()
+    ]
     # Text, because the assembler does not know sizeof.
-    return '#if UINTPTR_MAX > 0xffffffffu\n#define POINTER_BYTES "8"\n#else\n#define POINTER_BYTES "4"\n#endif\n__asm__(\n' + "\n".join(lines) + "\n);\n"
+    return (
+        '#if UINTPTR_MAX > 0xffffffffu\n#define POINTER_BYTES "8"\n#else\n#define POINTER_BYTES '
+        '"4"\n#endif\n__asm__(\n' + "\n".join(lines) + "\n);\n"
+    )

@@ -1,7 +1,9 @@
-"""The command line: `memstore server`, `local`, `status`, `health`, `secret`, `settings`, `version`.
+"""The command line: `memstore server`, `local`, `status`, `health`, `secret`, `settings`,
+`version`.
 
-Decides: options, and that everything wrong with them is told in one line on standard error with an exit code: 2 for a setting that is wrong, 1 for
-anything else that keeps a command from its work. Must not know: how the work is done.
+Decides: options, and that everything wrong with them is told in one line on standard error with an
+exit code: 2 for a setting that is wrong, 1 for anything else that keeps a command from its work.
+Must not know: how the work is done.
 """
 
 from __future__ import annotations
@@ -26,7 +28,8 @@ app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    help="An in-memory store that speaks RESP; every acknowledged write is on disk in two of three zones.",
+    help="An in-memory store that speaks RESP; every acknowledged write is on disk in two of "
+    "three zones.",
 )
 
 
@@ -61,26 +64,53 @@ def pairs(given: list[str]) -> dict[str, str]:
     return found
 
 
-Password = Annotated[str, typer.Option(envvar="REDISCLI_AUTH", help="password of the engine nodes", show_default=False)]
+Password = Annotated[
+    str,
+    typer.Option(envvar="REDISCLI_AUTH", help="password of the engine nodes", show_default=False),
+]
 PasswordFile = Annotated[Path | None, typer.Option(help="file with the engine nodes' password")]
 
-# Options are taken as text where a setting stands behind them: the table of settings knows their types and limits, and says what is wrong in its own line.
+# Options are taken as text where a setting stands behind them: the table of settings knows their
+# types and limits, and says what is wrong in its own line.
 
 
 @app.command()
 def server(
     port: Annotated[str | None, typer.Option(help="TCP port for clients (default 6379)")] = None,
     az: Annotated[str | None, typer.Option(help="availability zone of this node")] = None,
-    log: Annotated[str | None, typer.Option(help="txlog://HOST:PORT,HOST:PORT,HOST:PORT/shard-0 or embedded:DIR")] = None,
-    create: Annotated[bool, typer.Option("--create", help="make the log if the log nodes have none of that name")] = False,
-    bind: Annotated[str | None, typer.Option(help="addresses to listen on (default: loopback)")] = None,
-    announce_host: Annotated[str | None, typer.Option(help="host that clients and other nodes are told")] = None,
-    announce_port: Annotated[str | None, typer.Option(help="port that clients and other nodes are told")] = None,
-    secret_file: Annotated[str | None, typer.Option(help="file with the secret shared with the log nodes")] = None,
-    lease_ms: Annotated[str | None, typer.Option(help="the primary's lease in milliseconds (default 1000)")] = None,
+    log: Annotated[
+        str | None,
+        typer.Option(help="txlog://HOST:PORT,HOST:PORT,HOST:PORT/shard-0 or embedded:DIR"),
+    ] = None,
+    create: Annotated[
+        bool, typer.Option("--create", help="make the log if the log nodes have none of that name")
+    ] = False,
+    bind: Annotated[
+        str | None, typer.Option(help="addresses to listen on (default: loopback)")
+    ] = None,
+    announce_host: Annotated[
+        str | None, typer.Option(help="host that clients and other nodes are told")
+    ] = None,
+    announce_port: Annotated[
+        str | None, typer.Option(help="port that clients and other nodes are told")
+    ] = None,
+    secret_file: Annotated[
+        str | None, typer.Option(help="file with the secret shared with the log nodes")
+    ] = None,
+    lease_ms: Annotated[
+        str | None, typer.Option(help="the primary's lease in milliseconds (default 1000)")
+    ] = None,
     password_file: PasswordFile = None,
-    config: Annotated[Path | None, typer.Option(help="a memstore.toml; 'memstore settings' prints one with every setting")] = None,
-    set_: Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="any other setting; may be given several times")] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(help="a memstore.toml; 'memstore settings' prints one with every setting"),
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="NAME=VALUE", help="any other setting; may be given several times"
+        ),
+    ] = None,
 ) -> None:
     """Run one engine node."""
     given = {
@@ -98,34 +128,83 @@ def server(
     values = settings(config, given | pairs(set_ or []))
     for name in ("az", "log"):
         if not getattr(values, name):
-            refuse(f"'{name}' is not set: give --{name}, or a line in the settings file", WRONG_SETTING)
-    from memstore.server.node import run  # here, so that the other commands start without the server's imports
+            refuse(
+                f"'{name}' is not set: give --{name}, or a line in the settings file", WRONG_SETTING
+            )
+    # here, so that the other commands start without the server's imports
+    from memstore.server.node import run
 
     sys.exit(run(values))
 
 
 @app.command()
 def local(
-    dir: Annotated[Path, typer.Option("--dir", help="folder for data, traces and topology.json")] = Path(".memstore"),
-    port: Annotated[int, typer.Option(help="port of the first engine node; the others follow", min=1, max=65535)] = 6379,
-    log_port: Annotated[int, typer.Option(help="port of the first log node; the others follow (default 7401)", min=0, max=65535, show_default=False)] = 0,
-    replicas: Annotated[int, typer.Option(help="engine nodes beside the primary", min=0, max=32)] = 2,
-    lease_ms: Annotated[str | None, typer.Option(help="the primary's lease in milliseconds (default 1000)")] = None,
-    reset: Annotated[bool, typer.Option("--reset", help="throw the data of earlier runs away first")] = False,
-    restart: Annotated[bool, typer.Option("--restart", help="start processes again that die")] = False,
-    config: Annotated[Path | None, typer.Option(help="a memstore.toml for the engine nodes")] = None,
-    cluster: Annotated[bool, typer.Option("--cluster", help="engine nodes speak Redis Cluster's protocol")] = False,
-    compile_command: Annotated[str, typer.Option(help="command that makes --compiled-tree while the cluster runs; the nodes then move there")] = "",
-    compiled_tree: Annotated[Path | None, typer.Option(help="folder with both packages, compiled")] = None,
+    dir: Annotated[
+        Path, typer.Option("--dir", help="folder for data, traces and topology.json")
+    ] = Path(".memstore"),
+    port: Annotated[
+        int, typer.Option(help="port of the first engine node; the others follow", min=1, max=65535)
+    ] = 6379,
+    log_port: Annotated[
+        int,
+        typer.Option(
+            help="port of the first log node; the others follow (default 7401)",
+            min=0,
+            max=65535,
+            show_default=False,
+        ),
+    ] = 0,
+    replicas: Annotated[
+        int, typer.Option(help="engine nodes beside the primary", min=0, max=32)
+    ] = 2,
+    lease_ms: Annotated[
+        str | None, typer.Option(help="the primary's lease in milliseconds (default 1000)")
+    ] = None,
+    reset: Annotated[
+        bool, typer.Option("--reset", help="throw the data of earlier runs away first")
+    ] = False,
+    restart: Annotated[
+        bool, typer.Option("--restart", help="start processes again that die")
+    ] = False,
+    config: Annotated[
+        Path | None, typer.Option(help="a memstore.toml for the engine nodes")
+    ] = None,
+    cluster: Annotated[
+        bool, typer.Option("--cluster", help="engine nodes speak Redis Cluster's protocol")
+    ] = False,
+    compile_command: Annotated[
+        str,
+        typer.Option(
+            help="command that makes --compiled-tree while the cluster runs; the nodes then "
+            "move there"
+        ),
+    ] = "",
+    compiled_tree: Annotated[
+        Path | None, typer.Option(help="folder with both packages, compiled")
+    ] = None,
 ) -> None:
     """Run a whole cluster on this machine: three log nodes and three engine nodes, one a zone."""
     from memstore.server.local import run
     from memstore.server.topology import LocalError, Plan
 
-    values = settings(config, {"lease-ms": lease_ms} | ({"cluster-enabled": True} if cluster else {}))
+    values = settings(
+        config, {"lease-ms": lease_ms} | ({"cluster-enabled": True} if cluster else {})
+    )
     if bool(compile_command) != bool(compiled_tree):
         refuse("--compile-command and --compiled-tree go together", WRONG_SETTING)
-    plan = Plan(dir, port, log_port, replicas, values.lease_ms, reset, restart, config, cluster, shlex.split(compile_command), compiled_tree)
+    plan = Plan(
+        dir,
+        port,
+        log_port,
+        replicas,
+        values.lease_ms,
+        reset,
+        restart,
+        config,
+        cluster,
+        shlex.split(compile_command),
+        compiled_tree,
+    )
     try:
         code = run(plan, say, values.requirepass)
     except LocalError as error:
@@ -140,12 +219,20 @@ def say(text: str) -> None:
 @app.command()
 def status(
     targets: Annotated[
-        list[str] | None, typer.Argument(metavar="[HOST:PORT]...", help="engine nodes (default: the local cluster's, else 127.0.0.1:6379)")
+        list[str] | None,
+        typer.Argument(
+            metavar="[HOST:PORT]...",
+            help="engine nodes (default: the local cluster's, else 127.0.0.1:6379)",
+        ),
     ] = None,
-    dir: Annotated[Path, typer.Option("--dir", help="folder of a local cluster")] = Path(".memstore"),
+    dir: Annotated[Path, typer.Option("--dir", help="folder of a local cluster")] = Path(
+        ".memstore"
+    ),
     password: Password = "",
     password_file: PasswordFile = None,
-    secret_file: Annotated[Path | None, typer.Option(help="file with the secret shared with the log nodes")] = None,
+    secret_file: Annotated[
+        Path | None, typer.Option(help="file with the secret shared with the log nodes")
+    ] = None,
 ) -> None:
     """One screen: who is primary, and how every node of the shard and of its log is doing."""
     from memstore.server.status import StatusError, show
@@ -164,7 +251,9 @@ def health(
     password: Password = "",
     password_file: PasswordFile = None,
 ) -> None:
-    """Exit code 0 if the engine node serves (as primary or replica), else 1 with the reason: for health checks."""
+    """Exit code 0 if the engine node serves (as primary or replica), else 1 with the reason:
+    for health checks.
+    """
     from memstore.server.status import StatusError, healthy
 
     try:
@@ -200,13 +289,17 @@ def version() -> None:
 
 def main() -> None:
     if not __debug__:
-        refuse("asserts are part of the design: start without -O and without PYTHONOPTIMIZE", WRONG_SETTING)
+        refuse(
+            "asserts are part of the design: start without -O and without PYTHONOPTIMIZE",
+            WRONG_SETTING,
+        )
     try:
         app(standalone_mode=False)
     except KeyboardInterrupt:
         raise SystemExit(130) from None
     except Exception as error:
-        # What the option parser found wrong, without its page of usage. Its classes moved between versions; what they share is this method.
+        # What the option parser found wrong, without its page of usage. Its classes moved between
+        # versions; what they share is this method.
         format_message = getattr(error, "format_message", None)
         if format_message is None:
             if isinstance(error, typer.Abort):

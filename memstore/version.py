@@ -1,4 +1,6 @@
-"""The version of memstore, and the Redis version whose behaviour it follows. Kept as plain text: asking the package's metadata would be I/O."""
+"""The version of memstore, and the Redis version whose behaviour it follows. Kept as plain text:
+asking the package's metadata would be I/O.
+"""
 
 from __future__ import annotations
 

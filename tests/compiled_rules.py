@@ -1,6 +1,8 @@
-"""What compiled modules may not say, since mypyc makes something else of it than CPython: rules for `tests/test_tidy.py`. `docs/compiled.md` explains each.
+"""What compiled modules may not say, since mypyc makes something else of it than CPython: rules for
+`tests/test_tidy.py`. `docs/compiled.md` explains each.
 
-Decides: which forms are rejected in the modules that are compiled. Must not know: what the code does; it sees names and forms, no types.
+Decides: which forms are rejected in the modules that are compiled.
+Must not know: what the code does; it sees names and forms, no types.
 """
 
 from __future__ import annotations
@@ -21,20 +23,30 @@ def hot_modules() -> list[str]:
     return [path.removesuffix(".py").replace("/", ".") for path in paths]
 
 
-# Slices with two bounds whose order the rule below cannot prove, by module: what is sliced, and why its start is never behind its end (or why it may be).
+# Slices with two bounds whose order the rule below cannot prove, by module: what is sliced, and why
+# its start is never behind its end (or why it may be).
 ORDERED: dict[str, dict[str, str]] = {
     "memstore.engine.resp": {
         "self.data[self.offset:at]": "find() looks from the offset on",
         "self.data[self.offset:end]": "a bulk's length is not negative",
     },
-    "memstore.engine.slices": {"_PLACES[first:last]": "a range", "database.slots[first:last]": "a list"},
-    "memstore.engine.engine": {"answer[1:-2]": "an error reply has a minus sign and a line break", "result[1:-2]": "an error reply, too"},
-    "memstore.engine.values.digits": {"full[2:-3]": "a blob that ends with a dollar sign has an element"},
+    "memstore.engine.slices": {
+        "_PLACES[first:last]": "a range",
+        "database.slots[first:last]": "a list",
+    },
+    "memstore.engine.engine": {
+        "answer[1:-2]": "an error reply has a minus sign and a line break",
+        "result[1:-2]": "an error reply, too",
+    },
+    "memstore.engine.values.digits": {
+        "full[2:-3]": "a blob that ends with a dollar sign has an element"
+    },
     "memstore.engine.values.chain": {
         "node[_packed_size(items[:start]):len(node) - _packed_size(items[stop:])]": "start <= stop",
         "node[start:stop]": "start <= stop",
         "node[start * step:stop * step]": "start <= stop",
-        "node[at * step + node.index(b'\\n') + 1:(at + 1) * step - 2]": "a step holds the head and the line break behind the element",
+        "node[at * step + node.index(b'\\n') + 1:(at + 1) * step - "
+        "2]": "a step holds the head and the line break behind the element",
         "items[start:stop]": "a list",
         "right.open[start:stop]": "a list",
         "left.open[max(length - stop, 0):length - start]": "a list",
@@ -61,7 +73,9 @@ ORDERED: dict[str, dict[str, str]] = {
         "body[lengths + stop:here]": "members begin behind the lengths",
     },
     "memstore.engine.values.ranked": {"members[at:end]": "a list"},
-    "memstore.engine.values.hash": {"encoded[encoded.index(b'\\n') + 1:-2]": "a bulk string ends with a line break"},
+    "memstore.engine.values.hash": {
+        "encoded[encoded.index(b'\\n') + 1:-2]": "a bulk string ends with a line break"
+    },
     "memstore.engine.values.sorted": {"scored.scores(body, self.count)[start:stop]": "a tuple"},
     "memstore.commands.lists": {"argv[at + 1:side]": "a list"},
     "memstore.commands.zsets": {"argv[first + 1:at]": "a list"},
@@ -70,16 +84,22 @@ ORDERED: dict[str, dict[str, str]] = {
         "data[at + FRAME_HEADER_BYTES:behind]": "behind is further by a length without a sign",
         "data[at:behind]": "behind is further by a length without a sign",
     },
-    "txlog.consensus.feed": {"self._encoded[index:max(index + 1, bisect_right(ends, before + max_bytes, index))]": "a list"},
+    "txlog.consensus.feed": {
+        "self._encoded[index:max(index + 1, bisect_right(ends, before + max_bytes, "
+        "index))]": "a list"
+    },
     "txlog.storage.segment": {
         "block[SEAL_AT:BLOCK_BYTES]": "constants",
         "data[start:stop]": "a length without a sign",
         "data[at:end]": "end is at and the size of a header",
     },
-    "txlog.storage.segments": {"block[len(header):SEAL_AT]": "a header is smaller than the place of the seal"},
+    "txlog.storage.segments": {
+        "block[len(header):SEAL_AT]": "a header is smaller than the place of the seal"
+    },
 }
 
-# Functions that call themselves, with what bounds the depth. Compiled code has no limit of its own: it ends in a crash of the process.
+# Functions that call themselves, with what bounds the depth. Compiled code has no limit of its own:
+# it ends in a crash of the process.
 BOUNDED_RECURSION: dict[str, dict[str, str]] = {}
 
 
@@ -93,7 +113,12 @@ def terms(node: ast.expr) -> Terms:
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
         (left, a), (right, b) = terms(node.left), terms(node.right)
         return left + right, a + b
-    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Sub) and isinstance(node.right, ast.Constant) and isinstance(node.right.value, int):
+    if (
+        isinstance(node, ast.BinOp)
+        and isinstance(node.op, ast.Sub)
+        and isinstance(node.right, ast.Constant)
+        and isinstance(node.right.value, int)
+    ):
         parts, constant = terms(node.left)
         return parts, constant - node.right.value
     if isinstance(node, ast.Constant) and isinstance(node.value, int):
@@ -105,9 +130,17 @@ def grows(low: ast.expr, high: ast.expr) -> bool:
     """Whether ``high`` is ``low`` and something more: lengths and counts are not negative."""
     if isinstance(low, ast.UnaryOp) or isinstance(high, ast.UnaryOp):
         return False
-    if isinstance(high, ast.Call) and ast.unparse(high.func) == "max" and any(grows(low, arg) for arg in high.args):
+    if (
+        isinstance(high, ast.Call)
+        and ast.unparse(high.func) == "max"
+        and any(grows(low, arg) for arg in high.args)
+    ):
         return True
-    if isinstance(low, ast.Call) and ast.unparse(low.func) == "min" and any(grows(arg, high) for arg in low.args):
+    if (
+        isinstance(low, ast.Call)
+        and ast.unparse(low.func) == "min"
+        and any(grows(arg, high) for arg in low.args)
+    ):
         return True
     (a, a_constant), (b, b_constant) = terms(low), terms(high)
     return not a - b and a_constant <= b_constant
@@ -119,16 +152,24 @@ def known(test: ast.expr) -> Iterator[tuple[ast.expr, ast.expr]]:
         for value in test.values:
             yield from known(value)
     elif isinstance(test, ast.Compare):
-        for low, op, high in zip([test.left, *test.comparators], test.ops, test.comparators, strict=False):
+        for low, op, high in zip(
+            [test.left, *test.comparators], test.ops, test.comparators, strict=False
+        ):
             if isinstance(op, (ast.Lt, ast.LtE)):
                 yield low, high
             elif isinstance(op, (ast.Gt, ast.GtE)):
                 yield high, low
 
 
-def slices(node: ast.AST, held: list[tuple[ast.expr, ast.expr]]) -> Iterator[tuple[ast.Subscript, list[tuple[ast.expr, ast.expr]]]]:
+def slices(
+    node: ast.AST, held: list[tuple[ast.expr, ast.expr]]
+) -> Iterator[tuple[ast.Subscript, list[tuple[ast.expr, ast.expr]]]]:
     """Every slice that is read, with what the tests around it say."""
-    if isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Slice) and isinstance(node.ctx, ast.Load):
+    if (
+        isinstance(node, ast.Subscript)
+        and isinstance(node.slice, ast.Slice)
+        and isinstance(node.ctx, ast.Load)
+    ):
         yield node, held
     for name, value in ast.iter_fields(node):
         inside = held
@@ -141,7 +182,7 @@ def slices(node: ast.AST, held: list[tuple[ast.expr, ast.expr]]) -> Iterator[tup
                 yield from slices(child, inside)
 
 
-# --------------------------------------------------------------------------- the rules: what is wrong, line by line
+# ----------------------------------------------------------- the rules: what is wrong, line by line
 
 
 def unordered_slices(module: str, tree: ast.Module) -> list[str]:
@@ -153,14 +194,21 @@ def unordered_slices(module: str, tree: ast.Module) -> list[str]:
         low, high = bounds.lower, bounds.upper
         if low is None or high is None or bounds.step is not None or grows(low, high):
             continue
-        if any(grows(low, smaller) and grows(larger, high) for smaller, larger in held) or ast.unparse(node) in ORDERED.get(module, {}):
+        if any(
+            grows(low, smaller) and grows(larger, high) for smaller, larger in held
+        ) or ast.unparse(node) in ORDERED.get(module, {}):
             continue
-        found.append(f"line {node.lineno}: {ast.unparse(node)}: nothing here proves that the start is not behind the end")
+        found.append(
+            f"line {node.lineno}: {ast.unparse(node)}: nothing here proves that the start is not "
+            "behind the end"
+        )
     return found
 
 
 def shared_error_names(module: str, tree: ast.Module) -> list[str]:
-    """A name in ``except ... as`` keeps the type of its first use in the function: the second handler raises TypeError."""
+    """A name in ``except ... as`` keeps the type of its first use in the function: the second
+    handler raises TypeError.
+    """
     found = []
     for function in ast.walk(tree):
         if not isinstance(function, (ast.FunctionDef, ast.AsyncFunctionDef)):
@@ -170,7 +218,10 @@ def shared_error_names(module: str, tree: ast.Module) -> list[str]:
             if isinstance(node, ast.ExceptHandler) and node.name and node.type is not None:
                 first = types.setdefault(node.name, ast.unparse(node.type))
                 if first != ast.unparse(node.type):
-                    found.append(f"line {node.lineno}: {node.name} is {first} in another handler of {function.name}")
+                    found.append(
+                        f"line {node.lineno}: {node.name} is {first} in another handler of "
+                        f"{function.name}"
+                    )
     return found
 
 
@@ -178,10 +229,27 @@ def moving_ranges(module: str, tree: ast.Module) -> list[str]:
     """``range(end)`` looks at ``end`` in every round: a loop that assigns to it ends elsewhere."""
     found = []
     for node in ast.walk(tree):
-        if isinstance(node, ast.For) and isinstance(node.iter, ast.Call) and ast.unparse(node.iter.func) == "range":
-            names = {part.id for arg in node.iter.args for part in ast.walk(arg) if isinstance(part, ast.Name)}
-            stored = {part.id for line in node.body for part in ast.walk(line) if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store)}
-            found += [f"line {node.lineno}: the loop assigns to {name}, which its range was made of" for name in sorted(names & stored)]
+        if (
+            isinstance(node, ast.For)
+            and isinstance(node.iter, ast.Call)
+            and ast.unparse(node.iter.func) == "range"
+        ):
+            names = {
+                part.id
+                for arg in node.iter.args
+                for part in ast.walk(arg)
+                if isinstance(part, ast.Name)
+            }
+            stored = {
+                part.id
+                for line in node.body
+                for part in ast.walk(line)
+                if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store)
+            }
+            found += [
+                f"line {node.lineno}: the loop assigns to {name}, which its range was made of"
+                for name in sorted(names & stored)
+            ]
     return found
 
 
@@ -190,7 +258,9 @@ def silent_truth(module: str, tree: ast.Module) -> list[str]:
     return [
         f"line {node.lineno}: class {node.name} has __len__ and no __bool__"
         for node in ast.walk(tree)
-        if isinstance(node, ast.ClassDef) and "__len__" in methods(node) and "__bool__" not in methods(node)
+        if isinstance(node, ast.ClassDef)
+        and "__len__" in methods(node)
+        and "__bool__" not in methods(node)
     ]
 
 
@@ -199,19 +269,31 @@ def methods(node: ast.ClassDef) -> set[str]:
 
 
 def shared_attributes(module: str, tree: ast.Module) -> list[str]:
-    """A value in a class body is each object's own, and the class does not have it: shared state would be no longer shared."""
+    """A value in a class body is each object's own, and the class does not have it: shared state
+    would be no longer shared.
+    """
     found = []
     for node in ast.walk(tree):
-        if not isinstance(node, ast.ClassDef) or any("dataclass" in ast.unparse(decorator) for decorator in node.decorator_list):
+        if not isinstance(node, ast.ClassDef) or any(
+            "dataclass" in ast.unparse(decorator) for decorator in node.decorator_list
+        ):
             continue
-        found += [f"line {part.lineno}: class {node.name}: {ast.unparse(part)}" for part in node.body if is_state(part)]
+        found += [
+            f"line {part.lineno}: class {node.name}: {ast.unparse(part)}"
+            for part in node.body
+            if is_state(part)
+        ]
     return found
 
 
 def is_state(part: ast.stmt) -> bool:
-    """Whether a line of a class body sets something that is neither constant nor said to belong to the class."""
+    """Whether a line of a class body sets something that is neither constant nor said to belong
+    to the class.
+    """
     if isinstance(part, ast.AnnAssign):
-        return part.value is not None and not re.search(r"\b(ClassVar|Final)\b", ast.unparse(part.annotation))
+        return part.value is not None and not re.search(
+            r"\b(ClassVar|Final)\b", ast.unparse(part.annotation)
+        )
     return isinstance(part, ast.Assign) and ast.unparse(part.targets[0]) != "__slots__"
 
 
@@ -219,22 +301,42 @@ def unbounded_recursion(module: str, tree: ast.Module) -> list[str]:
     """There is no RecursionError: the process crashes."""
     found = []
     for function in ast.walk(tree):
-        if isinstance(function, (ast.FunctionDef, ast.AsyncFunctionDef)) and function.name not in BOUNDED_RECURSION.get(module, {}):
+        if isinstance(
+            function, (ast.FunctionDef, ast.AsyncFunctionDef)
+        ) and function.name not in BOUNDED_RECURSION.get(module, {}):
             for node in ast.walk(function):
-                if isinstance(node, ast.Call) and ast.unparse(node.func) in (function.name, f"self.{function.name}"):
+                if isinstance(node, ast.Call) and ast.unparse(node.func) in (
+                    function.name,
+                    f"self.{function.name}",
+                ):
                     found.append(f"line {node.lineno}: {function.name} calls itself")
     return found
 
 
-COMPILED_RULES = [unordered_slices, shared_error_names, moving_ranges, silent_truth, shared_attributes, unbounded_recursion]
+COMPILED_RULES = [
+    unordered_slices,
+    shared_error_names,
+    moving_ranges,
+    silent_truth,
+    shared_attributes,
+    unbounded_recursion,
+]
 
 PLANTED = [
-    (unordered_slices, "def f(value: bytes, start: int, end: int) -> bytes:\n    return value[start : end + 1]\n"),
+    (
+        unordered_slices,
+        "def f(value: bytes, start: int, end: int) -> bytes:\n    return value[start : end + 1]\n",
+    ),
     (unordered_slices, "def f(value: bytes) -> bytes:\n    return value[1:-2]\n"),
-    (unordered_slices, "def f(value: bytes, a: int, b: int) -> bytes:\n    return value[a:b] if a >= b else value\n"),
+    (
+        unordered_slices,
+        "def f(value: bytes, a: int, b: int) -> bytes:\n    return value[a:b] if a >= b else "
+        "value\n",
+    ),
     (
         shared_error_names,
-        "def f() -> None:\n    try:\n        g()\n    except KeyError as error:\n        h(error)\n    except Exception as error:\n        h(error)\n",
+        "def f() -> None:\n    try:\n        g()\n    except KeyError as error:\n        "
+        "h(error)\n    except Exception as error:\n        h(error)\n",
     ),
     (moving_ranges, "def f(end: int) -> None:\n    for at in range(end):\n        end -= 1\n"),
     (silent_truth, "class C:\n    def __len__(self) -> int:\n        return 0\n"),
@@ -258,7 +360,8 @@ class C:
     def cut(self, value: bytes, start: int, end: int, size: int) -> bytes:
         try:
             part = value[start : end + 1] if start <= end else b""
-            rest = value[start : start + size] + value[start : max(start, end)] + value[min(start, end) : end] + value[2:5]
+            rest = value[start : start + size] + value[start : max(start, end)]
+            rest += value[min(start, end) : end] + value[2:5]
             while start < end and size:
                 part += value[start:end]
         except KeyError as missing:

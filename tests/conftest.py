@@ -1,8 +1,10 @@
 """What all tests share: the rule for tests that need a real redis-server, and the two builds.
 
-Decides: marked ``redis``, tests are skipped where there is no server and the summary says so; with CI set a missing server fails the run instead, so that
-the build server can never pass by skipping. With MEMSTORE_TEST_COMPILED set the run ends with an error unless every hot module is compiled, so that a
-compiled run can never pass on source. Tests in `interpreted_only` are skipped on compiled modules, and counted.
+Decides: marked ``redis``, tests are skipped where there is no server and the summary says so; with
+CI set a missing server fails the run instead, so that the build server can never pass by skipping.
+With MEMSTORE_TEST_COMPILED set the run ends with an error unless every hot module is compiled, so
+that a compiled run can never pass on source. Tests in `interpreted_only` are skipped on compiled
+modules, and counted.
 """
 
 from __future__ import annotations
@@ -26,12 +28,19 @@ COMPILED = str(memstore.engine.engine.__file__).endswith(".so")
 def not_compiled() -> list[str]:
     """The hot modules that this process does not import from the compiled tree."""
     found = {module: str(importlib.import_module(module).__file__) for module in hot_modules()}
-    return [f"{module} comes from {file}" for module, file in found.items() if not (file.endswith(".so") and file.startswith(str(ROOT)))]
+    return [
+        f"{module} comes from {file}"
+        for module, file in found.items()
+        if not (file.endswith(".so") and file.startswith(str(ROOT)))
+    ]
 
 
 def pytest_configure(config: pytest.Config) -> None:
     if os.environ.get("MEMSTORE_TEST_COMPILED") and (wrong := not_compiled()):
-        raise pytest.UsageError(f"the compiled build was asked for; {len(wrong)} modules are not compiled: {'; '.join(wrong[:5])}")
+        raise pytest.UsageError(
+            f"the compiled build was asked for; {len(wrong)} modules are not compiled: "
+            f"{'; '.join(wrong[:5])}"
+        )
 
 
 def pytest_report_header(config: pytest.Config) -> str:
@@ -68,4 +77,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if without := [report for report in skipped if MISSING in str(report.longrepr)]:
         terminalreporter.write_line(f"{len(without)} tests skipped: {MISSING}", yellow=True)
     if left := [report for report in skipped if INTERPRETED in str(report.longrepr)]:
-        terminalreporter.write_line(f"{len(left)} tests skipped, each {INTERPRETED}; tests/interpreted_only.py says why", yellow=True)
+        terminalreporter.write_line(
+            f"{len(left)} tests skipped, each {INTERPRETED}; tests/interpreted_only.py says why",
+            yellow=True,
+        )

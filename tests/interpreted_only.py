@@ -1,6 +1,8 @@
-"""The tests that cannot run on compiled modules, each with its reason. `tests/conftest.py` skips them in a compiled run, and the summary counts them.
+"""The tests that cannot run on compiled modules, each with its reason. `tests/conftest.py` skips
+them in a compiled run, and the summary counts them.
 
-Decides: nothing else. There should be few: what a test replaces is given to a constructor instead wherever that is possible (docs/compiled.md).
+Decides: nothing else. There should be few: what a test replaces is given to a constructor instead
+wherever that is possible (docs/compiled.md).
 """
 
 from __future__ import annotations
@@ -8,6 +10,7 @@ from __future__ import annotations
 _MUTANT = "a mutant replaces a piece of a function's source"
 _PATCH = "it plants a bug in a method of a compiled class"
 _SIZES = "it makes sizes small that are constants of the compiled code"
+_CALLS = "it counts the calls of a compiled function"
 _DESK = "it gives the errands a stand-in for the node"
 _STORE = "it replaces a method of a compiled store"
 _CLIENT = "it gives the writer a stand-in for the client"
@@ -28,33 +31,102 @@ _ERRANDS = (
     "test_a_transaction_has_no_position_before_it_ends",
 )
 
+
+def _in(path: str, reason: str, *tests: str) -> dict[str, str]:
+    return {f"{path}::{test}": reason for test in tests}
+
+
 INTERPRETED_ONLY: dict[str, str] = {
-    "tests/engine/test_quicklist.py::test_any_history_of_tiny_nodes": _SIZES,
-    "tests/engine/test_quicklist.py::test_an_element_of_evenly_long_ones_is_cut_out": "it counts the calls of a compiled function",
-    "tests/replication/test_forgotten_errors.py::test_a_planted_bug_in_the_link_is_found": _MUTANT,
-    "tests/txlog/consensus/test_stand_stills.py::test_a_planted_bug_in_what_the_lease_keeper_relies_on_is_found": _MUTANT,
-    "tests/replication/test_review_node.py::test_a_parked_command_that_fails_costs_its_client_the_connection_and_no_other_client_anything": _STAND_IN,
-    "tests/replication/test_review_node.py::test_a_client_that_said_goodbye_is_closed_at_a_demotion": _STAND_IN,
-    "tests/replication/test_review_node.py::test_a_release_waits_for_what_a_term_sealed_anew_has_put_behind_the_handover": _STAND_IN,
-    "tests/replication/test_review_node.py::test_a_term_sealed_anew_while_its_prefix_is_applied_is_a_lost_campaign_and_no_reason_to_end": _STAND_IN,
-    **{f"tests/replication/test_review_errands.py::{name}": _DESK for name in _ERRANDS},
-    "tests/replication/test_contained_errors.py::test_each_guard_is_needed": _MUTANT,
-    "tests/sim/test_campaigns.py::test_a_lost_write_fails_power_loss": _MUTANT,
-    "tests/sim/test_campaigns.py::test_a_hole_that_is_passed_over_fails_triple_corrupt": _PATCH,
-    "tests/sim/test_campaigns.py::test_windows_that_never_close_fail_primary_cut": _PATCH,
-    "tests/sim/test_campaigns.py::test_seals_that_are_given_up_too_soon_fail_slow_disks": _PATCH,
-    "tests/sim/test_campaigns.py::test_damage_that_nobody_repairs_fails_bit_flip": _PATCH,
-    "tests/sim/test_campaigns.py::test_windows_that_hold_nobody_up_fail_replica_partition": _PATCH,
-    "tests/sim/test_digests.py::test_without_the_comparison_nobody_would_know": _PATCH,
-    "tests/sim/test_directed.py::test_the_schedule_shows_its_mutant": _MUTANT,
-    "tests/sim/test_runs.py::test_a_planted_bug_is_found": _MUTANT,
-    "tests/sim/test_world.py::test_every_mutant_still_fits_the_code": _MUTANT,
-    "tests/txlog/service/test_pending_ack.py::test_it_is_given_when_the_disk_has_it": _STORE,
-    "tests/txlog/service/test_pending_ack.py::test_it_is_never_given_when_the_membership_has_changed": _STORE,
-    "tests/txlog/service/test_review_half_alive.py::test_an_error_in_a_sync": _STORE,
-    "tests/txlog/service/test_review_half_alive.py::test_an_error_between_two_outputs": _STORE,
-    "tests/txlog/service/test_review_half_alive.py::test_an_error_in_a_heartbeat": _STORE,
-    "tests/txlog/service/test_review_half_alive.py::test_a_process_short_of_files_goes_on_without_the_scrubber": _STORE,
-    "tests/txlog/service/test_review_memory.py::test_an_answer_is_no_larger_than_a_node_gives": _SIZES,
-    "tests/txlog/service/test_review_reopened.py::test_an_owner_that_came_after_the_term_was_sealed_again_appends_the_leadership_itself": _CLIENT,
+    **_in(
+        "tests/engine/test_quicklist.py",
+        _SIZES,
+        "test_any_history_of_tiny_nodes",
+    ),
+    **_in(
+        "tests/engine/test_quicklist.py",
+        _CALLS,
+        "test_an_element_of_evenly_long_ones_is_cut_out",
+    ),
+    **_in(
+        "tests/replication/test_forgotten_errors.py",
+        _MUTANT,
+        "test_a_planted_bug_in_the_link_is_found",
+    ),
+    **_in(
+        "tests/txlog/consensus/test_stand_stills.py",
+        _MUTANT,
+        "test_a_planted_bug_in_what_the_lease_keeper_relies_on_is_found",
+    ),
+    **_in(
+        "tests/replication/test_review_node.py",
+        _STAND_IN,
+        "test_a_parked_command_that_fails_costs_only_its_own_client_the_connection",
+        "test_a_client_that_said_goodbye_is_closed_at_a_demotion",
+        "test_a_release_waits_for_what_a_term_sealed_again_has_put_behind_the_handover",
+        "test_a_term_sealed_again_while_its_prefix_is_applied_is_a_lost_campaign",
+    ),
+    **_in("tests/replication/test_review_errands.py", _DESK, *_ERRANDS),
+    **_in(
+        "tests/replication/test_contained_errors.py",
+        _MUTANT,
+        "test_each_guard_is_needed",
+    ),
+    **_in(
+        "tests/sim/test_campaigns.py",
+        _MUTANT,
+        "test_a_lost_write_fails_power_loss",
+    ),
+    **_in(
+        "tests/sim/test_campaigns.py",
+        _PATCH,
+        "test_a_hole_that_is_passed_over_fails_triple_corrupt",
+        "test_windows_that_never_close_fail_primary_cut",
+        "test_seals_that_are_given_up_too_soon_fail_slow_disks",
+        "test_damage_that_nobody_repairs_fails_bit_flip",
+        "test_windows_that_hold_nobody_up_fail_replica_partition",
+    ),
+    **_in(
+        "tests/sim/test_digests.py",
+        _PATCH,
+        "test_without_the_comparison_nobody_would_know",
+    ),
+    **_in(
+        "tests/sim/test_directed.py",
+        _MUTANT,
+        "test_the_schedule_shows_its_mutant",
+    ),
+    **_in(
+        "tests/sim/test_runs.py",
+        _MUTANT,
+        "test_a_planted_bug_is_found",
+    ),
+    **_in(
+        "tests/sim/test_world.py",
+        _MUTANT,
+        "test_every_mutant_still_fits_the_code",
+    ),
+    **_in(
+        "tests/txlog/service/test_pending_ack.py",
+        _STORE,
+        "test_it_is_given_when_the_disk_has_it",
+        "test_it_is_never_given_when_the_membership_has_changed",
+    ),
+    **_in(
+        "tests/txlog/service/test_review_half_alive.py",
+        _STORE,
+        "test_an_error_in_a_sync",
+        "test_an_error_between_two_outputs",
+        "test_an_error_in_a_heartbeat",
+        "test_a_process_short_of_files_goes_on_without_the_scrubber",
+    ),
+    **_in(
+        "tests/txlog/service/test_review_memory.py",
+        _SIZES,
+        "test_an_answer_is_no_larger_than_a_node_gives",
+    ),
+    **_in(
+        "tests/txlog/service/test_review_reopened.py",
+        _CLIENT,
+        "test_an_owner_that_came_after_a_second_seal_of_the_term_appends_the_leadership",
+    ),
 }

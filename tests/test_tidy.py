@@ -1,7 +1,9 @@
-"""The architecture and the house rules as a test: every source file is read with `ast` and measured against the tables below.
+"""The architecture and the house rules as a test: every source file is read with `ast` and measured
+against the tables below.
 
-Decides: who may import whom, what pure layers may not call, how long a function and a file may be, what a module's head must have. Each rule is a function
-from a source to the list of its violations, and each is tried on a planted violation first: a rule that finds nothing would prove nothing.
+Decides: who may import whom, what pure layers may not call, how long a function and a file may be,
+what a module's head must have. Each rule is a function from a source to the list of its violations,
+and each is tried on a planted violation first: a rule that finds nothing would prove nothing.
 Must not know: what the code does.
 """
 
@@ -34,16 +36,29 @@ FILE_LINES = 700
 # --------------------------------------------------------------------------- the tables
 
 # How a log looks on disk, on bytes; the other modules of txlog.storage have the files in hand.
-PURE_STORAGE = ("txlog.storage.segment", "txlog.storage.meta", "txlog.storage.positions", "txlog.storage.recovery", "txlog.storage.scrub")
+PURE_STORAGE = (
+    "txlog.storage.segment",
+    "txlog.storage.meta",
+    "txlog.storage.positions",
+    "txlog.storage.recovery",
+    "txlog.storage.scrub",
+)
 
-# What each group may import of the project itself: the longest matching prefix on the left decides. A group may always import from itself.
+# What each group may import of the project itself: the longest matching prefix on the left decides.
+# A group may always import from itself.
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "memstore.version": (),
     "memstore.engine": ("memstore.commands", "memstore.version"),
     "memstore.commands": ("memstore.engine", "memstore.version"),
     "memstore.replication": ("memstore.engine", "memstore.version", "txlog.entry"),
     "memstore.config": ("memstore.engine",),
-    "memstore.server": ("memstore", "txlog.client", "txlog.entry", "txlog.secret_file", "txlog.trust"),
+    "memstore.server": (
+        "memstore",
+        "txlog.client",
+        "txlog.entry",
+        "txlog.secret_file",
+        "txlog.trust",
+    ),
     "memstore.server.local": ("memstore", "txlog"),
     "memstore.cli": ("memstore",),
     "memstore.__main__": ("memstore",),
@@ -57,20 +72,36 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
 }
 
 # Layers without I/O, clocks or chance.
-PURE = ("memstore.engine", "memstore.commands", "memstore.replication", "txlog.consensus", "txlog.wire", "txlog.messages", "txlog.entry", *PURE_STORAGE)
+PURE = (
+    "memstore.engine",
+    "memstore.commands",
+    "memstore.replication",
+    "txlog.consensus",
+    "txlog.wire",
+    "txlog.messages",
+    "txlog.entry",
+    *PURE_STORAGE,
+)
 
 BANNED_MODULES = frozenset((
-    "asyncio", "concurrent", "ctypes", "datetime", "fcntl", "glob", "io", "logging", "mmap", "multiprocessing", "os",
-    "pathlib", "queue", "secrets", "select", "selectors", "shutil", "signal", "socket", "sqlite3", "ssl", "structlog",
-    "subprocess", "tempfile", "threading", "time", "uuid", "uvloop", "_thread", "aiofiles", "rich", "typer", "prometheus_client",
+    "asyncio", "concurrent", "ctypes", "datetime", "fcntl", "glob", "io", "logging", "mmap",
+    "multiprocessing", "os", "pathlib", "queue", "secrets", "select", "selectors", "shutil",
+    "signal", "socket", "sqlite3", "ssl", "structlog", "subprocess", "tempfile", "threading",
+    "time", "uuid", "uvloop", "_thread", "aiofiles", "rich", "typer", "prometheus_client",
 ))  # fmt: skip
 # `hash` of bytes changes with the hash seed: a machine that asks it is not reproducible.
-BANNED_CALLS = frozenset(("open", "print", "input", "eval", "exec", "compile", "__import__", "hash", "breakpoint"))
-PURE_THIRD_PARTY = frozenset(("hiredis", "sortedcontainers", "crc32c", "blake3", "lupa", "lzf", "xxhash"))
+BANNED_CALLS = frozenset(
+    ("open", "print", "input", "eval", "exec", "compile", "__import__", "hash", "breakpoint")
+)
+PURE_THIRD_PARTY = frozenset(
+    ("hiredis", "sortedcontainers", "crc32c", "blake3", "lupa", "lzf", "xxhash")
+)
 
 PRINT_ALLOWED = ("memstore.cli", "txlog.cli", "memstore.__main__", "txlog.__main__")
 
-MODULE_NAMES_AVOIDED = frozenset(("util", "utils", "helper", "helpers", "common", "misc", "base", "manager", "managers"))
+MODULE_NAMES_AVOIDED = frozenset(
+    ("util", "utils", "helper", "helpers", "common", "misc", "base", "manager", "managers")
+)
 CLASS_ENDINGS_AVOIDED = ("Manager", "Util", "Utils", "Impl", "Factory", "Wrapper")
 # The protocol's own words stay in the strings it sends; our names say primary and replica.
 NAMES_AVOIDED = re.compile(r"(^|_)(master|slave)s?(_|$)")
@@ -104,7 +135,9 @@ def is_pure(module: str) -> bool:
 
 
 def imported(source: Source) -> Iterator[tuple[int, str]]:
-    """Every module a source imports, with its line; for `from a import b` both a and a.b, since b may be a module."""
+    """Every module a source imports, with its line; for `from a import b` both a and a.b, since b
+    may be a module.
+    """
     for node in source.nodes:
         if isinstance(node, ast.Import):
             for alias in node.names:
@@ -114,12 +147,19 @@ def imported(source: Source) -> Iterator[tuple[int, str]]:
 
 
 def imports_follow_the_table(source: Source) -> list[str]:
-    group = max((prefix for prefix in MAY_IMPORT if within(source.module, (prefix,))), key=len, default=None)
+    group = max(
+        (prefix for prefix in MAY_IMPORT if within(source.module, (prefix,))), key=len, default=None
+    )
     found = []
     for line, name in imported(source):
         if name.startswith("."):
             found.append(f"line {line}: relative import")
-        elif within(name, PACKAGES) and group is not None and name not in PACKAGES and not within(name, (group, *MAY_IMPORT[group])):
+        elif (
+            within(name, PACKAGES)
+            and group is not None
+            and name not in PACKAGES
+            and not within(name, (group, *MAY_IMPORT[group]))
+        ):
             found.append(f"line {line}: {group} may not import {name}")
     return found
 
@@ -132,16 +172,36 @@ def pure_layers_are_pure(source: Source) -> list[str]:
         top = name.split(".")[0]
         if top in BANNED_MODULES:
             found.append(f"line {line}: a pure layer imports {name}")
-        elif top not in sys.stdlib_module_names and top not in PURE_THIRD_PARTY and top not in PACKAGES:
+        elif (
+            top not in sys.stdlib_module_names
+            and top not in PURE_THIRD_PARTY
+            and top not in PACKAGES
+        ):
             found.append(f"line {line}: a pure layer imports {name}, which is not in its list")
     for node in source.nodes:
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in BANNED_CALLS:
+        if (
+            isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Name)
+            and node.func.id in BANNED_CALLS
+        ):
             found.append(f"line {node.lineno}: a pure layer calls {node.func.id}()")
         elif isinstance(node, (ast.AsyncFunctionDef, ast.Await, ast.AsyncFor, ast.AsyncWith)):
             found.append(f"line {node.lineno}: a pure layer waits")
-        elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "random" and node.attr not in ("Random", "random"):
-            found.append(f"line {node.lineno}: chance of the process, not of the generator given: random.{node.attr}")
-        elif isinstance(node, ast.ImportFrom) and node.module == "random" and any(alias.name != "Random" for alias in node.names):
+        elif (
+            isinstance(node, ast.Attribute)
+            and isinstance(node.value, ast.Name)
+            and node.value.id == "random"
+            and node.attr not in ("Random", "random")
+        ):
+            found.append(
+                f"line {node.lineno}: chance of the process, not of the generator given: "
+                f"random.{node.attr}"
+            )
+        elif (
+            isinstance(node, ast.ImportFrom)
+            and node.module == "random"
+            and any(alias.name != "Random" for alias in node.names)
+        ):
             found.append(f"line {node.lineno}: only Random may come from random")
     return found
 
@@ -153,7 +213,10 @@ def functions_are_short(source: Source) -> list[str]:
             assert node.end_lineno is not None
             lines = node.end_lineno - node.lineno + 1
             if lines > FUNCTION_LINES:
-                found.append(f"line {node.lineno}: {node.name} has {lines} lines, {FUNCTION_LINES} are the limit")
+                found.append(
+                    f"line {node.lineno}: {node.name} has {lines} lines, {FUNCTION_LINES} are the "
+                    "limit"
+                )
     return found
 
 
@@ -172,16 +235,32 @@ def files_have_a_header(source: Source) -> list[str]:
 def only_the_command_line_prints(source: Source) -> list[str]:
     if within(source.module, PRINT_ALLOWED) or not within(source.module, PACKAGES):
         return []
-    calls = (node for node in source.nodes if isinstance(node, ast.Call) and isinstance(node.func, ast.Name))
-    return [f"line {node.lineno}: print outside the command line" for node in calls if isinstance(node.func, ast.Name) and node.func.id == "print"]
+    calls = (
+        node
+        for node in source.nodes
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+    )
+    return [
+        f"line {node.lineno}: print outside the command line"
+        for node in calls
+        if isinstance(node.func, ast.Name) and node.func.id == "print"
+    ]
 
 
 def nothing_is_left_over(source: Source) -> list[str]:
-    return [f"line {number}: {match[0]}" for number, line in enumerate(source.text.splitlines(), 1) if (match := LEFTOVERS.search(line))]
+    return [
+        f"line {number}: {match[0]}"
+        for number, line in enumerate(source.text.splitlines(), 1)
+        if (match := LEFTOVERS.search(line))
+    ]
 
 
 def no_paths_of_one_machine(source: Source) -> list[str]:
-    return [f"line {number}: {match[0]}..." for number, line in enumerate(source.text.splitlines(), 1) if (match := MACHINE_PATHS.search(line))]
+    return [
+        f"line {number}: {match[0]}..."
+        for number, line in enumerate(source.text.splitlines(), 1)
+        if (match := MACHINE_PATHS.search(line))
+    ]
 
 
 def comments(source: Source) -> Iterator[tuple[int, str]]:
@@ -191,7 +270,9 @@ def comments(source: Source) -> Iterator[tuple[int, str]]:
 
 
 def exemptions_give_a_reason(source: Source) -> list[str]:
-    """``# type: ignore[code]  reason`` and ``# noqa: CODE  reason``; nothing broader, nothing unexplained."""
+    """``# type: ignore[code]  reason`` and ``# noqa: CODE  reason``;
+    nothing broader, nothing unexplained.
+    """
     found = []
     for line, comment in comments(source):
         if "type: ignore" in comment and not re.search(r"type: ignore\[[\w, -]+\]\W*\w\w", comment):
@@ -210,11 +291,15 @@ def errors_are_not_swallowed(source: Source) -> list[str]:
                 found.append(f"line {node.lineno}: bare except")
             assert node.end_lineno is not None
             silent = all(
-                isinstance(part, (ast.Pass, ast.Continue)) or (isinstance(part, ast.Expr) and isinstance(part.value, ast.Constant)) for part in node.body
+                isinstance(part, (ast.Pass, ast.Continue))
+                or (isinstance(part, ast.Expr) and isinstance(part.value, ast.Constant))
+                for part in node.body
             )
             if silent and not explained.intersection(range(node.lineno, node.end_lineno + 1)):
                 found.append(f"line {node.lineno}: an error is swallowed without a word")
-        elif isinstance(node, ast.Call) and re.fullmatch(r"(contextlib\.)?suppress\((Base)?Exception\)", ast.unparse(node)):
+        elif isinstance(node, ast.Call) and re.fullmatch(
+            r"(contextlib\.)?suppress\((Base)?Exception\)", ast.unparse(node)
+        ):
             found.append(f"line {node.lineno}: suppress() of every error")
     return found
 
@@ -226,7 +311,11 @@ def names_are_ours(source: Source) -> list[str]:
     for node in source.nodes:
         if isinstance(node, ast.ClassDef) and node.name.endswith(CLASS_ENDINGS_AVOIDED):
             found.append(f"line {node.lineno}: class {node.name}")
-        name = getattr(node, "name", None) if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)) else None
+        name = (
+            getattr(node, "name", None)
+            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef))
+            else None
+        )
         if isinstance(node, ast.arg):
             name = node.arg
         elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
@@ -249,7 +338,12 @@ PRODUCT_RULES: list[Rule] = [
     exemptions_give_a_reason,
     errors_are_not_swallowed,
 ]
-RULES: list[Rule] = [functions_are_short, files_are_short, files_have_a_header, nothing_is_left_over]
+RULES: list[Rule] = [
+    functions_are_short,
+    files_are_short,
+    files_have_a_header,
+    nothing_is_left_over,
+]
 
 # --------------------------------------------------------------------------- the sources
 
@@ -258,7 +352,9 @@ def sources(*folders: str) -> dict[str, Source]:
     found = {}
     for folder in folders:
         for path in sorted((ROOT / folder).rglob("*.py")):
-            module = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+            module = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(
+                ".__init__"
+            )
             found[module] = Source(module, path.read_text(encoding="utf-8"))
     return found
 
@@ -268,7 +364,9 @@ EVERYTHING = PRODUCT | sources("tests", "bench")
 
 
 def violations(rule: Rule, over: dict[str, Source]) -> str:
-    return "\n".join(f"{module}: {violation}" for module, source in over.items() for violation in rule(source))
+    return "\n".join(
+        f"{module}: {violation}" for module, source in over.items() for violation in rule(source)
+    )
 
 
 @pytest.mark.parametrize("rule", PRODUCT_RULES, ids=lambda rule: rule.__name__)
@@ -287,7 +385,11 @@ PLANTED: list[tuple[Rule, str, str]] = [
     (imports_follow_the_table, "memstore.engine.bad", "from memstore.server import node\n"),
     (imports_follow_the_table, "memstore.commands.bad", "import txlog.entry\n"),
     (imports_follow_the_table, "memstore.replication.bad", "from txlog.client import LogClient\n"),
-    (imports_follow_the_table, "memstore.server.bad", "from txlog.consensus.acceptor import Acceptor\n"),
+    (
+        imports_follow_the_table,
+        "memstore.server.bad",
+        "from txlog.consensus.acceptor import Acceptor\n",
+    ),
     (imports_follow_the_table, "txlog.server.bad", "from memstore.engine import reply\n"),
     (imports_follow_the_table, "txlog.consensus.bad", "from txlog.storage.disk import Store\n"),
     (imports_follow_the_table, "txlog.wire", "from txlog.client import LogClient\n"),
@@ -309,8 +411,16 @@ PLANTED: list[tuple[Rule, str, str]] = [
     (exemptions_give_a_reason, "memstore.engine.bad", "x = 1  # type: ign" + "ore\n"),
     (exemptions_give_a_reason, "memstore.engine.bad", "x = 1  # no" + "qa\n"),
     (exemptions_give_a_reason, "memstore.engine.bad", "x = 1  # no" + "qa: F401\n"),
-    (errors_are_not_swallowed, "memstore.engine.bad", "try:\n    x = 1\nexcept ValueError:\n    pass\n"),
-    (errors_are_not_swallowed, "memstore.engine.bad", "try:\n    x = 1\nexcept:  # why\n    x = 2\n"),
+    (
+        errors_are_not_swallowed,
+        "memstore.engine.bad",
+        "try:\n    x = 1\nexcept ValueError:\n    pass\n",
+    ),
+    (
+        errors_are_not_swallowed,
+        "memstore.engine.bad",
+        "try:\n    x = 1\nexcept:  # why\n    x = 2\n",
+    ),
     (errors_are_not_swallowed, "memstore.engine.bad", "with suppress(Exception):\n    x = 1\n"),
     (names_are_ours, "memstore.engine.utils", "x = 1\n"),
     (names_are_ours, "memstore.engine.bad", "class KeyManager:\n    pass\n"),
@@ -318,13 +428,18 @@ PLANTED: list[tuple[Rule, str, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("rule", "module", "text"), PLANTED, ids=lambda value: getattr(value, "__name__", None))
+@pytest.mark.parametrize(
+    ("rule", "module", "text"), PLANTED, ids=lambda value: getattr(value, "__name__", None)
+)
 def test_a_planted_violation_is_found(rule: Rule, module: str, text: str) -> None:
     assert rule(Source(module, text))
 
 
 def test_good_code_passes() -> None:
-    text = HEADER + "import random\nfrom memstore.engine import reply\n\n\ndef f(rng: random.Random) -> int:\n    return rng.randint(1, 2)\n"
+    text = (
+        HEADER + "import random\nfrom memstore.engine import reply\n\n\ndef f(rng: random.Random) "
+        "-> int:\n    return rng.randint(1, 2)\n"
+    )
     for rule in PRODUCT_RULES + RULES:
         assert rule(Source("memstore.engine.good", text)) == []
 
@@ -333,20 +448,32 @@ def test_good_code_passes() -> None:
 
 
 @pytest.mark.parametrize("rule", COMPILED_RULES, ids=lambda rule: rule.__name__)
-def test_compiled_modules_avoid_what_mypyc_makes_something_else_of(rule: Callable[[str, ast.Module], list[str]]) -> None:
-    found = [f"{module}: {violation}" for module in hot_modules() for violation in rule(module, PRODUCT[module].tree)]
+def test_compiled_modules_avoid_what_mypyc_makes_something_else_of(
+    rule: Callable[[str, ast.Module], list[str]],
+) -> None:
+    found = [
+        f"{module}: {violation}"
+        for module in hot_modules()
+        for violation in rule(module, PRODUCT[module].tree)
+    ]
     assert found == [], "docs/compiled.md says why, and what to write instead"
 
 
-@pytest.mark.parametrize(("rule", "text"), compiled_rules.PLANTED, ids=lambda value: getattr(value, "__name__", None))
-def test_what_mypyc_makes_something_else_of_is_found(rule: Callable[[str, ast.Module], list[str]], text: str) -> None:
+@pytest.mark.parametrize(
+    ("rule", "text"), compiled_rules.PLANTED, ids=lambda value: getattr(value, "__name__", None)
+)
+def test_what_mypyc_makes_something_else_of_is_found(
+    rule: Callable[[str, ast.Module], list[str]], text: str
+) -> None:
     assert rule("memstore.engine.bad", ast.parse(text)), "a planted violation"
     assert rule("memstore.engine.good", ast.parse(compiled_rules.GOOD)) == []
 
 
 def test_exemptions_of_compiled_modules_are_in_use() -> None:
     for module, exempt in compiled_rules.ORDERED.items():
-        written = {ast.unparse(node) for node in PRODUCT[module].nodes if isinstance(node, ast.Subscript)}
+        written = {
+            ast.unparse(node) for node in PRODUCT[module].nodes if isinstance(node, ast.Subscript)
+        }
         assert set(exempt) <= written, f"{module} has no such slice any more"
 
 
@@ -354,7 +481,10 @@ def test_tests_that_need_the_interpreted_build_exist() -> None:
     for test in INTERPRETED_ONLY:
         path, _, name = test.partition("::")
         source = EVERYTHING[path.removesuffix(".py").replace("/", ".")]
-        assert any(isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name == name for node in source.nodes), test
+        assert any(
+            isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name == name
+            for node in source.nodes
+        ), test
 
 
 # --------------------------------------------------------------------------- the whole
@@ -367,8 +497,16 @@ def distribution(requirement: str) -> str:
 def test_imported_packages_are_declared() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     declared = {distribution(requirement) for requirement in project["dependencies"]}
-    used = {name.split(".")[0]: module for module, source in PRODUCT.items() for _, name in imported(source)}
-    undeclared = {name: module for name, module in used.items() if name not in sys.stdlib_module_names and name not in PACKAGES and name not in declared}
+    used = {
+        name.split(".")[0]: module
+        for module, source in PRODUCT.items()
+        for _, name in imported(source)
+    }
+    undeclared = {
+        name: module
+        for name, module in used.items()
+        if name not in sys.stdlib_module_names and name not in PACKAGES and name not in declared
+    }
     assert undeclared == {}, "missing in pyproject.toml"
     assert declared <= set(used), "declared in pyproject.toml and imported nowhere"
 
@@ -395,11 +533,25 @@ sys.exit(failed)
 
 
 def test_every_module_imports_alone() -> None:
-    """In a process of its own: a cycle that one order of imports hides shows in another. What is not ours is imported once, before."""
+    """In a process of its own: a cycle that one order of imports hides shows in another. What is
+    not ours is imported once, before.
+    """
     modules = [module for module in PRODUCT if not module.endswith("__main__")]
-    foreign = sorted({name for source in PRODUCT.values() for _, name in imported(source) if not within(name, PACKAGES)})
+    foreign = sorted(
+        {
+            name
+            for source in PRODUCT.values()
+            for _, name in imported(source)
+            if not within(name, PACKAGES)
+        }
+    )
     result = subprocess.run(
-        [sys.executable, "-c", IMPORT_EACH, " ".join(foreign), " ".join(modules)], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
+        [sys.executable, "-c", IMPORT_EACH, " ".join(foreign), " ".join(modules)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
     )
     assert result.returncode == 0, result.stdout + result.stderr
 
@@ -407,7 +559,14 @@ def test_every_module_imports_alone() -> None:
 @pytest.mark.parametrize("package", PACKAGES)
 def test_asserts_stay_on(package: str) -> None:
     """The invariants are asserts: a process started without them must refuse."""
-    result = subprocess.run([sys.executable, "-O", "-m", package, "status", "localhost:1"], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    result = subprocess.run(
+        [sys.executable, "-O", "-m", package, "status", "localhost:1"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
     assert result.returncode == 2
     assert "-O" in result.stderr
     assert len(result.stderr.strip().splitlines()) == 1

@@ -1,7 +1,8 @@
 """The `txlog` command line: a log node, and the operator's tools.
 
-Decides: arguments, what is printed, exit codes (0 fine, 1 found something wrong, 2 a setting or argument is wrong; `server` has its own, see
-`server.node`). Must not know: how anything is done.
+Decides: arguments, what is printed, exit codes (0 fine, 1 found something wrong, 2 a setting or
+argument is wrong; `server` has its own, see `server.node`).
+Must not know: how anything is done.
 """
 
 from __future__ import annotations
@@ -20,11 +21,26 @@ from txlog.client.delete import delete_log
 from txlog.client.replace import describe, replace_node
 from txlog.trust import NoSecret, check_callee
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help="The transaction log: a log node and its tools.")
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="The transaction log: a log node and its tools.",
+)
 
-SecretFile = Annotated[Path | None, typer.Option("--secret-file", help="File with the secret that log nodes and their clients share.")]
+SecretFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--secret-file", help="File with the secret that log nodes and their clients share."
+    ),
+]
 WithoutSecret = Annotated[
-    bool, typer.Option("--without-secret", help="Without --secret-file, use log nodes on other machines: whatever answers there is believed.")
+    bool,
+    typer.Option(
+        "--without-secret",
+        help="Without --secret-file, use log nodes on other machines: whatever answers there is "
+        "believed.",
+    ),
 ]
 Nodes = Annotated[list[str], typer.Argument(metavar="HOST:PORT...", help="The log nodes.")]
 
@@ -48,7 +64,9 @@ def _addresses(nodes: list[str]) -> list[tuple[str, int]]:
         raise _fail(str(error), 2) from error
 
 
-def _trusted(addresses: list[tuple[str, int]], path: Path | None, without_secret: bool) -> bytes | None:
+def _trusted(
+    addresses: list[tuple[str, int]], path: Path | None, without_secret: bool
+) -> bytes | None:
     """The secret for log nodes at these addresses; None only where that is allowed."""
     secret = _secret(path)
     try:
@@ -60,19 +78,38 @@ def _trusted(addresses: list[tuple[str, int]], path: Path | None, without_secret
 
 @app.command()
 def server(
-    az: Annotated[str | None, typer.Option(help="The availability zone this node stands in.")] = None,
-    port: Annotated[int | None, typer.Option(help=f"Port to listen on (default {settings.DEFAULT_PORT}; 0: any free one).")] = None,
-    data: Annotated[Path | None, typer.Option(help="Data folder: empty, or this node's own.")] = None,
-    bind: Annotated[str | None, typer.Option(help="Address to listen on; any but a loopback address needs --secret-file.")] = None,
+    az: Annotated[
+        str | None, typer.Option(help="The availability zone this node stands in.")
+    ] = None,
+    port: Annotated[
+        int | None,
+        typer.Option(help=f"Port to listen on (default {settings.DEFAULT_PORT}; 0: any free one)."),
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="Data folder: empty, or this node's own.")
+    ] = None,
+    bind: Annotated[
+        str | None,
+        typer.Option(help="Address to listen on; any but a loopback address needs --secret-file."),
+    ] = None,
     secret_file: SecretFile = None,
-    config: Annotated[Path | None, typer.Option(help="Settings file (TOML); the command line wins.")] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="Settings file (TOML); the command line wins.")
+    ] = None,
     log_format: Annotated[str | None, typer.Option(help="auto, console or json.")] = None,
 ) -> None:
     """Run a log node in the foreground."""
     from txlog.events import configure
     from txlog.server.node import EXIT_SETTING, run
 
-    given: dict[str, Any] = {"az": az, "port": port, "data": data, "bind": bind, "secret_file": secret_file, "log_format": log_format}
+    given: dict[str, Any] = {
+        "az": az,
+        "port": port,
+        "data": data,
+        "bind": bind,
+        "secret_file": secret_file,
+        "log_format": log_format,
+    }
     try:
         loaded = settings.load(config, given)
     except settings.ConfigError as error:
@@ -86,13 +123,17 @@ def init(
     nodes: Nodes,
     secret_file: SecretFile = None,
     without_secret: WithoutSecret = False,
-    wait: Annotated[float, typer.Option(help="Seconds to wait for nodes that are not up yet.")] = 30.0,
+    wait: Annotated[
+        float, typer.Option(help="Seconds to wait for nodes that are not up yet.")
+    ] = 30.0,
 ) -> None:
     """Make a group of these log nodes, once. Run again it changes nothing and says so."""
     addresses = _addresses(nodes)
     secret = _trusted(addresses, secret_file, without_secret)
     try:
-        line = asyncio.run(init_group(addresses, secret, wait, lambda text: typer.echo(text, err=True)))
+        line = asyncio.run(
+            init_group(addresses, secret, wait, lambda text: typer.echo(text, err=True))
+        )
     except AdminError as error:
         raise _fail(str(error)) from error
     typer.echo(line)
@@ -100,54 +141,111 @@ def init(
 
 @app.command("replace-node")
 def replace_node_command(
-    lost: Annotated[str, typer.Option(metavar="HOST:PORT", help="The log node whose disk or machine is lost, by its address in the group.")],
-    new: Annotated[str, typer.Option(metavar="HOST:PORT", help="The log node that takes its place: up, with an empty data folder. May be the same address.")],
-    nodes: Annotated[list[str], typer.Argument(metavar="HOST:PORT...", help="Other log nodes of the group; one is enough, it knows the rest.")],
+    lost: Annotated[
+        str,
+        typer.Option(
+            metavar="HOST:PORT",
+            help="The log node whose disk or machine is lost, by its address in the group.",
+        ),
+    ],
+    new: Annotated[
+        str,
+        typer.Option(
+            metavar="HOST:PORT",
+            help="The log node that takes its place: up, with an empty data folder. May be the "
+            "same address.",
+        ),
+    ],
+    nodes: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="HOST:PORT...",
+            help="Other log nodes of the group; one is enough, it knows the rest.",
+        ),
+    ],
     secret_file: SecretFile = None,
     without_secret: WithoutSecret = False,
-    wait: Annotated[float, typer.Option(help="Seconds to watch the newcomer copy; it goes on without being watched.")] = 600.0,
+    wait: Annotated[
+        float,
+        typer.Option(help="Seconds to watch the newcomer copy; it goes on without being watched."),
+    ] = 600.0,
 ) -> None:
-    """Put a new log node in the place of a lost one, while the group serves. Run again after an interruption it goes on, or says that all is done."""
+    """Put a new log node in the place of a lost one, while the group serves. Run again after an
+    interruption it goes on, or says that all is done.
+    """
     pair = _addresses([lost]) + _addresses([new])
     others = _addresses(nodes)
     secret = _trusted(pair + others, secret_file, without_secret)
     try:
-        line = asyncio.run(replace_node(pair[0], pair[1], others, secret, wait, lambda text: typer.echo(text, err=True)))
+        line = asyncio.run(
+            replace_node(
+                pair[0], pair[1], others, secret, wait, lambda text: typer.echo(text, err=True)
+            )
+        )
     except AdminError as error:
         raise _fail(str(error)) from error
     except (OSError, TimeoutError) as error:
-        raise _fail(f"a log node stopped answering ({str(error) or 'no answer'}): run the command again") from error
+        raise _fail(
+            f"a log node stopped answering ({str(error) or 'no answer'}): run the command again"
+        ) from error
     typer.echo(line)
 
 
 @app.command("delete-log")
 def delete_log_command(
-    log: Annotated[str, typer.Argument(metavar="NAME", help="The log, as in the engine nodes' --log address: shard-0.")],
-    nodes: Annotated[list[str], typer.Argument(metavar="HOST:PORT...", help="Log nodes of the group; one is enough, it knows the rest.")],
-    confirm: Annotated[str, typer.Option(metavar="NAME", help="The log's name again. Its data is gone afterwards.")] = "",
+    log: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME", help="The log, as in the engine nodes' --log address: shard-0."
+        ),
+    ],
+    nodes: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="HOST:PORT...", help="Log nodes of the group; one is enough, it knows the rest."
+        ),
+    ],
+    confirm: Annotated[
+        str, typer.Option(metavar="NAME", help="The log's name again. Its data is gone afterwards.")
+    ] = "",
     secret_file: SecretFile = None,
     without_secret: WithoutSecret = False,
-    wait: Annotated[float, typer.Option(help="Seconds to wait until no engine node uses the log and no lease runs.")] = 5.0,
+    wait: Annotated[
+        float,
+        typer.Option(help="Seconds to wait until no engine node uses the log and no lease runs."),
+    ] = 5.0,
 ) -> None:
-    """Delete a log with all its data. All its log nodes must answer, its engine nodes must be stopped. Run again after an interruption it goes on."""
+    """Delete a log with all its data. All its log nodes must answer, its engine nodes must be
+    stopped. Run again after an interruption it goes on.
+    """
     addresses = _addresses(nodes)
     if not valid_log_name(log):
         raise _fail(f"{log[:80]!r} is not a log's name", 2)
     if confirm != log:
-        raise _fail(f"this deletes all data of log '{log}': give --confirm {log} if that is meant", 2)
+        raise _fail(
+            f"this deletes all data of log '{log}': give --confirm {log} if that is meant", 2
+        )
     secret = _trusted(addresses, secret_file, without_secret)
     try:
-        line = asyncio.run(delete_log(log, addresses, secret, wait, lambda text: typer.echo(text, err=True)))
+        line = asyncio.run(
+            delete_log(log, addresses, secret, wait, lambda text: typer.echo(text, err=True))
+        )
     except AdminError as error:
         raise _fail(str(error)) from error
     except (OSError, TimeoutError) as error:
-        raise _fail(f"a log node stopped answering ({str(error) or 'no answer'}): run the command again") from error
+        raise _fail(
+            f"a log node stopped answering ({str(error) or 'no answer'}): run the command again"
+        ) from error
     typer.echo(line)
 
 
 @app.command()
-def status(nodes: Nodes, secret_file: SecretFile = None, without_secret: WithoutSecret = False) -> None:
-    """One table: promise, last id, committed, lag, suspect or not, lease window. Exit code 1 when no majority answers."""
+def status(
+    nodes: Nodes, secret_file: SecretFile = None, without_secret: WithoutSecret = False
+) -> None:
+    """One table: promise, last id, committed, lag, suspect or not, lease window. Exit code 1 when
+    no majority answers.
+    """
     from rich.console import Console
 
     addresses = _addresses(nodes)
@@ -156,18 +254,29 @@ def status(nodes: Nodes, secret_file: SecretFile = None, without_secret: Without
     console.print(_status_table(answers))
     for line in _memberships(answers):
         console.print(line)
-    healthy = len({answer.status["node"] for answer in answers if answer.status is not None and answer.status["group"]})  # two addresses may lead to one
+    # two addresses may lead to one
+    healthy = len(
+        {
+            answer.status["node"]
+            for answer in answers
+            if answer.status is not None and answer.status["group"]
+        }
+    )
     if healthy < len(answers) // 2 + 1:
         raise _fail(f"no majority: {healthy} of {len(answers)} log nodes are there and in a group")
 
 
 @app.command()
 def health(
-    node: Annotated[str, typer.Argument(metavar="HOST:PORT")] = f"127.0.0.1:{settings.DEFAULT_PORT}",
+    node: Annotated[
+        str, typer.Argument(metavar="HOST:PORT")
+    ] = f"127.0.0.1:{settings.DEFAULT_PORT}",
     secret_file: SecretFile = None,
     without_secret: WithoutSecret = False,
 ) -> None:
-    """Exit code 0 if the log node answers, in a group already or not yet; else 1 with the reason: for health checks."""
+    """Exit code 0 if the log node answers, in a group already or not yet; else 1 with the reason:
+    for health checks.
+    """
     addresses = _addresses([node])[:1]
     (answer,) = asyncio.run(ask_status(addresses, _trusted(addresses, secret_file, without_secret)))
     if answer.status is None:
@@ -178,7 +287,19 @@ def _status_table(answers: list[NodeStatus]) -> Any:
     from rich.table import Table
 
     table = Table(title=None)
-    columns = ("log", "node", "az", "address", "promise", "last", "committed", "lag", "lease window", "scrub", "state")
+    columns = (
+        "log",
+        "node",
+        "az",
+        "address",
+        "promise",
+        "last",
+        "committed",
+        "lag",
+        "lease window",
+        "scrub",
+        "state",
+    )
     for column in columns:
         table.add_column(column, no_wrap=column != "state")
     furthest: dict[str, int] = {}
@@ -188,26 +309,76 @@ def _status_table(answers: list[NodeStatus]) -> Any:
     rows: list[tuple[str, ...]] = []
     for answer in answers:
         if answer.status is None:
-            rows.append(("", "", "", answer.address, *[""] * (len(columns) - 5), f"[red]{answer.error}[/red]"))
+            rows.append(
+                (
+                    "",
+                    "",
+                    "",
+                    answer.address,
+                    *[""] * (len(columns) - 5),
+                    f"[red]{answer.error}[/red]",
+                )
+            )
             continue
         node, az = answer.status["node"], answer.status["az"]
         if answer.status["replaced"]:
             rows.append(("", node, az, answer.address, "", "", "", "", "", "[red]replaced[/red]"))
             continue
         for name in answer.status["deleting"]:
-            rows.append((name, node, az, answer.address, *[""] * (len(columns) - 5), "[red]being deleted: run txlog delete-log again[/red]"))
+            rows.append(
+                (
+                    name,
+                    node,
+                    az,
+                    answer.address,
+                    *[""] * (len(columns) - 5),
+                    "[red]being deleted: run txlog delete-log again[/red]",
+                )
+            )
         if not answer.status["logs"]:
             rows.append(
-                ("", node, az, answer.address, *[""] * (len(columns) - 5), "no logs yet" if answer.status["group"] else "[red]belongs to no group[/red]")
+                (
+                    "",
+                    node,
+                    az,
+                    answer.address,
+                    *[""] * (len(columns) - 5),
+                    "no logs yet" if answer.status["group"] else "[red]belongs to no group[/red]",
+                )
             )
-        rows += [(name, node, az, answer.address, *[""] * (len(columns) - 5), f"[red]refused: {why}[/red]") for name, why in answer.status["refused"].items()]
+        rows += [
+            (
+                name,
+                node,
+                az,
+                answer.address,
+                *[""] * (len(columns) - 5),
+                f"[red]refused: {why}[/red]",
+            )
+            for name, why in answer.status["refused"].items()
+        ]
         for row in answer.status["logs"]:
             term, position = row["last"]
-            window = f"{row['window_left_ms']} ms of {row['window_writer'][:8]}" if row["window_left_ms"] else "closed"
+            window = (
+                f"{row['window_left_ms']} ms of {row['window_writer'][:8]}"
+                if row["window_left_ms"]
+                else "closed"
+            )
             rows.append(
-                (row["log"], node, az, answer.address, str(row["promised"]), f"{position}@{term}", str(row["committed"]),
-                 str(furthest[row["log"]] - position), window, _scrub(row), _state(row))
-            )  # fmt: skip
+                (
+                    row["log"],
+                    node,
+                    az,
+                    answer.address,
+                    str(row["promised"]),
+                    f"{position}@{term}",
+                    str(row["committed"]),
+                    str(furthest[row["log"]] - position),
+                    window,
+                    _scrub(row),
+                    _state(row),
+                )
+            )
     for row_text in sorted(rows, key=lambda text: (text[0], text[1], text[3])):
         table.add_row(*row_text)
     return table
@@ -226,36 +397,54 @@ def _scrub(row: dict[str, Any]) -> str:
 
 def _state(row: dict[str, Any]) -> str:
     if row["broken"]:
-        return f"[red]broken from position {row['broken']['position']}: {row['broken']['reason']}[/red]"
+        return (
+            f"[red]broken from position {row['broken']['position']}: "
+            f"{row['broken']['reason']}[/red]"
+        )
     if row["newcomer"]:
         return f"[yellow]newcomer, does not count yet: {describe(row)}[/yellow]"
     if row["suspect"]:
-        return f"[yellow]suspect from position {row['suspect']['position']}: {row['suspect']['reason']}[/yellow]"
+        return (
+            f"[yellow]suspect from position {row['suspect']['position']}: "
+            f"{row['suspect']['reason']}[/yellow]"
+        )
     if row["holes"]:
         return f"[yellow]{len(row['holes'])} damaged entries being put back[/yellow]"
     return "[red]disk full[/red]" if row["disk_full"] else "good"
 
 
 def _memberships(answers: list[NodeStatus]) -> list[str]:
-    """A line for each membership version that is gone by; more than one means that a replacement is under way."""
+    """A line for each membership version that is gone by;
+    more than one means that a replacement is under way.
+    """
     found: dict[tuple[int, str], list[str]] = {}
     lines = []
     for answer in answers:
         if answer.status is not None and answer.status["group"]:
             if answer.status["replaced"]:
                 lines.append(
-                    f"[red]log node {answer.status['node']} at {answer.address} was replaced in membership version {answer.status['membership']}: "
-                    "stop it, and empty its folder before the machine is used as a log node again[/red]"
+                    f"[red]log node {answer.status['node']} at {answer.address} was replaced in "
+                    f"membership version {answer.status['membership']}: "
+                    "stop it, and empty its folder before the machine is used as a log node "
+                    "again[/red]"
                 )
             else:
-                found.setdefault((answer.status["membership"], ", ".join(answer.status["members"])), []).append(answer.status["node"])
+                found.setdefault(
+                    (answer.status["membership"], ", ".join(answer.status["members"])), []
+                ).append(answer.status["node"])
     for (version, members), nodes in sorted(found.items()):
         others = "" if len(found) == 1 else f" (at {', '.join(sorted(nodes))})"
         lines.append(f"membership version {version}{others}: {members}")
     return lines
 
 
-Folder = Annotated[Path, typer.Argument(metavar="DIR", help="A log node's data folder, an embedded log's folder, or one log's folder.")]
+Folder = Annotated[
+    Path,
+    typer.Argument(
+        metavar="DIR",
+        help="A log node's data folder, an embedded log's folder, or one log's folder.",
+    ),
+]
 
 
 def _logs_below(folder: Path) -> list[Path]:
@@ -297,7 +486,9 @@ def inspect(
 
 @app.command()
 def verify(folder: Folder) -> None:
-    """Checksums, chain and order of everything in the folder. Exit code 1 with position and file when something does not check."""
+    """Checksums, chain and order of everything in the folder. Exit code 1 with position and file
+    when something does not check.
+    """
     from txlog.server.identity import FolderError, read_identity
     from txlog.storage import inspect as look
 
@@ -310,7 +501,10 @@ def verify(folder: Folder) -> None:
             for finding in summary.findings:
                 typer.echo(f"! {finding}")
             found += len(summary.findings)
-            typer.echo(f"{path}: {summary.entries} entries, {summary.bytes} bytes, last position {summary.last}, {len(summary.findings) or 'no'} findings")
+            typer.echo(
+                f"{path}: {summary.entries} entries, {summary.bytes} bytes, last position "
+                f"{summary.last}, {len(summary.findings) or 'no'} findings"
+            )
     except FolderError as error:
         raise _fail(str(error)) from error
     except OSError as error:
@@ -320,9 +514,13 @@ def verify(folder: Folder) -> None:
 
 
 def main() -> None:
-    """What is wrong with the command line is told in one line; the parser's own classes moved between versions, what they share is a method."""
+    """What is wrong with the command line is told in one line; the parser's own classes moved
+    between versions, what they share is a method.
+    """
     if not __debug__:
-        sys.stderr.write("txlog: asserts are part of the design: start without -O and without PYTHONOPTIMIZE\n")
+        sys.stderr.write(
+            "txlog: asserts are part of the design: start without -O and without PYTHONOPTIMIZE\n"
+        )
         sys.exit(2)
     try:
         code = app(standalone_mode=False)

@@ -1,7 +1,8 @@
 """Settings of a log node: names, units, defaults, limits, and how they come from a file.
 
-Decides: what may be set and which values are wrong, each with one clear line. Must not know: who uses a setting.
-A file is TOML; its keys are the field names below with dashes for underscores. What is given on the command line wins.
+Decides: what may be set and which values are wrong, each with one clear line.
+Must not know: who uses a setting. A file is TOML; its keys are the field names below with dashes
+for underscores. What is given on the command line wins.
 """
 
 from __future__ import annotations
@@ -37,23 +38,33 @@ class LogServerConfig:
     segment_bytes: int = 64 << 20  # size of one segment file, allocated ahead
     cache_bytes: int = 32 << 20  # newest entries of each log kept in memory for readers
     max_connections: int = 4096
-    max_callers_per_address: int = 64  # connections from one address that have not finished the handshake; above it the oldest is closed
-    max_output_bytes: int = 2 << 20  # that a caller has not read: nothing more of it is answered, its subscription waits
-    max_total_output_bytes: int = 256 << 20  # of all callers: above it the caller with the most is closed
-    max_total_input_bytes: int = 256 << 20  # of messages that have come in part, of all callers: above it the caller with the most is closed
-    max_logs: int = 16  # a writer that names a log beyond these is refused; each log takes two segments at once
+    # connections from one address that have not finished the handshake;
+    # above it the oldest is closed
+    max_callers_per_address: int = 64
+    # that a caller has not read: nothing more of it is answered, its subscription waits
+    max_output_bytes: int = 2 << 20
+    # of all callers: above it the caller with the most is closed
+    max_total_output_bytes: int = 256 << 20
+    # of messages that have come in part, of all callers:
+    # above it the caller with the most is closed
+    max_total_input_bytes: int = 256 << 20
+    # a writer that names a log beyond these is refused; each log takes two segments at once
+    max_logs: int = 16
     max_lease_ms: int = MAX_LEASE_MS  # a writer that asks for a longer lease is refused
     heartbeat_ms: int = 100  # to every reader
-    scrub_bytes_per_s: int = DEFAULT_SCRUB_BYTES_PER_S  # what the scrubber re-reads of each log; 0: nothing
+    # what the scrubber re-reads of each log; 0: nothing
+    scrub_bytes_per_s: int = DEFAULT_SCRUB_BYTES_PER_S
     scrub_pause_s: int = DEFAULT_SCRUB_PAUSE_S  # between two passes through a log
-    log_format: str = "auto"  # of our own messages on stderr: "auto" (lines on a terminal, else JSON), "console", "json"
+    # of our own messages on stderr: "auto" (lines on a terminal, else JSON), "console", "json"
+    log_format: str = "auto"
     secret: bytes | None = field(default=None, repr=False)  # what secret_file holds
 
 
 _LIMITS: Final[dict[str, tuple[int, int]]] = {
     "port": (0, 65535),
     "max_frame_bytes": (8 << 20, 1 << 30),
-    "segment_bytes": (8 << 20, 4 << 30),  # holds an entry of 4 MiB with room to spare; offsets in it have 32 bits
+    # holds an entry of 4 MiB with room to spare; offsets in it have 32 bits
+    "segment_bytes": (8 << 20, 4 << 30),
     "cache_bytes": (0, 64 << 30),
     "max_connections": (1, 1 << 20),
     "max_callers_per_address": (1, 1 << 20),
@@ -69,29 +80,47 @@ _LIMITS: Final[dict[str, tuple[int, int]]] = {
 
 
 def load(path: Path | None, overrides: dict[str, Any]) -> LogServerConfig:
-    """The settings of ``path`` (none: the defaults), with those of ``overrides`` that are not None in their place. Raises `ConfigError`."""
+    """The settings of ``path`` (none: the defaults), with those of ``overrides`` that are not None
+    in their place. Raises `ConfigError`.
+    """
     values: dict[str, Any] = _read_file(path) if path is not None else {}
     values.update({name: value for name, value in overrides.items() if value is not None})
     for required in ("az", "data"):
         if not values.get(required):
-            raise ConfigError(f"'{required}' is not set: give --{required}, or a line in the settings file")
+            raise ConfigError(
+                f"'{required}' is not set: give --{required}, or a line in the settings file"
+            )
     for name, (low, high) in _LIMITS.items():
-        if name in values and not (isinstance(values[name], int) and not isinstance(values[name], bool) and low <= values[name] <= high):
-            raise ConfigError(f"'{_dashed(name)}' must be a whole number from {low} to {high}, not {values[name]!r}")
+        if name in values and not (
+            isinstance(values[name], int)
+            and not isinstance(values[name], bool)
+            and low <= values[name] <= high
+        ):
+            raise ConfigError(
+                f"'{_dashed(name)}' must be a whole number from {low} to {high}, not "
+                f"{values[name]!r}"
+            )
     for name in ("az", "bind", "log_format"):
         if name in values and not isinstance(values[name], str):
             raise ConfigError(f"'{_dashed(name)}' must be text, not {values[name]!r}")
     if not _AZ.match(values["az"]):
-        raise ConfigError(f"'az' {values['az']!r}: letters, digits, '.', '_' and '-' only, at most 32")
+        raise ConfigError(
+            f"'az' {values['az']!r}: letters, digits, '.', '_' and '-' only, at most 32"
+        )
     if values.get("log_format", "auto") not in ("auto", "console", "json"):
-        raise ConfigError(f"'log-format' must be auto, console or json, not {values['log_format']!r}")
+        raise ConfigError(
+            f"'log-format' must be auto, console or json, not {values['log_format']!r}"
+        )
     for name in ("data", "secret_file"):
         if values.get(name) is not None:
             values[name] = Path(values[name])
     if values.get("secret_file") is not None:
         values["secret"] = read_secret(values["secret_file"])
     elif not is_loopback(values.get("bind", "127.0.0.1")):
-        raise ConfigError(f"'bind' {values['bind']} is not a loopback address: that needs --secret-file, else anybody on the network could write the log")
+        raise ConfigError(
+            f"'bind' {values['bind']} is not a loopback address: that needs --secret-file, else "
+            "anybody on the network could write the log"
+        )
     return LogServerConfig(**values)
 
 
@@ -105,7 +134,10 @@ def _read_file(path: Path) -> dict[str, Any]:
     known = {_dashed(f.name): f.name for f in fields(LogServerConfig) if f.name != "secret"}
     for name in raw:
         if name not in known:
-            raise ConfigError(f"settings file {path}: there is no setting '{name}' (known: {', '.join(sorted(known))})")
+            raise ConfigError(
+                f"settings file {path}: there is no setting '{name}' (known: "
+                f"{', '.join(sorted(known))})"
+            )
     return {known[name]: value for name, value in raw.items()}
 
 

@@ -1,7 +1,8 @@
 """One log entry: its fields, its bytes, and the chain that binds it to everything before it.
 
-Decides: the binary form of an entry and what its chain is. Must not know: who writes it, where it is stored, what a
-payload means. Invariants: positions are dense from 1; ``chain(p) = blake3-128(encoded entry p)`` and the encoding
+Decides: the binary form of an entry and what its chain is.
+Must not know: who writes it, where it is stored, what a payload means.
+Invariants: positions are dense from 1; ``chain(p) = blake3-128(encoded entry p)`` and the encoding
 starts with ``chain(p-1)``, so equal chains mean equal prefixes.
 """
 
@@ -18,15 +19,23 @@ LEADERSHIP: Final = 2
 HANDOVER: Final = 3
 DIGEST: Final = 4
 FORMAT: Final = 5
-KIND_NAMES: Final = {DATA: "DATA", LEADERSHIP: "LEADERSHIP", HANDOVER: "HANDOVER", DIGEST: "DIGEST", FORMAT: "FORMAT"}
+KIND_NAMES: Final = {
+    DATA: "DATA",
+    LEADERSHIP: "LEADERSHIP",
+    HANDOVER: "HANDOVER",
+    DIGEST: "DIGEST",
+    FORMAT: "FORMAT",
+}
 
 FORMAT_VERSION: Final = 1
-FLAG_CONTINUED: Final = 1  # the unit goes on in the next entry: readers apply the run when its last entry is committed
+# the unit goes on in the next entry: readers apply the run when its last entry is committed
+FLAG_CONTINUED: Final = 1
 
 CHAIN_BYTES: Final = 16
 GENESIS_CHAIN: Final = bytes(CHAIN_BYTES)  # the chain "before" position 1
 
-_HEADER: Final = struct.Struct(">16sQQBBBxIQ")  # previous chain, position, term, kind, format, flags, payload length, wall_ms
+# previous chain, position, term, kind, format, flags, payload length, wall_ms
+_HEADER: Final = struct.Struct(">16sQQBBBxIQ")
 HEADER_BYTES: Final = _HEADER.size
 
 EntryId = tuple[int, int]  # (term, position), compared in that order
@@ -38,14 +47,37 @@ class EntryError(ValueError):
 
 
 class Entry:
-    """An immutable entry with its canonical bytes (``encoded``) and its ``chain``. Build with `make_entry` or `decode_entry`.
+    """An immutable entry with its canonical bytes (``encoded``) and its ``chain``. Build with
+    `make_entry` or `decode_entry`.
 
-    The payload is not kept beside the bytes it is part of: writers keep many entries at hand, and would hold everything twice.
+    The payload is not kept beside the bytes it is part of: writers keep many entries at hand, and
+    would hold everything twice.
     """
 
-    __slots__ = ("chain", "encoded", "flags", "format", "kind", "position", "previous_chain", "term", "wall_ms")
+    __slots__ = (
+        "chain",
+        "encoded",
+        "flags",
+        "format",
+        "kind",
+        "position",
+        "previous_chain",
+        "term",
+        "wall_ms",
+    )
 
-    def __init__(self, position: int, term: int, kind: int, format: int, flags: int, wall_ms: int, previous_chain: bytes, encoded: bytes, chain: bytes) -> None:
+    def __init__(
+        self,
+        position: int,
+        term: int,
+        kind: int,
+        format: int,
+        flags: int,
+        wall_ms: int,
+        previous_chain: bytes,
+        encoded: bytes,
+        chain: bytes,
+    ) -> None:
         self.position = position
         self.term = term
         self.kind = kind
@@ -74,26 +106,62 @@ class Entry:
         return bool(self.flags & FLAG_CONTINUED)
 
     def __repr__(self) -> str:
-        return f"<Entry {self.position}@{self.term} {KIND_NAMES.get(self.kind, self.kind)} {self.payload_bytes}B>"
+        return (
+            f"<Entry {self.position}@{self.term} {KIND_NAMES.get(self.kind, self.kind)} "
+            f"{self.payload_bytes}B>"
+        )
 
 
 def chain_of(encoded: bytes) -> bytes:
-    """BLAKE3, because every process of a shard hashes every entry: of 7 KB it takes 3 us where BLAKE2b takes 8, of 117 KB 18 where that takes 125."""
+    """BLAKE3, because every process of a shard hashes every entry: of 7 KB it takes 3 us where
+    BLAKE2b takes 8, of 117 KB 18 where that takes 125.
+    """
     return blake3(encoded).digest(length=CHAIN_BYTES)
 
 
-def make_entry(position: int, term: int, kind: int, wall_ms: int, previous_chain: bytes, payload: bytes, continued: bool = False) -> Entry:
-    """A new entry. ``wall_ms`` is milliseconds since 1970 by the writer's clock; ``payload`` is opaque here."""
+def make_entry(
+    position: int,
+    term: int,
+    kind: int,
+    wall_ms: int,
+    previous_chain: bytes,
+    payload: bytes,
+    continued: bool = False,
+) -> Entry:
+    """A new entry. ``wall_ms`` is milliseconds since 1970 by the writer's clock;
+    ``payload`` is opaque here.
+    """
     flags = FLAG_CONTINUED if continued else 0
-    encoded = _HEADER.pack(previous_chain, position, term, kind, FORMAT_VERSION, flags, len(payload), wall_ms) + payload
-    return Entry(position, term, kind, FORMAT_VERSION, flags, wall_ms, previous_chain, encoded, chain_of(encoded))
+    encoded = (
+        _HEADER.pack(
+            previous_chain, position, term, kind, FORMAT_VERSION, flags, len(payload), wall_ms
+        )
+        + payload
+    )
+    return Entry(
+        position,
+        term,
+        kind,
+        FORMAT_VERSION,
+        flags,
+        wall_ms,
+        previous_chain,
+        encoded,
+        chain_of(encoded),
+    )
 
 
 def decode_entry(encoded: bytes) -> Entry:
-    """The entry in exactly these bytes. Raises `EntryError` when they are too short or the length does not agree."""
+    """The entry in exactly these bytes. Raises `EntryError` when they are too short or the length
+    does not agree.
+    """
     if len(encoded) < HEADER_BYTES:
         raise EntryError(f"entry of {len(encoded)} bytes is shorter than its header")
-    previous_chain, position, term, kind, format, flags, length, wall_ms = _HEADER.unpack_from(encoded)
+    previous_chain, position, term, kind, format, flags, length, wall_ms = _HEADER.unpack_from(
+        encoded
+    )
     if length != len(encoded) - HEADER_BYTES:
         raise EntryError(f"entry says {length} payload bytes and has {len(encoded) - HEADER_BYTES}")
-    return Entry(position, term, kind, format, flags, wall_ms, previous_chain, encoded, chain_of(encoded))
+    return Entry(
+        position, term, kind, format, flags, wall_ms, previous_chain, encoded, chain_of(encoded)
+    )

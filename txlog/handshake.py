@@ -1,13 +1,17 @@
-"""Who may speak on a connection, and the words in which a node refuses. docs/handshake.md describes the messages and what they prove.
+"""Who may speak on a connection, and the words in which a node refuses. docs/handshake.md describes
+the messages and what they prove.
 
-Decides: what each side proves and when the other is believed; which refusals are for good. Must not know: sockets, clocks, where chance comes from (nonces
-are given). Both classes take bytes and give bytes; their owner has the socket and the time limit.
+Decides: what each side proves and when the other is believed; which refusals are for good.
+Must not know: sockets, clocks, where chance comes from (nonces are given). Both classes take bytes
+and give bytes; their owner has the socket and the time limit.
 
-A node speaks first. Where a shared secret is set, the caller proves it to that node, in that session, for what its Hello claims; the node proves it in its
-Welcome, or in its refusal; from then on each frame has a tag under a key of this session and direction.
+A node speaks first. Where a shared secret is set, the caller proves it to that node, in that
+session, for what its Hello claims; the node proves it in its Welcome, or in its refusal; from then
+on each frame has a tag under a key of this session and direction.
 
-Invariants: nothing that a peer says is believed before its proof was right; a peer without a secret and one with a secret never work together; proofs are
-compared in constant time; what is read before the proof is bounded.
+Invariants: nothing that a peer says is believed before its proof was right; a peer without a secret
+and one with a secret never work together; proofs are compared in constant time; what is read before
+the proof is bounded.
 """
 
 from __future__ import annotations
@@ -27,7 +31,8 @@ INCARNATION_BYTES: Final = 16
 MAX_BYTES: Final = 16 << 10  # of a frame before the handshake is over
 MAX_REASON: Final = 400  # characters of a refusal that are shown
 
-# A refusal starts with one of these words. Those of FINAL do not change by waiting: the caller is wrong, not early.
+# A refusal starts with one of these words. Those of FINAL do not change by waiting: the caller is
+# wrong, not early.
 SECRET: Final = "secret"
 NAME: Final = "name"
 GROUP: Final = "group"
@@ -36,13 +41,16 @@ MEMBERSHIP: Final = "membership"  # of another version than the node has; the re
 NO_GROUP: Final = "no-group"
 NO_LOG: Final = "no-log"
 BUSY: Final = "busy"
-ADDRESS: Final = "address"  # it belongs to another node than the one that answers there; not final: the relay may go away
+# it belongs to another node than the one that answers there; not final: the relay may go away
+ADDRESS: Final = "address"
 LOG: Final = "log"
 UNPROVEN: Final = "unproven"  # whatever a peer says that has not proven the secret
 FINAL: Final = frozenset((SECRET, NAME, GROUP, PROTOCOL))
-_BEFORE_PROOF: Final = (SECRET, PROTOCOL, BUSY)  # what an honest node may have to say before it knows that its caller has the secret
+# what an honest node may have to say before it knows that its caller has the secret
+_BEFORE_PROOF: Final = (SECRET, PROTOCOL, BUSY)
 
-# The purpose of each value made from the secret: no value of one purpose is one of another. The protocol's version is in each too.
+# The purpose of each value made from the secret: no value of one purpose is one of another. The
+# protocol's version is in each too.
 _CALLER: Final = b"caller"
 _NODE: Final = b"node"
 _REFUSAL: Final = b"refusal"
@@ -60,7 +68,9 @@ def is_early(reason: str) -> bool:
 
 
 class HandshakeError(Exception):
-    """The handshake is over. ``reason`` is one line. ``reject``: what the node said, if it may be believed. ``unproven``: an impostor may have said it."""
+    """The handshake is over. ``reason`` is one line. ``reject``: what the node said, if it may be
+    believed. ``unproven``: an impostor may have said it.
+    """
 
     def __init__(self, reason: str, reject: Reject | None = None, unproven: bool = False) -> None:
         super().__init__(reason)
@@ -98,10 +108,19 @@ class _Keys:
 
 
 class Caller:
-    """The side that connects. Feed it what comes and send what it gives, until ``welcome`` is there. Then ``decoder`` gives the messages (first call it with
-    ``b""``: something may have come behind the Welcome), and ``outgoing``, if it is not None, makes the tag to send behind each frame."""
+    """The side that connects. Feed it what comes and send what it gives, until ``welcome`` is
+    there. Then ``decoder`` gives the messages (first call it with ``b""``: something may have come
+    behind the Welcome), and ``outgoing``, if it is not None, makes the tag to send behind each
+    frame.
+    """
 
-    def __init__(self, hello: Hello, secret: bytes | None, nonce: bytes, max_frame_bytes: int = DEFAULT_MAX_FRAME_BYTES) -> None:
+    def __init__(
+        self,
+        hello: Hello,
+        secret: bytes | None,
+        nonce: bytes,
+        max_frame_bytes: int = DEFAULT_MAX_FRAME_BYTES,
+    ) -> None:
         """``nonce``: `NONCE_BYTES` fresh random bytes."""
         assert len(nonce) == NONCE_BYTES, "a nonce of another length"
         self.welcome: Welcome | None = None
@@ -118,12 +137,16 @@ class Caller:
         self._identity = b""
 
     def feed(self, data: bytes) -> bytes:
-        """What is to be sent, b"": nothing. Raises `HandshakeError`, and `wire.WireError` when these are not our protocol's bytes."""
+        """What is to be sent, b"": nothing. Raises `HandshakeError`, and `wire.WireError` when
+        these are not our protocol's bytes.
+        """
         out = b""
         messages = self.decoder.feed(data)
         while messages:
             out += self._on_message(messages[0])
-            if self.welcome is not None:  # asked after the call and not before: compiled code takes a second look for the first one's answer
+            # asked after the call and not before:
+            # compiled code takes a second look for the first one's answer
+            if self.welcome is not None:
                 break
             messages = self.decoder.feed(b"")
         return out
@@ -136,27 +159,47 @@ class Caller:
             return b""
         if isinstance(message, ProvenReject) and self._secret is not None and self.challenged:
             text = encode(replace(message, proof=b""))
-            if hmac.compare_digest(_derive(self._secret, _REFUSAL, self._challenge, self._hello_frame, text), message.proof):
-                raise HandshakeError(_shown(message.reason), Reject(message.reason, message.version, message.members))
-            raise HandshakeError(f"{SECRET}: the node refuses, and does not prove the shared secret", unproven=True)
+            if hmac.compare_digest(
+                _derive(self._secret, _REFUSAL, self._challenge, self._hello_frame, text),
+                message.proof,
+            ):
+                raise HandshakeError(
+                    _shown(message.reason), Reject(message.reason, message.version, message.members)
+                )
+            raise HandshakeError(
+                f"{SECRET}: the node refuses, and does not prove the shared secret", unproven=True
+            )
         if isinstance(message, Reject):
             self._on_reject(message)
-        raise HandshakeError(f"{UNPROVEN}: a {type(message).__name__} before the handshake was over", unproven=True)
+        raise HandshakeError(
+            f"{UNPROVEN}: a {type(message).__name__} before the handshake was over", unproven=True
+        )
 
     def _answer(self, challenge: Challenge) -> bytes:
         secret, hello = self._secret, self._hello
         if not challenge.nonce and secret is not None:
-            raise HandshakeError(f"{SECRET}: the node has no shared secret, and one is set here: it is not believed", unproven=True)
+            raise HandshakeError(
+                f"{SECRET}: the node has no shared secret, and one is set here: it is not believed",
+                unproven=True,
+            )
         if challenge.nonce and secret is None:
-            raise HandshakeError(f"{SECRET}: the node asks for the shared secret and none is set here", unproven=True)
+            raise HandshakeError(
+                f"{SECRET}: the node asks for the shared secret and none is set here", unproven=True
+            )
         if secret is not None and len(challenge.nonce) < NONCE_BYTES:
-            raise HandshakeError(f"{SECRET}: the node's challenge has {len(challenge.nonce)} bytes, not {NONCE_BYTES} at the least", unproven=True)
+            raise HandshakeError(
+                f"{SECRET}: the node's challenge has {len(challenge.nonce)} bytes, not "
+                f"{NONCE_BYTES} at the least",
+                unproven=True,
+            )
         self.challenged = True
         self._challenge = challenge.nonce
         if secret is not None:
             self._identity = challenge.nonce[NONCE_BYTES:]
             hello = replace(hello, proof=self._nonce)
-            hello.proof = self._nonce + _derive(secret, _CALLER, self._challenge, _hello_claims(hello))
+            hello.proof = self._nonce + _derive(
+                secret, _CALLER, self._challenge, _hello_claims(hello)
+            )
         self._hello_frame = encode(hello)
         return self._hello_frame
 
@@ -166,7 +209,11 @@ class Caller:
             text = encode(replace(welcome, proof=b""))
             proof = _derive(secret, _NODE, self._challenge, self._hello_frame, text)
             if not hmac.compare_digest(proof, welcome.proof):
-                raise HandshakeError(f"{SECRET}: the node does not prove the shared secret: it has another one, or is an impostor", unproven=True)
+                raise HandshakeError(
+                    f"{SECRET}: the node does not prove the shared secret: it has another one, or "
+                    "is an impostor",
+                    unproven=True,
+                )
             if identity_text(welcome.group, welcome.node) != self._identity:
                 raise HandshakeError(f"{BUSY}: the node's identity changed during the handshake")
             keys = _Keys(secret, self._challenge, self._hello_frame, text)
@@ -175,10 +222,15 @@ class Caller:
         self.decoder.open(self._max_frame_bytes, key)
 
     def _on_reject(self, reject: Reject) -> None:
-        """In plain form. Where a secret is set only a node that has no proof of ours yet sends it, and then it cannot be believed."""
+        """In plain form. Where a secret is set only a node that has no proof of ours yet sends it,
+        and then it cannot be believed.
+        """
         if self._secret is None:
             raise HandshakeError(_shown(reject.reason), reject)
-        raise HandshakeError(_shown(reject.reason if is_early(reject.reason) else f"{UNPROVEN}: {reject.reason}"), unproven=True)
+        raise HandshakeError(
+            _shown(reject.reason if is_early(reject.reason) else f"{UNPROVEN}: {reject.reason}"),
+            unproven=True,
+        )
 
 
 def identity_text(group: bytes, node: str) -> bytes:
@@ -187,11 +239,15 @@ def identity_text(group: bytes, node: str) -> bytes:
 
 
 class Door:
-    """The node's side. Send `opening`, feed it what comes until there is a Hello, then answer with `welcome` or `reject`. Then ``decoder`` gives the messages
-    (first call it with ``b""``), and ``outgoing``, if it is not None, makes the tag to send behind each frame."""
+    """The node's side. Send `opening`, feed it what comes until there is a Hello, then answer with
+    `welcome` or `reject`. Then ``decoder`` gives the messages (first call it with ``b""``), and
+    ``outgoing``, if it is not None, makes the tag to send behind each frame.
+    """
 
     def __init__(self, secret: bytes | None, nonce: bytes, group: bytes, node: str) -> None:
-        """``nonce``: `NONCE_BYTES` fresh random bytes. ``group`` and ``node``: who this node is, empty when it belongs to no group."""
+        """``nonce``: `NONCE_BYTES` fresh random bytes. ``group`` and ``node``: who this node is,
+        empty when it belongs to no group.
+        """
         assert len(nonce) == NONCE_BYTES, "a nonce of another length"
         self.hello: Hello | None = None  # proven
         self.outgoing: FrameKey | None = None
@@ -206,23 +262,33 @@ class Door:
         return encode(Challenge(self._challenge))
 
     def feed(self, data: bytes) -> Hello | None:
-        """The caller's Hello, once it is there and proven. Raises `HandshakeError`, whose ``reject`` is to be sent in plain form, and `wire.WireError`."""
+        """The caller's Hello, once it is there and proven. Raises `HandshakeError`, whose
+        ``reject`` is to be sent in plain form, and `wire.WireError`.
+        """
         messages = self.decoder.feed(data)
         if not messages:
             return None
         hello = messages[0]
-        self.decoder.held = True  # whatever comes before our answer waits; after a refusal nothing is looked at any more
+        # whatever comes before our answer waits; after a refusal nothing is looked at any more
+        self.decoder.held = True
         if not isinstance(hello, Hello):
             raise HandshakeError(f"{PROTOCOL}: a {type(hello).__name__} before Hello")
         if hello.protocol != wire.PROTOCOL:
-            raise HandshakeError(f"{PROTOCOL}: version {hello.protocol} is spoken there, {wire.PROTOCOL} here")
+            raise HandshakeError(
+                f"{PROTOCOL}: version {hello.protocol} is spoken there, {wire.PROTOCOL} here"
+            )
         if self._secret is not None:
             if len(hello.proof) != NONCE_BYTES + PROOF_BYTES:
                 raise HandshakeError(f"{SECRET}: the shared secret is missing")
-            if not hmac.compare_digest(_derive(self._secret, _CALLER, self._challenge, _hello_claims(hello)), hello.proof[NONCE_BYTES:]):
+            if not hmac.compare_digest(
+                _derive(self._secret, _CALLER, self._challenge, _hello_claims(hello)),
+                hello.proof[NONCE_BYTES:],
+            ):
                 raise HandshakeError(f"{SECRET}: the shared secret is another one")
         elif hello.proof:
-            raise HandshakeError(f"{SECRET}: this node has no shared secret, and the caller proves one")
+            raise HandshakeError(
+                f"{SECRET}: this node has no shared secret, and the caller proves one"
+            )
         self.hello = hello
         self._hello_frame = encode(hello)
         return hello
@@ -247,5 +313,7 @@ class Door:
         if self._secret is None or self.hello is None:
             return encode(reject)
         proven = ProvenReject(reject.reason, reject.version, list(reject.members))
-        proven.proof = _derive(self._secret, _REFUSAL, self._challenge, self._hello_frame, encode(proven))
+        proven.proof = _derive(
+            self._secret, _REFUSAL, self._challenge, self._hello_frame, encode(proven)
+        )
         return encode(proven)

@@ -1,8 +1,10 @@
 """What a writer, a reader and a log node say to one another about one log.
 
-Decides: the messages and their fields. Must not know: bytes on the wire (`wire`), who answers what (`consensus`).
-A connection speaks of one log, named in `Hello`. Times in messages are durations in milliseconds, never clock readings.
-Every answer to a writer echoes the term and round (and number) it answers, so that an old answer can never count for a new question.
+Decides: the messages and their fields.
+Must not know: bytes on the wire (`wire`), who answers what (`consensus`). A connection speaks of
+one log, named in `Hello`. Times in messages are durations in milliseconds, never clock readings.
+Every answer to a writer echoes the term and round (and number) it answers, so that an old answer
+can never count for a new question.
 """
 
 from __future__ import annotations
@@ -12,22 +14,28 @@ from typing import Final
 
 from txlog.entry import EntryId
 
-# What a node takes from a writer. A stranger's message beyond it would hold the log back for years, or not fit into what is kept of it.
+# What a node takes from a writer. A stranger's message beyond it would hold the log back for years,
+# or not fit into what is kept of it.
 MAX_ID_BYTES: Final = 16  # of an incarnation or a round
 MAX_LEASE_MS: Final = 60_000  # unless the log node's `max-lease-ms` says less
-MAX_TERM_STEP: Final = 1 << 32  # above the term promised: no group campaigns so often, and a term has 64 bits
+# above the term promised: no group campaigns so often, and a term has 64 bits
+MAX_TERM_STEP: Final = 1 << 32
 
 # --------------------------------------------------------------------------- connection
 
 
 @dataclass(slots=True)
 class Hello:
-    """First message of a connection. ``incarnation`` is the random id (16 bytes) of this process life, ``purpose`` is for people."""
+    """First message of a connection. ``incarnation`` is the random id (16 bytes) of this process
+    life, ``purpose`` is for people.
+    """
 
     protocol: int
     log: str
     incarnation: bytes
-    purpose: str  # "writer", "creator" (a writer for which the node may make the log), "reader", "peer", "tool", "busy"
+    # "writer", "creator" (a writer for which the node may make the log), "reader", "peer", "tool",
+    # "busy"
+    purpose: str
     membership: int = 0  # the membership version the sender knows, 0: none yet
     group: bytes = b""  # the group id the sender knows, empty: none yet
     proof: bytes = b""  # the caller's nonce and proof, where a shared secret is set (`handshake`)
@@ -35,7 +43,9 @@ class Hello:
 
 @dataclass(slots=True)
 class Challenge:
-    """The node's first message. Empty where no shared secret is set, else a nonce and who the node is (`handshake`)."""
+    """The node's first message. Empty where no shared secret is set,
+    else a nonce and who the node is (`handshake`).
+    """
 
     nonce: bytes
 
@@ -54,7 +64,9 @@ class Welcome:
 
 @dataclass(slots=True)
 class Membership:
-    """S8: a tool says it to a node, which takes it if it follows from its own, and answers with the one it has then."""
+    """S8: a tool says it to a node, which takes it if it follows from its own, and answers with the
+    one it has then.
+    """
 
     group: bytes
     version: int
@@ -63,8 +75,9 @@ class Membership:
 
 @dataclass(slots=True)
 class Reject:
-    """The connection will not be served; it is closed after this. With a ``version``: because the group has that membership now (S8), and the caller came
-    or was connected under a lower one."""
+    """The connection will not be served; it is closed after this. With a ``version``: because the
+    group has that membership now (S8), and the caller came or was connected under a lower one.
+    """
 
     reason: str
     version: int = 0
@@ -73,7 +86,9 @@ class Reject:
 
 @dataclass(slots=True)
 class ProvenReject:
-    """A `Reject` in the place of a Welcome, with the node's proof. Sent only to a caller that has proven the shared secret."""
+    """A `Reject` in the place of a Welcome, with the node's proof. Sent only to a caller that has
+    proven the shared secret.
+    """
 
     reason: str
     version: int
@@ -98,7 +113,9 @@ class Seal:
 
 @dataclass(slots=True)
 class Append:
-    """A2. ``entries`` are canonical encodings (`entry.Entry.encoded`) that follow ``previous`` without a hole; may be empty."""
+    """A2. ``entries`` are canonical encodings (`entry.Entry.encoded`) that follow ``previous``
+    without a hole; may be empty.
+    """
 
     term: int
     incarnation: bytes
@@ -135,7 +152,9 @@ class Release:
 
 @dataclass(slots=True)
 class CatchUp:
-    """W4: the writer no longer holds what this node lacks; pull committed entries from the other nodes up to ``committed``."""
+    """W4: the writer no longer holds what this node lacks; pull committed entries from the other
+    nodes up to ``committed``.
+    """
 
     term: int
     round: bytes
@@ -147,7 +166,10 @@ def beyond_limits(message: Seal | Append | Renew, promised: int, max_lease_ms: i
     if len(message.incarnation) > MAX_ID_BYTES or not 0 < len(message.round) <= MAX_ID_BYTES:
         return f"an incarnation of more than {MAX_ID_BYTES} bytes, or a round of none or more"
     if message.lease_ms > max_lease_ms:
-        return f"a lease of {message.lease_ms} ms, the limit here is {max_lease_ms}: raise max-lease-ms of the log nodes"
+        return (
+            f"a lease of {message.lease_ms} ms, the limit here is {max_lease_ms}: raise "
+            "max-lease-ms of the log nodes"
+        )
     if message.term - promised > MAX_TERM_STEP and not (type(message) is Seal and message.probe):
         return f"term {message.term} is too far above the term promised, {promised}"
     return ""
@@ -216,7 +238,9 @@ class Renewed:
 
 @dataclass(slots=True)
 class Unsealed:
-    """A2: this node has not promised that term and round. The writer seals here first; the Append was not taken."""
+    """A2: this node has not promised that term and round. The writer seals here first; the Append
+    was not taken.
+    """
 
     term: int
     round: bytes
@@ -234,7 +258,9 @@ class Gap:
 
 @dataclass(slots=True)
 class Conflict:
-    """Another entry stands at ``previous``; try again from ``back_to``, never below the node's committed position."""
+    """Another entry stands at ``previous``;
+    try again from ``back_to``, never below the node's committed position.
+    """
 
     term: int
     round: bytes
@@ -245,7 +271,9 @@ class Conflict:
 
 @dataclass(slots=True)
 class Suspected:
-    """S3: the node took the entries but counts nowhere until healed. ``position``: durable and matching so far."""
+    """S3: the node took the entries but counts nowhere until healed. ``position``: durable and
+    matching so far.
+    """
 
     term: int
     round: bytes
@@ -267,8 +295,10 @@ class Unavailable:
 
 @dataclass(slots=True)
 class Fetch:
-    """Entries from ``start``; with ``uncommitted`` (a candidate) the suffix past the committed position too. With ``fence``, a term, the node promises it
-    first (S4), and ``promised`` in the answer is what it has promised on disk."""
+    """Entries from ``start``; with ``uncommitted`` (a candidate) the suffix past the committed
+    position too. With ``fence``, a term, the node promises it first (S4), and ``promised`` in the
+    answer is what it has promised on disk.
+    """
 
     token: int
     start: int
@@ -321,8 +351,10 @@ class Records:
 
 @dataclass(slots=True)
 class Heartbeat:
-    """``window_left_ms``: of the writer's lease window here, 0: closed. ``writer``: its incarnation, empty: none known.
-    ``successor``: while a Release reserves the log for it, else empty."""
+    """``window_left_ms``: of the writer's lease window here, 0: closed. ``writer``: its
+    incarnation, empty: none known. ``successor``: while a Release reserves the log for it, else
+    empty.
+    """
 
     committed: int
     last: EntryId
@@ -354,8 +386,9 @@ class InitDone:
 
 @dataclass(slots=True)
 class JoinGroup:
-    """S8: to a newcomer, once a majority of the old group has the version. Only an empty node with that folder takes it; it counts in no log before it has
-    copied it."""
+    """S8: to a newcomer, once a majority of the old group has the version. Only an empty node with
+    that folder takes it; it counts in no log before it has copied it.
+    """
 
     group: bytes
     node: str
@@ -367,7 +400,9 @@ class JoinGroup:
 
 @dataclass(slots=True)
 class DeleteLog:
-    """One step of a deletion. `server.deletion` says which steps there are, and in which order a log may go."""
+    """One step of a deletion. `server.deletion` says which steps there are, and in which order a
+    log may go.
+    """
 
     group: bytes
     version: int  # of the membership: another one than the node's is refused
@@ -399,8 +434,40 @@ class Status:
 
 
 Message = (
-    Hello | Challenge | Welcome | Membership | Reject | ProvenReject | Seal | Append | Renew | Release | CatchUp
-    | Promised | Refused | LeaseHeld | Behind | Appended | Renewed
-    | Unsealed | Gap | Conflict | Suspected | Unavailable | Fetch | Fetched | TailQuery | Tail | Subscribe | Records | Heartbeat
-    | InitGroup | InitDone | JoinGroup | DeleteLog | LogDeletion | StatusQuery | Status
-)  # fmt: skip
+    Hello
+    | Challenge
+    | Welcome
+    | Membership
+    | Reject
+    | ProvenReject
+    | Seal
+    | Append
+    | Renew
+    | Release
+    | CatchUp
+    | Promised
+    | Refused
+    | LeaseHeld
+    | Behind
+    | Appended
+    | Renewed
+    | Unsealed
+    | Gap
+    | Conflict
+    | Suspected
+    | Unavailable
+    | Fetch
+    | Fetched
+    | TailQuery
+    | Tail
+    | Subscribe
+    | Records
+    | Heartbeat
+    | InitGroup
+    | InitDone
+    | JoinGroup
+    | DeleteLog
+    | LogDeletion
+    | StatusQuery
+    | Status
+)

@@ -1,7 +1,9 @@
 """A file that holds one secret, read safely.
 
-Decides: which file is refused or warned about (as ssh does with a private key), how the bytes become the secret. Must not know: what a secret is for. The white
-space around the secret, a newline at the end for one, does not belong to it.
+Decides: which file is refused or warned about (as ssh does with a private key), how the bytes
+become the secret.
+Must not know: what a secret is for. The white space around the secret, a newline at the end for
+one, does not belong to it.
 """
 
 from __future__ import annotations
@@ -14,8 +16,11 @@ from typing import Final
 
 MIN_SECRET_BYTES: Final = 16  # of the secret that log nodes and their clients share
 MAX_BYTES: Final = 4096
-_OTHERS: Final = stat.S_IRWXO | stat.S_IWGRP  # who else on this machine may read or change it: refused
-_MOUNTED: Final = "in a container: mode: 0400 of a Docker secret, defaultMode: 0400 of a Kubernetes secret"
+# who else on this machine may read or change it: refused
+_OTHERS: Final = stat.S_IRWXO | stat.S_IWGRP
+_MOUNTED: Final = (
+    "in a container: mode: 0400 of a Docker secret, defaultMode: 0400 of a Kubernetes secret"
+)
 _GROUP: Final = stat.S_IRGRP  # container platforms give a mounted secret to a group: a warning only
 
 
@@ -24,7 +29,7 @@ class SecretFileError(Exception):
 
 
 def read_private(path: Path) -> bytes:
-    """What the file holds. Warns on stderr where its group may read it. Raises `SecretFileError`."""
+    """What the file holds. Warns on stderr if its group may read it. Raises `SecretFileError`."""
     try:
         # Without O_NONBLOCK a pipe without a writer would hold the start.
         with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
@@ -36,13 +41,24 @@ def read_private(path: Path) -> bytes:
     if not stat.S_ISREG(status.st_mode):
         raise SecretFileError(f"secret file {path} is not a regular file")
     if status.st_uid not in (0, os.geteuid()):
-        raise SecretFileError(f"secret file {path} belongs to user {status.st_uid}, who can change it; run 'chown {os.geteuid()} {path}'")
+        raise SecretFileError(
+            f"secret file {path} belongs to user {status.st_uid}, who can change it; run 'chown "
+            f"{os.geteuid()} {path}'"
+        )
     if mode & _OTHERS:
-        raise SecretFileError(f"secret file {path} has mode {mode:04o}: other users can read or change it; run 'chmod 600 {path}' ({_MOUNTED})")
+        raise SecretFileError(
+            f"secret file {path} has mode {mode:04o}: other users can read or change it; run "
+            f"'chmod 600 {path}' ({_MOUNTED})"
+        )
     if mode & _GROUP:
-        sys.stderr.write(f"warning: secret file {path} has mode {mode:04o}: its group can read it; 'chmod 600 {path}' is safer\n")
+        sys.stderr.write(
+            f"warning: secret file {path} has mode {mode:04o}: its group can read it; 'chmod 600 "
+            f"{path}' is safer\n"
+        )
     if len(content) > MAX_BYTES:
-        raise SecretFileError(f"secret file {path} holds more than {MAX_BYTES} bytes: it is not a secret")
+        raise SecretFileError(
+            f"secret file {path} holds more than {MAX_BYTES} bytes: it is not a secret"
+        )
     secret = content.strip()
     if not secret:
         raise SecretFileError(f"secret file {path} is empty")
@@ -53,5 +69,8 @@ def read_log_secret(path: Path) -> bytes:
     """The secret that log nodes and their clients share. Raises `SecretFileError`."""
     secret = read_private(path)
     if len(secret) < MIN_SECRET_BYTES:
-        raise SecretFileError(f"secret file {path} holds {len(secret)} bytes; a secret has at least {MIN_SECRET_BYTES}")
+        raise SecretFileError(
+            f"secret file {path} holds {len(secret)} bytes; a secret has at least "
+            f"{MIN_SECRET_BYTES}"
+        )
     return secret

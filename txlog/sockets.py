@@ -1,6 +1,7 @@
 """TCP options of connections between engine nodes and log nodes.
 
-Decides: when a peer that vanished without a word counts as gone. Must not know: what the connection carries. It imports little: the lease keeper uses it.
+Decides: when a peer that vanished without a word counts as gone.
+Must not know: what the connection carries. It imports little: the lease keeper uses it.
 """
 
 from __future__ import annotations
@@ -9,8 +10,10 @@ import contextlib
 import socket
 from typing import Final
 
-DEAD_PEER_MS: Final = 5000  # bytes sent and not acknowledged by the other machine for so long: the connection is dead
-_IDLE_S: Final = 5  # an idle peer is asked after this, and again each such time, whether it is still there
+# bytes sent and not acknowledged by the other machine for so long: the connection is dead
+DEAD_PEER_MS: Final = 5000
+# an idle peer is asked after this, and again each such time, whether it is still there
+_IDLE_S: Final = 5
 
 
 def tune_socket(sock: socket.socket | None, dead_peer_ms: int = DEAD_PEER_MS) -> None:

@@ -1,6 +1,9 @@
-"""For warnings that any caller can cause at any rate: a logger that writes a few of them and counts the rest.
+"""For warnings that any caller can cause at any rate: a logger that writes a few of them and counts
+the rest.
 
-Decides: how many lines of one text are written. Must not know: what the texts say. Invariant: what is left out is counted in the next line that is written.
+Decides: how many lines of one text are written.
+Must not know: what the texts say.
+Invariant: what is left out is counted in the next line that is written.
 """
 
 from __future__ import annotations
@@ -23,7 +26,8 @@ class ThrottledLog:
     def __init__(self, log: Any, clock: Callable[[], float] = _loop_s) -> None:
         self._log = log
         self._clock = clock
-        self._periods: dict[str, tuple[float, int]] = {}  # by text: when its period began, how often it was said in it
+        # by text: when its period began, how often it was said in it
+        self._periods: dict[str, tuple[float, int]] = {}
 
     def warning(self, text: str, **facts: Any) -> None:
         """``text`` is one of a few, given in the program; what differs is in ``facts``."""

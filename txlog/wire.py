@@ -1,16 +1,20 @@
 """Messages as bytes, and bytes as messages.
 
-Decides: the binary form of every message and what counts as hostile. Must not know: sockets, who says what to whom.
+Decides: the binary form of every message and what counts as hostile.
+Must not know: sockets, who says what to whom.
 
-A frame is u32 length of the body, u32 crc32c of the body, then the body: u8 message type and the fields in the order the message declares
-them. Integers are u64, flags u8, bytes and text a u32 length and the bytes, ids two u64, lists a u32 count and the items; all big-endian.
-Where a shared secret is set, a tag follows each frame after the handshake (`FrameKey`). `Challenge`, `Hello` and `Reject` keep their form in all
-versions, so that two versions can refuse each other in words.
-Fields are found from the messages' own annotations, once, at import; what travels once a write is packed by hand below.
+A frame is u32 length of the body, u32 crc32c of the body, then the body: u8 message type and the
+fields in the order the message declares them. Integers are u64, flags u8, bytes and text a u32
+length and the bytes, ids two u64, lists a u32 count and the items; all big-endian. Where a shared
+secret is set, a tag follows each frame after the handshake (`FrameKey`). `Challenge`, `Hello` and
+`Reject` keep their form in all versions, so that two versions can refuse each other in words.
+Fields are found from the messages' own annotations, once, at import; what travels once a write is
+packed by hand below.
 
-Invariants: ``Decoder.feed(encode(m)) == [m]`` for every message; whatever the bytes, a decoder gives messages, waits, or raises `WireError`,
-and nothing else; a length is judged before memory is taken for what it announces; after an error a decoder is dead; a decoder with a key gives no
-message whose tag is not right.
+Invariants: ``Decoder.feed(encode(m)) == [m]`` for every message; whatever the bytes, a decoder
+gives messages, waits, or raises `WireError`, and nothing else; a length is judged before memory is
+taken for what it announces; after an error a decoder is dead; a decoder with a key gives no message
+whose tag is not right.
 """
 
 from __future__ import annotations
@@ -27,7 +31,9 @@ from crc32c import crc32c
 from txlog import messages as m
 from txlog.messages import Message
 
-PROTOCOL: Final = 5  # `Hello.protocol`: a number of its own for every incompatible change of this file or of the messages
+# `Hello.protocol`: a number of its own for every incompatible change of this file or of the
+# messages
+PROTOCOL: Final = 5
 
 DEFAULT_MAX_FRAME_BYTES: Final = 32 << 20
 FRAME_HEADER_BYTES: Final = 8
@@ -83,13 +89,16 @@ _TYPES: Final[dict[int, type[Message]]] = {
 
 
 class WireError(ValueError):
-    """These bytes are not of our protocol; the text says why. The connection they came from is to be closed."""
+    """These bytes are not of our protocol; the text says why.
+    The connection they came from is to be closed.
+    """
 
 
 # --------------------------------------------------------------------------- one field
 
 _Writer = Callable[[Any], bytes]
-_Reader = Callable[[bytes, int, int], tuple[Any, int]]  # (body, offset, end) -> (value, offset behind it)
+# (body, offset, end) -> (value, offset behind it)
+_Reader = Callable[[bytes, int, int], tuple[Any, int]]
 
 
 def _read_int(body: bytes, at: int, end: int) -> tuple[int, int]:
@@ -138,7 +147,8 @@ def _write_text(value: str) -> bytes:
     return _write_bytes(value.encode())
 
 
-_KINDS: Final[dict[object, tuple[_Writer, _Reader, int]]] = {  # writer, reader, least bytes on the wire
+# writer, reader, least bytes on the wire
+_KINDS: Final[dict[object, tuple[_Writer, _Reader, int]]] = {
     int: (_U64.pack, _read_int, 8),
     bool: (_U8.pack, _read_bool, 1),
     bytes: (_write_bytes, _read_bytes, 4),
@@ -175,17 +185,21 @@ def _codec(kind: object) -> tuple[_Writer, _Reader]:
     return _KINDS[kind][:2]
 
 
-# --------------------------------------------------------------------------- messages by their annotations
+# -------------------------------------------------------------------- messages by their annotations
 
 
-def _generic(number: int, cls: type[Message]) -> tuple[Callable[[Any], bytes], Callable[[bytes, int, int], Message]]:
+def _generic(
+    number: int, cls: type[Message]
+) -> tuple[Callable[[Any], bytes], Callable[[bytes, int, int], Message]]:
     hints = get_type_hints(cls)
     writers = [(field.name, _codec(hints[field.name])[0]) for field in fields(cls)]
     readers = [_codec(hints[field.name])[1] for field in fields(cls)]
     head = _U8.pack(number)
 
     def write(message: Any) -> bytes:
-        return head + b"".join([write_field(getattr(message, name)) for name, write_field in writers])
+        return head + b"".join(
+            [write_field(getattr(message, name)) for name, write_field in writers]
+        )
 
     def read(body: bytes, at: int, end: int) -> Message:
         values = []
@@ -199,10 +213,11 @@ def _generic(number: int, cls: type[Message]) -> tuple[Callable[[Any], bytes], C
     return write, read
 
 
-# --------------------------------------------------------------------------- messages of the hot path, by hand
+# ---------------------------------------------------------------- messages of the hot path, by hand
 
-# term, incarnation's length, incarnation, round's length, round, lease_ms, number, previous, previous chain's length, previous chain, committed, count.
-# Only ids of 16 bytes take these; any other length goes the general way, whose bytes are the same.
+# term, incarnation's length, incarnation, round's length, round, lease_ms, number, previous,
+# previous chain's length, previous chain, committed, count. Only ids of 16 bytes take these; any
+# other length goes the general way, whose bytes are the same.
 _APPEND: Final = struct.Struct(">BQI16sI16sQQQQI16sQI")
 _RENEW: Final = struct.Struct(">BQI16sI16sQQ")
 _APPENDED: Final = struct.Struct(">BQI16sQQ")
@@ -241,15 +256,33 @@ def _write_append(a: m.Append) -> bytes:
         return _write_append_slow(a)
     term, position = a.previous
     head = _APPEND.pack(
-        11, a.term, 16, a.incarnation, 16, a.round, a.lease_ms, a.number, term, position, 16, a.previous_chain, a.committed, len(a.entries)
+        11, a.term, 16, a.incarnation, 16, a.round, a.lease_ms, a.number, term, position, 16,
+        a.previous_chain, a.committed, len(a.entries)
     )  # fmt: skip
-    return _write_entries(head, a.entries, _U32.pack(len(a.heal_epoch)) + a.heal_epoch + _U64.pack(a.heal))
+    return _write_entries(
+        head, a.entries, _U32.pack(len(a.heal_epoch)) + a.heal_epoch + _U64.pack(a.heal)
+    )
 
 
 def _read_append(body: bytes, at: int, end: int) -> Message:
     if end - at < _APPEND.size - 1:
         return _read_append_slow(body, at, end)
-    _, term, n1, incarnation, n2, round, lease_ms, number, prev_term, prev_position, n3, chain, committed, count = _APPEND.unpack_from(body, at - 1)
+    (
+        _,
+        term,
+        n1,
+        incarnation,
+        n2,
+        round,
+        lease_ms,
+        number,
+        prev_term,
+        prev_position,
+        n3,
+        chain,
+        committed,
+        count,
+    ) = _APPEND.unpack_from(body, at - 1)
     if n1 != 16 or n2 != 16 or n3 != 16:
         return _read_append_slow(body, at, end)
     entries, at = _read_entries(count, body, at - 1 + _APPEND.size, end)
@@ -257,7 +290,19 @@ def _read_append(body: bytes, at: int, end: int) -> Message:
     heal, at = _read_int(body, at, end)
     if at != end:
         raise WireError(f"{end - at} bytes too many in an Append")
-    return m.Append(term, incarnation, round, lease_ms, number, (prev_term, prev_position), chain, committed, entries, epoch, heal)
+    return m.Append(
+        term,
+        incarnation,
+        round,
+        lease_ms,
+        number,
+        (prev_term, prev_position),
+        chain,
+        committed,
+        entries,
+        epoch,
+        heal,
+    )
 
 
 def _write_renew(r: m.Renew) -> bytes:
@@ -302,7 +347,14 @@ for _number, _cls in _TYPES.items():
 _write_append_slow, _read_append_slow = _WRITERS[m.Append], _READERS[11]
 _write_renew_slow = _WRITERS[m.Renew]
 _write_appended_slow, _read_appended_slow = _WRITERS[m.Appended], _READERS[24]
-_WRITERS.update({m.Append: _write_append, m.Renew: _write_renew, m.Appended: _write_appended, m.Records: _write_records})
+_WRITERS.update(
+    {
+        m.Append: _write_append,
+        m.Renew: _write_renew,
+        m.Appended: _write_appended,
+        m.Records: _write_records,
+    }
+)
 _READERS.update({11: _read_append, 24: _read_appended, 45: _read_records})
 
 
@@ -316,8 +368,9 @@ def encode(message: Message) -> bytes:
 
 
 class FrameKey:
-    """The tags of one direction of one session: a keyed BLAKE3 hash over the number of the frame and all its bytes. A frame that is altered, left out, repeated
-    or moved has a wrong tag."""
+    """The tags of one direction of one session: a keyed BLAKE3 hash over the number of the frame
+    and all its bytes. A frame that is altered, left out, repeated or moved has a wrong tag.
+    """
 
     __slots__ = ("_count", "_empty")
 
@@ -336,17 +389,23 @@ class FrameKey:
 
 
 class Decoder:
-    """Bytes of one connection in, messages out. ``max_frame_bytes`` may be raised once the other side is known."""
+    """Bytes of one connection in, messages out. ``max_frame_bytes`` may be raised once the other
+    side is known.
+    """
 
     __slots__ = ("_error", "_key", "_need", "_rest", "held", "max_frame_bytes", "single")
 
     def __init__(self, max_frame_bytes: int = DEFAULT_MAX_FRAME_BYTES) -> None:
         self.max_frame_bytes = max_frame_bytes
-        self.single = False  # give one message at a time, since what is behind it may have another form; `feed(b"")` gives the next
+        # give one message at a time, since what is behind it may have another form; `feed(b"")`
+        # gives the next
+        self.single = False
         self.held = False  # give nothing: who speaks now has to wait
         self._key: FrameKey | None = None
         self._rest = bytearray()
-        self._need = 0  # no frame ends before this many bytes are here, so that a large frame is not looked at for every piece
+        # no frame ends before this many bytes are here,
+        # so that a large frame is not looked at for every piece
+        self._need = 0
         self._error = ""
 
     @property
@@ -362,7 +421,9 @@ class Decoder:
         self._need = 0  # it was counted for a frame without a tag
 
     def feed(self, data: bytes) -> list[Message]:
-        """Every message that is complete now, in order. Raises `WireError`; what stood before the bad bytes is then lost with them."""
+        """Every message that is complete now, in order. Raises `WireError`; what stood before the
+        bad bytes is then lost with them.
+        """
         if self._error:
             raise WireError(self._error)
         if self._rest or self.held:
@@ -397,8 +458,13 @@ class Decoder:
                 self._need = behind + foot - at
                 return found
             body = data[at + FRAME_HEADER_BYTES : behind]
-            if key is not None and not hmac.compare_digest(key.tag(data[at:behind]), data[behind : behind + TAG_BYTES]):
-                raise WireError(f"frame of {length} bytes with a wrong tag: it was not sent by who proved the shared secret, or was altered on the way")
+            if key is not None and not hmac.compare_digest(
+                key.tag(data[at:behind]), data[behind : behind + TAG_BYTES]
+            ):
+                raise WireError(
+                    f"frame of {length} bytes with a wrong tag: it was not sent by who proved the "
+                    "shared secret, or was altered on the way"
+                )
             if crc32c(body) != crc:
                 raise WireError(f"frame of {length} bytes with a wrong checksum")
             read = _READERS.get(body[0])

@@ -1,7 +1,10 @@
-"""CLIENT: what connections there are, what they are called, how they are answered, closing and pausing them.
+"""CLIENT: what connections there are, what they are called, how they are answered, closing and
+pausing them.
 
-Decides: how a connection is described and which ones a filter means. Must not know: sockets; closing and pausing are asked of the node.
-A connection described in CLIENT LIST has every field that Redis 7.0 shows; what has no counterpart here (file descriptor, buffers) is 0.
+Decides: how a connection is described and which ones a filter means.
+Must not know: sockets; closing and pausing are asked of the node. A connection described in CLIENT
+LIST has every field that Redis 7.0 shows; what has no counterpart here (file descriptor, buffers)
+is 0.
 """
 
 from __future__ import annotations
@@ -16,7 +19,14 @@ from memstore.engine import reply
 from memstore.engine.command import ADMIN, LOADING, LOCAL, NOSCRIPT, STALE, command
 from memstore.engine.context import Context
 from memstore.engine.effects import encode
-from memstore.engine.requests import PAUSE_ALL, PAUSE_NONE, PAUSE_WRITE, CloseSession, Pause, Unpause
+from memstore.engine.requests import (
+    PAUSE_ALL,
+    PAUSE_NONE,
+    PAUSE_WRITE,
+    CloseSession,
+    Pause,
+    Unpause,
+)
 from memstore.engine.session import REPLY_OFF, REPLY_ON, REPLY_SKIP_NEXT, Session
 from memstore.engine.values import parse_integer
 
@@ -38,7 +48,13 @@ def _flags(session: Session) -> str:
     return "".join(letter for letter, there in letters if there) or "N"
 
 
-def described(session: Session, wall_ms: int, command_name: bytes, query_bytes: int = 0, argument_bytes: int = 0) -> str:
+def described(
+    session: Session,
+    wall_ms: int,
+    command_name: bytes,
+    query_bytes: int = 0,
+    argument_bytes: int = 0,
+) -> str:
     """One line of CLIENT LIST, without its end."""
     held = sum(len(item[1]) for item in session.held)
     fields: list[tuple[str, object]] = [
@@ -58,7 +74,10 @@ def described(session: Session, wall_ms: int, command_name: bytes, query_bytes: 
         ("qbuf", query_bytes),
         ("qbuf-free", 0),
         ("argv-mem", argument_bytes),
-        ("multi-mem", sum(len(arg) for _, argv in session.multi for arg in argv) if session.multi else 0),
+        (
+            "multi-mem",
+            sum(len(arg) for _, argv in session.multi for arg in argv) if session.multi else 0,
+        ),
         ("rbs", 0),
         ("rbp", 0),
         ("obl", 0),
@@ -72,7 +91,10 @@ def described(session: Session, wall_ms: int, command_name: bytes, query_bytes: 
         ("resp", 3 if session.resp3 else 2),
     ]
     if session.lib_name or session.lib_ver:
-        fields += [("lib-name", reply.text(session.lib_name)), ("lib-ver", reply.text(session.lib_ver))]
+        fields += [
+            ("lib-name", reply.text(session.lib_name)),
+            ("lib-ver", reply.text(session.lib_ver)),
+        ]
     return " ".join(f"{name}={value}" for name, value in fields)
 
 
@@ -81,14 +103,18 @@ def _lines(ctx: Context, argv: list[bytes], sessions: list[Session]) -> bytes:
     for session in sessions:
         if session is own:
             name = argv[0] + b"|" + argv[1]
-            lines.append(described(session, ctx.wall_ms, name, len(encode(argv)), sum(map(len, argv))))
+            lines.append(
+                described(session, ctx.wall_ms, name, len(encode(argv)), sum(map(len, argv)))
+            )
         else:
             lines.append(described(session, ctx.wall_ms, session.last_command))
     return ctx.verbatim("".join(line + "\n" for line in lines).encode("utf-8", "surrogateescape"))
 
 
 def _everyone(ctx: Context) -> list[Session]:
-    """Every connection, oldest first; the one that asks is among them even before the node has listed it."""
+    """Every connection, oldest first;
+    the one that asks is among them even before the node has listed it.
+    """
     found = dict(ctx.engine.sessions)
     found[ctx.session.id] = ctx.session
     return [found[id] for id in sorted(found)]
@@ -106,34 +132,71 @@ def _of_type(kind: bytes) -> Callable[[Session], bool]:
 # --------------------------------------------------------------------------- about oneself
 
 
-@command(b"CLIENT|ID", arity=2, flags=_OWN, since="5.0.0", group="connection", summary="The number of this connection")
+@command(
+    b"CLIENT|ID",
+    arity=2,
+    flags=_OWN,
+    since="5.0.0",
+    group="connection",
+    summary="The number of this connection",
+)
 def client_id(ctx: Context, argv: list[bytes]) -> bytes:
     return reply.integer(ctx.session.id)
 
 
-@command(b"CLIENT|INFO", arity=2, flags=_OWN, since="6.2.0", group="connection", summary="Describe this connection")
+@command(
+    b"CLIENT|INFO",
+    arity=2,
+    flags=_OWN,
+    since="6.2.0",
+    group="connection",
+    summary="Describe this connection",
+)
 def client_info(ctx: Context, argv: list[bytes]) -> bytes:
     return _lines(ctx, argv, [ctx.session])
 
 
-@command(b"CLIENT|GETNAME", arity=2, flags=_OWN, since="2.6.9", group="connection", summary="The name of this connection")
+@command(
+    b"CLIENT|GETNAME",
+    arity=2,
+    flags=_OWN,
+    since="2.6.9",
+    group="connection",
+    summary="The name of this connection",
+)
 def client_getname(ctx: Context, argv: list[bytes]) -> bytes:
     return reply.bulk(ctx.session.name) if ctx.session.name else ctx.nil
 
 
-@command(b"CLIENT|SETNAME", arity=3, flags=_OWN, since="2.6.9", group="connection", summary="Name this connection")
+@command(
+    b"CLIENT|SETNAME",
+    arity=3,
+    flags=_OWN,
+    since="2.6.9",
+    group="connection",
+    summary="Name this connection",
+)
 def client_setname(ctx: Context, argv: list[bytes]) -> bytes:
     ctx.session.name = checked_name(argv[2])
     return reply.OK
 
 
-@command(b"CLIENT|SETINFO", arity=4, flags=_OWN, since="7.2.0", group="connection", summary="Say which client library this is")
+@command(
+    b"CLIENT|SETINFO",
+    arity=4,
+    flags=_OWN,
+    since="7.2.0",
+    group="connection",
+    summary="Say which client library this is",
+)
 def client_setinfo(ctx: Context, argv: list[bytes]) -> bytes:
     option = argv[2].lower()
     if option not in (b"lib-name", b"lib-ver"):
         raise reply.CommandError(f"ERR Unrecognized option '{reply.text(argv[2])}'")
     if any(not 0x21 <= byte <= 0x7E for byte in argv[3]):
-        raise reply.CommandError(f"ERR {reply.text(option)} cannot contain spaces, newlines or special characters.")
+        raise reply.CommandError(
+            f"ERR {reply.text(option)} cannot contain spaces, newlines or special characters."
+        )
     if option == b"lib-name":
         ctx.session.lib_name = argv[3]
     else:
@@ -141,9 +204,17 @@ def client_setinfo(ctx: Context, argv: list[bytes]) -> bytes:
     return reply.OK
 
 
-@command(b"CLIENT|REPLY", arity=3, flags=_OWN, since="3.2.0", group="connection", summary="Whether this connection is answered")
+@command(
+    b"CLIENT|REPLY",
+    arity=3,
+    flags=_OWN,
+    since="3.2.0",
+    group="connection",
+    summary="Whether this connection is answered",
+)
 def client_reply(ctx: Context, argv: list[bytes]) -> bytes:
-    # OFF and SKIP answer too: what is not to be seen, this answer included, is withheld by the shard, which counts SKIP down as it goes.
+    # OFF and SKIP answer too: what is not to be seen, this answer included, is withheld by the
+    # shard, which counts SKIP down as it goes.
     session, mode = ctx.session, argv[2].upper()
     if mode == b"ON":
         session.reply_mode = REPLY_ON
@@ -158,19 +229,47 @@ def client_reply(ctx: Context, argv: list[bytes]) -> bytes:
     return reply.OK
 
 
-@command(b"CLIENT|GETREDIR", arity=2, flags=_OWN, since="6.0.0", group="connection", summary="Where invalidation messages go; -1: tracking is off")
+@command(
+    b"CLIENT|GETREDIR",
+    arity=2,
+    flags=_OWN,
+    since="6.0.0",
+    group="connection",
+    summary="Where invalidation messages go; -1: tracking is off",
+)
 def client_getredir(ctx: Context, argv: list[bytes]) -> bytes:
     return reply.MINUS_ONE
 
 
-@command(b"CLIENT|TRACKINGINFO", arity=2, flags=_OWN, since="6.2.0", group="connection", summary="How this connection tracks keys")
+@command(
+    b"CLIENT|TRACKINGINFO",
+    arity=2,
+    flags=_OWN,
+    since="6.2.0",
+    group="connection",
+    summary="How this connection tracks keys",
+)
 def client_trackinginfo(ctx: Context, argv: list[bytes]) -> bytes:
     off = ctx.set([reply.bulk(b"off")])
-    return ctx.map([reply.bulk(b"flags"), off, reply.bulk(b"redirect"), reply.MINUS_ONE, reply.bulk(b"prefixes"), reply.EMPTY_ARRAY])
+    return ctx.map(
+        [
+            reply.bulk(b"flags"),
+            off,
+            reply.bulk(b"redirect"),
+            reply.MINUS_ONE,
+            reply.bulk(b"prefixes"),
+            reply.EMPTY_ARRAY,
+        ]
+    )
 
 
 @command(
-    b"CLIENT|NO-EVICT", arity=3, flags=_ADMIN, since="7.0.0", group="connection", summary="Protect this connection when clients are dropped to save memory"
+    b"CLIENT|NO-EVICT",
+    arity=3,
+    flags=_ADMIN,
+    since="7.0.0",
+    group="connection",
+    summary="Protect this connection when clients are dropped to save memory",
 )
 def client_no_evict(ctx: Context, argv: list[bytes]) -> bytes:
     mode = argv[2].upper()
@@ -183,7 +282,15 @@ def client_no_evict(ctx: Context, argv: list[bytes]) -> bytes:
 # --------------------------------------------------------------------------- about others
 
 
-@command(b"CLIENT|LIST", arity=-2, flags=_ADMIN, since="2.4.0", group="connection", summary="Describe connections", complexity="O(N), N connections")
+@command(
+    b"CLIENT|LIST",
+    arity=-2,
+    flags=_ADMIN,
+    since="2.4.0",
+    group="connection",
+    summary="Describe connections",
+    complexity="O(N), N connections",
+)
 def client_list(ctx: Context, argv: list[bytes]) -> bytes:
     sessions = _everyone(ctx)
     if len(argv) == 4 and argv[2].upper() == b"TYPE":
@@ -241,10 +348,20 @@ def _to_address(address: str) -> Callable[[Session], bool]:
     return lambda session: session.laddr == address
 
 
-@command(b"CLIENT|KILL", arity=-3, flags=_ADMIN, since="2.4.0", group="connection", summary="Close connections", complexity="O(N), N connections")
+@command(
+    b"CLIENT|KILL",
+    arity=-3,
+    flags=_ADMIN,
+    since="2.4.0",
+    group="connection",
+    summary="Close connections",
+    complexity="O(N), N connections",
+)
 def client_kill(ctx: Context, argv: list[bytes]) -> bytes:
     old_form = len(argv) == 3
-    filters, spare_own = ([_from_address(reply.text(argv[2]))], False) if old_form else _kill_filters(argv)
+    filters, spare_own = (
+        ([_from_address(reply.text(argv[2]))], False) if old_form else _kill_filters(argv)
+    )
     killed = 0
     for session in _everyone(ctx):
         own = session is ctx.session
@@ -266,7 +383,14 @@ def client_kill(ctx: Context, argv: list[bytes]) -> bytes:
 # --------------------------------------------------------------------------- pausing
 
 
-@command(b"CLIENT|PAUSE", arity=-3, flags=_ADMIN, since="2.9.50", group="connection", summary="Let commands wait for a while")
+@command(
+    b"CLIENT|PAUSE",
+    arity=-3,
+    flags=_ADMIN,
+    since="2.9.50",
+    group="connection",
+    summary="Let commands wait for a while",
+)
 def client_pause(ctx: Context, argv: list[bytes]) -> bytes:
     engine, mode = ctx.engine, PAUSE_ALL
     if len(argv) > 4:
@@ -292,7 +416,14 @@ def client_pause(ctx: Context, argv: list[bytes]) -> bytes:
     return reply.OK
 
 
-@command(b"CLIENT|UNPAUSE", arity=2, flags=_ADMIN, since="6.2.0", group="connection", summary="End a pause")
+@command(
+    b"CLIENT|UNPAUSE",
+    arity=2,
+    flags=_ADMIN,
+    since="6.2.0",
+    group="connection",
+    summary="End a pause",
+)
 def client_unpause(ctx: Context, argv: list[bytes]) -> bytes:
     ctx.engine.pause_mode = PAUSE_NONE
     ctx.engine.pause_until_ms = 0
@@ -306,7 +437,10 @@ _HELP: Final = [
     ("ID", "The number of this connection."),
     ("INFO", "Describe this connection."),
     ("KILL <ip:port>", "Close the connection from this address."),
-    ("KILL <option> <value> [...]", "Close connections by ID, ADDR, LADDR, TYPE, USER; SKIPME (YES|NO)."),
+    (
+        "KILL <option> <value> [...]",
+        "Close connections by ID, ADDR, LADDR, TYPE, USER; SKIPME (YES|NO).",
+    ),
     ("LIST [TYPE <type>|ID <id> ...]", "Describe connections."),
     ("NO-EVICT (ON|OFF)", "Protect this connection when clients are dropped."),
     ("PAUSE <milliseconds> [WRITE|ALL]", "Let commands wait."),
@@ -318,6 +452,13 @@ _HELP: Final = [
 ]
 
 
-@command(b"CLIENT|HELP", arity=2, flags=LOADING | STALE | LOCAL, since="5.0.0", group="connection", summary="Show CLIENT's subcommands")
+@command(
+    b"CLIENT|HELP",
+    arity=2,
+    flags=LOADING | STALE | LOCAL,
+    since="5.0.0",
+    group="connection",
+    summary="Show CLIENT's subcommands",
+)
 def client_help(ctx: Context, argv: list[bytes]) -> bytes:
     return help_reply("CLIENT", _HELP)

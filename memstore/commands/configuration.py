@@ -1,7 +1,9 @@
-"""CONFIG: reading and changing the settings of this node. CONFIG SET is per node: other nodes and the next start do not see it.
+"""CONFIG: reading and changing the settings of this node. CONFIG SET is per node: other nodes and
+the next start do not see it.
 
-Decides: how several settings change together (all or none). Must not know: what a setting means; the table of `memstore.engine.settings` says
-what it is called and which values it takes.
+Decides: how several settings change together (all or none).
+Must not know: what a setting means; the table of `memstore.engine.settings` says what it is called
+and which values it takes.
 """
 
 from __future__ import annotations
@@ -18,7 +20,15 @@ from memstore.engine.settings import Setting, SettingError, all_names, find, par
 _FLAGS: Final = ADMIN | NOSCRIPT | LOADING | STALE | LOCAL
 
 
-@command(b"CONFIG|GET", arity=-3, flags=_FLAGS, since="2.0.0", group="server", summary="Settings of this node by glob patterns", complexity="O(N), N patterns")
+@command(
+    b"CONFIG|GET",
+    arity=-3,
+    flags=_FLAGS,
+    since="2.0.0",
+    group="server",
+    summary="Settings of this node by glob patterns",
+    complexity="O(N), N patterns",
+)
 def config_get(ctx: Context, argv: list[bytes]) -> bytes:
     found: dict[str, Setting] = {}
     for pattern in argv[2:]:
@@ -34,16 +44,28 @@ def config_get(ctx: Context, argv: list[bytes]) -> bytes:
             if row is not None and matches(name.encode()):
                 found[name] = row
     settings = ctx.engine.settings
-    parts = [reply.bulk(text.encode("utf-8", "surrogateescape")) for name, row in found.items() for text in (name, shown(row, settings))]
+    parts = [
+        reply.bulk(text.encode("utf-8", "surrogateescape"))
+        for name, row in found.items()
+        for text in (name, shown(row, settings))
+    ]
     return ctx.map(parts)
 
 
 def _refused(name: bytes, reason: str) -> reply.CommandError:
-    return reply.CommandError(f"ERR CONFIG SET failed (possibly related to argument '{reply.text(name)}') - {reason}")
+    return reply.CommandError(
+        f"ERR CONFIG SET failed (possibly related to argument '{reply.text(name)}') - {reason}"
+    )
 
 
 @command(
-    b"CONFIG|SET", arity=-4, flags=_FLAGS, since="2.0.0", group="server", summary="Change settings of this node until it ends", complexity="O(N), N settings"
+    b"CONFIG|SET",
+    arity=-4,
+    flags=_FLAGS,
+    since="2.0.0",
+    group="server",
+    summary="Change settings of this node until it ends",
+    complexity="O(N), N settings",
 )
 def config_set(ctx: Context, argv: list[bytes]) -> bytes:
     if len(argv) % 2:
@@ -53,7 +75,9 @@ def config_set(ctx: Context, argv: list[bytes]) -> bytes:
     for name, _ in pairs:
         row = find(reply.text(name))
         if row is None:
-            raise reply.CommandError(f"ERR Unknown option or number of arguments for CONFIG SET - '{reply.text(name)}'")
+            raise reply.CommandError(
+                f"ERR Unknown option or number of arguments for CONFIG SET - '{reply.text(name)}'"
+            )
         if not row.runtime:
             raise _refused(name, "can't set immutable config")
         if row.name in rows:
@@ -67,14 +91,25 @@ def config_set(ctx: Context, argv: list[bytes]) -> bytes:
             raise _refused(name, str(error)) from None
         most = ctx.engine.settings.most_clients
         if row.name == "maxclients" and values[-1][1] > most:
-            raise _refused(name, f"The operating system is not able to handle the specified number of clients, try with {most}")
+            raise _refused(
+                name,
+                "The operating system is not able to handle the specified number of clients, try "
+                f"with {most}",
+            )
     # Nothing can fail from here: all of them change.
     for attribute, new in values:
         setattr(ctx.engine.settings, attribute, new)
     return reply.OK
 
 
-@command(b"CONFIG|RESETSTAT", arity=2, flags=_FLAGS, since="2.0.0", group="server", summary="Start this node's statistics anew")
+@command(
+    b"CONFIG|RESETSTAT",
+    arity=2,
+    flags=_FLAGS,
+    since="2.0.0",
+    group="server",
+    summary="Start this node's statistics anew",
+)
 def config_resetstat(ctx: Context, argv: list[bytes]) -> bytes:
     engine = ctx.engine
     engine.facts.reset_stats()
@@ -93,18 +128,35 @@ def _reset(row: Row) -> None:
     row.calls = row.usec = row.rejected = row.failed = 0
 
 
-@command(b"CONFIG|REWRITE", arity=2, flags=_FLAGS, since="2.8.0", group="server", summary="Not here: the settings file is written by people")
+@command(
+    b"CONFIG|REWRITE",
+    arity=2,
+    flags=_FLAGS,
+    since="2.8.0",
+    group="server",
+    summary="Not here: the settings file is written by people",
+)
 def config_rewrite(ctx: Context, argv: list[bytes]) -> bytes:
     if not ctx.engine.settings.config_file:
         raise reply.CommandError("ERR The server is running without a config file")
     raise reply.CommandError("ERR memstore does not write its settings file; edit it by hand")
 
 
-@command(b"CONFIG|HELP", arity=2, flags=LOADING | STALE | LOCAL, since="5.0.0", group="server", summary="Show CONFIG's subcommands")
+@command(
+    b"CONFIG|HELP",
+    arity=2,
+    flags=LOADING | STALE | LOCAL,
+    since="5.0.0",
+    group="server",
+    summary="Show CONFIG's subcommands",
+)
 def config_help(ctx: Context, argv: list[bytes]) -> bytes:
     lines = [
         ("GET <pattern> [<pattern> ...]", "Settings of this node whose names match."),
-        ("SET <name> <value> [<name> <value> ...]", "Change settings of this node until it ends; all or none."),
+        (
+            "SET <name> <value> [<name> <value> ...]",
+            "Change settings of this node until it ends; all or none.",
+        ),
         ("RESETSTAT", "Start the statistics in INFO anew."),
         ("REWRITE", "Refused: the settings file is written by people."),
     ]

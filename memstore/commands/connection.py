@@ -1,7 +1,8 @@
 """Commands about one's own connection: who I am, which protocol I speak, that I am still here.
 
-Decides: what a client must show to be let in. Must not know: sockets; closing is asked of the node. That a client who has not been let in may
-call only rows flagged NO_AUTH is enforced by the shard.
+Decides: what a client must show to be let in.
+Must not know: sockets; closing is asked of the node. That a client who has not been let in may call
+only rows flagged NO_AUTH is enforced by the shard.
 """
 
 from __future__ import annotations
@@ -10,7 +11,16 @@ from hmac import compare_digest
 from typing import Final
 
 from memstore.engine import reply
-from memstore.engine.command import ALLOW_BUSY, FAST, LOADING, LOCAL, NO_AUTH, NOSCRIPT, STALE, command
+from memstore.engine.command import (
+    ALLOW_BUSY,
+    FAST,
+    LOADING,
+    LOCAL,
+    NO_AUTH,
+    NOSCRIPT,
+    STALE,
+    command,
+)
 from memstore.engine.context import Context
 from memstore.engine.requests import CloseSession
 from memstore.engine.session import REPLY_ON, STRONG
@@ -19,9 +29,13 @@ from memstore.engine.values import parse_integer
 from memstore.version import REDIS_VERSION
 
 WRONGPASS: Final = "WRONGPASS invalid username-password pair or user is disabled."
-_NO_PASSWORD: Final = "ERR AUTH <password> called without any password configured for the default user. Are you sure your configuration is correct?"
+_NO_PASSWORD: Final = (
+    "ERR AUTH <password> called without any password configured for the default user. Are you "
+    "sure your configuration is correct?"
+)
 _HELLO_FIRST: Final = (
-    "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO AUTH <user> <pass> option can be used to "
+    "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO AUTH "
+    "<user> <pass> option can be used to "
     "authenticate the client and select the RESP protocol version at the same time"
 )
 _BAD_NAME: Final = "ERR Client names cannot contain spaces, newlines or special characters."
@@ -50,7 +64,14 @@ def _let_in(ctx: Context, user: bytes, password: bytes) -> None:
     ctx.session.settle()
 
 
-@command(b"AUTH", arity=-2, flags=_SOON, group="connection", summary="Show the password", complexity="O(1)")
+@command(
+    b"AUTH",
+    arity=-2,
+    flags=_SOON,
+    group="connection",
+    summary="Show the password",
+    complexity="O(1)",
+)
 def auth(ctx: Context, argv: list[bytes]) -> bytes:
     if len(argv) > 3:
         raise reply.CommandError(reply.SYNTAX)
@@ -61,7 +82,14 @@ def auth(ctx: Context, argv: list[bytes]) -> bytes:
     return reply.OK
 
 
-@command(b"HELLO", arity=-1, flags=_SOON, since="6.0.0", group="connection", summary="Choose the protocol, and show the password or a name on the way")
+@command(
+    b"HELLO",
+    arity=-1,
+    flags=_SOON,
+    since="6.0.0",
+    group="connection",
+    summary="Choose the protocol, and show the password or a name on the way",
+)
 def hello(ctx: Context, argv: list[bytes]) -> bytes:
     session = ctx.session
     version = 3 if session.resp3 else 2
@@ -110,19 +138,37 @@ def _greeting(ctx: Context) -> bytes:
     return ctx.map([part for name, value in pairs for part in (reply.bulk(name), value)])
 
 
-@command(b"PING", arity=-1, flags=FAST | LOCAL, group="connection", summary="Ask whether the node answers")
+@command(
+    b"PING",
+    arity=-1,
+    flags=FAST | LOCAL,
+    group="connection",
+    summary="Ask whether the node answers",
+)
 def ping(ctx: Context, argv: list[bytes]) -> bytes:
     if len(argv) > 2:
         raise reply.CommandError("ERR wrong number of arguments for 'ping' command")
     return reply.PONG if len(argv) == 1 else reply.bulk(argv[1])
 
 
-@command(b"ECHO", arity=2, flags=FAST | LOCAL | LOADING | STALE, group="connection", summary="Give back what was sent")
+@command(
+    b"ECHO",
+    arity=2,
+    flags=FAST | LOCAL | LOADING | STALE,
+    group="connection",
+    summary="Give back what was sent",
+)
 def echo(ctx: Context, argv: list[bytes]) -> bytes:
     return reply.bulk(argv[1])
 
 
-@command(b"QUIT", arity=-1, flags=_SOON, group="connection", summary="Close this connection once everything has been answered")
+@command(
+    b"QUIT",
+    arity=-1,
+    flags=_SOON,
+    group="connection",
+    summary="Close this connection once everything has been answered",
+)
 def quit_(ctx: Context, argv: list[bytes]) -> bytes:
     session = ctx.session
     session.closing = True
@@ -131,7 +177,14 @@ def quit_(ctx: Context, argv: list[bytes]) -> bytes:
     return reply.OK
 
 
-@command(b"RESET", arity=1, flags=_SOON, since="6.2.0", group="connection", summary="Make this connection as it was when it was opened")
+@command(
+    b"RESET",
+    arity=1,
+    flags=_SOON,
+    since="6.2.0",
+    group="connection",
+    summary="Make this connection as it was when it was opened",
+)
 def reset(ctx: Context, argv: list[bytes]) -> bytes:
     session, engine = ctx.session, ctx.engine
     end_transaction(engine, session)

@@ -1,7 +1,8 @@
 """Strings as numbers: INCR and its family.
 
-Decides: which strings are numbers, when a sum does not fit, what is logged. Must not know: the log, roles, clocks.
-Integer steps are logged as they are (the state they meet at a replay is the same); a float's sum is logged as the SET of its digits.
+Decides: which strings are numbers, when a sum does not fit, what is logged.
+Must not know: the log, roles, clocks. Integer steps are logged as they are (the state they meet at
+a replay is the same); a float's sum is logged as the SET of its digits.
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ _OVERFLOW: Final = "ERR increment or decrement would overflow"
 
 
 def _add(ctx: Context, key: bytes, step: int, head: bytes, arg: bytes | None) -> bytes:
-    """Adds ``step`` and logs ``head``'s command on the key. The expiry stays. On the hot path: finds the slot and reads the number itself."""
+    """Adds ``step`` and logs ``head``'s command on the key. The expiry stays. On the hot path:
+    finds the slot and reads the number itself.
+    """
     database = ctx.database
     slot = (crc_hqx(key, 0) & 16383) if BRACE not in key else slot_of(key)
     items = database.slots[slot]
@@ -51,22 +54,54 @@ def _add(ctx: Context, key: bytes, step: int, head: bytes, arg: bytes | None) ->
     return b":" + text + b"\r\n"
 
 
-@command(b"INCR", arity=2, flags=WRITE | DENYOOM | FAST, keys=FIRST, since="1.0.0", group="string", summary="Adds one to a number")
+@command(
+    b"INCR",
+    arity=2,
+    flags=WRITE | DENYOOM | FAST,
+    keys=FIRST,
+    since="1.0.0",
+    group="string",
+    summary="Adds one to a number",
+)
 def incr(ctx: Context, argv: list[bytes]) -> bytes:
     return _add(ctx, argv[1], 1, b"*2\r\n$4\r\nINCR\r\n", None)
 
 
-@command(b"DECR", arity=2, flags=WRITE | DENYOOM | FAST, keys=FIRST, since="1.0.0", group="string", summary="Takes one from a number")
+@command(
+    b"DECR",
+    arity=2,
+    flags=WRITE | DENYOOM | FAST,
+    keys=FIRST,
+    since="1.0.0",
+    group="string",
+    summary="Takes one from a number",
+)
 def decr(ctx: Context, argv: list[bytes]) -> bytes:
     return _add(ctx, argv[1], -1, b"*2\r\n$4\r\nDECR\r\n", None)
 
 
-@command(b"INCRBY", arity=3, flags=WRITE | DENYOOM | FAST, keys=FIRST, since="1.0.0", group="string", summary="Adds to a number")
+@command(
+    b"INCRBY",
+    arity=3,
+    flags=WRITE | DENYOOM | FAST,
+    keys=FIRST,
+    since="1.0.0",
+    group="string",
+    summary="Adds to a number",
+)
 def incrby(ctx: Context, argv: list[bytes]) -> bytes:
     return _add(ctx, argv[1], integer(argv[2]), b"*3\r\n$6\r\nINCRBY\r\n", argv[2])
 
 
-@command(b"DECRBY", arity=3, flags=WRITE | DENYOOM | FAST, keys=FIRST, since="1.0.0", group="string", summary="Takes from a number")
+@command(
+    b"DECRBY",
+    arity=3,
+    flags=WRITE | DENYOOM | FAST,
+    keys=FIRST,
+    since="1.0.0",
+    group="string",
+    summary="Takes from a number",
+)
 def decrby(ctx: Context, argv: list[bytes]) -> bytes:
     step = integer(argv[2])
     if step == INT64_MIN:
@@ -74,12 +109,22 @@ def decrby(ctx: Context, argv: list[bytes]) -> bytes:
     return _add(ctx, argv[1], -step, b"*3\r\n$6\r\nDECRBY\r\n", argv[2])
 
 
-@command(b"INCRBYFLOAT", arity=3, flags=WRITE | DENYOOM | FAST, keys=FIRST, since="2.6.0", group="string", summary="Adds to a number with decimals")
+@command(
+    b"INCRBYFLOAT",
+    arity=3,
+    flags=WRITE | DENYOOM | FAST,
+    keys=FIRST,
+    since="2.6.0",
+    group="string",
+    summary="Adds to a number with decimals",
+)
 def incrbyfloat(ctx: Context, argv: list[bytes]) -> bytes:
     key = argv[1]
     value = ctx.lookup_string(key)
     try:
-        total = longdouble.add(longdouble.parse(b"0" if value is None else value), longdouble.parse(argv[2]))
+        total = longdouble.add(
+            longdouble.parse(b"0" if value is None else value), longdouble.parse(argv[2])
+        )
     except longdouble.NotANumber:
         raise CommandError(reply.NOT_A_FLOAT) from None
     if total is None:

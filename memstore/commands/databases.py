@@ -1,6 +1,7 @@
 """Commands about whole databases: choosing, counting, walking, emptying and exchanging them.
 
-Decides: what each command reads, changes, answers and logs. Must not know: the log, roles, clocks, how cursors are made (engine.scan).
+Decides: what each command reads, changes, answers and logs.
+Must not know: the log, roles, clocks, how cursors are made (engine.scan).
 """
 
 from __future__ import annotations
@@ -8,7 +9,16 @@ from __future__ import annotations
 from memstore.commands.generic import check_database, database_index, lookup_in
 from memstore.commands.parse import int32, integer, syntax_error
 from memstore.engine import expiry, reply
-from memstore.engine.command import EVERYWHERE, FAST, LOADING, LOCAL, READONLY, STALE, WRITE, command
+from memstore.engine.command import (
+    EVERYWHERE,
+    FAST,
+    LOADING,
+    LOCAL,
+    READONLY,
+    STALE,
+    WRITE,
+    command,
+)
 from memstore.engine.context import Context
 from memstore.engine.glob import compiled
 from memstore.engine.reply import CommandError
@@ -18,7 +28,14 @@ from memstore.engine.values import kind_of
 _DEFAULT_COUNT = 10
 
 
-@command(b"SELECT", arity=2, flags=LOADING | STALE | FAST | LOCAL, since="1.0.0", group="connection", summary="Chooses the connection's database")
+@command(
+    b"SELECT",
+    arity=2,
+    flags=LOADING | STALE | FAST | LOCAL,
+    since="1.0.0",
+    group="connection",
+    summary="Chooses the connection's database",
+)
 def select(ctx: Context, argv: list[bytes]) -> bytes:
     index = database_index(ctx, argv[1])
     if index and ctx.engine.settings.cluster_enabled:
@@ -29,13 +46,27 @@ def select(ctx: Context, argv: list[bytes]) -> bytes:
     return reply.OK
 
 
-@command(b"DBSIZE", arity=1, flags=READONLY | FAST | EVERYWHERE, since="1.0.0", group="server", summary="Counts the database's keys")
+@command(
+    b"DBSIZE",
+    arity=1,
+    flags=READONLY | FAST | EVERYWHERE,
+    since="1.0.0",
+    group="server",
+    summary="Counts the database's keys",
+)
 def dbsize(ctx: Context, argv: list[bytes]) -> bytes:
     gone = expiry.hidden(ctx, ctx.database)
     return reply.integer(len(ctx.database) - gone)
 
 
-@command(b"KEYS", arity=2, flags=READONLY | EVERYWHERE, since="1.0.0", summary="Lists the keys that match a pattern", complexity="O(N), N keys in the database")
+@command(
+    b"KEYS",
+    arity=2,
+    flags=READONLY | EVERYWHERE,
+    since="1.0.0",
+    summary="Lists the keys that match a pattern",
+    complexity="O(N), N keys in the database",
+)
 def keys(ctx: Context, argv: list[bytes]) -> bytes:
     pattern = argv[1]
     matches = compiled(pattern) if pattern != b"*" else None
@@ -49,7 +80,14 @@ def keys(ctx: Context, argv: list[bytes]) -> bytes:
     return b"".join(pieces)
 
 
-@command(b"SCAN", arity=-2, flags=READONLY | EVERYWHERE, since="2.8.0", summary="Walks the keys, some a call", complexity="O(1) a call, O(N) a walk")
+@command(
+    b"SCAN",
+    arity=-2,
+    flags=READONLY | EVERYWHERE,
+    since="2.8.0",
+    summary="Walks the keys, some a call",
+    complexity="O(1) a call, O(N) a walk",
+)
 def scan_(ctx: Context, argv: list[bytes]) -> bytes:
     cursor = parse_cursor(argv[1])
     if cursor is None:
@@ -78,22 +116,32 @@ def scan_(ctx: Context, argv: list[bytes]) -> bytes:
     return reply.array([reply.bulk(b"%d" % cursor), reply.bulk_array(found)])
 
 
-@command(b"RANDOMKEY", arity=1, flags=READONLY | EVERYWHERE, since="1.0.0", summary="Returns a key by chance")
+@command(
+    b"RANDOMKEY",
+    arity=1,
+    flags=READONLY | EVERYWHERE,
+    since="1.0.0",
+    summary="Returns a key by chance",
+)
 def randomkey(ctx: Context, argv: list[bytes]) -> bytes:
     key = random_key(ctx, ctx.database)
     return ctx.nil if key is None else reply.bulk(key)
 
 
 def _check_mode(argv: list[bytes]) -> None:
-    """ASYNC and SYNC differ in Redis in who frees the memory; the option is taken and means nothing here."""
+    """ASYNC and SYNC differ in Redis in who frees the memory;
+    the option is taken and means nothing here.
+    """
     if len(argv) > 2 or (len(argv) == 2 and argv[1].upper() not in (b"ASYNC", b"SYNC")):
         raise syntax_error()
 
 
 def _touch_watched(ctx: Context, *indexes: int) -> None:
-    """Name the watched keys of these databases that exist in any of them: the change as a whole changes those, and no others.
+    """Name the watched keys of these databases that exist in any of them: the change as a whole
+    changes those, and no others.
 
-    What has expired is deleted first: a key that is missing and one that is as good as gone are the same to whoever watches.
+    What has expired is deleted first: a key that is missing and one that is as good as gone are the
+    same to whoever watches.
     """
     for index, key in [*ctx.engine.watchers]:
         if index in indexes:
@@ -102,7 +150,15 @@ def _touch_watched(ctx: Context, *indexes: int) -> None:
                 ctx.touch(key, index)
 
 
-@command(b"FLUSHDB", arity=-1, flags=WRITE | EVERYWHERE, since="1.0.0", group="server", summary="Deletes all keys of the database", complexity="O(N), N keys")
+@command(
+    b"FLUSHDB",
+    arity=-1,
+    flags=WRITE | EVERYWHERE,
+    since="1.0.0",
+    group="server",
+    summary="Deletes all keys of the database",
+    complexity="O(N), N keys",
+)
 def flushdb(ctx: Context, argv: list[bytes]) -> bytes:
     _check_mode(argv)
     database = ctx.database
@@ -113,7 +169,15 @@ def flushdb(ctx: Context, argv: list[bytes]) -> bytes:
     return reply.OK
 
 
-@command(b"FLUSHALL", arity=-1, flags=WRITE | EVERYWHERE, since="1.0.0", group="server", summary="Deletes all keys of all databases", complexity="O(N), N keys")
+@command(
+    b"FLUSHALL",
+    arity=-1,
+    flags=WRITE | EVERYWHERE,
+    since="1.0.0",
+    group="server",
+    summary="Deletes all keys of all databases",
+    complexity="O(N), N keys",
+)
 def flushall(ctx: Context, argv: list[bytes]) -> bytes:
     _check_mode(argv)
     filled = [database for database in ctx.keyspace.existing() if len(database)]
@@ -125,11 +189,21 @@ def flushall(ctx: Context, argv: list[bytes]) -> bytes:
     return reply.OK
 
 
-@command(b"SWAPDB", arity=3, flags=WRITE | FAST | EVERYWHERE, since="4.0.0", group="server", summary="Exchanges two databases' contents")
+@command(
+    b"SWAPDB",
+    arity=3,
+    flags=WRITE | FAST | EVERYWHERE,
+    since="4.0.0",
+    group="server",
+    summary="Exchanges two databases' contents",
+)
 def swapdb(ctx: Context, argv: list[bytes]) -> bytes:
     if ctx.engine.settings.cluster_enabled:
         raise CommandError("ERR SWAPDB is not allowed in cluster mode")
-    one, two = int32(argv[1], "ERR invalid first DB index"), int32(argv[2], "ERR invalid second DB index")
+    one, two = (
+        int32(argv[1], "ERR invalid first DB index"),
+        int32(argv[2], "ERR invalid second DB index"),
+    )
     check_database(ctx, one)
     check_database(ctx, two)
     if one != two:

@@ -1,7 +1,8 @@
 """When keys expire: EXPIRE and its family, TTL and its family, PERSIST.
 
-Decides: what each command reads, changes, answers and logs. Must not know: the log, roles, clocks.
-Every change is logged as ``PEXPIREAT key ms``, ``PERSIST key`` or, for a time that has passed, ``DEL key``.
+Decides: what each command reads, changes, answers and logs.
+Must not know: the log, roles, clocks. Every change is logged as ``PEXPIREAT key ms``, ``PERSIST
+key`` or, for a time that has passed, ``DEL key``.
 """
 
 from __future__ import annotations
@@ -61,27 +62,62 @@ def _expire(ctx: Context, argv: list[bytes], unit_ms: int, relative: bool, name:
     return reply.ONE
 
 
-@command(b"EXPIRE", arity=-3, flags=WRITE | FAST, keys=FIRST, since="1.0.0", summary="Sets a key's time to live in seconds")
+@command(
+    b"EXPIRE",
+    arity=-3,
+    flags=WRITE | FAST,
+    keys=FIRST,
+    since="1.0.0",
+    summary="Sets a key's time to live in seconds",
+)
 def expire(ctx: Context, argv: list[bytes]) -> bytes:
     return _expire(ctx, argv, 1000, True, "expire")
 
 
-@command(b"PEXPIRE", arity=-3, flags=WRITE | FAST, keys=FIRST, since="2.6.0", summary="Sets a key's time to live in milliseconds")
+@command(
+    b"PEXPIRE",
+    arity=-3,
+    flags=WRITE | FAST,
+    keys=FIRST,
+    since="2.6.0",
+    summary="Sets a key's time to live in milliseconds",
+)
 def pexpire(ctx: Context, argv: list[bytes]) -> bytes:
     return _expire(ctx, argv, 1, True, "pexpire")
 
 
-@command(b"EXPIREAT", arity=-3, flags=WRITE | FAST, keys=FIRST, since="1.2.0", summary="Sets the second at which a key expires")
+@command(
+    b"EXPIREAT",
+    arity=-3,
+    flags=WRITE | FAST,
+    keys=FIRST,
+    since="1.2.0",
+    summary="Sets the second at which a key expires",
+)
 def expireat(ctx: Context, argv: list[bytes]) -> bytes:
     return _expire(ctx, argv, 1000, False, "expireat")
 
 
-@command(b"PEXPIREAT", arity=-3, flags=WRITE | FAST, keys=FIRST, since="2.6.0", summary="Sets the millisecond at which a key expires")
+@command(
+    b"PEXPIREAT",
+    arity=-3,
+    flags=WRITE | FAST,
+    keys=FIRST,
+    since="2.6.0",
+    summary="Sets the millisecond at which a key expires",
+)
 def pexpireat(ctx: Context, argv: list[bytes]) -> bytes:
     return _expire(ctx, argv, 1, False, "pexpireat")
 
 
-@command(b"PERSIST", arity=2, flags=WRITE | FAST, keys=FIRST, since="2.2.0", summary="Takes a key's expiry away")
+@command(
+    b"PERSIST",
+    arity=2,
+    flags=WRITE | FAST,
+    keys=FIRST,
+    since="2.2.0",
+    summary="Takes a key's expiry away",
+)
 def persist(ctx: Context, argv: list[bytes]) -> bytes:
     key = argv[1]
     if ctx.lookup(key) is None or not ctx.database.persist(key):
@@ -100,21 +136,49 @@ def _left(ctx: Context, key: bytes, absolute: bool, seconds: bool) -> bytes:
     return reply.integer((left + 500) // 1000 if seconds else left)
 
 
-@command(b"TTL", arity=2, flags=READONLY | FAST, keys=FIRST, since="1.0.0", summary="Returns how many seconds a key has left")
+@command(
+    b"TTL",
+    arity=2,
+    flags=READONLY | FAST,
+    keys=FIRST,
+    since="1.0.0",
+    summary="Returns how many seconds a key has left",
+)
 def ttl(ctx: Context, argv: list[bytes]) -> bytes:
     return _left(ctx, argv[1], False, True)
 
 
-@command(b"PTTL", arity=2, flags=READONLY | FAST, keys=FIRST, since="2.6.0", summary="Returns how many milliseconds a key has left")
+@command(
+    b"PTTL",
+    arity=2,
+    flags=READONLY | FAST,
+    keys=FIRST,
+    since="2.6.0",
+    summary="Returns how many milliseconds a key has left",
+)
 def pttl(ctx: Context, argv: list[bytes]) -> bytes:
     return _left(ctx, argv[1], False, False)
 
 
-@command(b"EXPIRETIME", arity=2, flags=READONLY | FAST, keys=FIRST, since="7.0.0", summary="Returns the second at which a key expires")
+@command(
+    b"EXPIRETIME",
+    arity=2,
+    flags=READONLY | FAST,
+    keys=FIRST,
+    since="7.0.0",
+    summary="Returns the second at which a key expires",
+)
 def expiretime(ctx: Context, argv: list[bytes]) -> bytes:
     return _left(ctx, argv[1], True, True)
 
 
-@command(b"PEXPIRETIME", arity=2, flags=READONLY | FAST, keys=FIRST, since="7.0.0", summary="Returns the millisecond at which a key expires")
+@command(
+    b"PEXPIRETIME",
+    arity=2,
+    flags=READONLY | FAST,
+    keys=FIRST,
+    since="7.0.0",
+    summary="Returns the millisecond at which a key expires",
+)
 def pexpiretime(ctx: Context, argv: list[bytes]) -> bytes:
     return _left(ctx, argv[1], True, False)

@@ -1,6 +1,9 @@
-"""FUNCTION, as far as there is something to say without functions: emptying a library that is empty.
+"""FUNCTION, as far as there is something to say without functions: emptying a library that is
+empty.
 
-Decides: FUNCTION FLUSH. Must not know: the log, roles, clocks. Clients and test suites that want a clean server send FLUSHALL and FUNCTION FLUSH together.
+Decides: FUNCTION FLUSH.
+Must not know: the log, roles, clocks. Clients and test suites that want a clean server send
+FLUSHALL and FUNCTION FLUSH together.
 Invariant: there are no functions, so nothing changes and nothing is logged.
 """
 
@@ -12,10 +15,21 @@ from memstore.engine.context import Context
 from memstore.engine.reply import CommandError
 
 
-@command(b"FUNCTION|FLUSH", arity=-2, flags=WRITE | NOSCRIPT, since="7.0.0", group="scripting", summary="Deletes all functions", complexity="O(N), N functions")
+@command(
+    b"FUNCTION|FLUSH",
+    arity=-2,
+    flags=WRITE | NOSCRIPT,
+    since="7.0.0",
+    group="scripting",
+    summary="Deletes all functions",
+    complexity="O(N), N functions",
+)
 def function_flush(ctx: Context, argv: list[bytes]) -> bytes:
     if len(argv) > 3:
-        raise CommandError(f"ERR unknown subcommand or wrong number of arguments for '{reply.text(argv[1][:128])}'. Try FUNCTION HELP.")
+        raise CommandError(
+            "ERR unknown subcommand or wrong number of arguments for "
+            f"'{reply.text(argv[1][:128])}'. Try FUNCTION HELP."
+        )
     if len(argv) == 3 and argv[2].upper() not in (b"SYNC", b"ASYNC"):
         raise CommandError("ERR FUNCTION FLUSH only supports SYNC|ASYNC option")
     return reply.OK

@@ -1,6 +1,8 @@
-"""Commands about keys of any type, but for their expiry (expires.py) and for whole databases (databases.py).
+"""Commands about keys of any type, but for their expiry (expires.py) and for whole databases
+(databases.py).
 
-Decides: what each command reads, changes, answers and logs. Must not know: what types there are (engine.values tells), the log, roles, clocks.
+Decides: what each command reads, changes, answers and logs.
+Must not know: what types there are (engine.values tells), the log, roles, clocks.
 """
 
 from __future__ import annotations
@@ -9,7 +11,18 @@ from typing import Final
 
 from memstore.commands.parse import int32, syntax_error
 from memstore.engine import reply
-from memstore.engine.command import ALL, DENYOOM, FAST, FIRST, FIRST_TWO, LOADING, READONLY, STALE, WRITE, command
+from memstore.engine.command import (
+    ALL,
+    DENYOOM,
+    FAST,
+    FIRST,
+    FIRST_TWO,
+    LOADING,
+    READONLY,
+    STALE,
+    WRITE,
+    command,
+)
 from memstore.engine.context import IGNORE_EXPIRED, Context
 from memstore.engine.keyspace import Value
 from memstore.engine.reply import CommandError
@@ -34,12 +47,28 @@ def _delete(ctx: Context, argv: list[bytes]) -> bytes:
     return reply.integer(count)
 
 
-@command(b"DEL", arity=-2, flags=WRITE, keys=ALL, since="1.0.0", summary="Deletes keys", complexity="O(N), N keys")
+@command(
+    b"DEL",
+    arity=-2,
+    flags=WRITE,
+    keys=ALL,
+    since="1.0.0",
+    summary="Deletes keys",
+    complexity="O(N), N keys",
+)
 def delete(ctx: Context, argv: list[bytes]) -> bytes:
     return _delete(ctx, argv)
 
 
-@command(b"UNLINK", arity=-2, flags=WRITE | FAST, keys=ALL, since="4.0.0", summary="Deletes keys", complexity="O(N), N keys")
+@command(
+    b"UNLINK",
+    arity=-2,
+    flags=WRITE | FAST,
+    keys=ALL,
+    since="4.0.0",
+    summary="Deletes keys",
+    complexity="O(N), N keys",
+)
 def unlink(ctx: Context, argv: list[bytes]) -> bytes:
     return _delete(ctx, argv)
 
@@ -48,17 +77,40 @@ def _count_present(ctx: Context, argv: list[bytes]) -> bytes:
     return reply.integer(sum([ctx.lookup(key) is not None for key in argv[1:]]))
 
 
-@command(b"EXISTS", arity=-2, flags=READONLY | FAST, keys=ALL, since="1.0.0", summary="Counts which of the keys named exist", complexity="O(N), N keys")
+@command(
+    b"EXISTS",
+    arity=-2,
+    flags=READONLY | FAST,
+    keys=ALL,
+    since="1.0.0",
+    summary="Counts which of the keys named exist",
+    complexity="O(N), N keys",
+)
 def exists(ctx: Context, argv: list[bytes]) -> bytes:
     return _count_present(ctx, argv)
 
 
-@command(b"TOUCH", arity=-2, flags=READONLY | FAST, keys=ALL, since="3.2.1", summary="Counts which of the keys named exist", complexity="O(N), N keys")
+@command(
+    b"TOUCH",
+    arity=-2,
+    flags=READONLY | FAST,
+    keys=ALL,
+    since="3.2.1",
+    summary="Counts which of the keys named exist",
+    complexity="O(N), N keys",
+)
 def touch(ctx: Context, argv: list[bytes]) -> bytes:
     return _count_present(ctx, argv)
 
 
-@command(b"TYPE", arity=2, flags=READONLY | FAST, keys=FIRST, since="1.0.0", summary="Returns the type of a key's value")
+@command(
+    b"TYPE",
+    arity=2,
+    flags=READONLY | FAST,
+    keys=FIRST,
+    since="1.0.0",
+    summary="Returns the type of a key's value",
+)
 def type_(ctx: Context, argv: list[bytes]) -> bytes:
     value = ctx.lookup(argv[1])
     return reply.simple(b"none" if value is None else kind_of(value).name)
@@ -89,13 +141,27 @@ def _rename(ctx: Context, old: bytes, new: bytes, only_new: bool) -> bool:
     return True
 
 
-@command(b"RENAME", arity=3, flags=WRITE, keys=FIRST_TWO, since="1.0.0", summary="Gives a key another name, over what had it")
+@command(
+    b"RENAME",
+    arity=3,
+    flags=WRITE,
+    keys=FIRST_TWO,
+    since="1.0.0",
+    summary="Gives a key another name, over what had it",
+)
 def rename(ctx: Context, argv: list[bytes]) -> bytes:
     _rename(ctx, argv[1], argv[2], False)
     return reply.OK
 
 
-@command(b"RENAMENX", arity=3, flags=WRITE | FAST, keys=FIRST_TWO, since="1.0.0", summary="Gives a key another name if nothing has it")
+@command(
+    b"RENAMENX",
+    arity=3,
+    flags=WRITE | FAST,
+    keys=FIRST_TWO,
+    since="1.0.0",
+    summary="Gives a key another name if nothing has it",
+)
 def renamenx(ctx: Context, argv: list[bytes]) -> bytes:
     return reply.ONE if _rename(ctx, argv[1], argv[2], True) else reply.ZERO
 
@@ -124,7 +190,14 @@ def lookup_in(ctx: Context, index: int, key: bytes) -> Value | None:
         ctx.database = here
 
 
-@command(b"MOVE", arity=3, flags=WRITE | FAST, keys=FIRST, since="1.0.0", summary="Moves a key to another database")
+@command(
+    b"MOVE",
+    arity=3,
+    flags=WRITE | FAST,
+    keys=FIRST,
+    since="1.0.0",
+    summary="Moves a key to another database",
+)
 def move(ctx: Context, argv: list[bytes]) -> bytes:
     if ctx.engine.settings.cluster_enabled:
         raise CommandError("ERR MOVE is not allowed in cluster mode")
@@ -147,7 +220,15 @@ def move(ctx: Context, argv: list[bytes]) -> bytes:
     return reply.ONE
 
 
-@command(b"COPY", arity=-3, flags=WRITE | DENYOOM, keys=FIRST_TWO, since="6.2.0", summary="Copies a value to another key", complexity="O(N), N elements")
+@command(
+    b"COPY",
+    arity=-3,
+    flags=WRITE | DENYOOM,
+    keys=FIRST_TWO,
+    since="6.2.0",
+    summary="Copies a value to another key",
+    complexity="O(N), N elements",
+)
 def copy(ctx: Context, argv: list[bytes]) -> bytes:
     key, new = argv[1], argv[2]
     source = ctx.database
@@ -197,29 +278,59 @@ _HELP: Final = (
 )
 
 
-@command(b"OBJECT|ENCODING", arity=3, flags=READONLY, keys=_SECOND, since="2.2.3", summary="Tells how a value is stored")
+@command(
+    b"OBJECT|ENCODING",
+    arity=3,
+    flags=READONLY,
+    keys=_SECOND,
+    since="2.2.3",
+    summary="Tells how a value is stored",
+)
 def object_encoding(ctx: Context, argv: list[bytes]) -> bytes:
     value = ctx.lookup(argv[2])
     return ctx.nil if value is None else reply.bulk(kind_of(value).encoding(value))
 
 
-@command(b"OBJECT|FREQ", arity=3, flags=READONLY, keys=_SECOND, since="4.0.0", summary="Tells how often a key is used")
+@command(
+    b"OBJECT|FREQ",
+    arity=3,
+    flags=READONLY,
+    keys=_SECOND,
+    since="4.0.0",
+    summary="Tells how often a key is used",
+)
 def object_freq(ctx: Context, argv: list[bytes]) -> bytes:
     if ctx.lookup(argv[2]) is None:
         return ctx.nil
     raise CommandError(
-        "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note that when switching between policies at runtime "
+        "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note "
+        "that when switching between policies at runtime "
         "LRU and LFU data will take some time to adjust."
     )
 
 
-@command(b"OBJECT|IDLETIME", arity=3, flags=READONLY, keys=_SECOND, since="2.2.3", summary="Tells how long ago a key was used")
+@command(
+    b"OBJECT|IDLETIME",
+    arity=3,
+    flags=READONLY,
+    keys=_SECOND,
+    since="2.2.3",
+    summary="Tells how long ago a key was used",
+)
 def object_idletime(ctx: Context, argv: list[bytes]) -> bytes:
-    # No access times are kept (nothing evicts yet, and they would cost every GET): always just used.
+    # No access times are kept (nothing evicts yet, and they would cost every GET):
+    # always just used.
     return ctx.nil if ctx.lookup(argv[2]) is None else reply.ZERO
 
 
-@command(b"OBJECT|REFCOUNT", arity=3, flags=READONLY, keys=_SECOND, since="2.2.3", summary="Tells how many references to a value exist")
+@command(
+    b"OBJECT|REFCOUNT",
+    arity=3,
+    flags=READONLY,
+    keys=_SECOND,
+    since="2.2.3",
+    summary="Tells how many references to a value exist",
+)
 def object_refcount(ctx: Context, argv: list[bytes]) -> bytes:
     value = ctx.lookup(argv[2])
     if value is None:
@@ -228,6 +339,8 @@ def object_refcount(ctx: Context, argv: list[bytes]) -> bytes:
     return reply.integer(2147483647 if number is not None and 0 <= number < SHARED_INTEGERS else 1)
 
 
-@command(b"OBJECT|HELP", arity=2, flags=LOADING | STALE, since="6.2.0", summary="Lists the subcommands")
+@command(
+    b"OBJECT|HELP", arity=2, flags=LOADING | STALE, since="6.2.0", summary="Lists the subcommands"
+)
 def object_help(ctx: Context, argv: list[bytes]) -> bytes:
     return reply.array([reply.simple(line) for line in _HELP])

@@ -1,8 +1,10 @@
 """Hash commands: fields and values under one key.
 
-Decides: what each command reads, changes, answers and logs. Must not know: how a hash is kept (engine.values.hash), the log, roles, clocks.
-What changes fields is logged as HSET or HDEL of those alone; sums are logged as the HSET of what came out. HSET of one field and HGET stand on the
-hot path: they find the slot themselves. A hash that became empty is gone with the HDEL that emptied it, here and in a replay.
+Decides: what each command reads, changes, answers and logs.
+Must not know: how a hash is kept (engine.values.hash), the log, roles, clocks. What changes fields
+is logged as HSET or HDEL of those alone; sums are logged as the HSET of what came out. HSET of one
+field and HGET stand on the hot path: they find the slot themselves. A hash that became empty is
+gone with the HDEL that emptied it, here and in a replay.
 """
 
 from __future__ import annotations
@@ -26,7 +28,8 @@ _HSET_HEAD: Final = b"*4\r\n$4\r\nHSET\r\n"
 _MANY: Final = len(HEADS)
 _NAN: Final = "ERR value is NaN or Infinity"
 _INT64_RANGE: Final = f"ERR value is out of range, value must between {-INT64_MAX} and {INT64_MAX}"
-_MOST_REPEATED: Final = 1 << 24  # fields with repetition in one answer; Redis tries any number, until memory ends
+# fields with repetition in one answer; Redis tries any number, until memory ends
+_MOST_REPEATED: Final = 1 << 24
 
 
 def lookup_hash(ctx: Context, key: bytes) -> Hash | None:
@@ -38,18 +41,31 @@ def lookup_hash(ctx: Context, key: bytes) -> Hash | None:
 
 
 def _put(ctx: Context, key: bytes, value: Hash | None, field: bytes, new: bytes) -> bool:
-    """Set one field of ``value``, which is at ``key`` (None: made now). Logs nothing. True: the field is new."""
+    """Set one field of ``value``, which is at ``key`` (None: made now). Logs nothing. True: the
+    field is new.
+    """
     if value is None:
         value = Hash()
         ctx.database.put(key, value)
     settings = ctx.engine.settings
-    return value.put(field, new, settings.hash_max_listpack_entries, settings.hash_max_listpack_value)
+    return value.put(
+        field, new, settings.hash_max_listpack_entries, settings.hash_max_listpack_value
+    )
 
 
 # ----------------------------------------------------------------- one field
 
 
-@command(b"HSET", arity=-4, flags=WRITE | DENYOOM | FAST, keys=FIRST, since="2.0.0", group="hash", summary="Sets fields of a hash", complexity="O(N), N fields")
+@command(
+    b"HSET",
+    arity=-4,
+    flags=WRITE | DENYOOM | FAST,
+    keys=FIRST,
+    since="2.0.0",
+    group="hash",
+    summary="Sets fields of a hash",
+    complexity="O(N), N fields",
+)
 def hset(ctx: Context, argv: list[bytes]) -> bytes:
     if len(argv) != 4:
         return reply.integer(_set_pairs(ctx, argv))
@@ -65,7 +81,9 @@ def hset(ctx: Context, argv: list[bytes]) -> bytes:
             new = data.put(field, value)
         else:
             settings = ctx.engine.settings
-            new = found.put(field, value, settings.hash_max_listpack_entries, settings.hash_max_listpack_value)
+            new = found.put(
+                field, value, settings.hash_max_listpack_entries, settings.hash_max_listpack_value
+            )
     elif found is None:
         new = _put(ctx, key, None, field, value)
     else:
@@ -76,7 +94,22 @@ def hset(ctx: Context, argv: list[bytes]) -> bytes:
         ctx.unit_db = index
     key_length, length, value_length = len(key), len(field), len(value)
     if key_length < _MANY and length < _MANY and value_length < _MANY:
-        ctx.unit.append(b"".join((_HSET_HEAD, HEADS[key_length], key, _CRLF, HEADS[length], field, _CRLF, HEADS[value_length], value, _CRLF)))
+        ctx.unit.append(
+            b"".join(
+                (
+                    _HSET_HEAD,
+                    HEADS[key_length],
+                    key,
+                    _CRLF,
+                    HEADS[length],
+                    field,
+                    _CRLF,
+                    HEADS[value_length],
+                    value,
+                    _CRLF,
+                )
+            )
+        )
     else:
         ctx.unit.append(b"%b%b%b%b" % (_HSET_HEAD, bulk(key), bulk(field), bulk(value)))
     ctx.changed.append((index, key) if index else key)
@@ -86,7 +119,9 @@ def hset(ctx: Context, argv: list[bytes]) -> bytes:
 def _set_pairs(ctx: Context, argv: list[bytes]) -> int:
     """How many of the fields are new. Logged as one HSET."""
     if len(argv) % 2:
-        raise CommandError(f"ERR wrong number of arguments for '{reply.text(argv[0].lower())}' command")
+        raise CommandError(
+            f"ERR wrong number of arguments for '{reply.text(argv[0].lower())}' command"
+        )
     key = argv[1]
     value = lookup_hash(ctx, key)
     if value is None:
@@ -116,7 +151,15 @@ def hmset(ctx: Context, argv: list[bytes]) -> bytes:
     return reply.OK
 
 
-@command(b"HSETNX", arity=4, flags=WRITE | DENYOOM | FAST, keys=FIRST, since="2.0.0", group="hash", summary="Sets a field that does not exist")
+@command(
+    b"HSETNX",
+    arity=4,
+    flags=WRITE | DENYOOM | FAST,
+    keys=FIRST,
+    since="2.0.0",
+    group="hash",
+    summary="Sets a field that does not exist",
+)
 def hsetnx(ctx: Context, argv: list[bytes]) -> bytes:
     _, key, field, new = argv
     value = lookup_hash(ctx, key)
@@ -127,7 +170,15 @@ def hsetnx(ctx: Context, argv: list[bytes]) -> bytes:
     return reply.ONE
 
 
-@command(b"HGET", arity=3, flags=READONLY | FAST, keys=FIRST, since="2.0.0", group="hash", summary="Returns a field's value")
+@command(
+    b"HGET",
+    arity=3,
+    flags=READONLY | FAST,
+    keys=FIRST,
+    since="2.0.0",
+    group="hash",
+    summary="Returns a field's value",
+)
 def hget(ctx: Context, argv: list[bytes]) -> bytes:
     _, key, field = argv
     database = ctx.database
@@ -159,20 +210,45 @@ def hmget(ctx: Context, argv: list[bytes]) -> bytes:
     return reply.array([value.encoded(field) or nil for field in argv[2:]])
 
 
-@command(b"HEXISTS", arity=3, flags=READONLY | FAST, keys=FIRST, since="2.0.0", group="hash", summary="Whether a hash has a field")
+@command(
+    b"HEXISTS",
+    arity=3,
+    flags=READONLY | FAST,
+    keys=FIRST,
+    since="2.0.0",
+    group="hash",
+    summary="Whether a hash has a field",
+)
 def hexists(ctx: Context, argv: list[bytes]) -> bytes:
     value = lookup_hash(ctx, argv[1])
     return reply.ONE if value is not None and argv[2] in value else reply.ZERO
 
 
-@command(b"HSTRLEN", arity=3, flags=READONLY | FAST, keys=FIRST, since="3.2.0", group="hash", summary="Returns the length of a field's value")
+@command(
+    b"HSTRLEN",
+    arity=3,
+    flags=READONLY | FAST,
+    keys=FIRST,
+    since="3.2.0",
+    group="hash",
+    summary="Returns the length of a field's value",
+)
 def hstrlen(ctx: Context, argv: list[bytes]) -> bytes:
     value = lookup_hash(ctx, argv[1])
     found = None if value is None else value.get(argv[2])
     return reply.ZERO if found is None else reply.integer(len(found))
 
 
-@command(b"HDEL", arity=-3, flags=WRITE | FAST, keys=FIRST, since="2.0.0", group="hash", summary="Deletes fields of a hash", complexity="O(N), N fields")
+@command(
+    b"HDEL",
+    arity=-3,
+    flags=WRITE | FAST,
+    keys=FIRST,
+    since="2.0.0",
+    group="hash",
+    summary="Deletes fields of a hash",
+    complexity="O(N), N fields",
+)
 def hdel(ctx: Context, argv: list[bytes]) -> bytes:
     key = argv[1]
     value = lookup_hash(ctx, key)
@@ -190,7 +266,15 @@ def hdel(ctx: Context, argv: list[bytes]) -> bytes:
 # ----------------------------------------------------------------- numbers
 
 
-@command(b"HINCRBY", arity=4, flags=WRITE | DENYOOM | FAST, keys=FIRST, since="2.0.0", group="hash", summary="Adds to a field's number")
+@command(
+    b"HINCRBY",
+    arity=4,
+    flags=WRITE | DENYOOM | FAST,
+    keys=FIRST,
+    since="2.0.0",
+    group="hash",
+    summary="Adds to a field's number",
+)
 def hincrby(ctx: Context, argv: list[bytes]) -> bytes:
     _, key, field, arg = argv
     step = integer(arg)
@@ -208,7 +292,15 @@ def hincrby(ctx: Context, argv: list[bytes]) -> bytes:
     return b":" + new + b"\r\n"
 
 
-@command(b"HINCRBYFLOAT", arity=4, flags=WRITE | DENYOOM | FAST, keys=FIRST, since="2.6.0", group="hash", summary="Adds to a field's number with decimals")
+@command(
+    b"HINCRBYFLOAT",
+    arity=4,
+    flags=WRITE | DENYOOM | FAST,
+    keys=FIRST,
+    since="2.6.0",
+    group="hash",
+    summary="Adds to a field's number with decimals",
+)
 def hincrbyfloat(ctx: Context, argv: list[bytes]) -> bytes:
     _, key, field, arg = argv
     try:
@@ -234,27 +326,64 @@ def hincrbyfloat(ctx: Context, argv: list[bytes]) -> bytes:
 # ----------------------------------------------------------------- the whole hash
 
 
-@command(b"HLEN", arity=2, flags=READONLY | FAST, keys=FIRST, since="2.0.0", group="hash", summary="Counts a hash's fields")
+@command(
+    b"HLEN",
+    arity=2,
+    flags=READONLY | FAST,
+    keys=FIRST,
+    since="2.0.0",
+    group="hash",
+    summary="Counts a hash's fields",
+)
 def hlen(ctx: Context, argv: list[bytes]) -> bytes:
     value = lookup_hash(ctx, argv[1])
     return reply.ZERO if value is None else reply.integer(len(value))
 
 
-@command(b"HGETALL", arity=2, flags=READONLY, keys=FIRST, since="2.0.0", group="hash", summary="Returns all fields and values", complexity="O(N), N fields")
+@command(
+    b"HGETALL",
+    arity=2,
+    flags=READONLY,
+    keys=FIRST,
+    since="2.0.0",
+    group="hash",
+    summary="Returns all fields and values",
+    complexity="O(N), N fields",
+)
 def hgetall(ctx: Context, argv: list[bytes]) -> bytes:
     value = lookup_hash(ctx, argv[1])
     if value is None:
         return ctx.map([])
-    return (b"%%%d\r\n" % len(value) if ctx.resp3 else b"*%d\r\n" % (2 * len(value))) + value.encoded_pairs()
+    return (
+        b"%%%d\r\n" % len(value) if ctx.resp3 else b"*%d\r\n" % (2 * len(value))
+    ) + value.encoded_pairs()
 
 
-@command(b"HKEYS", arity=2, flags=READONLY, keys=FIRST, since="2.0.0", group="hash", summary="Returns all fields", complexity="O(N), N fields")
+@command(
+    b"HKEYS",
+    arity=2,
+    flags=READONLY,
+    keys=FIRST,
+    since="2.0.0",
+    group="hash",
+    summary="Returns all fields",
+    complexity="O(N), N fields",
+)
 def hkeys(ctx: Context, argv: list[bytes]) -> bytes:
     value = lookup_hash(ctx, argv[1])
     return reply.EMPTY_ARRAY if value is None else reply.bulk_array(value.fields())
 
 
-@command(b"HVALS", arity=2, flags=READONLY, keys=FIRST, since="2.0.0", group="hash", summary="Returns all values", complexity="O(N), N fields")
+@command(
+    b"HVALS",
+    arity=2,
+    flags=READONLY,
+    keys=FIRST,
+    since="2.0.0",
+    group="hash",
+    summary="Returns all values",
+    complexity="O(N), N fields",
+)
 def hvals(ctx: Context, argv: list[bytes]) -> bytes:
     value = lookup_hash(ctx, argv[1])
     return reply.EMPTY_ARRAY if value is None else reply.bulk_array(value.values())
@@ -297,7 +426,9 @@ def hrandfield(ctx: Context, argv: list[bytes]) -> bytes:
 
 
 def _chosen(ctx: Context, value: Hash, count: int) -> list[tuple[bytes, bytes]]:
-    """Pairs by chance: up to ``count`` different ones; negative: just so many, the same one perhaps more than once."""
+    """Pairs by chance: up to ``count`` different ones; negative: just so many, the same one perhaps
+    more than once.
+    """
     rng, size = ctx.rng, len(value)
     small = not isinstance(value.data, Table)
     if count >= size:
@@ -331,4 +462,10 @@ def _chosen(ctx: Context, value: Hash, count: int) -> list[tuple[bytes, bytes]]:
 )
 def hscan(ctx: Context, argv: list[bytes]) -> bytes:
     cursor = cursor_of(argv)
-    return walk(lookup_hash(ctx, argv[1]), cursor, argv, lambda pair: pair[0], lambda pairs: [part for pair in pairs for part in pair])
+    return walk(
+        lookup_hash(ctx, argv[1]),
+        cursor,
+        argv,
+        lambda pair: pair[0],
+        lambda pairs: [part for pair in pairs for part in pair],
+    )

@@ -1,6 +1,7 @@
 """The reply of a HELP subcommand, the same for all containers.
 
-Decides: how help looks. Must not know: any one command.
+Decides: how help looks.
+Must not know: any one command.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """INFO and ROLE: what this node knows of itself, as text and as an array.
 
-Decides: which fields each section has; names are Redis' where the meaning is Redis'. Must not know: how facts come to be; `Facts` has them.
-Memory: Python does not tell how much of its memory is in use, so ``used_memory`` is the resident set, as ``used_memory_rss`` is.
+Decides: which fields each section has; names are Redis' where the meaning is Redis'.
+Must not know: how facts come to be; `Facts` has them. Memory: Python does not tell how much of its
+memory is in use, so ``used_memory`` is the resident set, as ``used_memory_rss`` is.
 """
 
 from __future__ import annotations
@@ -154,13 +155,19 @@ def _stats(ctx: Context) -> Fields:
 
 def _replication(ctx: Context) -> Fields:
     facts = ctx.engine.facts
-    fields: Fields = [("role", "master" if facts.role == "primary" else "slave"), ("memstore_role", facts.role)]
+    fields: Fields = [
+        ("role", "master" if facts.role == "primary" else "slave"),
+        ("memstore_role", facts.role),
+    ]
     if facts.role != "primary":
         fields += [
             ("master_host", facts.primary_host),
             ("master_port", facts.primary_port),
             ("master_link_status", "up" if facts.link_up else "down"),
-            ("master_last_io_seconds_ago", max(0, ctx.wall_ms - facts.link_heard_ms) // 1000 if facts.link_up else -1),
+            (
+                "master_last_io_seconds_ago",
+                max(0, ctx.wall_ms - facts.link_heard_ms) // 1000 if facts.link_up else -1,
+            ),
             ("master_sync_in_progress", int(facts.role == "restoring")),
             ("slave_read_repl_offset", facts.applied),
             ("slave_repl_offset", facts.applied),
@@ -169,12 +176,20 @@ def _replication(ctx: Context) -> Fields:
             ("replica_announced", 1),
         ]
         if not facts.link_up and facts.link_since_ms:
-            fields.append(("master_link_down_since_seconds", max(0, ctx.wall_ms - facts.link_since_ms) // 1000))
+            fields.append(
+                (
+                    "master_link_down_since_seconds",
+                    max(0, ctx.wall_ms - facts.link_since_ms) // 1000,
+                )
+            )
     fields.append(("connected_slaves", len(facts.replicas)))
     for i, replica in enumerate(facts.replicas):
         lag_s = max(0, ctx.wall_ms - replica.report_ms) // 1000
         fields.append(
-            (f"slave{i}", f"ip={replica.host},port={replica.port},state=online,offset={replica.applied},lag={lag_s},az={replica.az},id={replica.node}")
+            (
+                f"slave{i}",
+                f"ip={replica.host},port={replica.port},state=online,offset={replica.applied},lag={lag_s},az={replica.az},id={replica.node}",
+            )
         )
     offset = facts.committed if facts.role == "primary" else facts.applied
     fields += [
@@ -182,7 +197,10 @@ def _replication(ctx: Context) -> Fields:
         ("master_replid", replication_id(ctx)),
         ("master_repl_offset", offset),
         ("role_changes", facts.role_changes),
-        ("role_since_seconds", max(0, ctx.wall_ms - facts.role_since_ms) // 1000 if facts.role_since_ms else 0),
+        (
+            "role_since_seconds",
+            max(0, ctx.wall_ms - facts.role_since_ms) // 1000 if facts.role_since_ms else 0,
+        ),
     ]
     return fields
 
@@ -214,14 +232,26 @@ def _log(ctx: Context) -> Fields:
         ("log_nodes", len(facts.log_nodes)),
     ]
     for i, node in enumerate(facts.log_nodes):
-        state = f"connected={int(node.connected)},last={node.last},committed={node.committed},lagging={int(node.lagging)},suspect={int(node.suspect)}"
-        fields.append((f"log_node{i}", f"address={node.address},az={node.az},{state}" + (f",error={node.error.replace(',', ';')}" if node.error else "")))
+        state = (
+            f"connected={int(node.connected)},last={node.last},committed={node.committed},"
+            f"lagging={int(node.lagging)},suspect={int(node.suspect)}"
+        )
+        fields.append(
+            (
+                f"log_node{i}",
+                f"address={node.address},az={node.az},{state}"
+                + (f",error={node.error.replace(',', ';')}" if node.error else ""),
+            )
+        )
     return fields
 
 
 def _cpu(ctx: Context) -> Fields:
     facts = ctx.engine.facts
-    return [("used_cpu_sys", f"{facts.cpu_system_us / 1e6:.6f}"), ("used_cpu_user", f"{facts.cpu_user_us / 1e6:.6f}")]
+    return [
+        ("used_cpu_sys", f"{facts.cpu_system_us / 1e6:.6f}"),
+        ("used_cpu_user", f"{facts.cpu_user_us / 1e6:.6f}"),
+    ]
 
 
 def _rows(ctx: Context) -> Iterator[Row]:
@@ -235,20 +265,27 @@ def _commandstats(ctx: Context) -> Fields:
     for row in _rows(ctx):
         if row.calls or row.rejected or row.failed:
             each = row.usec / row.calls if row.calls else 0
-            counts = f"calls={row.calls},usec={row.usec},usec_per_call={each:.2f},rejected_calls={row.rejected},failed_calls={row.failed}"
+            counts = (
+                f"calls={row.calls},usec={row.usec},usec_per_call={each:.2f},"
+                f"rejected_calls={row.rejected},failed_calls={row.failed}"
+            )
             fields.append((f"cmdstat_{reply.text(row.name.lower())}", counts))
     return fields
 
 
 def _errorstats(ctx: Context) -> Fields:
-    return [(f"errorstat_{code}", f"count={count}") for code, count in ctx.engine.error_counts.items()]
+    return [
+        (f"errorstat_{code}", f"count={count}") for code, count in ctx.engine.error_counts.items()
+    ]
 
 
 def _latencystats(ctx: Context) -> Fields:
     wanted = ctx.engine.settings.latency_percentiles.split()
     fields: Fields = []
     for name, histogram in ctx.engine.latency.histograms.items():
-        shares = ",".join(f"p{percent}={percentile(histogram, float(percent)):.3f}" for percent in wanted)
+        shares = ",".join(
+            f"p{percent}={percentile(histogram, float(percent)):.3f}" for percent in wanted
+        )
         fields.append((f"latency_percentiles_usec_{reply.text(name.lower())}", shares))
     return fields
 
@@ -276,11 +313,14 @@ def _keyspace(ctx: Context) -> Fields:
     for database in ctx.keyspace.existing():
         count = len(database)
         if count:
-            fields.append((f"db{database.index}", f"keys={count},expires={database.volatile},avg_ttl={_average_ttl(database, ctx.due_ms)}"))
+            avg_ttl = _average_ttl(database, ctx.due_ms)
+            numbers = f"keys={count},expires={database.volatile},avg_ttl={avg_ttl}"
+            fields.append((f"db{database.index}", numbers))
     return fields
 
 
-_SECTIONS: Final[list[tuple[str, Callable[[Context], Fields], bool]]] = [  # name, what it holds, whether INFO alone shows it
+# name, what it holds, whether INFO alone shows it
+_SECTIONS: Final[list[tuple[str, Callable[[Context], Fields], bool]]] = [
     ("Server", _server, True),
     ("Clients", _clients, True),
     ("Memory", _memory, True),
@@ -297,21 +337,53 @@ _SECTIONS: Final[list[tuple[str, Callable[[Context], Fields], bool]]] = [  # nam
 ]
 
 
-@command(b"INFO", arity=-1, flags=LOADING | STALE | LOCAL, group="server", summary="What this node knows of itself, as text", complexity="O(1)")
+@command(
+    b"INFO",
+    arity=-1,
+    flags=LOADING | STALE | LOCAL,
+    group="server",
+    summary="What this node knows of itself, as text",
+    complexity="O(1)",
+)
 def info(ctx: Context, argv: list[bytes]) -> bytes:
     wanted = {reply.text(arg).lower() for arg in argv[1:]} or {"default"}
     texts = []
     for name, fields, usual in _SECTIONS:
-        if name.lower() in wanted or "all" in wanted or "everything" in wanted or (usual and "default" in wanted):
-            texts.append(f"# {name}\r\n" + "".join(f"{field}:{value}\r\n" for field, value in fields(ctx)))
+        if (
+            name.lower() in wanted
+            or "all" in wanted
+            or "everything" in wanted
+            or (usual and "default" in wanted)
+        ):
+            texts.append(
+                f"# {name}\r\n" + "".join(f"{field}:{value}\r\n" for field, value in fields(ctx))
+            )
     return ctx.verbatim("\r\n".join(texts).encode("utf-8", "surrogateescape"))
 
 
-@command(b"ROLE", arity=1, flags=NOSCRIPT | LOADING | STALE | FAST | LOCAL, since="2.8.12", group="server", summary="Whether this node is the primary")
+@command(
+    b"ROLE",
+    arity=1,
+    flags=NOSCRIPT | LOADING | STALE | FAST | LOCAL,
+    since="2.8.12",
+    group="server",
+    summary="Whether this node is the primary",
+)
 def role(ctx: Context, argv: list[bytes]) -> bytes:
     facts, bulk, integer = ctx.engine.facts, reply.bulk, reply.integer
     if facts.role == "primary":
-        replicas = [reply.bulk_array([r.host.encode(), b"%d" % r.port, b"%d" % r.applied]) for r in facts.replicas]
+        replicas = [
+            reply.bulk_array([r.host.encode(), b"%d" % r.port, b"%d" % r.applied])
+            for r in facts.replicas
+        ]
         return reply.array([bulk(b"master"), integer(facts.committed), reply.array(replicas)])
     state = b"sync" if facts.role == "restoring" else b"connected" if facts.link_up else b"connect"
-    return reply.array([bulk(b"slave"), bulk(facts.primary_host.encode()), integer(facts.primary_port), bulk(state), integer(facts.applied)])
+    return reply.array(
+        [
+            bulk(b"slave"),
+            bulk(facts.primary_host.encode()),
+            integer(facts.primary_port),
+            bulk(state),
+            integer(facts.applied),
+        ]
+    )

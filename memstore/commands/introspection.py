@@ -1,6 +1,9 @@
-"""COMMAND: the command table as clients read it. Every reply here is made from the rows; nothing is listed twice.
+"""COMMAND: the command table as clients read it. Every reply here is made from the rows; nothing is
+listed twice.
 
-Decides: how a row is told (flags, key specifications, ACL categories), which keys a command line names. Must not know: what any command does.
+Decides: how a row is told (flags, key specifications, ACL categories), which keys a command line
+names.
+Must not know: what any command does.
 """
 
 from __future__ import annotations
@@ -33,25 +36,35 @@ _META: Final = "server"
 
 # ACL categories. Most follow from a row's flags and group; the rest is said here.
 _ORDER: Final = [
-    b"keyspace", b"read", b"write", b"set", b"sortedset", b"list", b"hash", b"string", b"bitmap", b"hyperloglog", b"geo", b"stream", b"pubsub",
-    b"admin", b"fast", b"slow", b"blocking", b"dangerous", b"connection", b"transaction", b"scripting",
+    b"keyspace", b"read", b"write", b"set", b"sortedset", b"list", b"hash", b"string", b"bitmap",
+    b"hyperloglog", b"geo", b"stream", b"pubsub", b"admin", b"fast", b"slow", b"blocking",
+    b"dangerous", b"connection", b"transaction", b"scripting",
 ]  # fmt: skip
 _BY_GROUP: Final = {
-    "generic": b"keyspace", "string": b"string", "list": b"list", "hash": b"hash", "set": b"set", "sorted-set": b"sortedset", "stream": b"stream",
-    "bitmap": b"bitmap", "hyperloglog": b"hyperloglog", "geo": b"geo", "connection": b"connection", "transactions": b"transaction",
-    "scripting": b"scripting", "pubsub": b"pubsub",
+    "generic": b"keyspace", "string": b"string", "list": b"list", "hash": b"hash", "set": b"set",
+    "sorted-set": b"sortedset", "stream": b"stream", "bitmap": b"bitmap",
+    "hyperloglog": b"hyperloglog", "geo": b"geo", "connection": b"connection",
+    "transactions": b"transaction", "scripting": b"scripting", "pubsub": b"pubsub",
 }  # fmt: skip
 _BY_FLAG: Final = [
-    (WRITE, (b"write",)), (READONLY, (b"read",)), (ADMIN, (b"admin", b"dangerous")), (PUBSUB, (b"pubsub",)), (FAST, (b"fast",)), (BLOCKING, (b"blocking",)),
+    (WRITE, (b"write",)), (READONLY, (b"read",)), (ADMIN, (b"admin", b"dangerous")),
+    (PUBSUB, (b"pubsub",)), (FAST, (b"fast",)), (BLOCKING, (b"blocking",)),
 ]  # fmt: skip
 _EXTRA: Final[dict[bytes, tuple[bytes, ...]]] = {
     b"KEYS": (b"dangerous",), b"SORT": (b"dangerous",), b"SORT_RO": (b"dangerous",),
-    b"FLUSHALL": (b"keyspace", b"dangerous"), b"FLUSHDB": (b"keyspace", b"dangerous"), b"SWAPDB": (b"keyspace", b"dangerous"), b"DBSIZE": (b"keyspace",),
-    b"INFO": (b"dangerous",), b"ROLE": (b"admin", b"dangerous"), b"LASTSAVE": (b"admin", b"dangerous"), b"MIGRATE": (b"dangerous",),
-    b"RESTORE": (b"dangerous",), b"READONLY": (b"connection",), b"READWRITE": (b"connection",), b"ASKING": (b"connection",),
+    b"FLUSHALL": (b"keyspace", b"dangerous"), b"FLUSHDB": (b"keyspace", b"dangerous"),
+    b"SWAPDB": (b"keyspace", b"dangerous"), b"DBSIZE": (b"keyspace",), b"INFO": (b"dangerous",),
+    b"ROLE": (b"admin", b"dangerous"), b"LASTSAVE": (b"admin", b"dangerous"),
+    b"MIGRATE": (b"dangerous",), b"RESTORE": (b"dangerous",), b"READONLY": (b"connection",),
+    b"READWRITE": (b"connection",), b"ASKING": (b"connection",),
 }  # fmt: skip
 _SORTED: Final = (b"set", b"sortedset", b"list")
-_NOT_BY_GROUP: Final = {b"WAIT": (b"connection",), b"WAITAOF": (b"connection",), b"SORT": _SORTED, b"SORT_RO": _SORTED}
+_NOT_BY_GROUP: Final = {
+    b"WAIT": (b"connection",),
+    b"WAITAOF": (b"connection",),
+    b"SORT": _SORTED,
+    b"SORT_RO": _SORTED,
+}
 
 
 def categories(row: Row) -> list[bytes]:
@@ -102,16 +115,47 @@ def _flag_words(row: Row) -> list[bytes]:
 
 
 def _key_specs(ctx: Context, row: Row) -> bytes:
-    """What Redis calls key specifications. Rows whose keys move have none: COMMAND GETKEYS answers for them."""
+    """What Redis calls key specifications. Rows whose keys move have none:
+    COMMAND GETKEYS answers for them.
+    """
     if row.first == 0 or row.find_keys is not None:
         return ctx.set([])
     access = [b"RO", b"access"] if row.flags & READONLY else [b"RW", b"access", b"update"]
     bulk, integer = reply.bulk, reply.integer
     last = row.last if row.last < 0 else row.last - row.first
-    start = ctx.map([bulk(b"type"), bulk(b"index"), bulk(b"spec"), ctx.map([bulk(b"index"), integer(row.first)])])
-    extent = ctx.map([bulk(b"lastkey"), integer(last), bulk(b"keystep"), integer(row.step), bulk(b"limit"), integer(0)])
+    start = ctx.map(
+        [
+            bulk(b"type"),
+            bulk(b"index"),
+            bulk(b"spec"),
+            ctx.map([bulk(b"index"), integer(row.first)]),
+        ]
+    )
+    extent = ctx.map(
+        [
+            bulk(b"lastkey"),
+            integer(last),
+            bulk(b"keystep"),
+            integer(row.step),
+            bulk(b"limit"),
+            integer(0),
+        ]
+    )
     find = ctx.map([bulk(b"type"), bulk(b"range"), bulk(b"spec"), extent])
-    return ctx.set([ctx.map([bulk(b"flags"), _statuses(ctx, access), bulk(b"begin_search"), start, bulk(b"find_keys"), find])])
+    return ctx.set(
+        [
+            ctx.map(
+                [
+                    bulk(b"flags"),
+                    _statuses(ctx, access),
+                    bulk(b"begin_search"),
+                    start,
+                    bulk(b"find_keys"),
+                    find,
+                ]
+            )
+        ]
+    )
 
 
 def told(ctx: Context, row: Row) -> bytes:
@@ -125,22 +169,47 @@ def told(ctx: Context, row: Row) -> bytes:
             _statuses(ctx, [b"@" + name for name in categories(row)]),
             ctx.set([]),
             _key_specs(ctx, row),
-            (reply.array if row.subcommands else ctx.set)([told(ctx, sub) for sub in row.subcommands.values()]),
+            (reply.array if row.subcommands else ctx.set)(
+                [told(ctx, sub) for sub in row.subcommands.values()]
+            ),
         ]
     )
 
 
-@command(b"COMMAND", arity=-1, flags=_FLAGS, since="2.8.13", group=_META, summary="The whole command table", complexity="O(N), N commands")
+@command(
+    b"COMMAND",
+    arity=-1,
+    flags=_FLAGS,
+    since="2.8.13",
+    group=_META,
+    summary="The whole command table",
+    complexity="O(N), N commands",
+)
 def command_all(ctx: Context, argv: list[bytes]) -> bytes:
     return reply.array([told(ctx, row) for row in ctx.engine.table.values()])
 
 
-@command(b"COMMAND|COUNT", arity=2, flags=_FLAGS, since="2.8.13", group=_META, summary="How many commands there are")
+@command(
+    b"COMMAND|COUNT",
+    arity=2,
+    flags=_FLAGS,
+    since="2.8.13",
+    group=_META,
+    summary="How many commands there are",
+)
 def command_count(ctx: Context, argv: list[bytes]) -> bytes:
     return reply.integer(len(ctx.engine.table))
 
 
-@command(b"COMMAND|INFO", arity=-2, flags=_FLAGS, since="2.8.13", group=_META, summary="Rows of the command table", complexity="O(N), N names")
+@command(
+    b"COMMAND|INFO",
+    arity=-2,
+    flags=_FLAGS,
+    since="2.8.13",
+    group=_META,
+    summary="Rows of the command table",
+    complexity="O(N), N names",
+)
 def command_info(ctx: Context, argv: list[bytes]) -> bytes:
     if len(argv) == 2:
         return reply.array([told(ctx, row) for row in ctx.engine.table.values()])
@@ -153,16 +222,36 @@ def command_info(ctx: Context, argv: list[bytes]) -> bytes:
 
 def _documented(ctx: Context, row: Row) -> list[bytes]:
     """Name and documentation, as two parts of a map."""
-    facts = [(b"summary", row.summary), (b"since", row.since), (b"group", row.group), (b"complexity", row.complexity)]
+    facts = [
+        (b"summary", row.summary),
+        (b"since", row.since),
+        (b"group", row.group),
+        (b"complexity", row.complexity),
+    ]
     parts = [reply.bulk(part) for name, text in facts if text for part in (name, text.encode())]
     if row.subcommands:
-        parts += [reply.bulk(b"subcommands"), ctx.map([part for sub in row.subcommands.values() for part in _documented(ctx, sub)])]
+        parts += [
+            reply.bulk(b"subcommands"),
+            ctx.map([part for sub in row.subcommands.values() for part in _documented(ctx, sub)]),
+        ]
     return [reply.bulk(row.name.lower()), ctx.map(parts)]
 
 
-@command(b"COMMAND|DOCS", arity=-2, flags=_FLAGS, since="7.0.0", group=_META, summary="What commands do", complexity="O(N), N commands")
+@command(
+    b"COMMAND|DOCS",
+    arity=-2,
+    flags=_FLAGS,
+    since="7.0.0",
+    group=_META,
+    summary="What commands do",
+    complexity="O(N), N commands",
+)
 def command_docs(ctx: Context, argv: list[bytes]) -> bytes:
-    rows = list(ctx.engine.table.values()) if len(argv) == 2 else [row for name in argv[2:] if (row := _named(ctx, name)) is not None]
+    rows = (
+        list(ctx.engine.table.values())
+        if len(argv) == 2
+        else [row for name in argv[2:] if (row := _named(ctx, name)) is not None]
+    )
     return ctx.map([part for row in rows for part in _documented(ctx, row)])
 
 
@@ -186,12 +275,27 @@ def _keys(ctx: Context, line: list[bytes]) -> tuple[Row, list[bytes]]:
     return row, keys
 
 
-@command(b"COMMAND|GETKEYS", arity=-4, flags=_FLAGS, since="2.8.13", group=_META, summary="The keys a command line names", complexity="O(N), N arguments")
+@command(
+    b"COMMAND|GETKEYS",
+    arity=-4,
+    flags=_FLAGS,
+    since="2.8.13",
+    group=_META,
+    summary="The keys a command line names",
+    complexity="O(N), N arguments",
+)
 def command_getkeys(ctx: Context, argv: list[bytes]) -> bytes:
     return reply.bulk_array(_keys(ctx, argv[2:])[1])
 
 
-@command(b"COMMAND|GETKEYSANDFLAGS", arity=-4, flags=_FLAGS, since="7.0.0", group=_META, summary="The keys a command line names, and what is done to each")
+@command(
+    b"COMMAND|GETKEYSANDFLAGS",
+    arity=-4,
+    flags=_FLAGS,
+    since="7.0.0",
+    group=_META,
+    summary="The keys a command line names, and what is done to each",
+)
 def command_getkeysandflags(ctx: Context, argv: list[bytes]) -> bytes:
     row, keys = _keys(ctx, argv[2:])
     access = [b"RO", b"access"] if row.flags & READONLY else [b"RW", b"access", b"update"]
@@ -201,7 +305,15 @@ def command_getkeysandflags(ctx: Context, argv: list[bytes]) -> bytes:
 # --------------------------------------------------------------------------- COMMAND LIST
 
 
-@command(b"COMMAND|LIST", arity=-2, flags=_FLAGS, since="7.0.0", group=_META, summary="Names of commands", complexity="O(N), N commands")
+@command(
+    b"COMMAND|LIST",
+    arity=-2,
+    flags=_FLAGS,
+    since="7.0.0",
+    group=_META,
+    summary="Names of commands",
+    complexity="O(N), N commands",
+)
 def command_list(ctx: Context, argv: list[bytes]) -> bytes:
     rows = list(_every(ctx.engine.table))
     if len(argv) == 5 and argv[2].upper() == b"FILTERBY":
@@ -220,7 +332,14 @@ def command_list(ctx: Context, argv: list[bytes]) -> bytes:
     return reply.bulk_array([row.name.lower() for row in rows])
 
 
-@command(b"COMMAND|HELP", arity=2, flags=_FLAGS, since="5.0.0", group=_META, summary="Show COMMAND's subcommands")
+@command(
+    b"COMMAND|HELP",
+    arity=2,
+    flags=_FLAGS,
+    since="5.0.0",
+    group=_META,
+    summary="Show COMMAND's subcommands",
+)
 def command_help(ctx: Context, argv: list[bytes]) -> bytes:
     lines = [
         ("(no subcommand)", "The whole command table."),

@@ -1,13 +1,14 @@
 """LCS: the longest common subsequence of two strings.
 
-Decides: its options, its reply, how much it may take. Must not know: the log, roles, clocks.
-L(i, j) is the length for the first i bytes of one string and the first j of the other. The table is kept as steps, one
-bit a cell (Hyyro's bit-parallel form), because Python's big integers compute a row in one go. A row belongs to a prefix
-of the shorter string; its bits run along the longer one. A bit is 0 where L grows by one there.
-The way back is Redis': where two ways are equally long, the second string's index is lowered. It jumps: it looks at a
-row some times for each byte of the shorter string, so its time is that of the table.
-The limit is Redis' too: four bytes a cell may not exceed proto-max-bulk-len. Here a cell takes one bit, and only the
-newest row is kept for LEN.
+Decides: its options, its reply, how much it may take.
+Must not know: the log, roles, clocks. L(i, j) is the length for the first i bytes of one string and
+the first j of the other. The table is kept as steps, one bit a cell (Hyyro's bit-parallel form),
+because Python's big integers compute a row in one go. A row belongs to a prefix of the shorter
+string; its bits run along the longer one. A bit is 0 where L grows by one there. The way back is
+Redis': where two ways are equally long, the second string's index is lowered. It jumps: it looks at
+a row some times for each byte of the shorter string, so its time is that of the table. The limit is
+Redis' too: four bytes a cell may not exceed proto-max-bulk-len. Here a cell takes one bit, and only
+the newest row is kept for LEN.
 """
 
 from __future__ import annotations
@@ -84,7 +85,9 @@ def common(a: bytes, b: bytes) -> tuple[bytes, list[Range]]:
 
 
 def _previous_along_b(rows: list[int], a: bytes, b: bytes, i: int, j: int) -> tuple[int, int]:
-    """From a cell whose bytes differ: j goes down to the next place where they agree or where L(i, j) grows; from there i goes down."""
+    """From a cell whose bytes differ: j goes down to the next place where they agree or where L(i,
+    j) grows; from there i goes down.
+    """
     growing = (~rows[i] & ((1 << j) - 1)).bit_length()
     if growing == j:
         return i - 1, j
@@ -92,9 +95,11 @@ def _previous_along_b(rows: list[int], a: bytes, b: bytes, i: int, j: int) -> tu
 
 
 def _previous_along_a(rows: list[int], a: bytes, b: bytes, i: int, j: int) -> tuple[int, int]:
-    """From a cell whose bytes differ: j goes down if L(i, j - 1) is as long, else i goes down to the next place where the bytes agree.
+    """From a cell whose bytes differ: j goes down if L(i, j - 1) is as long, else i goes down to
+    the next place where the bytes agree.
 
-    There is such a place: while the bytes differ and L(i, j - 1) is shorter, L(i - 1, j) is as long as L(i, j).
+    There is such a place: while the bytes differ and L(i, j - 1) is shorter, L(i - 1, j) is as long
+    as L(i, j).
     """
     below = (1 << i) - 1
     if (rows[j] & below).bit_count() == (rows[j - 1] & below).bit_count():
@@ -148,7 +153,9 @@ def lcs(ctx: Context, argv: list[bytes]) -> bytes:
     if max(len(a), len(b)) > _LONGEST:
         raise CommandError("ERR String too long for LCS")
     if (len(a) + 1) * (len(b) + 1) * _CELL_BYTES > ctx.engine.settings.proto_max_bulk_len:
-        raise CommandError("ERR Insufficient memory, transient memory for LCS exceeds proto-max-bulk-len")
+        raise CommandError(
+            "ERR Insufficient memory, transient memory for LCS exceeds proto-max-bulk-len"
+        )
     if length_only:
         return reply.integer(length_of(a, b))
     found, ranges = common(a, b)
@@ -159,4 +166,11 @@ def lcs(ctx: Context, argv: list[bytes]) -> bytes:
         if length >= shortest:
             parts = [_pair(first, length), _pair(second, length)]
             matches.append(reply.array([*parts, reply.integer(length)] if with_length else parts))
-    return ctx.map([reply.bulk(b"matches"), reply.array(matches), reply.bulk(b"len"), reply.integer(len(found))])
+    return ctx.map(
+        [
+            reply.bulk(b"matches"),
+            reply.array(matches),
+            reply.bulk(b"len"),
+            reply.integer(len(found)),
+        ]
+    )

@@ -1,8 +1,11 @@
 """List commands. The blocking ones belong beside them and will call `pop_some` and `move`.
 
-Decides: what each command reads, changes, answers and logs. Must not know: how a list is kept (values.quicklist), the log, roles, clocks.
-LPUSH, RPUSH, LPOP and RPOP of one element stand on the hot path: they find the slot themselves and join effects from prepared heads.
-Invariants: a list in the keyspace has elements. The effect of a pop is a pop, of a move the move: replay finds the same elements at the same ends.
+Decides: what each command reads, changes, answers and logs.
+Must not know: how a list is kept (values.quicklist), the log, roles, clocks. LPUSH, RPUSH, LPOP and
+RPOP of one element stand on the hot path: they find the slot themselves and join effects from
+prepared heads.
+Invariants: a list in the keyspace has elements. The effect of a pop is a pop, of a move the move:
+replay finds the same elements at the same ends.
 """
 
 from __future__ import annotations
@@ -12,7 +15,16 @@ from typing import Final
 
 from memstore.commands.parse import INT64_MIN, counted_keys, integer, syntax_error
 from memstore.engine import effects, reply
-from memstore.engine.command import DENYOOM, FAST, FIRST, FIRST_TWO, MOVABLEKEYS, READONLY, WRITE, command
+from memstore.engine.command import (
+    DENYOOM,
+    FAST,
+    FIRST,
+    FIRST_TWO,
+    MOVABLEKEYS,
+    READONLY,
+    WRITE,
+    command,
+)
 from memstore.engine.context import Context
 from memstore.engine.keyspace import slot_of
 from memstore.engine.reply import HEADS, CommandError, bulk, bulk_array
@@ -25,9 +37,13 @@ _LPUSH_HEAD: Final = b"*3\r\n$5\r\nLPUSH\r\n"
 _RPUSH_HEAD: Final = b"*3\r\n$5\r\nRPUSH\r\n"
 _LPOP_HEAD: Final = b"*2\r\n$4\r\nLPOP\r\n"
 _RPOP_HEAD: Final = b"*2\r\n$4\r\nRPOP\r\n"
-_INDEXES: Final = {b"%d" % n: n for n in range(-1024, 1025)}  # what LRANGE and LINDEX are asked for mostly
+# what LRANGE and LINDEX are asked for mostly
+_INDEXES: Final = {b"%d" % n: n for n in range(-1024, 1025)}
 _NEGATIVE: Final = "ERR value is out of range, must be positive"
-_RANK_ZERO: Final = "ERR RANK can't be zero: use 1 to start from the first match, 2 from the second ... or use negative to start from the end of the list"
+_RANK_ZERO: Final = (
+    "ERR RANK can't be zero: use 1 to start from the first match, 2 from the second ... or use "
+    "negative to start from the end of the list"
+)
 
 
 def lookup_list(ctx: Context, key: bytes) -> List | None:
@@ -58,7 +74,9 @@ def _is_left(arg: bytes) -> bool:
 
 
 def _bounds(value: List, start: int, end: int) -> tuple[int, int]:
-    """What an inclusive range with negative indexes covers: first, and behind the last; the same twice if nothing."""
+    """What an inclusive range with negative indexes covers: first, and behind the last; the same
+    twice if nothing.
+    """
     length = len(value)
     start = max(start + length, 0) if start < 0 else min(start, length)
     end = end + length if end < 0 else min(end, length - 1)
@@ -88,7 +106,19 @@ def _push(ctx: Context, argv: list[bytes], left: bool, only_existing: bool) -> b
     if len(argv) == 3 and len(key) < _MANY and len(argv[2]) < _MANY:
         item = argv[2]
         length = value.push_left(item) if left else value.push_right(item)
-        ctx.unit.append(b"".join((_LPUSH_HEAD if left else _RPUSH_HEAD, HEADS[len(key)], key, _CRLF, HEADS[len(item)], item, _CRLF)))
+        ctx.unit.append(
+            b"".join(
+                (
+                    _LPUSH_HEAD if left else _RPUSH_HEAD,
+                    HEADS[len(key)],
+                    key,
+                    _CRLF,
+                    HEADS[len(item)],
+                    item,
+                    _CRLF,
+                )
+            )
+        )
     else:
         length = value.push(argv[2:], left)
         ctx.unit.append(effects.encode([b"LPUSH" if left else b"RPUSH", *argv[1:]]))
@@ -96,22 +126,54 @@ def _push(ctx: Context, argv: list[bytes], left: bool, only_existing: bool) -> b
     return b":%d\r\n" % length
 
 
-@command(b"LPUSH", arity=-3, flags=WRITE | DENYOOM | FAST, keys=FIRST, since="1.0.0", group="list", summary="Puts elements before a list's first one")
+@command(
+    b"LPUSH",
+    arity=-3,
+    flags=WRITE | DENYOOM | FAST,
+    keys=FIRST,
+    since="1.0.0",
+    group="list",
+    summary="Puts elements before a list's first one",
+)
 def lpush(ctx: Context, argv: list[bytes]) -> bytes:
     return _push(ctx, argv, True, False)
 
 
-@command(b"RPUSH", arity=-3, flags=WRITE | DENYOOM | FAST, keys=FIRST, since="1.0.0", group="list", summary="Puts elements behind a list's last one")
+@command(
+    b"RPUSH",
+    arity=-3,
+    flags=WRITE | DENYOOM | FAST,
+    keys=FIRST,
+    since="1.0.0",
+    group="list",
+    summary="Puts elements behind a list's last one",
+)
 def rpush(ctx: Context, argv: list[bytes]) -> bytes:
     return _push(ctx, argv, False, False)
 
 
-@command(b"LPUSHX", arity=-3, flags=WRITE | DENYOOM | FAST, keys=FIRST, since="2.2.0", group="list", summary="LPUSH to a list that exists")
+@command(
+    b"LPUSHX",
+    arity=-3,
+    flags=WRITE | DENYOOM | FAST,
+    keys=FIRST,
+    since="2.2.0",
+    group="list",
+    summary="LPUSH to a list that exists",
+)
 def lpushx(ctx: Context, argv: list[bytes]) -> bytes:
     return _push(ctx, argv, True, True)
 
 
-@command(b"RPUSHX", arity=-3, flags=WRITE | DENYOOM | FAST, keys=FIRST, since="2.2.0", group="list", summary="RPUSH to a list that exists")
+@command(
+    b"RPUSHX",
+    arity=-3,
+    flags=WRITE | DENYOOM | FAST,
+    keys=FIRST,
+    since="2.2.0",
+    group="list",
+    summary="RPUSH to a list that exists",
+)
 def rpushx(ctx: Context, argv: list[bytes]) -> bytes:
     return _push(ctx, argv, False, True)
 
@@ -150,7 +212,9 @@ def _pop(ctx: Context, argv: list[bytes], left: bool) -> bytes:
             return ctx.nil
         raise CommandError(reply.WRONGTYPE)
     if len(argv) > 3:
-        raise CommandError(f"ERR wrong number of arguments for '{'lpop' if left else 'rpop'}' command")
+        raise CommandError(
+            f"ERR wrong number of arguments for '{'lpop' if left else 'rpop'}' command"
+        )
     count = _counted(argv[2], 0, _NEGATIVE)
     found = lookup_list(ctx, key)
     if found is None:
@@ -159,14 +223,28 @@ def _pop(ctx: Context, argv: list[bytes], left: bool) -> bytes:
 
 
 @command(
-    b"LPOP", arity=-2, flags=WRITE | FAST, keys=FIRST, since="1.0.0", group="list", summary="Takes a list's first elements", complexity="O(N), N elements taken"
+    b"LPOP",
+    arity=-2,
+    flags=WRITE | FAST,
+    keys=FIRST,
+    since="1.0.0",
+    group="list",
+    summary="Takes a list's first elements",
+    complexity="O(N), N elements taken",
 )
 def lpop(ctx: Context, argv: list[bytes]) -> bytes:
     return _pop(ctx, argv, True)
 
 
 @command(
-    b"RPOP", arity=-2, flags=WRITE | FAST, keys=FIRST, since="1.0.0", group="list", summary="Takes a list's last elements", complexity="O(N), N elements taken"
+    b"RPOP",
+    arity=-2,
+    flags=WRITE | FAST,
+    keys=FIRST,
+    since="1.0.0",
+    group="list",
+    summary="Takes a list's last elements",
+    complexity="O(N), N elements taken",
 )
 def rpop(ctx: Context, argv: list[bytes]) -> bytes:
     return _pop(ctx, argv, False)
@@ -175,8 +253,12 @@ def rpop(ctx: Context, argv: list[bytes]) -> bytes:
 # ----------------------------------------------------------------- from list to list
 
 
-def move(ctx: Context, source: bytes, destination: bytes, from_left: bool, to_left: bool) -> bytes | None:
-    """An element from one list's end to another's (or the same one's), logged; None: there is no source. Both types are checked first."""
+def move(
+    ctx: Context, source: bytes, destination: bytes, from_left: bool, to_left: bool
+) -> bytes | None:
+    """An element from one list's end to another's (or the same one's), logged; None: there is no
+    source. Both types are checked first.
+    """
     value = lookup_list(ctx, source)
     if value is None:
         return None
@@ -191,12 +273,26 @@ def move(ctx: Context, source: bytes, destination: bytes, from_left: bool, to_le
         target.push_right(item)
     if not value:
         ctx.database.remove(source)
-    ctx.effect(b"LMOVE", source, destination, b"LEFT" if from_left else b"RIGHT", b"LEFT" if to_left else b"RIGHT")
+    ctx.effect(
+        b"LMOVE",
+        source,
+        destination,
+        b"LEFT" if from_left else b"RIGHT",
+        b"LEFT" if to_left else b"RIGHT",
+    )
     ctx.touch(destination)
     return item
 
 
-@command(b"LMOVE", arity=5, flags=WRITE | DENYOOM, keys=FIRST_TWO, since="6.2.0", group="list", summary="Moves an element from one list's end to another's")
+@command(
+    b"LMOVE",
+    arity=5,
+    flags=WRITE | DENYOOM,
+    keys=FIRST_TWO,
+    since="6.2.0",
+    group="list",
+    summary="Moves an element from one list's end to another's",
+)
 def lmove(ctx: Context, argv: list[bytes]) -> bytes:
     from_left, to_left = _is_left(argv[3]), _is_left(argv[4])
     item = move(ctx, argv[1], argv[2], from_left, to_left)
@@ -204,7 +300,13 @@ def lmove(ctx: Context, argv: list[bytes]) -> bytes:
 
 
 @command(
-    b"RPOPLPUSH", arity=3, flags=WRITE | DENYOOM, keys=FIRST_TWO, since="1.2.0", group="list", summary="Moves one list's last element before another's first"
+    b"RPOPLPUSH",
+    arity=3,
+    flags=WRITE | DENYOOM,
+    keys=FIRST_TWO,
+    since="1.2.0",
+    group="list",
+    summary="Moves one list's last element before another's first",
 )
 def rpoplpush(ctx: Context, argv: list[bytes]) -> bytes:
     item = move(ctx, argv[1], argv[2], False, True)
@@ -256,7 +358,15 @@ def lmpop_arguments(argv: list[bytes], at: int) -> tuple[list[bytes], bool, int]
 # ----------------------------------------------------------------- looking
 
 
-@command(b"LLEN", arity=2, flags=READONLY | FAST, keys=FIRST, since="1.0.0", group="list", summary="Returns the number of a list's elements")
+@command(
+    b"LLEN",
+    arity=2,
+    flags=READONLY | FAST,
+    keys=FIRST,
+    since="1.0.0",
+    group="list",
+    summary="Returns the number of a list's elements",
+)
 def llen(ctx: Context, argv: list[bytes]) -> bytes:
     value = lookup_list(ctx, argv[1])
     return reply.ZERO if value is None else reply.integer(len(value))
@@ -330,7 +440,8 @@ def lpos(ctx: Context, argv: list[bytes]) -> bytes:
     value = lookup_list(ctx, argv[1])
     if value is None:
         return ctx.nil if count < 0 else reply.EMPTY_ARRAY
-    skip = abs(rank) - 1 if rank != INT64_MIN else 0  # its negation overflows in Redis, and any match is good enough then
+    # its negation overflows in Redis, and any match is good enough then
+    skip = abs(rank) - 1 if rank != INT64_MIN else 0
     found = value.positions(argv[2], skip, 1 if count < 0 else count, within, rank < 0)
     if count >= 0:
         return reply.array([reply.integer(at) for at in found])
@@ -385,7 +496,16 @@ def linsert(ctx: Context, argv: list[bytes]) -> bytes:
     return reply.integer(len(value))
 
 
-@command(b"LREM", arity=4, flags=WRITE, keys=FIRST, since="1.0.0", group="list", summary="Takes out elements that equal a value", complexity="O(N), N elements")
+@command(
+    b"LREM",
+    arity=4,
+    flags=WRITE,
+    keys=FIRST,
+    since="1.0.0",
+    group="list",
+    summary="Takes out elements that equal a value",
+    complexity="O(N), N elements",
+)
 def lrem(ctx: Context, argv: list[bytes]) -> bytes:
     key = argv[1]
     count = integer(argv[2])

@@ -1,6 +1,7 @@
 """MEMORY: how much of it keys and the node take.
 
-Decides: what counts as a key's memory (the key, the value, its share of the dicts that hold it). Must not know: how a type measures itself.
+Decides: what counts as a key's memory (the key, the value, its share of the dicts that hold it).
+Must not know: how a type measures itself.
 """
 
 from __future__ import annotations
@@ -33,7 +34,16 @@ def key_bytes(database: Database, key: bytes, value: object) -> int:
     return total
 
 
-@command(b"MEMORY|USAGE", arity=-3, flags=READONLY, keys=(2, 2, 1), since="4.0.0", group="server", summary="Bytes a key takes", complexity="O(N), N samples")
+@command(
+    b"MEMORY|USAGE",
+    arity=-3,
+    flags=READONLY,
+    keys=(2, 2, 1),
+    since="4.0.0",
+    group="server",
+    summary="Bytes a key takes",
+    complexity="O(N), N samples",
+)
 def memory_usage(ctx: Context, argv: list[bytes]) -> bytes:
     if len(argv) not in (3, 5) or (len(argv) == 5 and argv[3].upper() != b"SAMPLES"):
         raise reply.CommandError(reply.SYNTAX)
@@ -47,7 +57,14 @@ def memory_usage(ctx: Context, argv: list[bytes]) -> bytes:
     return ctx.nil if value is None else reply.integer(key_bytes(ctx.database, argv[2], value))
 
 
-@command(b"MEMORY|STATS", arity=2, flags=EVERYWHERE | LOCAL, since="4.0.0", group="server", summary="The node's memory in numbers")
+@command(
+    b"MEMORY|STATS",
+    arity=2,
+    flags=EVERYWHERE | LOCAL,
+    since="4.0.0",
+    group="server",
+    summary="The node's memory in numbers",
+)
 def memory_stats(ctx: Context, argv: list[bytes]) -> bytes:
     facts, bulk, integer = ctx.engine.facts, reply.bulk, reply.integer
     parts = [
@@ -58,8 +75,16 @@ def memory_stats(ctx: Context, argv: list[bytes]) -> bytes:
     ]
     overhead = keys = 0
     for database in ctx.keyspace.existing():
-        main, expires = _tables(database.slots), _tables({id(table): table for table in database.expires}.values())
-        sizes = [bulk(b"overhead.hashtable.main"), integer(main), bulk(b"overhead.hashtable.expires"), integer(expires)]
+        main, expires = (
+            _tables(database.slots),
+            _tables({id(table): table for table in database.expires}.values()),
+        )
+        sizes = [
+            bulk(b"overhead.hashtable.main"),
+            integer(main),
+            bulk(b"overhead.hashtable.expires"),
+            integer(expires),
+        ]
         parts += [bulk(b"db.%d" % database.index), ctx.map(sizes)]
         overhead += main + expires
         keys += len(database)
@@ -73,31 +98,59 @@ def memory_stats(ctx: Context, argv: list[bytes]) -> bytes:
 
 def _tables(tables: object) -> int:
     assert isinstance(tables, Sized)
-    return sum(table.__sizeof__() for table in tables)  # type: ignore[attr-defined]  # lists and dict views alike
+    # lists and dict views alike
+    return sum(table.__sizeof__() for table in tables)  # type: ignore[attr-defined]
 
 
-@command(b"MEMORY|DOCTOR", arity=2, flags=LOCAL, since="4.0.0", group="server", summary="What looks wrong about the node's memory")
+@command(
+    b"MEMORY|DOCTOR",
+    arity=2,
+    flags=LOCAL,
+    since="4.0.0",
+    group="server",
+    summary="What looks wrong about the node's memory",
+)
 def memory_doctor(ctx: Context, argv: list[bytes]) -> bytes:
     facts, settings = ctx.engine.facts, ctx.engine.settings
     found = []
     if facts.system_memory_bytes and facts.rss_bytes > facts.system_memory_bytes * 3 // 4:
         found.append("The process takes more than three quarters of the machine's memory.")
     if facts.rss_peak_bytes > max(facts.rss_bytes * 3 // 2, 64 * _MIB):
-        found.append("The process once took more than one and a half times what it takes now; what it gave up may be in pieces.")
+        found.append(
+            "The process once took more than one and a half times what it takes now; what it gave "
+            "up may be in pieces."
+        )
     if facts.uncommitted_bytes > settings.max_uncommitted_bytes // 2:
-        found.append("More than half of max-uncommitted-bytes waits for the log: it is slower than the clients.")
+        found.append(
+            "More than half of max-uncommitted-bytes waits for the log: it is slower than the "
+            "clients."
+        )
     if facts.held_bytes > settings.max_held_bytes // 2:
         found.append("More than half of max-held-bytes is replies that wait for the log.")
     text = "\n".join(found) or "Nothing looks wrong about this node's memory."
     return ctx.verbatim(text.encode() + b"\n")
 
 
-@command(b"MEMORY|PURGE", arity=2, flags=LOCAL, since="4.0.0", group="server", summary="Accepted; Python gives memory back by itself")
+@command(
+    b"MEMORY|PURGE",
+    arity=2,
+    flags=LOCAL,
+    since="4.0.0",
+    group="server",
+    summary="Accepted; Python gives memory back by itself",
+)
 def memory_purge(ctx: Context, argv: list[bytes]) -> bytes:
     return reply.OK
 
 
-@command(b"MEMORY|HELP", arity=2, flags=LOADING | STALE | LOCAL, since="4.0.0", group="server", summary="Show MEMORY's subcommands")
+@command(
+    b"MEMORY|HELP",
+    arity=2,
+    flags=LOADING | STALE | LOCAL,
+    since="4.0.0",
+    group="server",
+    summary="Show MEMORY's subcommands",
+)
 def memory_help(ctx: Context, argv: list[bytes]) -> bytes:
     lines = [
         ("DOCTOR", "What looks wrong about the node's memory."),

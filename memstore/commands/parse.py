@@ -1,6 +1,7 @@
 """Reading arguments: numbers, options, times. Shared by the command families.
 
-Decides: which texts are numbers and what an argument that is none is told. Must not know: keys, values, effects.
+Decides: which texts are numbers and what an argument that is none is told.
+Must not know: keys, values, effects.
 """
 
 from __future__ import annotations
@@ -29,7 +30,10 @@ def int32(arg: bytes, message: str | None = None) -> int:
     """A 32-bit signed integer; the default texts tell a number too large from no number."""
     number = integer(arg, message or reply.NOT_AN_INTEGER)
     if not _INT32_MIN <= number <= _INT32_MAX:
-        raise CommandError(message or f"ERR value is out of range, value must between {_INT32_MIN} and {_INT32_MAX}")
+        raise CommandError(
+            message
+            or f"ERR value is out of range, value must between {_INT32_MIN} and {_INT32_MAX}"
+        )
     return number
 
 
@@ -42,7 +46,9 @@ def syntax_error() -> CommandError:
 
 
 def expire_at(arg: bytes, unit_ms: int, relative: bool, wall_ms: int, command: str) -> int:
-    """The absolute time an EX, PX, EXAT or PXAT argument means, ms since 1970; positive and within 64 bits."""
+    """The absolute time an EX, PX, EXAT or PXAT argument means, ms since 1970;
+    positive and within 64 bits.
+    """
     number = integer(arg)
     if number <= 0 or number > INT64_MAX // unit_ms:
         raise invalid_expire(command)
@@ -53,6 +59,8 @@ def expire_at(arg: bytes, unit_ms: int, relative: bool, wall_ms: int, command: s
 
 
 def counted_keys(argv: list[bytes], at: int) -> list[bytes]:
-    """For a row's ``find_keys``: the keys behind their number at ``at``; none if the number is wrong, which the command itself will say."""
+    """For a row's ``find_keys``: the keys behind their number at ``at``; none if the number is
+    wrong, which the command itself will say.
+    """
     count = parse_integer(argv[at]) if at < len(argv) else None
     return argv[at + 1 : at + 1 + count] if count is not None and 0 < count < len(argv) - at else []

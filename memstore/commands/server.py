@@ -1,6 +1,8 @@
-"""Commands about the node as a whole that fit nowhere else: its clock, its end, and the dumps it does not make.
+"""Commands about the node as a whole that fit nowhere else: its clock, its end, and the dumps it
+does not make.
 
-Decides: what SHUTDOWN's options ask for. Must not know: how a node ends or hands over; that is asked of it.
+Decides: what SHUTDOWN's options ask for.
+Must not know: how a node ends or hands over; that is asked of it.
 """
 
 from __future__ import annotations
@@ -8,29 +10,58 @@ from __future__ import annotations
 from typing import Final
 
 from memstore.engine import reply
-from memstore.engine.command import ADMIN, ALLOW_BUSY, FAST, LOADING, LOCAL, NO_ASYNC_LOADING, NO_MULTI, NOSCRIPT, READONLY, STALE, command
+from memstore.engine.command import (
+    ADMIN,
+    ALLOW_BUSY,
+    FAST,
+    LOADING,
+    LOCAL,
+    NO_ASYNC_LOADING,
+    NO_MULTI,
+    NOSCRIPT,
+    READONLY,
+    STALE,
+    command,
+)
 from memstore.engine.context import Context
 from memstore.engine.requests import AbortShutdown, Shutdown
 from memstore.engine.values import parse_integer
 from memstore.version import REDIS_VERSION, VERSION
 
-_NO_DUMPS: Final = "ERR memstore takes no dumps: every acknowledged write is on disk in its log already"
+_NO_DUMPS: Final = (
+    "ERR memstore takes no dumps: every acknowledged write is on disk in its log already"
+)
 _SIZE: Final = 32  # rows of LOLWUT's picture unless told otherwise
 _SIZE_MAX: Final = 64
 
 
-@command(b"TIME", arity=1, flags=LOADING | STALE | FAST | LOCAL, since="2.6.0", group="server", summary="This node's time: seconds and microseconds")
+@command(
+    b"TIME",
+    arity=1,
+    flags=LOADING | STALE | FAST | LOCAL,
+    since="2.6.0",
+    group="server",
+    summary="This node's time: seconds and microseconds",
+)
 def time_(ctx: Context, argv: list[bytes]) -> bytes:
     return reply.bulk_array([b"%d" % (ctx.wall_ms // 1000), b"%d" % (ctx.wall_ms % 1000 * 1000)])
 
 
 @command(
-    b"SHUTDOWN", arity=-1, flags=ADMIN | NOSCRIPT | LOADING | STALE | NO_MULTI | ALLOW_BUSY | LOCAL, group="server", summary="End this node, handing over first"
+    b"SHUTDOWN",
+    arity=-1,
+    flags=ADMIN | NOSCRIPT | LOADING | STALE | NO_MULTI | ALLOW_BUSY | LOCAL,
+    group="server",
+    summary="End this node, handing over first",
 )
 def shutdown(ctx: Context, argv: list[bytes]) -> bytes | None:
     words = [arg.upper() for arg in argv[1:]]
     known = {b"NOSAVE", b"SAVE", b"NOW", b"FORCE", b"ABORT"}
-    if not set(words) <= known or (b"ABORT" in words and len(words) > 1) or (b"SAVE" in words and b"NOSAVE" in words):
+    if (
+        not set(words) <= known
+        or (b"ABORT" in words and len(words) > 1)
+        or (b"SAVE" in words and b"NOSAVE" in words)
+    ):
         raise reply.CommandError(reply.SYNTAX)
     engine = ctx.engine
     if words == [b"ABORT"]:
@@ -43,29 +74,60 @@ def shutdown(ctx: Context, argv: list[bytes]) -> bytes | None:
     return None
 
 
-@command(b"SAVE", arity=1, flags=ADMIN | NOSCRIPT | NO_ASYNC_LOADING | NO_MULTI | LOCAL, group="server", summary="Refused: there are no dumps")
+@command(
+    b"SAVE",
+    arity=1,
+    flags=ADMIN | NOSCRIPT | NO_ASYNC_LOADING | NO_MULTI | LOCAL,
+    group="server",
+    summary="Refused: there are no dumps",
+)
 def save(ctx: Context, argv: list[bytes]) -> bytes:
     raise reply.CommandError(_NO_DUMPS)
 
 
-@command(b"BGSAVE", arity=-1, flags=ADMIN | NOSCRIPT | NO_ASYNC_LOADING | LOCAL, group="server", summary="Refused: there are no dumps")
+@command(
+    b"BGSAVE",
+    arity=-1,
+    flags=ADMIN | NOSCRIPT | NO_ASYNC_LOADING | LOCAL,
+    group="server",
+    summary="Refused: there are no dumps",
+)
 def bgsave(ctx: Context, argv: list[bytes]) -> bytes:
     if len(argv) > 2 or (len(argv) == 2 and argv[1].upper() != b"SCHEDULE"):
         raise reply.CommandError(reply.SYNTAX)
     raise reply.CommandError(_NO_DUMPS)
 
 
-@command(b"BGREWRITEAOF", arity=1, flags=ADMIN | NOSCRIPT | NO_ASYNC_LOADING | LOCAL, group="server", summary="Refused: the log is not rewritten")
+@command(
+    b"BGREWRITEAOF",
+    arity=1,
+    flags=ADMIN | NOSCRIPT | NO_ASYNC_LOADING | LOCAL,
+    group="server",
+    summary="Refused: the log is not rewritten",
+)
 def bgrewriteaof(ctx: Context, argv: list[bytes]) -> bytes:
     raise reply.CommandError(_NO_DUMPS)
 
 
-@command(b"LASTSAVE", arity=1, flags=LOADING | STALE | FAST | LOCAL, group="server", summary="When this node started: it makes no dumps")
+@command(
+    b"LASTSAVE",
+    arity=1,
+    flags=LOADING | STALE | FAST | LOCAL,
+    group="server",
+    summary="When this node started: it makes no dumps",
+)
 def lastsave(ctx: Context, argv: list[bytes]) -> bytes:
     return reply.integer(ctx.engine.facts.started_ms // 1000)
 
 
-@command(b"LOLWUT", arity=-1, flags=READONLY | FAST | LOCAL, since="5.0.0", group="server", summary="A small picture and the version")
+@command(
+    b"LOLWUT",
+    arity=-1,
+    flags=READONLY | FAST | LOCAL,
+    since="5.0.0",
+    group="server",
+    summary="A small picture and the version",
+)
 def lolwut(ctx: Context, argv: list[bytes]) -> bytes:
     numbers = argv[3:] if len(argv) > 2 and argv[1].upper() == b"VERSION" else argv[1:]
     size = parse_integer(numbers[0]) if numbers else _SIZE
@@ -73,6 +135,11 @@ def lolwut(ctx: Context, argv: list[bytes]) -> bytes:
         raise reply.CommandError(reply.NOT_AN_INTEGER)
     rows = min(max(size, 1), _SIZE_MAX)
     # Pascal's triangle, odd numbers only: a triangle of triangles.
-    lines = [" " * (rows - y - 1) + " ".join("o" if x & y == x else " " for x in range(y + 1)).rstrip() for y in range(rows)]
+    lines = [
+        " " * (rows - y - 1) + " ".join("o" if x & y == x else " " for x in range(y + 1)).rstrip()
+        for y in range(rows)
+    ]
     picture = "\n".join(lines)
-    return ctx.verbatim(f"{picture}\n\nmemstore ver. {VERSION}, Redis ver. {REDIS_VERSION}\n".encode())
+    return ctx.verbatim(
+        f"{picture}\n\nmemstore ver. {VERSION}, Redis ver. {REDIS_VERSION}\n".encode()
+    )

@@ -1,8 +1,10 @@
 """Set commands.
 
-Decides: what each command reads, changes, answers and logs. Must not know: the log, roles, clocks, how a set is stored (values.set).
-What is drawn by chance is logged as what it came to: SPOP as SREM of the members drawn, or DEL when all go. A STORE is logged as DEL of what was
-there and SADD of the result, so a replay asks nothing of the sets it was made from. Long lists of members are logged in pieces.
+Decides: what each command reads, changes, answers and logs.
+Must not know: the log, roles, clocks, how a set is stored (values.set). What is drawn by chance is
+logged as what it came to: SPOP as SREM of the members drawn, or DEL when all go. A STORE is logged
+as DEL of what was there and SADD of the result, so a replay asks nothing of the sets it was made
+from. Long lists of members are logged in pieces.
 Invariant: no key holds an empty set.
 """
 
@@ -15,7 +17,17 @@ from typing import Final
 from memstore.commands.parse import INT64_MAX, counted_keys, integer, syntax_error
 from memstore.commands.walk import cursor_of, walk
 from memstore.engine import effects, reply
-from memstore.engine.command import ALL, DENYOOM, FAST, FIRST, FIRST_TWO, MOVABLEKEYS, READONLY, WRITE, command
+from memstore.engine.command import (
+    ALL,
+    DENYOOM,
+    FAST,
+    FIRST,
+    FIRST_TWO,
+    MOVABLEKEYS,
+    READONLY,
+    WRITE,
+    command,
+)
 from memstore.engine.context import Context
 from memstore.engine.limits import check_effects
 from memstore.engine.reply import HEADS, CommandError, bulk
@@ -26,8 +38,11 @@ _SADD_HEAD: Final = b"*3\r\n$4\r\nSADD\r\n"
 _SREM_HEAD: Final = b"*3\r\n$4\r\nSREM\r\n"
 _CRLF: Final = b"\r\n"
 _PIECE: Final = 1024  # members an effect
-_FEW_LEFT: Final = 5  # SPOP that leaves less than one in so many of what it takes makes the rest anew, as in Redis: it may be integers again
-_MOST_DRAWN: Final = 1 << 24  # members, SRANDMEMBER with repeats: Redis has no bound and would fill its memory
+# SPOP that leaves less than one in so many of what it takes makes the rest anew, as in Redis: it
+# may be integers again
+_FEW_LEFT: Final = 5
+# members, SRANDMEMBER with repeats: Redis has no bound and would fill its memory
+_MOST_DRAWN: Final = 1 << 24
 
 
 # ----------------------------------------------------------------- what the handlers share
@@ -54,7 +69,9 @@ def _note(ctx: Context, head: bytes, key: bytes, member: bytes) -> None:
         ctx.unit_db = index
     key_length, member_length = len(key), len(member)
     if key_length < _MANY and member_length < _MANY:
-        ctx.unit.append(b"".join((head, HEADS[key_length], key, _CRLF, HEADS[member_length], member, _CRLF)))
+        ctx.unit.append(
+            b"".join((head, HEADS[key_length], key, _CRLF, HEADS[member_length], member, _CRLF))
+        )
     else:
         ctx.unit.append(head + bulk(key) + bulk(member))
     ctx.changed.append((index, key) if index else key)
@@ -109,7 +126,16 @@ def sadd(ctx: Context, argv: list[bytes]) -> bytes:
     return reply.integer(len(added))
 
 
-@command(b"SREM", arity=-3, flags=WRITE | FAST, keys=FIRST, since="1.0.0", group="set", summary="Takes members out of a set", complexity="O(N), N members")
+@command(
+    b"SREM",
+    arity=-3,
+    flags=WRITE | FAST,
+    keys=FIRST,
+    since="1.0.0",
+    group="set",
+    summary="Takes members out of a set",
+    complexity="O(N), N members",
+)
 def srem(ctx: Context, argv: list[bytes]) -> bytes:
     key = argv[1]
     value = lookup_set(ctx, key)
@@ -129,7 +155,15 @@ def srem(ctx: Context, argv: list[bytes]) -> bytes:
     return reply.integer(removed)
 
 
-@command(b"SISMEMBER", arity=3, flags=READONLY | FAST, keys=FIRST, since="1.0.0", group="set", summary="Tells whether a set has a member")
+@command(
+    b"SISMEMBER",
+    arity=3,
+    flags=READONLY | FAST,
+    keys=FIRST,
+    since="1.0.0",
+    group="set",
+    summary="Tells whether a set has a member",
+)
 def sismember(ctx: Context, argv: list[bytes]) -> bytes:
     value = lookup_set(ctx, argv[1])
     return reply.ONE if value is not None and argv[2] in value else reply.ZERO
@@ -153,19 +187,44 @@ def smismember(ctx: Context, argv: list[bytes]) -> bytes:
     return reply.array([reply.ONE if there else reply.ZERO for there in value.which(members)])
 
 
-@command(b"SCARD", arity=2, flags=READONLY | FAST, keys=FIRST, since="1.0.0", group="set", summary="Counts a set's members")
+@command(
+    b"SCARD",
+    arity=2,
+    flags=READONLY | FAST,
+    keys=FIRST,
+    since="1.0.0",
+    group="set",
+    summary="Counts a set's members",
+)
 def scard(ctx: Context, argv: list[bytes]) -> bytes:
     value = lookup_set(ctx, argv[1])
     return reply.ZERO if value is None else reply.integer(len(value))
 
 
-@command(b"SMEMBERS", arity=2, flags=READONLY, keys=FIRST, since="1.0.0", group="set", summary="Lists a set's members", complexity="O(N), N members")
+@command(
+    b"SMEMBERS",
+    arity=2,
+    flags=READONLY,
+    keys=FIRST,
+    since="1.0.0",
+    group="set",
+    summary="Lists a set's members",
+    complexity="O(N), N members",
+)
 def smembers(ctx: Context, argv: list[bytes]) -> bytes:
     value = lookup_set(ctx, argv[1])
     return _reply(ctx, [] if value is None else list(value))
 
 
-@command(b"SMOVE", arity=4, flags=WRITE | FAST, keys=FIRST_TWO, since="1.0.0", group="set", summary="Moves a member from one set to another")
+@command(
+    b"SMOVE",
+    arity=4,
+    flags=WRITE | FAST,
+    keys=FIRST_TWO,
+    since="1.0.0",
+    group="set",
+    summary="Moves a member from one set to another",
+)
 def smove(ctx: Context, argv: list[bytes]) -> bytes:
     _, source_key, key, member = argv
     found, target = ctx.lookup(source_key), ctx.lookup(key)
@@ -200,7 +259,9 @@ def smove(ctx: Context, argv: list[bytes]) -> bytes:
 )
 def sscan(ctx: Context, argv: list[bytes]) -> bytes:
     cursor = cursor_of(argv)
-    return walk(lookup_set(ctx, argv[1]), cursor, argv, lambda member: member, lambda members: members)
+    return walk(
+        lookup_set(ctx, argv[1]), cursor, argv, lambda member: member, lambda members: members
+    )
 
 
 # ----------------------------------------------------------------- chance
@@ -278,7 +339,9 @@ def srandmember(ctx: Context, argv: list[bytes]) -> bytes:
         count = integer(argv[2])
         if count < -_MOST_DRAWN:
             lowest = -INT64_MAX if count < -INT64_MAX else -_MOST_DRAWN
-            raise CommandError(f"ERR value is out of range, value must between {lowest} and {INT64_MAX}")
+            raise CommandError(
+                f"ERR value is out of range, value must between {lowest} and {INT64_MAX}"
+            )
     value = lookup_set(ctx, argv[1])
     if count is None:
         return ctx.nil if value is None else bulk(value.random(ctx.rng))
@@ -320,7 +383,9 @@ def _union(sets: list[Set | None]) -> list[bytes]:
 
 
 def _difference(sets: list[Set | None]) -> tuple[list[bytes], bool]:
-    """The members, and whether they were found by taking the others' members out of the first's, which is less work where the others are small."""
+    """The members, and whether they were found by taking the others' members out of the first's,
+    which is less work where the others are small.
+    """
     first, others = sets[0], [value for value in sets[1:] if value is not None]
     if first is None or any(value is first for value in others):
         return [], False
@@ -337,7 +402,9 @@ def _difference(sets: list[Set | None]) -> tuple[list[bytes], bool]:
 
 
 def _lookup_all(ctx: Context, keys: list[bytes]) -> list[Set | None]:
-    """Each key's set, once for a key that is named several times: that changes no union and no intersection."""
+    """Each key's set, once for a key that is named several times:
+    that changes no union and no intersection.
+    """
     return [lookup_set(ctx, key) for key in dict.fromkeys(keys)]
 
 
@@ -365,19 +432,48 @@ _ALGEBRA: Final = "O(N), N members in all sets"
 _CROSSING: Final = "O(N*M), N members of the smallest set, M sets"
 
 
-@command(b"SINTER", arity=-2, flags=READONLY, keys=ALL, since="1.0.0", group="set", summary="Lists the members that all sets have", complexity=_CROSSING)
+@command(
+    b"SINTER",
+    arity=-2,
+    flags=READONLY,
+    keys=ALL,
+    since="1.0.0",
+    group="set",
+    summary="Lists the members that all sets have",
+    complexity=_CROSSING,
+)
 def sinter(ctx: Context, argv: list[bytes]) -> bytes:
     return _reply(ctx, _intersection(_lookup_all(ctx, argv[1:])))
 
 
-@command(b"SUNION", arity=-2, flags=READONLY, keys=ALL, since="1.0.0", group="set", summary="Lists the members that any set has", complexity=_ALGEBRA)
+@command(
+    b"SUNION",
+    arity=-2,
+    flags=READONLY,
+    keys=ALL,
+    since="1.0.0",
+    group="set",
+    summary="Lists the members that any set has",
+    complexity=_ALGEBRA,
+)
 def sunion(ctx: Context, argv: list[bytes]) -> bytes:
     return _reply(ctx, _in_order(_union(_lookup_all(ctx, argv[1:])), _limit(ctx)))
 
 
-@command(b"SDIFF", arity=-2, flags=READONLY, keys=ALL, since="1.0.0", group="set", summary="Lists the first set's members no other has", complexity=_ALGEBRA)
+@command(
+    b"SDIFF",
+    arity=-2,
+    flags=READONLY,
+    keys=ALL,
+    since="1.0.0",
+    group="set",
+    summary="Lists the first set's members no other has",
+    complexity=_ALGEBRA,
+)
 def sdiff(ctx: Context, argv: list[bytes]) -> bytes:
-    return _reply(ctx, _in_order(_difference(_lookup_first_and_others(ctx, argv[1:]))[0], _limit(ctx)))
+    return _reply(
+        ctx, _in_order(_difference(_lookup_first_and_others(ctx, argv[1:]))[0], _limit(ctx))
+    )
 
 
 @command(
@@ -423,7 +519,8 @@ def sdiffstore(ctx: Context, argv: list[bytes]) -> bytes:
     members, by_removal = _difference(sets)
     value = build(members, limit)
     if by_removal and sets[0] is not None and not sets[0].all_integers(limit):
-        value.become_table()  # Redis' result held all of the first set once, and a table is for good
+        # Redis' result held all of the first set once, and a table is for good
+        value.become_table()
     return _store(ctx, argv[1], value)
 
 
@@ -455,7 +552,9 @@ def sintercard(ctx: Context, argv: list[bytes]) -> bytes:
 
 
 def _count_common(sets: list[Set | None], limit: int) -> int:
-    """No more than ``limit``: it looks at the smallest set's members piece by piece until there are as many."""
+    """No more than ``limit``: it looks at the smallest set's members piece by piece until there
+    are as many.
+    """
     some = [value for value in sets if value is not None]
     if len(some) < len(sets):
         return 0

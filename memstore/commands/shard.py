@@ -1,10 +1,12 @@
 """What a client says to its shard: who reads how, how far others are, who shall lead.
 
-Decides: MEMSTORE and its subcommands, WAIT and WAITAOF, FAILOVER, and that REPLICAOF has no meaning here. Must not know: how a hand-over is done (the node
-does it; a command only asks), how positions are committed. Also the two commands that replicas' links speak (REPLICA, ACK).
+Decides: MEMSTORE and its subcommands, WAIT and WAITAOF, FAILOVER, and that REPLICAOF has no meaning
+here.
+Must not know: how a hand-over is done (the node does it; a command only asks), how positions are
+committed. Also the two commands that replicas' links speak (REPLICA, ACK).
 
-A position is the token of a state: ``MEMSTORE POSITION`` gives that of all this connection has seen or written,
-``MEMSTORE WAITFOR`` takes it at any node. A token covers only what is committed.
+A position is the token of a state: ``MEMSTORE POSITION`` gives that of all this connection has seen
+or written, ``MEMSTORE WAITFOR`` takes it at any node. A token covers only what is committed.
 """
 
 from __future__ import annotations
@@ -16,7 +18,16 @@ from typing import Final
 from memstore.commands.cluster import my_id
 from memstore.commands.parse import integer
 from memstore.engine import reply
-from memstore.engine.command import ADMIN, BLOCKING, LOADING, LOCAL, NO_MULTI, NOSCRIPT, STALE, command
+from memstore.engine.command import (
+    ADMIN,
+    BLOCKING,
+    LOADING,
+    LOCAL,
+    NO_MULTI,
+    NOSCRIPT,
+    STALE,
+    command,
+)
 from memstore.engine.context import Context
 from memstore.engine.facts import Facts
 from memstore.engine.reply import CommandError, bulk
@@ -37,18 +48,29 @@ def _block(ctx: Context, request: Request) -> None:
 
 
 def _seen(facts: Facts, session: Session) -> int:
-    """The newest position this connection may have seen: its own writes, and at a primary everything committed, at a replica everything applied."""
+    """The newest position this connection may have seen: its own writes, and at a primary
+    everything committed, at a replica everything applied.
+    """
     return max(session.seen, facts.committed if facts.role == "primary" else facts.applied)
 
 
 # --------------------------------------------------------------------------- reads
 
 
-@command(b"MEMSTORE|READS", arity=-2, flags=_SHARD, since="7.0.0", group="shard", summary="Gets or sets how fresh this connection's reads at replicas are.")
+@command(
+    b"MEMSTORE|READS",
+    arity=-2,
+    flags=_SHARD,
+    since="7.0.0",
+    group="shard",
+    summary="Gets or sets how fresh this connection's reads at replicas are.",
+)
 def memstore_reads(ctx: Context, argv: list[bytes]) -> bytes:
     """MEMSTORE READS [STRONG|SESSION|EVENTUAL]"""
     if len(argv) == 2:
-        return bulk(next(name for name, level in _LEVELS.items() if level == ctx.session.reads).lower())
+        return bulk(
+            next(name for name, level in _LEVELS.items() if level == ctx.session.reads).lower()
+        )
     level = _LEVELS.get(argv[2].upper())
     if level is None or len(argv) > 3:
         raise CommandError(reply.SYNTAX)
@@ -59,11 +81,13 @@ def memstore_reads(ctx: Context, argv: list[bytes]) -> bytes:
 
 
 @command(
-    b"MEMSTORE|POSITION", arity=2, flags=_SHARD | BLOCKING | NOSCRIPT | NO_MULTI, since="7.0.0", group="shard",
-    summary="Returns the position of all this connection saw or wrote.",
+    b"MEMSTORE|POSITION", arity=2, flags=_SHARD | BLOCKING | NOSCRIPT | NO_MULTI, since="7.0.0",
+    group="shard", summary="Returns the position of all this connection saw or wrote.",
 )  # fmt: skip
 def memstore_position(ctx: Context, argv: list[bytes]) -> bytes | None:
-    """The position of an entry can still move up until its commit, so a primary answers behind the commit."""
+    """The position of an entry can still move up until its commit,
+    so a primary answers behind the commit.
+    """
     facts, session = ctx.engine.facts, ctx.session
     request = WaitForReplicas(session, session.seen, 0, 0, "position")
     if facts.role != "primary" or is_reached(facts, request):
@@ -73,7 +97,8 @@ def memstore_position(ctx: Context, argv: list[bytes]) -> bytes | None:
 
 
 @command(
-    b"MEMSTORE|WAITFOR", arity=-3, flags=_SHARD | BLOCKING | NOSCRIPT | NO_MULTI, since="7.0.0", group="shard",
+    b"MEMSTORE|WAITFOR", arity=-3, flags=_SHARD | BLOCKING | NOSCRIPT | NO_MULTI, since="7.0.0",
+    group="shard",
     summary="Waits until this node has applied a position; session reads never go back behind it.",
 )  # fmt: skip
 def memstore_waitfor(ctx: Context, argv: list[bytes]) -> bytes | None:
@@ -83,7 +108,8 @@ def memstore_waitfor(ctx: Context, argv: list[bytes]) -> bytes | None:
     if position < 0 or timeout_ms < 0 or len(argv) > 4:
         raise CommandError(reply.SYNTAX)
     facts, session = ctx.engine.facts, ctx.session
-    if facts.role != "primary":  # a primary's own reads are never behind, and its sessions have seen no more than it has
+    # a primary's own reads are never behind, and its sessions have seen no more than it has
+    if facts.role != "primary":
         session.seen = max(session.seen, position)
     if (facts.committed if facts.role == "primary" else facts.applied) >= position:
         return reply.OK
@@ -105,16 +131,23 @@ def wait(ctx: Context, argv: list[bytes]) -> bytes | None:
 
 
 @command(
-    b"WAITAOF", arity=4, flags=NOSCRIPT | BLOCKING | LOCAL, since="7.2.0", group="generic",
-    summary="Blocks until this connection's writes are committed (numlocal) and applied by replicas.",
-)  # fmt: skip
+    b"WAITAOF",
+    arity=4,
+    flags=NOSCRIPT | BLOCKING | LOCAL,
+    since="7.2.0",
+    group="generic",
+    summary="Blocks until this connection's writes are committed (numlocal) and applied by "
+    "replicas.",
+)
 def waitaof(ctx: Context, argv: list[bytes]) -> bytes | None:
     local, replicas, timeout_ms = integer(argv[1]), integer(argv[2]), _timeout(argv[3])
     if local not in (0, 1):
         raise CommandError("ERR value is out of range, must be between 0 and 1")
     if replicas < 0:
         raise CommandError("ERR value is out of range, must be positive")
-    return _wait(ctx, WaitForReplicas(ctx.session, ctx.session.seen, replicas, timeout_ms, "waitaof", local))
+    return _wait(
+        ctx, WaitForReplicas(ctx.session, ctx.session.seen, replicas, timeout_ms, "waitaof", local)
+    )
 
 
 def _timeout(arg: bytes) -> int:
@@ -145,7 +178,9 @@ def is_reached(facts: Facts, request: WaitForReplicas) -> bool:
     position = request.session.seen  # read afresh: an entry that is not committed can move up
     if request.form == "position":
         return facts.committed >= position
-    return replicas_at(facts, position) >= request.replicas and (not request.local or facts.committed >= position)
+    return replicas_at(facts, position) >= request.replicas and (
+        not request.local or facts.committed >= position
+    )
 
 
 def wait_reply(facts: Facts, request: WaitForReplicas) -> bytes:
@@ -158,13 +193,24 @@ def wait_reply(facts: Facts, request: WaitForReplicas) -> bytes:
         return reply.integer(_seen(facts, request.session))
     if request.form == "waitaof":
         return reply.array([reply.ONE if facts.committed >= written else reply.ZERO, count])
-    return reply.OK if is_reached(facts, request) else reply.error(f"TRYAGAIN position {request.position} was not reached in time")
+    return (
+        reply.OK
+        if is_reached(facts, request)
+        else reply.error(f"TRYAGAIN position {request.position} was not reached in time")
+    )
 
 
 # --------------------------------------------------------------------------- who leads
 
 
-@command(b"MEMSTORE|HANDOVER", arity=-2, flags=_SHARD | ADMIN | NOSCRIPT | NO_MULTI, since="7.0.0", group="shard", summary="Makes another node the primary.")
+@command(
+    b"MEMSTORE|HANDOVER",
+    arity=-2,
+    flags=_SHARD | ADMIN | NOSCRIPT | NO_MULTI,
+    since="7.0.0",
+    group="shard",
+    summary="Makes another node the primary.",
+)
 def memstore_handover(ctx: Context, argv: list[bytes]) -> None:
     """MEMSTORE HANDOVER [node-id | host:port]"""
     if len(argv) > 3:
@@ -174,11 +220,20 @@ def memstore_handover(ctx: Context, argv: list[bytes]) -> None:
     _block(ctx, Handover(ctx.session, reply.text(argv[2]) if len(argv) == 3 else ""))
 
 
-@command(b"FAILOVER", arity=-1, flags=ADMIN | NOSCRIPT | STALE | LOCAL | NO_MULTI, since="6.2.0", group="server", summary="Starts a hand-over to a replica.")
+@command(
+    b"FAILOVER",
+    arity=-1,
+    flags=ADMIN | NOSCRIPT | STALE | LOCAL | NO_MULTI,
+    since="6.2.0",
+    group="server",
+    summary="Starts a hand-over to a replica.",
+)
 def failover(ctx: Context, argv: list[bytes]) -> bytes:
     """FAILOVER [TO host port [FORCE]] [ABORT] [TIMEOUT milliseconds]"""
     if ctx.engine.settings.cluster_enabled:
-        raise CommandError("ERR FAILOVER not allowed in cluster mode. Use CLUSTER FAILOVER command instead.")
+        raise CommandError(
+            "ERR FAILOVER not allowed in cluster mode. Use CLUSTER FAILOVER command instead."
+        )
     wanted, at = "", 1
     while at < len(argv):
         option = argv[at].upper()
@@ -192,7 +247,10 @@ def failover(ctx: Context, argv: list[bytes]) -> bytes:
         elif option == b"ABORT" and len(argv) == 2:
             raise CommandError("ERR No failover in progress.")
         elif option == b"FORCE":
-            raise CommandError("ERR a node cannot be made primary by force: the log gives the lead to the first who asks when the lease is over")
+            raise CommandError(
+                "ERR a node cannot be made primary by force: the log gives the lead to the first "
+                "who asks when the lease is over"
+            )
         else:
             raise CommandError(reply.SYNTAX)
     facts = ctx.engine.facts
@@ -209,19 +267,34 @@ def failover(ctx: Context, argv: list[bytes]) -> bytes:
 def _refuse_replicaof(ctx: Context, argv: list[bytes]) -> bytes:
     if ctx.engine.settings.cluster_enabled:
         raise CommandError("ERR REPLICAOF not allowed in cluster mode.")
-    raise CommandError("ERR roles are not set by hand: every node follows the shard's log. MEMSTORE HANDOVER makes another node the primary")
+    raise CommandError(
+        "ERR roles are not set by hand: every node follows the shard's log. MEMSTORE HANDOVER "
+        "makes another node the primary"
+    )
 
 
 for _name, _since in ((b"REPLICAOF", "5.0.0"), (b"SLAVEOF", "1.0.0")):
-    command(_name, arity=3, flags=ADMIN | NOSCRIPT | STALE | LOCAL, since=_since, group="server", summary="Not possible: nodes follow the log.")(
-        _refuse_replicaof
-    )
+    command(
+        _name,
+        arity=3,
+        flags=ADMIN | NOSCRIPT | STALE | LOCAL,
+        since=_since,
+        group="server",
+        summary="Not possible: nodes follow the log.",
+    )(_refuse_replicaof)
 
 
 # --------------------------------------------------------------------------- status
 
 
-@command(b"MEMSTORE|STATUS", arity=2, flags=_SHARD, since="7.0.0", group="shard", summary="Returns what this node knows of itself and its shard, as JSON.")
+@command(
+    b"MEMSTORE|STATUS",
+    arity=2,
+    flags=_SHARD,
+    since="7.0.0",
+    group="shard",
+    summary="Returns what this node knows of itself and its shard, as JSON.",
+)
 def memstore_status(ctx: Context, argv: list[bytes]) -> bytes:
     facts = ctx.engine.facts
     status = asdict(facts)
@@ -232,17 +305,24 @@ def memstore_status(ctx: Context, argv: list[bytes]) -> bytes:
 
 
 _HELP: Final = (
-    "MEMSTORE <subcommand> [<arg> ...]. Subcommands are:",
-    "HANDOVER [<node-id>|<host:port>]", "    Make another node the primary (default: the most caught-up replica).",
-    "POSITION", "    The log position of all that this connection has seen or written.",
+    "MEMSTORE <subcommand> [<arg> ...]. Subcommands are:", "HANDOVER [<node-id>|<host:port>]",
+    "    Make another node the primary (default: the most caught-up replica).", "POSITION",
+    "    The log position of all that this connection has seen or written.",
     "READS [STRONG|SESSION|EVENTUAL]", "    How fresh this connection's reads at replicas are.",
     "STATUS", "    What this node knows of itself, its shard and its log, as JSON.",
-    "WAITFOR <position> [<timeout-ms>]", "    Wait until this node has applied a position.",
-    "HELP", "    This text.",
+    "WAITFOR <position> [<timeout-ms>]", "    Wait until this node has applied a position.", "HELP",
+    "    This text.",
 )  # fmt: skip
 
 
-@command(b"MEMSTORE|HELP", arity=2, flags=_SHARD, since="7.0.0", group="shard", summary="Returns a text about the subcommands.")
+@command(
+    b"MEMSTORE|HELP",
+    arity=2,
+    flags=_SHARD,
+    since="7.0.0",
+    group="shard",
+    summary="Returns a text about the subcommands.",
+)
 def memstore_help(ctx: Context, argv: list[bytes]) -> bytes:
     return reply.array([reply.simple(line.encode()) for line in _HELP])
 
@@ -250,17 +330,33 @@ def memstore_help(ctx: Context, argv: list[bytes]) -> bytes:
 # --------------------------------------------------------------------------- the replicas' link
 
 
-@command(b"MEMSTORE|REPLICA", arity=8, flags=_SHARD | ADMIN | BLOCKING | NOSCRIPT | NO_MULTI, since="7.0.0", group="shard", summary="A replica reports itself.")
+@command(
+    b"MEMSTORE|REPLICA",
+    arity=8,
+    flags=_SHARD | ADMIN | BLOCKING | NOSCRIPT | NO_MULTI,
+    since="7.0.0",
+    group="shard",
+    summary="A replica reports itself.",
+)
 def memstore_replica(ctx: Context, argv: list[bytes]) -> None:
-    """MEMSTORE REPLICA node-id az host port incarnation applied. Answered (`replica_answer`) after a while, or as soon as a client waits for replicas."""
+    """MEMSTORE REPLICA node-id az host port incarnation applied. Answered (`replica_answer`) after
+    a while, or as soon as a client waits for replicas.
+    """
     try:
         node, az, host = (arg.decode() for arg in argv[2:5])
         incarnation = bytes.fromhex(argv[6].decode())
     except ValueError:
         raise CommandError(reply.SYNTAX) from None
     port, applied = integer(argv[5]), integer(argv[7])
-    shown = f"{node}{az}{host}".isprintable()  # they stand in others' replies, some of which are lines
-    if len(incarnation) != _INCARNATION_BYTES or not 0 < port < 65536 or applied < 0 or not node or not shown:
+    # they stand in others' replies, some of which are lines
+    shown = f"{node}{az}{host}".isprintable()
+    if (
+        len(incarnation) != _INCARNATION_BYTES
+        or not 0 < port < 65536
+        or applied < 0
+        or not node
+        or not shown
+    ):
         raise CommandError(reply.SYNTAX)
     if ctx.engine.facts.role != "primary":
         raise CommandError("ERR this node is not the primary")
@@ -268,6 +364,12 @@ def memstore_replica(ctx: Context, argv: list[bytes]) -> None:
 
 
 def replica_answer(facts: Facts, node: str) -> bytes:
-    """For a replica that reported: the shard's other replicas, and whether a client waits for replicas now."""
+    """For a replica that reported: the shard's other replicas,
+    and whether a client waits for replicas now.
+    """
     others = [asdict(replica) for replica in facts.replicas if replica.node != node]
-    return bulk(json.dumps({"replicas": others, "waiting": facts.waiting_for_replicas > 0}, separators=(",", ":")).encode())
+    return bulk(
+        json.dumps(
+            {"replicas": others, "waiting": facts.waiting_for_replicas > 0}, separators=(",", ":")
+        ).encode()
+    )

@@ -1,10 +1,13 @@
-"""SORT and SORT_RO: a list, a set or a sorted set in another order, by itself or by what other keys hold.
+"""SORT and SORT_RO: a list, a set or a sorted set in another order, by itself or by what other keys
+hold.
 
-Decides: their options, the order, what is fetched for each element, what STORE changes and logs. Must not know: the log, roles, clocks.
-The keys that BY and GET make of the elements stand in no argument, so each one looked at is named in ``ctx.looked``.
-Elements of equal weight: numbers are followed by the elements' bytes; with ALPHA a list and a sorted set keep their order, a set is taken in the order of its
-members' bytes (Redis takes it as it lies in memory). Without STORE, ALPHA compares up to a zero byte, as the C locale's strcoll does.
-Effects: DEL of what the destination held, then RPUSH in pieces.
+Decides: their options, the order, what is fetched for each element, what STORE changes and logs.
+Must not know: the log, roles, clocks. The keys that BY and GET make of the elements stand in no
+argument, so each one looked at is named in ``ctx.looked``. Elements of equal weight: numbers are
+followed by the elements' bytes; with ALPHA a list and a sorted set keep their order, a set is taken
+in the order of its members' bytes (Redis takes it as it lies in memory). Without STORE, ALPHA
+compares up to a zero byte, as the C locale's strcoll does. Effects: DEL of what the destination
+held, then RPUSH in pieces.
 """
 
 from __future__ import annotations
@@ -34,7 +37,9 @@ _COMPLEXITY: Final = "O(N+M*log(M)), N elements in the collection and M returned
 
 
 class _Pattern:
-    """What BY and GET are given: a key's name with the element's place in it, and perhaps a field of the hash there. C strings: a zero byte hides the rest."""
+    """What BY and GET are given: a key's name with the element's place in it, and perhaps a field
+    of the hash there. C strings: a zero byte hides the rest.
+    """
 
     __slots__ = ("field", "itself", "prefix", "stands", "suffix")
 
@@ -61,7 +66,14 @@ class _Pattern:
         ctx.looked += [(index, key) for key in keys] if index else keys
         lookup = ctx.lookup
         if field is None:
-            return [value if type(value) is bytes else value.whole() if type(value) is LongString else None for value in map(lookup, keys)]
+            return [
+                value
+                if type(value) is bytes
+                else value.whole()
+                if type(value) is LongString
+                else None
+                for value in map(lookup, keys)
+            ]
         return [value.get(field) if type(value) is Hash else None for value in map(lookup, keys)]
 
 
@@ -117,14 +129,19 @@ def _parse(ctx: Context, argv: list[bytes], storing: bool) -> _Options:
 
 
 def _weight(text: bytes) -> float:
-    """As C's strtod reads a whole string: leading blanks, an empty one is zero, out of range and too small to be exact are refused."""
+    """As C's strtod reads a whole string: leading blanks, an empty one is zero, out of range and
+    too small to be exact are refused.
+    """
     text = text.partition(b"\x00")[0]
     if not text:
         return 0.0
     text = text.lstrip(_BLANKS)
     found = parse_double(text)
-    # Decimals that spell a denormal number exactly have hundreds of digits; hexadecimals do it all the time.
-    if found is None or (found and -_SMALLEST_NORMAL < found < _SMALLEST_NORMAL and b"x" not in text.lower()):
+    # Decimals that spell a denormal number exactly have hundreds of digits;
+    # hexadecimals do it all the time.
+    if found is None or (
+        found and -_SMALLEST_NORMAL < found < _SMALLEST_NORMAL and b"x" not in text.lower()
+    ):
         raise CommandError(_NO_DOUBLE)
     return found
 
@@ -137,8 +154,13 @@ def _by_number(ctx: Context, elements: list[bytes], options: _Options) -> list[b
     if options.by is None:
         weights = [_weight(element) for element in elements]
     else:
-        weights = [0.0 if value is None else _weight(value) for value in options.by.fetch(ctx, elements)]
-    return [element for _, element in sorted(zip(weights, elements, strict=True), reverse=options.descending)]
+        weights = [
+            0.0 if value is None else _weight(value) for value in options.by.fetch(ctx, elements)
+        ]
+    return [
+        element
+        for _, element in sorted(zip(weights, elements, strict=True), reverse=options.descending)
+    ]
 
 
 def _by_text(ctx: Context, elements: list[bytes], options: _Options) -> list[bytes]:
@@ -146,8 +168,16 @@ def _by_text(ctx: Context, elements: list[bytes], options: _Options) -> list[byt
     if options.by is None:
         return sorted(elements, key=None if whole else _visible, reverse=options.descending)
     values = options.by.fetch(ctx, elements)
-    keys = [(value is not None, value if whole or value is None else _visible(value)) for value in values]
-    return [element for _, element in sorted(zip(keys, elements, strict=True), key=itemgetter(0), reverse=options.descending)]
+    keys = [
+        (value is not None, value if whole or value is None else _visible(value))
+        for value in values
+    ]
+    return [
+        element
+        for _, element in sorted(
+            zip(keys, elements, strict=True), key=itemgetter(0), reverse=options.descending
+        )
+    ]
 
 
 def _unsorted(value: List | Set | SortedSet, options: _Options) -> list[bytes]:
@@ -172,7 +202,9 @@ def _chosen(ctx: Context, value: List | Set | SortedSet, options: _Options) -> l
         elements = sorted(value) if options.alpha else list(value)
     else:
         elements = value.items() if isinstance(value, List) else value.part(0, len(value))[0]
-    ordered = _by_text(ctx, elements, options) if options.alpha else _by_number(ctx, elements, options)
+    ordered = (
+        _by_text(ctx, elements, options) if options.alpha else _by_number(ctx, elements, options)
+    )
     start, stop = options.range(len(ordered))
     return ordered[start:stop]
 
@@ -186,7 +218,8 @@ def _fetched(ctx: Context, elements: list[bytes], gets: list[_Pattern]) -> list[
 def _store(ctx: Context, key: bytes, items: list[bytes]) -> bytes:
     check_effects(ctx, items)
     index = ctx.database.index
-    ctx.looked.append((index, key) if index else key)  # no effect tells of it where nothing was and nothing comes
+    # no effect tells of it where nothing was and nothing comes
+    ctx.looked.append((index, key) if index else key)
     there = ctx.lookup(key) is not None
     if there:
         ctx.database.remove(key)
@@ -214,7 +247,9 @@ def _sort(ctx: Context, argv: list[bytes], storing: bool) -> bytes:
     if not options.gets:
         return reply.bulk_array(chosen)
     nil, bulk = ctx.nil, reply.bulk
-    return reply.array([nil if item is None else bulk(item) for item in _fetched(ctx, chosen, options.gets)])
+    return reply.array(
+        [nil if item is None else bulk(item) for item in _fetched(ctx, chosen, options.gets)]
+    )
 
 
 def _keys(argv: list[bytes]) -> list[bytes]:

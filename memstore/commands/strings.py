@@ -1,7 +1,8 @@
 """String commands: values as a whole and in part. Numbers are in counters.py, LCS in lcs.py.
 
-Decides: what each command reads, changes, answers and logs. Must not know: the log, roles, clocks.
-GET and SET stand on the hot path: they find the slot themselves and encode replies and effects from prepared heads, by joining instead of formatting.
+Decides: what each command reads, changes, answers and logs.
+Must not know: the log, roles, clocks. GET and SET stand on the hot path: they find the slot
+themselves and encode replies and effects from prepared heads, by joining instead of formatting.
 Effects carry absolute times only: ``SET key value`` or ``SET key value PXAT ms``.
 """
 
@@ -23,13 +24,26 @@ _SET_HEAD: Final = b"*3\r\n$3\r\nSET\r\n"
 _MANY: Final = len(HEADS)
 _TOO_LONG: Final = "ERR string exceeds maximum allowed size (proto-max-bulk-len)"
 # option -> (milliseconds a unit, relative to now)
-_EXPIRES: Final = {b"EX": (1000, True), b"PX": (1, True), b"EXAT": (1000, False), b"PXAT": (1, False)}
+_EXPIRES: Final = {
+    b"EX": (1000, True),
+    b"PX": (1, True),
+    b"EXAT": (1000, False),
+    b"PXAT": (1, False),
+}
 
 
 # ----------------------------------------------------------------- GET and SET
 
 
-@command(b"GET", arity=2, flags=READONLY | FAST, keys=FIRST, since="1.0.0", group="string", summary="Returns a key's string value")
+@command(
+    b"GET",
+    arity=2,
+    flags=READONLY | FAST,
+    keys=FIRST,
+    since="1.0.0",
+    group="string",
+    summary="Returns a key's string value",
+)
 def get(ctx: Context, argv: list[bytes]) -> bytes:
     key = argv[1]
     database = ctx.database
@@ -39,7 +53,11 @@ def get(ctx: Context, argv: list[bytes]) -> bytes:
         value = ctx.lookup(key)
     if type(value) is bytes:
         length = len(value)
-        return HEADS[length] + value + b"\r\n" if length < _MANY else b"$%d\r\n%b\r\n" % (length, value)
+        return (
+            HEADS[length] + value + b"\r\n"
+            if length < _MANY
+            else b"$%d\r\n%b\r\n" % (length, value)
+        )
     if value is None:
         return ctx.nil
     if type(value) is LongString:
@@ -47,7 +65,15 @@ def get(ctx: Context, argv: list[bytes]) -> bytes:
     raise CommandError(reply.WRONGTYPE)
 
 
-@command(b"SET", arity=-3, flags=WRITE | DENYOOM, keys=FIRST, since="1.0.0", group="string", summary="Sets a key to a string, whatever it held")
+@command(
+    b"SET",
+    arity=-3,
+    flags=WRITE | DENYOOM,
+    keys=FIRST,
+    since="1.0.0",
+    group="string",
+    summary="Sets a key to a string, whatever it held",
+)
 def set_(ctx: Context, argv: list[bytes]) -> bytes:
     if len(argv) != 3:
         return _set_with_options(ctx, argv)
@@ -64,16 +90,22 @@ def _set_plain(ctx: Context, key: bytes, value: bytes) -> None:
         database.volatile -= 1
     index = database.index
     ctx.changed.append((index, key) if index else key)
-    if ctx.expiry == IGNORE_EXPIRED:  # this is an effect being applied: nobody wants it encoded again
+    # this is an effect being applied: nobody wants it encoded again
+    if ctx.expiry == IGNORE_EXPIRED:
         return
     if index != ctx.unit_db:
         ctx.unit.append(effects.select(index))
         ctx.unit_db = index
     key_length, value_length = len(key), len(value)
     if key_length < _MANY and value_length < _MANY:
-        ctx.unit.append(b"".join((_SET_HEAD, HEADS[key_length], key, _CRLF, HEADS[value_length], value, _CRLF)))
+        ctx.unit.append(
+            b"".join((_SET_HEAD, HEADS[key_length], key, _CRLF, HEADS[value_length], value, _CRLF))
+        )
     else:
-        ctx.unit.append(b"*3\r\n$3\r\nSET\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n" % (key_length, key, value_length, value))
+        ctx.unit.append(
+            b"*3\r\n$3\r\nSET\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n"
+            % (key_length, key, value_length, value)
+        )
 
 
 def store(ctx: Context, key: bytes, value: bytes, at_ms: int) -> None:
@@ -152,7 +184,15 @@ def _set_with_options(ctx: Context, argv: list[bytes]) -> bytes:
     return answer
 
 
-@command(b"SETNX", arity=3, flags=WRITE | DENYOOM | FAST, keys=FIRST, since="1.0.0", group="string", summary="Sets a key that does not exist")
+@command(
+    b"SETNX",
+    arity=3,
+    flags=WRITE | DENYOOM | FAST,
+    keys=FIRST,
+    since="1.0.0",
+    group="string",
+    summary="Sets a key that does not exist",
+)
 def setnx(ctx: Context, argv: list[bytes]) -> bytes:
     if ctx.lookup(argv[1]) is not None:
         return reply.ZERO
@@ -160,26 +200,58 @@ def setnx(ctx: Context, argv: list[bytes]) -> bytes:
     return reply.ONE
 
 
-@command(b"SETEX", arity=4, flags=WRITE | DENYOOM, keys=FIRST, since="2.0.0", group="string", summary="Sets a key and its time to live in seconds")
+@command(
+    b"SETEX",
+    arity=4,
+    flags=WRITE | DENYOOM,
+    keys=FIRST,
+    since="2.0.0",
+    group="string",
+    summary="Sets a key and its time to live in seconds",
+)
 def setex(ctx: Context, argv: list[bytes]) -> bytes:
     store(ctx, argv[1], argv[3], expire_at(argv[2], 1000, True, ctx.wall_ms, "setex"))
     return reply.OK
 
 
-@command(b"PSETEX", arity=4, flags=WRITE | DENYOOM, keys=FIRST, since="2.6.0", group="string", summary="Sets a key and its time to live in ms")
+@command(
+    b"PSETEX",
+    arity=4,
+    flags=WRITE | DENYOOM,
+    keys=FIRST,
+    since="2.6.0",
+    group="string",
+    summary="Sets a key and its time to live in ms",
+)
 def psetex(ctx: Context, argv: list[bytes]) -> bytes:
     store(ctx, argv[1], argv[3], expire_at(argv[2], 1, True, ctx.wall_ms, "psetex"))
     return reply.OK
 
 
-@command(b"GETSET", arity=3, flags=WRITE | DENYOOM | FAST, keys=FIRST, since="1.0.0", group="string", summary="Sets a key and returns what it held")
+@command(
+    b"GETSET",
+    arity=3,
+    flags=WRITE | DENYOOM | FAST,
+    keys=FIRST,
+    since="1.0.0",
+    group="string",
+    summary="Sets a key and returns what it held",
+)
 def getset(ctx: Context, argv: list[bytes]) -> bytes:
     old = ctx.lookup_string(argv[1])
     _set_plain(ctx, argv[1], argv[2])
     return ctx.nil if old is None else bulk(old)
 
 
-@command(b"GETDEL", arity=2, flags=WRITE | FAST, keys=FIRST, since="6.2.0", group="string", summary="Deletes a key and returns what it held")
+@command(
+    b"GETDEL",
+    arity=2,
+    flags=WRITE | FAST,
+    keys=FIRST,
+    since="6.2.0",
+    group="string",
+    summary="Deletes a key and returns what it held",
+)
 def getdel(ctx: Context, argv: list[bytes]) -> bytes:
     key = argv[1]
     old = ctx.lookup_string(key)
@@ -190,7 +262,15 @@ def getdel(ctx: Context, argv: list[bytes]) -> bytes:
     return bulk(old)
 
 
-@command(b"GETEX", arity=-2, flags=WRITE | FAST, keys=FIRST, since="6.2.0", group="string", summary="Returns a key's value and changes its expiry")
+@command(
+    b"GETEX",
+    arity=-2,
+    flags=WRITE | FAST,
+    keys=FIRST,
+    since="6.2.0",
+    group="string",
+    summary="Returns a key's value and changes its expiry",
+)
 def getex(ctx: Context, argv: list[bytes]) -> bytes:
     key = argv[1]
     options = _options(argv, 2, False)
@@ -214,7 +294,14 @@ def getex(ctx: Context, argv: list[bytes]) -> bytes:
 
 
 @command(
-    b"MGET", arity=-2, flags=READONLY | FAST, keys=ALL, since="1.0.0", group="string", summary="Returns several keys' string values", complexity="O(N), N keys"
+    b"MGET",
+    arity=-2,
+    flags=READONLY | FAST,
+    keys=ALL,
+    since="1.0.0",
+    group="string",
+    summary="Returns several keys' string values",
+    complexity="O(N), N keys",
 )
 def mget(ctx: Context, argv: list[bytes]) -> bytes:
     parts = [b"*%d\r\n" % (len(argv) - 1)]
@@ -222,12 +309,20 @@ def mget(ctx: Context, argv: list[bytes]) -> bytes:
     for key in argv[1:]:
         value = lookup(key)
         # Another type counts as absent here, alone among the readers of strings.
-        parts.append(bulk(value) if type(value) is bytes else value.bulk() if type(value) is LongString else nil)
+        parts.append(
+            bulk(value)
+            if type(value) is bytes
+            else value.bulk()
+            if type(value) is LongString
+            else nil
+        )
     return b"".join(parts)
 
 
 def _set_pairs(ctx: Context, argv: list[bytes]) -> None:
-    """Sets the pairs after the name and logs them as one MSET: fewer bytes and less work than a SET each in MULTI and EXEC."""
+    """Sets the pairs after the name and logs them as one MSET: fewer bytes and less work than a SET
+    each in MULTI and EXEC.
+    """
     database = ctx.database
     volatile = database.volatile
     for at in range(1, len(argv), 2):
@@ -244,7 +339,16 @@ def _set_pairs(ctx: Context, argv: list[bytes]) -> None:
     ctx.changed.extend([(index, key) for key in argv[1::2]] if index else argv[1::2])
 
 
-@command(b"MSET", arity=-3, flags=WRITE | DENYOOM, keys=PAIRS, since="1.0.1", group="string", summary="Sets several keys at once", complexity="O(N), N keys")
+@command(
+    b"MSET",
+    arity=-3,
+    flags=WRITE | DENYOOM,
+    keys=PAIRS,
+    since="1.0.1",
+    group="string",
+    summary="Sets several keys at once",
+    complexity="O(N), N keys",
+)
 def mset(ctx: Context, argv: list[bytes]) -> bytes:
     if len(argv) % 2 == 0:
         raise CommandError("ERR wrong number of arguments for 'mset' command")
@@ -253,7 +357,14 @@ def mset(ctx: Context, argv: list[bytes]) -> bytes:
 
 
 @command(
-    b"MSETNX", arity=-3, flags=WRITE | DENYOOM, keys=PAIRS, since="1.0.1", group="string", summary="Sets several keys if none exists", complexity="O(N), N keys"
+    b"MSETNX",
+    arity=-3,
+    flags=WRITE | DENYOOM,
+    keys=PAIRS,
+    since="1.0.1",
+    group="string",
+    summary="Sets several keys if none exists",
+    complexity="O(N), N keys",
 )
 def msetnx(ctx: Context, argv: list[bytes]) -> bytes:
     if len(argv) % 2 == 0:
@@ -268,7 +379,15 @@ def msetnx(ctx: Context, argv: list[bytes]) -> bytes:
 # ----------------------------------------------------------------- parts of strings
 
 
-@command(b"STRLEN", arity=2, flags=READONLY | FAST, keys=FIRST, since="2.2.0", group="string", summary="Returns the length of a string")
+@command(
+    b"STRLEN",
+    arity=2,
+    flags=READONLY | FAST,
+    keys=FIRST,
+    since="2.2.0",
+    group="string",
+    summary="Returns the length of a string",
+)
 def strlen(ctx: Context, argv: list[bytes]) -> bytes:
     value = ctx.lookup_text(argv[1])
     return reply.ZERO if value is None else reply.integer(len(value))
@@ -280,7 +399,15 @@ def _check_length(ctx: Context, length: int) -> None:
         raise CommandError(_TOO_LONG)
 
 
-@command(b"APPEND", arity=3, flags=WRITE | DENYOOM | FAST, keys=FIRST, since="2.0.0", group="string", summary="Appends to a string, made if it is missing")
+@command(
+    b"APPEND",
+    arity=3,
+    flags=WRITE | DENYOOM | FAST,
+    keys=FIRST,
+    since="2.0.0",
+    group="string",
+    summary="Appends to a string, made if it is missing",
+)
 def append(ctx: Context, argv: list[bytes]) -> bytes:
     _, key, added = argv
     value = ctx.lookup_text(key)
@@ -292,7 +419,9 @@ def append(ctx: Context, argv: list[bytes]) -> bytes:
         if type(value) is LongString:
             value.append(added)  # where it is
         elif type(value) is bytes:
-            ctx.database.put(key, value + added if length <= LONG else written(value, len(value), added))
+            ctx.database.put(
+                key, value + added if length <= LONG else written(value, len(value), added)
+            )
     ctx.effect(b"APPEND", key, added)
     return reply.integer(length)
 
@@ -325,7 +454,17 @@ def setrange(ctx: Context, argv: list[bytes]) -> bytes:
         if length > LONG:
             ctx.database.put(key, written(old, offset, piece))
         else:
-            ctx.database.put(key, b"".join((old[:offset], bytes(max(0, offset - len(old))), piece, old[min(end, len(old)) :])))
+            ctx.database.put(
+                key,
+                b"".join(
+                    (
+                        old[:offset],
+                        bytes(max(0, offset - len(old))),
+                        piece,
+                        old[min(end, len(old)) :],
+                    )
+                ),
+            )
     ctx.effect(b"SETRANGE", key, offset_arg, piece)
     return reply.integer(length)
 

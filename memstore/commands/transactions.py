@@ -1,9 +1,11 @@
 """MULTI, EXEC, DISCARD, WATCH, UNWATCH: transactions.
 
-Decides: when a queue may be built, when it runs, when WATCH stops it. Must not know: the log, roles, positions; that a transaction's effects are one
-execution unit follows from EXEC being one call. How a queue grows and ends is `engine.transaction`.
-WATCH compares with memory: `engine.watchers` lists the sessions of a key, and after each unit its changed keys mark them (`Session.watch_failed`).
-A WATCH's own unit does not mark its own session: it deletes keys that had expired before.
+Decides: when a queue may be built, when it runs, when WATCH stops it.
+Must not know: the log, roles, positions; that a transaction's effects are one execution unit
+follows from EXEC being one call. How a queue grows and ends is `engine.transaction`. WATCH compares
+with memory: `engine.watchers` lists the sessions of a key, and after each unit its changed keys
+mark them (`Session.watch_failed`). A WATCH's own unit does not mark its own session: it deletes
+keys that had expired before.
 """
 
 from __future__ import annotations
@@ -11,7 +13,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, cast
 
 from memstore.engine import reply
-from memstore.engine.command import ALL, ALLOW_BUSY, FAST, LOADING, LOCAL, NOSCRIPT, READONLY, SKIP_SLOWLOG, STALE, Row, command
+from memstore.engine.command import (
+    ALL,
+    ALLOW_BUSY,
+    FAST,
+    LOADING,
+    LOCAL,
+    NOSCRIPT,
+    READONLY,
+    SKIP_SLOWLOG,
+    STALE,
+    Row,
+    command,
+)
 from memstore.engine.context import HIDE_EXPIRED, IGNORE_EXPIRED, Context
 from memstore.engine.reply import CommandError
 from memstore.engine.session import Session
@@ -20,7 +34,9 @@ from memstore.engine.transaction import end_transaction, unwatch_all
 if TYPE_CHECKING:
     pass
 
-TOO_MUCH: Final = b"-ERR not run: the transaction's replies are larger than transaction-reply-limit allows\r\n"
+TOO_MUCH: Final = (
+    b"-ERR not run: the transaction's replies are larger than transaction-reply-limit allows\r\n"
+)
 
 _FLAGS: Final = NOSCRIPT | LOADING | STALE
 
@@ -43,7 +59,14 @@ def _watched_expired(ctx: Context, session: Session) -> bool:
     return expired
 
 
-@command(b"MULTI", arity=1, flags=_FLAGS | FAST | ALLOW_BUSY | LOCAL, since="1.2.0", group="transactions", summary="Begins a transaction")
+@command(
+    b"MULTI",
+    arity=1,
+    flags=_FLAGS | FAST | ALLOW_BUSY | LOCAL,
+    since="1.2.0",
+    group="transactions",
+    summary="Begins a transaction",
+)
 def multi(ctx: Context, argv: list[bytes]) -> bytes:
     session = ctx.session
     if session.multi is not None:
@@ -54,7 +77,15 @@ def multi(ctx: Context, argv: list[bytes]) -> bytes:
     return reply.OK
 
 
-@command(b"EXEC", arity=1, flags=_FLAGS | SKIP_SLOWLOG, since="1.2.0", group="transactions", summary="Runs a transaction", complexity="That of its commands")
+@command(
+    b"EXEC",
+    arity=1,
+    flags=_FLAGS | SKIP_SLOWLOG,
+    since="1.2.0",
+    group="transactions",
+    summary="Runs a transaction",
+    complexity="That of its commands",
+)
 def exec_(ctx: Context, argv: list[bytes]) -> bytes:
     session, engine = ctx.session, ctx.engine
     if session.multi is None:
@@ -69,7 +100,8 @@ def exec_(ctx: Context, argv: list[bytes]) -> bytes:
     replies = [b"*%d\r\n" % len(queued)]
     size, limit = 0, engine.settings.transaction_reply_limit
     session.multi = queued  # by this a command sees that it must not block
-    session.multi_bytes = queued_bytes  # and by this how much of a unit's room is taken (`engine.limits`)
+    # and by this how much of a unit's room is taken (`engine.limits`)
+    session.multi_bytes = queued_bytes
     try:
         for row, arguments in queued:
             queued_row = cast(Row, row)
@@ -77,7 +109,8 @@ def exec_(ctx: Context, argv: list[bytes]) -> bytes:
                 answer: bytes | None = TOO_MUCH
             else:
                 answer = engine.call_queued(queued_row, arguments)
-            # A command that answers later by other means has nothing to wait for inside a transaction; its place is a null.
+            # A command that answers later by other means has nothing to wait for inside a
+            # transaction; its place is a null.
             replies.append(ctx.nil if answer is None else answer)
             size += len(replies[-1])
     finally:
@@ -87,7 +120,14 @@ def exec_(ctx: Context, argv: list[bytes]) -> bytes:
     return b"".join(replies)
 
 
-@command(b"DISCARD", arity=1, flags=_FLAGS | FAST | ALLOW_BUSY | LOCAL, since="2.0.0", group="transactions", summary="Drops a transaction")
+@command(
+    b"DISCARD",
+    arity=1,
+    flags=_FLAGS | FAST | ALLOW_BUSY | LOCAL,
+    since="2.0.0",
+    group="transactions",
+    summary="Drops a transaction",
+)
 def discard(ctx: Context, argv: list[bytes]) -> bytes:
     if ctx.session.multi is None:
         raise CommandError("ERR DISCARD without MULTI")
@@ -95,7 +135,15 @@ def discard(ctx: Context, argv: list[bytes]) -> bytes:
     return reply.OK
 
 
-@command(b"WATCH", arity=-2, flags=_FLAGS | FAST | ALLOW_BUSY, keys=ALL, since="2.2.0", group="transactions", summary="Makes the next EXEC depend on keys")
+@command(
+    b"WATCH",
+    arity=-2,
+    flags=_FLAGS | FAST | ALLOW_BUSY,
+    keys=ALL,
+    since="2.2.0",
+    group="transactions",
+    summary="Makes the next EXEC depend on keys",
+)
 def watch(ctx: Context, argv: list[bytes]) -> bytes:
     session = ctx.session
     if session.multi is not None:
@@ -110,13 +158,21 @@ def watch(ctx: Context, argv: list[bytes]) -> bytes:
         shown = ctx.lookup(key) is not None
         if place not in session.watched:
             if not shown and ctx.expiry == HIDE_EXPIRED:
-                session.watched_gone.append(place)  # it may be there still, hidden: that it has expired is no change
+                # it may be there still, hidden: that it has expired is no change
+                session.watched_gone.append(place)
             session.watched.append(place)
             ctx.engine.watchers.setdefault(place, []).append(session)
     return reply.OK
 
 
-@command(b"UNWATCH", arity=1, flags=_FLAGS | FAST | ALLOW_BUSY | LOCAL, since="2.2.0", group="transactions", summary="Forgets the watched keys")
+@command(
+    b"UNWATCH",
+    arity=1,
+    flags=_FLAGS | FAST | ALLOW_BUSY | LOCAL,
+    since="2.2.0",
+    group="transactions",
+    summary="Forgets the watched keys",
+)
 def unwatch(ctx: Context, argv: list[bytes]) -> bytes:
     unwatch_all(ctx.engine, ctx.session)
     return reply.OK

@@ -1,6 +1,7 @@
 """HSCAN, SSCAN and ZSCAN: what their calls and answers have in common.
 
-Decides: the order in which their arguments are judged, COUNT and MATCH, the shape of the answer. Must not know: what a collection is made of.
+Decides: the order in which their arguments are judged, COUNT and MATCH, the shape of the answer.
+Must not know: what a collection is made of.
 """
 
 from __future__ import annotations
@@ -25,7 +26,9 @@ class Walked(Protocol[_Member]):
 
 
 def cursor_of(argv: list[bytes]) -> int:
-    """Of ``COMMAND key cursor [MATCH pattern] [COUNT count]``. To be judged before the key is looked up: a wrong one is told first."""
+    """Of ``COMMAND key cursor [MATCH pattern] [COUNT count]``. To be judged before the key is
+    looked up: a wrong one is told first.
+    """
     cursor = parse_cursor(argv[2])
     if cursor is None:
         raise CommandError("ERR invalid cursor")
@@ -39,7 +42,9 @@ def walk(
     name_of: Callable[[_Member], bytes],
     show: Callable[[list[_Member]], list[bytes]],
 ) -> bytes:
-    """The reply: ``name_of`` a member is what the pattern is held against, ``show`` gives the parts of the answer."""
+    """The reply: ``name_of`` a member is what the pattern is held against, ``show`` gives the parts
+    of the answer.
+    """
     if value is None:
         return _OVER  # as Redis: what the options say is not looked at
     count, pattern = _options(argv)

@@ -1,6 +1,8 @@
 """SLOWLOG, LATENCY and MONITOR: what took long, and watching every command as it comes.
 
-Decides: how the records are shown. Must not know: how time was measured; `memstore.engine.slowlog` and `memstore.engine.latency` keep the records.
+Decides: how the records are shown.
+Must not know: how time was measured; `memstore.engine.slowlog` and `memstore.engine.latency` keep
+the records.
 """
 
 from __future__ import annotations
@@ -22,10 +24,21 @@ _GRAPH_ROWS: Final = 8
 # --------------------------------------------------------------------------- SLOWLOG
 
 
-@command(b"SLOWLOG|GET", arity=-2, flags=_FLAGS, since="2.2.12", group="server", summary="The newest slow commands", complexity="O(N), N entries")
+@command(
+    b"SLOWLOG|GET",
+    arity=-2,
+    flags=_FLAGS,
+    since="2.2.12",
+    group="server",
+    summary="The newest slow commands",
+    complexity="O(N), N entries",
+)
 def slowlog_get(ctx: Context, argv: list[bytes]) -> bytes:
     if len(argv) > 3:
-        raise reply.CommandError(f"ERR unknown subcommand or wrong number of arguments for '{reply.text(argv[1])}'. Try SLOWLOG HELP.")
+        raise reply.CommandError(
+            f"ERR unknown subcommand or wrong number of arguments for '{reply.text(argv[1])}'. "
+            "Try SLOWLOG HELP."
+        )
     count: int | None = 10
     if len(argv) == 3:
         count = parse_integer(argv[2])
@@ -36,27 +49,62 @@ def slowlog_get(ctx: Context, argv: list[bytes]) -> bytes:
     bulk, integer = reply.bulk, reply.integer
     return reply.array(
         [
-            reply.array([integer(e.id), integer(e.wall_s), integer(e.us), reply.bulk_array(e.argv), bulk(e.address.encode()), bulk(e.name)])
+            reply.array(
+                [
+                    integer(e.id),
+                    integer(e.wall_s),
+                    integer(e.us),
+                    reply.bulk_array(e.argv),
+                    bulk(e.address.encode()),
+                    bulk(e.name),
+                ]
+            )
             for e in shown
         ]
-    )  # fmt: skip
+    )
 
 
-@command(b"SLOWLOG|LEN", arity=2, flags=_FLAGS, since="2.2.12", group="server", summary="How many slow commands are kept")
+@command(
+    b"SLOWLOG|LEN",
+    arity=2,
+    flags=_FLAGS,
+    since="2.2.12",
+    group="server",
+    summary="How many slow commands are kept",
+)
 def slowlog_len(ctx: Context, argv: list[bytes]) -> bytes:
     return reply.integer(len(ctx.engine.slowlog.entries))
 
 
-@command(b"SLOWLOG|RESET", arity=2, flags=_FLAGS, since="2.2.12", group="server", summary="Forget the slow commands", complexity="O(N), N entries")
+@command(
+    b"SLOWLOG|RESET",
+    arity=2,
+    flags=_FLAGS,
+    since="2.2.12",
+    group="server",
+    summary="Forget the slow commands",
+    complexity="O(N), N entries",
+)
 def slowlog_reset(ctx: Context, argv: list[bytes]) -> bytes:
     ctx.engine.slowlog.clear()
     return reply.OK
 
 
-@command(b"SLOWLOG|HELP", arity=2, flags=LOADING | STALE | LOCAL, since="6.2.0", group="server", summary="Show SLOWLOG's subcommands")
+@command(
+    b"SLOWLOG|HELP",
+    arity=2,
+    flags=LOADING | STALE | LOCAL,
+    since="6.2.0",
+    group="server",
+    summary="Show SLOWLOG's subcommands",
+)
 def slowlog_help(ctx: Context, argv: list[bytes]) -> bytes:
     lines = [
-        ("GET [<count>]", "The newest slow commands (10; -1: all): id, time, microseconds, arguments, client's address and name."),
+        (
+            "GET [<count>]",
+            "The newest slow commands (10; -1: all): id, time, microseconds, arguments, client's "
+            "address and name.",
+        ),
         ("LEN", "How many are kept."),
         ("RESET", "Forget them."),
     ]
@@ -66,35 +114,74 @@ def slowlog_help(ctx: Context, argv: list[bytes]) -> bytes:
 # --------------------------------------------------------------------------- LATENCY
 
 
-@command(b"LATENCY|LATEST", arity=2, flags=_WATCH, since="2.8.13", group="server", summary="Each event's newest spike and worst ever")
+@command(
+    b"LATENCY|LATEST",
+    arity=2,
+    flags=_WATCH,
+    since="2.8.13",
+    group="server",
+    summary="Each event's newest spike and worst ever",
+)
 def latency_latest(ctx: Context, argv: list[bytes]) -> bytes:
     integer = reply.integer
     return reply.array(
         [
-            reply.array([reply.bulk(name), integer(event.samples[-1][0]), integer(event.samples[-1][1]), integer(event.max_ms)])
+            reply.array(
+                [
+                    reply.bulk(name),
+                    integer(event.samples[-1][0]),
+                    integer(event.samples[-1][1]),
+                    integer(event.max_ms),
+                ]
+            )
             for name, event in ctx.engine.latency.events.items()
         ]
     )
 
 
-@command(b"LATENCY|HISTORY", arity=3, flags=_WATCH, since="2.8.13", group="server", summary="An event's spikes")
+@command(
+    b"LATENCY|HISTORY",
+    arity=3,
+    flags=_WATCH,
+    since="2.8.13",
+    group="server",
+    summary="An event's spikes",
+)
 def latency_history(ctx: Context, argv: list[bytes]) -> bytes:
     event = ctx.engine.latency.events.get(argv[2])
     samples = list(event.samples) if event is not None else []
-    return reply.array([reply.array([reply.integer(second), reply.integer(ms)]) for second, ms in samples])
+    return reply.array(
+        [reply.array([reply.integer(second), reply.integer(ms)]) for second, ms in samples]
+    )
 
 
-@command(b"LATENCY|RESET", arity=-2, flags=_WATCH, since="2.8.13", group="server", summary="Forget events")
+@command(
+    b"LATENCY|RESET",
+    arity=-2,
+    flags=_WATCH,
+    since="2.8.13",
+    group="server",
+    summary="Forget events",
+)
 def latency_reset(ctx: Context, argv: list[bytes]) -> bytes:
     return reply.integer(ctx.engine.latency.reset_events(argv[2:]))
 
 
-@command(b"LATENCY|GRAPH", arity=3, flags=_WATCH, since="2.8.13", group="server", summary="An event's spikes as a picture")
+@command(
+    b"LATENCY|GRAPH",
+    arity=3,
+    flags=_WATCH,
+    since="2.8.13",
+    group="server",
+    summary="An event's spikes as a picture",
+)
 def latency_graph(ctx: Context, argv: list[bytes]) -> bytes:
     event = ctx.engine.latency.events.get(argv[2])
     if event is None:
         raise reply.CommandError(f"ERR No samples available for event '{reply.text(argv[2])}'")
-    return ctx.verbatim(_graph(reply.text(argv[2]), event, ctx.wall_ms // 1000).encode("utf-8", "surrogateescape"))
+    return ctx.verbatim(
+        _graph(reply.text(argv[2]), event, ctx.wall_ms // 1000).encode("utf-8", "surrogateescape")
+    )
 
 
 def _graph(name: str, event: Event, now_s: int) -> str:
@@ -109,33 +196,65 @@ def _graph(name: str, event: Event, now_s: int) -> str:
     return "\n".join(lines) + "\n"
 
 
-@command(b"LATENCY|DOCTOR", arity=2, flags=_WATCH, since="2.8.13", group="server", summary="What the spikes say")
+@command(
+    b"LATENCY|DOCTOR",
+    arity=2,
+    flags=_WATCH,
+    since="2.8.13",
+    group="server",
+    summary="What the spikes say",
+)
 def latency_doctor(ctx: Context, argv: list[bytes]) -> bytes:
     settings, events = ctx.engine.settings, ctx.engine.latency.events
     if not settings.latency_monitor_threshold_ms:
-        return ctx.verbatim(b"Spikes are not watched. CONFIG SET latency-monitor-threshold <milliseconds> begins it.\n")
+        return ctx.verbatim(
+            b"Spikes are not watched. CONFIG SET latency-monitor-threshold <milliseconds> begins "
+            b"it.\n"
+        )
     if not events:
         return ctx.verbatim(b"No spike has been seen.\n")
     lines = []
     for name, event in events.items():
         values = [ms for _, ms in event.samples]
-        lines.append(f"{reply.text(name)}: {len(values)} spikes, {sum(values) // len(values)} ms on average, worst ever {event.max_ms} ms.")
+        lines.append(
+            f"{reply.text(name)}: {len(values)} spikes, {sum(values) // len(values)} ms on "
+            f"average, worst ever {event.max_ms} ms."
+        )
     if b"command" in events or b"fast-command" in events:
         lines.append("SLOWLOG GET shows which commands took long.")
-    lines.append(f"The longest turn of the event loop took {ctx.engine.facts.longest_turn_us // 1000} ms.")
+    lines.append(
+        f"The longest turn of the event loop took {ctx.engine.facts.longest_turn_us // 1000} ms."
+    )
     return ctx.verbatim("\n".join(lines).encode("utf-8", "surrogateescape") + b"\n")
 
 
-@command(b"LATENCY|HISTOGRAM", arity=-2, flags=_WATCH, since="7.0.0", group="server", summary="How long commands took", complexity="O(N), N commands")
+@command(
+    b"LATENCY|HISTOGRAM",
+    arity=-2,
+    flags=_WATCH,
+    since="7.0.0",
+    group="server",
+    summary="How long commands took",
+    complexity="O(N), N commands",
+)
 def latency_histogram(ctx: Context, argv: list[bytes]) -> bytes:
     histograms = ctx.engine.latency.histograms
-    names = [name for asked in argv[2:] for name in _histogram_names(ctx, asked.upper())] if len(argv) > 2 else list(histograms)
+    names = (
+        [name for asked in argv[2:] for name in _histogram_names(ctx, asked.upper())]
+        if len(argv) > 2
+        else list(histograms)
+    )
     parts = []
     for name in dict.fromkeys(names):
         steps = cumulative(histograms[name])
         if steps:
             buckets = ctx.map([reply.integer(number) for step in steps for number in step])
-            body = [reply.bulk(b"calls"), reply.integer(steps[-1][1]), reply.bulk(b"histogram_usec"), buckets]
+            body = [
+                reply.bulk(b"calls"),
+                reply.integer(steps[-1][1]),
+                reply.bulk(b"histogram_usec"),
+                buckets,
+            ]
             parts += [reply.bulk(name.lower()), ctx.map(body)]
     return ctx.map(parts)
 
@@ -147,7 +266,14 @@ def _histogram_names(ctx: Context, asked: bytes) -> list[bytes]:
     return [name for name in names if name in ctx.engine.latency.histograms]
 
 
-@command(b"LATENCY|HELP", arity=2, flags=LOADING | STALE | LOCAL, since="2.8.13", group="server", summary="Show LATENCY's subcommands")
+@command(
+    b"LATENCY|HELP",
+    arity=2,
+    flags=LOADING | STALE | LOCAL,
+    since="2.8.13",
+    group="server",
+    summary="Show LATENCY's subcommands",
+)
 def latency_help(ctx: Context, argv: list[bytes]) -> bytes:
     lines = [
         ("DOCTOR", "What the spikes say."),
@@ -163,7 +289,13 @@ def latency_help(ctx: Context, argv: list[bytes]) -> bytes:
 # --------------------------------------------------------------------------- MONITOR
 
 
-@command(b"MONITOR", arity=1, flags=_WATCH, group="server", summary="Be shown every command this node runs")
+@command(
+    b"MONITOR",
+    arity=1,
+    flags=_WATCH,
+    group="server",
+    summary="Be shown every command this node runs",
+)
 def monitor(ctx: Context, argv: list[bytes]) -> bytes | None:
     session = ctx.session
     if session.multi is not None:

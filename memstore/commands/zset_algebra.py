@@ -1,7 +1,10 @@
-"""Unions, intersections and differences of sorted sets, and of sets, whose members count as having the score 1.
+"""Unions, intersections and differences of sorted sets, and of sets, whose members count as having
+the score 1.
 
-Decides: how options are read, how scores are weighed and put together, in what order (the smallest input first, as Redis does it, since sums of
-doubles depend on it). Must not know: how sets are kept, the log, roles, clocks. A product or sum that is no number counts as zero, as in Redis.
+Decides: how options are read, how scores are weighed and put together, in what order (the smallest
+input first, as Redis does it, since sums of doubles depend on it).
+Must not know: how sets are kept, the log, roles, clocks. A product or sum that is no number counts
+as zero, as in Redis.
 """
 
 from __future__ import annotations
@@ -67,11 +70,15 @@ def _lookup(ctx: Context, key: bytes) -> _Source:
     raise CommandError(reply.WRONGTYPE)
 
 
-def _parse(ctx: Context, argv: list[bytes], first: int, kind: int, counting: bool = False) -> _Request:
+def _parse(
+    ctx: Context, argv: list[bytes], first: int, kind: int, counting: bool = False
+) -> _Request:
     """From ``numkeys`` at ``first`` on. Looks at the keys before the options, as Redis does."""
     number = integer(argv[first])
     if number < 1:
-        raise CommandError(f"ERR at least 1 input key is needed for '{reply.text(argv[0].lower())}' command")
+        raise CommandError(
+            f"ERR at least 1 input key is needed for '{reply.text(argv[0].lower())}' command"
+        )
     at = first + 1 + number
     if at > len(argv):
         raise syntax_error()
@@ -130,7 +137,10 @@ def _union(request: _Request) -> dict[bytes, float]:
 
 
 def _by_size(request: _Request) -> list[tuple[_Source, float]]:
-    return sorted(zip(request.sources, request.weights, strict=True), key=lambda pair: 0 if pair[0] is None else len(pair[0]))
+    return sorted(
+        zip(request.sources, request.weights, strict=True),
+        key=lambda pair: 0 if pair[0] is None else len(pair[0]),
+    )
 
 
 def _inter(request: _Request) -> dict[bytes, float]:
@@ -162,7 +172,11 @@ def _diff(request: _Request) -> dict[bytes, float]:
     if first is None:
         return {}
     finders = [_finder(source) for source in others if source is not None]
-    return {member: score for member, score in _pairs(first) if all(find(member) is None for find in finders)}
+    return {
+        member: score
+        for member, score in _pairs(first)
+        if all(find(member) is None for find in finders)
+    }
 
 
 _WORK: Final = (_union, _inter, _diff)
@@ -192,20 +206,43 @@ _READ: Final = READONLY | MOVABLEKEYS
 _STORE: Final = WRITE | DENYOOM | MOVABLEKEYS
 
 
-@command(b"ZUNION", arity=-3, flags=_READ, find_keys=_keys, since="6.2.0", group=_GROUP, summary="Returns the union of sorted sets", complexity=_SUM_COST)
+@command(
+    b"ZUNION",
+    arity=-3,
+    flags=_READ,
+    find_keys=_keys,
+    since="6.2.0",
+    group=_GROUP,
+    summary="Returns the union of sorted sets",
+    complexity=_SUM_COST,
+)
 def zunion(ctx: Context, argv: list[bytes]) -> bytes:
     return _command(ctx, argv, _UNION, 1)
 
 
 @command(
-    b"ZINTER", arity=-3, flags=_READ, find_keys=_keys, since="6.2.0", group=_GROUP, summary="Returns the intersection of sorted sets", complexity=_INTER_COST
+    b"ZINTER",
+    arity=-3,
+    flags=_READ,
+    find_keys=_keys,
+    since="6.2.0",
+    group=_GROUP,
+    summary="Returns the intersection of sorted sets",
+    complexity=_INTER_COST,
 )
 def zinter(ctx: Context, argv: list[bytes]) -> bytes:
     return _command(ctx, argv, _INTER, 1)
 
 
 @command(
-    b"ZDIFF", arity=-3, flags=_READ, find_keys=_keys, since="6.2.0", group=_GROUP, summary="Returns the first sorted set less others", complexity=_DIFF_COST
+    b"ZDIFF",
+    arity=-3,
+    flags=_READ,
+    find_keys=_keys,
+    since="6.2.0",
+    group=_GROUP,
+    summary="Returns the first sorted set less others",
+    complexity=_DIFF_COST,
 )
 def zdiff(ctx: Context, argv: list[bytes]) -> bytes:
     return _command(ctx, argv, _DIFF, 1)

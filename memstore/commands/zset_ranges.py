@@ -1,8 +1,9 @@
 """Sorted sets by ranges: of ranks, of scores, of members.
 
-Decides: how the ends of ranges are read, what each command answers, removes, stores and logs. Must not know: how a sorted set is kept, the log,
-roles, clocks. Every range becomes a range of ranks before anything is touched: an offset costs nothing then, and a removal is logged as the ranks it
-took, which mean the same members wherever the same effects came before.
+Decides: how the ends of ranges are read, what each command answers, removes, stores and logs.
+Must not know: how a sorted set is kept, the log, roles, clocks. Every range becomes a range of
+ranks before anything is touched: an offset costs nothing then, and a removal is logged as the ranks
+it took, which mean the same members wherever the same effects came before.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ _NOT_LEX: Final = "ERR min or max not valid string range item"
 _GROUP: Final = "sorted-set"
 _COST: Final = "O(log N + M), M members returned"
 
-# One end of a range as it was read: a rank; a score and whether it is left out; a member and whether it is left out, None for the end of all.
+# One end of a range as it was read: a rank; a score and whether it is left out; a member and
+# whether it is left out, None for the end of all.
 _Score = tuple[float, bool]
 _Lex = tuple[bytes | None, bool]
 _End = int | _Score | _Lex
@@ -68,11 +70,18 @@ def _place_lex(value: SortedSet, end: _Lex, is_low: bool) -> int:
     return value.before(member, flag is is_low)
 
 
-def _ranks(value: SortedSet, kind: int, low: Any, high: Any, reverse: bool = False) -> tuple[int, int]:
-    """The range as ranks from ``start`` to before ``stop``; start >= stop: it is empty. ``reverse`` matters to ranks: they count from the other end."""
+def _ranks(
+    value: SortedSet, kind: int, low: Any, high: Any, reverse: bool = False
+) -> tuple[int, int]:
+    """The range as ranks from ``start`` to before ``stop``; start >= stop: it is empty. ``reverse``
+    matters to ranks: they count from the other end.
+    """
     size = value.count
     if kind == _BY_RANK:
-        start, stop = max(low + size if low < 0 else low, 0), min((high + size if high < 0 else high) + 1, size)
+        start, stop = (
+            max(low + size if low < 0 else low, 0),
+            min((high + size if high < 0 else high) + 1, size),
+        )
         return (size - stop, size - start) if reverse and start < stop else (start, stop)
     if kind == _BY_SCORE:
         return value.below(low[0], low[1]), value.below(high[0], not high[1])
@@ -82,8 +91,17 @@ def _ranks(value: SortedSet, kind: int, low: Any, high: Any, reverse: bool = Fal
 # ----------------------------------------------------------------- ZRANGE and its older sisters
 
 
-def _range(ctx: Context, argv: list[bytes], key_at: int, kind: int | None, reverse: bool | None, store_at: bytes | None = None) -> bytes:
-    """``kind`` and ``reverse``: None: the options say. ``store_at``: the key to store the result in."""
+def _range(
+    ctx: Context,
+    argv: list[bytes],
+    key_at: int,
+    kind: int | None,
+    reverse: bool | None,
+    store_at: bytes | None = None,
+) -> bytes:
+    """``kind`` and ``reverse``: None: the options say. ``store_at``:
+    the key to store the result in.
+    """
     with_scores = False
     offset, limit = 0, -1
     at = key_at + 3
@@ -104,7 +122,9 @@ def _range(ctx: Context, argv: list[bytes], key_at: int, kind: int | None, rever
         at += 1
     kind = kind or _BY_RANK
     if limit != -1 and kind == _BY_RANK:
-        raise CommandError("ERR syntax error, LIMIT is only supported in combination with either BYSCORE or BYLEX")
+        raise CommandError(
+            "ERR syntax error, LIMIT is only supported in combination with either BYSCORE or BYLEX"
+        )
     if with_scores and kind == _BY_LEX:
         raise CommandError("ERR syntax error, WITHSCORES not supported in combination with BYLEX")
     low, high = argv[key_at + 1], argv[key_at + 2]
@@ -166,24 +186,58 @@ def zrangestore(ctx: Context, argv: list[bytes]) -> bytes:
     return _range(ctx, argv, 2, None, None, argv[1])
 
 
-@command(b"ZREVRANGE", arity=-4, flags=READONLY, keys=FIRST, since="1.2.0", group=_GROUP, summary="Returns a range of ranks, highest first", complexity=_COST)
+@command(
+    b"ZREVRANGE",
+    arity=-4,
+    flags=READONLY,
+    keys=FIRST,
+    since="1.2.0",
+    group=_GROUP,
+    summary="Returns a range of ranks, highest first",
+    complexity=_COST,
+)
 def zrevrange(ctx: Context, argv: list[bytes]) -> bytes:
     return _range(ctx, argv, 1, _BY_RANK, True)
 
 
-@command(b"ZRANGEBYSCORE", arity=-4, flags=READONLY, keys=FIRST, since="1.0.5", group=_GROUP, summary="Returns a range of scores", complexity=_COST)
+@command(
+    b"ZRANGEBYSCORE",
+    arity=-4,
+    flags=READONLY,
+    keys=FIRST,
+    since="1.0.5",
+    group=_GROUP,
+    summary="Returns a range of scores",
+    complexity=_COST,
+)
 def zrangebyscore(ctx: Context, argv: list[bytes]) -> bytes:
     return _range(ctx, argv, 1, _BY_SCORE, False)
 
 
 @command(
-    b"ZREVRANGEBYSCORE", arity=-4, flags=READONLY, keys=FIRST, since="2.2.0", group=_GROUP, summary="Returns a range of scores, highest first", complexity=_COST
+    b"ZREVRANGEBYSCORE",
+    arity=-4,
+    flags=READONLY,
+    keys=FIRST,
+    since="2.2.0",
+    group=_GROUP,
+    summary="Returns a range of scores, highest first",
+    complexity=_COST,
 )
 def zrevrangebyscore(ctx: Context, argv: list[bytes]) -> bytes:
     return _range(ctx, argv, 1, _BY_SCORE, True)
 
 
-@command(b"ZRANGEBYLEX", arity=-4, flags=READONLY, keys=FIRST, since="2.8.9", group=_GROUP, summary="Returns a range of members of one score", complexity=_COST)
+@command(
+    b"ZRANGEBYLEX",
+    arity=-4,
+    flags=READONLY,
+    keys=FIRST,
+    since="2.8.9",
+    group=_GROUP,
+    summary="Returns a range of members of one score",
+    complexity=_COST,
+)
 def zrangebylex(ctx: Context, argv: list[bytes]) -> bytes:
     return _range(ctx, argv, 1, _BY_LEX, False)
 
@@ -215,7 +269,14 @@ def _count(ctx: Context, argv: list[bytes], kind: int) -> bytes:
 
 
 @command(
-    b"ZCOUNT", arity=4, flags=READONLY | FAST, keys=FIRST, since="2.0.0", group=_GROUP, summary="Counts the members in a range of scores", complexity="O(log N)"
+    b"ZCOUNT",
+    arity=4,
+    flags=READONLY | FAST,
+    keys=FIRST,
+    since="2.0.0",
+    group=_GROUP,
+    summary="Counts the members in a range of scores",
+    complexity="O(log N)",
 )
 def zcount(ctx: Context, argv: list[bytes]) -> bytes:
     return _count(ctx, argv, _BY_SCORE)

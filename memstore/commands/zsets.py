@@ -1,9 +1,13 @@
-"""Sorted sets, one member at a time and from their ends. Ranges are in zset_ranges.py, unions and the like in zset_algebra.py.
+"""Sorted sets, one member at a time and from their ends. Ranges are in zset_ranges.py, unions and
+the like in zset_algebra.py.
 
-Decides: what each command reads, changes, answers and logs. Must not know: how a sorted set is kept (engine.values.sorted), the log, roles, clocks.
-What changes scores is logged as the ZADD of the scores that came out, what removes members as ZREM; a large pop as the range of ranks it took. ZADD of
-one pair stands on the hot path: it finds the slot itself. A sorted set that became empty is gone with the effect that emptied it, here and in a replay.
-Redis' listpacks do not keep the sign of a zero: the score is changed before it is stored and logged, not in a replay, which takes what was logged.
+Decides: what each command reads, changes, answers and logs.
+Must not know: how a sorted set is kept (engine.values.sorted), the log, roles, clocks. What changes
+scores is logged as the ZADD of the scores that came out, what removes members as ZREM; a large pop
+as the range of ranks it took. ZADD of one pair stands on the hot path: it finds the slot itself. A
+sorted set that became empty is gone with the effect that emptied it, here and in a replay. Redis'
+listpacks do not keep the sign of a zero: the score is changed before it is stored and logged, not
+in a replay, which takes what was logged.
 """
 
 from __future__ import annotations
@@ -30,7 +34,8 @@ _LONGEST_SCORE: Final = 24  # a score's text up to here is logged as it came
 _NAN: Final = "ERR resulting score is not a number (NaN)"
 _OUT_OF_RANGE: Final = "ERR value is out of range"
 _INT64_RANGE: Final = f"ERR value is out of range, value must between {-INT64_MAX} and {INT64_MAX}"
-_MOST_REPEATED: Final = 1 << 24  # members with repetition in one answer; Redis tries any number, until memory ends
+# members with repetition in one answer; Redis tries any number, until memory ends
+_MOST_REPEATED: Final = 1 << 24
 _CHUNK: Final = 512  # pairs in one effect
 _FEW_POPPED: Final = 64  # up to so many members are logged by name
 _FEW_BYTES: Final = 4096  # of their members together: beyond, ranks say it in fewer bytes
@@ -57,7 +62,10 @@ def pairs_reply(ctx: Context, members: list[bytes], scores: list[float]) -> byte
 
 
 def nested_pairs(ctx: Context, members: list[bytes], scores: list[float]) -> bytes:
-    parts = [b"*2\r\n%b%b" % (bulk(member), ctx.double(b"%.17g" % score)) for member, score in zip(members, scores, strict=True)]
+    parts = [
+        b"*2\r\n%b%b" % (bulk(member), ctx.double(b"%.17g" % score))
+        for member, score in zip(members, scores, strict=True)
+    ]
     return reply.array(parts)
 
 
@@ -70,11 +78,16 @@ def drop_if_empty(ctx: Context, key: bytes, value: SortedSet) -> None:
 
 
 def _put(ctx: Context, value: SortedSet, member: bytes, score: float, new: bool) -> float:
-    """Store a member's score; the score as it was stored. Decides by the configured limits what OBJECT ENCODING will say."""
+    """Store a member's score; the score as it was stored. Decides by the configured limits what
+    OBJECT ENCODING will say.
+    """
     if not value.skiplist:
         if new:
             settings = ctx.engine.settings
-            if value.count >= settings.zset_max_listpack_entries or len(member) > settings.zset_max_listpack_value:
+            if (
+                value.count >= settings.zset_max_listpack_entries
+                or len(member) > settings.zset_max_listpack_value
+            ):
                 value.skiplist = True
         if not score and not value.skiplist and ctx.expiry != IGNORE_EXPIRED:
             score = 0.0
@@ -114,7 +127,10 @@ def zadd(ctx: Context, argv: list[bytes]) -> bytes:
             return b":0\r\n"
         if old is None and not value.skiplist:
             settings = ctx.engine.settings
-            value.skiplist = value.count > settings.zset_max_listpack_entries or len(member) > settings.zset_max_listpack_value
+            value.skiplist = (
+                value.count > settings.zset_max_listpack_entries
+                or len(member) > settings.zset_max_listpack_value
+            )
         if len(text) > _LONGEST_SCORE:
             text = show_double(score)
     else:
@@ -128,7 +144,22 @@ def zadd(ctx: Context, argv: list[bytes]) -> bytes:
         ctx.unit_db = index
     key_length, length = len(key), len(member)
     if key_length < _MANY and length < _MANY:
-        ctx.unit.append(b"".join((_ZADD_HEAD, HEADS[key_length], key, _CRLF, HEADS[len(text)], text, _CRLF, HEADS[length], member, _CRLF)))
+        ctx.unit.append(
+            b"".join(
+                (
+                    _ZADD_HEAD,
+                    HEADS[key_length],
+                    key,
+                    _CRLF,
+                    HEADS[len(text)],
+                    text,
+                    _CRLF,
+                    HEADS[length],
+                    member,
+                    _CRLF,
+                )
+            )
+        )
     else:
         ctx.unit.append(b"%b%b%b%b" % (_ZADD_HEAD, bulk(key), bulk(text), bulk(member)))
     ctx.changed.append((index, key) if index else key)
@@ -232,17 +263,26 @@ def _log_pairs(ctx: Context, key: bytes, pairs: list[bytes]) -> None:
 
 
 def store(ctx: Context, key: bytes, members: list[bytes], scores: list[float]) -> bytes:
-    """Put a sorted set, given in order, in the place of whatever ``key`` holds, and answer its size; an empty one is no key."""
+    """Put a sorted set, given in order, in the place of whatever ``key`` holds, and answer its
+    size; an empty one is no key.
+    """
     check_effects(ctx, members, _SCORE_BYTES)
     if ctx.lookup(key) is not None:
         ctx.database.remove(key)
         ctx.effect(b"DEL", key)
     if members:
         settings = ctx.engine.settings
-        skiplist = len(members) > settings.zset_max_listpack_entries or max(map(len, members)) > settings.zset_max_listpack_value
+        skiplist = (
+            len(members) > settings.zset_max_listpack_entries
+            or max(map(len, members)) > settings.zset_max_listpack_value
+        )
         if not skiplist:
             scores = [score or 0.0 for score in scores]
-        pairs = [part for score, member in zip(scores, members, strict=True) for part in (show_double(score), member)]
+        pairs = [
+            part
+            for score, member in zip(scores, members, strict=True)
+            for part in (show_double(score), member)
+        ]
         ctx.database.put(key, SortedSet.of(members, scores, skiplist))
         _log_pairs(ctx, key, pairs)
         return reply.integer(len(pairs) // 2)
@@ -252,7 +292,16 @@ def store(ctx: Context, key: bytes, members: list[bytes], scores: list[float]) -
 # ----------------------------------------------------------------- removing
 
 
-@command(b"ZREM", arity=-3, flags=WRITE | FAST, keys=FIRST, since="1.2.0", group="sorted-set", summary="Removes members", complexity="O(log N) a member")
+@command(
+    b"ZREM",
+    arity=-3,
+    flags=WRITE | FAST,
+    keys=FIRST,
+    since="1.2.0",
+    group="sorted-set",
+    summary="Removes members",
+    complexity="O(log N) a member",
+)
 def zrem(ctx: Context, argv: list[bytes]) -> bytes:
     key = argv[1]
     value = lookup_zset(ctx, key)
@@ -265,8 +314,12 @@ def zrem(ctx: Context, argv: list[bytes]) -> bytes:
     return reply.integer(len(removed))
 
 
-def pop(ctx: Context, key: bytes, value: SortedSet, count: int, highest: bool) -> tuple[list[bytes], list[float]]:
-    """Take ``count`` members (at least one) or what there is from the lower or the higher end; the end first. For the blocking commands too."""
+def pop(
+    ctx: Context, key: bytes, value: SortedSet, count: int, highest: bool
+) -> tuple[list[bytes], list[float]]:
+    """Take ``count`` members (at least one) or what there is from the lower or the higher end; the
+    end first. For the blocking commands too.
+    """
     size = value.count
     count = min(count, size)
     start, stop = (size - count, size) if highest else (0, count)
@@ -330,7 +383,9 @@ def zpopmax(ctx: Context, argv: list[bytes]) -> bytes:
 
 
 def parse_mpop(argv: list[bytes], first: int) -> tuple[list[bytes], bool, int]:
-    """The keys, whether the highest are wanted, and how many, of ``numkeys key ... MIN|MAX [COUNT n]`` from ``first`` on. For BZMPOP too."""
+    """The keys, whether the highest are wanted, and how many, of ``numkeys key ... MIN|MAX [COUNT
+    n]`` from ``first`` on. For BZMPOP too.
+    """
     number = integer(argv[first], "ERR numkeys should be greater than 0")
     if number < 1:
         raise CommandError("ERR numkeys should be greater than 0")
@@ -350,7 +405,9 @@ def parse_mpop(argv: list[bytes], first: int) -> tuple[list[bytes], bool, int]:
 
 
 def pop_first(ctx: Context, keys: list[bytes], count: int, highest: bool) -> bytes | None:
-    """ZMPOP's answer from the first of the keys that holds something; None: none does. For BZMPOP too."""
+    """ZMPOP's answer from the first of the keys that holds something; None: none does.
+    For BZMPOP too.
+    """
     for key in keys:
         value = lookup_zset(ctx, key)
         if value is not None:
@@ -378,13 +435,29 @@ def zmpop(ctx: Context, argv: list[bytes]) -> bytes:
 # ----------------------------------------------------------------- reading
 
 
-@command(b"ZCARD", arity=2, flags=READONLY | FAST, keys=FIRST, since="1.2.0", group="sorted-set", summary="Counts the members")
+@command(
+    b"ZCARD",
+    arity=2,
+    flags=READONLY | FAST,
+    keys=FIRST,
+    since="1.2.0",
+    group="sorted-set",
+    summary="Counts the members",
+)
 def zcard(ctx: Context, argv: list[bytes]) -> bytes:
     value = lookup_zset(ctx, argv[1])
     return reply.ZERO if value is None else reply.integer(value.count)
 
 
-@command(b"ZSCORE", arity=3, flags=READONLY | FAST, keys=FIRST, since="1.2.0", group="sorted-set", summary="Returns a member's score")
+@command(
+    b"ZSCORE",
+    arity=3,
+    flags=READONLY | FAST,
+    keys=FIRST,
+    since="1.2.0",
+    group="sorted-set",
+    summary="Returns a member's score",
+)
 def zscore(ctx: Context, argv: list[bytes]) -> bytes:
     value = lookup_zset(ctx, argv[1])
     score = None if value is None else value.score(argv[2])
@@ -392,14 +465,23 @@ def zscore(ctx: Context, argv: list[bytes]) -> bytes:
 
 
 @command(
-    b"ZMSCORE", arity=-3, flags=READONLY | FAST, keys=FIRST, since="6.2.0", group="sorted-set", summary="Returns members' scores", complexity="O(N), N members"
+    b"ZMSCORE",
+    arity=-3,
+    flags=READONLY | FAST,
+    keys=FIRST,
+    since="6.2.0",
+    group="sorted-set",
+    summary="Returns members' scores",
+    complexity="O(N), N members",
 )
 def zmscore(ctx: Context, argv: list[bytes]) -> bytes:
     value = lookup_zset(ctx, argv[1])
     if value is None:
         return reply.array([ctx.nil] * (len(argv) - 2))
     scores = [value.score(member) for member in argv[2:]]
-    return reply.array([ctx.nil if score is None else ctx.double(b"%.17g" % score) for score in scores])
+    return reply.array(
+        [ctx.nil if score is None else ctx.double(b"%.17g" % score) for score in scores]
+    )
 
 
 def _rank(ctx: Context, argv: list[bytes], reverse: bool) -> bytes:
@@ -497,4 +579,10 @@ def zscan(ctx: Context, argv: list[bytes]) -> bytes:
     cursor = cursor_of(argv)
     value = lookup_zset(ctx, argv[1])
     show = show_double if value is not None and value.skiplist else show_packed
-    return walk(value, cursor, argv, lambda pair: pair[0], lambda pairs: [part for member, score in pairs for part in (member, show(score))])
+    return walk(
+        value,
+        cursor,
+        argv,
+        lambda pair: pair[0],
+        lambda pairs: [part for member, score in pairs for part in (member, show(score))],
+    )

@@ -1,12 +1,14 @@
 """The command table: one row a command, written as a decorator on the function that implements it.
 
-Decides: what a row holds and how a name finds it. Must not know: replies, roles, what any one command does.
-A row is data for dispatch, arity, role gates, the tracker (keys), cluster slots, COMMAND and its subcommands, and the table test.
+Decides: what a row holds and how a name finds it.
+Must not know: replies, roles, what any one command does. A row is data for dispatch, arity, role
+gates, the tracker (keys), cluster slots, COMMAND and its subcommands, and the table test.
 
-    @command(b"GETDEL", arity=2, flags=WRITE | FAST, keys=FIRST, since="6.2.0", group="string", summary="...")
-    def getdel(ctx: Context, argv: list[bytes]) -> bytes: ...
+    @command(b"GETDEL", arity=2, flags=WRITE | FAST, keys=FIRST, since="6.2.0", group="string",
+    summary="...") def getdel(ctx: Context, argv: list[bytes]) -> bytes: ...
 
-A subcommand is a row of its own, named ``b"CLIENT|ID"``; its container needs no function. Names are upper case.
+A subcommand is a row of its own, named ``b"CLIENT|ID"``; its container needs no function. Names are
+upper case.
 """
 
 from __future__ import annotations
@@ -39,11 +41,14 @@ MOVABLEKEYS: Final = 1 << 17
 ALLOW_BUSY: Final = 1 << 18
 NO_MANDATORY_KEYS: Final = 1 << 19
 EVERYWHERE: Final = 1 << 20  # looks at the whole database: waits for every uncommitted change of it
-LOCAL: Final = 1 << 21  # about this connection or this node only (PING, CLIENT, CONFIG): served in any role, sees no key
+# about this connection or this node only (PING, CLIENT, CONFIG): served in any role, sees no key
+LOCAL: Final = 1 << 21
 FLAG_NAMES: Final = {
-    WRITE: "write", READONLY: "readonly", DENYOOM: "denyoom", ADMIN: "admin", PUBSUB: "pubsub", NOSCRIPT: "noscript", BLOCKING: "blocking",
-    LOADING: "loading", STALE: "stale", SKIP_MONITOR: "skip_monitor", SKIP_SLOWLOG: "skip_slowlog", ASKING: "asking", FAST: "fast", NO_AUTH: "no_auth",
-    MAY_REPLICATE: "may_replicate", NO_ASYNC_LOADING: "no_async_loading", NO_MULTI: "no_multi", MOVABLEKEYS: "movablekeys", ALLOW_BUSY: "allow_busy",
+    WRITE: "write", READONLY: "readonly", DENYOOM: "denyoom", ADMIN: "admin", PUBSUB: "pubsub",
+    NOSCRIPT: "noscript", BLOCKING: "blocking", LOADING: "loading", STALE: "stale",
+    SKIP_MONITOR: "skip_monitor", SKIP_SLOWLOG: "skip_slowlog", ASKING: "asking", FAST: "fast",
+    NO_AUTH: "no_auth", MAY_REPLICATE: "may_replicate", NO_ASYNC_LOADING: "no_async_loading",
+    NO_MULTI: "no_multi", MOVABLEKEYS: "movablekeys", ALLOW_BUSY: "allow_busy",
     NO_MANDATORY_KEYS: "no_mandatory_keys",
 }  # fmt: skip
 
@@ -66,11 +71,19 @@ class Row:
     )  # fmt: skip
 
     def __init__(
-        self, name: bytes, handler: Handler, arity: int, flags: int, keys: tuple[int, int, int], find_keys: KeyFinder | None, meta: tuple[str, str, str, str]
+        self,
+        name: bytes,
+        handler: Handler,
+        arity: int,
+        flags: int,
+        keys: tuple[int, int, int],
+        find_keys: KeyFinder | None,
+        meta: tuple[str, str, str, str],
     ) -> None:
         self.name = name  # b"GET" or b"CLIENT|ID"
         self.handler = handler
-        self.arity = arity  # as in Redis: n exact, -n at least n; counts the name (and the subcommand's)
+        # as in Redis: n exact, -n at least n; counts the name (and the subcommand's)
+        self.arity = arity
         self.flags = flags
         self.first, self.last, self.step = keys
         self.find_keys = find_keys
@@ -78,7 +91,8 @@ class Row:
         self.subcommands: dict[bytes, Row] = {}
         self.container = False
         self.calls = self.usec = self.rejected = self.failed = 0
-        self.histogram: list[int] = []  # calls by time, the list that `latency` keeps; empty: none yet, or not wanted
+        # calls by time, the list that `latency` keeps; empty: none yet, or not wanted
+        self.histogram: list[int] = []
 
     def fits(self, argc: int) -> bool:
         return argc == self.arity if self.arity >= 0 else argc >= -self.arity
@@ -95,7 +109,15 @@ class Row:
     def copy(self) -> Row:
         """A row with counters of its own, for one engine."""
         meta = (self.since, self.group, self.summary, self.complexity)
-        row = Row(self.name, self.handler, self.arity, self.flags, (self.first, self.last, self.step), self.find_keys, meta)
+        row = Row(
+            self.name,
+            self.handler,
+            self.arity,
+            self.flags,
+            (self.first, self.last, self.step),
+            self.find_keys,
+            meta,
+        )
         row.container = self.container
         row.subcommands = {name: sub.copy() for name, sub in self.subcommands.items()}
         return row
@@ -115,7 +137,9 @@ def command(
     summary: str = "",
     complexity: str = "O(1)",
 ) -> Callable[[Any], Any]:
-    """Register the decorated function as the handler of ``name``. Raises ValueError for a name taken twice."""
+    """Register the decorated function as the handler of ``name``.
+    Raises ValueError for a name taken twice.
+    """
 
     def register(handler: Handler) -> Handler:
         row = Row(name, handler, arity, flags, keys, find_keys, (since, group, summary, complexity))
@@ -123,7 +147,15 @@ def command(
         if sub:
             home = _REGISTRY.get(parent)
             if home is None:
-                home = _REGISTRY[parent] = Row(parent, _no_handler, -2, 0, NONE, None, (since, group, "A container of subcommands", "Depends on subcommand."))
+                home = _REGISTRY[parent] = Row(
+                    parent,
+                    _no_handler,
+                    -2,
+                    0,
+                    NONE,
+                    None,
+                    (since, group, "A container of subcommands", "Depends on subcommand."),
+                )
             home.container = True
             taken, place = home.subcommands, sub
         else:
@@ -141,5 +173,5 @@ def _no_handler(ctx: Context, argv: list[bytes]) -> bytes:
 
 
 def build_table() -> dict[bytes, Row]:
-    """A fresh table, upper-case names, for one engine. `memstore.commands` must have been imported."""
+    """A new table, upper-case names, for one engine. Import `memstore.commands` before."""
     return {name: row.copy() for name, row in _REGISTRY.items()}

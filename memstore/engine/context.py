@@ -1,14 +1,19 @@
-"""What a command handler sees: the database, the time, the session, and the place to say what it changed.
+"""What a command handler sees: the database, the time, the session, and the place to say what it
+changed.
 
-Decides: when a key counts as expired, how an effect is noted, what differs between RESP2 and RESP3. Must not know: the log, roles' reasons,
-sockets, a clock. One Context an engine; the shard binds it to a session before a batch (`bind`) and takes the unit afterwards.
+Decides: when a key counts as expired, how an effect is noted, what differs between RESP2 and RESP3.
+Must not know: the log, roles' reasons, sockets, a clock. One Context an engine; the shard binds it
+to a session before a batch (`bind`) and takes the unit afterwards.
 
-Two times: ``wall_ms`` is what this node shows as the time and measures lengths with; ``due_ms`` judges keys, one that expires at or before it is gone. On a
-primary they are the same: its own time becomes the entries'. A replica judges by the greatest time in the entries it has applied, whatever its own clock says.
+Two times: ``wall_ms`` is what this node shows as the time and measures lengths with; ``due_ms``
+judges keys, one that expires at or before it is gone. On a primary they are the same: its own time
+becomes the entries'. A replica judges by the greatest time in the entries it has applied, whatever
+its own clock says.
 
-Contract of a handler ``(ctx, argv) -> bytes | None``: it returns the encoded reply (None: the reply comes later by other means), raises
-`CommandError` before it changes anything, and calls `effect` for each thing it changed, after changing it. An effect's second argument is the
-key it changed; `touch` names further ones.
+Contract of a handler ``(ctx, argv) -> bytes | None``: it returns the encoded reply (None: the reply
+comes later by other means), raises `CommandError` before it changes anything, and calls `effect`
+for each thing it changed, after changing it. An effect's second argument is the key it changed;
+`touch` names further ones.
 """
 
 from __future__ import annotations
@@ -65,13 +70,17 @@ class Context:
         self.expiry = DELETE_EXPIRED
         self.unit: list[bytes] = []  # encoded effects of the unit under way
         self.unit_db = 0  # the database the unit's last effect was about
-        self.changed: list[bytes | tuple[int, bytes]] = []  # what the unit changed: a key of database 0 as itself, others as (db, key)
+        # what the unit changed: a key of database 0 as itself, others as (db, key)
+        self.changed: list[bytes | tuple[int, bytes]] = []
         self.changed_all: list[int] = []  # databases the unit changed as a whole
-        self.looked: list[bytes | tuple[int, bytes]] = []  # keys (in the same form) looked at beyond what the row's key specification names
+        # keys (in the same form) looked at beyond what the row's key specification names
+        self.looked: list[bytes | tuple[int, bytes]] = []
         self.looked_everywhere = False
 
     def bind(self, session: Session, wall_ms: int) -> None:
-        """A primary's, and for whatever judges no key. A replica's shard sets ``due_ms`` afterwards."""
+        """A primary's, and for whatever judges no key.
+        A replica's shard sets ``due_ms`` afterwards.
+        """
         self.wall_ms = self.due_ms = wall_ms
         self.follow(session)
 
@@ -87,7 +96,9 @@ class Context:
     # ----------------------------------------------------------------- keys
 
     def lookup(self, key: bytes) -> Value | None:
-        """The live value of ``key``, or None. On a primary an expired key is deleted and its DEL becomes part of this unit."""
+        """The live value of ``key``, or None. On a primary an expired key is deleted and its DEL
+        becomes part of this unit.
+        """
         database = self.database
         slot = (crc_hqx(key, 0) & 16383) if BRACE not in key else slot_of(key)
         value = database.slots[slot].get(key)
@@ -107,7 +118,9 @@ class Context:
         return True
 
     def lookup_string(self, key: bytes) -> bytes | None:
-        """As `lookup`; raises WRONGTYPE for another type. Copies a long string: what reads a part of it takes `lookup_text`."""
+        """As `lookup`; raises WRONGTYPE for another type. Copies a long string: what reads a part
+        of it takes `lookup_text`.
+        """
         value = self.lookup_text(key)
         return value.whole() if isinstance(value, LongString) else value
 
@@ -143,7 +156,7 @@ class Context:
         self.unit.append(encode(args))
         self.changed_all.extend(databases)
 
-    # ----------------------------------------------------------------- replies that differ between RESP2 and RESP3
+    # -------------------------------------------------- replies that differ between RESP2 and RESP3
 
     def nil_array(self) -> bytes:
         return reply.NIL3 if self.resp3 else reply.NIL_ARRAY2
@@ -151,7 +164,11 @@ class Context:
     def map(self, parts: list[bytes]) -> bytes:
         """``parts``: encoded keys and values, alternating."""
         body = b"".join(parts)
-        return b"%%%d\r\n%b" % (len(parts) // 2, body) if self.resp3 else b"*%d\r\n%b" % (len(parts), body)
+        return (
+            b"%%%d\r\n%b" % (len(parts) // 2, body)
+            if self.resp3
+            else b"*%d\r\n%b" % (len(parts), body)
+        )
 
     def set(self, parts: list[bytes]) -> bytes:
         return b"%b%d\r\n%b" % (b"~" if self.resp3 else b"*", len(parts), b"".join(parts))
@@ -162,7 +179,9 @@ class Context:
         return reply.ONE if value else reply.ZERO
 
     def verbatim(self, value: bytes, kind: bytes = b"txt") -> bytes:
-        return b"=%d\r\n%b:%b\r\n" % (len(value) + 4, kind, value) if self.resp3 else reply.bulk(value)
+        return (
+            b"=%d\r\n%b:%b\r\n" % (len(value) + 4, kind, value) if self.resp3 else reply.bulk(value)
+        )
 
     def double(self, value: bytes) -> bytes:
         """``value``: the number as Redis prints it."""

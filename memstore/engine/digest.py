@@ -1,7 +1,10 @@
-"""A digest of the state: equal on two nodes exactly when they hold the same keys, values and expiries.
+"""A digest of the state: equal on two nodes exactly when they hold the same keys, values and
+expiries.
 
-Decides: what belongs to the state and how it is folded. Must not know: the order keys came in, roles, time (a due key that is still there counts).
-Key digests are combined by exclusive or, so that no order is needed; an empty database has the digest of zeros, as in Redis.
+Decides: what belongs to the state and how it is folded.
+Must not know: the order keys came in, roles, time (a due key that is still there counts). Key
+digests are combined by exclusive or, so that no order is needed; an empty database has the digest
+of zeros, as in Redis.
 """
 
 from __future__ import annotations
@@ -21,7 +24,10 @@ def _field(text: bytes) -> bytes:
 
 def value_digest(value: Value, at_ms: int = -1) -> bytes:
     kind = kind_of(value)
-    return sha1(b"".join((_field(kind.name), _field(kind.canonical(value)), b"%d" % at_ms)), usedforsecurity=False).digest()
+    return sha1(
+        b"".join((_field(kind.name), _field(kind.canonical(value)), b"%d" % at_ms)),
+        usedforsecurity=False,
+    ).digest()
 
 
 def _number(database: Database) -> int:
@@ -29,7 +35,10 @@ def _number(database: Database) -> int:
     index = b"%d" % database.index
     for items, expires in zip(database.slots, database.expires, strict=True):
         for key, value in items.items():
-            entry = sha1(b"".join((_field(index), _field(key), value_digest(value, expires.get(key, -1)))), usedforsecurity=False)
+            entry = sha1(
+                b"".join((_field(index), _field(key), value_digest(value, expires.get(key, -1)))),
+                usedforsecurity=False,
+            )
             total ^= int.from_bytes(entry.digest(), "big")
     return total
 

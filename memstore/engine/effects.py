@@ -1,7 +1,8 @@
 """Effects: what a command did, as RESP commands without chance and without time.
 
-Decides: the bytes of an entry's payload: effects one after the other, database 0 at the start of an entry, ``SELECT n`` where it
-changes, MULTI and EXEC around a unit of several effects. Must not know: the log, the tracker.
+Decides: the bytes of an entry's payload: effects one after the other, database 0 at the start of an
+entry, ``SELECT n`` where it changes, MULTI and EXEC around a unit of several effects.
+Must not know: the log, the tracker.
 """
 
 from __future__ import annotations

@@ -1,7 +1,9 @@
 """The engine: a keyspace, a command table and the way from argv to a reply.
 
-Decides: which row an argv means, arity, what an unknown command is told, how effects are applied again. Must not know: roles, positions, sockets,
-clocks. Deterministic: the same calls with the same times and the same random generator give the same bytes.
+Decides: which row an argv means, arity, what an unknown command is told, how effects are applied
+again.
+Must not know: roles, positions, sockets, clocks. Deterministic: the same calls with the same times
+and the same random generator give the same bytes.
 """
 
 from __future__ import annotations
@@ -41,7 +43,9 @@ def _no_clock() -> int:
 
 
 class HalfDone(Exception):
-    """A write command ended in an error of the program: memory may hold what the log does not. The node must end."""
+    """A write command ended in an error of the program: memory may hold what the log does not. The
+    node must end.
+    """
 
 
 class ApplyError(Exception):
@@ -50,8 +54,9 @@ class ApplyError(Exception):
 
 class Engine:
     __slots__ = (
-        "active_expire", "clock_us", "context", "error_counts", "expired_keys", "facts", "internal", "keyspace", "latency", "monitor_lines", "monitors",
-        "pause_mode", "pause_until_ms", "requests", "rng", "sessions", "settings", "shutting_down", "slowlog", "table", "watchers",
+        "active_expire", "clock_us", "context", "error_counts", "expired_keys", "facts", "internal",
+        "keyspace", "latency", "monitor_lines", "monitors", "pause_mode", "pause_until_ms",
+        "requests", "rng", "sessions", "settings", "shutting_down", "slowlog", "table", "watchers",
     )  # fmt: skip
 
     def __init__(self, settings: Settings, rng: Random) -> None:
@@ -61,24 +66,34 @@ class Engine:
         self.table: dict[bytes, Row] = build_table()
         self.sessions: dict[int, Session] = {}
         self.watchers: dict[tuple[int, bytes], list[Session]] = {}
-        self.facts = Facts()  # what the node knows of itself and its shard, for INFO and the like; written by the shard and the driver
-        self.requests: list[Request] = []  # what commands ask of the node (close a client, hand over, ...); taken by the driver after a batch
+        # what the node knows of itself and its shard, for INFO and the like; written by the shard
+        # and the driver
+        self.facts = Facts()
+        # what commands ask of the node (close a client, hand over, ...);
+        # taken by the driver after a batch
+        self.requests: list[Request] = []
         self.expired_keys = 0
         self.slowlog = Slowlog()
         self.latency = Latency()
         self.active_expire = True  # DEBUG SET-ACTIVE-EXPIRE
-        self.error_counts: dict[str, int] = {}  # error code ("ERR", "WRONGTYPE") -> how often; at most MAX_ERROR_CODES of them
+        # error code ("ERR", "WRONGTYPE") -> how often; at most MAX_ERROR_CODES of them
+        self.error_counts: dict[str, int] = {}
         self.pause_mode = PAUSE_NONE  # CLIENT PAUSE
         self.pause_until_ms = 0  # wall time
         self.shutting_down = False
-        self.clock_us: Callable[[], int] = _no_clock  # for the statistics of commands inside a transaction; given by the driver
-        self.monitors: list[Session] = []  # sessions in MONITOR; while there are any, no command runs on the fast path
-        self.monitor_lines: list[tuple[Session, bytes]] = []  # what they are to be sent; taken by the driver after a batch
+        # for the statistics of commands inside a transaction; given by the driver
+        self.clock_us: Callable[[], int] = _no_clock
+        # sessions in MONITOR; while there are any, no command runs on the fast path
+        self.monitors: list[Session] = []
+        # what they are to be sent; taken by the driver after a batch
+        self.monitor_lines: list[tuple[Session, bytes]] = []
         self.context = Context(self, self.keyspace, rng)
         self.internal = Session(0)
 
     def find(self, argv: list[bytes]) -> Row | bytes:
-        """The row for ``argv`` with its arity checked, or the encoded error. The context is bound to the session that asks."""
+        """The row for ``argv`` with its arity checked, or the encoded error. The context is bound
+        to the session that asks.
+        """
         row = self.table.get(argv[0]) or self.table.get(argv[0].upper())
         if row is None:
             return unknown_command(argv)
@@ -116,8 +131,12 @@ class Engine:
         return answer
 
     def broken(self, row: Row, bug: Exception) -> Exception:
-        """What an unexpected error of a handler is raised as: that of a command that only reads costs its client, any other the node."""
-        if not isinstance(bug, HalfDone) and (row.flags & WRITE or row.name == b"EXEC" or self.context.unit):
+        """What an unexpected error of a handler is raised as: that of a command that only reads
+        costs its client, any other the node.
+        """
+        if not isinstance(bug, HalfDone) and (
+            row.flags & WRITE or row.name == b"EXEC" or self.context.unit
+        ):
             half = HalfDone(f"{reply.text(row.name)}: {type(bug).__name__}: {bug}")
             half.__cause__ = bug  # compiled code forgets what stands behind ``from``
             return half
@@ -150,10 +169,13 @@ class Engine:
         end_transaction(self, session)
 
     def fail_watches(self, spared: Session | None = None) -> None:
-        """Every session that watches a key the unit changed fails its EXEC. (What changes whole databases names the watched keys it touches.)"""
+        """Every session that watches a key the unit changed fails its EXEC. (What changes whole
+        databases names the watched keys it touches.)
+        """
         watchers = self.watchers
         for key in self.context.changed:
-            for session in watchers.get(key if type(key) is tuple else (0, key), ()):  # type: ignore[arg-type]  # mypy does not narrow the tuple
+            # mypy does not narrow the tuple
+            for session in watchers.get(key if type(key) is tuple else (0, key), ()):  # type: ignore[arg-type]
                 if session is not spared:
                     session.watch_failed = True
 
@@ -162,8 +184,12 @@ class Engine:
         line = monitor.line(self.context.wall_ms * 1000, session.db, session.address, argv)
         self.monitor_lines += [(watcher, line) for watcher in self.monitors]
 
-    def note_time(self, row: Row, session: Session, argv: list[bytes], us: int, calls: int = 1) -> None:
-        """``calls`` commands of ``row`` (or a pipelined batch that ends in it) took ``us`` microseconds together: statistics, SLOWLOG, LATENCY."""
+    def note_time(
+        self, row: Row, session: Session, argv: list[bytes], us: int, calls: int = 1
+    ) -> None:
+        """``calls`` commands of ``row`` (or a pipelined batch that ends in it) took ``us``
+        microseconds together: statistics, SLOWLOG, LATENCY.
+        """
         row.usec += us
         each = us // calls
         settings = self.settings
@@ -175,10 +201,14 @@ class Engine:
         if not row.flags & SKIP_SLOWLOG:
             self.slowlog.note(argv, each, wall_ms, session, settings)
         if 0 < settings.latency_monitor_threshold_ms <= each // 1000:
-            self.latency.note_event(b"fast-command" if row.flags & FAST else b"command", each // 1000, wall_ms)
+            self.latency.note_event(
+                b"fast-command" if row.flags & FAST else b"command", each // 1000, wall_ms
+            )
 
     def apply(self, payload: bytes, wall_ms: int) -> int:
-        """Apply an entry's effects (or a run's, joined) in one go. Returns how many. Raises `ApplyError` when one does not apply."""
+        """Apply an entry's effects (or a run's, joined) in one go. Returns how many. Raises
+        `ApplyError` when one does not apply.
+        """
         context, internal, find = self.context, self.internal, self.table.get
         reader = hiredis.Reader()
         gets = reader.gets
@@ -218,7 +248,7 @@ class Engine:
         return slice_digest(self.keyspace, piece)
 
     def _apply_frame(self, argv: list[bytes]) -> None:
-        """What stands between the effects: the database they are about, and the bounds of a unit."""
+        """What stands between the effects: the database they change, and the bounds of a unit."""
         name = argv[0]
         if name == b"SELECT" and len(argv) == 2:
             index = parse_integer(argv[1])
@@ -238,12 +268,19 @@ def unknown_command(argv: list[bytes]) -> bytes:
         piece = arg[:room]
         room -= len(piece) + 3
         shown.append(f"'{reply.text(piece)}' ")
-    return reply.error(f"ERR unknown command '{reply.text(argv[0][:128])}', with args beginning with: {''.join(shown)}")
+    return reply.error(
+        f"ERR unknown command '{reply.text(argv[0][:128])}', with args beginning with: "
+        f"{''.join(shown)}"
+    )
 
 
 def unknown_subcommand(row: Row, argv: list[bytes]) -> bytes:
-    return reply.error(f"ERR unknown subcommand '{reply.text(argv[1][:128])}'. Try {reply.text(row.name)} HELP.")
+    return reply.error(
+        f"ERR unknown subcommand '{reply.text(argv[1][:128])}'. Try {reply.text(row.name)} HELP."
+    )
 
 
 def wrong_arity(row: Row) -> bytes:
-    return reply.error(f"ERR wrong number of arguments for '{reply.text(row.name.lower())}' command")
+    return reply.error(
+        f"ERR wrong number of arguments for '{reply.text(row.name.lower())}' command"
+    )

@@ -1,10 +1,13 @@
 """Finding and deleting the keys whose time has passed.
 
-Decides: which keys are due and, on a primary, how many of them go in one unit. Must not know: the log, clocks (the time is the context's), when it
-is called. A database's ``next_due`` and ``floors`` (lower bounds of the next expiry, of all and of a slot) say where to look; a visit of a slot looks at
-all its volatile keys and makes its floor exact again. A slot grown large (one hash tag for everything) is visited the more rarely by the active
-cycle the larger it is, so that the work stays a small share of the time.
-Invariant: on a primary a due key is deleted, with its DEL in the unit, before its absence is shown; on a replica it is hidden and stays.
+Decides: which keys are due and, on a primary, how many of them go in one unit.
+Must not know: the log, clocks (the time is the context's), when it is called. A database's
+``next_due`` and ``floors`` (lower bounds of the next expiry, of all and of a slot) say where to
+look; a visit of a slot looks at all its volatile keys and makes its floor exact again. A slot grown
+large (one hash tag for everything) is visited the more rarely by the active cycle the larger it is,
+so that the work stays a small share of the time.
+Invariant: on a primary a due key is deleted, with its DEL in the unit, before its absence is shown;
+on a replica it is hidden and stays.
 """
 
 from __future__ import annotations
@@ -16,9 +19,11 @@ from memstore.engine.keyspace import NEVER, Database
 from memstore.engine.values.longstring import LongString
 
 UNIT_LIMIT: Final = 500  # keys deleted in one call of the active cycle: some milliseconds
-_MEMBERS_A_KEY: Final = 32  # of a collection: letting go of so many takes about as long as deleting a key
+# of a collection: letting go of so many takes about as long as deleting a key
+_MEMBERS_A_KEY: Final = 32
 _LARGE: Final = 4096  # volatile keys in a slot from which on its visits are spaced
-_LOOKS_PER_MS: Final = 50  # of such a slot: a look takes about 50 ns, so this is well below one percent of the time
+# of such a slot: a look takes about 50 ns, so this is well below one percent of the time
+_LOOKS_PER_MS: Final = 50
 
 
 def due_slots(database: Database, now_ms: int) -> list[int]:
@@ -42,13 +47,19 @@ def _delete(ctx: Context, database: Database, keys: list[bytes]) -> None:
 
 
 def _within(database: Database, slot: int, keys: list[bytes], limit: int) -> tuple[int, int]:
-    """How many of ``keys`` may go for ``limit`` of work, at least one, and the work: a collection costs by its members, which are freed with it."""
+    """How many of ``keys`` may go for ``limit`` of work, at least one, and the work: a collection
+    costs by its members, which are freed with it.
+    """
     items, work = database.slots[slot], 0
     for count, key in enumerate(keys):
         if work >= limit:
             return count, work
         value = items[key]
-        work += 1 if type(value) is bytes or type(value) is LongString else 1 + len(value) // _MEMBERS_A_KEY
+        work += (
+            1
+            if type(value) is bytes or type(value) is LongString
+            else 1 + len(value) // _MEMBERS_A_KEY
+        )
     return len(keys), work
 
 
@@ -57,7 +68,9 @@ def _settle_floor(database: Database, slot: int) -> None:
 
 
 def hidden(ctx: Context, database: Database) -> int:
-    """Make the whole database fit to be shown: on a primary all due keys are deleted; on a replica, how many keys are not to be seen."""
+    """Make the whole database fit to be shown: on a primary all due keys are deleted; on a replica,
+    how many keys are not to be seen.
+    """
     if ctx.expiry == IGNORE_EXPIRED:
         return 0
     now_ms = ctx.due_ms
@@ -96,11 +109,15 @@ class ActiveExpiry:
     __slots__ = ("_resting", "_slot")
 
     def __init__(self) -> None:
-        self._slot = 0  # where the next call goes on, so that a limit reached does not starve the later slots
-        self._resting: dict[tuple[int, int], int] = {}  # (database, slot) of large slots -> when they may be visited again
+        # where the next call goes on, so that a limit reached does not starve the later slots
+        self._slot = 0
+        # (database, slot) of large slots -> when they may be visited again
+        self._resting: dict[tuple[int, int], int] = {}
 
     def run(self, ctx: Context, limit: int = UNIT_LIMIT) -> bool:
-        """Delete due keys, about ``limit`` at most, or fewer where they hold many members. Whether more of them may be waiting: then call again soon."""
+        """Delete due keys, about ``limit`` at most, or fewer where they hold many members. Whether
+        more of them may be waiting: then call again soon.
+        """
         assert ctx.expiry == DELETE_EXPIRED, "only a primary decides that a key is gone"
         deleted = 0
         for database in ctx.keyspace.existing():
@@ -129,6 +146,8 @@ class ActiveExpiry:
         if count == len(keys):
             _settle_floor(database, slot)
             if size > _LARGE:
-                self._resting = {at: until for at, until in self._resting.items() if until > ctx.due_ms}
+                self._resting = {
+                    at: until for at, until in self._resting.items() if until > ctx.due_ms
+                }
                 self._resting[place] = ctx.due_ms + size // _LOOKS_PER_MS
         return work

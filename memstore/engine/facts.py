@@ -1,7 +1,10 @@
-"""What a node knows of itself and of its shard, for display (INFO, ROLE, HELLO, CLUSTER, CLIENT) and never for safety.
+"""What a node knows of itself and of its shard, for display (INFO, ROLE, HELLO, CLUSTER, CLIENT)
+and never for safety.
 
-Decides: nothing; it is the record. The shard and the driver write it (counters as they happen, samples a few times a second); commands read it.
-A fact nobody has written yet has a default that says so (0, "", -1). Must not know: who shows it.
+Decides: nothing; it is the record. The shard and the driver write it (counters as they happen,
+samples a few times a second); commands read it. A fact nobody has written yet has a default that
+says so (0, "", -1).
+Must not know: who shows it.
 """
 
 from __future__ import annotations
@@ -11,7 +14,9 @@ from dataclasses import dataclass, field
 
 @dataclass(slots=True)
 class ReplicaFact:
-    """Another node of the shard: a replica as it reported itself to this primary, or whoever led last."""
+    """Another node of the shard: a replica as it reported itself to this primary,
+    or whoever led last.
+    """
 
     node: str  # id of the node
     host: str
@@ -57,12 +62,14 @@ class Facts:
     primary_host: str = ""
     primary_port: int = 0
     primary_az: str = ""
-    led_last: ReplicaFact | None = None  # while no primary is known: the newest one that was, this node itself perhaps
+    # while no primary is known: the newest one that was, this node itself perhaps
+    led_last: ReplicaFact | None = None
     link_up: bool = False  # the replica's connection to the primary
     link_since_ms: int = 0  # wall time of the link's last change
     link_heard_ms: int = 0  # wall time of the primary's newest answer on it
     replicas: list[ReplicaFact] = field(default_factory=list)
-    awaited: list[ReplicaFact] = field(default_factory=list)  # a fresh primary's: the shard's other nodes as last known, until they have had time to report
+    # a fresh primary's: the shard's other nodes as last known, until they have had time to report
+    awaited: list[ReplicaFact] = field(default_factory=list)
     waiting_for_replicas: int = 0  # clients in WAIT and WAITAOF
     # --- the log
     log_name: str = ""
@@ -78,7 +85,9 @@ class Facts:
     bytes_appended: int = 0
     entries_applied: int = 0
     stuck: str = ""  # why this node stopped following the log; "": it did not
-    digests: int = 0  # DIGEST entries written, or compared with memory and found the same, since this memory was begun
+    # DIGEST entries written, or compared with memory and found the same,
+    # since this memory was begun
+    digests: int = 0
     digest_differences: int = 0  # times that memory here was not what the primary's was
     digest_differs_at: int = 0  # position of the newest
     digest_trouble: str = ""  # what has come of it, as long as this node does not serve for it
@@ -87,7 +96,8 @@ class Facts:
     held_replies: int = 0
     held_bytes: int = 0
     commit_bytes_per_s: int = 0  # a primary's, as measured with large commits; 0: not measured yet
-    in_flight_limit: int = 0  # bytes that may be appended and not committed, as the rate and the lease allow
+    # bytes that may be appended and not committed, as the rate and the lease allow
+    in_flight_limit: int = 0
     commit_us: int = 0  # recent time from append to commit
     # --- clients and traffic
     clients_peak: int = 0
@@ -107,19 +117,24 @@ class Facts:
     strong_reads: int = 0  # strong reads served at a replica, ever
     strong_reads_failed: int = 0
     # --- the machine, sampled
-    clock_ahead_ms: int = 0  # the machine's clock jumped ahead of the time told here by so much, which is followed slowly
-    clock_behind_ms: int = 0  # it was set back behind the time told here by so much, which is not followed
+    # the machine's clock jumped ahead of the time told here by so much, which is followed slowly
+    clock_ahead_ms: int = 0
+    # it was set back behind the time told here by so much, which is not followed
+    clock_behind_ms: int = 0
     rss_bytes: int = 0
     rss_peak_bytes: int = 0
     system_memory_bytes: int = 0
     cpu_user_us: int = 0
     cpu_system_us: int = 0
     longest_turn_us: int = 0  # longest turn of the event loop since start or CONFIG RESETSTAT
-    longest_turn_cpu_us: int = 0  # the processor's time that the loop's thread used in it: the rest the machine was elsewhere
+    # the processor's time that the loop's thread used in it: the rest the machine was elsewhere
+    longest_turn_cpu_us: int = 0
     longest_turn_at_ms: int = 0  # when it ended, unix time
 
     def reset_stats(self) -> None:
         """CONFIG RESETSTAT."""
-        self.connections_received = self.connections_rejected = self.commands_processed = self.input_bytes = self.output_bytes = 0
+        self.connections_received = self.connections_rejected = self.commands_processed = (
+            self.input_bytes
+        ) = self.output_bytes = 0
         self.held_reads = self.strong_reads = self.strong_reads_failed = self.clients_peak = 0
         self.longest_turn_us = self.longest_turn_cpu_us = self.longest_turn_at_ms = 0

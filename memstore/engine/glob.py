@@ -1,18 +1,21 @@
-"""Glob patterns as Redis has them: ``*``, ``?``, ``[a-z]``, ``[^a]``, and a backslash that takes the next byte as it is.
+"""Glob patterns as Redis has them: ``*``, ``?``, ``[a-z]``, ``[^a]``, and a backslash that takes
+the next byte as it is.
 
-Decides: whether a pattern matches a text. Must not know: what the texts are.
-A pattern is read once: `compiled` turns it into segments, the parts between its stars. Each byte of a segment
-is an atom: the set of the bytes that it takes. Three ways to match follow from that:
+Decides: whether a pattern matches a text.
+Must not know: what the texts are. A pattern is read once: `compiled` turns it into segments, the
+parts between its stars. Each byte of a segment is an atom: the set of the bytes that it takes.
+Three ways to match follow from that:
 
 - A pattern without special bytes is compared as it is.
-- A short pattern becomes a regular expression that never goes back more than one segment: the segments between
-  two stars stand in atomic groups, because the first place of such a segment is as good as any later one.
-- A long pattern is matched segment by segment. A segment of plain bytes is searched with `bytes.find`, whose time
-  is linear. Any other is searched with one big integer a different atom: bit p is set where the atom takes the
-  byte at p. So 64 places are compared at a time.
+- A short pattern becomes a regular expression that never goes back more than one segment: the
+  segments between two stars stand in atomic groups, because the first place of such a segment is as
+  good as any later one.
+- A long pattern is matched segment by segment. A segment of plain bytes is searched with
+  `bytes.find`, whose time is linear. Any other is searched with one big integer a different atom:
+  bit p is set where the atom takes the byte at p. So 64 places are compared at a time.
 
-Time of a match: the text's length times `_LONGEST_STEP` at most in the second way, and the length times the longest
-segment's length divided by 64 in the third.
+Time of a match: the text's length times `_LONGEST_STEP` at most in the second way, and the length
+times the longest segment's length divided by 64 in the third.
 """
 
 from __future__ import annotations
@@ -32,13 +35,16 @@ _QUESTION: Final = 0x3F
 _OPEN: Final = 0x5B
 _DASH: Final = 0x2D
 
-_LONGEST_COMPILED: Final = 512  # bytes of a pattern that becomes a regular expression; compiling takes some us a byte
-_LONGEST_STEP: Final = 64  # atoms between two stars in one; it may compare so many at every place of the text
+# bytes of a pattern that becomes a regular expression; compiling takes some us a byte
+_LONGEST_COMPILED: Final = 512
+# atoms between two stars in one; it may compare so many at every place of the text
+_LONGEST_STEP: Final = 64
 _CACHED: Final = 64  # patterns of at most _LONGEST_COMPILED bytes whose compiled form is kept
 _SINGLE: Final = [bytes((byte,)) for byte in range(256)]
 _ANY: Final[_Atom] = bytes(range(256))
 _EVERY: Final = frozenset(range(256))
-# A class up to its closing bracket or the pattern's end. A bracket behind a backslash or at the end of a range does not close it.
+# A class up to its closing bracket or the pattern's end. A bracket behind a backslash or at the end
+# of a range does not close it.
 _BODY: Final = re.compile(rb"\^?+(?:\\.|[^\]]-.|[^\]])*+", re.DOTALL).match
 
 
@@ -52,8 +58,12 @@ def matches(pattern: bytes, text: bytes, nocase: bool = False) -> bool:
 
 
 def compiled(pattern: bytes, nocase: bool = False) -> Matcher:
-    """What tells for many texts whether they match. ``nocase``: letters of ASCII match in either case."""
-    return _cached(pattern, nocase) if len(pattern) <= _LONGEST_COMPILED else _compile(pattern, nocase)
+    """What tells for many texts whether they match. ``nocase``:
+    letters of ASCII match in either case.
+    """
+    return (
+        _cached(pattern, nocase) if len(pattern) <= _LONGEST_COMPILED else _compile(pattern, nocase)
+    )
 
 
 @lru_cache(maxsize=_CACHED)
@@ -67,7 +77,9 @@ def _compile(pattern: bytes, nocase: bool) -> Matcher:
     if not pattern or (not nocase and is_literal(pattern)):
         return pattern.__eq__
     segments = _segments(pattern, nocase)
-    if len(pattern) <= _LONGEST_COMPILED and all(len(segment) <= _LONGEST_STEP for segment in segments[1:-1]):
+    if len(pattern) <= _LONGEST_COMPILED and all(
+        len(segment) <= _LONGEST_STEP for segment in segments[1:-1]
+    ):
         return re.compile(_expression(segments), re.DOTALL).fullmatch
     return _Long(segments).matches
 
@@ -105,7 +117,11 @@ def _segments(pattern: bytes, nocase: bool) -> list[list[_Atom]]:
                 byte = pattern[at]
             segments[-1].append(_both_cases(byte) if nocase else _SINGLE[byte])
             at += 1
-    return [segments[0], *[segment for segment in segments[1:-1] if segment], segments[-1]] if len(segments) > 1 else segments
+    return (
+        [segments[0], *[segment for segment in segments[1:-1] if segment], segments[-1]]
+        if len(segments) > 1
+        else segments
+    )
 
 
 def _both_cases(byte: int) -> _Atom:
@@ -133,7 +149,9 @@ def _class(body: bytes, nocase: bool) -> _Atom:
 
 
 def _range(one: int, other: int, nocase: bool) -> set[int]:
-    """The bytes of a range, in the order of C's signed char, as Redis compares them: 128 to 255 come before 0."""
+    """The bytes of a range, in the order of C's signed char, as Redis compares them: 128 to 255
+    come before 0.
+    """
     low, high = sorted((_signed(one), _signed(other)))
     if not nocase:
         return {value & 255 for value in range(low, high + 1)}
@@ -153,12 +171,15 @@ def _lower(value: int) -> int:
 
 
 def _expression(segments: list[list[_Atom]]) -> bytes:
-    """The empty text matches only the empty pattern and "*", as in Redis, so all others ask for a byte."""
+    """The empty text matches only the empty pattern and "*", as in Redis,
+    so all others ask for a byte.
+    """
     parts = [b"".join(map(_atom_expression, segment)) for segment in segments]
     if len(parts) == 1:
         return b"(?=.)" + parts[0]
     middle = b"".join([b"(?>.*?%b)" % part for part in parts[1:-1]])
-    # The last segment is looked for at the end only: what stands behind the star takes no second try at any other place.
+    # The last segment is looked for at the end only: what stands behind the star takes no second
+    # try at any other place.
     last = b"(?=.{%d}).*+(?<=%b)" % (len(segments[-1]), parts[-1]) if parts[-1] else b".*+"
     return b"(?=.)%b%b%b" % (parts[0], middle, last)
 
@@ -171,7 +192,10 @@ def _atom_expression(atom: _Atom) -> bytes:
     if len(atom) == 256:
         return b"."
     # Runs of consecutive bytes as ranges: a class takes no more room than the pattern gave it.
-    runs = [[byte for _, byte in run] for _, run in groupby(enumerate(atom), lambda pair: pair[1] - pair[0])]
+    runs = [
+        [byte for _, byte in run]
+        for _, run in groupby(enumerate(atom), lambda pair: pair[1] - pair[0])
+    ]
     return b"[%b]" % b"".join([b"\\x%02x-\\x%02x" % (run[0], run[-1]) for run in runs])
 
 
@@ -186,7 +210,11 @@ class _Segment:
     def __init__(self, atoms: list[_Atom]) -> None:
         self.length = len(atoms)
         self.plain = b"".join(atoms) if all(len(atom) == 1 for atom in atoms) else None
-        self.atoms = [] if self.plain is not None else [(atom, len(list(run))) for atom, run in groupby(atoms)]
+        self.atoms = (
+            []
+            if self.plain is not None
+            else [(atom, len(list(run))) for atom, run in groupby(atoms)]
+        )
 
     def stands_at(self, text: bytes, at: int) -> bool:
         """``text`` has at least ``length`` bytes from ``at`` on."""

@@ -1,11 +1,14 @@
 """The data: sixteen databases, each a dict a slot.
 
-Decides: where a key lives. Must not know: commands, time, who asks. A dict a slot (Valkey's answer) bounds the pause of a
-dict's growth, makes SCAN cursors valid on every node, and serves cluster mode. Values tell their type by class; a string is
-plain ``bytes`` or, when it is long and has been changed, a `LongString`; any other has a length.
-Expiry stands beside, milliseconds since 1970, in a dict a slot that exists only where something expires.
-Invariants: a key in ``expires[s]`` is a key in ``slots[s]``; ``volatile`` counts them; nothing in slot s expires before ``floors[s]``, and nothing
-in the database before ``next_due``: what finds due keys among millions without looking at each (engine.expiry raises both as it passes).
+Decides: where a key lives.
+Must not know: commands, time, who asks. A dict a slot (Valkey's answer) bounds the pause of a
+dict's growth, makes SCAN cursors valid on every node, and serves cluster mode. Values tell their
+type by class; a string is plain ``bytes`` or, when it is long and has been changed, a `LongString`;
+any other has a length. Expiry stands beside, milliseconds since 1970, in a dict a slot that exists
+only where something expires.
+Invariants: a key in ``expires[s]`` is a key in ``slots[s]``; ``volatile`` counts them; nothing in
+slot s expires before ``floors[s]``, and nothing in the database before ``next_due``: what finds due
+keys among millions without looking at each (engine.expiry raises both as it passes).
 """
 
 from __future__ import annotations
@@ -17,7 +20,8 @@ from memstore.engine.values import discard
 
 SLOTS: Final = 16384
 _MASK: Final = SLOTS - 1
-BRACE: Final = 0x7B  # looked for as a number: `b"{" in key` first fails to be one, which takes ten times as long
+# looked for as a number: `b"{" in key` first fails to be one, which takes ten times as long
+BRACE: Final = 0x7B
 _NO_EXPIRES: Final[dict[bytes, int]] = {}  # shared and never written
 NEVER: Final = 1 << 63  # later than any expiry
 _NO_FLOORS: Final = [NEVER] * SLOTS  # shared and never written
@@ -49,7 +53,9 @@ class Database:
         self.clear()
 
     def clear(self) -> list[dict[bytes, Value]]:
-        """Forget everything. Gives the old dicts: letting go of millions of values at once would stop the loop (`Keyspace.discard`)."""
+        """Forget everything. Gives the old dicts: letting go of millions of values at once would
+        stop the loop (`Keyspace.discard`).
+        """
         old = self.slots + [expires for expires in self.expires if expires]
         self.slots = [{} for _ in range(SLOTS)]
         self.expires = [_NO_EXPIRES] * SLOTS
@@ -113,7 +119,8 @@ class Keyspace:
     __slots__ = ("_discarded", "databases")
 
     def __init__(self, count: int = 16) -> None:
-        self._discarded: list[list[dict[bytes, Value]]] = []  # slots that nothing refers to any more
+        # slots that nothing refers to any more
+        self._discarded: list[list[dict[bytes, Value]]] = []
         self.databases: list[Database | None] = [None] * count
         self.databases[0] = Database(0)
 
@@ -128,7 +135,9 @@ class Keyspace:
         return [db for db in self.databases if db is not None]
 
     def swap(self, a: int, b: int) -> None:
-        """Exchange two databases' contents; sessions hold Database objects by index and must select again."""
+        """Exchange two databases' contents;
+        sessions hold Database objects by index and must select again.
+        """
         one, two = self.database(a), self.database(b)
         one.slots, two.slots = two.slots, one.slots
         one.expires, two.expires = two.expires, one.expires
@@ -147,7 +156,9 @@ class Keyspace:
             self.discard(database.clear())
 
     def free_some(self, units: int) -> bool:
-        """Let go of about ``units`` keys and members of what was discarded, and of large values that went away; whether more is left."""
+        """Let go of about ``units`` keys and members of what was discarded, and of large values
+        that went away; whether more is left.
+        """
         units = discard.free_some(units)
         while self._discarded and units > 0:
             slots = self._discarded[-1]

@@ -1,7 +1,10 @@
-"""How long things took: spikes by event for LATENCY, a histogram a command for LATENCY HISTOGRAM and INFO latencystats.
+"""How long things took: spikes by event for LATENCY, a histogram a command for LATENCY HISTOGRAM
+and INFO latencystats.
 
-Decides: what is kept and how it is summed up. Must not know: clocks, who measures. Bounded: 160 samples an event, one sample a second; 64 events;
-32 buckets a command. Bucket ``i`` counts calls of at most ``2**i`` microseconds that did not fit the bucket before.
+Decides: what is kept and how it is summed up.
+Must not know: clocks, who measures. Bounded: 160 samples an event, one sample a second; 64 events;
+32 buckets a command. Bucket ``i`` counts calls of at most ``2**i`` microseconds that did not fit
+the bucket before.
 """
 
 from __future__ import annotations
@@ -32,7 +35,9 @@ class Latency:
         self.histograms: dict[bytes, list[int]] = {}
 
     def note_event(self, name: bytes, ms: int, wall_ms: int) -> None:
-        """An event (``command``, ``fast-command``, ``expire-cycle``, ``fsync``, ...) reached the threshold; the caller compares."""
+        """An event (``command``, ``fast-command``, ``expire-cycle``, ``fsync``, ...) reached the
+        threshold; the caller compares.
+        """
         event = self.events.get(name)
         if event is None:
             if len(self.events) >= EVENTS:
@@ -46,7 +51,9 @@ class Latency:
             event.samples.append((second, ms))
 
     def note_call(self, row_name: bytes, us: int, calls: int = 1) -> list[int]:
-        """``calls`` calls of a command, each of about ``us`` microseconds. Gives the command's histogram."""
+        """``calls`` calls of a command, each of about ``us`` microseconds.
+        Gives the command's histogram.
+        """
         histogram = self.histograms.get(row_name)
         if histogram is None:
             histogram = self.histograms[row_name] = [0] * BUCKETS
@@ -55,7 +62,9 @@ class Latency:
 
     def reset_events(self, names: list[bytes]) -> int:
         """Forget these events (none named: all); how many there were."""
-        gone = [name for name in (names or list(self.events)) if self.events.pop(name, None) is not None]
+        gone = [
+            name for name in (names or list(self.events)) if self.events.pop(name, None) is not None
+        ]
         return len(gone)
 
 

@@ -1,6 +1,7 @@
 """How a command is shown to people: the line MONITOR gives, and the arguments nobody may see.
 
-Decides: quoting and redaction. Must not know: who watches.
+Decides: quoting and redaction.
+Must not know: who watches.
 """
 
 from __future__ import annotations
@@ -9,7 +10,15 @@ import re
 from typing import Final
 
 _REDACTED: Final = b"(redacted)"
-_ESCAPES: Final = {0x07: b"\\a", 0x08: b"\\b", 0x09: b"\\t", 0x0A: b"\\n", 0x0D: b"\\r", 0x22: b'\\"', 0x5C: b"\\\\"}
+_ESCAPES: Final = {
+    0x07: b"\\a",
+    0x08: b"\\b",
+    0x09: b"\\t",
+    0x0A: b"\\n",
+    0x0D: b"\\r",
+    0x22: b'\\"',
+    0x5C: b"\\\\",
+}
 
 
 def _escape(byte: int) -> bytes:
@@ -25,7 +34,9 @@ _PLAIN: Final = re.compile(rb"[ !#-\[\]-~]*").fullmatch
 
 def quoted(value: bytes) -> bytes:
     """``value`` between double quotes, everything but printable ASCII escaped."""
-    return b'"%b"' % (value if _PLAIN(value) else value.decode("latin-1").translate(_ESCAPED).encode())
+    return b'"%b"' % (
+        value if _PLAIN(value) else value.decode("latin-1").translate(_ESCAPED).encode()
+    )
 
 
 def redacted(argv: list[bytes]) -> list[bytes]:
@@ -38,11 +49,20 @@ def redacted(argv: list[bytes]) -> list[bytes]:
             if argv[i].upper() == b"AUTH":
                 return argv[: i + 1] + [_REDACTED] * len(argv[i + 1 : i + 3]) + argv[i + 3 :]
     if name == b"CONFIG" and len(argv) > 3 and argv[1].upper() == b"SET":
-        return [_REDACTED if i > 2 and i % 2 == 1 and argv[i - 1].lower() == b"requirepass" else arg for i, arg in enumerate(argv)]
+        return [
+            _REDACTED if i > 2 and i % 2 == 1 and argv[i - 1].lower() == b"requirepass" else arg
+            for i, arg in enumerate(argv)
+        ]
     return argv
 
 
 def line(wall_us: int, db: int, address: str, argv: list[bytes]) -> bytes:
     """The RESP line that a monitoring client gets for a command of the client at ``address``."""
     words = b" ".join([quoted(arg) for arg in redacted(argv)])
-    return b"+%d.%06d [%d %b] %b\r\n" % (wall_us // 1_000_000, wall_us % 1_000_000, db, address.encode(), words)
+    return b"+%d.%06d [%d %b] %b\r\n" % (
+        wall_us // 1_000_000,
+        wall_us % 1_000_000,
+        db,
+        address.encode(),
+        words,
+    )

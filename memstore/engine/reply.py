@@ -1,7 +1,8 @@
 """Replies as bytes. Handlers return encoded RESP, so the hot path builds nothing twice.
 
-Decides: how a value looks on the wire in RESP2 and RESP3. Must not know: sessions, keys, commands.
-What differs between the protocols is a method of `Context` (it knows the session's protocol); what does not is here.
+Decides: how a value looks on the wire in RESP2 and RESP3.
+Must not know: sessions, keys, commands. What differs between the protocols is a method of `Context`
+(it knows the session's protocol); what does not is here.
 """
 
 from __future__ import annotations
@@ -30,11 +31,14 @@ NO_SUCH_KEY: Final = "ERR no such key"
 OUT_OF_RANGE: Final = "ERR index out of range"
 
 _SMALL: Final = [b":%d\r\n" % n for n in range(1024)]
-HEADS: Final = [b"$%d\r\n" % n for n in range(1024)]  # heads of bulk strings; joining a prepared head is cheaper than formatting one
+# heads of bulk strings; joining a prepared head is cheaper than formatting one
+HEADS: Final = [b"$%d\r\n" % n for n in range(1024)]
 
 
 class CommandError(Exception):
-    """Ends a command with an error reply. The message is the whole line with its code ("ERR ...", "WRONGTYPE ..."). Nothing may have been changed."""
+    """Ends a command with an error reply. The message is the whole line with its code ("ERR ...",
+    "WRONGTYPE ..."). Nothing may have been changed.
+    """
 
 
 def integer(n: int) -> bytes:
@@ -52,7 +56,9 @@ def simple(text: bytes) -> bytes:
 
 def error(text: str) -> bytes:
     """One line whatever the text holds: Redis replaces line breaks in error texts by blanks."""
-    return b"-%b\r\n" % text.replace("\r", " ").replace("\n", " ").encode("utf-8", "surrogateescape")
+    return b"-%b\r\n" % text.replace("\r", " ").replace("\n", " ").encode(
+        "utf-8", "surrogateescape"
+    )
 
 
 def array(parts: Sequence[bytes]) -> bytes:

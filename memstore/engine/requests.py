@@ -1,6 +1,9 @@
-"""What a command asks of the node it runs on: the shard or the driver takes these after each batch, in order, and acts.
+"""What a command asks of the node it runs on: the shard or the driver takes these after each batch,
+in order, and acts.
 
-Decides: what can be asked. Must not know: how it is done. A command that asks has already answered, unless its request says otherwise.
+Decides: what can be asked.
+Must not know: how it is done. A command that asks has already answered, unless its request says
+otherwise.
 """
 
 from __future__ import annotations
@@ -32,7 +35,9 @@ class Sleep:
 
 @dataclass(slots=True)
 class Pause:
-    """CLIENT PAUSE: `Engine.pause_mode` and `Engine.pause_until_ms` are set; wake up when the time is over."""
+    """CLIENT PAUSE: `Engine.pause_mode` and `Engine.pause_until_ms` are set;
+    wake up when the time is over.
+    """
 
     until_ms: int  # wall time
 
@@ -44,7 +49,8 @@ class Unpause:
 
 @dataclass(slots=True)
 class Shutdown:
-    """SHUTDOWN: hand over (unless ``now``), then end the process. ``force``: end even if what is in flight cannot be committed.
+    """SHUTDOWN: hand over (unless ``now``), then end the process. ``force``: end even if what is in
+    flight cannot be committed.
 
     No reply unless it is called off; else the end of the process closes ``session``.
     """
@@ -56,14 +62,18 @@ class Shutdown:
 
 @dataclass(slots=True)
 class AbortShutdown:
-    """SHUTDOWN ABORT, answered already: a shutdown that has begun (`Engine.shutting_down`) is called off if it still can be."""
+    """SHUTDOWN ABORT, answered already: a shutdown that has begun (`Engine.shutting_down`) is
+    called off if it still can be.
+    """
 
 
 @dataclass(slots=True)
 class Handover:
-    """Make another node primary. ``wanted``: its id (or the beginning) or ``host:port``, empty: the most caught-up.
+    """Make another node primary. ``wanted``: its id (or the beginning) or ``host:port``, empty: the
+    most caught-up.
 
-    ``session`` is blocked until it is over; None: nobody waits."""
+    ``session`` is blocked until it is over; None: nobody waits.
+    """
 
     session: Session | None
     wanted: str
@@ -71,12 +81,14 @@ class Handover:
 
 @dataclass(slots=True)
 class AskToLead:
-    """CLUSTER FAILOVER at a replica, answered already: ask the primary to hand over to this node."""
+    """CLUSTER FAILOVER at a replica, already answered: ask the primary to hand over to us."""
 
 
 @dataclass(slots=True)
 class ReplicaReport:
-    """A replica of this shard speaks over ``session``: who it is (first report) and how far it has applied."""
+    """A replica of this shard speaks over ``session``: who it is (first report)
+    and how far it has applied.
+    """
 
     session: Session
     node: str
@@ -89,9 +101,11 @@ class ReplicaReport:
 
 @dataclass(slots=True)
 class WaitForReplicas:
-    """WAIT, WAITAOF, MEMSTORE WAITFOR: ``session`` is blocked until ``replicas`` have applied ``position``, or time is up.
+    """WAIT, WAITAOF, MEMSTORE WAITFOR: ``session`` is blocked until ``replicas`` have applied
+    ``position``, or time is up.
 
-    MEMSTORE POSITION: until all that the session has seen is committed."""
+    MEMSTORE POSITION: until all that the session has seen is committed.
+    """
 
     session: Session
     position: int

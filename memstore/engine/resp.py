@@ -1,17 +1,24 @@
 """Bytes from a client -> commands.
 
-Decides: where a command ends, what a protocol error is and how Redis words it, how many bytes an unfinished command may hold. Must not know: commands.
+Decides: where a command ends, what a protocol error is and how Redis words it, how many bytes an
+unfinished command may hold.
+Must not know: commands.
 
-Two parsers. hiredis takes what is ordinary: whole commands, arrays of bulk strings, a few arguments each. The exact parser below (`_Exact`) takes the
-rest: inline commands, errors, large or unfinished commands, clients that have not authenticated. Nothing of a chunk is given to the caller from hiredis unless
-it checks out whole, so the exact parser's word is always the last:
+Two parsers. hiredis takes what is ordinary: whole commands, arrays of bulk strings, a few arguments
+each. The exact parser below (`_Exact`) takes the rest: inline commands, errors, large or unfinished
+commands, clients that have not authenticated. Nothing of a chunk is given to the caller from
+hiredis unless it checks out whole, so the exact parser's word is always the last:
 
-- a chunk counts only if hiredis comes to its end exactly at the end of a command. Behind several commands a sentinel (``*0``) is fed, which must be met
-  as itself: hiredis does not tell an empty buffer from one that ends inside a command;
-- every argument is checked to be bytes (hiredis would pass ``:5`` as a number), and the count of ``\\r\\n$`` must equal the count of arguments;
-- an array header of five digits or more is kept from hiredis, which would allocate the list before it has seen an element.
+- a chunk counts only if hiredis comes to its end exactly at the end of a command. Behind several
+  commands a sentinel (``*0``) is fed, which must be met as itself: hiredis does not tell an empty
+  buffer from one that ends inside a command;
+- every argument is checked to be bytes (hiredis would pass ``:5`` as a number), and the count of
+  ``\\r\\n$`` must equal the count of arguments;
+- an array header of five digits or more is kept from hiredis, which would allocate the list before
+  it has seen an element.
 
-Invariant: memory taken is bounded by the bytes received, and those of an unfinished command by client-query-buffer-limit.
+Invariant: memory taken is bounded by the bytes received, and those of an unfinished command by
+client-query-buffer-limit.
 """
 
 from __future__ import annotations
@@ -23,7 +30,8 @@ import hiredis
 
 from memstore.engine.settings import Settings
 
-INLINE_MAX: Final = 64 * 1024  # bytes a line (inline command, array or bulk header) may have before its end is seen
+# bytes a line (inline command, array or bulk header) may have before its end is seen
+INLINE_MAX: Final = 64 * 1024
 LARGE: Final = 512 * 1024  # bytes; more than one read of a socket gives
 UNAUTHENTICATED_ARGS: Final = 10
 UNAUTHENTICATED_BULK: Final = 16 * 1024  # bytes
@@ -41,20 +49,37 @@ class ProtocolError(Exception):
 
 
 class CommandReader:
-    """The commands in a stream of chunks. `feed` gives the complete ones; after a protocol error ``error`` is set and nothing more is read."""
+    """The commands in a stream of chunks. `feed` gives the complete ones; after a protocol error
+    ``error`` is set and nothing more is read.
+    """
 
-    __slots__ = ("_authenticated", "_exact", "_reader", "_whole", "error", "large", "ordinary", "settings")
+    __slots__ = (
+        "_authenticated",
+        "_exact",
+        "_reader",
+        "_whole",
+        "error",
+        "large",
+        "ordinary",
+        "settings",
+    )
 
     def __init__(self, settings: Settings | None = None, authenticated: bool = True) -> None:
-        """``settings`` has the limits; they are read when they are needed, so that CONFIG SET reaches open connections."""
+        """``settings`` has the limits; they are read when they are needed, so that CONFIG SET
+        reaches open connections.
+        """
         self._reader = hiredis.Reader()
         self.settings = settings or Settings()
         self._exact = _Exact(self.settings)
-        self._whole = authenticated  # nothing of an unfinished command is held, no error, no low limits: hiredis may try
+        # nothing of an unfinished command is held, no error, no low limits: hiredis may try
+        self._whole = authenticated
         self._authenticated = authenticated
         self.error = ""
-        self.large = False  # a command of more than LARGE bytes was among those read; the caller clears it, by `end_large`
-        self.ordinary = authenticated  # commands are all there is: authenticated, no error, none of them large
+        # a command of more than LARGE bytes was among those read;
+        # the caller clears it, by `end_large`
+        self.large = False
+        # commands are all there is: authenticated, no error, none of them large
+        self.ordinary = authenticated
 
     def feed(self, data: bytes) -> list[Argv]:
         """Complete commands in order; may be empty. Look at ``error`` afterwards."""
@@ -75,7 +100,9 @@ class CommandReader:
         return self._exact.held
 
     def _ordinary(self, data: bytes) -> list[Argv] | None:
-        """The commands of a chunk that is whole and ordinary; None: ask the exact parser, nothing has happened."""
+        """The commands of a chunk that is whole and ordinary; None:
+        ask the exact parser, nothing has happened.
+        """
         if not data or data[0] != 42 or data[-1] != 10:
             return None
         reader = self._reader
@@ -141,7 +168,7 @@ class CommandReader:
             self._settle()
 
     def resume(self) -> list[Argv]:
-        """After the commands of an unauthenticated `feed` have run: what else was already received."""
+        """After the commands of an unauthenticated `feed` have run: what else was received."""
         return self._careful([], b"") if not self.error and self._exact.data else []
 
 
@@ -169,7 +196,9 @@ class _Exact:
         return len(self.data) + self.held_args
 
     def next(self, authenticated: bool) -> Argv | None:
-        """The next command, [] for one that is empty, None when its end has not come. Raises `ProtocolError`."""
+        """The next command, [] for one that is empty,
+        None when its end has not come. Raises `ProtocolError`.
+        """
         try:
             if self.expected == 0:
                 if self.offset >= len(self.data):
@@ -260,7 +289,7 @@ class _Exact:
 
 
 def parse_length(digits: bytes) -> int | None:
-    """A 64-bit integer written as Redis accepts it (no sign but '-', no leading zero), else None."""
+    """A 64-bit integer as Redis accepts it (no sign but '-', no leading zero), else None."""
     if _INTEGER(digits) is None:
         return None
     value = int(digits)
@@ -273,7 +302,9 @@ _HEX: Final = b"0123456789abcdefABCDEF"
 
 
 def split_inline(line: bytes) -> list[bytes] | None:
-    """Arguments of an inline command, with Redis' quoting ("..." with escapes, '...' with \\' only). None: unbalanced quotes."""
+    """Arguments of an inline command, with Redis' quoting ("..." with escapes, '...' with \\'
+    only). None: unbalanced quotes.
+    """
     args: list[bytes] = []
     at, size = 0, len(line)
     while True:

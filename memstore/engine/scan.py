@@ -1,9 +1,11 @@
 """Walking a database's keys: SCAN's cursors, RANDOMKEY's choice.
 
-Decides: the order of keys and what a cursor means. Must not know: replies, sessions, how values look. A cursor is (slot, place in the slot): keys of
-a slot come in the order of their CRC-32, which is the same on every node and does not change while other keys come and go. So a key that is there
-from the beginning of a scan to its end is returned, whatever node each call goes to, and as a rule once.
-Small slots are returned whole. Of a large one (a hash tag used for everything) each call orders what is left of it and takes at least a share, so
+Decides: the order of keys and what a cursor means.
+Must not know: replies, sessions, how values look. A cursor is (slot, place in the slot): keys of a
+slot come in the order of their CRC-32, which is the same on every node and does not change while
+other keys come and go. So a key that is there from the beginning of a scan to its end is returned,
+whatever node each call goes to, and as a rule once. Small slots are returned whole. Of a large one
+(a hash tag used for everything) each call orders what is left of it and takes at least a share, so
 that even there a whole scan makes a bounded number of passes.
 """
 
@@ -29,7 +31,9 @@ _CURSORS: Final = 1 << 64
 
 
 def parse_cursor(text: bytes) -> int | None:
-    """As Redis reads it with strtoul: a sign is taken, a zero byte ends it, the empty text is 0. None: no number, or one of more than 64 bits."""
+    """As Redis reads it with strtoul: a sign is taken, a zero byte ends it, the empty text is 0.
+    None: no number, or one of more than 64 bits.
+    """
     text = text.partition(b"\x00")[0]
     if not text:
         return 0
@@ -43,7 +47,9 @@ def parse_cursor(text: bytes) -> int | None:
 
 
 def scan(ctx: Context, database: Database, cursor: int, count: int) -> tuple[int, list[bytes]]:
-    """The next about ``count`` keys from ``cursor`` on, and the cursor to go on from, 0 at the end. A cursor beyond all keys gives none."""
+    """The next about ``count`` keys from ``cursor`` on, and the cursor to go on from, 0 at the end.
+    A cursor beyond all keys gives none.
+    """
     slot, place = cursor >> _PLACE_BITS, cursor & (_PLACES - 1)
     found: list[bytes] = []
     passed = 0
@@ -66,7 +72,9 @@ def scan(ctx: Context, database: Database, cursor: int, count: int) -> tuple[int
 
 
 def _part(keys: list[bytes], place: int, count: int) -> tuple[list[bytes], int]:
-    """The first ``count`` keys from ``place`` on (and all that share the last one's place), and where the rest begins, 0: there is none."""
+    """The first ``count`` keys from ``place`` on (and all that share the last one's place), and
+    where the rest begins, 0: there is none.
+    """
     ordered = sorted([(at, key) for key in keys if (at := crc32(key)) >= place])
     if len(ordered) <= count:
         return [key for _, key in ordered], 0
@@ -77,7 +85,9 @@ def _part(keys: list[bytes], place: int, count: int) -> tuple[list[bytes], int]:
 
 
 def keys_by_slot(ctx: Context, database: Database) -> Iterator[list[bytes]]:
-    """Every key that may be shown, a slot's at a time: no call takes so long that the thread which renews the lease could not run beside it."""
+    """Every key that may be shown, a slot's at a time: no call takes so long that the thread which
+    renews the lease could not run beside it.
+    """
     gone = expiry.hidden(ctx, database)
     for slot, items in enumerate(database.slots):
         if items:

@@ -1,7 +1,9 @@
 """What the node remembers of one client connection.
 
-Decides: nothing; it is the record. Must not know: sockets (the driver maps sessions to transports). A session is ``plain``
-while nothing about it needs a question per command: authenticated, not in MULTI, replies on. The fast loop runs only for plain sessions.
+Decides: nothing; it is the record.
+Must not know: sockets (the driver maps sessions to transports). A session is ``plain`` while
+nothing about it needs a question per command: authenticated, not in MULTI, replies on. The fast
+loop runs only for plain sessions.
 """
 
 from __future__ import annotations
@@ -19,19 +21,29 @@ REPLY_SKIP_NEXT: Final = 2  # CLIENT REPLY SKIP was the last command
 REPLY_SKIP: Final = 3
 
 
-# Replies held together: (position, encoded replies, how many of them come before the first write's, whether a write's is among them). The last two say what
-# each is told when the node is demoted before the position is known to be committed.
+# Replies held together: (position, encoded replies, how many of them come before the first write's,
+# whether a write's is among them). The last two say what each is told when the node is demoted
+# before the position is known to be committed.
 Held = tuple[int, bytes, int, bool]
 
 
 class Session:
     __slots__ = (
-        "address", "authenticated", "careful", "closing", "created_ms", "db", "grant", "held", "id", "is_blocked", "laddr", "last_command", "last_ms",
-        "lib_name", "lib_ver", "monitor", "multi", "multi_bytes", "multi_failed", "name", "no_evict", "out", "parked", "plain", "question", "readonly", "reads",
-        "reply_mode", "resp3", "seen", "sink", "verdict", "watch_failed", "watched", "watched_gone",
+        "address", "authenticated", "careful", "closing", "created_ms", "db", "grant", "held", "id",
+        "is_blocked", "laddr", "last_command", "last_ms", "lib_name", "lib_ver", "monitor", "multi",
+        "multi_bytes", "multi_failed", "name", "no_evict", "out", "parked", "plain", "question",
+        "readonly", "reads", "reply_mode", "resp3", "seen", "sink", "verdict", "watch_failed",
+        "watched", "watched_gone",
     )  # fmt: skip
 
-    def __init__(self, id: int, address: str = "", laddr: str = "", created_ms: int = 0, authenticated: bool = True) -> None:
+    def __init__(
+        self,
+        id: int,
+        address: str = "",
+        laddr: str = "",
+        created_ms: int = 0,
+        authenticated: bool = True,
+    ) -> None:
         self.id = id
         self.address = address
         self.laddr = laddr
@@ -43,11 +55,13 @@ class Session:
         self.lib_ver = b""
         self.db = 0
         self.resp3 = False
-        self.multi: list[tuple[object, list[bytes]]] | None = None  # queued (row, argv), None outside MULTI
+        # queued (row, argv), None outside MULTI
+        self.multi: list[tuple[object, list[bytes]]] | None = None
         self.multi_bytes = 0  # what the queue takes, about
         self.multi_failed = False  # a queued command was refused: EXECABORT
         self.watched: list[tuple[int, bytes]] = []  # (db, key)
-        self.watched_gone: list[tuple[int, bytes]] = []  # those of them that were not to be seen when they were watched, at a replica
+        # those of them that were not to be seen when they were watched, at a replica
+        self.watched_gone: list[tuple[int, bytes]] = []
         self.watch_failed = False
         self.reply_mode = REPLY_ON
         self.monitor = False
@@ -59,16 +73,25 @@ class Session:
         self.reads = STRONG
         self.seen = 0  # newest log position this session has seen or written (session reads)
         self.grant = 0  # how many commands at the front of parked a strong read's answer covers
-        self.question = 0  # of the strong read that covers parked commands and was not answered yet; 0: none, or they were taken since
+        # of the strong read that covers parked commands and was not answered yet; 0: none, or they
+        # were taken since
+        self.question = 0
         self.verdict = b""  # the error those get instead of running, empty: they may run
         self.held: deque[Held] = deque()  # replies waiting for commit, in order
         self.out: list[bytes] = []  # replies of the batch under way that wait for nothing
         self.parked: deque[list[bytes]] = deque()  # commands received and not yet begun, in order
-        self.careful = False  # a very large command is among those under way or parked: each is looked at
+        # a very large command is among those under way or parked: each is looked at
+        self.careful = False
         self.sink: Any = None  # the driver's connection; nothing in the engine looks at it
         self.plain = authenticated
 
     def settle(self) -> None:
         """Recompute ``plain``; call after changing what it depends on."""
-        self.plain = self.authenticated and self.multi is None and self.reply_mode == REPLY_ON and not self.monitor and not self.closing
+        self.plain = (
+            self.authenticated
+            and self.multi is None
+            and self.reply_mode == REPLY_ON
+            and not self.monitor
+            and not self.closing
+        )
         self.plain = self.plain and not self.parked and not self.is_blocked and not self.careful

@@ -1,10 +1,14 @@
-"""The settings: one table that names, types, bounds and documents each, and the object that holds their values.
+"""The settings: one table that names, types, bounds and documents each, and the object that holds
+their values.
 
-Decides: what settings exist, what values they take, which of them CONFIG SET may change while the node runs. Must not know: files, command
-lines (`memstore.config`), who reads a setting. A field of `Settings` is a row of the table: its attribute name carries the unit where the
-setting's public name (Redis' where Redis has one) does not. Everything that reads a setting at run time reads the attribute afresh, so CONFIG
-SET needs no callback. CONFIG SET is per node: nothing carries it to other nodes or through a restart.
-Some rows have one allowed value: they tell clients that ask (``save``, ``appendonly``) what is true here.
+Decides: what settings exist, what values they take, which of them CONFIG SET may change while the
+node runs.
+Must not know: files, command lines (`memstore.config`), who reads a setting. A field of `Settings`
+is a row of the table: its attribute name carries the unit where the setting's public name (Redis'
+where Redis has one) does not. Everything that reads a setting at run time reads the attribute
+afresh, so CONFIG SET needs no callback. CONFIG SET is per node: nothing carries it to other nodes
+or through a restart. Some rows have one allowed value: they tell clients that ask (``save``,
+``appendonly``) what is true here.
 """
 
 from __future__ import annotations
@@ -30,7 +34,16 @@ SECRET: Final = "secret"  # never printed but by CONFIG GET
 PERCENTILES: Final = "percentiles"  # numbers from 0 to 100 with blanks between them
 
 _LONGEST_MEMORY: Final = 127  # digits, as in Redis; Python's int() refuses more than 4300
-_MEMORY_UNITS: Final = {"": 1, "b": 1, "k": 1000, "kb": KIB, "m": 1000_000, "mb": MIB, "g": 1000_000_000, "gb": 1024 * MIB}
+_MEMORY_UNITS: Final = {
+    "": 1,
+    "b": 1,
+    "k": 1000,
+    "kb": KIB,
+    "m": 1000_000,
+    "mb": MIB,
+    "g": 1000_000_000,
+    "gb": 1024 * MIB,
+}
 
 
 @dataclass(frozen=True)
@@ -53,16 +66,39 @@ class SettingError(Exception):
 
 
 def _row(
-    name: str, kind: str, unit: str, default: Any, low: int, high: int, runtime: bool, doc: str, choices: tuple[str, ...] = (), aliases: tuple[str, ...] = ()
+    name: str,
+    kind: str,
+    unit: str,
+    default: Any,
+    low: int,
+    high: int,
+    runtime: bool,
+    doc: str,
+    choices: tuple[str, ...] = (),
+    aliases: tuple[str, ...] = (),
 ) -> Any:
-    return field(default=default, metadata={"row": (name, kind, unit, low, high, runtime, choices, aliases, doc)})
+    return field(
+        default=default,
+        metadata={"row": (name, kind, unit, low, high, runtime, choices, aliases, doc)},
+    )
 
 
-def _number(name: str, default: int, low: int, high: int, doc: str, unit: str = "", runtime: bool = True, aliases: tuple[str, ...] = ()) -> Any:
+def _number(
+    name: str,
+    default: int,
+    low: int,
+    high: int,
+    doc: str,
+    unit: str = "",
+    runtime: bool = True,
+    aliases: tuple[str, ...] = (),
+) -> Any:
     return _row(name, NUMBER, unit, default, low, high, runtime, doc, aliases=aliases)
 
 
-def _memory(name: str, default: int, low: int, doc: str, runtime: bool = True, high: int = _LONG_MAX) -> Any:
+def _memory(
+    name: str, default: int, low: int, doc: str, runtime: bool = True, high: int = _LONG_MAX
+) -> Any:
     return _row(name, MEMORY, "bytes", default, low, high, runtime, doc)
 
 
@@ -70,7 +106,9 @@ def _flag(name: str, default: bool, doc: str, runtime: bool = True) -> Any:
     return _row(name, FLAG, "", default, 0, 0, runtime, doc)
 
 
-def _choice(name: str, default: str, choices: tuple[str, ...], doc: str, runtime: bool = True) -> Any:
+def _choice(
+    name: str, default: str, choices: tuple[str, ...], doc: str, runtime: bool = True
+) -> Any:
     return _row(name, CHOICE, "", default, 0, 0, runtime, doc, choices=choices)
 
 
@@ -81,107 +119,325 @@ def _text(name: str, default: str, doc: str, runtime: bool = False) -> Any:
 @dataclass(slots=True)
 class Settings:
     # --- this node
-    port: int = _number("port", 6379, 0, 65535, "TCP port for clients; 0: any free one", runtime=False)
-    bind: str = _text("bind", "127.0.0.1 -::1", "addresses to listen on, blanks between them; a leading - : no error where the address does not exist; * : all")
+    port: int = _number(
+        "port", 6379, 0, 65535, "TCP port for clients; 0: any free one", runtime=False
+    )
+    bind: str = _text(
+        "bind",
+        "127.0.0.1 -::1",
+        "addresses to listen on, blanks between them; a leading - : no error where the address "
+        "does not exist; * : all",
+    )
     az: str = _text("az", "", "name of the availability zone this node runs in")
     log: str = _text("log", "", "the shard's log: txlog://HOST:PORT,.../NAME or embedded:DIR")
     create_log: bool = _flag(
-        "create-log", False, "make the log if its log nodes have none of that name; no: refuse to start, the name may be wrong", runtime=False
+        "create-log",
+        False,
+        "make the log if its log nodes have none of that name; no: refuse to start, the name may "
+        "be wrong",
+        runtime=False,
     )
-    announce_host: str = _text("announce-host", "", "host that clients and other nodes are told; empty: the address bound to")
-    announce_port: int = _number("announce-port", 0, 0, 65535, "port that clients and other nodes are told; 0: port", runtime=False)
-    secret_file: str = _text("secret-file", "", "file with the secret shared with the log nodes; empty: none")
+    announce_host: str = _text(
+        "announce-host",
+        "",
+        "host that clients and other nodes are told; empty: the address bound to",
+    )
+    announce_port: int = _number(
+        "announce-port",
+        0,
+        0,
+        65535,
+        "port that clients and other nodes are told; 0: port",
+        runtime=False,
+    )
+    secret_file: str = _text(
+        "secret-file", "", "file with the secret shared with the log nodes; empty: none"
+    )
     log_without_secret: bool = _flag(
-        "log-without-secret", False, "without secret-file, use log nodes on other machines: whatever answers at their addresses is believed", runtime=False
+        "log-without-secret",
+        False,
+        "without secret-file, use log nodes on other machines: whatever answers at their "
+        "addresses is believed",
+        runtime=False,
     )
-    log_level: str = _choice("log-level", "info", ("debug", "info", "warning", "error"), "least severe event that is written", runtime=False)
-    log_format: str = _choice("log-format", "auto", ("auto", "text", "json"), "how events are written; auto: text on a terminal, else json", runtime=False)
-    cluster_enabled: bool = _flag("cluster-enabled", False, "speak Redis Cluster's protocol (one shard)", runtime=False)
+    log_level: str = _choice(
+        "log-level",
+        "info",
+        ("debug", "info", "warning", "error"),
+        "least severe event that is written",
+        runtime=False,
+    )
+    log_format: str = _choice(
+        "log-format",
+        "auto",
+        ("auto", "text", "json"),
+        "how events are written; auto: text on a terminal, else json",
+        runtime=False,
+    )
+    cluster_enabled: bool = _flag(
+        "cluster-enabled", False, "speak Redis Cluster's protocol (one shard)", runtime=False
+    )
     databases: int = _number("databases", 16, 1, 16384, "number of databases", runtime=False)
     # --- durability and roles
-    lease_ms: int = _number("lease-ms", 1000, 100, 60_000, "how long the primary's lease runs without renewal", "milliseconds", runtime=False)
+    lease_ms: int = _number(
+        "lease-ms",
+        1000,
+        100,
+        60_000,
+        "how long the primary's lease runs without renewal",
+        "milliseconds",
+        runtime=False,
+    )
     commit_timeout_ms: int = _number(
         "commit-timeout-ms",
         0,
         0,
         600_000,
-        "an append without a majority for this long stops the lease's renewal; 0: lease-ms, or twice a slow disk's commit, at most 8 s",
+        "an append without a majority for this long stops the lease's renewal; 0: lease-ms, or "
+        "twice a slow disk's commit, at most 8 s",
         "milliseconds",
         runtime=False,
     )
     busy_limit_ms: int = _number(
-        "busy-limit-ms", 15_000, 0, 3_600_000, "longest single command that does not cost the primary its lease", "milliseconds", runtime=False
+        "busy-limit-ms",
+        15_000,
+        0,
+        3_600_000,
+        "longest single command that does not cost the primary its lease",
+        "milliseconds",
+        runtime=False,
     )
-    strong_read_timeout_ms: int = _number("strong-read-timeout-ms", 1000, 1, 600_000, "a strong read at a replica gives up after this long", "milliseconds")
+    strong_read_timeout_ms: int = _number(
+        "strong-read-timeout-ms",
+        1000,
+        1,
+        600_000,
+        "a strong read at a replica gives up after this long",
+        "milliseconds",
+    )
     max_uncommitted_bytes: int = _memory(
         "max-uncommitted-bytes",
         64 * MIB,
         MIB,
-        "effects executed and not yet committed; above it clients are not read, a larger unit is refused. How much is appended at once follows the commit rate",
+        "effects executed and not yet committed; above it clients are not read, a larger unit is "
+        "refused. How much is appended at once follows the commit rate",
     )
-    max_held_bytes: int = _memory("max-held-bytes", 64 * MIB, 64 * KIB, "replies that wait for a commit; above it the node stops reading from clients")
+    max_held_bytes: int = _memory(
+        "max-held-bytes",
+        64 * MIB,
+        64 * KIB,
+        "replies that wait for a commit; above it the node stops reading from clients",
+    )
     max_entry_bytes: int = _memory(
-        "max-entry-bytes", 4 * MIB, 4 * KIB, "largest log entry; a larger execution unit is written as a run of entries", runtime=False, high=4 * MIB
+        "max-entry-bytes",
+        4 * MIB,
+        4 * KIB,
+        "largest log entry; a larger execution unit is written as a run of entries",
+        runtime=False,
+        high=4 * MIB,
     )
     digest_interval_ms: int = _number(
-        "digest-interval-ms", 1000, 0, 3_600_000, "the primary logs a digest of a slice of its state this often, with few writes a tenth as often; 0: never",
+        "digest-interval-ms",
+        1000,
+        0,
+        3_600_000,
+        "the primary logs a digest of a slice of its state this often, with few writes a tenth as "
+        "often; 0: never",
         "milliseconds",
-    )  # fmt: skip
-    digest_slice_keys: int = _number("digest-slice-keys", 4096, 16, 1_000_000, "keys and members of collections in one slice; a thousand take about 0.5 ms")
-    digest_slice_bytes: int = _memory("digest-slice-bytes", MIB, 4 * KIB, "of keys and values in one slice; a MiB takes about a millisecond", high=64 * MIB)
+    )
+    digest_slice_keys: int = _number(
+        "digest-slice-keys",
+        4096,
+        16,
+        1_000_000,
+        "keys and members of collections in one slice; a thousand take about 0.5 ms",
+    )
+    digest_slice_bytes: int = _memory(
+        "digest-slice-bytes",
+        MIB,
+        4 * KIB,
+        "of keys and values in one slice; a MiB takes about a millisecond",
+        high=64 * MIB,
+    )
     # --- clients
     maxclients: int = _number("maxclients", 10_000, 1, _INT_MAX, "connections served at a time")
-    timeout: int = _number("timeout", 0, 0, _INT_MAX, "close a client that has been idle for this long; 0: never", "seconds")
-    tcp_keepalive: int = _number("tcp-keepalive", 300, 0, _INT_MAX, "TCP keep-alive period; 0: off", "seconds")
-    tcp_backlog: int = _number("tcp-backlog", 511, 0, _INT_MAX, "connections that may wait to be accepted", runtime=False)
-    requirepass: str = _row("requirepass", SECRET, "", "", 0, 0, True, "password of the user default; empty: none")
-    protected_mode: bool = _flag("protected-mode", True, "without a password, refuse clients that do not come from this machine")
-    proto_max_bulk_len: int = _memory("proto-max-bulk-len", 512 * MIB, MIB, "longest string a client may send or build")
-    client_query_buffer_limit: int = _memory("client-query-buffer-limit", 1024 * MIB, MIB, "most a client may send before it is a command")
+    timeout: int = _number(
+        "timeout",
+        0,
+        0,
+        _INT_MAX,
+        "close a client that has been idle for this long; 0: never",
+        "seconds",
+    )
+    tcp_keepalive: int = _number(
+        "tcp-keepalive", 300, 0, _INT_MAX, "TCP keep-alive period; 0: off", "seconds"
+    )
+    tcp_backlog: int = _number(
+        "tcp-backlog", 511, 0, _INT_MAX, "connections that may wait to be accepted", runtime=False
+    )
+    requirepass: str = _row(
+        "requirepass", SECRET, "", "", 0, 0, True, "password of the user default; empty: none"
+    )
+    protected_mode: bool = _flag(
+        "protected-mode",
+        True,
+        "without a password, refuse clients that do not come from this machine",
+    )
+    proto_max_bulk_len: int = _memory(
+        "proto-max-bulk-len", 512 * MIB, MIB, "longest string a client may send or build"
+    )
+    client_query_buffer_limit: int = _memory(
+        "client-query-buffer-limit",
+        1024 * MIB,
+        MIB,
+        "most a client may send before it is a command",
+    )
     client_output_limit: int = _memory(
-        "client-output-limit", 64 * KIB, 4 * KIB, "replies that a client has not read, above which no further command of it runs; for connections made later"
+        "client-output-limit",
+        64 * KIB,
+        4 * KIB,
+        "replies that a client has not read, above which no further command of it runs; for "
+        "connections made later",
     )
     total_output_limit: int = _memory(
-        "total-output-limit", 512 * MIB, MIB, "replies that clients above client-output-limit have not read together; above it the one with the most is closed"
+        "total-output-limit",
+        512 * MIB,
+        MIB,
+        "replies that clients above client-output-limit have not read together; above it the one "
+        "with the most is closed",
     )
     transaction_reply_limit: int = _memory(
-        "transaction-reply-limit", 128 * MIB, MIB, "replies of one transaction, above which its further commands that only read are answered with an error"
+        "transaction-reply-limit",
+        128 * MIB,
+        MIB,
+        "replies of one transaction, above which its further commands that only read are answered "
+        "with an error",
     )
-    monitor_output_limit: int = _memory("monitor-output-limit", 8 * MIB, 64 * KIB, "lines that a client in MONITOR has not read; above it the client is closed")
+    monitor_output_limit: int = _memory(
+        "monitor-output-limit",
+        8 * MIB,
+        64 * KIB,
+        "lines that a client in MONITOR has not read; above it the client is closed",
+    )
     enable_debug_command: str = _choice(
-        "enable-debug-command", "no", ("no", "yes", "local"), "who may call DEBUG; local: clients on this machine", runtime=False
+        "enable-debug-command",
+        "no",
+        ("no", "yes", "local"),
+        "who may call DEBUG; local: clients on this machine",
+        runtime=False,
     )
     # --- work in the background, and watching it
-    hz: int = _number("hz", 10, 1, 500, "taken and without effect: background work runs ten times a second")
+    hz: int = _number(
+        "hz", 10, 1, 500, "taken and without effect: background work runs ten times a second"
+    )
     busy_reply_threshold_ms: int = _number(
-        "busy-reply-threshold", 5000, 0, _LONG_MAX, "a script that runs longer lets others be told BUSY", "milliseconds", aliases=("lua-time-limit",)
+        "busy-reply-threshold",
+        5000,
+        0,
+        _LONG_MAX,
+        "a script that runs longer lets others be told BUSY",
+        "milliseconds",
+        aliases=("lua-time-limit",),
     )
-    slowlog_log_slower_than_us: int = _number("slowlog-log-slower-than", 10_000, -1, _LONG_MAX, "commands this slow go into SLOWLOG; -1: none", "microseconds")
+    slowlog_log_slower_than_us: int = _number(
+        "slowlog-log-slower-than",
+        10_000,
+        -1,
+        _LONG_MAX,
+        "commands this slow go into SLOWLOG; -1: none",
+        "microseconds",
+    )
     slowlog_max_len: int = _number("slowlog-max-len", 128, 0, _LONG_MAX, "entries SLOWLOG keeps")
-    latency_monitor_threshold_ms: int = _number("latency-monitor-threshold", 0, 0, _LONG_MAX, "events this slow go into LATENCY; 0: none", "milliseconds")
+    latency_monitor_threshold_ms: int = _number(
+        "latency-monitor-threshold",
+        0,
+        0,
+        _LONG_MAX,
+        "events this slow go into LATENCY; 0: none",
+        "milliseconds",
+    )
     latency_tracking: bool = _flag("latency-tracking", True, "keep LATENCY HISTOGRAM's numbers")
-    latency_percentiles: str = _row("latency-tracking-info-percentiles", PERCENTILES, "percent", "50 99 99.9", 0, 100, True, "percentiles in INFO latencystats")
+    latency_percentiles: str = _row(
+        "latency-tracking-info-percentiles",
+        PERCENTILES,
+        "percent",
+        "50 99 99.9",
+        0,
+        100,
+        True,
+        "percentiles in INFO latencystats",
+    )
     # --- how values are told apart by OBJECT ENCODING, in Redis' words
-    hash_max_listpack_entries: int = _number("hash-max-listpack-entries", 512, 0, _LONG_MAX, "fields of a listpack hash", aliases=("hash-max-ziplist-entries",))
+    hash_max_listpack_entries: int = _number(
+        "hash-max-listpack-entries",
+        512,
+        0,
+        _LONG_MAX,
+        "fields of a listpack hash",
+        aliases=("hash-max-ziplist-entries",),
+    )
     hash_max_listpack_value: int = _number(
-        "hash-max-listpack-value", 64, 0, _LONG_MAX, "longest field or value in one", "bytes", aliases=("hash-max-ziplist-value",)
+        "hash-max-listpack-value",
+        64,
+        0,
+        _LONG_MAX,
+        "longest field or value in one",
+        "bytes",
+        aliases=("hash-max-ziplist-value",),
     )
-    list_max_listpack_size: int = _number("list-max-listpack-size", -2, -_INT_MAX - 1, _INT_MAX, "as in Redis", aliases=("list-max-ziplist-size",))
-    list_compress_depth: int = _number("list-compress-depth", 0, 0, _INT_MAX, "taken and without effect")
-    set_max_intset_entries: int = _number("set-max-intset-entries", 512, 0, _LONG_MAX, "members of an intset")
+    list_max_listpack_size: int = _number(
+        "list-max-listpack-size",
+        -2,
+        -_INT_MAX - 1,
+        _INT_MAX,
+        "as in Redis",
+        aliases=("list-max-ziplist-size",),
+    )
+    list_compress_depth: int = _number(
+        "list-compress-depth", 0, 0, _INT_MAX, "taken and without effect"
+    )
+    set_max_intset_entries: int = _number(
+        "set-max-intset-entries", 512, 0, _LONG_MAX, "members of an intset"
+    )
     zset_max_listpack_entries: int = _number(
-        "zset-max-listpack-entries", 128, 0, _LONG_MAX, "members of a listpack sorted set", aliases=("zset-max-ziplist-entries",)
+        "zset-max-listpack-entries",
+        128,
+        0,
+        _LONG_MAX,
+        "members of a listpack sorted set",
+        aliases=("zset-max-ziplist-entries",),
     )
-    zset_max_listpack_value: int = _number("zset-max-listpack-value", 64, 0, _LONG_MAX, "longest member in one", "bytes", aliases=("zset-max-ziplist-value",))
-    hll_sparse_max_bytes: int = _memory("hll-sparse-max-bytes", 3000, 0, "longest sparse HyperLogLog")
+    zset_max_listpack_value: int = _number(
+        "zset-max-listpack-value",
+        64,
+        0,
+        _LONG_MAX,
+        "longest member in one",
+        "bytes",
+        aliases=("zset-max-ziplist-value",),
+    )
+    hll_sparse_max_bytes: int = _memory(
+        "hll-sparse-max-bytes", 3000, 0, "longest sparse HyperLogLog"
+    )
     stream_node_max_bytes: int = _memory("stream-node-max-bytes", 4096, 0, "as in Redis")
-    stream_node_max_entries: int = _number("stream-node-max-entries", 100, 0, _LONG_MAX, "as in Redis")
+    stream_node_max_entries: int = _number(
+        "stream-node-max-entries", 100, 0, _LONG_MAX, "as in Redis"
+    )
     # --- what clients ask and what is always so here
-    save: str = _choice("save", "", ("",), "no snapshot is taken on a schedule: the log holds every write")
+    save: str = _choice(
+        "save", "", ("",), "no snapshot is taken on a schedule: the log holds every write"
+    )
     appendonly: str = _choice("appendonly", "yes", ("yes",), "every write is logged")
-    appendfsync: str = _choice("appendfsync", "always", ("always",), "every write is on disk in a majority of log nodes before it is acknowledged")
+    appendfsync: str = _choice(
+        "appendfsync",
+        "always",
+        ("always",),
+        "every write is on disk in a majority of log nodes before it is acknowledged",
+    )
     maxmemory: int = _memory("maxmemory", 0, 0, "there is no limit to the data", high=0)
-    maxmemory_policy: str = _choice("maxmemory-policy", "noeviction", ("noeviction",), "nothing is evicted")
+    maxmemory_policy: str = _choice(
+        "maxmemory-policy", "noeviction", ("noeviction",), "nothing is evicted"
+    )
     # --- not a setting: where the settings came from, and what the system allows
     config_file: str = ""
     most_clients: int = _INT_MAX  # as many as the limit on open files leaves room for
@@ -192,7 +448,9 @@ def _build() -> dict[str, Setting]:
     for f in fields(Settings):
         if "row" in f.metadata:
             name, kind, unit, low, high, runtime, choices, aliases, doc = f.metadata["row"]
-            table[name] = Setting(name, f.name, kind, unit, f.default, low, high, runtime, choices, aliases, doc)
+            table[name] = Setting(
+                name, f.name, kind, unit, f.default, low, high, runtime, choices, aliases, doc
+            )
     return table
 
 
@@ -213,7 +471,12 @@ def parse_memory(text: str) -> int:
     """``64mb`` as bytes. Raises SettingError."""
     digits = text.rstrip("bBkKmMgG")
     unit = _MEMORY_UNITS.get(text[len(digits) :].lower())
-    if unit is None or not digits.isascii() or not digits.isdigit() or len(digits) > _LONGEST_MEMORY:
+    if (
+        unit is None
+        or not digits.isascii()
+        or not digits.isdigit()
+        or len(digits) > _LONGEST_MEMORY
+    ):
         raise SettingError("argument must be a memory value")
     return int(digits) * unit
 
@@ -226,7 +489,10 @@ def parse(row: Setting, text: str) -> Any:
         return text.lower() == "yes"
     if row.kind == CHOICE:
         if text.lower() not in row.choices:
-            raise SettingError("argument(s) must be one of the following: " + ", ".join(c or '""' for c in row.choices))
+            raise SettingError(
+                "argument(s) must be one of the following: "
+                + ", ".join(c or '""' for c in row.choices)
+            )
         return text.lower()
     if row.kind == PERCENTILES:
         return _percentiles(text)
@@ -255,7 +521,9 @@ def _percentiles(text: str) -> str:
         if number is None:
             raise SettingError("Invalid latency-tracking-info-percentiles parameters")
         if not 0 <= number <= 100:
-            raise SettingError("latency-tracking-info-percentiles parameters should sit between [0.0,100.0]")
+            raise SettingError(
+                "latency-tracking-info-percentiles parameters should sit between [0.0,100.0]"
+            )
     return " ".join(text.split())
 
 

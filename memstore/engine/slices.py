@@ -1,14 +1,21 @@
-"""Digests of slices of the state: what a DIGEST entry compares between the primary and everybody who follows the log.
+"""Digests of slices of the state: what a DIGEST entry compares between the primary and everybody
+who follows the log.
 
-Decides: how the state is cut into slices, each small enough for one short turn of the loop, and what the digest of a slice is. Must not know: the log, roles,
-clocks. A full digest of millions of keys would stop the loop for seconds, and one that is kept up to date would cost every write; so each entry names a slice,
-and entry by entry all of the state comes by. Whoever follows the log takes the digest of the same slice at the same position.
+Decides: how the state is cut into slices, each small enough for one short turn of the loop, and
+what the digest of a slice is.
+Must not know: the log, roles, clocks. A full digest of millions of keys would stop the loop for
+seconds, and one that is kept up to date would cost every write; so each entry names a slice, and
+entry by entry all of the state comes by. Whoever follows the log takes the digest of the same slice
+at the same position.
 
-There are two forms. Whole slots, from one place to another (a place is a database's number times the number of slots, plus the slot): all keys in them,
-with values and expiries. And parts, of a slot that is too much for one slice (a hash tag used for everything, a large value): some keys by name, each with
-all of its value or a piece, and how many keys there are in the slot. Naming keys asks nothing of the order in which a node keeps them; and if two nodes
-have equally many keys, and each that one of them names is at the other too, they have the same.
-Nothing is covered that a node may keep in its own way: order, encodings, access times. A key whose time has passed counts until it is deleted, by an effect.
+There are two forms. Whole slots, from one place to another (a place is a database's number times
+the number of slots, plus the slot): all keys in them, with values and expiries. And parts, of a
+slot that is too much for one slice (a hash tag used for everything, a large value): some keys by
+name, each with all of its value or a piece, and how many keys there are in the slot. Naming keys
+asks nothing of the order in which a node keeps them; and if two nodes have equally many keys, and
+each that one of them names is at the other too, they have the same. Nothing is covered that a node
+may keep in its own way: order, encodings, access times. A key whose time has passed counts until it
+is deleted, by an effect.
 """
 
 from __future__ import annotations
@@ -27,22 +34,29 @@ from memstore.engine.values.longstring import LongString
 SUM_BYTES: Final = 16
 SMALL: Final = 512  # members; a slot with a larger value is digested in parts
 NAMES_BYTES: Final = 4096  # of keys named in one slice: they go into the log
-NAME_LONGEST: Final = 1024  # bytes; in a slot that is digested in parts, longer keys count and are not looked at
-NAMED_MOST: Final = 500_000  # keys of one slot that are noted to be named: some milliseconds; of a slot with more, these are compared and the others counted
+# bytes; in a slot that is digested in parts, longer keys count and are not looked at
+NAME_LONGEST: Final = 1024
+# keys of one slot that are noted to be named: some milliseconds; of a slot with more, these are
+# compared and the others counted
+NAMED_MOST: Final = 500_000
 DATABASES_MOST: Final = 4  # gone through in one slice, be they empty
 GONE_MOST: Final = 20_000  # names passed over in one slice: a millisecond or two
 _PLAIN: Final = {bytes}
 _STRINGS: Final = {b"string"}
-_PLACES: Final = list(range(SLOTS))  # made once: a number a slot and look would cost more than the look
+# made once: a number a slot and look would cost more than the look
+_PLACES: Final = list(range(SLOTS))
 _NOTHING: Final = 1 << 32  # a piece's beginning behind every value's end
 
 _Fold = Callable[[bytes], object]
-Part = tuple[bytes, int, int]  # a key and the piece of its value, from a border to before another; (0, 0): all of it
+# a key and the piece of its value, from a border to before another; (0, 0): all of it
+Part = tuple[bytes, int, int]
 
 
 @dataclass(slots=True)
 class Slice:
-    """Whole slots from ``start`` to before ``stop``, or ``parts`` of the slot at ``start``. ``keys``: how many there are in these slots."""
+    """Whole slots from ``start`` to before ``stop``, or ``parts`` of the slot at ``start``.
+    ``keys``: how many there are in these slots.
+    """
 
     start: int
     stop: int
@@ -51,7 +65,9 @@ class Slice:
 
 
 def slice_digest(keyspace: Keyspace, piece: Slice) -> bytes:
-    """Equal on two nodes if they hold the same in this slice; different (but for one chance in 2**128) if not. Takes as long as the slice is large."""
+    """Equal on two nodes if they hold the same in this slice; different (but for one chance in
+    2**128) if not. Takes as long as the slice is large.
+    """
     total = blake2b(digest_size=SUM_BYTES)
     if piece.parts:
         _fold_parts(total.update, keyspace, piece)
@@ -90,18 +106,34 @@ def _fold_slots(fold: _Fold, keyspace: Keyspace, piece: Slice) -> None:
     fold(b"%d" % count)
 
 
-def _fold_slot(fold: _Fold, place: int, items: dict[bytes, Value], expires: dict[bytes, int]) -> None:
+def _fold_slot(
+    fold: _Fold, place: int, items: dict[bytes, Value], expires: dict[bytes, int]
+) -> None:
     keys = sorted(items)
     values = [items[key] for key in keys]
     kinds = b""
     if set(map(type, values)) != _PLAIN:
         found = [kind_of(value) for value in values]
         names = [kind.name for kind in found]
-        kinds = b",".join(names) if set(names) != _STRINGS else b""  # the digest does not depend on how a string is kept
-        values = [value if type(value) is bytes else kind.span(value, 0, 0) for kind, value in zip(found, values, strict=True)]
+        # the digest does not depend on how a string is kept
+        kinds = b",".join(names) if set(names) != _STRINGS else b""
+        values = [
+            value if type(value) is bytes else kind.span(value, 0, 0)
+            for kind, value in zip(found, values, strict=True)
+        ]
     times = [expires.get(key, -1) for key in keys] if expires else []
     count = len(keys)
-    fold(pack(f"<QII{2 * count}Q{len(times)}q", place, count, len(kinds), *map(len, keys), *map(len, values), *times))
+    fold(
+        pack(
+            f"<QII{2 * count}Q{len(times)}q",
+            place,
+            count,
+            len(kinds),
+            *map(len, keys),
+            *map(len, values),
+            *times,
+        )
+    )
     fold(kinds)
     fold(b"".join(keys))
     fold(b"".join(values))
@@ -119,27 +151,39 @@ def _fold_parts(fold: _Fold, keyspace: Keyspace, piece: Slice) -> None:
             continue
         kind = kind_of(value)
         text = kind.span(value, start, stop)
-        fold(b" %b %d %d %d %d:" % (kind.name, len(value), database.expires[slot].get(key, -1), len(text), len(key)))
+        fold(
+            b" %b %d %d %d %d:"
+            % (kind.name, len(value), database.expires[slot].get(key, -1), len(text), len(key))
+        )
         fold(key)
         fold(text)
 
 
 class Walk:
-    """The primary's way through all of the state, a slice at a time, and then from the beginning again."""
+    """The primary's way through all of the state, a slice at a time,
+    and then from the beginning again.
+    """
 
     __slots__ = ("_at", "_names", "place", "rounds")
 
     def __init__(self, place: int = 0) -> None:
         self.place = place  # where the next slice begins
         self.rounds = 0  # how often the end was reached
-        self._names: list[bytes] = []  # keys of the slot at ``place`` that are left to be named, the next one last
+        # keys of the slot at ``place`` that are left to be named, the next one last
+        self._names: list[bytes] = []
         self._at = 0  # how far in the value of the next one
 
     def take(self, keyspace: Keyspace, most_keys: int, most_bytes: int) -> Slice:
-        """The next slice: about so many keys and members of collections at most, and about so many bytes; a single member may be larger."""
+        """The next slice: about so many keys and members of collections at most, and about so many
+        bytes; a single member may be larger.
+        """
         if self.place >= len(keyspace.databases) * SLOTS:
             self.place = 0
-        piece = self._take_parts(keyspace, most_keys, most_bytes) if self._names else self._take_slots(keyspace, most_keys, most_bytes)
+        piece = (
+            self._take_parts(keyspace, most_keys, most_bytes)
+            if self._names
+            else self._take_slots(keyspace, most_keys, most_bytes)
+        )
         if self.place >= len(keyspace.databases) * SLOTS:
             self.place = 0
             self.rounds += 1
@@ -180,7 +224,14 @@ class Walk:
         items: dict[bytes, Value] = database.slots[slot] if database is not None else {}
         parts: list[Part] = []
         names, passed, named = self._names, 0, 0
-        while names and items and most_keys > 0 and most_bytes > 0 and named < NAMES_BYTES and passed < GONE_MOST:
+        while (
+            names
+            and items
+            and most_keys > 0
+            and most_bytes > 0
+            and named < NAMES_BYTES
+            and passed < GONE_MOST
+        ):
             key = names[-1]
             value = items.get(key)
             passed += 1
@@ -202,7 +253,9 @@ class Walk:
 
 
 def _weigh(items: dict[bytes, Value], most_keys: int, most_bytes: int) -> tuple[int, int] | None:
-    """How many keys and members a slot holds, and how many bytes; None: too many for one slice, or a value of its own is."""
+    """How many keys and members a slot holds, and how many bytes; None: too many for one slice, or
+    a value of its own is.
+    """
     units = len(items)
     if units > most_keys:
         return None

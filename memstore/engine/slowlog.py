@@ -1,6 +1,8 @@
 """The newest commands that took long, for SLOWLOG.
 
-Decides: what of a command is kept. Must not know: how its time was measured. Bounded: `slowlog-max-len` entries, 32 arguments of 128 bytes each.
+Decides: what of a command is kept.
+Must not know: how its time was measured. Bounded: `slowlog-max-len` entries, 32 arguments of 128
+bytes each.
 """
 
 from __future__ import annotations
@@ -34,11 +36,24 @@ class Slowlog:
         self.entries: deque[SlowEntry] = deque()  # newest first
         self.next_id = 0
 
-    def note(self, argv: list[bytes], us: int, wall_ms: int, session: Session, settings: Settings) -> None:
-        """A command took ``us`` microseconds: keep it if that is slow. The caller leaves out rows flagged SKIP_SLOWLOG."""
+    def note(
+        self, argv: list[bytes], us: int, wall_ms: int, session: Session, settings: Settings
+    ) -> None:
+        """A command took ``us`` microseconds: keep it if that is slow.
+        The caller leaves out rows flagged SKIP_SLOWLOG.
+        """
         if us < settings.slowlog_log_slower_than_us or settings.slowlog_log_slower_than_us < 0:
             return
-        self.entries.appendleft(SlowEntry(self.next_id, wall_ms // 1000, us, _trimmed(redacted(argv)), session.address, session.name))
+        self.entries.appendleft(
+            SlowEntry(
+                self.next_id,
+                wall_ms // 1000,
+                us,
+                _trimmed(redacted(argv)),
+                session.address,
+                session.name,
+            )
+        )
         self.next_id += 1
         while len(self.entries) > settings.slowlog_max_len:
             self.entries.pop()
@@ -49,7 +64,12 @@ class Slowlog:
 
 def _trimmed(argv: list[bytes]) -> list[bytes]:
     kept = argv if len(argv) <= MAX_ARGUMENTS else argv[: MAX_ARGUMENTS - 1]
-    shown = [arg if len(arg) <= MAX_ARGUMENT_BYTES else b"%b... (%d more bytes)" % (arg[:MAX_ARGUMENT_BYTES], len(arg) - MAX_ARGUMENT_BYTES) for arg in kept]
+    shown = [
+        arg
+        if len(arg) <= MAX_ARGUMENT_BYTES
+        else b"%b... (%d more bytes)" % (arg[:MAX_ARGUMENT_BYTES], len(arg) - MAX_ARGUMENT_BYTES)
+        for arg in kept
+    ]
     if len(argv) > MAX_ARGUMENTS:
         shown.append(b"... (%d more arguments)" % (len(argv) - MAX_ARGUMENTS + 1))
     return shown

@@ -1,7 +1,10 @@
-"""What control entries say: who took over (LEADERSHIP), to whom a primary hands over (HANDOVER), what a slice of the state was like (DIGEST).
+"""What control entries say: who took over (LEADERSHIP), to whom a primary hands over (HANDOVER),
+what a slice of the state was like (DIGEST).
 
-Decides: their JSON. Must not know: when they are written. The first two are facts for display and for finding the primary; safety never rests on them.
-A field that is missing takes its default and an unknown one is ignored, so that versions of the engine can follow one another.
+Decides: their JSON.
+Must not know: when they are written. The first two are facts for display and for finding the
+primary; safety never rests on them. A field that is missing takes its default and an unknown one is
+ignored, so that versions of the engine can follow one another.
 """
 
 from __future__ import annotations
@@ -31,12 +34,14 @@ class Leadership:
     port: int = 0
     lease_ms: int = 0
     engine: str = ""  # the engine's version
-    limits: dict[str, int] = field(default_factory=dict)  # settings that must agree on every node of a shard
+    # settings that must agree on every node of a shard
+    limits: dict[str, int] = field(default_factory=dict)
 
     def encode(self) -> bytes:
         fields = {
-            "node": self.node, "incarnation": self.incarnation.hex(), "az": self.az, "host": self.host, "port": self.port,
-            "lease_ms": self.lease_ms, "engine": self.engine, "limits": self.limits,
+            "node": self.node, "incarnation": self.incarnation.hex(), "az": self.az,
+            "host": self.host, "port": self.port, "lease_ms": self.lease_ms, "engine": self.engine,
+            "limits": self.limits,
         }  # fmt: skip
         return json.dumps(fields, separators=(",", ":")).encode()
 
@@ -56,13 +61,21 @@ class Handover:
     port: int = 0
 
     def encode(self) -> bytes:
-        fields = {"node": self.node, "incarnation": self.incarnation.hex(), "az": self.az, "host": self.host, "port": self.port}
+        fields = {
+            "node": self.node,
+            "incarnation": self.incarnation.hex(),
+            "az": self.az,
+            "host": self.host,
+            "port": self.port,
+        }
         return json.dumps(fields, separators=(",", ":")).encode()
 
 
 @dataclass(slots=True)
 class Digest:
-    """What the primary's memory was like in one slice, at the position of the entry. Keys stand in it with a character for each byte."""
+    """What the primary's memory was like in one slice, at the position of the entry. Keys stand in
+    it with a character for each byte.
+    """
 
     slice: Slice
     sum: bytes = b""
@@ -70,9 +83,16 @@ class Digest:
 
     def encode(self) -> bytes:
         piece = self.slice
-        fields: dict[str, Any] = {"form": self.form, "from": divmod(piece.start, SLOTS), "to": divmod(piece.stop, SLOTS), "keys": piece.keys}
+        fields: dict[str, Any] = {
+            "form": self.form,
+            "from": divmod(piece.start, SLOTS),
+            "to": divmod(piece.stop, SLOTS),
+            "keys": piece.keys,
+        }
         if piece.parts:
-            fields["parts"] = [[key.decode("latin-1"), start, stop] for key, start, stop in piece.parts]
+            fields["parts"] = [
+                [key.decode("latin-1"), start, stop] for key, start, stop in piece.parts
+            ]
         return json.dumps(fields | {"blake2b": self.sum.hex()}, separators=(",", ":")).encode()
 
 
@@ -90,18 +110,35 @@ def decode_digest(payload: bytes) -> Digest:
         raise AnnounceError(f"blake2b: {error}") from error
     if len(total) != SUM_BYTES:
         raise AnnounceError(f"blake2b has {len(total)} bytes")
-    return Digest(Slice(_place(fields, "from"), _place(fields, "to"), _integer(fields, "keys"), [_part(part) for part in parts]), total)
+    return Digest(
+        Slice(
+            _place(fields, "from"),
+            _place(fields, "to"),
+            _integer(fields, "keys"),
+            [_part(part) for part in parts],
+        ),
+        total,
+    )
 
 
 def _place(fields: dict[str, Any], name: str) -> int:
     value = fields.get(name)
-    if not isinstance(value, list) or len(value) != 2 or not all(isinstance(number, int) and number >= 0 for number in value):
+    if (
+        not isinstance(value, list)
+        or len(value) != 2
+        or not all(isinstance(number, int) and number >= 0 for number in value)
+    ):
         raise AnnounceError(f"{name} is not a database's and a slot's number")
     return int(value[0]) * SLOTS + int(value[1])
 
 
 def _part(value: Any) -> Part:
-    if not isinstance(value, list) or len(value) != 3 or not isinstance(value[0], str) or not all(isinstance(at, int) and at >= 0 for at in value[1:]):
+    if (
+        not isinstance(value, list)
+        or len(value) != 3
+        or not isinstance(value[0], str)
+        or not all(isinstance(at, int) and at >= 0 for at in value[1:])
+    ):
         raise AnnounceError("a part is not a key and two borders")
     try:
         return value[0].encode("latin-1"), value[1], value[2]
@@ -115,7 +152,12 @@ def decode_leadership(payload: bytes) -> Leadership:
     if not isinstance(limits, dict) or not all(isinstance(value, int) for value in limits.values()):
         raise AnnounceError("limits is not an object of integers")
     common = _address(fields)
-    return Leadership(*common, lease_ms=_integer(fields, "lease_ms"), engine=_text(fields, "engine"), limits={str(k): v for k, v in limits.items()})
+    return Leadership(
+        *common,
+        lease_ms=_integer(fields, "lease_ms"),
+        engine=_text(fields, "engine"),
+        limits={str(k): v for k, v in limits.items()},
+    )
 
 
 def decode_handover(payload: bytes) -> Handover:
@@ -126,7 +168,11 @@ def mismatches(mine: Leadership, theirs: Leadership) -> list[str]:
     """Settings that must agree and do not, as "name: mine here, theirs there"."""
     ours = {**mine.limits, "lease_ms": mine.lease_ms}
     other = {**theirs.limits, "lease_ms": theirs.lease_ms}
-    return [f"{name}: {ours[name]} here, {other[name]} at the primary" for name in sorted(ours) if name in other and other[name] != ours[name]]
+    return [
+        f"{name}: {ours[name]} here, {other[name]} at the primary"
+        for name in sorted(ours)
+        if name in other and other[name] != ours[name]
+    ]
 
 
 def _object(payload: bytes) -> dict[str, Any]:
@@ -144,7 +190,13 @@ def _address(fields: dict[str, Any]) -> tuple[str, bytes, str, str, int]:
         incarnation = bytes.fromhex(_text(fields, "incarnation"))
     except ValueError as error:
         raise AnnounceError(f"incarnation: {error}") from error
-    return _text(fields, "node"), incarnation, _text(fields, "az"), _text(fields, "host"), _integer(fields, "port")
+    return (
+        _text(fields, "node"),
+        incarnation,
+        _text(fields, "az"),
+        _text(fields, "host"),
+        _integer(fields, "port"),
+    )
 
 
 def _text(fields: dict[str, Any], name: str) -> str:

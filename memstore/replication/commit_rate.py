@@ -1,24 +1,28 @@
 """How much a primary may have appended and not yet committed.
 
-Decides: the limit of bytes in flight, from the commits that were measured and from the lease. Must not know: entries, the log, sockets.
+Decides: the limit of bytes in flight, from the commits that were measured and from the lease.
+Must not know: entries, the log, sockets.
 
-A writer whose oldest append finds no majority within the commit time-out stops renewing its lease. What is in flight must
-therefore commit well before that: within an eighth of a lease, beside the time that even a small entry takes. What exceeds the
-limit waits at the primary, where it costs memory and no role. A renewal waits behind the same bytes, so the limit bounds its
-delay too.
+A writer whose oldest append finds no majority within the commit time-out stops renewing its lease.
+What is in flight must therefore commit well before that: within an eighth of a lease, beside the
+time that even a small entry takes. What exceeds the limit waits at the primary, where it costs
+memory and no role. A renewal waits behind the same bytes, so the limit bounds its delay too.
 
-The time of a commit has two parts. ``base_us`` is what a small entry takes: a round trip and a sync. The rest grows with the
-bytes that were in flight in front of the entry and in it. A limit that proves too large falls at once to what was measured; one
-that was used and proves too small is doubled.
+The time of a commit has two parts. ``base_us`` is what a small entry takes: a round trip and a
+sync. The rest grows with the bytes that were in flight in front of the entry and in it. A limit
+that proves too large falls at once to what was measured; one that was used and proves too small is
+doubled.
 
-Under a load of large entries alone ``base_us`` is not known, or is of a time when the disks were quicker. A slow sync then looks
-like a slow transfer, and the limit falls. So a limit that is used and may not be doubled is raised by half for a trial, and
-once or twice more where entries are too large to use that. If more bytes then commit in a second, the bytes were not what took
-the time: the raised limit is kept (``floor``), and the next trial begins. If not, the limit falls back, and the next trial is
-some seconds away. No trial begins, and no floor stays, where commits take longer than half a lease.
+Under a load of large entries alone ``base_us`` is not known, or is of a time when the disks were
+quicker. A slow sync then looks like a slow transfer, and the limit falls. So a limit that is used
+and may not be doubled is raised by half for a trial, and once or twice more where entries are too
+large to use that. If more bytes then commit in a second, the bytes were not what took the time: the
+raised limit is kept (``floor``), and the next trial begins. If not, the limit falls back, and the
+next trial is some seconds away. No trial begins, and no floor stays, where commits take longer than
+half a lease.
 
-Invariants: ``LEAST_BYTES <= limit <= most`` (or ``limit == most`` where ``most`` is smaller); ``in_flight`` is what was appended
-and not yet committed; ``floor <= most``.
+Invariants: ``LEAST_BYTES <= limit <= most`` (or ``limit == most`` where ``most`` is smaller);
+``in_flight`` is what was appended and not yet committed; ``floor <= most``.
 """
 
 from __future__ import annotations
@@ -38,8 +42,9 @@ AGAIN_US: Final = 10_000_000  # between a trial that failed and the next
 
 class CommitRate:
     __slots__ = (
-        "_again_us", "_appended", "_before", "_bytes", "_commits", "_half_us", "_least", "_most", "_since_us", "_slowest_us", "_target_us",
-        "_trial", "_us", "base_us", "bytes_per_s", "floor", "in_flight", "limit",
+        "_again_us", "_appended", "_before", "_bytes", "_commits", "_half_us", "_least", "_most",
+        "_since_us", "_slowest_us", "_target_us", "_trial", "_us", "base_us", "bytes_per_s",
+        "floor", "in_flight", "limit",
     )  # fmt: skip
 
     def __init__(self, lease_ms: int, most: int) -> None:
@@ -48,14 +53,16 @@ class CommitRate:
         self._least = min(LEAST_BYTES, most)
         self._target_us = lease_ms * 1000 // SHARE
         self._half_us = lease_ms * 500
-        self._appended: deque[tuple[int, int, int, int]] = deque()  # (position, its bytes, in flight with it, when)
+        # (position, its bytes, in flight with it, when)
+        self._appended: deque[tuple[int, int, int, int]] = deque()
         self.in_flight = 0
         self.limit = min(FIRST_BYTES, most)
         self.floor = self._least  # the limit does not fall below by a transfer that seems slow
         self.base_us = 0  # 0: not measured yet
         self.bytes_per_s = 0  # of commits that were large enough to tell; 0: not measured yet
         self._trial = 0  # the limit that is tried; 0: there is no trial
-        self._before = (0, 0, 0)  # before the trial: the limit, the sum of what was in flight, bytes a second
+        # before the trial: the limit, the sum of what was in flight, bytes a second
+        self._before = (0, 0, 0)
         self._again_us = 0  # no trial before then
         self._since_us = 0  # entries appended from then on are compared
         self._commits = self._bytes = self._us = self._slowest_us = 0  # of those that are compared
@@ -101,7 +108,9 @@ class CommitRate:
             self._count_again(0, now_us)
             self._again_us = now_us + AGAIN_US
         if transfer_us > self._target_us:
-            limit = max(min(self.limit, ahead * self._target_us // transfer_us), self.floor, self._trial)
+            limit = max(
+                min(self.limit, ahead * self._target_us // transfer_us), self.floor, self._trial
+            )
             if limit < self.limit:
                 self.limit = limit
                 self._count_again(0, now_us)
@@ -128,13 +137,18 @@ class CommitRate:
             if not used and self.limit < min(before[0] * 2, self._most):
                 self._raise(now_us)  # entries are so large that no more of them fit in
                 return
-            if not used or 2 * (rate - before[2]) * before[1] < grown * before[2]:  # half of what it could bring is enough
+            # half of what it could bring is enough
+            if not used or 2 * (rate - before[2]) * before[1] < grown * before[2]:
                 self.limit = max(before[0], self.floor)
                 self._count_again(0, now_us)
                 self._again_us = now_us + AGAIN_US
                 return
             self.floor = self._trial
-        if self._slowest_us <= self._half_us and now_us >= self._again_us and self.limit < self._most:
+        if (
+            self._slowest_us <= self._half_us
+            and now_us >= self._again_us
+            and self.limit < self._most
+        ):
             self._before = (self.limit, self._bytes, rate)
             self._raise(now_us)
         else:

@@ -1,12 +1,16 @@
 """What becomes of a node whose memory is not what a DIGEST entry says the primary's was.
 
-Decides: whether to restore again from the log's first entry, to believe the log against the primary, or to serve no more. Must not know: roles, the log,
-memory.
+Decides: whether to restore again from the log's first entry, to believe the log against the
+primary, or to serve no more.
+Must not know: roles, the log, memory.
 
-One difference does not say who is wrong. What the log says does: if memory differs from the digest, and differs in the same way when it has been made anew
-from the log, the digest is wrong: that primary's memory was damaged, or it did something else than it logged. The log is what was acknowledged, and no other
-copy of the truth is left once that primary is gone. So its digests are overruled. While it leads, this node does not serve all the same: clients would be
-told two stories. A memory that comes out different each time is of no use to anybody: after a bounded number of tries this node serves no more in this life.
+One difference does not say who is wrong. What the log says does: if memory differs from the digest,
+and differs in the same way when it has been made anew from the log, the digest is wrong: that
+primary's memory was damaged, or it did something else than it logged. The log is what was
+acknowledged, and no other copy of the truth is left once that primary is gone. So its digests are
+overruled. While it leads, this node does not serve all the same: clients would be told two stories.
+A memory that comes out different each time is of no use to anybody: after a bounded number of tries
+this node serves no more in this life.
 Invariant: for one position memory is made at most `TRIES_MAX` times.
 """
 
@@ -30,7 +34,8 @@ class Disputes:
     def __init__(self) -> None:
         self.count = 0  # differences found in this life
         self.position = 0  # of the newest
-        self.author = b""  # incarnation of a primary that was overruled and may lead still; empty: none
+        # incarnation of a primary that was overruled and may lead still; empty: none
+        self.author = b""
         self.overruled: set[bytes] = set()  # the followers share it
         self.trouble = ""  # what is the matter now, for people
         self._seen: dict[int, list[bytes]] = {}  # position -> what the digest was here, each time
@@ -43,13 +48,22 @@ class Disputes:
         seen.append(difference.mine)
         if len(self._seen) > POSITIONS_MAX:
             del self._seen[min(self._seen)]
-        where = f"at position {position} the digest is {difference.mine.hex()} here and {difference.theirs.hex()} at the primary"
+        where = (
+            f"at position {position} the digest is {difference.mine.hex()} here and "
+            f"{difference.theirs.hex()} at the primary"
+        )
         if again:
             self.author = difference.author
-            self.trouble = f"{where}, also after restoring from the log: that primary's memory was not what the log says, and this node serves when it is gone"
+            self.trouble = (
+                f"{where}, also after restoring from the log: that primary's memory was not "
+                "what the log says, and this node serves when it is gone"
+            )
             return OVERRULE
         if len(seen) >= TRIES_MAX:
-            self.trouble = f"{where}, and was another one each time that the log was followed from its beginning: this node serves no more"
+            self.trouble = (
+                f"{where}, and was another one each time that the log was followed from its "
+                "beginning: this node serves no more"
+            )
             return GIVE_UP
         self.trouble = f"{where}: restoring from the log"
         return RESTORE

@@ -1,6 +1,7 @@
 """What a node says when it cannot run a command in the state it is in.
 
-Decides: the texts of refusals and of outcomes that are not known. Must not know: when they apply (`shard` does).
+Decides: the texts of refusals and of outcomes that are not known.
+Must not know: when they apply (`shard` does).
 """
 
 from __future__ import annotations
@@ -22,10 +23,16 @@ CLUSTERDOWN: Final = b"-CLUSTERDOWN no primary holds the lease\r\n"
 CROSSSLOT: Final = b"-CROSSSLOT Keys in request don't hash to the same slot\r\n"
 DEMOTED_READ: Final = b"-TRYAGAIN demoted before the read could be confirmed\r\n"
 NOT_APPLIED: Final = b"-TRYAGAIN this replica did not reach the log's tail in time\r\n"
-UNBLOCKED: Final = b"-UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)\r\n"
-MONITORING: Final = b"-ERR Replica can't interact with the keyspace\r\n"  # what Redis tells a client in MONITOR
+UNBLOCKED: Final = (
+    b"-UNBLOCKED force unblock from blocking operation, instance state changed (master -> "
+    b"replica?)\r\n"
+)
+# what Redis tells a client in MONITOR
+MONITORING: Final = b"-ERR Replica can't interact with the keyspace\r\n"
 TOO_LARGE: Final = b"-ERR the command is larger than max-uncommitted-bytes allows\r\n"
-TRANSACTION_TOO_LARGE: Final = b"-ERR the transaction is larger than max-uncommitted-bytes allows\r\n"
+TRANSACTION_TOO_LARGE: Final = (
+    b"-ERR the transaction is larger than max-uncommitted-bytes allows\r\n"
+)
 
 
 def unknown_outcome(position: int) -> bytes:
@@ -33,18 +40,28 @@ def unknown_outcome(position: int) -> bytes:
 
 
 def too_large(session: Session, row: Row, argv: list[bytes], limit: int) -> bytes | None:
-    """The error for a write, or a transaction of writes, that the log could not take; None: it may run."""
+    """The error for a write, or a transaction of writes, that the log could not take; None:
+    it may run.
+    """
     if row.flags & WRITE:
         return TOO_LARGE if argument_bytes(argv) > limit else None
-    # What the queue takes in memory is never less than what it takes in the log, and is known already.
-    if row.name == b"EXEC" and session.multi_bytes > limit and not session.multi_failed and transaction_bytes(session) > limit:
+    # What the queue takes in memory is never less than what it takes in the log,
+    # and is known already.
+    if (
+        row.name == b"EXEC"
+        and session.multi_bytes > limit
+        and not session.multi_failed
+        and transaction_bytes(session) > limit
+    ):
         return TRANSACTION_TOO_LARGE
     return None
 
 
 def loading(facts: Facts) -> bytes:
     trouble = f"; {facts.digest_trouble}" if facts.digest_trouble else ""
-    return reply.error(f"LOADING memstore is restoring: {facts.applied} of {facts.restore_target} entries{trouble}")
+    return reply.error(
+        f"LOADING memstore is restoring: {facts.applied} of {facts.restore_target} entries{trouble}"
+    )
 
 
 def no_majority(timeout_ms: int) -> bytes:
@@ -55,7 +72,10 @@ def read_only(facts: Facts) -> bytes:
     """For a write at a node that is not the primary."""
     if not facts.primary_port:
         return MASTERDOWN
-    return reply.error(f"READONLY You can't write against a read only replica. primary={facts.primary_host}:{facts.primary_port}")
+    return reply.error(
+        "READONLY You can't write against a read only replica. "
+        f"primary={facts.primary_host}:{facts.primary_port}"
+    )
 
 
 def moved(facts: Facts, key: bytes) -> bytes:
@@ -91,14 +111,25 @@ def disappoint(session: Session, last_position: int) -> tuple[Session, bytes, bo
 
 def is_paused(engine: Engine, session: Session, row: Row) -> bool:
     """Whether CLIENT PAUSE makes the command wait."""
-    return not row.flags & LOCAL and engine.paused(bool(row.flags & WRITE) or (row.name == b"EXEC" and writes(session)))
+    return not row.flags & LOCAL and engine.paused(
+        bool(row.flags & WRITE) or (row.name == b"EXEC" and writes(session))
+    )
 
 
-def cluster(facts: Facts, session: Session, row: Row, argv: list[bytes], primary: bool) -> bytes | None:
-    """Cluster mode: the error for keys of several slots, or for a slot that is served elsewhere; None: the command may run here."""
+def cluster(
+    facts: Facts, session: Session, row: Row, argv: list[bytes], primary: bool
+) -> bytes | None:
+    """Cluster mode: the error for keys of several slots, or for a slot that is served elsewhere;
+    None: the command may run here.
+    """
     keys = row.keys(argv)
     if row.name == b"EXEC" and session.multi:
-        keys = [key for queued, args in session.multi if isinstance(queued, Row) for key in queued.keys(args)]
+        keys = [
+            key
+            for queued, args in session.multi
+            if isinstance(queued, Row)
+            for key in queued.keys(args)
+        ]
     if not keys:
         return None
     slot = slot_of(keys[0])

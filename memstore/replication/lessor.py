@@ -1,6 +1,7 @@
 """Until when reads may be served: who says so to the shard.
 
-Decides: nothing. The shard asks the lessor each time. Must not know: how a lease is won or renewed.
+Decides: nothing. The shard asks the lessor each time.
+Must not know: how a lease is won or renewed.
 """
 
 from __future__ import annotations
@@ -9,7 +10,9 @@ from typing import Final, Protocol
 
 
 class Lessor(Protocol):
-    """The writer, as far as reads are concerned. Where ``lease_until_us`` is over, `look` is asked: it counts what was renewed while the loop stood still."""
+    """The writer, as far as reads are concerned. Where ``lease_until_us`` is over, `look` is asked:
+    it counts what was renewed while the loop stood still.
+    """
 
     lease_until_us: int
 

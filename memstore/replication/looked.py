@@ -1,6 +1,7 @@
 """The keys a command looked at, as the tracker names them.
 
-Decides: which keys' uncommitted changes a reply waits for. Must not know: positions, roles, what waits.
+Decides: which keys' uncommitted changes a reply waits for.
+Must not know: positions, roles, what waits.
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ def keys_of(context: Context, row: Row, argv: list[bytes]) -> list[Key]:
 
 
 def keys_of_exec(context: Context, session: Session, row: Row) -> list[Key]:
-    """EXEC looks at every key of its queue and at every watched one; its handler forgets both, so they are asked for before. Nothing for another row."""
+    """EXEC looks at every key of its queue and at every watched one; its handler forgets both, so
+    they are asked for before. Nothing for another row.
+    """
     if row.name != b"EXEC" or session.multi is None:
         return []
     keys: list[Key] = [(db, key) if db else key for db, key in session.watched]

@@ -1,6 +1,8 @@
-"""What the role machine asks of the node's driver. The order of a list of outputs is the order of their effects.
+"""What the role machine asks of the node's driver. The order of a list of outputs is the order of
+their effects.
 
-Decides: nothing; it is the vocabulary between `roles` and `memstore.server.node`. Must not know: sockets, the log client.
+Decides: nothing; it is the vocabulary between `roles` and `memstore.server.node`.
+Must not know: sockets, the log client.
 """
 
 from __future__ import annotations
@@ -20,7 +22,9 @@ class StopFollowing:
 
 @dataclass(slots=True)
 class Rebuild:
-    """Memory may hold changes that never happened: throw it away and follow the log from its first entry."""
+    """Memory may hold changes that never happened:
+    throw it away and follow the log from its first entry.
+    """
 
 
 @dataclass(slots=True)
@@ -30,12 +34,16 @@ class Overrule:
 
 @dataclass(slots=True)
 class Recheck:
-    """Memory is a committed state, but perhaps not the newest any more: show none of it until the log has been followed to its present end."""
+    """Memory is a committed state, but perhaps not the newest any more: show none of it until the
+    log has been followed to its present end.
+    """
 
 
 @dataclass(slots=True)
 class BecomeReplica:
-    """Serve reads: what is in memory is a committed state, and the log was followed to the end known at the start."""
+    """Serve reads: what is in memory is a committed state, and the log was followed to the end
+    known at the start.
+    """
 
 
 @dataclass(slots=True)
@@ -50,7 +58,9 @@ class StartCampaign:
 
 @dataclass(slots=True)
 class AbandonWriter:
-    """The campaign was won too late or its prefix could not be applied: stop the writer without serving."""
+    """The campaign was won too late or its prefix could not be applied:
+    stop the writer without serving.
+    """
 
 
 @dataclass(slots=True)
@@ -60,7 +70,9 @@ class TakeOver:
 
 @dataclass(slots=True)
 class StepDown:
-    """Stop the writer, tell every client what is known of its commands; answered by ``on_stepped_down(clean)``."""
+    """Stop the writer, tell every client what is known of its commands;
+    answered by ``on_stepped_down(clean)``.
+    """
 
     reason: str
     reserved: bool = False  # a hand-over: the lease was released to a successor
@@ -68,7 +80,9 @@ class StepDown:
 
 @dataclass(slots=True)
 class HoldCommands:
-    """Hand-over: commands that arrive from now on wait, none fails. When everything executed is committed: ``on_drained``."""
+    """Hand-over: commands that arrive from now on wait, none fails.
+    When everything executed is committed: ``on_drained``.
+    """
 
 
 @dataclass(slots=True)
@@ -78,7 +92,9 @@ class LetCommands:
 
 @dataclass(slots=True)
 class AppendHandover:
-    """Stop serving reads, append the HANDOVER entry; its commit is reported by ``on_handover_committed``."""
+    """Stop serving reads, append the HANDOVER entry;
+    its commit is reported by ``on_handover_committed``.
+    """
 
     payload: bytes
 
@@ -114,6 +130,22 @@ class Say:
 
 
 Output = (
-    Follow | StopFollowing | Rebuild | Overrule | Recheck | BecomeReplica | AskProbe | StartCampaign | AbandonWriter | TakeOver | StepDown | HoldCommands
-    | LetCommands | AppendHandover | ReleaseLease | HandoverOver | Exit | Say
-)  # fmt: skip
+    Follow
+    | StopFollowing
+    | Rebuild
+    | Overrule
+    | Recheck
+    | BecomeReplica
+    | AskProbe
+    | StartCampaign
+    | AbandonWriter
+    | TakeOver
+    | StepDown
+    | HoldCommands
+    | LetCommands
+    | AppendHandover
+    | ReleaseLease
+    | HandoverOver
+    | Exit
+    | Say
+)

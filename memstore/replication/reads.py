@@ -1,8 +1,11 @@
-"""Strong reads at a replica: which sessions wait for the log's tail, and when they may go on (rule R2).
+"""Strong reads at a replica: which sessions wait for the log's tail, and when they may go on (rule
+R2).
 
-Decides: which question covers which read, and when a read is as fresh as the answer. Must not know: how the question is asked, what a command does.
-A question covers the commands that were parked before it was asked; later ones share the next question. An answer is an entry id: the reads may run when
-the newest applied entry's id is at or above it. Invariant: an answer counts for a session only if nothing was taken of what its question covers
+Decides: which question covers which read, and when a read is as fresh as the answer.
+Must not know: how the question is asked, what a command does. A question covers the commands that
+were parked before it was asked; later ones share the next question. An answer is an entry id: the
+reads may run when the newest applied entry's id is at or above it.
+Invariant: an answer counts for a session only if nothing was taken of what its question covers
 (`Session.question`): what came later would be read under a question older than itself.
 """
 
@@ -19,29 +22,37 @@ class StrongReads:
 
     def __init__(self) -> None:
         self._asking: list[Session] = []  # parked, not covered by a question yet
-        self._asked: list[tuple[Session, int]] = []  # (session, commands covered) of the question under way
+        # (session, commands covered) of the question under way
+        self._asked: list[tuple[Session, int]] = []
         # (bound, deadline_us, question, covered): answered, not applied yet
         self._waiting: deque[tuple[EntryId, int, int, list[tuple[Session, int]]]] = deque()
         self._question = 0  # number of the question under way or, when none is, of the last one
-        self._behind: list[tuple[int, int, Session]] = []  # session reads: (position wanted, deadline_us, session)
+        # session reads: (position wanted, deadline_us, session)
+        self._behind: list[tuple[int, int, Session]] = []
         self._hurry = False  # one of those came, and the log was not asked since
         self._under_way = False  # a question is, that may cover nobody
 
     @property
     def wanted(self) -> bool:
-        """A question should be asked, and none is under way that covers reads, or that would do as well."""
+        """A question should be asked, and none is under way that covers reads,
+        or that would do as well.
+        """
         return not self._asked and (bool(self._asking) or (self._hurry and not self._under_way))
 
     def want(self, session: Session) -> None:
         self._asking.append(session)
 
     def want_position(self, session: Session, position: int, deadline_us: int) -> None:
-        """A session read that waits for a position it has seen elsewhere. A question about the tail also tells the log that somebody waits."""
+        """A session read that waits for a position it has seen elsewhere. A question about the tail
+        also tells the log that somebody waits.
+        """
         self._behind.append((position, deadline_us, session))
         self._hurry = True
 
     def on_asked(self) -> int:
-        """The question is being asked now: what is parked now is covered. Its number, for `on_tail`."""
+        """The question is being asked now: what is parked now is covered.
+        Its number, for `on_tail`.
+        """
         assert not self._asked, "one question at a time"
         self._under_way = True
         self._asked = [(session, len(session.parked)) for session in self._asking]
@@ -51,10 +62,13 @@ class StrongReads:
         self._asking, self._hurry = [], False
         return self._question
 
-    def on_tail(self, question: int, bound: EntryId | None, applied: EntryId, deadline_us: int, error: bytes) -> list[Session]:
+    def on_tail(
+        self, question: int, bound: EntryId | None, applied: EntryId, deadline_us: int, error: bytes
+    ) -> list[Session]:
         """The answer (None: no majority). Sessions that may go on now."""
         if question != self._question:
-            return []  # asked before a change of role, or covered nobody and another was asked since
+            # asked before a change of role, or covered nobody and another was asked since
+            return []
         self._under_way = False
         covered, self._asked = self._asked, []
         if bound is None:
@@ -75,7 +89,9 @@ class StrongReads:
         return ready
 
     def deadline(self) -> int:
-        """When the oldest answered question, or a session read, has waited too long, us; 0: none waits."""
+        """When the oldest answered question, or a session read, has waited too long, us;
+        0: none waits.
+        """
         times = [until for _, until, _ in self._behind]
         if self._waiting:
             times.append(self._waiting[0][1])
@@ -94,16 +110,26 @@ class StrongReads:
         return ready + late
 
     def forget(self, session: Session) -> None:
-        """It is gone; nobody asks for it any more. (What a question covers is few, and soon over.)"""
+        """It is gone; nobody asks for it any more. (A question covers few, and is soon over.)"""
         if self._behind:
             self._behind = [one for one in self._behind if one[2] is not session]
 
     def restart(self) -> list[Session]:
-        """The role changed: every read that waited begins again. The answer of a question under way will count for nothing."""
+        """The role changed: every read that waited begins again. The answer of a question under way
+        will count for nothing.
+        """
         self._question += 1
         sessions = self._asking + [session for session, _ in self._asked]
-        sessions += [session for _, _, _, covered in self._waiting for session, _ in covered] + [session for _, _, session in self._behind]
-        self._asking, self._asked, self._behind, self._hurry, self._under_way = [], [], [], False, False
+        sessions += [session for _, _, _, covered in self._waiting for session, _ in covered] + [
+            session for _, _, session in self._behind
+        ]
+        self._asking, self._asked, self._behind, self._hurry, self._under_way = (
+            [],
+            [],
+            [],
+            False,
+            False,
+        )
         self._waiting.clear()
         for session in sessions:
             session.grant = session.question = 0

@@ -1,12 +1,14 @@
 """Following the log: committed entries become memory.
 
-Decides: which entries are applied together (a run of continued entries when its last one is there, never half a unit), what a
-LEADERSHIP entry cuts off, where a reader that meets something it cannot read stops, and that it stops where memory is not what the primary's was (DIGEST).
+Decides: which entries are applied together (a run of continued entries when its last one is there,
+never half a unit), what a LEADERSHIP entry cuts off, where a reader that meets something it cannot
+read stops, and that it stops where memory is not what the primary's was (DIGEST).
 Must not know: sockets, roles, where entries come from, what is done about a difference (`roles`).
 
-Invariants: ``followed`` is the id of the newest entry taken, dense from 1, each entry's previous chain equal to the chain before it. An
-unfinished run lies in ``_run`` and not in memory; no acknowledged write depends on it (a unit is acknowledged at its run's end), so
-``followed`` may count as applied. Once ``stuck`` says why, nothing further is taken: it never skips.
+Invariants: ``followed`` is the id of the newest entry taken, dense from 1, each entry's previous
+chain equal to the chain before it. An unfinished run lies in ``_run`` and not in memory; no
+acknowledged write depends on it (a unit is acknowledged at its run's end), so ``followed`` may
+count as applied. Once ``stuck`` says why, nothing further is taken: it never skips.
 """
 
 from __future__ import annotations
@@ -17,11 +19,31 @@ from typing import Final, Protocol
 
 from memstore.engine.engine import ApplyError
 from memstore.engine.slices import Slice
-from memstore.replication.announce import DIGEST_FORM, AnnounceError, Handover, Leadership, decode_digest, decode_handover, decode_leadership
-from txlog.entry import DATA, DIGEST, FORMAT, FORMAT_VERSION, GENESIS_CHAIN, HANDOVER, LEADERSHIP, NO_ENTRY, Entry, EntryId
+from memstore.replication.announce import (
+    DIGEST_FORM,
+    AnnounceError,
+    Handover,
+    Leadership,
+    decode_digest,
+    decode_handover,
+    decode_leadership,
+)
+from txlog.entry import (
+    DATA,
+    DIGEST,
+    FORMAT,
+    FORMAT_VERSION,
+    GENESIS_CHAIN,
+    HANDOVER,
+    LEADERSHIP,
+    NO_ENTRY,
+    Entry,
+    EntryId,
+)
 
 RATE_WINDOW_US: Final = 1_000_000
-DIGEST_WEIGHT: Final = 64 * 1024  # bytes of payload that take about as long to apply as a digest takes to compare
+# bytes of payload that take about as long to apply as a digest takes to compare
+DIGEST_WEIGHT: Final = 64 * 1024
 
 
 class Memory(Protocol):
@@ -44,8 +66,9 @@ class Difference:
 
 class Follower:
     __slots__ = (
-        "_backlog", "_rate_from", "_run", "_run_term", "_started_us", "broke", "chain", "difference", "digest_place", "digests", "effects", "followed",
-        "handover", "leadership", "leadership_term", "memory", "overruled", "pending_bytes", "rate", "stuck", "wall_ms",
+        "_backlog", "_rate_from", "_run", "_run_term", "_started_us", "broke", "chain",
+        "difference", "digest_place", "digests", "effects", "followed", "handover", "leadership",
+        "leadership_term", "memory", "overruled", "pending_bytes", "rate", "stuck", "wall_ms",
     )  # fmt: skip
 
     def __init__(self, memory: Memory, now_us: int) -> None:
@@ -62,7 +85,8 @@ class Follower:
         self.digests = 0  # compared, and memory was the same
         self.digest_place = 0  # where the newest one's slice ends
         self.difference: Difference | None = None  # why it is stuck, if that is why
-        self.overruled: set[bytes] = set()  # incarnations whose digests contradict the log: they stop nobody
+        # incarnations whose digests contradict the log: they stop nobody
+        self.overruled: set[bytes] = set()
         self.pending_bytes = 0  # fed and not yet applied
         self.rate = 0  # entries a second, over the last second or so
         self._backlog: deque[Entry] = deque()
@@ -98,7 +122,9 @@ class Follower:
         return self._backlog[-1].position if self._backlog else self.followed[1]
 
     def step(self, max_bytes: int) -> list[Entry]:
-        """Apply what takes about as long as ``max_bytes`` of payload (at least an entry); the control entries in it. Stops for good at what it cannot read."""
+        """Apply what takes about as long as ``max_bytes`` of payload (at least an entry); the
+        control entries in it. Stops for good at what it cannot read.
+        """
         control: list[Entry] = []
         done = 0
         while self._backlog and not self.stuck and done < max_bytes:
@@ -114,10 +140,11 @@ class Follower:
         return control
 
     def adopt(self, followed: EntryId, chain: bytes, wall_ms: int) -> None:
-        """Memory already holds everything up to here: it was this node that wrote it as primary, and all of it is committed.
+        """Memory already holds everything up to here: it was this node that wrote it as primary,
+        and all of it is committed.
 
-        ``wall_ms``: the greatest time in its entries. Its clock may be ahead of that and of its successor's: to judge keys by it would hide what nobody
-        has said is gone.
+        ``wall_ms``: the greatest time in its entries. Its clock may be ahead of that and of its
+        successor's: to judge keys by it would hide what nobody has said is gone.
         """
         self.followed, self.chain, self.wall_ms = followed, chain, max(self.wall_ms, wall_ms)
         self._backlog.clear()
@@ -133,7 +160,10 @@ class Follower:
         if entry.previous_chain != self.chain:
             return f"position {entry.position} does not follow what was applied: another history"
         if entry.format != FORMAT_VERSION:
-            return f"position {entry.position} has format {entry.format}, this version reads {FORMAT_VERSION}"
+            return (
+                f"position {entry.position} has format {entry.format}, this version reads "
+                f"{FORMAT_VERSION}"
+            )
         problem = self._take_data(entry) if entry.kind == DATA else self._take_control(entry)
         if not problem:
             self.followed, self.chain = entry.id, entry.chain
@@ -154,9 +184,13 @@ class Follower:
         if payload:
             try:
                 self.effects += self.memory.apply(payload, max(self.wall_ms, entry.wall_ms))
-            except Exception as error:  # a command that fails on replay in any way means this state is not the primary's: stop here, never skip
+            except Exception as error:
+                # a command that fails on replay in any way means this state is not the primary's:
+                # stop here, never skip
                 self.broke = not isinstance(error, ApplyError)
-                return f"position {entry.position} cannot be applied: {type(error).__name__}: {error}"
+                return (
+                    f"position {entry.position} cannot be applied: {type(error).__name__}: {error}"
+                )
         return ""
 
     def _take_control(self, entry: Entry) -> str:
@@ -164,14 +198,22 @@ class Follower:
             return f"position {entry.position} interrupts a unit"
         try:
             if entry.kind == LEADERSHIP:
-                self._run.clear()  # its writer is gone and the rest never came: the unit did not happen
-                self.leadership, self.leadership_term, self.handover = decode_leadership(entry.payload), entry.term, None
+                # its writer is gone and the rest never came: the unit did not happen
+                self._run.clear()
+                self.leadership, self.leadership_term, self.handover = (
+                    decode_leadership(entry.payload),
+                    entry.term,
+                    None,
+                )
             elif entry.kind == HANDOVER:
                 self.handover = decode_handover(entry.payload)
             elif entry.kind == DIGEST:
                 return self._compare(entry)
             elif entry.kind != FORMAT:
-                return f"position {entry.position} is of kind {entry.kind}, which this version cannot read"
+                return (
+                    f"position {entry.position} is of kind {entry.kind}, which this version "
+                    "cannot read"
+                )
         except AnnounceError as error:
             return f"position {entry.position} cannot be read: {error}"
         return ""
@@ -182,7 +224,9 @@ class Follower:
         digest = decode_digest(entry.payload)
         if digest.form != DIGEST_FORM:
             return ""  # of another version: it says something about the state and is no part of it
-        self.digest_place = digest.slice.stop if digest.slice.stop > digest.slice.start else digest.slice.start + 1
+        self.digest_place = (
+            digest.slice.stop if digest.slice.stop > digest.slice.start else digest.slice.start + 1
+        )
         author = b"" if self.leadership is None else self.leadership.incarnation
         if author in self.overruled:
             return ""
@@ -194,7 +238,9 @@ class Follower:
         return f"position {entry.position}: memory is not what the primary's was"
 
     def overrule(self) -> None:
-        """The log has been found to contradict the digest that stopped this: go on with what the log says, whatever else its author says of its memory."""
+        """The log has been found to contradict the digest that stopped this: go on with what the
+        log says, whatever else its author says of its memory.
+        """
         assert self.difference is not None
         self.overruled.add(self.difference.author)
         self.difference, self.stuck = None, ""

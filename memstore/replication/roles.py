@@ -1,15 +1,21 @@
-"""Which role this node plays, and what it does about it: restoring, replica, candidate, primary, and the hand-over.
+"""Which role this node plays, and what it does about it: restoring, replica, candidate, primary,
+and the hand-over.
 
-Decides: when to campaign, whom to hand over to, when to stop serving, whether memory survives a demotion. Must not know: sockets, the log's
-messages, commands, replies. Inputs are ``on_<event>(..., now_us)``; outputs are taken with ``take_outputs``; one timer, ``deadline``.
+Decides: when to campaign, whom to hand over to, when to stop serving, whether memory survives a
+demotion.
+Must not know: sockets, the log's messages, commands, replies. Inputs are ``on_<event>(...,
+now_us)``; outputs are taken with ``take_outputs``; one timer, ``deadline``.
 
-Nothing here guards safety: two nodes that believe the wrong thing lose only time, since the log decides who writes (its rules A1, L1-L4, W1-W5).
-Invariants: a process starts as ``restoring``, always; nobody campaigns who is stuck, or has not followed the log to the end known here; a primary whose
-lease has run out steps down; memory is kept at a demotion only if everything in it is committed; whose memory was found to differ from a digest in the log
-serves and campaigns only once it was made anew from the log.
+Nothing here guards safety: two nodes that believe the wrong thing lose only time, since the log
+decides who writes (its rules A1, L1-L4, W1-W5).
+Invariants: a process starts as ``restoring``, always; nobody campaigns who is stuck, or has not
+followed the log to the end known here; a primary whose lease has run out steps down; memory is kept
+at a demotion only if everything in it is committed; whose memory was found to differ from a digest
+in the log serves and campaigns only once it was made anew from the log.
 
-Times: ``lease`` is the unit of everything. A closed window is watched for lease/16 and up to lease/8 more (so that several replicas do not start
-at once, and the writer of a term just opened gets its first Append out); a node invited by a Release or HANDOVER goes at once.
+Times: ``lease`` is the unit of everything. A closed window is watched for lease/16 and up to
+lease/8 more (so that several replicas do not start at once, and the writer of a term just opened
+gets its first Append out); a node invited by a Release or HANDOVER goes at once.
 """
 
 from __future__ import annotations
@@ -77,13 +83,17 @@ class Peer:
 
 class Roles:
     __slots__ = (
-        "_author_gone_since", "_backoff_until", "_campaign_at", "_closed_since", "_elsewhere_until", "_granted", "_handing_until", "_held_until",
-        "_ineligible_until", "_invited_until", "_lease", "_lease_until", "_outputs", "_probe_at", "_probing", "_reserved_until", "_rng", "_since",
-        "az_rank", "committed", "disputes", "exit_code", "exiting", "followed", "incarnation", "lease_ms", "log_empty", "node", "peers", "phase",
-        "primary", "role", "sight", "stuck", "successor", "target", "window_left_ms",
+        "_author_gone_since", "_backoff_until", "_campaign_at", "_closed_since", "_elsewhere_until",
+        "_granted", "_handing_until", "_held_until", "_ineligible_until", "_invited_until",
+        "_lease", "_lease_until", "_outputs", "_probe_at", "_probing", "_reserved_until", "_rng",
+        "_since", "az_rank", "committed", "disputes", "exit_code", "exiting", "followed",
+        "incarnation", "lease_ms", "log_empty", "node", "peers", "phase", "primary", "role",
+        "sight", "stuck", "successor", "target", "window_left_ms",
     )  # fmt: skip
 
-    def __init__(self, node: str, incarnation: bytes, lease_ms: int, rng: Random, now_us: int) -> None:
+    def __init__(
+        self, node: str, incarnation: bytes, lease_ms: int, rng: Random, now_us: int
+    ) -> None:
         self.node = node
         self.incarnation = incarnation
         self.lease_ms = lease_ms
@@ -92,7 +102,8 @@ class Roles:
         self.followed = 0
         self.committed = 0  # as this node's log node says
         self.log_empty = False
-        self.az_rank = 1  # place of this node's AZ among the log nodes', sorted; the driver sets it when it knows
+        # place of this node's AZ among the log nodes', sorted; the driver sets it when it knows
+        self.az_rank = 1
         self.stuck = ""
         self.disputes = Disputes()
         self.primary: Leadership | None = None  # who leads, as far as known; None: nobody
@@ -111,10 +122,13 @@ class Roles:
         self._campaign_at = 0
         self._probe_at = now_us + self._lease
         self._probing = False
-        self._granted = False  # the newest probe was: campaign although this node's own log node shows a living window
-        self._author_gone_since = 0  # no window of the log is open since then, and an overruled primary has led last
+        # the newest probe was: campaign although this node's own log node shows a living window
+        self._granted = False
+        # no window of the log is open since then, and an overruled primary has led last
+        self._author_gone_since = 0
         self._backoff_until = 0
-        self._elsewhere_until = 0  # so long the newest probe found too many windows open for a campaign
+        # so long the newest probe found too many windows open for a campaign
+        self._elsewhere_until = 0
         self._ineligible_until = 0
         self._invited_until = 0
         self._reserved_until = 0  # somebody else was named
@@ -131,7 +145,11 @@ class Roles:
     def deadline(self) -> int:
         """When to call `on_deadline`; 0: no need."""
         if self.role == PRIMARY:
-            times = [self._handing_until] if self.phase in (COMMITTING, RELEASING) else [self._lease_until, self._handing_until]
+            times = (
+                [self._handing_until]
+                if self.phase in (COMMITTING, RELEASING)
+                else [self._lease_until, self._handing_until]
+            )
         elif self.role == REPLICA:
             times = [self._campaign_at, self._probe_at, self._held_until, self._forget_at()]
         else:
@@ -149,7 +167,9 @@ class Roles:
         elif self.role != RESTORING:
             if self._closed_since and now_us >= self._forget_at():
                 self._closed_since = now_us  # look again a quarter of a lease later
-                if now_us >= max(self._reserved_until, self._invited_until) and not self.sight.lives(self.primary, now_us):
+                if now_us >= max(
+                    self._reserved_until, self._invited_until
+                ) and not self.sight.lives(self.primary, now_us):
                     self.primary = None
             if self.role == REPLICA:
                 self._on_replica_deadline(now_us)
@@ -169,7 +189,16 @@ class Roles:
 
     # ----------------------------------------------------------------- following the log
 
-    def on_heartbeat(self, committed: int, last: EntryId, promised: int, window_left_ms: int, successor: bytes, now_us: int, writer: bytes = b"") -> None:
+    def on_heartbeat(
+        self,
+        committed: int,
+        last: EntryId,
+        promised: int,
+        window_left_ms: int,
+        successor: bytes,
+        now_us: int,
+        writer: bytes = b"",
+    ) -> None:
         """What the log node that this node reads from says. ``writer``: whose window it is."""
         self.committed = max(self.committed, committed)
         self.log_empty = committed == 0 and last == NO_ENTRY and promised == 0
@@ -187,7 +216,8 @@ class Roles:
         if successor == self.incarnation:
             self._invite(now_us)
         elif successor or window_left_ms > 0:
-            # Another's window is not the known primary's: he may be one who cannot get an entry committed, and clients are sent to neither.
+            # Another's window is not the known primary's: he may be one who cannot get an entry
+            # committed, and clients are sent to neither.
             other = bool(writer) and self.primary is not None and writer != self.primary.incarnation
             self._closed_since = (self._closed_since or now_us) if other and not successor else 0
             if other:
@@ -202,7 +232,9 @@ class Roles:
                 self._plan_campaign(now_us)
 
     def _name_leader(self, now_us: int) -> None:
-        """The writer of the newest LEADERSHIP entry is the primary again, or still, when a window of it was seen."""
+        """The writer of the newest LEADERSHIP entry is the primary again, or still, when a window
+        of it was seen.
+        """
         if self.primary is None and self.role != PRIMARY:
             self.primary = self.sight.leader(now_us)
 
@@ -214,9 +246,14 @@ class Roles:
             self._maybe_restored(now_us)
 
     def on_stuck(self, reason: str, now_us: int) -> None:
-        """The log holds something this node cannot read or apply: it stops there, says so, and never leads."""
+        """The log holds something this node cannot read or apply:
+        it stops there, says so, and never leads.
+        """
         self.stuck = reason
-        self._outputs += [StopFollowing(), Say("stuck", f"stopped following the log: {reason}", warning=True)]
+        self._outputs += [
+            StopFollowing(),
+            Say("stuck", f"stopped following the log: {reason}", warning=True),
+        ]
         if self.role == CANDIDATE:
             self._outputs.append(AbandonWriter())
         if self.role != RESTORING:
@@ -224,7 +261,8 @@ class Roles:
             self._finish_exit()
 
     def on_differs(self, difference: Difference, won: bool, now_us: int) -> None:
-        """A DIGEST entry says that the primary's memory was not what is here: none of this memory is shown, or led with, any more.
+        """A DIGEST entry says that the primary's memory was not what is here: none of this memory
+        is shown, or led with, any more.
 
         ``won``: a campaign is, and the entry belongs to its prefix.
         """
@@ -234,21 +272,35 @@ class Roles:
             return
         if verdict == OVERRULE and self.role == CANDIDATE and won:
             self.disputes.on_author_gone()  # the writer won here has fenced it
-            self._outputs += [Overrule(), Say("digest-overruled", self.disputes.trouble, warning=True)]
+            self._outputs += [
+                Overrule(),
+                Say("digest-overruled", self.disputes.trouble, warning=True),
+            ]
             return
         if self.role == CANDIDATE:
             self._outputs.append(AbandonWriter())
         self.role, self._since, self._author_gone_since = RESTORING, now_us, 0
         if verdict == RESTORE:
-            # What was known to be committed is forgotten as well: log nodes that have started since may give it out only when somebody leads again.
+            # What was known to be committed is forgotten as well: log nodes that have started since
+            # may give it out only when somebody leads again.
             self.target, self.followed, self.committed = -1, 0, 0
-            self._outputs += [Rebuild(), Follow(), Say("digest-differs", self.disputes.trouble, warning=True)]
+            self._outputs += [
+                Rebuild(),
+                Follow(),
+                Say("digest-differs", self.disputes.trouble, warning=True),
+            ]
         else:
-            self._outputs += [Overrule(), Follow(), Say("digest-overruled", self.disputes.trouble, warning=True)]
+            self._outputs += [
+                Overrule(),
+                Follow(),
+                Say("digest-overruled", self.disputes.trouble, warning=True),
+            ]
         self._finish_exit()  # the campaign whose end was waited for is given up
 
     def _watch_author(self, window_left_ms: int, now_us: int) -> None:
-        """A primary whose digests are overruled leads no more when nobody has led for a lease. (Another's LEADERSHIP entry says it at once.)"""
+        """A primary whose digests are overruled leads no more when nobody has led for a lease.
+        (Another's LEADERSHIP entry says it at once.)
+        """
         if window_left_ms > 0:
             self._author_gone_since = 0
         elif not self._author_gone_since:
@@ -259,11 +311,13 @@ class Roles:
     def on_leadership(self, leadership: Leadership, now_us: int) -> None:
         """A LEADERSHIP entry was followed."""
         self.sight.newest = leadership
-        expected = self.primary is not None and self.primary.incarnation == leadership.incarnation  # named by a HANDOVER
+        # named by a HANDOVER
+        expected = self.primary is not None and self.primary.incarnation == leadership.incarnation
         if self.sight.is_me(leadership.node, leadership.incarnation):
             self.primary = None
         elif not expected:
-            self.primary = self.sight.leader(now_us)  # the entry may be old: an open window says that its writer leads now
+            # the entry may be old: an open window says that its writer leads now
+            self.primary = self.sight.leader(now_us)
             if self.primary is None:
                 self._probe_at = now_us
         if leadership.incarnation != self.disputes.author:
@@ -276,36 +330,64 @@ class Roles:
             self._let_commands()
 
     def on_handover(self, handover: Handover, now_us: int) -> None:
-        """A HANDOVER entry was followed: until the successor leads or half a lease is over nobody else need try."""
+        """A HANDOVER entry was followed: until the successor leads or half a lease is over nobody
+        else need try.
+        """
         if self.role == PRIMARY:
             return
         if self.primary is None or self.sight.is_me(handover.node, handover.incarnation):
-            self.primary = None  # an entry of the past, or a former life of this node; clients are not sent to the node that they asked
+            # an entry of the past, or a former life of this node; clients are not sent to the node
+            # that they asked
+            self.primary = None
         else:
-            self.primary = Leadership(handover.node, handover.incarnation, handover.az, handover.host, handover.port, self.lease_ms)
+            self.primary = Leadership(
+                handover.node,
+                handover.incarnation,
+                handover.az,
+                handover.host,
+                handover.port,
+                self.lease_ms,
+            )
         if handover.incarnation == self.incarnation:
             self._invite(now_us)
         else:
             self._reserved_until = now_us + self._lease // 2
 
     def _maybe_restored(self, now_us: int) -> None:
-        if 0 <= self.target <= self.followed and not self.stuck and not self.exiting and not self.disputes.author:
+        if (
+            0 <= self.target <= self.followed
+            and not self.stuck
+            and not self.exiting
+            and not self.disputes.author
+        ):
             self.disputes.on_serving()
             self.role, self._since = REPLICA, now_us
             self._closed_since = self._campaign_at = 0
             self._probe_at = now_us + self._lease + self._rng.randrange(self._lease // 4 + 1)
-            self._outputs += [BecomeReplica(), Say("replica", f"following the log, {self.followed} entries applied")]
+            self._outputs += [
+                BecomeReplica(),
+                Say("replica", f"following the log, {self.followed} entries applied"),
+            ]
 
     # ----------------------------------------------------------------- candidate
 
     def _may_campaign(self, now_us: int) -> bool:
-        return self.role == REPLICA and not self.stuck and not self.exiting and self.followed >= self.committed and now_us >= self._ineligible_until
+        return (
+            self.role == REPLICA
+            and not self.stuck
+            and not self.exiting
+            and self.followed >= self.committed
+            and now_us >= self._ineligible_until
+        )
 
     def _invite(self, now_us: int) -> None:
-        """A Release or HANDOVER named this node. Clients are sent here from now on: their commands are kept until it leads, or has failed to."""
+        """A Release or HANDOVER named this node. Clients are sent here from now on: their commands
+        are kept until it leads, or has failed to.
+        """
         if now_us >= self._invited_until:
             self._invited_until = self._held_until = now_us + self._lease // 2
-            self._backoff_until = self._ineligible_until = 0  # named by the primary: that this node handed over a moment ago is no reason to wait
+            # named by the primary: that this node handed over a moment ago is no reason to wait
+            self._backoff_until = self._ineligible_until = 0
             self._outputs.append(HoldCommands())
         if self.role == REPLICA and not self._campaign_at:
             self._campaign_at = max(now_us, self._backoff_until)
@@ -317,7 +399,13 @@ class Roles:
             at = self._since + wait + self._rng.randrange(self._lease // 32 + 1)
         else:
             at = now_us + self._lease // 16 + self._rng.randrange(self._lease // 8 + 1)
-        self._campaign_at = max(at, self._backoff_until, self._elsewhere_until, self._reserved_until, self._ineligible_until)
+        self._campaign_at = max(
+            at,
+            self._backoff_until,
+            self._elsewhere_until,
+            self._reserved_until,
+            self._ineligible_until,
+        )
 
     def _campaign(self, now_us: int) -> None:
         self._campaign_at, self._granted = 0, False
@@ -328,16 +416,29 @@ class Roles:
         self.role, self._since = CANDIDATE, now_us
         self._outputs += [Say("candidate", "campaigning"), StartCampaign()]
 
-    def on_probe(self, would_promise: bool, now_us: int, wait_ms: int = 0, windows: tuple[tuple[bytes, int], ...] = ()) -> None:
-        """The answer to `AskProbe`. ``wait_ms``: until a majority might promise; ``windows``: of which writers windows are open, and for how long."""
+    def on_probe(
+        self,
+        would_promise: bool,
+        now_us: int,
+        wait_ms: int = 0,
+        windows: tuple[tuple[bytes, int], ...] = (),
+    ) -> None:
+        """The answer to `AskProbe`. ``wait_ms``: until a majority might promise; ``windows``: of
+        which writers windows are open, and for how long.
+        """
         self._probing = False
         self.sight.saw_elsewhere(windows, now_us)
         self._name_leader(now_us)
         self._elsewhere_until = now_us + wait_ms * 1000
         if wait_ms and self.role == REPLICA:
             self._look_elsewhere(now_us)
-        if would_promise and self._may_campaign(now_us) and now_us >= max(self._reserved_until, self._backoff_until):
-            # A majority is ready for another writer; jitter so that two replicas that saw it do not meet.
+        if (
+            would_promise
+            and self._may_campaign(now_us)
+            and now_us >= max(self._reserved_until, self._backoff_until)
+        ):
+            # A majority is ready for another writer;
+            # jitter so that two replicas that saw it do not meet.
             self._granted = not self.log_empty
             self._campaign_at = now_us + self._rng.randrange(self._lease // 8 + 1)
             if self.log_empty:
@@ -361,13 +462,26 @@ class Roles:
             self._let_commands()
 
     def _look_elsewhere(self, now_us: int) -> None:
-        """Other log nodes hold a window that is closed, perhaps, at the one read here. The next probe comes before it ends, and puts a campaign off again."""
+        """Other log nodes hold a window that is closed, perhaps, at the one read here. The next
+        probe comes before it ends, and puts a campaign off again.
+        """
         self._probe_at = min(self._probe_at, now_us + self._lease // 2)
         if self._campaign_at and now_us >= self._invited_until:
-            after = self._elsewhere_until + self._lease // 16 + self._rng.randrange(self._lease // 8 + 1)
+            after = (
+                self._elsewhere_until
+                + self._lease // 16
+                + self._rng.randrange(self._lease // 8 + 1)
+            )
             self._campaign_at = max(self._campaign_at, after)
 
-    def on_campaign_lost(self, reason: str, retry_ms: int, held: bool, now_us: int, windows: tuple[tuple[bytes, int], ...] = ()) -> None:
+    def on_campaign_lost(
+        self,
+        reason: str,
+        retry_ms: int,
+        held: bool,
+        now_us: int,
+        windows: tuple[tuple[bytes, int], ...] = (),
+    ) -> None:
         if self.role != CANDIDATE:
             return
         self._back_to_replica(now_us)
@@ -377,7 +491,8 @@ class Roles:
             self._look_elsewhere(now_us)
         invited = now_us < self._invited_until
         if invited and held:
-            wait = 10_000 + self._rng.randrange(10_000)  # the Release that opens the way for this node is on its way
+            # the Release that opens the way for this node is on its way
+            wait = 10_000 + self._rng.randrange(10_000)
         elif retry_ms > 0:
             wait = retry_ms * 1000 + self._rng.randrange(self._lease // 8 + 1)
         else:
@@ -385,7 +500,9 @@ class Roles:
         self._backoff_until = now_us + wait
         if invited:
             self._campaign_at = self._backoff_until
-        self._outputs.append(Say("campaign-lost", f"campaign lost: {reason}; not again for {wait // 1000} ms"))
+        self._outputs.append(
+            Say("campaign-lost", f"campaign lost: {reason}; not again for {wait // 1000} ms")
+        )
         self._finish_exit()
 
     def _back_to_replica(self, now_us: int) -> None:
@@ -396,24 +513,32 @@ class Roles:
     # ----------------------------------------------------------------- primary
 
     def on_lease(self, lease_until_us: int, now_us: int) -> None:
-        """The writer's lease as it is now; it is zero once a hand-over is being committed, whose end is another timer's."""
+        """The writer's lease as it is now; it is zero once a hand-over is being committed, whose
+        end is another timer's.
+        """
         if self.role == PRIMARY:
             self._lease_until = lease_until_us
 
     def on_writer_lost(self, reason: str, now_us: int) -> None:
-        """Fenced, or given up: nothing of this writer that is not known committed ever will be known."""
+        """Fenced, or given up: nothing of this writer that
+        is not known committed ever will be known.
+        """
         if self.role == PRIMARY:
             self._step_down(reason)
 
     def _step_down(self, reason: str) -> None:
         if any(isinstance(output, StepDown) for output in self._outputs):
-            return  # one input may show in two ways that the role is over (a reply after the lease's end, and the lease's end)
+            # one input may show in two ways that the role is over (a reply after the lease's end,
+            # and the lease's end)
+            return
         if self.phase and self.successor is not None:
             self._outputs.append(HandoverOver(f"no longer primary: {reason}"))
         self._outputs.append(StepDown(reason))
 
     def on_stepped_down(self, clean: bool, now_us: int) -> None:
-        """``clean``: nothing uncommitted, nothing executed and not yet appended, so memory is the committed state."""
+        """``clean``: nothing uncommitted, nothing executed and not yet appended,
+        so memory is the committed state.
+        """
         handed_over = self._held_until > 0
         if not handed_over:
             self.primary = None
@@ -421,16 +546,35 @@ class Roles:
         self.committed = 0
         if clean and handed_over:
             self._back_to_replica(now_us)
-            self._outputs += [BecomeReplica(), Follow(), Say("demoted", "replica on the spot: all it held is committed")]
+            self._outputs += [
+                BecomeReplica(),
+                Follow(),
+                Say("demoted", "replica on the spot: all it held is committed"),
+            ]
         elif clean:
-            # How long this node was away nobody here knows: a command that has lain in its socket since may be answered only when the log's end is in memory.
+            # How long this node was away nobody here knows: a command that has lain in its socket
+            # since may be answered only when the log's end is in memory.
             self.role, self._since, self.target = RESTORING, now_us, -1
-            self._outputs += [Recheck(), Follow(), Say("demoted", "all it held is committed and stays: following the log to its end")]
+            self._outputs += [
+                Recheck(),
+                Follow(),
+                Say("demoted", "all it held is committed and stays: following the log to its end"),
+            ]
         else:
             self.role, self._since, self.target, self.followed = RESTORING, now_us, -1, 0
-            self._outputs += [Rebuild(), Follow(), Say("demoted", "restoring from the log: some of what it held may never have happened", warning=True)]
+            self._outputs += [
+                Rebuild(),
+                Follow(),
+                Say(
+                    "demoted",
+                    "restoring from the log: some of what it held may never have happened",
+                    warning=True,
+                ),
+            ]
         if self.phase:
-            self._outputs.append(LetCommands())  # a hand-over that failed: the commands kept for it are answered by what this node is now
+            # a hand-over that failed: the commands kept for it are answered
+            # by what this node is now
+            self._outputs.append(LetCommands())
         self.phase, self._handing_until, self.successor = "", 0, None
         self._finish_exit()
 
@@ -447,10 +591,16 @@ class Roles:
             del self.peers[node]
 
     def live_peers(self, now_us: int) -> list[Peer]:
-        return [self.peers[node] for node in sorted(self.peers) if now_us - self.peers[node].heard_us < REPLICA_SILENT_US + self._lease]
+        return [
+            self.peers[node]
+            for node in sorted(self.peers)
+            if now_us - self.peers[node].heard_us < REPLICA_SILENT_US + self._lease
+        ]
 
     def on_handover_asked(self, wanted: str, now_us: int) -> None:
-        """``wanted``: a replica's id (or its beginning) or ``host:port``; empty: the most caught-up one."""
+        """``wanted``: a replica's id (or its beginning) or ``host:port``; empty:
+        the most caught-up one.
+        """
         error = ""
         if self.role != PRIMARY:
             error = "this node is not the primary"
@@ -459,7 +609,9 @@ class Roles:
         else:
             peers = self.live_peers(now_us)
             if wanted:
-                peers = [p for p in peers if p.address == wanted or p.node.startswith(wanted.lower())]
+                peers = [
+                    p for p in peers if p.address == wanted or p.node.startswith(wanted.lower())
+                ]
             if not peers:
                 error = f"no replica {wanted} is connected" if wanted else "no replica is connected"
             elif len(peers) > 1 and wanted:
@@ -472,7 +624,12 @@ class Roles:
         assert self.successor is not None
         self.phase = DRAINING
         self._handing_until = now_us + self._lease
-        self._outputs += [HoldCommands(), Say("handover", f"handing over to {self.successor.address} ({self.successor.node[:8]})")]
+        self._outputs += [
+            HoldCommands(),
+            Say(
+                "handover", f"handing over to {self.successor.address} ({self.successor.node[:8]})"
+            ),
+        ]
 
     def on_drained(self, now_us: int) -> None:
         """Everything executed is committed, and nothing new is taken."""
@@ -483,7 +640,9 @@ class Roles:
             return
         self.phase = COMMITTING
         s = self.successor
-        self._outputs.append(AppendHandover(Handover(s.node, s.incarnation, s.az, s.host, s.port).encode()))
+        self._outputs.append(
+            AppendHandover(Handover(s.node, s.incarnation, s.az, s.host, s.port).encode())
+        )
 
     def on_handover_committed(self, now_us: int) -> None:
         if self.phase == COMMITTING and self.successor is not None:
@@ -507,9 +666,14 @@ class Roles:
         if phase == DRAINING and not self.exiting:
             # Nothing has been given up: go on as primary.
             self.phase, self.successor = "", None
-            self._outputs += [HandoverOver(reason), LetCommands(), Say("handover-failed", reason, warning=True)]
+            self._outputs += [
+                HandoverOver(reason),
+                LetCommands(),
+                Say("handover-failed", reason, warning=True),
+            ]
         elif phase == RELEASING:
-            self.on_released(now_us)  # at least one Release was sent, so the term is over whoever heard it
+            # at least one Release was sent, so the term is over whoever heard it
+            self.on_released(now_us)
         else:
             self._step_down(f"the hand-over did not complete: {reason}")
 
@@ -535,7 +699,8 @@ class Roles:
             if self.live_peers(now_us):
                 self.on_handover_asked("", now_us)
             else:
-                self.phase = DRAINING  # nobody to hand over to: commit what was executed, then let the lease run out
+                # nobody to hand over to: commit what was executed, then let the lease run out
+                self.phase = DRAINING
                 self._handing_until = now_us + self._lease
                 self._outputs.append(HoldCommands())
 

@@ -1,21 +1,27 @@
 """The shard: commands in, replies out, effects to the log, nothing shown before it may be.
 
-Decides: whether a command may run here and now (role, lease, pauses, limits, consistency of reads), which position its reply waits for, what becomes of
-everything that waits at a change of role. Must not know: sockets, clocks, how a position becomes committed, who becomes primary (`roles`).
+Decides: whether a command may run here and now (role, lease, pauses, limits, consistency of reads),
+which position its reply waits for, what becomes of everything that waits at a change of role.
+Must not know: sockets, clocks, how a position becomes committed, who becomes primary (`roles`).
 
 The driver calls, for a batch of commands that a client sent:
 
     at = 0
     while at < len(batch):
-        at = shard.run(session, batch, at, wall_ms, now_us)     # as many plain commands as there are, or one that is not plain
-    write(shard.take_reply(session, clock()))                   # the clock is read after the execution: a read is good under a lease valid then
+        at = shard.run(session, batch, at, wall_ms, now_us)     # as many plain commands as there
+        are, or one that is not plain
+    write(shard.take_reply(session, clock()))                   # the clock is read after the
+    execution: a read is good under a lease valid then
 
-and, once a turn, `take_entries` for the log; `on_committed` releases what waited. A command that may not run yet is parked in its session, in order, with
-everything behind it; `take_runnable` names the sessions that may go on (``session.sink.run_parked()``).
+and, once a turn, `take_entries` for the log; `on_committed` releases what waited. A command that
+may not run yet is parked in its session, in order, with everything behind it; `take_runnable` names
+the sessions that may go on (``session.sink.run_parked()``).
 
-Positions: the effects of one turn gather into one entry, whose position is known beforehand (``next_position``), so a reply knows at once what it waits for.
-`slip` is for the one case in which another entry comes between. Invariants: a reply that saw or made an uncommitted change never leaves before its commit;
-``clean`` means that memory is exactly the committed state up to ``applied``.
+Positions: the effects of one turn gather into one entry, whose position is known beforehand
+(``next_position``), so a reply knows at once what it waits for. `slip` is for the one case in which
+another entry comes between.
+Invariants: a reply that saw or made an uncommitted change never leaves before its commit; ``clean``
+means that memory is exactly the committed state up to ``applied``.
 """
 
 from __future__ import annotations
@@ -41,14 +47,29 @@ from memstore.engine.command import (
 from memstore.engine.context import DELETE_EXPIRED, HIDE_EXPIRED, Context
 from memstore.engine.engine import PAUSE_NONE, Engine, HalfDone
 from memstore.engine.requests import CloseSession
-from memstore.engine.session import REPLY_OFF, REPLY_ON, REPLY_SKIP, REPLY_SKIP_NEXT, SESSION, STRONG, Session
+from memstore.engine.session import (
+    REPLY_OFF,
+    REPLY_ON,
+    REPLY_SKIP,
+    REPLY_SKIP_NEXT,
+    SESSION,
+    STRONG,
+    Session,
+)
 from memstore.engine.transaction import IMMEDIATE, looks, queue, refuse, writes
 from memstore.replication import gates
 from memstore.replication.lessor import NO_LEASE as NO_LEASE
 from memstore.replication.lessor import FixedLease as FixedLease
 from memstore.replication.lessor import Lessor
 from memstore.replication.looked import keys_of, keys_of_exec
-from memstore.replication.plain import LARGE_REPLY, NO_ROW, is_hostile, is_plain, is_quick, no_handler
+from memstore.replication.plain import (
+    LARGE_REPLY,
+    NO_ROW,
+    is_hostile,
+    is_plain,
+    is_quick,
+    no_handler,
+)
 from memstore.replication.reads import StrongReads
 from memstore.replication.tracker import FAR, Key, Tracker
 from txlog.entry import DATA, NO_ENTRY, EntryId
@@ -65,9 +86,11 @@ PendingEntry = tuple[int, bytes, int, bool]  # kind, payload, wall_ms, continued
 
 class Shard:
     __slots__ = (
-        "_begun", "_entries", "_gathered_db", "_in_flight", "_monitors", "_plain", "_slow", "_stopped", "applied", "applied_wall_ms", "congested",
-        "context", "drain_scheduled", "engine", "entry_bytes", "failed", "gathered", "gathered_bytes", "has_entries", "holding", "lapsed", "last_row",
-        "lessor", "next_position", "open", "reads", "role", "runnable", "tracker", "uncommitted_bytes", "waiting_bytes",
+        "_begun", "_entries", "_gathered_db", "_in_flight", "_monitors", "_plain", "_slow",
+        "_stopped", "applied", "applied_wall_ms", "congested", "context", "drain_scheduled",
+        "engine", "entry_bytes", "failed", "gathered", "gathered_bytes", "has_entries", "holding",
+        "lapsed", "last_row", "lessor", "next_position", "open", "reads", "role", "runnable",
+        "tracker", "uncommitted_bytes", "waiting_bytes",
     )  # fmt: skip
 
     def __init__(self, engine: Engine) -> None:
@@ -77,28 +100,35 @@ class Shard:
         self.reads = StrongReads()
         self.role = RESTORING
         self.lessor: Lessor = NO_LEASE  # who says until when reads may be served
-        self.lapsed = False  # a reply was ready after the lease had ended: the role machine must step down
+        # a reply was ready after the lease had ended: the role machine must step down
+        self.lapsed = False
         self.congested = False  # too much waits for commits: commands wait
         self.holding = False  # hand-over: commands wait
         self.failed = False  # memory may hold what the log does not (`fail`): the node must end
         self.open = False  # plain commands may run: primary, nothing holds them
         self.applied: EntryId = NO_ENTRY  # of the newest committed entry in memory
-        self.applied_wall_ms = 0  # the log's time: what a replica judges keys by. A primary's own time is in it once an entry has told it
+        # the log's time: what a replica judges keys by. A primary's own time is in it once an entry
+        # has told it
+        self.applied_wall_ms = 0
         self.next_position = 1
         self.uncommitted_bytes = 0  # of payloads gathered or appended and not yet committed
         self.runnable: list[Session] = []
-        self.last_row: Row | None = None  # of the newest plain command: the driver credits the batch's time to it
+        # of the newest plain command: the driver credits the batch's time to it
+        self.last_row: Row | None = None
         self.has_entries = False  # something gathers or is closed, and was not taken yet
-        self.drain_scheduled = False  # the driver will come for it at the end of this turn; the driver's to write
+        # the driver will come for it at the end of this turn; the driver's to write
+        self.drain_scheduled = False
         self.gathered: list[bytes] = []  # units of the entry that gathers
         self.gathered_bytes = 0
         self._gathered_db = 0  # the database the gathered effects end in
         self._monitors = 0  # sessions in MONITOR when ``open`` was computed
         self._entries: deque[PendingEntry] = deque()  # closed, not yet taken
         self._begun: list[PendingEntry] = []  # the entries taken of a run whose last one is not
-        self.entry_bytes = FAR  # how large an entry should be; max-entry-bytes if that is less. The driver's to write
+        # how large an entry should be; max-entry-bytes if that is less. The driver's to write
+        self.entry_bytes = FAR
         self.waiting_bytes = 0  # of payloads that were not taken yet
-        self._in_flight: deque[tuple[int, int]] = deque()  # (position, bytes) of entries taken and not yet committed
+        # (position, bytes) of entries taken and not yet committed
+        self._in_flight: deque[tuple[int, int]] = deque()
         self._stopped: dict[Session, None] = {}  # parked until `resume`, in order
         cluster = engine.settings.cluster_enabled
         self.context.expiry = HIDE_EXPIRED
@@ -107,10 +137,15 @@ class Shard:
 
     # ----------------------------------------------------------------- commands
 
-    def run(self, session: Session, batch: list[list[bytes]], at: int, wall_ms: int, now_us: int) -> int:
-        """Run commands of ``batch`` from ``at``; the index of the first that was not consumed. What may not run yet is parked, which consumes it.
+    def run(
+        self, session: Session, batch: list[list[bytes]], at: int, wall_ms: int, now_us: int
+    ) -> int:
+        """Run commands of ``batch`` from ``at``; the index of the first that was not consumed. What
+        may not run yet is parked, which consumes it.
 
-        Ends behind a large reply, and behind a command that may have taken long, so that the driver can look at the clock."""
+        Ends behind a large reply, and behind a command that may have taken long, so that the driver
+        can look at the clock.
+        """
         if not (self.open and session.plain and now_us < self.lessor.lease_until_us):
             return self._run_one(session, batch, at, wall_ms, now_us)
         context = self.context
@@ -176,8 +211,10 @@ class Shard:
         return at
 
     def _raise(self, row: Row, bug: Exception) -> NoReturn:
-        """A command of ``row`` ended in an error of the program. Nothing of its unit reaches the log; when memory may hold more than that, nothing runs here
-        any more: what gathered before is still appended."""
+        """A command of ``row`` ended in an error of the program. Nothing of its unit reaches the
+        log; when memory may hold more than that, nothing runs here any more: what gathered before
+        is still appended.
+        """
         error = self.engine.broken(row, bug)
         context = self.context
         if isinstance(error, HalfDone):
@@ -189,7 +226,9 @@ class Shard:
         raise error from bug
 
     def fail(self) -> None:
-        """Memory may hold what the log does not: the unit under way is dropped, and no command begins until memory is made again from the log."""
+        """Memory may hold what the log does not: the unit under way is dropped, and no command
+        begins until memory is made again from the log.
+        """
         context = self.context
         context.unit.clear()
         context.changed.clear()
@@ -203,30 +242,43 @@ class Shard:
             session.out += parts
         else:
             reads = len(parts) if first_write < 0 else first_write
-            self.tracker.hold(session, (hold, parts[0] if len(parts) == 1 else b"".join(parts), reads, first_write >= 0))
+            self.tracker.hold(
+                session,
+                (hold, parts[0] if len(parts) == 1 else b"".join(parts), reads, first_write >= 0),
+            )
             session.seen = hold
             self._settle_congestion()
 
     def take_reply(self, session: Session, now_us: int) -> bytes:
-        """What may be written now. ``now_us``: read after the commands ran. Without a valid lease nothing leaves: a demotion answers it."""
+        """What may be written now. ``now_us``: read after the commands ran. Without a valid lease
+        nothing leaves: a demotion answers it.
+        """
         out = session.out
         if not out:
             return b""
         data = out[0] if len(out) == 1 else b"".join(out)
-        if now_us >= self.lessor.lease_until_us and self.role == PRIMARY and now_us >= self.lessor.look(now_us):
+        if (
+            now_us >= self.lessor.lease_until_us
+            and self.role == PRIMARY
+            and now_us >= self.lessor.look(now_us)
+        ):
             self._lapse(session, data, len(out))
             data = b""
         session.out = []
         return data
 
     def _lapse(self, session: Session, data: bytes, reads: int) -> None:
-        """The lease ended before this reply could leave; only a demotion answers it, in its place among what is held."""
+        """The lease ended before this reply could leave; only a demotion answers it, in its place
+        among what is held.
+        """
         self.lapsed = True
         self.tracker.hold_in_front(session, data, reads)
 
     # ----------------------------------------------------------------- commands that are not plain
 
-    def _run_one(self, session: Session, batch: list[list[bytes]], at: int, wall_ms: int, now_us: int) -> int:
+    def _run_one(
+        self, session: Session, batch: list[list[bytes]], at: int, wall_ms: int, now_us: int
+    ) -> int:
         if session.parked or session.is_blocked or self.failed:
             return self._park(session, batch, at)
         argv = batch[at]
@@ -238,7 +290,11 @@ class Shard:
             context.due_ms = self.applied_wall_ms
         row = self.engine.find(argv)
         if isinstance(row, bytes):
-            return self._turn_away(session, len(batch)) if is_hostile(argv) else self._refuse(session, argv, row, at)
+            return (
+                self._turn_away(session, len(batch))
+                if is_hostile(argv)
+                else self._refuse(session, argv, row, at)
+            )
         refusal = self._gate(session, row, argv, now_us)
         if refusal is not None:
             return self._refuse(session, argv, refusal, at, row)
@@ -288,7 +344,9 @@ class Shard:
             self.settle()
 
     def _show(self) -> None:
-        """Lines for a session in MONITOR come behind the replies that it waits for. The driver takes what is left in ``monitor_lines``."""
+        """Lines for a session in MONITOR come behind the replies that it waits for. The driver
+        takes what is left in ``monitor_lines``.
+        """
         lines, self.engine.monitor_lines = self.engine.monitor_lines, []
         for watcher, line in lines:
             if watcher.held:
@@ -324,7 +382,9 @@ class Shard:
             self.tracker.hold(session, (hold, answer, 0 if wrote else 1, wrote))
             self._settle_congestion()
 
-    def _refuse(self, session: Session, argv: list[bytes], error: bytes, at: int, row: Row | None = None) -> int:
+    def _refuse(
+        self, session: Session, argv: list[bytes], error: bytes, at: int, row: Row | None = None
+    ) -> int:
         if row is not None:
             row.rejected += 1
         session.grant = max(0, session.grant - 1)
@@ -333,7 +393,9 @@ class Shard:
         return at + 1
 
     def _turn_away(self, session: Session, end: int) -> int:
-        """A web browser was made to speak to this port. As in Redis nothing behind such a line runs, and no reply that waits is sent."""
+        """A web browser was made to speak to this port. As in Redis nothing behind such a line
+        runs, and no reply that waits is sent.
+        """
         self.tracker.drop(session)
         session.out = []
         session.closing = True
@@ -342,7 +404,9 @@ class Shard:
         return end
 
     def emit_error(self, session: Session, text: str) -> None:
-        """An error that answers no command (the protocol was broken), behind what the session still waits for."""
+        """An error that answers no command (the protocol was broken),
+        behind what the session still waits for.
+        """
         answer = reply.error(text)
         self.engine.count_error(answer)
         self._emit(session, answer, 0, False)
@@ -367,7 +431,10 @@ class Shard:
                 self.lapsed = True
                 return gates.CLUSTERDOWN if settings.cluster_enabled else gates.MASTERDOWN
             return gates.too_large(session, row, argv, settings.max_uncommitted_bytes)
-        if self.role == RESTORING and (not flags & LOADING or (row.name == b"EXEC" and not session.multi_failed and looks(session))):
+        if self.role == RESTORING and (
+            not flags & LOADING
+            or (row.name == b"EXEC" and not session.multi_failed and looks(session))
+        ):
             return gates.loading(facts)
         if flags & WRITE or (row.name == b"EXEC" and not session.multi_failed and writes(session)):
             return gates.read_only(facts)
@@ -393,13 +460,20 @@ class Shard:
         if session.reads == STRONG:
             self.reads.want(session)
         else:
-            self.reads.want_position(session, session.seen, now_us + self.engine.settings.strong_read_timeout_ms * 1000)
+            self.reads.want_position(
+                session, session.seen, now_us + self.engine.settings.strong_read_timeout_ms * 1000
+            )
         return len(batch)
 
     def _settle_congestion(self) -> None:
-        """Too much waits for commits: no new command begins (what is under way is bounded by one turn of the loop)."""
+        """Too much waits for commits: no new command begins (what is under way is bounded by one
+        turn of the loop).
+        """
         settings = self.engine.settings
-        congested = self.uncommitted_bytes >= settings.max_uncommitted_bytes or self.tracker.held_bytes >= settings.max_held_bytes
+        congested = (
+            self.uncommitted_bytes >= settings.max_uncommitted_bytes
+            or self.tracker.held_bytes >= settings.max_held_bytes
+        )
         if congested is not self.congested:
             self.congested = congested
             self.settle()
@@ -407,7 +481,9 @@ class Shard:
                 self.resume()
 
     def resume(self) -> None:
-        """What made commands wait may be over (a pause, a hand-over, too much in flight): those sessions try again."""
+        """What made commands wait may be over (a pause, a hand-over, too much in flight): those
+        sessions try again.
+        """
         stopped, self._stopped = self._stopped, {}
         self.runnable += stopped
 
@@ -416,8 +492,12 @@ class Shard:
         runnable, self.runnable = self.runnable, []
         return runnable
 
-    def take_parked(self, session: Session, most: int) -> tuple[list[list[bytes]], deque[list[bytes]]]:
-        """A session's first parked commands, to be run; and the rest, to be given back (`put_back`). What must wait again is parked again, in order."""
+    def take_parked(
+        self, session: Session, most: int
+    ) -> tuple[list[list[bytes]], deque[list[bytes]]]:
+        """A session's first parked commands, to be run; and the rest, to be given back
+        (`put_back`). What must wait again is parked again, in order.
+        """
         rest = session.parked
         batch = [rest.popleft() for _ in range(min(most, len(rest)))]
         session.parked = deque()
@@ -426,7 +506,9 @@ class Shard:
         return batch, rest
 
     def put_back(self, session: Session, rest: deque[list[bytes]]) -> bool:
-        """What was not run of a session's parked commands comes behind what had to wait again. Or nothing had: whether it may go on."""
+        """What was not run of a session's parked commands comes behind what had to wait again. Or
+        nothing had: whether it may go on.
+        """
         may = not session.parked and not session.is_blocked and not session.closing
         if not session.closing:
             session.parked += rest
@@ -434,7 +516,9 @@ class Shard:
         return may
 
     def finish(self, session: Session, answer: bytes) -> None:
-        """The late reply of a command whose handler answered None; what the client sent behind it may run."""
+        """The late reply of a command whose handler answered None;
+        what the client sent behind it may run.
+        """
         session.is_blocked = False
         session.settle()
         self._emit(session, answer, 0, False)
@@ -463,7 +547,8 @@ class Shard:
         limit = min(self.engine.settings.max_entry_bytes, self.entry_bytes)
         if self.gathered and self.gathered_bytes + len(payload) > limit:
             self._close_entry()
-        if not self.gathered and self._gathered_db:  # a new entry begins in database 0, the unit was written where the last one ended
+        # a new entry begins in database 0, the unit was written where the last one ended
+        if not self.gathered and self._gathered_db:
             payload = effects.select(self._gathered_db) + payload
         self.has_entries = True
         self.gathered.append(payload)
@@ -493,15 +578,21 @@ class Shard:
         self.gathered_bytes = 0
 
     def _close_run(self, limit: int) -> None:
-        """A unit larger than an entry may be becomes a run of entries, all but the last marked as continued."""
+        """A unit larger than an entry may be becomes a run of entries,
+        all but the last marked as continued.
+        """
         payload = b"".join(self.gathered)
         pieces = [payload[at : at + limit] for at in range(0, len(payload), limit)]
-        self._entries += [(DATA, piece, self.context.wall_ms, piece is not pieces[-1]) for piece in pieces]
+        self._entries += [
+            (DATA, piece, self.context.wall_ms, piece is not pieces[-1]) for piece in pieces
+        ]
         self.gathered = []
         self.gathered_bytes = 0
 
     def take_entries(self, room: int = FAR) -> list[PendingEntry]:
-        """The entries to append now, in order; they get ``next_position`` and the ones behind it. At least one, and more while they fit into ``room`` bytes."""
+        """The entries to append now, in order; they get ``next_position`` and the ones behind it.
+        At least one, and more while they fit into ``room`` bytes.
+        """
         entries: list[PendingEntry] = []
         while self._entries and (not entries or len(self._entries[0][1]) <= room):
             entries.append(self._take_first())
@@ -540,7 +631,9 @@ class Shard:
             self._close_unit()
 
     def slip(self, position: int) -> None:
-        """An entry that is not the shard's (LEADERSHIP of a re-sealed term) took ``next_position``: what gathers moves up by one."""
+        """An entry that is not the shard's (LEADERSHIP of a re-sealed term) took ``next_position``:
+        what gathers moves up by one.
+        """
         assert position == self.next_position, "only the next position can be taken"
         again, self._begun = self._begun, []
         for _ in range(1 + len(again)):
@@ -565,7 +658,8 @@ class Shard:
         return released
 
     def _fail_watches(self) -> None:
-        # A WATCH's own unit holds only deletions of keys that had expired before they were watched: no change to whoever watches them from now on.
+        # A WATCH's own unit holds only deletions of keys that had expired before they were watched:
+        # no change to whoever watches them from now on.
         watching = self.last_row is not None and self.last_row.name == b"WATCH"
         self.engine.fail_watches(self.context.session if watching else None)
 
@@ -573,7 +667,9 @@ class Shard:
 
     @property
     def clean(self) -> bool:
-        """Memory is exactly a committed state: nothing uncommitted, nothing executed and not yet appended."""
+        """Memory is exactly a committed state:
+        nothing uncommitted, nothing executed and not yet appended.
+        """
         return not self.tracker.busy and not self.has_entries and not self.failed
 
     @property
@@ -582,13 +678,16 @@ class Shard:
         return not self.tracker.busy and not self.has_entries and not self._in_flight
 
     def become_primary(self, next_position: int, committed: int) -> None:
-        """Everything up to ``committed`` is applied; the next entry of this writer gets ``next_position``."""
+        """Everything up to ``committed`` is applied;
+        the next entry of this writer gets ``next_position``.
+        """
         assert committed == next_position - 1 and self.clean
         self.tracker.reset(committed)
         self.role = PRIMARY
         self.next_position = next_position
         for session in self.engine.sessions.values():
-            session.seen = min(session.seen, committed)  # a WAITFOR at a replica may have named a position that does not exist
+            # a WAITFOR at a replica may have named a position that does not exist
+            session.seen = min(session.seen, committed)
         self.context.expiry = DELETE_EXPIRED
         self.lapsed = self.holding = False
         self.settle()
@@ -617,15 +716,22 @@ class Shard:
         self.settle()
         self.runnable += self.reads.restart()
         for session in self.engine.sessions.values():
-            session.grant = 0  # what an earlier answer covers and was not run yet asks again: memory may be another's, and behind that answer
+            # what an earlier answer covers and was not run yet asks again: memory may be another's,
+            # and behind that answer
+            session.grant = 0
         self.resume()
 
     def settle(self) -> None:
-        """Recompute whether plain commands may run; call when a pause or a monitor begins or ends."""
+        """Recompute whether plain commands may run; call when a pause or monitor begins or ends."""
         engine = self.engine
         self._monitors = len(engine.monitors)
         held = self.holding or self.congested or self.failed
-        self.open = self.role == PRIMARY and not held and engine.pause_mode == PAUSE_NONE and not engine.monitors
+        self.open = (
+            self.role == PRIMARY
+            and not held
+            and engine.pause_mode == PAUSE_NONE
+            and not engine.monitors
+        )
 
     def hold_commands(self) -> None:
         """Hand-over: commands that arrive from now on wait."""
@@ -638,15 +744,18 @@ class Shard:
         self.resume()
 
     def demote(self, committed: int) -> list[tuple[Session, bytes, bool]]:
-        """This node is no longer the primary. What each client is told of its commands whose outcome or answer cannot be confirmed; True: close behind it.
+        """This node is no longer the primary. What each client is told of its commands whose
+        outcome or answer cannot be confirmed; True: close behind it.
 
-        Afterwards nothing is held and nothing gathers; unless `clean` held before, memory must be thrown away.
+        Afterwards nothing is held and nothing gathers; unless `clean` held before, memory must be
+        thrown away.
         """
         told: list[tuple[Session, bytes, bool]] = []
         for session in self.engine.sessions.values():
             if session.held or session.out:
                 told.append(gates.disappoint(session, self._last_position()))
-            session.seen = committed  # what it was shown; a position of this writer beyond may never exist
+            # what it was shown; a position of this writer beyond may never exist
+            session.seen = committed
             session.grant = 0  # of an earlier time as a replica
             if session.multi is not None:
                 session.multi_failed = True
@@ -672,7 +781,9 @@ class Shard:
     # ----------------------------------------------------------------- a replica follows the log
 
     def on_applied(self, applied: EntryId, wall_ms: int) -> None:
-        """A committed entry was applied to memory. ``wall_ms``: the greatest of all entries' times up to it."""
+        """A committed entry was applied to memory. ``wall_ms``: the greatest of all entries' times
+        up to it.
+        """
         self.applied = applied
         self.applied_wall_ms = wall_ms
         if self.role != PRIMARY:
@@ -682,7 +793,9 @@ class Shard:
     def on_tail(self, question: int, bound: EntryId | None, now_us: int) -> None:
         """The answer to a question that ``reads.on_asked`` numbered; None: no majority answered."""
         timeout_ms = self.engine.settings.strong_read_timeout_ms
-        self.runnable += self.reads.on_tail(question, bound, self.applied, now_us + timeout_ms * 1000, gates.no_majority(timeout_ms))
+        self.runnable += self.reads.on_tail(
+            question, bound, self.applied, now_us + timeout_ms * 1000, gates.no_majority(timeout_ms)
+        )
 
     def deadline(self) -> int:
         return self.reads.deadline()

@@ -1,9 +1,11 @@
 """Whose window the log nodes have open, and who leads by that.
 
-Decides: whether a primary is known to live. A LEADERSHIP entry says who led when it was written; only an open window of that
-incarnation says that it leads now. Windows are seen in the heartbeats of the log node that this node reads, and in all log
-nodes' answers to a probe or a campaign: a primary that has lost its path to one log node is seen through the others.
-Must not know: roles, campaigns. For display and redirects only: reads and writes are decided by the log.
+Decides: whether a primary is known to live. A LEADERSHIP entry says who led when it was written;
+only an open window of that incarnation says that it leads now. Windows are seen in the heartbeats
+of the log node that this node reads, and in all log nodes' answers to a probe or a campaign: a
+primary that has lost its path to one log node is seen through the others.
+Must not know: roles, campaigns. For display and redirects only: reads and writes are decided by the
+log.
 
 Invariant: neither this process nor a former life of this node is ever named.
 """
@@ -25,7 +27,9 @@ class Sight:
         self._elsewhere_until = 0  # and at any log node, by the answers to a probe or campaign
 
     def saw_here(self, writer: bytes, left_ms: int, now_us: int) -> None:
-        """A heartbeat. What an earlier one said counts no more: a window that was released or replaced closes early."""
+        """A heartbeat. What an earlier one said counts no more: a window that was released or
+        replaced closes early.
+        """
         self._here_until = 0
         if left_ms > 0 and self._is_meant(writer, now_us):
             self._here_until = now_us + left_ms * 1000
@@ -36,20 +40,30 @@ class Sight:
                 self._elsewhere_until = max(self._elsewhere_until, now_us + left_ms * 1000)
 
     def _is_meant(self, writer: bytes, now_us: int) -> bool:
-        """One writer's window is kept in mind: that of the newest entry's writer rather than any other."""
+        """One writer's window is kept in mind:
+        that of the newest entry's writer rather than any other.
+        """
         if not writer or writer == self._writer:
             return bool(writer)
-        if now_us < max(self._here_until, self._elsewhere_until) and (self.newest is None or writer != self.newest.incarnation):
+        if now_us < max(self._here_until, self._elsewhere_until) and (
+            self.newest is None or writer != self.newest.incarnation
+        ):
             return False
         self._writer, self._here_until, self._elsewhere_until = writer, 0, 0
         return True
 
     def replaced(self) -> None:
-        """The log node that is read has another writer's window open in the place of the one that was seen."""
+        """The log node that is read has another writer's window open in the place of the one
+        that was seen.
+        """
         self._here_until = self._elsewhere_until = 0
 
     def lives(self, leadership: Leadership | None, now_us: int) -> bool:
-        return leadership is not None and leadership.incarnation == self._writer and now_us < max(self._here_until, self._elsewhere_until)
+        return (
+            leadership is not None
+            and leadership.incarnation == self._writer
+            and now_us < max(self._here_until, self._elsewhere_until)
+        )
 
     def is_me(self, node: str, incarnation: bytes) -> bool:
         """This process, or a process that had this node's address before."""
@@ -58,6 +72,10 @@ class Sight:
     def leader(self, now_us: int) -> Leadership | None:
         """The writer of the newest LEADERSHIP entry, if a window of it is open."""
         newest = self.newest
-        if newest is None or self.is_me(newest.node, newest.incarnation) or not self.lives(newest, now_us):
+        if (
+            newest is None
+            or self.is_me(newest.node, newest.incarnation)
+            or not self.lives(newest, now_us)
+        ):
             return None
         return newest

@@ -1,13 +1,18 @@
 """The tracker: nobody ever sees what might be lost.
 
-Decides: which position a reply waits for, and which replies a commit releases. Must not know: commands, roles, sockets, the log's entries.
+Decides: which position a reply waits for, and which replies a commit releases.
+Must not know: commands, roles, sockets, the log's entries.
 
-It knows, for each key with a change that is not yet committed, the position of the last such change. Keys of database 0 stand for themselves, others as
-(database, key). A reply is held at the highest position among its own writes and the dirty keys it looked at; replies of one session leave in order.
+It knows, for each key with a change that is not yet committed, the position of the last such
+change. Keys of database 0 stand for themselves, others as (database, key). A reply is held at the
+highest position among its own writes and the dirty keys it looked at; replies of one session leave
+in order.
 
-Dirty keys live in two generations, so that forgetting them costs nothing a key: when everything the old generation holds is committed, the young one becomes
-old. A key found with a committed position is clean.
-Invariants: ``committed <= latest``; a session's held positions never go down; ``busy == (latest > committed)``.
+Dirty keys live in two generations, so that forgetting them costs nothing a key: when everything the
+old generation holds is committed, the young one becomes old. A key found with a committed position
+is clean.
+Invariants: ``committed <= latest``; a session's held positions never go down; ``busy == (latest >
+committed)``.
 """
 
 from __future__ import annotations
@@ -21,7 +26,17 @@ FAR: Final = 1 << 62  # the position of what must never be released: only a demo
 
 
 class Tracker:
-    __slots__ = ("_all", "_old", "_old_latest", "_waiting", "_young", "busy", "committed", "held_bytes", "latest")
+    __slots__ = (
+        "_all",
+        "_old",
+        "_old_latest",
+        "_waiting",
+        "_young",
+        "busy",
+        "committed",
+        "held_bytes",
+        "latest",
+    )
 
     def __init__(self, committed: int = 0) -> None:
         self.reset(committed)
@@ -41,8 +56,12 @@ class Tracker:
     # ----------------------------------------------------------------- changes
 
     def mark(self, keys: list[Key], databases: list[int], position: int) -> None:
-        """These keys, and these databases as a whole, changed in the entry that will have ``position``."""
-        assert position > self.committed and position >= self.latest, "changes come in order, before their commit"
+        """These keys, and these databases as a whole,
+        changed in the entry that will have ``position``.
+        """
+        assert position > self.committed and position >= self.latest, (
+            "changes come in order, before their commit"
+        )
         self.latest = position
         self.busy = True
         young = self._young
@@ -78,7 +97,9 @@ class Tracker:
             waiting.append(session)
 
     def hold_in_front(self, session: Session, data: bytes, reads: int) -> None:
-        """Keep replies for a demotion to answer, in front of all that the session waits for, which is never released either."""
+        """Keep replies for a demotion to answer, in front of all that the session waits for, which
+        is never released either.
+        """
         held = session.held
         if not held:
             self.hold(session, (FAR, data, reads, False))
@@ -90,7 +111,9 @@ class Tracker:
         held.extend(items)
 
     def commit(self, position: int) -> list[tuple[Session, bytes]]:
-        """Everything up to ``position`` is committed: what may be written now, one piece a session, in the order the replies were held."""
+        """Everything up to ``position`` is committed: what may be written now, one piece a session,
+        in the order the replies were held.
+        """
         if position <= self.committed:
             return []
         first, self.committed = self.committed + 1, position
@@ -123,7 +146,9 @@ class Tracker:
             self._old_latest = self.latest
 
     def slip(self, position: int) -> None:
-        """The entry that gathers at ``position`` and those behind it will stand one position higher. Rare: walks everything at or above it."""
+        """The entry that gathers at ``position`` and those behind it will stand one position
+        higher. Rare: walks everything at or above it.
+        """
         for generation in (self._young, self._old):
             generation.update({key: at + 1 for key, at in generation.items() if at >= position})
         self._all.update({database: at + 1 for database, at in self._all.items() if at >= position})

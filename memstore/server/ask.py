@@ -1,7 +1,9 @@
 """A question to an engine node over RESP: connect, ask, answer, all within a time limit.
 
-Decides: how `memstore status`, `memstore health` and `memstore local` speak to a node, and how INFO becomes a dict. Must not know: what answers are for.
-An error reply is a value (`hiredis.ReplyError`), a node that does not answer in time is `NoAnswer` with one clear line.
+Decides: how `memstore status`, `memstore health` and `memstore local` speak to a node, and how INFO
+becomes a dict.
+Must not know: what answers are for. An error reply is a value (`hiredis.ReplyError`), a node that
+does not answer in time is `NoAnswer` with one clear line.
 """
 
 from __future__ import annotations
@@ -24,7 +26,9 @@ class NoAnswer(Exception):
 
 def encode(*args: str | bytes) -> bytes:
     parts = [arg.encode() if isinstance(arg, str) else arg for arg in args]
-    return b"".join([b"*%d\r\n" % len(parts), *(b"$%d\r\n%s\r\n" % (len(part), part) for part in parts)])
+    return b"".join(
+        [b"*%d\r\n" % len(parts), *(b"$%d\r\n%s\r\n" % (len(part), part) for part in parts)]
+    )
 
 
 class Questioner:
@@ -46,14 +50,20 @@ class Questioner:
                     if self._password:
                         (answer,) = await self._exchange(("AUTH", self._password))
                         if isinstance(answer, hiredis.ReplyError):
-                            raise NoAnswer(f"{self.host}:{self.port} refuses the password: {answer}")
+                            raise NoAnswer(
+                                f"{self.host}:{self.port} refuses the password: {answer}"
+                            )
                 return await self._exchange(*commands)
         except TimeoutError:
             raise self._failed("does not answer") from None
         except OSError as error:
             raise self._failed(f"cannot be reached: {reason(error)}") from None
         except (EOFError, hiredis.ProtocolError) as error:
-            raise self._failed(f"does not speak RESP: {error}" if isinstance(error, hiredis.ProtocolError) else "closed the connection") from None
+            raise self._failed(
+                f"does not speak RESP: {error}"
+                if isinstance(error, hiredis.ProtocolError)
+                else "closed the connection"
+            ) from None
         except BaseException:
             self.close()  # a half-read reply must not be taken for the next answer
             raise
@@ -95,5 +105,9 @@ def reason(error: OSError) -> str:
 
 def parse_info(text: bytes) -> dict[str, str]:
     """INFO's ``name:value`` lines."""
-    pairs = (line.partition(":") for line in text.decode("utf-8", "replace").splitlines() if ":" in line and not line.startswith("#"))
+    pairs = (
+        line.partition(":")
+        for line in text.decode("utf-8", "replace").splitlines()
+        if ":" in line and not line.startswith("#")
+    )
     return {name: value for name, _, value in pairs}

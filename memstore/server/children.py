@@ -1,11 +1,14 @@
 """Child processes of a local cluster: starting, watching, adopting, stopping.
 
-Decides: how a process is started so that it dies with its parent, and how a process that somebody else started from topology.json is recognised.
+Decides: how a process is started so that it dies with its parent, and how a process that somebody
+else started from topology.json is recognised.
 Must not know: what the processes are for, in which order they start and stop.
 
-A child lives in a session of its own, so that Ctrl-C at the terminal reaches only the parent, which stops the others in order. Where the kernel offers
-it (Linux) the child is killed when the parent dies, however that happens: half a cluster left behind would hold ports and folders. The order is given to
-the kernel between fork and exec and is not part of the command, so a tool that starts the same command again owns what it started.
+A child lives in a session of its own, so that Ctrl-C at the terminal reaches only the parent, which
+stops the others in order. Where the kernel offers it (Linux) the child is killed when the parent
+dies, however that happens: half a cluster left behind would hold ports and folders. The order is
+given to the kernel between fork and exec and is not part of the command, so a tool that starts the
+same command again owns what it started.
 """
 
 from __future__ import annotations
@@ -29,7 +32,9 @@ PROC: Final = Path("/proc")
 
 
 def make_die_with_parent() -> Callable[[], None] | None:
-    """What a child runs between fork and exec; everything it needs is looked up before the fork. None where the kernel has no such thing."""
+    """What a child runs between fork and exec; everything it needs is looked up before the fork.
+    None where the kernel has no such thing.
+    """
     if not sys.platform.startswith("linux"):
         return None
     prctl = ctypes.CDLL(None, use_errno=True).prctl
@@ -45,7 +50,9 @@ def make_die_with_parent() -> Callable[[], None] | None:
 
 
 class Child:
-    """A running process of the cluster: ours (a child), or adopted (somebody else's, known by its pid)."""
+    """A running process of the cluster:
+    ours (a child), or adopted (somebody else's, known by its pid).
+    """
 
     __slots__ = ("_popen", "pid")
 
@@ -106,7 +113,9 @@ def alive(pid: int) -> bool:
 
 
 def find(command: list[str]) -> int | None:
-    """The pid of a living process with exactly this command line, None where there is none or the system does not show them."""
+    """The pid of a living process with exactly this command line, None where there is none or the
+    system does not show them.
+    """
     wanted = b"".join(os.fsencode(arg) + b"\0" for arg in command)
     if not PROC.is_dir():
         return None
@@ -122,7 +131,9 @@ def find(command: list[str]) -> int | None:
 
 
 async def last_words(trace: Path) -> str:
-    """The last line a process wrote, shortened: usually why it ended. The disk may be the reason, so nobody waits for it in the loop."""
+    """The last line a process wrote, shortened: usually why it ended. The disk may be the reason,
+    so nobody waits for it in the loop.
+    """
     try:
         async with aiofiles.open(trace, "rb") as file:
             size = await file.seek(0, os.SEEK_END)

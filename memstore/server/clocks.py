@@ -1,10 +1,12 @@
 """The node's two clocks.
 
-Decides: what time it is. `WallClock` is for key expiry and display. It never goes back and never falls behind the newest
-entry's time (``floor_ms``). A machine's clock that jumps ahead is followed slowly, since a jump would expire keys too
-early. One that is set back is not followed: time goes on at the rate of the other clock, from what was told or from the
-newest entry's time, whichever is later. Only a small difference is made up for, by a slower rate. Leases have their own clock,
-which is the log's (microseconds since boot). Must not know: what the time is used for.
+Decides: what time it is. `WallClock` is for key expiry and display. It never goes back and never
+falls behind the newest entry's time (``floor_ms``). A machine's clock that jumps ahead is followed
+slowly, since a jump would expire keys too early. One that is set back is not followed: time goes on
+at the rate of the other clock, from what was told or from the newest entry's time, whichever is
+later. Only a small difference is made up for, by a slower rate. Leases have their own clock, which
+is the log's (microseconds since boot).
+Must not know: what the time is used for.
 """
 
 from __future__ import annotations
@@ -13,9 +15,11 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-JUMP_MS: Final = 1000  # the machine's clock may move ahead of its own rate by so much without being a jump
+# the machine's clock may move ahead of its own rate by so much without being a jump
+JUMP_MS: Final = 1000
 CATCH_UP: Final = 10  # a jump is followed at a tenth of the time that passes
-BACK_MS: Final = 10_000  # time that is ahead of the machine's clock by no more goes a tenth slower until both agree
+# time that is ahead of the machine's clock by no more goes a tenth slower until both agree
+BACK_MS: Final = 10_000
 
 
 def machine_ms() -> int:
@@ -24,7 +28,18 @@ def machine_ms() -> int:
 
 
 class WallClock:
-    __slots__ = ("_boot_us", "_last_ms", "_machine_ms", "_offset_ms", "_read_us", "behind_ms", "floor_ms", "jumped_ms", "ms", "until_us")
+    __slots__ = (
+        "_boot_us",
+        "_last_ms",
+        "_machine_ms",
+        "_offset_ms",
+        "_read_us",
+        "behind_ms",
+        "floor_ms",
+        "jumped_ms",
+        "ms",
+        "until_us",
+    )
 
     def __init__(self, boot_us: Callable[[], int], machine: Callable[[], int] = machine_ms) -> None:
         self._boot_us = boot_us
@@ -33,13 +48,19 @@ class WallClock:
         self._offset_ms = machine() - self._read_us // 1000  # followed so far
         self._last_ms = 0
         self.floor_ms = 0  # the newest entry's time; raised by `raise_floor`
-        self.ms = 0  # what `at` told last, which is good for readings of the other clock below ``until_us``: every command asks
+        # what `at` told last, which is good for readings of the other clock below ``until_us``:
+        # every command asks
+        self.ms = 0
         self.until_us = 0
-        self.behind_ms = 0  # how far the machine's clock is behind what is told here, if that is more than `BACK_MS`; 0: it is not
+        # how far the machine's clock is behind what is told here, if that is more than `BACK_MS`;
+        # 0: it is not
+        self.behind_ms = 0
         self.jumped_ms = 0  # how far the machine's clock is ahead of what is told here; 0: in step
 
     def at(self, now_us: int) -> int:
-        """The time at a reading of the other clock, by what `read` last found (several times a second). For every command: no clock is asked."""
+        """The time at a reading of the other clock, by what `read` last found (several times a
+        second). For every command: no clock is asked.
+        """
         boot_ms = now_us // 1000
         ms = boot_ms + self._offset_ms
         self.ms = ms = ms if ms > self._last_ms and ms >= self.floor_ms else self._told(ms)
@@ -56,8 +77,10 @@ class WallClock:
         self.until_us = 0
         now_us = self._boot_us()
         now_ms = now_us // 1000
-        self._last_ms = max(self._last_ms, now_ms + self._offset_ms)  # `at` may have told as much since the last reading
-        self._offset_ms = max(self._offset_ms, self.floor_ms - now_ms)  # from an entry's time on, time goes on as well
+        # `at` may have told as much since the last reading
+        self._last_ms = max(self._last_ms, now_ms + self._offset_ms)
+        # from an entry's time on, time goes on as well
+        self._offset_ms = max(self._offset_ms, self.floor_ms - now_ms)
         offset = self._machine_ms() - now_ms
         ahead = offset - self._offset_ms  # of the machine's clock
         self.behind_ms = -ahead if ahead < -BACK_MS else 0
@@ -67,7 +90,11 @@ class WallClock:
             step = (now_us - self._read_us) // (1000 * CATCH_UP)
             if step == 0:  # too little time has passed to count: let it add up
                 return self._told(now_ms + self._offset_ms)
-            self._offset_ms = min(offset, self._offset_ms + step) if ahead > 0 else max(offset, self._offset_ms - step)
+            self._offset_ms = (
+                min(offset, self._offset_ms + step)
+                if ahead > 0
+                else max(offset, self._offset_ms - step)
+            )
         self.jumped_ms = max(0, offset - self._offset_ms)
         self._read_us = now_us
         return self._told(now_ms + self._offset_ms)

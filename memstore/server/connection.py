@@ -1,7 +1,9 @@
 """One client's socket: bytes to commands, commands to the shard, replies to the socket.
 
-Decides: when to read, when to write, when to close. Must not know: what a command means, roles, positions. One `asyncio.Protocol` a client; everything
-runs in the loop's thread. Two clock readings a batch: one before (time of the commands, the lease at the start), one after (the lease a read was good under).
+Decides: when to read, when to write, when to close.
+Must not know: what a command means, roles, positions. One `asyncio.Protocol` a client; everything
+runs in the loop's thread. Two clock readings a batch: one before (time of the commands, the lease
+at the start), one after (the lease a read was good under).
 """
 
 from __future__ import annotations
@@ -48,12 +50,16 @@ class Host(Protocol):
         """Commands asked something of the node, or sessions may go on: see to it."""
 
     def on_bug(self, error: Exception) -> None:
-        """A command ended in an error of the program. The connection closes itself; whether the node must end is the node's to say."""
+        """A command ended in an error of the program. The connection closes itself; whether the
+        node must end is the node's to say.
+        """
 
 
 class Connection:
-    """The driver of a `Session`; ``session.sink`` is this object. An `asyncio.Protocol` in all but descent: compiled, a class of its own finds its attributes
-    without a look-up, which an heir of an interpreted class does not."""
+    """The driver of a `Session`; ``session.sink`` is this object. An `asyncio.Protocol` in all but
+    descent: compiled, a class of its own finds its attributes without a look-up, which an heir of
+    an interpreted class does not.
+    """
 
     def __init__(self, host: Host, session: Session) -> None:
         self.host = host
@@ -69,7 +75,9 @@ class Connection:
         self.transport: asyncio.Transport | None = None
         self.stalled = False  # the socket is not read: too much parked or put off, or what follows
         self.full = False  # the client does not read its replies
-        self.waits = False  # for another turn of the loop, or for the client to read, with one or more of these, in this order:
+        # for another turn of the loop, or for the client to read, with one or more of these,
+        # in this order:
+        self.waits = False
         self.named = False  # parked commands that may be tried again
         self.unrun: list[list[bytes]] = []  # commands beyond what the turn had left
         self.unread = b""  # received after them, or in a turn that had run enough
@@ -83,7 +91,8 @@ class Connection:
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport) or hasattr(transport, "write")
-        self.transport = transport  # type: ignore[assignment]  # uvloop's transports do not derive from asyncio.Transport
+        # uvloop's transports do not derive from asyncio.Transport
+        self.transport = transport  # type: ignore[assignment]
         keep_alive(transport, self.engine.settings.tcp_keepalive)
         most = self.engine.settings.client_output_limit
         transport.set_write_buffer_limits(most, most // 4)  # type: ignore[attr-defined]  # as above
@@ -98,13 +107,17 @@ class Connection:
         self.turn.unread.forget(self)
         self.shard.forget(self.session)
         self.host.leave(self)
-        if self.shard.has_entries:  # a batch that ended in an error of the program may not have got as far as that
+        # a batch that ended in an error of the program may not have got as far as that
+        if self.shard.has_entries:
             self.host.schedule_drain()
         if self.shard.runnable:
-            self.host.after_batch()  # others may go on: what this one was owed may have been too much
+            # others may go on: what this one was owed may have been too much
+            self.host.after_batch()
 
     def eof_received(self) -> bool:
-        """The client writes no more: it is closed once all that it asked has run and is answered. Whether that is later."""
+        """The client writes no more: it is closed once all that it asked has run and is answered.
+        Whether that is later.
+        """
         self.ended = True
         later = not self._is_over()
         if not later:
@@ -168,11 +181,14 @@ class Connection:
         self.queued = False
         gone = self.transport is None or self.transport.is_closing() or self.session.closing
         if self.full and not gone:
-            return  # no more is made for a client that does not read; `resume_writing` comes when it has
+            # no more is made for a client that does not read; `resume_writing` comes when it has
+            return
         self.waits = False
         self.running = True
         if gone:
-            self._drop()  # closing without a word from us: a command of this very pipeline failed, and nothing runs behind a gap
+            # closing without a word from us: a command of this very pipeline failed, and nothing
+            # runs behind a gap
+            self._drop()
         elif self.named:
             self.named = False
             self._run_parked()
@@ -199,7 +215,9 @@ class Connection:
             self._end()
 
     def _calm(self) -> None:
-        """Once nothing of what came with a very large command is left, commands take the short way again."""
+        """Once nothing of what came with a very large command is left,
+        commands take the short way again.
+        """
         session = self.session
         if session.careful and not (session.parked or self.unrun):
             session.careful = False
@@ -209,7 +227,9 @@ class Connection:
         self.unread, self.unrun, self.named = b"", [], False
 
     def _run_extraordinary(self, batch: list[list[bytes]]) -> None:
-        """A large command is among these, or an error follows them, or the client has not authenticated."""
+        """A large command is among these, or an error follows them,
+        or the client has not authenticated.
+        """
         reader = self.reader
         stranger = not reader.authenticated
         if batch:
@@ -247,13 +267,19 @@ class Connection:
         while (client := unread.excess(self.engine.settings.total_output_limit)) is not None:
             unread.forget(client)
             self.facts.output_limit_closes += 1
-            log.warning("client-closed", text="clients do not read their replies: the one with the most unread is closed at total-output-limit")
+            log.warning(
+                "client-closed",
+                text="clients do not read their replies: the one with the most unread is closed "
+                "at total-output-limit",
+            )
             self.turn.abort(client)
 
     # ----------------------------------------------------------------- commands
 
     def run(self, batch: list[list[bytes]]) -> int:
-        """Run a batch and write what may be written. How many of it were consumed: fewer than all if the turn was over before."""
+        """Run a batch and write what may be written. How many of it were consumed: fewer than all
+        if the turn was over before.
+        """
         host, shard, session, engine = self.host, self.shard, self.session, self.engine
         now_us = host.clock()
         wall = self.wall
@@ -285,7 +311,8 @@ class Connection:
             host.schedule_drain()
         if not (session.plain and self.reader.ordinary):
             self.reader.authenticated = session.authenticated  # AUTH gives it, RESET takes it back
-        ran = max(at - len(session.parked), 0) if session.parked else at  # what was parked counts when it runs
+        # what was parked counts when it runs
+        ran = max(at - len(session.parked), 0) if session.parked else at
         self.turn.spend(ran, after_us)
         self.facts.commands_processed += ran
         session.last_ms = wall_ms
@@ -300,13 +327,21 @@ class Connection:
             else:
                 engine.note_time(row, session, batch[at - 1], us, at - start)
             shard.last_row = None
-        if shard.runnable or session.parked or engine.monitor_lines or session.closing or self.stalled:
+        if (
+            shard.runnable
+            or session.parked
+            or engine.monitor_lines
+            or session.closing
+            or self.stalled
+        ):
             host.after_batch()
             self._settle()
         return at
 
     def _on_bug(self, bug: Exception) -> None:
-        """A command ended in an error of the program: what came before it is answered, nothing behind it runs, and then the client is closed."""
+        """A command ended in an error of the program: what came before it is answered, nothing
+        behind it runs, and then the client is closed.
+        """
         self.shard.last_row = None
         self.session.closing = True
         self.session.settle()
@@ -314,7 +349,7 @@ class Connection:
         self.host.on_bug(bug)
 
     def _run_large(self, batch: list[list[bytes]]) -> None:
-        """A very large command among these: none takes the fast path, which does not look at sizes."""
+        """A very large command is among these: none takes the fast path, which ignores sizes."""
         session = self.session
         self.reader.end_large()
         session.careful = True
@@ -324,9 +359,13 @@ class Connection:
             self._stall()  # a few such commands are as much as is kept of one client
         self._calm()
 
-    def _run_rest(self, batch: list[list[bytes]], at: int, wall_ms: int, now_us: int) -> tuple[int, int, int]:
-        """The batch holds a command that is not plain, that may take long, or with a large reply: go on piece by piece, the clock read for each, until the
-        turn is over. Where the last piece began, where it ended, and when it began."""
+    def _run_rest(
+        self, batch: list[list[bytes]], at: int, wall_ms: int, now_us: int
+    ) -> tuple[int, int, int]:
+        """The batch holds a command that is not plain, that may take long, or with a large reply:
+        go on piece by piece, the clock read for each, until the turn is over. Where the last piece
+        began, where it ended, and when it began.
+        """
         host, shard, session, turn = self.host, self.shard, self.session, self.turn
         engine = shard.engine
         start, size = 0, len(batch)
@@ -343,7 +382,9 @@ class Connection:
                 break
             before_us, now_us = now_us, after_us
             if shard.last_row is not None:
-                engine.note_time(shard.last_row, session, batch[at - 1], now_us - before_us, at - start)
+                engine.note_time(
+                    shard.last_row, session, batch[at - 1], now_us - before_us, at - start
+                )
                 shard.last_row = None
             if engine.requests:
                 host.after_batch()
@@ -352,7 +393,9 @@ class Connection:
         return start, at, now_us
 
     def run_parked(self) -> None:
-        """The shard named this session: try its parked commands again, in this turn or behind all who have been put off."""
+        """The shard named this session: try its parked commands again, in this turn or behind all
+        who have been put off.
+        """
         if self.transport is None:
             return
         if self.waits or self.full or self.turn.left <= 0:
@@ -379,9 +422,11 @@ class Connection:
             self.named = shard.put_back(session, rest)
 
     def _continue_authentication(self) -> None:
-        """Before authentication commands are read one at a time, each under the result of the one before.
+        """Before authentication commands are read one at a time, each under the result of the one
+        before.
 
-        What follows a successful AUTH comes as one batch: it is divided among turns like any other."""
+        What follows a successful AUTH comes as one batch: it is divided among turns like any other.
+        """
         while not self.session.closing and self.transport is not None and not self.waits:
             batch = self.reader.resume()
             if not batch:
@@ -412,16 +457,25 @@ class Connection:
             self.facts.output_bytes += len(data)
 
     def show(self, line: bytes) -> None:
-        """For a client in MONITOR. One that does not read is closed: what it is shown never waits for it."""
+        """For a client in MONITOR. One that does not read is closed:
+        what it is shown never waits for it.
+        """
         self.write(line)
         self.shown += len(line)
         if self.shown > SHOWN_MOST:
             self.shown = 0
             self.turn.flush()
             transport = self.transport
-            if transport is not None and transport.get_write_buffer_size() > self.engine.settings.monitor_output_limit:
+            if (
+                transport is not None
+                and transport.get_write_buffer_size() > self.engine.settings.monitor_output_limit
+            ):
                 self.facts.output_limit_closes += 1
-                log.warning("monitor-closed", text="a client in MONITOR does not read: closed at monitor-output-limit", client=self.session.address)
+                log.warning(
+                    "monitor-closed",
+                    text="a client in MONITOR does not read: closed at monitor-output-limit",
+                    client=self.session.address,
+                )
                 self.abort()
 
     def released(self, data: bytes) -> None:
@@ -456,7 +510,14 @@ class Connection:
             self.close()
         elif len(session.parked) > PARKED_MAX:
             self._stall()
-        elif self.stalled and not (self.running or session.closing or session.parked or self.waits or self.unread or self.full):
+        elif self.stalled and not (
+            self.running
+            or session.closing
+            or session.parked
+            or self.waits
+            or self.unread
+            or self.full
+        ):
             self._unstall()
 
     def _end(self) -> None:
@@ -468,7 +529,8 @@ class Connection:
         session = self.session
         if self.running or self.waits or self.unread or session.held or session.out:
             return False
-        # Blocked, or held up by CLIENT PAUSE, it could wait for as long as anybody likes, and that its client is gone would never be seen: as in Redis.
+        # Blocked, or held up by CLIENT PAUSE, it could wait for as long as anybody likes, and that
+        # its client is gone would never be seen: as in Redis.
         return not session.parked or session.is_blocked or self.engine.pause_mode != PAUSE_NONE
 
     def _stall(self) -> None:

@@ -1,6 +1,8 @@
-"""What commands ask of the node, and what clients wait for that is not a commit: carried out, timed, answered.
+"""What commands ask of the node, and what clients wait for that is not a commit: carried out,
+timed, answered.
 
-Decides: when WAIT, WAITAOF, MEMSTORE WAITFOR, MEMSTORE POSITION and a replica's report are answered; whom the door lets in.
+Decides: when WAIT, WAITAOF, MEMSTORE WAITFOR, MEMSTORE POSITION and a replica's report are
+answered; whom the door lets in.
 Must not know: roles' reasons, the log.
 """
 
@@ -39,7 +41,8 @@ if TYPE_CHECKING:
 POLL_US: Final = 100_000  # a replica's report is answered after so long at the latest
 HOSTILE_EVERY_US: Final = 60_000_000  # of HTTP requests at most one in so long is told
 PROTECTED: Final = (
-    b"-DENIED this node has no password and protected mode is on, so it serves clients of this machine only. "
+    b"-DENIED this node has no password and protected mode is on, so it serves clients of this "
+    b"machine only. "
     b"Set requirepass, or switch protected-mode off if nobody else can reach this port.\r\n"
 )
 FULL: Final = b"-ERR max number of clients reached\r\n"
@@ -50,7 +53,8 @@ log = structlog.get_logger("memstore.node")
 class Errands:
     def __init__(self, node: Node) -> None:
         self.node = node
-        self._waits: list[tuple[WaitForReplicas, int, asyncio.TimerHandle | None]] = []  # (request, until_us; 0: no limit)
+        # (request, until_us; 0: no limit)
+        self._waits: list[tuple[WaitForReplicas, int, asyncio.TimerHandle | None]] = []
         self._reports: list[tuple[ReplicaReport, int]] = []  # (report, answer by)
         self._links: dict[int, ReplicaReport] = {}  # session id -> newest report over it
         self._handover: Session | None = None  # who waits for its end
@@ -71,7 +75,11 @@ class Errands:
         if len(engine.sessions) > engine.settings.maxclients:
             facts.connections_rejected += 1
             return FULL
-        if engine.settings.protected_mode and not engine.settings.requirepass and not is_local(peer):
+        if (
+            engine.settings.protected_mode
+            and not engine.settings.requirepass
+            and not is_local(peer)
+        ):
             facts.connections_rejected += 1
             return PROTECTED
         facts.connections_received += 1
@@ -88,7 +96,9 @@ class Errands:
         for waiting in [waiting for waiting in self._waits if waiting[0].session is session]:
             self._waits.remove(waiting)
             cancel(waiting[2])
-        self._reports = [(request, by) for request, by in self._reports if request.session is not session]
+        self._reports = [
+            (request, by) for request, by in self._reports if request.session is not session
+        ]
         if self._handover is session:
             self._handover = None
         self._count_waits()
@@ -125,7 +135,11 @@ class Errands:
             self._on_report(request)
         elif isinstance(request, WaitForReplicas):
             until_us = node.clock() + request.timeout_ms * 1000 if request.timeout_ms else 0
-            timer = node.loop.call_later(request.timeout_ms / 1000 + 0.001, self.on_progress) if request.timeout_ms else None
+            timer = (
+                node.loop.call_later(request.timeout_ms / 1000 + 0.001, self.on_progress)
+                if request.timeout_ms
+                else None
+            )
             self._waits.append((request, until_us, timer))
             self._count_waits()
             self._answer_reports(node.clock() + POLL_US)
@@ -149,7 +163,10 @@ class Errands:
         now_us = self.node.clock()
         if not self._hostile_us or now_us - self._hostile_us >= HOSTILE_EVERY_US:
             self._hostile_us = now_us
-            text = "possible attack: an HTTP request came to this port, perhaps from a web page; the connection is closed and the rest of it does not run"
+            text = (
+                "possible attack: an HTTP request came to this port, perhaps from a web page; "
+                "the connection is closed and the rest of it does not run"
+            )
             log.warning("http-request", text=text, client=session.address)
 
     def _start_pause(self, request: Pause) -> None:
@@ -157,7 +174,9 @@ class Errands:
         node.shard.settle()
         if self._pause is not None:
             self._pause.cancel()
-        self._pause = node.loop.call_later(max(0, request.until_ms - node.wall_ms()) / 1000 + 0.001, self._end_pause)
+        self._pause = node.loop.call_later(
+            max(0, request.until_ms - node.wall_ms()) / 1000 + 0.001, self._end_pause
+        )
 
     def _end_pause(self) -> None:
         node = self.node
@@ -190,7 +209,8 @@ class Errands:
 
     def _ask_roles(self, wanted: str, session: Session | None) -> None:
         if session is None and self.node.roles.phase:
-            log.warning("handover-failed", text="a hand-over is under way")  # FAILOVER has its answer; who waits now waits for the other one
+            # FAILOVER has its answer; who waits now waits for the other one
+            log.warning("handover-failed", text="a hand-over is under way")
             return
         self.node.roles.on_handover_asked(wanted, self.node.clock())
         self.node.act()
@@ -203,7 +223,9 @@ class Errands:
             self._late(session, reply.error(f"ERR {error}") if error else reply.OK)
 
     def _late(self, session: Session, answer: bytes) -> None:
-        """Answer a blocked session. Past the shard if nothing waits before the answer: a change of role under way must not touch it."""
+        """Answer a blocked session. Past the shard if nothing waits before the answer: a change of
+        role under way must not touch it.
+        """
         if session.held or session.out:
             self.node.shard.finish(session, answer)
             self.node.go_on()
@@ -214,16 +236,22 @@ class Errands:
             self.node.shard.runnable.append(session)
             self.node.go_on()
 
-    # ----------------------------------------------------------------- replicas and those who wait for them
+    # --------------------------------------------------------- replicas and those who wait for them
 
     def _on_report(self, report: ReplicaReport) -> None:
         node = self.node
         now_us = node.clock()
         before = self._links.get(report.session.id)
         if before is not None and before.node != report.node:
-            node.roles.on_peer_gone(before.node, before.incarnation)  # one connection speaks for one replica
+            # one connection speaks for one replica
+            node.roles.on_peer_gone(before.node, before.incarnation)
         self._links[report.session.id] = report
-        node.roles.on_peer(Peer(report.node, report.incarnation, report.az, report.host, report.port, report.applied), now_us)
+        node.roles.on_peer(
+            Peer(
+                report.node, report.incarnation, report.az, report.host, report.port, report.applied
+            ),
+            now_us,
+        )
         if self._waits:
             node.telling.tell_shard()
             self.on_progress()
@@ -241,11 +269,15 @@ class Errands:
             self.node.go_on()
 
     def _count_waits(self) -> None:
-        self.node.facts.waiting_for_replicas = sum(request.form in ("wait", "waitaof") for request, _, _ in self._waits)
+        self.node.facts.waiting_for_replicas = sum(
+            request.form in ("wait", "waitaof") for request, _, _ in self._waits
+        )
         self.node.facts.blocked_clients = len(self._waits)
 
     def on_progress(self) -> None:
-        """Something was committed or applied, here or at a replica, or time has passed: who has what it waits for?"""
+        """Something was committed or applied, here or at a replica, or time has passed: who has
+        what it waits for?
+        """
         if not self._waits:
             return
         node = self.node
@@ -263,7 +295,9 @@ class Errands:
             node.go_on()
 
     def on_step_down(self) -> None:
-        """No longer primary: who waits for replicas is told by the shard's demotion, and so are replicas' links."""
+        """No longer primary: who waits for replicas is told by the shard's demotion,
+        and so are replicas' links.
+        """
         for _, _, timer in self._waits:
             cancel(timer)
         self._waits.clear()

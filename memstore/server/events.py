@@ -1,6 +1,7 @@
 """The event log: one line an event on standard error, as text for people or as JSON for tools.
 
-Decides: how an event looks. Must not know: what happens. ``event`` is a stable name, ``text`` is for people.
+Decides: how an event looks.
+Must not know: what happens. ``event`` is a stable name, ``text`` is for people.
 """
 
 from __future__ import annotations
@@ -14,9 +15,14 @@ import structlog
 def configure(level: str, form: str) -> None:
     """``form``: auto, text or json; auto is text on a terminal."""
     as_text = form == "text" or (form == "auto" and sys.stderr.isatty())
-    shared: list[structlog.typing.Processor] = [structlog.processors.add_log_level, structlog.processors.TimeStamper(fmt="iso", utc=True)]
+    shared: list[structlog.typing.Processor] = [
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
     shared += (
-        [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())] if as_text else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+        [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+        if as_text
+        else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     )
     structlog.configure(
         processors=shared,

@@ -1,7 +1,9 @@
 """The driver of a `Follower`: a subscription to the log on one side, memory on the other.
 
-Decides: how much is applied in one turn of the loop, and when the log is asked to wait. Must not know: what entries mean, roles.
-Invariant: a turn of the loop applies for at most about ``TURN_US``, so that a node that restores still answers.
+Decides: how much is applied in one turn of the loop, and when the log is asked to wait.
+Must not know: what entries mean, roles.
+Invariant: a turn of the loop applies for at most about ``TURN_US``, so that a node that restores
+still answers.
 """
 
 from __future__ import annotations
@@ -28,9 +30,17 @@ class Subscription(Protocol):
 
 
 class Following:
-    """``on_progress(control)``: entries were applied, these control entries among them; ``on_stuck``: nothing further can be."""
+    """``on_progress(control)``: entries were applied, these control entries among them;
+    ``on_stuck``: nothing further can be.
+    """
 
-    def __init__(self, follower: Follower, clock: Callable[[], int], on_progress: Callable[[list[Entry]], None], on_stuck: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        follower: Follower,
+        clock: Callable[[], int],
+        on_progress: Callable[[list[Entry]], None],
+        on_stuck: Callable[[str], None],
+    ) -> None:
         self.follower = follower
         self.subscription: Subscription | None = None
         self._clock = clock
@@ -50,14 +60,20 @@ class Following:
 
     def on_records(self, entries: list[Entry], committed: int) -> None:
         self.follower.feed(entries)
-        if self.follower.pending_bytes > PAUSE_BYTES and not self._paused and self.subscription is not None:
+        if (
+            self.follower.pending_bytes > PAUSE_BYTES
+            and not self._paused
+            and self.subscription is not None
+        ):
             self._paused = True
             self.subscription.pause()
         if not self._scheduled:
             self._turn()
 
     def apply_all(self) -> bool:
-        """Apply what was fed, if a turn is enough; else go on in the next ones and answer False (``on_progress`` tells)."""
+        """Apply what was fed, if a turn is enough;
+        else go on in the next ones and answer False (``on_progress`` tells).
+        """
         if not self._scheduled:
             self._turn()
         return not self.follower.pending
@@ -72,7 +88,8 @@ class Following:
             control += follower.step(STEP_BYTES)
         if follower.pending and not follower.stuck:
             self._scheduled = True
-            # The sockets come first: a timer of zero would let this chain starve nobody either, but call_soon is fair in both loops.
+            # The sockets come first: a timer of zero would let this chain starve nobody either, but
+            # call_soon is fair in both loops.
             asyncio.get_running_loop().call_soon(self._turn)
         if self._paused and follower.pending_bytes < RESUME_BYTES and self.subscription is not None:
             self._paused = False

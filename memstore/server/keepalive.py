@@ -1,6 +1,7 @@
 """TCP keep-alive of client connections: finds out that a client's machine is gone.
 
-Decides: which socket options make up ``tcp-keepalive``. Must not know: clients, commands.
+Decides: which socket options make up ``tcp-keepalive``.
+Must not know: clients, commands.
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ _PROBES: Final = 3
 
 
 def keep_alive(transport: asyncio.BaseTransport, period_s: int) -> None:
-    """Ask an idle peer after ``period_s`` seconds whether it is still there, and three times more before giving it up; 0: never ask."""
+    """Ask an idle peer after ``period_s`` seconds whether it is still there, and three times more
+    before giving it up; 0: never ask.
+    """
     sock = transport.get_extra_info("socket")
     if sock is None or period_s <= 0:
         return

@@ -1,13 +1,17 @@
 """The primary's driver: effects to the writer, commits to the replies that wait for them.
 
-Decides: when what gathered is appended (group commit), when an idle primary moves its replicas' time on. Must not know: terms, leases, what makes a position
-committed.
+Decides: when what gathered is appended (group commit), when an idle primary moves its replicas'
+time on.
+Must not know: terms, leases, what makes a position committed.
 
-One append a turn of the loop at most. While an entry is on its way, effects go on gathering: a larger entry costs the log hardly more than a
-small one, and each of its nodes one fsync. The clients that a commit answers come back over several turns; so long as not all of them are here, and each
-turn brings more, the next entry waits; and a moment longer where that has been worth it. What is in flight follows the measured
-rate of commits and the lease (`replication.commit_rate`); the rest waits here. Invariant: the shard's ``next_position`` is the writer's; an entry
-that is not the shard's takes a position only through `slip`; entries' times never go back, nor is any later than a unit behind it.
+One append a turn of the loop at most. While an entry is on its way, effects go on gathering: a
+larger entry costs the log hardly more than a small one, and each of its nodes one fsync. The
+clients that a commit answers come back over several turns; so long as not all of them are here, and
+each turn brings more, the next entry waits; and a moment longer where that has been worth it. What
+is in flight follows the measured rate of commits and the lease (`replication.commit_rate`); the
+rest waits here.
+Invariant: the shard's ``next_position`` is the writer's; an entry that is not the shard's takes a
+position only through `slip`; entries' times never go back, nor is any later than a unit behind it.
 """
 
 from __future__ import annotations
@@ -23,13 +27,18 @@ from memstore.replication.shard import NO_LEASE, Shard
 from memstore.server.turn import Client
 from txlog.entry import DATA, DIGEST, HANDOVER, LEADERSHIP, EntryId
 
-# While an entry is under way effects gather into the next: an entry costs every process of the shard the same whether it holds one effect or a hundred. Only
-# what is large enough to be worth its own transfer goes out beside others.
+# While an entry is under way effects gather into the next: an entry costs every process of the
+# shard the same whether it holds one effect or a hundred. Only what is large enough to be worth its
+# own transfer goes out beside others.
 LARGE_BYTES: Final = 64 * 1024
 IN_FLIGHT_LARGE: Final = 4
-LATE_S: Final = 0.001  # how long an entry waits for clients just answered when a turn has brought none of them: many at once may be one process, put aside
-MAX_UNWAITED: Final = 255  # so many entries wait for nobody when waiting has been in vain again and again
-IDLE_US: Final = 1_000_000  # an idle primary with volatile keys appends this often, so that replicas' time moves
+# how long an entry waits for clients just answered when a turn has brought none of them: many at
+# once may be one process, put aside
+LATE_S: Final = 0.001
+# so many entries wait for nobody when waiting has been in vain again and again
+MAX_UNWAITED: Final = 255
+# an idle primary with volatile keys appends this often, so that replicas' time moves
+IDLE_US: Final = 1_000_000
 
 
 class Writer(Protocol):
@@ -69,22 +78,34 @@ class Leading:
     """From the moment the writer is won until it is given up."""
 
     def __init__(
-        self, shard: Shard, writer: Writer, clock: Callable[[], int], wall_ms: Callable[[], int], on_progress: Callable[[int], None], digests: Digests,
-        lease_ms: int = 1000, on_client_error: Callable[[Client, Exception], None] | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        shard: Shard,
+        writer: Writer,
+        clock: Callable[[], int],
+        wall_ms: Callable[[], int],
+        on_progress: Callable[[int], None],
+        digests: Digests,
+        lease_ms: int = 1000,
+        on_client_error: Callable[[Client, Exception], None] | None = None,
+    ) -> None:
         self.shard = shard
         self.writer = writer
         self.handover_position = 0  # of the HANDOVER entry, once it is appended
-        self.told_ms = shard.applied_wall_ms  # the greatest time in the log's entries: what this node's own clock says beyond that, nobody has been told
+        # the greatest time in the log's entries: what this node's own clock says beyond that,
+        # nobody has been told
+        self.told_ms = shard.applied_wall_ms
         self._clock = clock
         self._wall_ms = wall_ms
         self._on_progress = on_progress  # something was committed, up to here
-        self._on_client_error = on_client_error  # an error of the program while one client was given its replies
+        # an error of the program while one client was given its replies
+        self._on_client_error = on_client_error
         self._in_entry = 0  # units in the newest entry
         self._expected = 0  # units that may be here in a few turns
         self._gathered = 0  # units that had gathered a turn of the loop ago
         self._late: asyncio.TimerHandle | None = None  # an entry waits beyond the turn
-        self._in_vain = 0  # so many entries are not waited with after one that waited in vain: doubled by each in a row
+        # so many entries are not waited with after one that waited in vain:
+        # doubled by each in a row
+        self._in_vain = 0
         self._unwaited = 0  # so many of them are left
         self._appended_us = clock()
         self._sampled = 0  # a position whose commit time is measured, 0: none
@@ -111,10 +132,19 @@ class Leading:
         shard.drain_scheduled = False
         if self.over:
             return
-        if writer.in_flight and (shard.waiting_bytes < LARGE_BYTES or writer.in_flight >= IN_FLIGHT_LARGE or self.rate.room < self._next_size()):
+        if writer.in_flight and (
+            shard.waiting_bytes < LARGE_BYTES
+            or writer.in_flight >= IN_FLIGHT_LARGE
+            or self.rate.room < self._next_size()
+        ):
             return  # a commit will come by
         units = len(shard.gathered)
-        if units < self._expected and not writer.in_flight and shard.waiting_bytes == shard.gathered_bytes and self._more_to_come(units):
+        if (
+            units < self._expected
+            and not writer.in_flight
+            and shard.waiting_bytes == shard.gathered_bytes
+            and self._more_to_come(units)
+        ):
             return
         if not shard.has_entries:
             return
@@ -138,7 +168,9 @@ class Leading:
         return True  # the next of them, or the timer, brings us back here
 
     def _on_late(self) -> None:
-        """Clients that think before they come back are not worth waiting for; one client process that the machine put aside is."""
+        """Clients that think before they come back are not worth waiting for; one client process
+        that the machine put aside is.
+        """
         self._late = None
         self._unwaited = self._in_vain = min(2 * self._in_vain + 1, MAX_UNWAITED)
         self._expected = 0
@@ -156,11 +188,15 @@ class Leading:
         now_us = self._clock()
         for kind, payload, wall_ms, continued in shard.take_entries(self.rate.room):
             given = writer.append(kind, payload, wall_ms, continued)
-            assert given == position, f"the writer gave position {given}, replies wait for {position}"
+            assert given == position, (
+                f"the writer gave position {given}, replies wait for {position}"
+            )
             self.rate.on_appended(position, len(payload), now_us)
             position += 1
             size += len(payload)
-            assert wall_ms >= self.told_ms, "a unit is older than an entry before it: replicas may have hidden what it kept"
+            assert wall_ms >= self.told_ms, (
+                "a unit is older than an entry before it: replicas may have hidden what it kept"
+            )
             self.told_ms = wall_ms
             facts.entries_appended += 1
         writer.flush()
@@ -192,25 +228,30 @@ class Leading:
             facts.commit_us = took if not facts.commit_us else (facts.commit_us * 15 + took) // 16
             self._sampled = 0
         if shard.has_entries:
-            self._expected = self._in_entry + len(shard.gathered)  # those just answered are about to come back
+            # those just answered are about to come back
+            self._expected = self._in_entry + len(shard.gathered)
             self._gathered = 0
             self.schedule_drain()
         self._on_progress(position)
 
     def _next_size(self) -> int:
         """Of the least that could be appended now; a piece, where a run of entries waits."""
-        return min(self.shard.waiting_bytes, self.rate.piece, self.shard.engine.settings.max_entry_bytes)
+        return min(
+            self.shard.waiting_bytes, self.rate.piece, self.shard.engine.settings.max_entry_bytes
+        )
 
     def _tell_rate(self) -> None:
         facts, rate = self.shard.engine.facts, self.rate
         facts.commit_bytes_per_s, facts.in_flight_limit = rate.bytes_per_s, rate.limit
         self.shard.entry_bytes = rate.piece
 
-    # ----------------------------------------------------------------- entries that are not the shard's
+    # ------------------------------------------------------------- entries that are not the shard's
 
     def _append_own(self, kind: int, payload: bytes) -> int:
-        """What gathers comes behind it and was executed before now: this entry must not say that it is later than that. A replica would hide a key, and then
-        a PERSIST, say, that ran before the key was due would bring it back."""
+        """What gathers comes behind it and was executed before now: this entry must not say that it
+        is later than that. A replica would hide a key, and then a PERSIST, say, that ran before the
+        key was due would bring it back.
+        """
         if not self.shard.has_entries:
             self.told_ms = max(self.told_ms, self._wall_ms())
         position = self.writer.append(kind, payload, self.told_ms)
@@ -220,19 +261,25 @@ class Leading:
         return position
 
     def _on_reopened(self, term: int) -> None:
-        """A minority of log nodes had to be sealed again: a new term begins, and what gathers belongs to it."""
+        """A minority of log nodes had to be sealed again: a new term begins, and what gathers
+        belongs to it.
+        """
         if not self.over:
             self._append_own(LEADERSHIP, self.writer.leadership)
 
     def _append_digest(self) -> None:
-        """Behind everything executed and before anything else is: then memory is what the entries up to here say, and nothing is in it that they do not."""
+        """Behind everything executed and before anything else is: then memory is what the entries
+        up to here say, and nothing is in it that they do not.
+        """
         shard, facts = self.shard, self.shard.engine.facts
         if shard.waiting_bytes > max(self.rate.room, 0):
             return  # later: more waits than may be in flight
         if shard.has_entries:
             self._append_gathered(len(shard.gathered))
         assert not shard.has_entries
-        self._append_own(DIGEST, self._digests.take(shard.engine.keyspace, facts.entries_appended, self._clock()))
+        self._append_own(
+            DIGEST, self._digests.take(shard.engine.keyspace, facts.entries_appended, self._clock())
+        )
         self.writer.flush()
         facts.digests += 1
 
@@ -253,10 +300,19 @@ class Leading:
             self.shard.run_internal(self._expiry.run, self._wall_ms())
             if self.shard.has_entries:
                 self.schedule_drain()
-        if volatile and not self.shard.has_entries and not self.writer.in_flight and self._clock() - self._appended_us >= IDLE_US:
+        if (
+            volatile
+            and not self.shard.has_entries
+            and not self.writer.in_flight
+            and self._clock() - self._appended_us >= IDLE_US
+        ):
             self._append_own(DATA, b"")
             self.writer.flush()
-        if self.writer.in_flight < IN_FLIGHT_LARGE and not self.shard.congested and self._digests.due(engine.facts.entries_appended, self._clock()):
+        if (
+            self.writer.in_flight < IN_FLIGHT_LARGE
+            and not self.shard.congested
+            and self._digests.due(engine.facts.entries_appended, self._clock())
+        ):
             self._append_digest()
 
     def end(self) -> None:

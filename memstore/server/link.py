@@ -1,8 +1,11 @@
-"""A replica's connection to its primary: reports who it is and how far it has applied, and learns of the shard's other replicas.
+"""A replica's connection to its primary: reports who it is and how far it has applied, and learns
+of the shard's other replicas.
 
-Decides: when to connect, when to report. Must not know: what the reports are for; they are for display and for WAIT, never for safety.
-One report is under way at a time. The primary sets the pace: it answers after a while, or at once when a client waits for replicas; in that case the next
-report leaves as soon as something more was applied.
+Decides: when to connect, when to report.
+Must not know: what the reports are for; they are for display and for WAIT, never for safety. One
+report is under way at a time. The primary sets the pace: it answers after a while, or at once when
+a client waits for replicas; in that case the next report leaves as soon as something more was
+applied.
 """
 
 from __future__ import annotations
@@ -33,7 +36,14 @@ class LinkError(Exception):
 class ReplicaLink:
     """``target`` names the primary to be connected to, None: nobody. ``nudge`` reports at once."""
 
-    def __init__(self, facts: Facts, incarnation: bytes, applied: Callable[[], int], password: Callable[[], str], wall_ms: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        facts: Facts,
+        incarnation: bytes,
+        applied: Callable[[], int],
+        password: Callable[[], str],
+        wall_ms: Callable[[], int],
+    ) -> None:
         self._facts = facts
         self._incarnation = incarnation
         self._applied = applied
@@ -43,7 +53,9 @@ class ReplicaLink:
         self._task: asyncio.Task[None] | None = None
         self._nudged = asyncio.Event()
         self._orders: list[tuple[bytes, ...]] = []  # commands to send with the next report
-        self.eager = False  # the primary has a client that waits for replicas: report at once when something was applied
+        # the primary has a client that waits for replicas:
+        # report at once when something was applied
+        self.eager = False
 
     def aim(self, target: tuple[str, int] | None) -> None:
         """Connect to this primary from now on."""
@@ -52,7 +64,9 @@ class ReplicaLink:
         self.stop()
         self._target = target
         if target is not None:
-            self._task = asyncio.get_running_loop().create_task(self._keep(target), name="the link to the primary")
+            self._task = asyncio.get_running_loop().create_task(
+                self._keep(target), name="the link to the primary"
+            )
             self._task.add_done_callback(report_end)
 
     def stop(self) -> None:
@@ -84,7 +98,9 @@ class ReplicaLink:
             try:
                 await self._serve(*target)
             except (OSError, LinkError, EOFError, TimeoutError, hiredis.ProtocolError):
-                self._up(False)  # the primary is gone, or is none any more: the log will tell who is; until then try again
+                # the primary is gone, or is none any more: the log will tell who is;
+                # until then try again
+                self._up(False)
             await asyncio.sleep(RETRY_S)
 
     async def _serve(self, host: str, port: int) -> None:
@@ -117,11 +133,23 @@ class ReplicaLink:
 
     def _report(self) -> tuple[bytes, ...]:
         facts = self._facts
-        me = (facts.node_id, facts.az, facts.host, str(facts.port), self._incarnation.hex(), str(self._applied()))
+        me = (
+            facts.node_id,
+            facts.az,
+            facts.host,
+            str(facts.port),
+            self._incarnation.hex(),
+            str(self._applied()),
+        )
         return (b"MEMSTORE", b"REPLICA", *(field.encode() for field in me))
 
     async def _ask(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, parser: hiredis.Reader, command: tuple[bytes, ...], strict: bool = True
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        parser: hiredis.Reader,
+        command: tuple[bytes, ...],
+        strict: bool = True,
     ) -> Any:
         writer.write(encode(command))
         received = 0

@@ -1,10 +1,14 @@
-"""`memstore local`: three log nodes and an engine node a zone on this machine, as separate processes, watched from the foreground.
+"""`memstore local`: three log nodes and an engine node a zone on this machine, as separate
+processes, watched from the foreground.
 
-Decides: the order of starting and stopping, what is told as an event, when a dead process is started again. Must not know: terms, leases, positions; it learns
-roles as anybody does, by asking the nodes. What it starts are ordinary commands (topology.json lists them): nothing here is needed for safety.
+Decides: the order of starting and stopping, what is told as an event, when a dead process is
+started again.
+Must not know: terms, leases, positions; it learns roles as anybody does, by asking the nodes. What
+it starts are ordinary commands (topology.json lists them): nothing here is needed for safety.
 
-Order: log nodes, then the group (once a folder), then engine nodes, the one on ``--port`` first, so that it becomes the primary. Stopping goes the
-other way round: replicas, the primary (which then has nobody to hand over to and need not wait), log nodes last.
+Order: log nodes, then the group (once a folder), then engine nodes, the one on ``--port`` first, so
+that it becomes the primary. Stopping goes the other way round: replicas, the primary (which then
+has nobody to hand over to and need not wait), log nodes last.
 """
 
 from __future__ import annotations
@@ -28,7 +32,8 @@ from txlog.client.admin import AdminError, init_group
 LOOK_MS: Final = 100  # between two looks at the processes
 ASK_MS: Final = 200  # between two questions to a node
 START_MS: Final = 30_000  # until a new process listens
-FIRST_MS: Final = 4000  # until the others start beside the node on --port, where there is data from an earlier run
+# until the others start beside the node on --port, where there is data from an earlier run
+FIRST_MS: Final = 4000
 STOP_MS: Final = 10_000  # until a process that was told to stop is killed
 RESTART_MS_MAX: Final = 8000
 STEADY_MS: Final = 10_000  # a process that lived this long starts over with the shortest pause
@@ -37,7 +42,9 @@ Say = Callable[[str], None]
 
 
 class Cluster:
-    def __init__(self, plan: Plan, folder: Folder, processes: list[Process], say: Say, password: str = "") -> None:
+    def __init__(
+        self, plan: Plan, folder: Folder, processes: list[Process], say: Say, password: str = ""
+    ) -> None:
         self._plan = plan
         self._folder = folder
         self._say = say
@@ -97,8 +104,14 @@ class Cluster:
         self._watch(self._watch_node(first))
         if not await self._listening([first]):
             return False
-        # The node on --port leads: always where the folder is fresh; where it has much to restore first, the others do not wait for it.
-        led = await self._wait(lambda: first.role == "primary", [first], START_MS if fresh else FIRST_MS, quiet=not fresh)
+        # The node on --port leads: always where the folder is fresh; where it has much to restore
+        # first, the others do not wait for it.
+        led = await self._wait(
+            lambda: first.role == "primary",
+            [first],
+            START_MS if fresh else FIRST_MS,
+            quiet=not fresh,
+        )
         if not led and (fresh or self._stop.is_set()):
             return False
         for member in others:
@@ -108,8 +121,13 @@ class Cluster:
             return False
         ports = ", ".join(str(member.process.port) for member in self.engines)
         await self._wait(lambda: "memstore_compiled" in first.facts, [first], quiet=True)
-        build = {"1": "compiled", "0": "interpreted"}.get(first.facts.get("memstore_compiled", ""), "build unknown")
-        self._say(f"engine nodes on {HOST}, ports {ports} ({build}); data in {self._plan.folder}; Ctrl-C stops everything")
+        build = {"1": "compiled", "0": "interpreted"}.get(
+            first.facts.get("memstore_compiled", ""), "build unknown"
+        )
+        self._say(
+            f"engine nodes on {HOST}, ports {ports} ({build}); data in {self._plan.folder}; "
+            "Ctrl-C stops everything"
+        )
         return True
 
     def _start(self, member: Member) -> None:
@@ -120,12 +138,20 @@ class Cluster:
         finally:
             os.close(trace)
         member.started = time.monotonic()
-        member.role, member.facts, member.silent, member.note, member.progress = "", {}, False, "", (0.0, 0)
+        member.role, member.facts, member.silent, member.note, member.progress = (
+            "",
+            {},
+            False,
+            "",
+            (0.0, 0),
+        )
         process.pid = member.child.pid
         self._write_topology()
 
     async def _logs_up(self, fresh: bool) -> bool:
-        """A new group needs all of them, a group that is there a majority: what keeps the others away was said, and must not keep the shard away."""
+        """A new group needs all of them, a group that is there a majority: what keeps the others
+        away was said, and must not keep the shard away.
+        """
         if fresh:
             return await self._listening(self.logs)
         up = [member for member in self.logs if await self._listening([member])]
@@ -133,29 +159,48 @@ class Cluster:
             return False
         missing = ", ".join(member.process.name for member in self.logs if member not in up)
         if len(up) < len(self.logs) // 2 + 1:
-            self._say(f"only {len(up)} of {len(self.logs)} log nodes are up, and {len(self.logs) // 2 + 1} are needed: {missing} cannot start")
+            self._say(
+                f"only {len(up)} of {len(self.logs)} log nodes are up, and "
+                f"{len(self.logs) // 2 + 1} are needed: {missing} cannot start"
+            )
             return False
         if missing:
             self._say(f"going on with {len(up)} of {len(self.logs)} log nodes, without {missing}")
         return True
 
     async def _listening(self, members: list[Member]) -> bool:
-        return await self._wait(lambda: all(connectable(member.process) for member in members), members)
+        return await self._wait(
+            lambda: all(connectable(member.process) for member in members), members
+        )
 
-    async def _wait(self, ready: Callable[[], bool], members: list[Member], within_ms: int = START_MS, quiet: bool = False) -> bool:
-        """Until ``ready``, or one of ``members`` ends (said why), or a signal, or the time is over (said, unless ``quiet``)."""
+    async def _wait(
+        self,
+        ready: Callable[[], bool],
+        members: list[Member],
+        within_ms: int = START_MS,
+        quiet: bool = False,
+    ) -> bool:
+        """Until ``ready``, or one of ``members`` ends (said why), or a signal, or the time is over
+        (said, unless ``quiet``).
+        """
         deadline = time.monotonic() + within_ms / 1000
         while not ready():
             for member in members:
                 ended = member.child.ended() if member.child else None
                 if ended is not None:
-                    self._say(f"{member.process.name} {ended} at start: {await last_words(Path(member.process.trace)) or 'it said nothing'}")
+                    self._say(
+                        f"{member.process.name} {ended} at start: "
+                        f"{await last_words(Path(member.process.trace)) or 'it said nothing'}"
+                    )
                     member.child, member.process.pid = None, None
                     return False
             if time.monotonic() > deadline:
                 names = ", ".join(member.process.name for member in members)
                 if not quiet:
-                    self._say(f"{names}: not ready after {within_ms // 1000} s; see {self._folder.path / 'logs'}")
+                    self._say(
+                        f"{names}: not ready after {within_ms // 1000} s; see "
+                        f"{self._folder.path / 'logs'}"
+                    )
                 return False
             try:
                 await asyncio.wait_for(self._stop.wait(), 0.05)
@@ -165,7 +210,9 @@ class Cluster:
         return True
 
     async def _make_group(self) -> bool:
-        """As `txlog init` does, once a folder: a node that lost its data must not get an identity again just because the cluster starts."""
+        """As `txlog init` does, once a folder: a node that lost its data must not get an identity
+        again just because the cluster starts.
+        """
         try:
             await init_group([(member.process.host, member.process.port) for member in self.logs])
         except (AdminError, OSError, TimeoutError) as error:
@@ -230,7 +277,9 @@ class Cluster:
         while True:
             if member.child is not None:
                 try:
-                    (answer,) = await member.questioner.ask(("INFO", "server", "replication", "log"))
+                    (answer,) = await member.questioner.ask(
+                        ("INFO", "server", "replication", "log")
+                    )
                 except NoAnswer as error:
                     self._on_silence(member, error)
                 else:
@@ -238,7 +287,12 @@ class Cluster:
             await asyncio.sleep(ASK_MS / 1000)
 
     def _on_silence(self, member: Member, error: NoAnswer) -> None:
-        if member.silent or not member.role or member.child is None or member.child.ended() is not None:
+        if (
+            member.silent
+            or not member.role
+            or member.child is None
+            or member.child.ended() is not None
+        ):
             return  # said already, not up yet, or dead: the process's end is its own line
         member.silent = True
         self._say(f"{member.process.name} is silent: {error}")
@@ -265,7 +319,10 @@ class Cluster:
         if role == "primary":
             self._primary = name
             term = member.facts.get("log_term", "")
-            self._say(f"{name} is the primary now{f', term {term}' if term else ''}: redis-cli -p {member.process.port}")
+            self._say(
+                f"{name} is the primary now{f', term {term}' if term else ''}: redis-cli -p "
+                f"{member.process.port}"
+            )
             return
         if self._primary == name:
             self._primary = ""
@@ -273,14 +330,19 @@ class Cluster:
 
     def _on_restoring(self, member: Member) -> None:
         """Once a second, how far it is and how fast."""
-        done, target = (int(member.facts.get(name, "0")) for name in ("log_applied", "log_restore_target"))
+        done, target = (
+            int(member.facts.get(name, "0")) for name in ("log_applied", "log_restore_target")
+        )
         now, (then, before) = time.monotonic(), member.progress
         if done < before or not then:
             member.progress = now, done
         elif now - then >= 1 and done < target:
             rate = int((done - before) / (now - then))
             member.progress = now, done
-            self._say(f"{member.process.name} is restoring: {done:,} of {target:,} entries, {rate:,} a second")
+            self._say(
+                f"{member.process.name} is restoring: {done:,} of {target:,} entries, {rate:,} a "
+                "second"
+            )
 
     def _write_topology(self) -> None:
         try:
@@ -298,7 +360,13 @@ class Cluster:
         assert self._plan.compiled_tree is not None
         log = self._folder.path / "logs" / "compile.log"
         try:
-            await compile_and_move(self, self._plan.compile_command, self._plan.compiled_tree.absolute(), log, self._say)
+            await compile_and_move(
+                self,
+                self._plan.compile_command,
+                self._plan.compiled_tree.absolute(),
+                log,
+                self._say,
+            )
         except Exception as error:  # the cluster serves without it
             self._say(f"the move to the compiled build ends here: {error!r}")
 
@@ -333,7 +401,8 @@ class Cluster:
         for member in living:
             assert member.child is not None
             member.child.signal(signal.SIGTERM)
-            member.child.signal(signal.SIGCONT)  # one that somebody stopped could not hear the other
+            # one that somebody stopped could not hear the other
+            member.child.signal(signal.SIGCONT)
         deadline = time.monotonic() + STOP_MS / 1000
         while living and time.monotonic() < deadline and not self._hurry:
             await asyncio.sleep(0.02)
@@ -369,9 +438,17 @@ def check_ports(processes: list[Process]) -> None:
     owners: dict[int, str] = {}
     for process in processes:
         if not 0 < process.port < 65536:
-            raise LocalError(f"{process.name} would need port {process.port}, which does not exist: choose a lower --port or --log-port", 2)
+            raise LocalError(
+                f"{process.name} would need port {process.port}, which does not exist: choose a "
+                "lower --port or --log-port",
+                2,
+            )
         if process.port in owners:
-            raise LocalError(f"{process.name} and {owners[process.port]} would both use port {process.port}: choose --port and --log-port further apart", 2)
+            raise LocalError(
+                f"{process.name} and {owners[process.port]} would both use port {process.port}: "
+                "choose --port and --log-port further apart",
+                2,
+            )
         owners[process.port] = process.name
     for process in processes:
         with socket.socket() as probe:
@@ -381,18 +458,24 @@ def check_ports(processes: list[Process]) -> None:
             except OSError as error:
                 option = "--log-port" if process.kind == "log" else "--port"
                 raise LocalError(
-                    f"port {process.port} for {process.name} is taken ({os.strerror(error.errno or 0)}): stop what uses it, or choose {option}"
+                    f"port {process.port} for {process.name} is taken "
+                    f"({os.strerror(error.errno or 0)}): stop what uses it, or choose {option}"
                 ) from None
 
 
 def check_data(folder: Folder, processes: list[Process], say: Say) -> None:
     for process in processes:
         if not folder.fresh and process.data and not Path(process.data).exists():
-            say(f"{process.name} has lost its data folder: it starts empty, belongs to no group and does not vote")
+            say(
+                f"{process.name} has lost its data folder: it starts empty, belongs to no group "
+                "and does not vote"
+            )
 
 
 def run(plan: Plan, say: Say, password: str = "") -> int:
-    """Start the cluster and stay until Ctrl-C. Raises `LocalError` before anything was started; the exit code after."""
+    """Start the cluster and stay until Ctrl-C. Raises `LocalError` before anything was started; the
+    exit code after.
+    """
     folder = Folder.open(plan)
     try:
         processes = plan_processes(plan, folder)

@@ -1,6 +1,7 @@
 """One process of a local cluster and what is known of it.
 
-Decides: nothing; `memstore.server.local` fills it, `memstore.server.upgrade` reads it. Must not know: how processes are started.
+Decides: nothing; `memstore.server.local` fills it, `memstore.server.upgrade` reads it.
+Must not know: how processes are started.
 """
 
 from __future__ import annotations
@@ -18,7 +19,19 @@ RESTART_MS: Final = 500  # before a dead process is started again; doubled while
 class Member:
     """One process of the cluster and what we know of it."""
 
-    __slots__ = ("child", "facts", "note", "pause_ms", "process", "progress", "questioner", "role", "silent", "started", "stopping")
+    __slots__ = (
+        "child",
+        "facts",
+        "note",
+        "pause_ms",
+        "process",
+        "progress",
+        "questioner",
+        "role",
+        "silent",
+        "started",
+        "stopping",
+    )
 
     def __init__(self, process: Process, password: str) -> None:
         self.process = process
@@ -31,5 +44,6 @@ class Member:
         self.facts: dict[str, str] = {}
         self.silent = False
         self.note = ""
-        self.progress = (0.0, 0)  # restoring: when we last told, and how many entries were applied then
+        # restoring: when we last told, and how many entries were applied then
+        self.progress = (0.0, 0)
         self.questioner = Questioner(process.host, process.port, password, ANSWER_MS)

@@ -1,10 +1,12 @@
 """An engine node's process: sockets, clocks, timers, and the machines they drive.
 
-Decides: nothing about terms, leases or positions. `roles` says what to do, and this carries it out; the shard says what may be told, and connections tell it.
+Decides: nothing about terms, leases or positions. `roles` says what to do, and this carries it out;
+the shard says what may be told, and connections tell it.
 Must not know: what a command means, how the log agrees. Everything runs in one loop's thread.
 
-Order of a change of role: the machine's outputs are carried out one after the other, then the shard's role, the facts and the link follow, and sessions that
-waited go on in the next turn of the loop.
+Order of a change of role: the machine's outputs are carried out one after the other, then the
+shard's role, the facts and the link follow, and sessions that waited go on in the next turn of the
+loop.
 """
 
 from __future__ import annotations
@@ -48,14 +50,26 @@ log = structlog.get_logger("memstore.node")
 
 
 def node_id(log_name: str, az: str, host: str, port: int) -> str:
-    """40 hex digits, the same whenever a node of this address starts again: nodes keep nothing on disk."""
-    return hashlib.sha1(f"{log_name}|{az}|{host}:{port}".encode(), usedforsecurity=False).hexdigest()
+    """40 hex digits, the same whenever a node of this address starts again:
+    nodes keep nothing on disk.
+    """
+    return hashlib.sha1(
+        f"{log_name}|{az}|{host}:{port}".encode(), usedforsecurity=False
+    ).hexdigest()
 
 
 class Node:
     """See `Host` in `connection` for what connections use of it."""
 
-    def __init__(self, config: ServerConfig, client: LogClient, host: str, port: int, rng: random.Random, wall: WallClock | None = None) -> None:
+    def __init__(
+        self,
+        config: ServerConfig,
+        client: LogClient,
+        host: str,
+        port: int,
+        rng: random.Random,
+        wall: WallClock | None = None,
+    ) -> None:
         self.config = config
         self.log = client
         self.clock: Callable[[], int] = client.clock
@@ -70,15 +84,34 @@ class Node:
         facts.run_id = hashlib.sha1(client.incarnation, usedforsecurity=False).hexdigest()
         facts.started_ms = facts.role_since_ms = self.wall.read()
         describe_process(facts)
-        limits = {"max-entry-bytes": config.max_entry_bytes, "databases": config.databases, "cluster-enabled": int(config.cluster_enabled)}
-        self.me = Leadership(facts.node_id, client.incarnation, config.az, host, port, config.lease_ms, VERSION, limits)
+        limits = {
+            "max-entry-bytes": config.max_entry_bytes,
+            "databases": config.databases,
+            "cluster-enabled": int(config.cluster_enabled),
+        }
+        self.me = Leadership(
+            facts.node_id,
+            client.incarnation,
+            config.az,
+            host,
+            port,
+            config.lease_ms,
+            VERSION,
+            limits,
+        )
         self.follower = Follower(self.engine, self.clock())
         self.following = Following(self.follower, self.clock, self._on_progress, self._on_stuck)
         self.roles = Roles(facts.node_id, client.incarnation, config.lease_ms, rng, self.clock())
         self.follower.overruled = self.roles.disputes.overruled
         self.leading: Leading | None = None
         self.writer: Writer | None = None  # while primary
-        self.link = ReplicaLink(facts, client.incarnation, self._applied, lambda: self.engine.settings.requirepass, self.wall_ms)
+        self.link = ReplicaLink(
+            facts,
+            client.incarnation,
+            self._applied,
+            lambda: self.engine.settings.requirepass,
+            self.wall_ms,
+        )
         self.loop = asyncio.get_running_loop()
         self.turn = Turn(self.loop, self.clock, self.on_client_error)
         self.ended: asyncio.Future[int] = self.loop.create_future()
@@ -96,11 +129,14 @@ class Node:
         self._sampler = Sampler(facts)
         self._turns = TurnWatch(facts, self.clock, self.wall_ms)
         self._carry_out: dict[type, Callable[[Any], None]] = {
-            outputs.Recheck: self._recheck, outputs.Follow: self._follow, outputs.StopFollowing: self._stop_following, outputs.Rebuild: self._rebuild,
-            outputs.Overrule: self._overrule, outputs.BecomeReplica: self._become_replica, outputs.AskProbe: self._ask_probe,
-            outputs.StartCampaign: self._start_campaign, outputs.AbandonWriter: self._abandon_writer, outputs.TakeOver: self._take_over,
-            outputs.StepDown: self._step_down, outputs.HoldCommands: self._hold_commands, outputs.LetCommands: self._let_commands,
-            outputs.AppendHandover: self._append_handover, outputs.ReleaseLease: self._release_lease, outputs.HandoverOver: self._handover_over,
+            outputs.Recheck: self._recheck, outputs.Follow: self._follow,
+            outputs.StopFollowing: self._stop_following, outputs.Rebuild: self._rebuild,
+            outputs.Overrule: self._overrule, outputs.BecomeReplica: self._become_replica,
+            outputs.AskProbe: self._ask_probe, outputs.StartCampaign: self._start_campaign,
+            outputs.AbandonWriter: self._abandon_writer, outputs.TakeOver: self._take_over,
+            outputs.StepDown: self._step_down, outputs.HoldCommands: self._hold_commands,
+            outputs.LetCommands: self._let_commands, outputs.AppendHandover: self._append_handover,
+            outputs.ReleaseLease: self._release_lease, outputs.HandoverOver: self._handover_over,
             outputs.Exit: self._end, outputs.Say: self._say,
         }  # fmt: skip
 
@@ -109,7 +145,8 @@ class Node:
     def start(self) -> None:
         self._collector.start()
         self._turns.start()
-        if self.config.busy_limit_ms or self.log.embedded:  # an embedded log needs no process, and no limit
+        # an embedded log needs no process, and no limit
+        if self.config.busy_limit_ms or self.log.embedded:
             self.log.start_lease_keeper(self.config.busy_limit_ms)
         self.spawn(self._tick_forever())
         self.spawn(self._free_forever())
@@ -132,7 +169,9 @@ class Node:
         await self.log.close()
 
     def terminate(self, reason: str, code: int = 0) -> None:
-        """A signal, SHUTDOWN, or an error of the program after which what was executed before can still be committed."""
+        """A signal, SHUTDOWN, or an error of the program after which what was executed before can
+        still be committed.
+        """
         self.roles.on_terminate(reason, self.clock(), code)
         self.act()
 
@@ -152,36 +191,58 @@ class Node:
                 self._end(outputs.Exit(1, "a task of the node failed"))
 
     def on_loop_error(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        """Something raised an error and nothing took it. `ends_the_node` says which errors end the node, and why."""
+        """Something raised an error and nothing took it. `ends_the_node` says which errors end the
+        node, and why.
+        """
         error = context.get("exception")
         ends = ends_the_node(context)
         if ends or "future" not in context:
-            log.error("bug", text=f"{context.get('message')}: {type(error).__name__}: {error}", exc_info=error)
+            log.error(
+                "bug",
+                text=f"{context.get('message')}: {type(error).__name__}: {error}",
+                exc_info=error,
+            )
         else:
-            log.warning("forgotten-error", text=f"{context.get('message')}: {type(error).__name__}: {error}")
+            log.warning(
+                "forgotten-error", text=f"{context.get('message')}: {type(error).__name__}: {error}"
+            )
         if isinstance(error, HalfDone):
-            self.terminate("an error of the program", 1)  # no command runs any more (`Shard.failed`): what ran before is committed and answered
+            # no command runs any more (`Shard.failed`): what ran before is committed and answered
+            self.terminate("an error of the program", 1)
         elif ends:
             if not is_a_clients(context):
                 self._abort_clients()
             self._end(outputs.Exit(1, "an error of the program"))
 
     def on_bug(self, error: Exception) -> None:
-        """A client's command ended in an error of the program; its connection closes itself when what came before is answered."""
-        self.on_loop_error(self.loop, {"message": "a command failed", "exception": error, "client": True})
+        """A client's command ended in an error of the program; its connection closes itself when
+        what came before is answered.
+        """
+        self.on_loop_error(
+            self.loop, {"message": "a command failed", "exception": error, "client": True}
+        )
 
     def on_client_error(self, client: Client, error: Exception) -> None:
         """As in a socket's callback, in one of our own: other clients go on."""
-        self.on_loop_error(self.loop, {"message": "a command that waited failed", "exception": error, "client": True})
+        self.on_loop_error(
+            self.loop,
+            {"message": "a command that waited failed", "exception": error, "client": True},
+        )
         client.close()
 
     def on_release_error(self, client: Client, error: Exception) -> None:
-        """A client was not given a reply that was due. It must not read a later one in that reply's place."""
-        self.on_loop_error(self.loop, {"message": "a reply was not released", "exception": error, "client": True})
+        """A client was not given a reply that was due.
+        It must not read a later one in that reply's place.
+        """
+        self.on_loop_error(
+            self.loop, {"message": "a reply was not released", "exception": error, "client": True}
+        )
         client.abort()
 
     def release(self, session: Session, data: bytes) -> bool:
-        """Replies that waited. False: the client is gone; what goes wrong here costs it its connection, and no other client anything."""
+        """Replies that waited. False: the client is gone; what goes wrong here costs it its
+        connection, and no other client anything.
+        """
         sink = session.sink
         if sink is None:
             return False
@@ -193,7 +254,9 @@ class Node:
         return True
 
     def _abort_clients(self) -> None:
-        """Something of the node's own has stopped half-way. Replies may be lost there, and a later reply must not be read in the place of one."""
+        """Something of the node's own has stopped half-way. Replies may be lost there, and a later
+        reply must not be read in the place of one.
+        """
         for session in list(self.engine.sessions.values()):
             if session.sink is not None:
                 session.sink.abort()
@@ -206,7 +269,14 @@ class Node:
     def new_connection(self) -> Connection:
         self._next_session += 1
         settings = self.engine.settings
-        return Connection(self, Session(self._next_session, created_ms=self.wall_ms(), authenticated=not settings.requirepass))
+        return Connection(
+            self,
+            Session(
+                self._next_session,
+                created_ms=self.wall_ms(),
+                authenticated=not settings.requirepass,
+            ),
+        )
 
     def admit(self, connection: Connection) -> bytes:
         return self.errands.admit(connection)
@@ -288,8 +358,12 @@ class Node:
         self.telling.tell_role()
 
     def _arm(self) -> None:
-        """One timer for the role machine and the shard. One that is too early fires in vain, which is cheaper than a new one each time."""
-        deadline = min((at for at in (self.roles.deadline(), self.shard.deadline()) if at), default=0)
+        """One timer for the role machine and the shard. One that is too early fires in vain, which
+        is cheaper than a new one each time.
+        """
+        deadline = min(
+            (at for at in (self.roles.deadline(), self.shard.deadline()) if at), default=0
+        )
         if not deadline or (self._timer is not None and self._timer_us <= deadline):
             return
         if self._timer is not None:
@@ -327,14 +401,30 @@ class Node:
     def _follow(self, _: outputs.Follow) -> None:
         if self.following.subscription is None:
             follower = self.follower
-            self.following.open(self.log.subscribe(follower.position + 1, follower.chain, self.following.on_records, self._on_heartbeat, self._on_stuck))
+            self.following.open(
+                self.log.subscribe(
+                    follower.position + 1,
+                    follower.chain,
+                    self.following.on_records,
+                    self._on_heartbeat,
+                    self._on_stuck,
+                )
+            )
 
     def _stop_following(self, _: outputs.StopFollowing) -> None:
         self.following.close()
 
     def _on_heartbeat(self, beat: Heartbeat) -> None:
         self.roles.az_rank = self.telling.az_rank()
-        self.roles.on_heartbeat(beat.committed, beat.last, beat.promised, beat.window_left_ms, beat.successor, self.clock(), beat.writer)
+        self.roles.on_heartbeat(
+            beat.committed,
+            beat.last,
+            beat.promised,
+            beat.window_left_ms,
+            beat.successor,
+            self.clock(),
+            beat.writer,
+        )
         if self.roles.role != PRIMARY:
             self.facts.committed = max(self.facts.committed, beat.committed)
             self.facts.restore_target = max(0, self.roles.target)
@@ -376,7 +466,9 @@ class Node:
             self.roles.on_stuck(reason, self.clock())
         self.act()
         if self.follower.broke:
-            self._end(outputs.Exit(1, f"an error of the program while the log was applied: {reason}"))
+            self._end(
+                outputs.Exit(1, f"an error of the program while the log was applied: {reason}")
+            )
 
     def _applied(self) -> int:
         return self.follower.position
@@ -393,7 +485,9 @@ class Node:
         self.shard.become_restoring()
 
     def _rebuild(self, _: outputs.Rebuild) -> None:
-        """Memory is thrown away; freeing it all at once would stop the loop, so the fresh keyspace lets go of it in pieces."""
+        """Memory is thrown away; freeing it all at once would stop the loop, so the fresh keyspace
+        lets go of it in pieces.
+        """
         old = self.engine.keyspace
         fresh = self.engine.keyspace = Keyspace(self.config.databases)
         self.engine.context.keyspace = fresh
@@ -423,14 +517,23 @@ class Node:
     async def _campaign(self) -> None:
         follower = self.follower
         try:
-            writer = await self.log.campaign(follower.followed, follower.chain, self.config.lease_ms, self.me.encode(), self.wall_ms)
+            writer = await self.log.campaign(
+                follower.followed,
+                follower.chain,
+                self.config.lease_ms,
+                self.me.encode(),
+                self.wall_ms,
+            )
         except CampaignLost as lost:
-            self.roles.on_campaign_lost(lost.reason, lost.retry_ms, lost.held, self.clock(), lost.windows)
+            self.roles.on_campaign_lost(
+                lost.reason, lost.retry_ms, lost.held, self.clock(), lost.windows
+            )
             self.act()
             return
         self._won = writer
         if self.roles.role != CANDIDATE or self.follower is not follower:
-            self._abandon_writer(outputs.AbandonWriter())  # what is in memory has turned out to be wrong meanwhile
+            # what is in memory has turned out to be wrong meanwhile
+            self._abandon_writer(outputs.AbandonWriter())
             return
         self.following.close()
         follower.feed(writer.prefix)
@@ -440,20 +543,25 @@ class Node:
             return  # abandoned meanwhile
         over = writer.lost
         if not over and follower.position >= writer.next_position:
-            # The answers were long on their way: others have sealed, written and committed behind this term's first entry.
+            # The answers were long on their way: others have sealed, written and committed behind
+            # this term's first entry.
             over = f"others went on to {follower.position}"
         elif not over and follower.position < writer.next_position - 1:
             over = "the term was sealed again, and the log goes on behind the prefix"
         if over:
             self._abandon_writer(outputs.AbandonWriter())
-            self.roles.on_campaign_lost(f"lost while its prefix was applied: {over}", 0, False, self.clock())
+            self.roles.on_campaign_lost(
+                f"lost while its prefix was applied: {over}", 0, False, self.clock()
+            )
             self._follow(outputs.Follow())
         else:
             self.roles.on_campaign_won(writer.term, writer.lease_until_us, self.clock())
         self.act()
 
     def _has_won(self, writer: Writer) -> bool:
-        """A call, since the attribute changes while `_campaign` waits: compiled code believes what that function assigned."""
+        """A call, since the attribute changes while `_campaign` waits: compiled code believes what
+        that function assigned.
+        """
         return self._won is writer
 
     def _abandon_writer(self, _: outputs.AbandonWriter) -> None:
@@ -470,8 +578,19 @@ class Node:
         self.telling.await_replicas()
         self.shard.become_primary(writer.next_position, writer.next_position - 1)
         self.facts.committed = self.facts.last = writer.next_position - 1
-        digests = Digests(self.config, self.follower.digest_place, self.facts.entries_appended, self.clock())
-        self.leading = Leading(self.shard, writer, self.clock, self.wall_ms, self._on_committed, digests, self.config.lease_ms, self.on_release_error)
+        digests = Digests(
+            self.config, self.follower.digest_place, self.facts.entries_appended, self.clock()
+        )
+        self.leading = Leading(
+            self.shard,
+            writer,
+            self.clock,
+            self.wall_ms,
+            self._on_committed,
+            digests,
+            self.config.lease_ms,
+            self.on_release_error,
+        )
         writer.on_lost = self._on_lost
         self.shard.lessor = writer
         if self._held:
@@ -501,7 +620,9 @@ class Node:
         committed = shard.tracker.committed
         self.leading = self.writer = None
         leading.end()
-        log.warning("step-down", text=output.reason) if not output.reserved else log.info("step-down", text=output.reason)
+        log.warning("step-down", text=output.reason) if not output.reserved else log.info(
+            "step-down", text=output.reason
+        )
         self.errands.on_step_down()
         for session, data, close in shard.demote(committed):
             if self.release(session, data) and close:
@@ -524,7 +645,12 @@ class Node:
         self.shard.let_commands()
 
     def _check_drained(self) -> None:
-        if self.roles.phase == DRAINING and self.writer is not None and self.shard.drained and not self.writer.in_flight:
+        if (
+            self.roles.phase == DRAINING
+            and self.writer is not None
+            and self.shard.drained
+            and not self.writer.in_flight
+        ):
             self.roles.on_drained(self.clock())
             self.act()
 
@@ -538,7 +664,8 @@ class Node:
 
     async def _release(self, writer: Writer, successor: bytes) -> None:
         while writer.in_flight and not writer.lost and self.writer is writer:
-            await asyncio.sleep(0.001)  # a term sealed anew meanwhile has its LEADERSHIP behind the HANDOVER
+            # a term sealed anew meanwhile has its LEADERSHIP behind the HANDOVER
+            await asyncio.sleep(0.001)
         await writer.release(successor)
         self.roles.on_released(self.clock())
         self.act()
@@ -563,7 +690,9 @@ class Node:
             count += 1
             self._collector.tick(elapsed_s, lambda: key_count(self.engine.keyspace))
             if self.leading is not None:
-                self.leading.tick(any(database.volatile for database in self.engine.keyspace.existing()))
+                self.leading.tick(
+                    any(database.volatile for database in self.engine.keyspace.existing())
+                )
                 self._check_lease()
             self.wall.read()
             self.telling.tell_shard()
@@ -590,11 +719,14 @@ def is_a_clients(context: dict[str, Any]) -> bool:
 def ends_the_node(context: dict[str, Any]) -> bool:
     """Whether the node can no longer be trusted after an error that nothing took.
 
-    It ends by a broken invariant or a half-done unit, wherever that shows. It ends by an error in a callback or timer: these are the node's own and may
-    have stopped half-way. It ends by an error of a task, unless it is the operating system's: a part of the node has stopped.
-    It goes on after an error in one client's callback, which costs that client its connection. A callback of a link to a log node or another node is the
-    node's own: what it left undone may be any client's. It goes on after an error in a future that nothing waits
-    for: a library leaves one behind when a connection or a look-up was given up, and no code of ours ran."""
+    It ends by a broken invariant or a half-done unit, wherever that shows. It ends by an error in a
+    callback or timer: these are the node's own and may have stopped half-way. It ends by an error
+    of a task, unless it is the operating system's: a part of the node has stopped. It goes on after
+    an error in one client's callback, which costs that client its connection. A callback of a link
+    to a log node or another node is the node's own: what it left undone may be any client's. It
+    goes on after an error in a future that nothing waits for: a library leaves one behind when a
+    connection or a look-up was given up, and no code of ours ran.
+    """
     error, future = context.get("exception"), context.get("future")
     if error is None:
         return False

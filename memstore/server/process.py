@@ -1,6 +1,8 @@
 """Starting and ending an engine node's process: doors, signals, exit codes.
 
-Decides: what is said, in one line, when the node cannot start: exit code 2 for a setting that is wrong, 1 for anything else. Must not know: roles.
+Decides: what is said, in one line, when the node cannot start: exit code 2 for a setting that is
+wrong, 1 for anything else.
+Must not know: roles.
 """
 
 from __future__ import annotations
@@ -71,10 +73,20 @@ async def serve(config: ServerConfig) -> int:
     node = Node(config, client, host, config.announce_port or port, rng)
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(node.on_loop_error)
-    servers = [await loop.create_server(lambda: cast(asyncio.Protocol, node.new_connection()), sock=sock, backlog=room.backlog) for sock in sockets]
+    servers = [
+        await loop.create_server(
+            lambda: cast(asyncio.Protocol, node.new_connection()), sock=sock, backlog=room.backlog
+        )
+        for sock in sockets
+    ]
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, node.terminate, signal.Signals(number).name)
-    log.info("start", text=f"memstore {VERSION} on port {port}, az {config.az or '-'}, log {address}", pid=os.getpid(), node=node.facts.node_id)
+    log.info(
+        "start",
+        text=f"memstore {VERSION} on port {port}, az {config.az or '-'}, log {address}",
+        pid=os.getpid(),
+        node=node.facts.node_id,
+    )
     if not client.embedded:
         node.telling.tell_quorum()
     node.start()
@@ -88,18 +100,24 @@ async def serve(config: ServerConfig) -> int:
 
 
 def fit_clients(config: ServerConfig) -> Room:
-    """Lower maxclients to what the limit on open files leaves room for, and say so. Raises `StartError`."""
+    """Lower maxclients to what the limit on open files leaves room for,
+    and say so. Raises `StartError`.
+    """
     room = make_room(config.maxclients, config.tcp_backlog)
     if not room.enough:
         raise StartError(
-            f"the limit on open files (ulimit -n) is {room.limit}; at least {RESERVED + 1} are needed: {RESERVED} are kept back, and one for a client"
+            f"the limit on open files (ulimit -n) is {room.limit}; at least {RESERVED + 1} are "
+            f"needed: {RESERVED} are kept back, and one for a client"
         )
     if room.clients < config.maxclients:
         text = (
-            f"maxclients is lowered from {config.maxclients} to {room.clients}: the limit on open files (ulimit -n) is {room.limit}, and {RESERVED} of them "
+            f"maxclients is lowered from {config.maxclients} to {room.clients}: the limit on open "
+            f"files (ulimit -n) is {room.limit}, and {RESERVED} of them "
             "are kept back for files, log nodes and other nodes"
         )
-        log.warning("maxclients", text=text, maxclients=room.clients, limit=room.limit, reserved=RESERVED)
+        log.warning(
+            "maxclients", text=text, maxclients=room.clients, limit=room.limit, reserved=RESERVED
+        )
         config.maxclients = room.clients
         config.most_clients = room.clients
     return room
@@ -109,14 +127,21 @@ def read_addresses(config: ServerConfig) -> tuple[LogAddress, bytes | None]:
     try:
         address = LogAddress.parse(config.log)
         secret = read_log_secret(Path(config.secret_file)) if config.secret_file else None
-        check_callee([host for host, _ in address.nodes], secret, config.log_without_secret, "log-without-secret = yes")
+        check_callee(
+            [host for host, _ in address.nodes],
+            secret,
+            config.log_without_secret,
+            "log-without-secret = yes",
+        )
     except (AddressError, SecretFileError, NoSecret) as error:
         raise StartError(str(error), WRONG_SETTING) from None
     return address, secret
 
 
 def open_sockets(bind: str, port: int, backlog: int) -> list[socket.socket]:
-    """One listening socket an address. A ``-`` before an address: no error where it does not exist. Raises `StartError`."""
+    """One listening socket an address. A ``-`` before an address:
+    no error where it does not exist. Raises `StartError`.
+    """
     opened: list[socket.socket] = []
     for word in bind.split() or ["127.0.0.1"]:
         optional, name = word.startswith("-"), word.removeprefix("-")
@@ -125,22 +150,34 @@ def open_sockets(bind: str, port: int, backlog: int) -> list[socket.socket]:
                 taken = opened[0].getsockname()[1] if opened and not port else port
                 opened.append(listen(family, place, taken, backlog))
         except OSError as error:
-            if optional and error.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.ENOPROTOOPT):
+            if optional and error.errno in (
+                errno.EADDRNOTAVAIL,
+                errno.EAFNOSUPPORT,
+                errno.ENOPROTOOPT,
+            ):
                 continue
             for sock in opened:
                 sock.close()
             if error.errno == errno.EADDRINUSE:
                 raise StartError(f"port {port} on {name} is in use") from None
             if error.errno in (errno.EACCES, errno.EPERM):
-                raise StartError(f"port {port} on {name} may not be used: {os.strerror(error.errno)}") from None
-            raise StartError(f"cannot listen on {name}:{port}: {error.strerror or error}", WRONG_SETTING) from None
+                raise StartError(
+                    f"port {port} on {name} may not be used: {os.strerror(error.errno)}"
+                ) from None
+            raise StartError(
+                f"cannot listen on {name}:{port}: {error.strerror or error}", WRONG_SETTING
+            ) from None
     if not opened:
-        raise StartError(f"none of the addresses in bind = '{bind}' exists on this machine", WRONG_SETTING)
+        raise StartError(
+            f"none of the addresses in bind = '{bind}' exists on this machine", WRONG_SETTING
+        )
     return opened
 
 
 def places(name: str) -> list[tuple[socket.AddressFamily, str]]:
-    """What an address in ``bind`` means: itself, every address (``*``, ``::*``), or what a host name resolves to."""
+    """What an address in ``bind`` means: itself, every address (``*``, ``::*``), or what a host
+    name resolves to.
+    """
     if name in ("*", "0.0.0.0"):
         return [(socket.AF_INET, "0.0.0.0")]
     if name == "::*":
@@ -165,7 +202,9 @@ def listen(family: socket.AddressFamily, place: str, port: int, backlog: int) ->
 
 
 async def announced(sockets: list[socket.socket]) -> str:
-    """The host others are told: the first address listened on, or this machine's name where that is every address."""
+    """The host others are told: the first address listened on,
+    or this machine's name where that is every address.
+    """
     host = str(sockets[0].getsockname()[0])
     if host not in ("0.0.0.0", "::"):
         return host
@@ -173,6 +212,10 @@ async def announced(sockets: list[socket.socket]) -> str:
     try:
         addresses = await NAMES.find(name, OWN_NAME_S)
     except (OSError, TimeoutError) as error:
-        log.warning("own-name", text=f"others are told 127.0.0.1, set announce-host: this machine's name has no address: {error}")
+        log.warning(
+            "own-name",
+            text="others are told 127.0.0.1, set announce-host: this machine's name has no "
+            f"address: {error}",
+        )
         return "127.0.0.1"
     return next((address for address in addresses if ":" not in address), addresses[0])

@@ -1,9 +1,13 @@
-"""What the node knows of its process and of the loop it runs in, sampled a few times a second; and when Python's cyclic collector may run.
+"""What the node knows of its process and of the loop it runs in, sampled a few times a second; and
+when Python's cyclic collector may run.
 
-Decides: when the collector runs. Must not know: what samples are shown for.
+Decides: when the collector runs.
+Must not know: what samples are shown for.
 
-The collector's full rounds look at every container there is, for seconds in a large keyspace, so Python's own schedule is switched off. Young objects are
-looked at a little at a time; a full round is run only while there is little data (garbage in cycles comes from connections and tasks, not from data).
+The collector's full rounds look at every container there is, for seconds in a large keyspace, so
+Python's own schedule is switched off. Young objects are looked at a little at a time; a full round
+is run only while there is little data (garbage in cycles comes from connections and tasks, not from
+data).
 """
 
 from __future__ import annotations
@@ -35,14 +39,23 @@ log = structlog.get_logger("memstore.node")
 
 
 class TurnWatch:
-    """The longest turn of the event loop: a timer that fires late says how long the turn before it was.
+    """The longest turn of the event loop: a timer that fires late says how long the turn before it
+    was.
 
-    A turn has two causes: our own work, and a machine that ran something else meanwhile (a disk, another process, another guest). The processor's time that the
-    loop's thread used tells them apart; without it a long turn on a busy machine sends people looking for work that nobody did. Where a hypervisor stops the
-    whole machine for a while, though, the thread that ran just then has used that time as far as its clock can tell.
+    A turn has two causes: our own work, and a machine that ran something else meanwhile (a disk,
+    another process, another guest). The processor's time that the loop's thread used tells them
+    apart; without it a long turn on a busy machine sends people looking for work that nobody did.
+    Where a hypervisor stops the whole machine for a while, though, the thread that ran just then
+    has used that time as far as its clock can tell.
     """
 
-    def __init__(self, facts: Facts, clock: Callable[[], int], wall_ms: Callable[[], int], cpu_ns: Callable[[], int] = time.thread_time_ns) -> None:
+    def __init__(
+        self,
+        facts: Facts,
+        clock: Callable[[], int],
+        wall_ms: Callable[[], int],
+        cpu_ns: Callable[[], int] = time.thread_time_ns,
+    ) -> None:
         self._facts = facts
         self._clock = clock
         self._wall_ms = wall_ms
@@ -71,7 +84,11 @@ class TurnWatch:
             self._facts.longest_turn_at_ms = self._wall_ms()
         if late_us >= LONG_TURN_US and now_us - self._told_us >= TELL_EVERY_US:
             self._told_us = now_us
-            log.warning("long-turn", ms=late_us // 1000, own_cpu_ms=(self._cpu_ns() - self._began_ns) // 1_000_000)
+            log.warning(
+                "long-turn",
+                ms=late_us // 1000,
+                own_cpu_ms=(self._cpu_ns() - self._began_ns) // 1_000_000,
+            )
         self.start()
 
 
@@ -131,7 +148,9 @@ class Sampler:
         facts.rss_bytes = resident_bytes() or usage.ru_maxrss * 1024
         facts.rss_peak_bytes = max(facts.rss_peak_bytes, facts.rss_bytes, usage.ru_maxrss * 1024)
         now = (facts.commands_processed, facts.input_bytes, facts.output_bytes)
-        commands, received, sent = (max(0, new - old) for new, old in zip(now, self._before, strict=True))
+        commands, received, sent = (
+            max(0, new - old) for new, old in zip(now, self._before, strict=True)
+        )
         self._before = now
         if elapsed_s > 0:
             facts.commands_per_second = int(commands / elapsed_s)

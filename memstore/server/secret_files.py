@@ -1,6 +1,7 @@
 """Files that hold one secret each: the one shared with the log nodes, and the clients' password.
 
-Decides: how such a file is made (random, never overwritten, readable by its owner only) and read. Must not know: what a secret is for.
+Decides: how such a file is made (random, never overwritten, readable by its owner only) and read.
+Must not know: what a secret is for.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ RANDOM_BYTES: Final = 32
 def make(path: Path) -> bool:
     """A file with a fresh secret; False if there is one already. Raises `SecretFileError`."""
     try:
-        # Written whole under another name first: a reader never sees half a secret, and of two makers the first wins.
+        # Written whole under another name first: a reader never sees half a secret, and of two
+        # makers the first wins.
         fresh = path.with_name(f"{path.name}.{secrets.token_hex(4)}.new")
         with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o400), "w") as file:
             file.write(secrets.token_hex(RANDOM_BYTES) + "\n")

@@ -1,7 +1,10 @@
-"""`memstore status` and `memstore health`: how a shard's nodes and its log's nodes are, asked from the outside.
+"""`memstore status` and `memstore health`: how a shard's nodes and its log's nodes are, asked from
+the outside.
 
-Decides: whom to ask, what a line shows, the exit code. Must not know: anything the nodes do not say of themselves; nothing here is used for a decision.
-From one node the others are found: engine nodes through INFO replication, log nodes through INFO log. A node that does not answer is a line, not an error.
+Decides: whom to ask, what a line shows, the exit code.
+Must not know: anything the nodes do not say of themselves; nothing here is used for a decision.
+From one node the others are found: engine nodes through INFO replication, log nodes through INFO
+log. A node that does not answer is a line, not an error.
 """
 
 from __future__ import annotations
@@ -33,9 +36,15 @@ ROUNDS_MAX: Final = 3  # a node, the primary it names, the replicas that one nam
 WIDTH: Final = 140  # where there is no terminal
 MEASURED_WIDTH: Final = 1000  # of a table without a limit
 STATE_WIDTH: Final = 9  # of "candidate", which a role's or state's column always holds
-ENGINE_SPARE: Final = ("memory", "clients", "lease left", "applied")  # columns that a narrow terminal goes without, in this order
+# columns that a narrow terminal goes without, in this order
+ENGINE_SPARE: Final = ("memory", "clients", "lease left", "applied")
 LOG_SPARE: Final = ("lease window", "committed", "log")
-STYLES: Final = {"primary": "bold green", "replica": "green", "candidate": "yellow", "restoring": "yellow"}
+STYLES: Final = {
+    "primary": "bold green",
+    "replica": "green",
+    "candidate": "yellow",
+    "restoring": "yellow",
+}
 
 HostPort = tuple[str, int]
 
@@ -89,8 +98,13 @@ def find_targets(given: list[str], folder: Path) -> Targets:
         return Targets([("127.0.0.1", DEFAULT_PORT)], [], {})
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise StatusError(f"{folder / TOPOLOGY} cannot be read: {error}") from None
-    of_kind = {kind: [address for address, (_, row_kind) in names.items() if row_kind == kind] for kind in ("engine", "log")}
-    return Targets(of_kind["engine"], of_kind["log"], {address: name for address, (name, _) in names.items()})
+    of_kind = {
+        kind: [address for address, (_, row_kind) in names.items() if row_kind == kind]
+        for kind in ("engine", "log")
+    }
+    return Targets(
+        of_kind["engine"], of_kind["log"], {address: name for address, (name, _) in names.items()}
+    )
 
 
 def parse_target(text: str) -> HostPort:
@@ -104,7 +118,9 @@ def parse_target(text: str) -> HostPort:
 async def ask_engine(address: HostPort, password: str) -> Engine:
     questioner = Questioner(*address, password=password)
     try:
-        (answer,) = await questioner.ask(("INFO", "server", "clients", "memory", "stats", "replication", "log"))
+        (answer,) = await questioner.ask(
+            ("INFO", "server", "clients", "memory", "stats", "replication", "log")
+        )
     except NoAnswer as error:
         return Engine(address, error=str(error))
     finally:
@@ -112,7 +128,11 @@ async def ask_engine(address: HostPort, password: str) -> Engine:
     if not isinstance(answer, bytes):
         return Engine(address, error=str(answer))
     facts = parse_info(answer)
-    return Engine(address, facts) if "memstore_role" in facts else Engine(address, error="not a memstore node")
+    return (
+        Engine(address, facts)
+        if "memstore_role" in facts
+        else Engine(address, error="not a memstore node")
+    )
 
 
 async def ask_engines(targets: list[HostPort], password: str) -> list[Engine]:
@@ -123,8 +143,15 @@ async def ask_engines(targets: list[HostPort], password: str) -> list[Engine]:
         for engine in await asyncio.gather(*(ask_engine(address, password) for address in wanted)):
             found[engine.address] = engine
         known_ids = {engine.facts.get("run_id") for engine in found.values()}
-        others = [address for engine in found.values() for address, run_id in named_by(engine) if run_id not in known_ids]
-        wanted = [address for address in dict.fromkeys(others) if address not in found][: NODES_MAX - len(found)]
+        others = [
+            address
+            for engine in found.values()
+            for address, run_id in named_by(engine)
+            if run_id not in known_ids
+        ]
+        wanted = [address for address in dict.fromkeys(others) if address not in found][
+            : NODES_MAX - len(found)
+        ]
         if not wanted:
             break
     return without_twins(found.values())
@@ -150,7 +177,9 @@ def without_twins(engines: Iterable[Engine]) -> list[Engine]:
         if not run_id or run_id not in seen:
             kept.append(engine)
         seen.add(run_id)
-    return sorted(kept, key=lambda engine: (engine.facts.get("availability_zone", "~"), engine.address))
+    return sorted(
+        kept, key=lambda engine: (engine.facts.get("availability_zone", "~"), engine.address)
+    )
 
 
 async def healthy(target: str, password: str) -> str:
@@ -171,13 +200,25 @@ async def show(given: list[str], folder: Path, password: str, secret: bytes | No
     logs = targets.logs or log_addresses(engines)
     nodes = await ask_status(logs, secret)
     primaries = [engine for engine in engines if engine.role == "primary"]
-    console = Console(highlight=False) if Console().is_terminal else Console(highlight=False, width=WIDTH)
+    console = (
+        Console(highlight=False) if Console().is_terminal else Console(highlight=False, width=WIDTH)
+    )
     console.print(headline(primaries, engines, targets.names))
     console.print()
-    console.print(fitting(console, lambda left_out: engine_table(engines, targets.names, left_out), ENGINE_SPARE))
+    console.print(
+        fitting(
+            console, lambda left_out: engine_table(engines, targets.names, left_out), ENGINE_SPARE
+        )
+    )
     console.print()
     if nodes:
-        console.print(fitting(console, lambda left_out: log_table(nodes, engines, targets.names, left_out), LOG_SPARE))
+        console.print(
+            fitting(
+                console,
+                lambda left_out: log_table(nodes, engines, targets.names, left_out),
+                LOG_SPARE,
+            )
+        )
     elif any(engine.role == "restoring" for engine in engines):
         console.print("The log nodes are not known yet: the engine node is restoring.")
     elif any(engine.facts for engine in engines):
@@ -185,8 +226,12 @@ async def show(given: list[str], folder: Path, password: str, secret: bytes | No
     return 0 if primaries else 1
 
 
-def fitting(console: Console, make: Callable[[frozenset[str]], Table], spare: tuple[str, ...]) -> Table:
-    """The table with as many columns as the console is wide enough for: those of ``spare`` are left out, the first of them first."""
+def fitting(
+    console: Console, make: Callable[[frozenset[str]], Table], spare: tuple[str, ...]
+) -> Table:
+    """The table with as many columns as the console is wide enough for: those of ``spare`` are left
+    out, the first of them first.
+    """
     wide = console.options.update(width=MEASURED_WIDTH)
     for count in range(len(spare)):
         table = make(frozenset(spare[:count]))
@@ -195,13 +240,25 @@ def fitting(console: Console, make: Callable[[frozenset[str]], Table], spare: tu
     return make(frozenset(spare))
 
 
-def filled(title: str, columns: tuple[str, ...], right: frozenset[str], wraps: str, rows: list[list[str | Text]], left_out: frozenset[str]) -> Table:
+def filled(
+    title: str,
+    columns: tuple[str, ...],
+    right: frozenset[str],
+    wraps: str,
+    rows: list[list[str | Text]],
+    left_out: frozenset[str],
+) -> Table:
     table = Table(title=title, title_justify="left", title_style="bold")
     kept = [index for index, column in enumerate(columns) if column not in left_out]
     for index in kept:
         column = columns[index]
         least = STATE_WIDTH if column == wraps else None
-        table.add_column(column, justify="right" if column in right else "left", no_wrap=column != wraps, min_width=least)
+        table.add_column(
+            column,
+            justify="right" if column in right else "left",
+            no_wrap=column != wraps,
+            min_width=least,
+        )
     for row in rows:
         table.add_row(*[row[index] if index < len(row) else "" for index in kept])
     return table
@@ -225,67 +282,165 @@ def label(address: HostPort, names: dict[HostPort, str]) -> str:
 
 def headline(primaries: list[Engine], engines: list[Engine], names: dict[HostPort, str]) -> Text:
     if not primaries:
-        waiting = [f"{label(engine.address, names)} is {engine.role}" for engine in engines if engine.role]
-        return Text(f"no primary{': ' + ', '.join(waiting) if waiting else ', and no engine node answers'}", style="bold red")
+        waiting = [
+            f"{label(engine.address, names)} is {engine.role}" for engine in engines if engine.role
+        ]
+        return Text(
+            f"no primary{': ' + ', '.join(waiting) if waiting else ', and no engine node answers'}",
+            style="bold red",
+        )
     text = Text()
     for primary in primaries:
         facts = primary.facts
         text.append(f"primary {label(primary.address, names)}", style="bold green")
-        text.append(f" in {facts.get('availability_zone', '?')}, term {facts.get('log_term', '?')}, committed {primary.number('log_committed'):,}")
-        text.append(f", {primary.number('instantaneous_ops_per_sec'):,} commands/s, memstore {facts.get('memstore_version', '?')}\n")
+        text.append(
+            f" in {facts.get('availability_zone', '?')}, term {facts.get('log_term', '?')}, "
+            f"committed {primary.number('log_committed'):,}"
+        )
+        text.append(
+            f", {primary.number('instantaneous_ops_per_sec'):,} commands/s, memstore "
+            f"{facts.get('memstore_version', '?')}\n"
+        )
     text.rstrip()
     if len(primaries) > 1:
-        text.append("\nmore than one node calls itself primary: one of them has just lost its role, and its lease with it", style="yellow")
+        text.append(
+            "\nmore than one node calls itself primary: one of them has just lost its role, and "
+            "its lease with it",
+            style="yellow",
+        )
     return text
 
 
-def engine_table(engines: list[Engine], names: dict[HostPort, str], left_out: frozenset[str]) -> Table:
+def engine_table(
+    engines: list[Engine], names: dict[HostPort, str], left_out: frozenset[str]
+) -> Table:
     rows: list[list[str | Text]] = []
     committed = max((engine.number("log_committed") for engine in engines), default=0)
     for engine in engines:
         name = label(engine.address, names)
         if engine.error:
-            rows.append([name, "", Text(engine.error.removeprefix(format_host_port(*engine.address)).strip(), style="red")])
+            rows.append(
+                [
+                    name,
+                    "",
+                    Text(
+                        engine.error.removeprefix(format_host_port(*engine.address)).strip(),
+                        style="red",
+                    ),
+                ]
+            )
             continue
         facts, applied = engine.facts, engine.number("log_applied")
         target = engine.number("log_restore_target")
-        role = Text(f"restoring {applied:,} of {target:,}" if engine.role == "restoring" and target else engine.role, style=STYLES.get(engine.role, ""))
+        role = Text(
+            f"restoring {applied:,} of {target:,}"
+            if engine.role == "restoring" and target
+            else engine.role,
+            style=STYLES.get(engine.role, ""),
+        )
         if trouble := facts.get("log_digest_trouble", ""):
             role.append(f": {trouble}", style="red")
         # A primary's own memory is the newest there is; what it has applied is what is committed.
         lag = "" if engine.role == "primary" else f"{max(0, committed - applied):,}"
         lease = f"{engine.number('lease_left_ms')} ms" if engine.role == "primary" else ""
         memory = facts.get("used_memory_human", "")
-        rows.append([name, facts.get("availability_zone", ""), role, f"{applied:,}", lag, lease, facts.get("connected_clients", ""), memory])
+        rows.append(
+            [
+                name,
+                facts.get("availability_zone", ""),
+                role,
+                f"{applied:,}",
+                lag,
+                lease,
+                facts.get("connected_clients", ""),
+                memory,
+            ]
+        )
     columns = ("node", "AZ", "role", "applied", "lag", "lease left", "clients", "memory")
-    return filled("engine nodes", columns, frozenset(("applied", "lag", "lease left", "clients", "memory")), "role", rows, left_out)
+    return filled(
+        "engine nodes",
+        columns,
+        frozenset(("applied", "lag", "lease left", "clients", "memory")),
+        "role",
+        rows,
+        left_out,
+    )
 
 
-def log_table(nodes: list[NodeStatus], engines: list[Engine], names: dict[HostPort, str], left_out: frozenset[str]) -> Table:
+def log_table(
+    nodes: list[NodeStatus],
+    engines: list[Engine],
+    names: dict[HostPort, str],
+    left_out: frozenset[str],
+) -> Table:
     rows: list[list[str | Text]] = []
-    seen_by = {node["address"]: node for engine in engines for node in engine.listed("log_node") if node.get("address")}
+    seen_by = {
+        node["address"]: node
+        for engine in engines
+        for node in engine.listed("log_node")
+        if node.get("address")
+    }
     furthest: dict[str, int] = {}
     for node in nodes:
         for row in node.status["logs"] if node.status else []:
             furthest[row["log"]] = max(furthest.get(row["log"], 0), row["last"][1])
-    for node in sorted(nodes, key=lambda node: (node.status["az"] if node.status else "~", node.address)):
+    for node in sorted(
+        nodes, key=lambda node: (node.status["az"] if node.status else "~", node.address)
+    ):
         name = label(parse_host_port(node.address), names)
         if node.status is None:
             # It may speak to the engine nodes though not to us (its secret is not ours).
             fact = seen_by.get(node.address, {})
-            state = plain(node.error) + (f"; engine nodes see it connected, last position {fact['last']}" if fact.get("connected") == "1" else "")
+            state = plain(node.error) + (
+                f"; engine nodes see it connected, last position {fact['last']}"
+                if fact.get("connected") == "1"
+                else ""
+            )
             rows.append([name, fact.get("az", ""), "", "", "", "", "", Text(state, style="red")])
         elif not node.status["logs"]:
-            state = "holds no log yet" if node.status["group"] else "belongs to no group: it does not vote"
-            rows.append([name, node.status["az"], "", "", "", "", "", Text(state, style="" if node.status["group"] else "red")])
+            state = (
+                "holds no log yet"
+                if node.status["group"]
+                else "belongs to no group: it does not vote"
+            )
+            rows.append(
+                [
+                    name,
+                    node.status["az"],
+                    "",
+                    "",
+                    "",
+                    "",
+                    "",
+                    Text(state, style="" if node.status["group"] else "red"),
+                ]
+            )
         for row in node.status["logs"] if node.status else []:
             term, position = row["last"]
             lag = furthest[row["log"]] - position
             window = f"{row['window_left_ms']} ms" if row["window_left_ms"] else "closed"
             az = node.status["az"] if node.status else ""
-            rows.append([name, az, row["log"], f"{position:,} of term {term}", f"{row['committed']:,}", f"{lag:,}", window, log_state(row, lag)])
+            rows.append(
+                [
+                    name,
+                    az,
+                    row["log"],
+                    f"{position:,} of term {term}",
+                    f"{row['committed']:,}",
+                    f"{lag:,}",
+                    window,
+                    log_state(row, lag),
+                ]
+            )
     columns = ("node", "AZ", "log", "last id", "committed", "lag", "lease window", "state")
-    return filled("log nodes", columns, frozenset(("last id", "committed", "lag", "lease window")), "state", rows, left_out)
+    return filled(
+        "log nodes",
+        columns,
+        frozenset(("last id", "committed", "lag", "lease window")),
+        "state",
+        rows,
+        left_out,
+    )
 
 
 def plain(error: str) -> str:
@@ -296,9 +451,16 @@ def plain(error: str) -> str:
 
 def log_state(row: dict[str, Any], lag: int) -> Text:
     if row.get("broken"):
-        return Text(f"refuses to serve from position {row['broken']['position']} on: {row['broken']['reason']}", style="bold red")
+        return Text(
+            f"refuses to serve from position {row['broken']['position']} on: "
+            f"{row['broken']['reason']}",
+            style="bold red",
+        )
     if row.get("suspect"):
-        return Text(f"suspect from position {row['suspect']['position']}: {row['suspect']['reason']}", style="yellow")
+        return Text(
+            f"suspect from position {row['suspect']['position']}: {row['suspect']['reason']}",
+            style="yellow",
+        )
     if row.get("disk_full"):
         return Text("disk full", style="red")
     if row.get("holes"):

@@ -1,6 +1,7 @@
 """What the node knows, written where commands read it (`Facts`).
 
-Decides: nothing; it copies. Must not know: who reads it.
+Decides: nothing; it copies.
+Must not know: who reads it.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ if TYPE_CHECKING:
     from memstore.replication.announce import Leadership
     from memstore.server.node import Node
 
-AWAITED_MS: Final = 3000  # so long after a take-over the nodes of before are named to cluster clients, whether they have reported here or not
+# so long after a take-over the nodes of before are named to cluster clients, whether they have
+# reported here or not
+AWAITED_MS: Final = 3000
 
 log = structlog.get_logger("memstore.node")
 
@@ -30,7 +33,9 @@ class Telling:
         self._behind_told = False
 
     def az_rank(self) -> int:
-        """The place of this node's AZ among the log nodes', sorted; the first where the log has no AZs (embedded). Until all are known nobody is the first."""
+        """The place of this node's AZ among the log nodes', sorted; the first where the log has no
+        AZs (embedded). Until all are known nobody is the first.
+        """
         if self.node.log.embedded:
             return 0
         azs = [state.az for state in self.node.log.node_states()]
@@ -42,27 +47,60 @@ class Telling:
         node, facts, roles = self.node, self.node.facts, self.node.roles
         facts.stuck = roles.stuck
         disputes = roles.disputes
-        facts.digest_differences, facts.digest_differs_at, facts.digest_trouble = disputes.count, disputes.position, disputes.trouble
+        facts.digest_differences, facts.digest_differs_at, facts.digest_trouble = (
+            disputes.count,
+            disputes.position,
+            disputes.trouble,
+        )
         if facts.role != roles.role:
             facts.role = roles.role
             facts.role_since_ms = node.wall_ms()
             facts.role_changes += 1
         if roles.role == PRIMARY:
-            facts.primary_id, facts.primary_host, facts.primary_port, facts.primary_az = facts.node_id, facts.host, facts.port, facts.az
+            facts.primary_id, facts.primary_host, facts.primary_port, facts.primary_az = (
+                facts.node_id,
+                facts.host,
+                facts.port,
+                facts.az,
+            )
             return
         facts.awaited = []
         primary = roles.primary
         if primary is not None and (primary.host, primary.port) == (facts.host, facts.port):
-            primary = None  # another process leads under this node's address, or did: clients are not sent to the node that they asked
+            # another process leads under this node's address, or did: clients are not sent to the
+            # node that they asked
+            primary = None
         if primary is not None and primary.node != facts.node_id and primary.port > 0:
             self._led = primary
         if primary is None:
             if facts.primary_port:
-                facts.led_last = ReplicaFact(facts.primary_id, facts.primary_host, facts.primary_port, facts.primary_az, facts.committed, node.wall_ms())
-            facts.primary_id, facts.primary_host, facts.primary_port, facts.primary_az = "", "", 0, ""
+                facts.led_last = ReplicaFact(
+                    facts.primary_id,
+                    facts.primary_host,
+                    facts.primary_port,
+                    facts.primary_az,
+                    facts.committed,
+                    node.wall_ms(),
+                )
+            facts.primary_id, facts.primary_host, facts.primary_port, facts.primary_az = (
+                "",
+                "",
+                0,
+                "",
+            )
         else:
-            facts.primary_id, facts.primary_host, facts.primary_port, facts.primary_az = primary.node, primary.host, primary.port, primary.az
-        others = primary is not None and primary.node != facts.node_id and primary.port > 0 and roles.role != RESTORING
+            facts.primary_id, facts.primary_host, facts.primary_port, facts.primary_az = (
+                primary.node,
+                primary.host,
+                primary.port,
+                primary.az,
+            )
+        others = (
+            primary is not None
+            and primary.node != facts.node_id
+            and primary.port > 0
+            and roles.role != RESTORING
+        )
         node.link.aim((primary.host, primary.port) if others and primary is not None else None)
 
     def await_replicas(self) -> None:
@@ -70,19 +108,26 @@ class Telling:
         facts, now_ms = self.node.facts, self.node.wall_ms()
         facts.awaited = [replica for replica in facts.replicas if replica.node != facts.node_id]
         if self._led is not None:
-            facts.awaited.append(ReplicaFact(self._led.node, self._led.host, self._led.port, self._led.az, 0, now_ms))
+            facts.awaited.append(
+                ReplicaFact(self._led.node, self._led.host, self._led.port, self._led.az, 0, now_ms)
+            )
         facts.replicas, self._led = [], None
 
     def tell_shard(self) -> None:
         node, facts, shard = self.node, self.node.facts, self.node.shard
         now_us = node.clock()
-        facts.lease_left_ms = max(0, (shard.lessor.lease_until_us - now_us) // 1000) if node.writer is not None else 0
+        facts.lease_left_ms = (
+            max(0, (shard.lessor.lease_until_us - now_us) // 1000) if node.writer is not None else 0
+        )
         facts.uncommitted_bytes = shard.uncommitted_bytes
         facts.held_bytes = shard.tracker.held_bytes
         if node.writer is not None:
             now_ms = node.wall_ms()
             facts.replicas = [
-                ReplicaFact(p.node, p.host, p.port, p.az, p.applied, now_ms - (now_us - p.heard_us) // 1000) for p in node.roles.live_peers(now_us)
+                ReplicaFact(
+                    p.node, p.host, p.port, p.az, p.applied, now_ms - (now_us - p.heard_us) // 1000
+                )
+                for p in node.roles.live_peers(now_us)
             ]
             if facts.awaited and now_ms - facts.role_since_ms > AWAITED_MS:
                 facts.awaited = []
@@ -95,7 +140,16 @@ class Telling:
         top = max((state.committed for state in states), default=0)
         facts = self.node.facts
         facts.log_nodes = [
-            LogNodeFact(s.address, s.az, s.connected, s.last[1] if s.last else -1, s.committed, s.last is not None and s.last[1] < top, False, s.error)
+            LogNodeFact(
+                s.address,
+                s.az,
+                s.connected,
+                s.last[1] if s.last else -1,
+                s.committed,
+                s.last is not None and s.last[1] < top,
+                False,
+                s.error,
+            )
             for s in states
         ]
         facts.durable_nodes = sum(state.connected for state in states)
@@ -104,15 +158,25 @@ class Telling:
 
     def tell_quorum(self) -> None:
         states = self.node.log.node_states()
-        away = [f"{state.address} ({state.error or 'not connected'})" for state in states if not state.connected]
+        away = [
+            f"{state.address} ({state.error or 'not connected'})"
+            for state in states
+            if not state.connected
+        ]
         text = ""
         if len(states) - len(away) <= len(states) // 2:
-            text = f"only {len(states) - len(away)} of {len(states)} log nodes can be reached, going on trying; not reached: {', '.join(away)}"
+            text = (
+                f"only {len(states) - len(away)} of {len(states)} log nodes can be reached, "
+                f"going on trying; not reached: {', '.join(away)}"
+            )
         if text != self._no_quorum:
             if text:
                 log.warning("no-quorum", text=text)
             else:
-                log.info("quorum", text=f"{len(states) - len(away)} of {len(states)} log nodes are connected")
+                log.info(
+                    "quorum",
+                    text=f"{len(states) - len(away)} of {len(states)} log nodes are connected",
+                )
             self._no_quorum = text
 
     def tell_progress(self) -> None:
@@ -120,18 +184,32 @@ class Telling:
         node = self.node
         jumped_ms = node.wall.jumped_ms
         if jumped_ms and not self._jump_told:
-            log.warning("clock-jump", text=f"the machine's clock jumped {jumped_ms} ms ahead: it is followed slowly, so that keys do not expire early")
+            log.warning(
+                "clock-jump",
+                text=f"the machine's clock jumped {jumped_ms} ms ahead: it is followed slowly, "
+                "so that keys do not expire early",
+            )
         self._jump_told = jumped_ms > 0
         behind_ms = node.wall.behind_ms
         if (behind_ms > 0) is not self._behind_told:
             self._behind_told = behind_ms > 0
             if behind_ms:
-                text = f"the machine's clock is {behind_ms} ms behind the time told here: it was set back, or the log is ahead; time goes on"
+                text = (
+                    f"the machine's clock is {behind_ms} ms behind the time told here: it was "
+                    "set back, or the log is ahead; time goes on"
+                )
                 log.warning("clock-set-back", text=text, behind_ms=behind_ms)
             else:
-                log.info("clock-in-step", text="the machine's clock is no longer behind the time told here")
+                log.info(
+                    "clock-in-step",
+                    text="the machine's clock is no longer behind the time told here",
+                )
         node.facts.clock_ahead_ms, node.facts.clock_behind_ms = jumped_ms, behind_ms
         now_us = node.clock()
         node.follower.measure(now_us)
-        if node.roles.role == RESTORING and node.roles.target > node.follower.position and not node.roles.stuck:
+        if (
+            node.roles.role == RESTORING
+            and node.roles.target > node.follower.position
+            and not node.roles.stuck
+        ):
             log.info("restoring", text=node.follower.progress(node.roles.target, now_us))

@@ -1,10 +1,14 @@
-"""The folder of a local cluster: whose it is, what is in it, and the file that tells tools which process is which.
+"""The folder of a local cluster: whose it is, what is in it, and the file that tells tools which
+process is which.
 
-Decides: the layout of the folder, when it may be used, what each process's command is. Must not know: how processes are started or watched.
+Decides: the layout of the folder, when it may be used, what each process's command is.
+Must not know: how processes are started or watched.
 
-The folder: ``memstore-local.json`` (ours, and what a later run must keep), ``lock`` (flock: one `memstore local` at a time), ``topology.json``,
-``logs/<name>.log`` (what each process writes about itself), ``data/<name>/`` (a log node's data; engine nodes have none).
-Invariants: topology.json is replaced, never half written; a pid in it is a process that was alive when the file was written, null stands for none.
+The folder: ``memstore-local.json`` (ours, and what a later run must keep), ``lock`` (flock: one
+`memstore local` at a time), ``topology.json``, ``logs/<name>.log`` (what each process writes about
+itself), ``data/<name>/`` (a log node's data; engine nodes have none).
+Invariants: topology.json is replaced, never half written; a pid in it is a process that was alive
+when the file was written, null stands for none.
 """
 
 from __future__ import annotations
@@ -65,7 +69,8 @@ class Plan:
     restart: bool = False
     config: Path | None = None
     cluster: bool = False
-    compile_command: list[str] = field(default_factory=list)  # makes the compiled tree while the cluster runs; empty: the build stays as it is
+    # makes the compiled tree while the cluster runs; empty: the build stays as it is
+    compile_command: list[str] = field(default_factory=list)
     compiled_tree: Path | None = None
 
 
@@ -90,7 +95,10 @@ class Folder:
             folder.path.mkdir(parents=True, exist_ok=True)
             names = set(os.listdir(folder.path))
             if MARK not in names and names - {"lock"}:
-                raise LocalError(f"folder {shown} is not ours: it holds files and no {MARK}; give another one with --dir")
+                raise LocalError(
+                    f"folder {shown} is not ours: it holds files and no {MARK}; give another one "
+                    "with --dir"
+                )
             folder._take_lock(shown)
             if plan.reset:
                 folder.empty()
@@ -126,9 +134,15 @@ class Folder:
             return
         try:
             mark = json.loads(path.read_text())
-            version, self.log_port, self.fresh = mark["format"], int(mark["log_port"]), not mark["group_made"]
+            version, self.log_port, self.fresh = (
+                mark["format"],
+                int(mark["log_port"]),
+                not mark["group_made"],
+            )
         except (ValueError, KeyError, TypeError):
-            raise LocalError(f"folder {shown}: {MARK} is unreadable; --reset starts anew, without the old data") from None
+            raise LocalError(
+                f"folder {shown}: {MARK} is unreadable; --reset starts anew, without the old data"
+            ) from None
         if version != FORMAT:
             raise LocalError(f"folder {shown} has format {version}, this program reads {FORMAT}")
 
@@ -136,20 +150,31 @@ class Folder:
         """The log nodes' addresses are part of their group, so a group keeps its ports."""
         if not self.fresh and plan.log_port not in (0, self.log_port):
             raise LocalError(
-                f"the log nodes in {shown} belong to ports from {self.log_port} on: leave --log-port out, or --reset to start anew without the old data", 2
+                f"the log nodes in {shown} belong to ports from {self.log_port} on: leave "
+                "--log-port out, or --reset to start anew without the old data",
+                2,
             )
         if self.fresh:
             self.log_port = plan.log_port or DEFAULT_LOG_PORT
 
     def write_mark(self) -> None:
-        replace(self.path / MARK, {"format": FORMAT, "log_port": self.log_port, "group_made": not self.fresh})
+        replace(
+            self.path / MARK,
+            {"format": FORMAT, "log_port": self.log_port, "group_made": not self.fresh},
+        )
 
     def group_made(self) -> None:
         self.fresh = False
         self.write_mark()
 
     def write_topology(self, processes: list[Process]) -> None:
-        replace(self.path / TOPOLOGY, {"log": log_address(self.log_port), "processes": [asdict(process) for process in processes]})
+        replace(
+            self.path / TOPOLOGY,
+            {
+                "log": log_address(self.log_port),
+                "processes": [asdict(process) for process in processes],
+            },
+        )
 
     def open_trace(self, process: Process) -> int:
         """The file a process writes its standard output and errors to, for appending."""
@@ -177,27 +202,65 @@ def replace(path: Path, content: dict[str, Any]) -> None:
 
 
 def log_address(log_port: int) -> str:
-    return f"txlog://{','.join(f'{HOST}:{log_port + index}' for index in range(len(AZS)))}/{LOG_NAME}"
+    return (
+        f"txlog://{','.join(f'{HOST}:{log_port + index}' for index in range(len(AZS)))}/{LOG_NAME}"
+    )
 
 
 def plan_processes(plan: Plan, folder: Folder) -> list[Process]:
     """Log nodes first, then engine nodes; the first engine node is the one on ``plan.port``."""
     cwd = os.getcwd()
 
-    def process(name: str, kind: str, az: str, port: int, data: Path | None, command: list[str]) -> Process:
+    def process(
+        name: str, kind: str, az: str, port: int, data: Path | None, command: list[str]
+    ) -> Process:
         trace = folder.path / "logs" / f"{name}.log"
-        return Process(name, kind, az, None, HOST, port, str(data) if data else None, [sys.executable, "-m", *command], cwd, str(trace))
+        return Process(
+            name,
+            kind,
+            az,
+            None,
+            HOST,
+            port,
+            str(data) if data else None,
+            [sys.executable, "-m", *command],
+            cwd,
+            str(trace),
+        )
 
     found = []
     for index, az in enumerate(AZS):
         port, data = folder.log_port + index, folder.path / "data" / f"log-{az}"
-        found.append(process(f"log-{az}", "log", az, port, data, ["txlog", "server", "--az", az, "--port", str(port), "--data", str(data)]))
+        found.append(
+            process(
+                f"log-{az}",
+                "log",
+                az,
+                port,
+                data,
+                ["txlog", "server", "--az", az, "--port", str(port), "--data", str(data)],
+            )
+        )
     for index in range(plan.replicas + 1):
         az, round_, port = AZS[index % len(AZS)], index // len(AZS), plan.port + index
-        command = ["memstore", "server", "--port", str(port), "--az", az, "--log", log_address(folder.log_port), "--lease-ms", str(plan.lease_ms), "--create"]
+        command = [
+            "memstore",
+            "server",
+            "--port",
+            str(port),
+            "--az",
+            az,
+            "--log",
+            log_address(folder.log_port),
+            "--lease-ms",
+            str(plan.lease_ms),
+            "--create",
+        ]
         if plan.config:
             command += ["--config", str(plan.config.absolute())]
         if plan.cluster:
             command += ["--set", "cluster-enabled=yes"]
-        found.append(process(f"engine-{az}{round_ + 1 if round_ else ''}", "engine", az, port, None, command))
+        found.append(
+            process(f"engine-{az}{round_ + 1 if round_ else ''}", "engine", az, port, None, command)
+        )
     return found

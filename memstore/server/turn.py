@@ -1,14 +1,21 @@
-"""What one turn of the loop does for clients: so many commands, so long and so many bytes, and no more; at its end all that was said is written.
+"""What one turn of the loop does for clients: so many commands, so long and so many bytes, and no
+more; at its end all that was said is written.
 
-Decides: how many commands a turn runs, who goes on in the next one, when replies go to their sockets. Must not know: what commands and replies say.
+Decides: how many commands a turn runs, who goes on in the next one, when replies go to their
+sockets.
+Must not know: what commands and replies say.
 
-A turn is what everything else waits for: the log's answers, the lease, a client with one small question. All that fifty deep pipelines send in one go would
-be a long turn, and a very long one on a machine that is slow just then; so when enough has run, be it by count or by the clock, who comes later has its
-turn after the loop has looked around. Whose parked commands may be tried again stands in the same queue. Replies: a client that waits on many sockets is woken
-by the first and sleeps again behind it; written one behind the other, a turn's replies wake it once. That is worth more than the same number of writes saved.
-Clients whose last reply was large, and new ones, wait in a queue of their own. The two queues come first in turn, and the other one takes up at least one:
-a small question does not wait for sixty replies of 20 MB.
-Invariants: what was put for one connection is written in that order, and nothing past it (`flush` first); each of the two queues keeps the order of arrival.
+A turn is what everything else waits for: the log's answers, the lease, a client with one small
+question. All that fifty deep pipelines send in one go would be a long turn, and a very long one on
+a machine that is slow just then; so when enough has run, be it by count or by the clock, who comes
+later has its turn after the loop has looked around. Whose parked commands may be tried again stands
+in the same queue. Replies: a client that waits on many sockets is woken by the first and sleeps
+again behind it; written one behind the other, a turn's replies wake it once. That is worth more
+than the same number of writes saved. Clients whose last reply was large, and new ones, wait in a
+queue of their own. The two queues come first in turn, and the other one takes up at least one: a
+small question does not wait for sixty replies of 20 MB.
+Invariants: what was put for one connection is written in that order, and nothing past it (`flush`
+first); each of the two queues keeps the order of arrival.
 """
 
 from __future__ import annotations
@@ -18,9 +25,12 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final, Protocol
 
-COMMANDS: Final = 256  # of ordinary commands half a millisecond to two; a single batch that cannot be divided may be more
-REPLY_BYTES: Final = 1024 * 1024  # of large replies in one turn: they take time to make, and who is to read them may not
-MOST_US: Final = 5_000  # after so long the rest waits, be it our work or the machine that was elsewhere
+# of ordinary commands half a millisecond to two; a single batch that cannot be divided may be more
+COMMANDS: Final = 256
+# of large replies in one turn: they take time to make, and who is to read them may not
+REPLY_BYTES: Final = 1024 * 1024
+# after so long the rest waits, be it our work or the machine that was elsewhere
+MOST_US: Final = 5_000
 
 
 class Loop(Protocol):
@@ -40,7 +50,9 @@ class Client(Protocol):
 
 
 class Unread:
-    """What clients have not read, of those that are behind: above a bound for all of them together the one with the most is closed."""
+    """What clients have not read, of those that are behind: above a bound for all of them together
+    the one with the most is closed.
+    """
 
     __slots__ = ("_of", "total")
 
@@ -61,19 +73,40 @@ class Unread:
             self.note(client, self._of[client] + size)
 
     def excess(self, limit: int) -> Client | None:
-        """Who is to be closed because all together are above ``limit``; to be forgotten by the caller."""
+        """Who is to be closed because all together are above ``limit``;
+        to be forgotten by the caller.
+        """
         if self.total <= limit:
             return None
         return max(self._of, key=lambda client: self._of[client])
 
 
 class Turn:
-    """Of one loop, again and again. ``left``: how many commands may run before somebody is put off; below zero after a batch that could not be divided."""
+    """Of one loop, again and again. ``left``: how many commands may run before somebody is put off;
+    below zero after a batch that could not be divided.
+    """
 
-    __slots__ = ("_clock", "_due", "_failed", "_heavy", "_heavy_first", "_loop", "_put_off", "_room", "_said", "_until_us", "left", "unread")
+    __slots__ = (
+        "_clock",
+        "_due",
+        "_failed",
+        "_heavy",
+        "_heavy_first",
+        "_loop",
+        "_put_off",
+        "_room",
+        "_said",
+        "_until_us",
+        "left",
+        "unread",
+    )
 
-    def __init__(self, loop: Loop, clock: Callable[[], int], failed: Callable[[Client, Exception], None]) -> None:
-        """``clock``: microseconds. ``failed``: what a client's commands raised; it must not raise itself."""
+    def __init__(
+        self, loop: Loop, clock: Callable[[], int], failed: Callable[[Client, Exception], None]
+    ) -> None:
+        """``clock``: microseconds. ``failed``: what a client's commands raised;
+        it must not raise itself.
+        """
         self.left = COMMANDS
         self.unread = Unread()
         self._room = REPLY_BYTES
@@ -131,7 +164,8 @@ class Turn:
                 try:
                     transport.write(data)
                 except RuntimeError:
-                    client.transport = None  # closed, and not yet told so: nobody is there to read it
+                    # closed, and not yet told so: nobody is there to read it
+                    client.transport = None
 
     def _begin(self) -> None:
         self._due = True
@@ -139,7 +173,9 @@ class Turn:
         self._loop.call_soon(self._next)
 
     def _next(self) -> None:
-        """The loop has looked around: what was said is written; then those who were put off go on, in order, each once."""
+        """The loop has looked around: what was said is written; then those who were put off go on,
+        in order, each once.
+        """
         self._due = False
         self.left = COMMANDS
         self._room = REPLY_BYTES
@@ -147,7 +183,9 @@ class Turn:
         if not (self._put_off or self._heavy):
             return
         self._begin()
-        first, second = (self._heavy, self._put_off) if self._heavy_first else (self._put_off, self._heavy)
+        first, second = (
+            (self._heavy, self._put_off) if self._heavy_first else (self._put_off, self._heavy)
+        )
         self._heavy_first = not self._heavy_first
         self._go_on(first, 0)
         self._go_on(second, 1)

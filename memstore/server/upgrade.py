@@ -1,10 +1,14 @@
-"""From the interpreted to the compiled build while a local cluster serves: compile in the background, then move the processes one by one.
+"""From the interpreted to the compiled build while a local cluster serves: compile in the
+background, then move the processes one by one.
 
-Decides: the order of the move, when a process is good again, what happens when the compiler or a compiled process fails. Must not know: how modules are
-compiled (a command does it), how processes are started and watched.
+Decides: the order of the move, when a process is good again, what happens when the compiler or a
+compiled process fails.
+Must not know: how modules are compiled (a command does it), how processes are started and watched.
 
-Order: log nodes one at a time, each only while all are good; then replicas; the primary last, by MEMSTORE HANDOVER, and its role goes back to it at the end.
-Invariants: at most one process is down because of the move. What fails goes back to the code it had, and the rest stays where it is.
+Order: log nodes one at a time, each only while all are good; then replicas; the primary last, by
+MEMSTORE HANDOVER, and its role goes back to it at the end.
+Invariants: at most one process is down because of the move. What fails goes back to the code it
+had, and the rest stays where it is.
 """
 
 from __future__ import annotations
@@ -26,7 +30,8 @@ from memstore.server.member import Member
 from txlog.client.admin import ask_status
 
 LOOK_S: Final = 0.1  # between two looks at the nodes
-GOOD_S: Final = 600.0  # until a process that was started again is good: an engine node replays its log
+# until a process that was started again is good: an engine node replays its log
+GOOD_S: Final = 600.0
 HANDOVER_MS: Final = 15_000  # until MEMSTORE HANDOVER is answered
 HANDOVERS: Final = 5  # tries
 PAUSE_S: Final = 1.0  # between two of them
@@ -54,15 +59,25 @@ class MoveError(Exception):
     """The move stops here; one line."""
 
 
-async def compile_and_move(cluster: Cluster, command: list[str], tree: Path, log: Path, say: Say) -> None:
-    say(f"the hot modules are compiled in the background (log: {log}); make run COMPILED=0 turns this off")
+async def compile_and_move(
+    cluster: Cluster, command: list[str], tree: Path, log: Path, say: Say
+) -> None:
+    say(
+        f"the hot modules are compiled in the background (log: {log}); make run COMPILED=0 turns "
+        "this off"
+    )
     began = time.monotonic()
     code = await run_quietly(command, log)
     if code != 0:
-        words = await last_words(log) or f"{command[0]} ended with exit code {code} and said nothing"
+        words = (
+            await last_words(log) or f"{command[0]} ended with exit code {code} and said nothing"
+        )
         say(f"the hot modules are not compiled: {words}; the nodes stay interpreted (log: {log})")
         return
-    say(f"compiled after {time.monotonic() - began:.0f} s: the nodes move to the compiled build, one by one")
+    say(
+        f"compiled after {time.monotonic() - began:.0f} s: the nodes move to the compiled build, "
+        "one by one"
+    )
     try:
         await Move(cluster, str(tree), say).run()
     except MoveError as error:
@@ -70,14 +85,22 @@ async def compile_and_move(cluster: Cluster, command: list[str], tree: Path, log
 
 
 async def run_quietly(command: list[str], log: Path) -> int:
-    """The exit code of ``command``, run at the lowest priority; whatever ends us ends it and what it started."""
+    """The exit code of ``command``, run at the lowest priority;
+    whatever ends us ends it and what it started.
+    """
     idle = ["nice", "-n", "19"] if shutil.which("nice") else []
     if shutil.which("ionice"):
         idle += ["ionice", "-c", "3"]
     with open(log, "wb") as out:
         try:
             child = await asyncio.create_subprocess_exec(
-                *idle, *command, stdin=asyncio.subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True, preexec_fn=make_die_with_parent()
+                *idle,
+                *command,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+                start_new_session=True,
+                preexec_fn=make_die_with_parent(),
             )
         except OSError as error:
             out.write(f"{command[0]} cannot be started: {error.strerror}\n".encode())
@@ -112,17 +135,24 @@ class Move:
         for member in cluster.logs:
             await self._until_logs_good()
             await self._move(member)
-            # A lease that a log node granted before it ended may be open still: behind two of them only one that was renewed is.
+            # A lease that a log node granted before it ended may be open still: behind two of them
+            # only one that was renewed is.
             await asyncio.sleep(2 * int(leader.facts.get("lease_ms", "0")) / 1000)
             await self._until_logs_good()
             self._say(f"{member.process.name} runs compiled")
         for member in [*(other for other in cluster.engines if other is not leader), leader]:
             if member.role == "primary" and not await self._hand_over(member, None):
-                raise MoveError(f"{member.process.name} is the only engine node, so it stays interpreted until the next start")
+                raise MoveError(
+                    f"{member.process.name} is the only engine node, so it stays interpreted "
+                    "until the next start"
+                )
             await self._move(member)
             await self._until_engines_good()
             if member.facts.get("memstore_compiled") != "1":
-                raise MoveError(f"{member.process.name} was started in {self._tree} and runs interpreted all the same")
+                raise MoveError(
+                    f"{member.process.name} was started in {self._tree} and runs interpreted all "
+                    "the same"
+                )
             self._say(f"{member.process.name} runs compiled")
         primary = await self._until_engines_good()
         if primary is not leader:
@@ -153,13 +183,20 @@ class Move:
         """One primary, all others replicas. Gives the primary."""
 
         def roles() -> list[str]:
-            return sorted(member.role if member.child is not None else "" for member in self._cluster.engines)
+            return sorted(
+                member.role if member.child is not None else "" for member in self._cluster.engines
+            )
 
-        await self._until("engine nodes are not good", lambda: roles() == ["primary", *["replica"] * (len(self._cluster.engines) - 1)])
+        await self._until(
+            "engine nodes are not good",
+            lambda: roles() == ["primary", *["replica"] * (len(self._cluster.engines) - 1)],
+        )
         return next(member for member in self._cluster.engines if member.role == "primary")
 
     async def _until_logs_good(self) -> None:
-        """All answer, none doubts its log, each holds what was committed when we first looked, and the primary has its lease from each."""
+        """All answer, none doubts its log, each holds what was committed when we first looked, and
+        the primary has its lease from each.
+        """
         addresses = [(member.process.host, member.process.port) for member in self._cluster.logs]
         deadline = time.monotonic() + GOOD_S
         goals: dict[str, int] = {}
@@ -168,17 +205,28 @@ class Move:
             found = [status for status in nodes if status is not None]
             rows = [{row["log"]: row for row in status["logs"]} for status in found]
             if not goals:
-                goals = {name: max(mine[name]["committed"] for mine in rows if name in mine) for name in {name for mine in rows for name in mine}}
-            good = len(found) == len(addresses) and all(name in mine and is_good(mine[name], goal) for mine in rows for name, goal in goals.items())
-            good = good and any(connected_to_all(member, len(addresses)) for member in self._cluster.engines)
+                goals = {
+                    name: max(mine[name]["committed"] for mine in rows if name in mine)
+                    for name in {name for mine in rows for name in mine}
+                }
+            good = len(found) == len(addresses) and all(
+                name in mine and is_good(mine[name], goal)
+                for mine in rows
+                for name, goal in goals.items()
+            )
+            good = good and any(
+                connected_to_all(member, len(addresses)) for member in self._cluster.engines
+            )
             if good:
                 return
             if time.monotonic() > deadline:
-                raise MoveError(f"log nodes are not good after {GOOD_S:.0f} s; see 'memstore status'")
+                raise MoveError(
+                    f"log nodes are not good after {GOOD_S:.0f} s; see 'memstore status'"
+                )
             await asyncio.sleep(LOOK_S)
 
     async def _hand_over(self, primary: Member, to: Member | None) -> bool:
-        """Whether there is a node to hand over to. Raises `MoveError` when it was tried and failed."""
+        """Whether there is a node to hand over to. Raises `MoveError` when the hand-over failed."""
         if len(self._cluster.engines) == 1:
             return False
         words = ["MEMSTORE", "HANDOVER", *([f"{to.process.host}:{to.process.port}"] if to else [])]
@@ -188,7 +236,10 @@ class Move:
             try:
                 (answer,) = await questioner.ask(tuple(words))
                 if not isinstance(answer, hiredis.ReplyError):
-                    await self._until(f"{primary.process.name} has handed over and is primary", lambda: primary.role not in ("", "primary"))
+                    await self._until(
+                        f"{primary.process.name} has handed over and is primary",
+                        lambda: primary.role not in ("", "primary"),
+                    )
                     await self._until_engines_good()
                     return True
                 why = str(answer)
@@ -204,10 +255,16 @@ class Move:
 
 
 def is_good(row: dict[str, object], goal: int) -> bool:
-    """What a log node tells of one log: it holds everything up to ``goal``, doubts nothing, and a primary has its lease from it."""
+    """What a log node tells of one log: it holds everything up to ``goal``, doubts nothing, and a
+    primary has its lease from it.
+    """
     last = row["last"]
     assert isinstance(last, list)
-    return int(last[1]) >= goal and bool(row["window_left_ms"]) and not any(row.get(trouble) for trouble in ("broken", "suspect", "holes", "disk_full"))
+    return (
+        int(last[1]) >= goal
+        and bool(row["window_left_ms"])
+        and not any(row.get(trouble) for trouble in ("broken", "suspect", "holes", "disk_full"))
+    )
 
 
 def connected_to_all(member: Member, nodes: int) -> bool:

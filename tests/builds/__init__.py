@@ -1,1 +1,3 @@
-"""Both builds side by side: the compiled modules in the test's own process, the source in a child process."""
+"""Both builds side by side: the compiled modules in the test's own process,
+the source in a child process.
+"""

@@ -1,7 +1,10 @@
-"""`python -m tests.builds.edges [--build] [ROW...]`: the edge arguments of every command, on an engine of this process' build; a line for each result.
+"""`python -m tests.builds.edges [--build] [ROW...]`: the edge arguments of every command, on an
+engine of this process' build; a line for each result.
 
-Decides: which arguments are tried and what is compared (reply, effects, changed keys, errors of the program, the state at the end). Must not know: the other
-build. The same lines must come from both builds: nothing here depends on time, on chance or on the process.
+Decides: which arguments are tried and what is compared (reply, effects, changed keys, errors of the
+program, the state at the end).
+Must not know: the other build. The same lines must come from both builds: nothing here depends on
+time, on chance or on the process.
 """
 
 from __future__ import annotations
@@ -18,32 +21,45 @@ from tests.commands.test_table import all_rows, all_samples
 from tests.engine.harness import Harness
 
 EDGES = (
-    *(b"", b"0", b"1", b"-1", b"2", b"-3", b"5", b"-100", b"100", b"007", b"+1", b"-0", b" 1", b"1 ", b"1_0", b"0x10", b"x"),
-    *(b"%d" % (2**63 + by) for by in (-1, 0, 1)), *(b"-%d" % (2**63 + by) for by in (-1, 0, 1)), b"%d" % 2**64, b"9" * 5000, b"-" + b"9" * 5000,
-    *(b"1.5", b".5", b"5.", b"1e400", b"1e-400", b"inf", b"-inf", b"+inf", b"nan", b"0x1p-3", b"0.30000000000000004", b"(1", b"[a", b"(", b"[", b"-", b"+"),
-    *(b"\x00\xff\r\n", b"\xc3", b"a" * 70, b"*", b"[", b"\\", b"none", b"s", b"n", b"f", b"e", b"list", b"hash", b"set", b"zset"),
-    *(b"ints", b"WITHSCORES", b"LIMIT", b"COUNT"),
-)  # fmt: skip
+    *(b"", b"0", b"1", b"-1", b"2", b"-3", b"5", b"-100", b"100", b"007", b"+1", b"-0"),
+    *(b" 1", b"1 ", b"1_0", b"0x10", b"x"),
+    *(b"%d" % (2**63 + by) for by in (-1, 0, 1)),
+    *(b"-%d" % (2**63 + by) for by in (-1, 0, 1)),
+    *(b"%d" % 2**64, b"9" * 5000, b"-" + b"9" * 5000),
+    *(b"1.5", b".5", b"5.", b"1e400", b"1e-400", b"inf", b"-inf", b"+inf", b"nan", b"0x1p-3"),
+    *(b"0.30000000000000004", b"(1", b"[a", b"(", b"[", b"-", b"+"),
+    *(b"\x00\xff\r\n", b"\xc3", b"a" * 70, b"*", b"[", b"\\", b"none", b"s", b"n", b"f", b"e"),
+    *(b"list", b"hash", b"set", b"zset", b"ints", b"WITHSCORES", b"LIMIT", b"COUNT"),
+)
 TYPES = (
-    "RPUSH list a b 1 2 a", "HSET hash f v n 10 f2 1.5", "SADD set a b c", "SADD ints 1 2 3", "ZADD zset 1 a 2 b 2 c inf d",
-    "SET long 0123456789", "SET bin \x00\x7f",
+    "RPUSH list a b 1 2 a", "HSET hash f v n 10 f2 1.5", "SADD set a b c", "SADD ints 1 2 3",
+    "ZADD zset 1 a 2 b 2 c inf d", "SET long 0123456789", "SET bin \x00\x7f",
 )  # fmt: skip
-LEFT_OUT = frozenset((b"INFO", b"MEMORY|USAGE", b"MEMORY|STATS", b"MEMORY|DOCTOR", b"CLIENT|INFO", b"CLIENT|LIST"))  # these tell of the process
+# these tell of the process
+LEFT_OUT = frozenset(
+    (b"INFO", b"MEMORY|USAGE", b"MEMORY|STATS", b"MEMORY|DOCTOR", b"CLIENT|INFO", b"CLIENT|LIST")
+)
 FAILED = "an error of the program"
-PAIRS = (b"0", b"-1", b"5", b"2", b"-100")  # of two neighbouring arguments: a start behind its end, too
+# of two neighbouring arguments: a start behind its end, too
+PAIRS = (b"0", b"-1", b"5", b"2", b"-100")
 
 
 def words_of(row: Row, samples: dict[str, tuple[tuple[str, ...], ...]]) -> list[list[list[bytes]]]:
     """A row's sample commands, the last one of each being the row's own."""
     name = row.name.decode()
     if name in samples:
-        return [[[b"" if word == "''" else word.encode() for word in line.split()] for line in sample] for sample in samples[name]]
+        return [
+            [[b"" if word == "''" else word.encode() for word in line.split()] for line in sample]
+            for sample in samples[name]
+        ]
     words = row.name.split(b"|")
     return [[[*words, *[b"s"] * max(0, abs(row.arity) - len(words))]]]
 
 
 def variants(row: Row, words: list[bytes]) -> Iterator[list[bytes]]:
-    """The command with each argument replaced by each edge, neighbours replaced together, one argument too few and one too many, and in another order."""
+    """The command with each argument replaced by each edge, neighbours replaced together, one
+    argument too few and one too many, and in another order.
+    """
     first = len(row.name.split(b"|"))
     yield words
     yield words[: max(first, len(words) - 1)]

@@ -1,6 +1,9 @@
-"""The compiled modules in this process give what the source gives in another one: for the edge arguments of every command, and for runs of the simulator.
+"""The compiled modules in this process give what the source gives in another one: for the edge
+arguments of every command, and for runs of the simulator.
 
-Decides: which processes are compared. Must not know: which arguments are tried (`edges`), what a run does (`tests.sim`). It runs in the compiled tree only.
+Decides: which processes are compared.
+Must not know: which arguments are tried (`edges`), what a run does (`tests.sim`). It runs in the
+compiled tree only.
 """
 
 from __future__ import annotations
@@ -20,21 +23,28 @@ from tests.sim.run import Plan, run
 
 SEEDS = range(1, 21)
 BOUND_S = 300
-SOURCE = Path(os.environ.get("MEMSTORE_SOURCE_TREE") or ROOT.parent.parent)  # build/compiled lies in the repository
+# build/compiled lies in the repository
+SOURCE = Path(os.environ.get("MEMSTORE_SOURCE_TREE") or ROOT.parent.parent)
 DIGESTS = """
 import sys, memstore.engine.engine
 from tests.sim.run import Plan, run
-print(memstore.engine.engine.__file__, *[f"{run(Plan(seed)).digest:08x}" for seed in map(int, sys.argv[1:])], sep="\\n")
+digests = [f"{run(Plan(seed)).digest:08x}" for seed in map(int, sys.argv[1:])]
+print(memstore.engine.engine.__file__, *digests, sep="\\n")
 """
 
 pytestmark = pytest.mark.skipif(
-    not str(memstore.engine.engine.__file__).endswith(".so"), reason="compares the compiled modules of this process with the source: make test COMPILED=1"
+    not str(memstore.engine.engine.__file__).endswith(".so"),
+    reason="compares the compiled modules of this process with the source: make test COMPILED=1",
 )
 
 
 def interpreted(*command: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-W", "ignore", *command], cwd=SOURCE, env={**os.environ, "PYTHONPATH": str(SOURCE)}, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-W", "ignore", *command],
+        cwd=SOURCE,
+        env={**os.environ, "PYTHONPATH": str(SOURCE)},
+        stdout=subprocess.PIPE,
+        text=True,
     )
 
 
@@ -50,12 +60,22 @@ def test_the_edge_arguments_of_every_command_have_the_same_answers_and_effects()
     build, *theirs = told(child)
     assert build.endswith(".py"), "the other process is compiled too"
     assert len(mine) > 10_000
-    differences = [f"compiled {one}\n source  {other}" for one, other in zip_longest(mine, theirs) if one != other]
+    differences = [
+        f"compiled {one}\n source  {other}"
+        for one, other in zip_longest(mine, theirs)
+        if one != other
+    ]
     assert not differences, f"{len(differences)} differences:\n" + "\n".join(differences[:10])
 
 
 def test_no_edge_argument_raises_an_error_of_the_program() -> None:
-    assert [line for line in edges.lines(frozenset((b"GETRANGE", b"SUBSTR", b"SETRANGE", b"LRANGE", b"ZRANGE"))) if edges.FAILED in line] == []
+    assert [
+        line
+        for line in edges.lines(
+            frozenset((b"GETRANGE", b"SUBSTR", b"SETRANGE", b"LRANGE", b"ZRANGE"))
+        )
+        if edges.FAILED in line
+    ] == []
 
 
 def test_a_seed_gives_the_same_digest_in_both_builds() -> None:

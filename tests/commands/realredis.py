@@ -17,7 +17,10 @@ from tests.ports import free_port
 
 
 def encode(argv: tuple[bytes, ...]) -> bytes:
-    return b"*%d\r\n%b" % (len(argv), b"".join([b"$%d\r\n%b\r\n" % (len(arg), arg) for arg in argv]))
+    return b"*%d\r\n%b" % (
+        len(argv),
+        b"".join([b"$%d\r\n%b\r\n" % (len(arg), arg) for arg in argv]),
+    )
 
 
 class RawClient:
@@ -58,7 +61,9 @@ class RawClient:
         if kind in b"$=" and rest != b"-1":
             return line + self._take(int(rest) + 2)
         if kind in b"*~>%" and rest != b"-1":
-            return line + b"".join([self._reply() for _ in range(int(rest) * (2 if kind == b"%" else 1))])
+            return line + b"".join(
+                [self._reply() for _ in range(int(rest) * (2 if kind == b"%" else 1))]
+            )
         return line
 
     def close(self) -> None:
@@ -68,8 +73,21 @@ class RawClient:
 def _start(binary: str, folder: Path) -> tuple[subprocess.Popen[bytes], int]:
     for _ in range(5):  # between finding a free port and using it somebody else may take it
         port = free_port()
-        options = ["--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--enable-debug-command", "yes"]
-        process = subprocess.Popen([binary, *options], cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        options = [
+            "--port",
+            str(port),
+            "--bind",
+            "127.0.0.1",
+            "--save",
+            "",
+            "--appendonly",
+            "no",
+            "--enable-debug-command",
+            "yes",
+        ]
+        process = subprocess.Popen(
+            [binary, *options], cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
         for _ in range(200):
             if process.poll() is not None:
                 break
@@ -88,14 +106,16 @@ def _start(binary: str, folder: Path) -> tuple[subprocess.Popen[bytes], int]:
 
 @contextmanager
 def real_redis(folder: Path) -> Iterator[int]:
-    """The port of a running server; skips where none is installed, fails there on the build server."""
+    """The port of a running server; without one: skips, or fails on the build server."""
     binary = shutil.which("redis-server")
     if binary is None:
         reason = "redis-server is not installed: comparing with the real one needs it"
         if os.environ.get("CI"):
             pytest.fail(reason)
         pytest.skip(reason)
-    version = subprocess.run([binary, "--version"], capture_output=True, text=True, check=True).stdout
+    version = subprocess.run(
+        [binary, "--version"], capture_output=True, text=True, check=True
+    ).stdout
     if "v=7.0." not in version:
         pytest.skip(f"the redis-server installed is not a 7.0: {version.strip()}")
     process, port = _start(binary, folder)

@@ -1,6 +1,8 @@
-"""Arguments for the table test: for a row, commands that prepare a database and then the command itself, one to a line.
+"""Arguments for the table test: for a row, commands that prepare a database and then the command
+itself, one to a line.
 
-A family adds its rows here or as ``SAMPLES`` of a module named samples.py in a folder below this one. Every READONLY and every WRITE row needs one.
+A family adds its rows here or as ``SAMPLES`` of a module named samples.py in a folder below this
+one. Every READONLY and every WRITE row needs one.
 """
 
 from __future__ import annotations
@@ -18,7 +20,14 @@ SETTING: Sample = (
 
 SAMPLES: dict[str, tuple[Sample, ...]] = {
     "GET": (("GET s",), ("GET none",)),
-    "SET": (("SET s v",), ("SET e v KEEPTTL",), ("SET s v PX 100000",), ("SET s v PXAT 1",), ("SET s v XX GET",), ("SET none v NX",)),
+    "SET": (
+        ("SET s v",),
+        ("SET e v KEEPTTL",),
+        ("SET s v PX 100000",),
+        ("SET s v PXAT 1",),
+        ("SET s v XX GET",),
+        ("SET none v NX",),
+    ),
     "SETNX": (("SETNX none v",),),
     "SETEX": (("SETEX s 100 v",),),
     "PSETEX": (("PSETEX none 100 v",),),
@@ -46,7 +55,12 @@ SAMPLES: dict[str, tuple[Sample, ...]] = {
     "TYPE": (("TYPE s",),),
     "RENAME": (("RENAME e s",), ("RENAME s e",), ("RENAME s s", "RENAME n n2")),
     "RENAMENX": (("RENAMENX e none",),),
-    "COPY": (("COPY e none",), ("COPY s e REPLACE",), ("COPY e s DB 1 REPLACE",), ("SELECT 1", "COPY s x DB 0")),
+    "COPY": (
+        ("COPY e none",),
+        ("COPY s e REPLACE",),
+        ("COPY e s DB 1 REPLACE",),
+        ("SELECT 1", "COPY s x DB 0"),
+    ),
     "MOVE": (("MOVE e 1",), ("SELECT 1", "COPY s moved", "MOVE moved 2")),
     "EXPIRE": (("EXPIRE s 100",), ("EXPIRE e 0",)),
     "PEXPIRE": (("PEXPIRE s 100",),),

@@ -1,7 +1,8 @@
-"""The same random commands at a real redis-server and at the engine: the same replies, byte for byte, and the same data at the end.
+"""The same random commands at a real redis-server and at the engine: the same replies, byte for
+byte, and the same data at the end.
 
-Clocks: expiries are far away, replies that depend on the time now are compared by their error or their sign only.
-MEMSTORE_AGAINST_REDIS sets the number of sequences a test tries (default 40).
+Clocks: expiries are far away, replies that depend on the time now are compared by their error or
+their sign only. MEMSTORE_AGAINST_REDIS sets the number of sequences a test tries (default 40).
 """
 
 from __future__ import annotations
@@ -27,8 +28,14 @@ DATABASES = (0, 1, 2, 15)
 _TIMED = {b"TTL", b"PTTL"}
 _ABSOLUTE = {b"EXPIRETIME", b"PEXPIRETIME"}
 _UNORDERED = {b"KEYS", b"SCAN"}
-# Without shrinking: it takes minutes against a server, and a sequence that fails is shown up to the command that differs.
-relaxed = settings(max_examples=SEQUENCES, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate], suppress_health_check=list(HealthCheck))
+# Without shrinking: it takes minutes against a server, and a sequence that fails is shown up to the
+# command that differs.
+relaxed = settings(
+    max_examples=SEQUENCES,
+    deadline=None,
+    phases=[Phase.explicit, Phase.reuse, Phase.generate],
+    suppress_health_check=list(HealthCheck),
+)
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +85,11 @@ def compare_queued(queued: list[Command], ours: bytes, theirs: bytes) -> None:
         assert ours == theirs
         return
     assert ours.split(b"\r\n", 1)[0] == theirs.split(b"\r\n", 1)[0]
-    timed_or_unordered = {name for name in (argv[0].upper() for argv in queued) if name in _TIMED | _ABSOLUTE | _UNORDERED}
+    timed_or_unordered = {
+        name
+        for name in (argv[0].upper() for argv in queued)
+        if name in _TIMED | _ABSOLUTE | _UNORDERED
+    }
     assert timed_or_unordered, (queued, ours, theirs)
 
 
@@ -86,7 +97,12 @@ def compare(port: int, sequence: list[Command], resp3: bool) -> None:
     compare_by(dump, port, sequence, resp3)
 
 
-def compare_by(dump: Callable[[RawClient | Harness], list[object]], port: int, sequence: list[Command], resp3: bool) -> None:
+def compare_by(
+    dump: Callable[[RawClient | Harness], list[object]],
+    port: int,
+    sequence: list[Command],
+    resp3: bool,
+) -> None:
     """``dump``: what of the data is compared at the end."""
     client, h = RawClient(port), Harness(wall_ms=time.time_ns() // 1_000_000)
     try:
@@ -101,7 +117,11 @@ def compare_by(dump: Callable[[RawClient | Harness], list[object]], port: int, s
             if argv[0].upper() == b"EXEC":
                 compare_queued(queued, ours, theirs)
             else:
-                assert comparable(argv, ours) == comparable(argv, theirs), (at, argv, sequence[: at + 1])
+                assert comparable(argv, ours) == comparable(argv, theirs), (
+                    at,
+                    argv,
+                    sequence[: at + 1],
+                )
             queued = [*queued, argv] if ours == b"+QUEUED\r\n" else []
         if h.session.multi is not None:
             client.run(b"DISCARD")
@@ -115,8 +135,23 @@ def compare_by(dump: Callable[[RawClient | Harness], list[object]], port: int, s
 
 @relaxed
 @given(st.lists(strings, min_size=10, max_size=60), st.booleans())
-@example([(b"SET", b"a", b"1", b"EX", b"10", b"EX", b"20"), (b"GETEX", b"a", b"PXAT", b"1"), (b"GET", b"a")], False)
-@example([(b"SET", b"a", b"-1e-20"), (b"INCRBYFLOAT", b"a", b"0"), (b"INCRBYFLOAT", b"a", b"1e4900"), (b"INCRBYFLOAT", b"a", b"1e4932")], False)
+@example(
+    [
+        (b"SET", b"a", b"1", b"EX", b"10", b"EX", b"20"),
+        (b"GETEX", b"a", b"PXAT", b"1"),
+        (b"GET", b"a"),
+    ],
+    False,
+)
+@example(
+    [
+        (b"SET", b"a", b"-1e-20"),
+        (b"INCRBYFLOAT", b"a", b"0"),
+        (b"INCRBYFLOAT", b"a", b"1e4900"),
+        (b"INCRBYFLOAT", b"a", b"1e4932"),
+    ],
+    False,
+)
 def test_strings(port: int, sequence: list[Command], resp3: bool) -> None:
     compare(port, sequence, resp3)
 
@@ -128,7 +163,14 @@ def test_keys_of_all_kinds(port: int, sequence: list[Command], resp3: bool) -> N
 
 
 @relaxed
-@given(st.lists(st.one_of(strings, generic, transactions, transactions, transactions), min_size=10, max_size=60), st.booleans())
+@given(
+    st.lists(
+        st.one_of(strings, generic, transactions, transactions, transactions),
+        min_size=10,
+        max_size=60,
+    ),
+    st.booleans(),
+)
 def test_transactions(port: int, sequence: list[Command], resp3: bool) -> None:
     compare(port, sequence, resp3)
 
@@ -139,13 +181,42 @@ def test_transactions(port: int, sequence: list[Command], resp3: bool) -> None:
     st.binary(max_size=60).map(lambda text: bytes(97 + byte % 3 for byte in text)),
 )
 def test_lcs_of_long_strings(port: int, one: bytes, two: bytes) -> None:
-    compare(port, [(b"MSET", b"a", one, b"b", two), (b"LCS", b"a", b"b"), (b"LCS", b"a", b"b", b"IDX", b"MINMATCHLEN", b"2", b"WITHMATCHLEN")], False)
+    compare(
+        port,
+        [
+            (b"MSET", b"a", one, b"b", two),
+            (b"LCS", b"a", b"b"),
+            (b"LCS", b"a", b"b", b"IDX", b"MINMATCHLEN", b"2", b"WITHMATCHLEN"),
+        ],
+        False,
+    )
 
 
 def test_encodings_and_references(port: int) -> None:
-    values = [b"", b"1", b"-5", b"9999", b"10000", b"01", b"9223372036854775807", b"9223372036854775808", b"x" * 44, b"x" * 45, b"1.5"]
+    values = [
+        b"",
+        b"1",
+        b"-5",
+        b"9999",
+        b"10000",
+        b"01",
+        b"9223372036854775807",
+        b"9223372036854775808",
+        b"x" * 44,
+        b"x" * 45,
+        b"1.5",
+    ]
     for value in values:
-        compare(port, [(b"SET", b"a", value), (b"OBJECT", b"ENCODING", b"a"), (b"OBJECT", b"refcount", b"a"), (b"OBJECT", b"ENCODING", b"b")], False)
+        compare(
+            port,
+            [
+                (b"SET", b"a", value),
+                (b"OBJECT", b"ENCODING", b"a"),
+                (b"OBJECT", b"refcount", b"a"),
+                (b"OBJECT", b"ENCODING", b"b"),
+            ],
+            False,
+        )
 
 
 def test_table_rows_say_what_redis_says(port: int) -> None:
@@ -153,7 +224,10 @@ def test_table_rows_say_what_redis_says(port: int) -> None:
     client, h = RawClient(port), Harness()
     groups = {"string", "transactions"}
     names = [
-        name for name, row in h.engine.table.items() if row.group in groups or row.handler.__module__.rsplit(".", 1)[-1] in {"generic", "expires", "databases"}
+        name
+        for name, row in h.engine.table.items()
+        if row.group in groups
+        or row.handler.__module__.rsplit(".", 1)[-1] in {"generic", "expires", "databases"}
     ]
     assert len(names) > 50
     for name in sorted(names):
@@ -162,7 +236,10 @@ def test_table_rows_say_what_redis_says(port: int) -> None:
             theirs = parse(client.run(b"COMMAND", b"INFO", found.name))
             assert isinstance(theirs, list) and theirs[0] is not None, found.name
             info = theirs[0]
-            assert (info[1], tuple(info[3:6])) == (found.arity, (found.first, found.last, found.step)), found.name
+            assert (info[1], tuple(info[3:6])) == (
+                found.arity,
+                (found.first, found.last, found.step),
+            ), found.name
             if found.container:
                 continue
             shown = {flag.decode() for flag in info[2]}

@@ -1,4 +1,6 @@
-"""What every command about keys of any type owes to the collections: kinds, copies, moves, digests, sizes, and that large ones go away bit by bit."""
+"""What every command about keys of any type owes to the collections: kinds, copies, moves, digests,
+sizes, and that large ones go away bit by bit.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,9 @@ def members(kind: str, start: int, end: int) -> list[bytes]:
     if kind == "hash":
         return [part for n in range(start, end) for part in (b"field:%d" % n, b"value:%d" % n)]
     if kind == "zset":
-        return [part for n in range(start, end) for part in (b"%d.5" % (n % 1000), b"member:%d" % n)]
+        return [
+            part for n in range(start, end) for part in (b"%d.5" % (n % 1000), b"member:%d" % n)
+        ]
     return [b"member:%d" % n for n in range(start, end)]
 
 
@@ -62,9 +66,15 @@ def size_of(h: Harness, kind: str, key: bytes) -> int:
 def test_type_and_encoding(h: Harness, kind: str, size: int) -> None:
     fill(h, kind, b"k", size)
     assert parse(h.line("TYPE k")) == kind.encode()
-    assert parse(h.line("OBJECT ENCODING k")) == ENCODINGS[kind][size == LARGE or (kind == "zset" and size > SMALL)]
+    assert (
+        parse(h.line("OBJECT ENCODING k"))
+        == ENCODINGS[kind][size == LARGE or (kind == "zset" and size > SMALL)]
+    )
     shown = h.line("DEBUG OBJECT k") or b""
-    assert b"encoding:" + ENCODINGS[kind][size == LARGE or (kind == "zset" and size > SMALL)] in shown and b"serializedlength:" in shown
+    assert (
+        b"encoding:" + ENCODINGS[kind][size == LARGE or (kind == "zset" and size > SMALL)] in shown
+        and b"serializedlength:" in shown
+    )
     assert h.lines("OBJECT REFCOUNT k", "OBJECT IDLETIME k") == [b":1\r\n", b":0\r\n"]
 
 
@@ -74,9 +84,15 @@ def test_scan_tells_types_apart(h: Harness) -> None:
         fill(h, kind, kind.encode(), SMALL)
         fill(h, kind, b"the large " + kind.encode(), LARGE)
     for kind in KINDS:
-        cursor, keys = decode(h.run(b"SCAN", b"0", b"COUNT", b"100000", b"TYPE", kind.upper().encode()) or b"")[0]
-        assert cursor == b"0" and sorted(keys) == sorted([kind.encode(), b"the large " + kind.encode()])
-    assert decode(h.run(b"SCAN", b"0", b"COUNT", b"100000", b"TYPE", b"string") or b"")[0][1] == [b"string"]
+        cursor, keys = decode(
+            h.run(b"SCAN", b"0", b"COUNT", b"100000", b"TYPE", kind.upper().encode()) or b""
+        )[0]
+        assert cursor == b"0" and sorted(keys) == sorted(
+            [kind.encode(), b"the large " + kind.encode()]
+        )
+    assert decode(h.run(b"SCAN", b"0", b"COUNT", b"100000", b"TYPE", b"string") or b"")[0][1] == [
+        b"string"
+    ]
 
 
 @kinds
@@ -106,7 +122,11 @@ def test_renaming_and_moving_keep_value_and_expiry(h: Harness, kind: str, size: 
     fill(h, kind, b"k", size)
     h.lines("PEXPIREAT k 4000000000000", "SET taken x")
     original = typed(h.run, b"k")
-    assert h.line("RENAMENX k taken") == b":0\r\n" and h.line("RENAME k taken") == b"+OK\r\n" and h.effects == [[b"RENAME", b"k", b"taken"]]
+    assert (
+        h.line("RENAMENX k taken") == b":0\r\n"
+        and h.line("RENAME k taken") == b"+OK\r\n"
+        and h.effects == [[b"RENAME", b"k", b"taken"]]
+    )
     assert typed(h.run, b"taken") == original and typed(h.run, b"k") == (b"none",)
     assert h.line("MOVE taken 2") == b":1\r\n" and h.effects == [[b"MOVE", b"taken", b"2"]]
     assert typed(h.run, b"taken") == (b"none",)
@@ -120,7 +140,9 @@ def test_renaming_and_moving_keep_value_and_expiry(h: Harness, kind: str, size: 
 
 @kinds
 def test_the_digest_tells_the_content_and_nothing_else(h: Harness, kind: str) -> None:
-    """Not the order members came in (but for lists), not the form that a past of more members left behind."""
+    """Not the order members came in (but for lists),
+    not the form that a past of more members left behind.
+    """
     fill(h, kind, b"grown", SMALL)
     fill(h, kind, b"past", SMALL)
     fill(h, kind, b"past", LARGE, start=SMALL)
@@ -137,12 +159,24 @@ def test_the_digest_tells_the_content_and_nothing_else(h: Harness, kind: str) ->
     h.line("COPY grown past")
     assert parse(h.line("DEBUG DIGEST")) == before
     remove(h, kind, b"past", 1)
-    assert parse(h.line("DEBUG DIGEST")) != before and parse(h.run(b"DEBUG", b"DIGEST-VALUE", b"past")) != digests[:1]
+    assert (
+        parse(h.line("DEBUG DIGEST")) != before
+        and parse(h.run(b"DEBUG", b"DIGEST-VALUE", b"past")) != digests[:1]
+    )
     assert h.same()
 
 
 def test_equal_members_in_other_kinds_have_other_digests(h: Harness) -> None:
-    h.lines("HSET h a 1", "RPUSH l a 1", "SADD s a 1", "ZADD z 1 a", "SADD i 1", "RPUSH l1 1", "SET t 1", "RPUSH swapped 1 a")
+    h.lines(
+        "HSET h a 1",
+        "RPUSH l a 1",
+        "SADD s a 1",
+        "ZADD z 1 a",
+        "SADD i 1",
+        "RPUSH l1 1",
+        "SET t 1",
+        "RPUSH swapped 1 a",
+    )
     digests = parse(h.line("DEBUG DIGEST-VALUE h l s z i l1 t swapped"))
     assert isinstance(digests, list) and len(set(digests)) == 8
 
@@ -156,7 +190,12 @@ def test_memory_usage_grows_with_the_members(h: Harness, kind: str) -> None:
         seen.append(parse(h.line("MEMORY USAGE k")))
         assert seen[-1] == parse(h.line("MEMORY USAGE k SAMPLES 0"))
     small, hundred, thousand, large = seen
-    assert isinstance(small, int) and isinstance(hundred, int) and isinstance(thousand, int) and isinstance(large, int)
+    assert (
+        isinstance(small, int)
+        and isinstance(hundred, int)
+        and isinstance(thousand, int)
+        and isinstance(large, int)
+    )
     assert 100 < small < 2500 and small < hundred < thousand < large
     assert 20_000 * 8 < large < 20_000 * 400 and large > 10 * thousand
 
@@ -168,7 +207,10 @@ def test_memory_usage_is_about_what_the_process_takes(h: Harness, kind: str) -> 
 
     h.mirror = Harness().mirror
     h.line("SET warm up")
-    lists = [[bytes(bytearray(arg)) for arg in members(kind, at, at + 1000)] for at in range(0, 20_000, 1000)]
+    lists = [
+        [bytes(bytearray(arg)) for arg in members(kind, at, at + 1000)]
+        for at in range(0, 20_000, 1000)
+    ]
     run = h.engine.table[ADD[kind]].handler
     h.context.bind(h.session, h.wall_ms)
     tracemalloc.start()
@@ -188,7 +230,9 @@ def test_memory_usage_is_about_what_the_process_takes(h: Harness, kind: str) -> 
 # ----------------------------------------------------------------- large ones go away bit by bit
 
 MANY: Final = 60_000
-AT_ONCE: Final = 12_000  # objects let go of by a command; far below what MANY members are, for the primary and its replica together
+# objects let go of by a command; far below what MANY members are,
+# for the primary and its replica together
+AT_ONCE: Final = 12_000
 Way = Callable[[Harness], bytes | None]
 
 
@@ -242,7 +286,9 @@ def freed(before: int) -> int:
 
 @pytest.fixture
 def counted() -> Iterator[None]:
-    """Counts of objects mean something: nothing is left over from other tests, and the collector does not come in between."""
+    """Counts of objects mean something: nothing is left over from other tests, and the collector
+    does not come in between.
+    """
     settle()
     gc.collect()
     gc.disable()
@@ -255,7 +301,9 @@ def counted() -> Iterator[None]:
 @pytest.mark.usefixtures("counted")
 @pytest.mark.parametrize("way", WAYS)
 def test_a_large_collection_goes_away_bit_by_bit(h: Harness, kind: str, way: str) -> None:
-    """Counted in objects, not in time. Whatever takes the last reference away, at the primary and at the replica, lets go of few; the rest follows in turns."""
+    """Counted in objects, not in time. Whatever takes the last reference away, at the primary and
+    at the replica, lets go of few; the rest follows in turns.
+    """
     h.lines("SADD set a b c", "SET small x")
     empty = sys.getallocatedblocks()
     fill(h, kind, b"big", MANY)

@@ -16,7 +16,11 @@ def reference(a: bytes, b: bytes) -> tuple[bytes, list[Range]]:
     table = [[0] * (len(b) + 1) for _ in range(len(a) + 1)]
     for i in range(1, len(a) + 1):
         for j in range(1, len(b) + 1):
-            table[i][j] = table[i - 1][j - 1] + 1 if a[i - 1] == b[j - 1] else max(table[i - 1][j], table[i][j - 1])
+            table[i][j] = (
+                table[i - 1][j - 1] + 1
+                if a[i - 1] == b[j - 1]
+                else max(table[i - 1][j], table[i][j - 1])
+            )
     i, j, length = len(a), len(b), 0
     found, ranges = b"", []
     while i and j:
@@ -55,7 +59,9 @@ def test_long_strings_take_the_time_of_their_table_in_either_order() -> None:
         answer = h.run(b"LCS", *pair, b"IDX", b"WITHMATCHLEN")
         assert answer is not None
         places = [[19_999_999] * 2, [0, 0]]
-        assert decode(answer) == [[b"matches", [[*(places if pair[0] == b"long" else places[::-1]), 1]], b"len", 1]]
+        assert decode(answer) == [
+            [b"matches", [[*(places if pair[0] == b"long" else places[::-1]), 1]], b"len", 1]
+        ]
     h.run(b"SETRANGE", b"zeros", b"19999999", b"\x00")
     assert h.run(b"LCS", b"zeros", b"one") == h.run(b"LCS", b"one", b"zeros") == b"$0\r\n\r\n"
     h.run(b"SET", b"ab", b"ab" * 5000)
@@ -68,4 +74,7 @@ def test_long_strings_take_the_time_of_their_table_in_either_order() -> None:
 def test_the_limit_of_redis() -> None:
     h = Harness()
     h.run(b"SET", b"a", b"x" * 12_000)
-    assert h.run(b"LCS", b"a", b"a") == b"-ERR Insufficient memory, transient memory for LCS exceeds proto-max-bulk-len\r\n"
+    assert (
+        h.run(b"LCS", b"a", b"a")
+        == b"-ERR Insufficient memory, transient memory for LCS exceeds proto-max-bulk-len\r\n"
+    )

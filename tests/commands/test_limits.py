@@ -28,7 +28,21 @@ def filled() -> Harness:
 
 CALLS = [
     (b"SORT", b"l", b"ALPHA", b"STORE", b"d"),
-    (b"SORT", b"l", b"BY", b"nosort", b"GET", b"#", b"GET", b"#", b"LIMIT", b"0", b"6", b"STORE", b"d"),
+    (
+        b"SORT",
+        b"l",
+        b"BY",
+        b"nosort",
+        b"GET",
+        b"#",
+        b"GET",
+        b"#",
+        b"LIMIT",
+        b"0",
+        b"6",
+        b"STORE",
+        b"d",
+    ),
     (b"SUNIONSTORE", b"d", b"s0", b"s1"),
     (b"ZUNIONSTORE", b"d", b"2", b"z0", b"z1"),
     (b"ZUNIONSTORE", b"d", b"2", b"s0", b"z1"),
@@ -36,7 +50,9 @@ CALLS = [
 
 
 @pytest.mark.parametrize("argv", CALLS, ids=[b" ".join(call).decode() for call in CALLS])
-def test_effects_that_are_too_large_are_refused_before_memory_changes(argv: tuple[bytes, ...]) -> None:
+def test_effects_that_are_too_large_are_refused_before_memory_changes(
+    argv: tuple[bytes, ...],
+) -> None:
     h = filled()
     before = h.digest()
     assert h.run(*argv) == REFUSED
@@ -64,7 +80,11 @@ def test_popping_many_members_by_chance_is_refused_by_rank_it_is_not() -> None:
     for n in range(16):
         h.run(b"ZADD", b"z", b"%d" % n, b"%02d" % n + b"y" * 99_998)
     answer = h.run(b"ZPOPMIN", b"z", b"15")
-    assert answer is not None and answer.startswith(b"*30\r\n") and h.effects == [[b"ZREMRANGEBYRANK", b"z", b"0", b"14"]]
+    assert (
+        answer is not None
+        and answer.startswith(b"*30\r\n")
+        and h.effects == [[b"ZREMRANGEBYRANK", b"z", b"0", b"14"]]
+    )
 
 
 def test_what_a_transaction_stores_counts_beside_its_arguments() -> None:
@@ -93,17 +113,29 @@ def test_exec_says_that_the_transaction_is_too_large_and_runs_none_of_it() -> No
     node = Node(max_uncommitted_bytes=MIB)
     one = node.session()
     queued = [[b"SET", b"k%d" % n, b"x" * 300_000] for n in range(4)]
-    reason = b"-EXECABORT Transaction discarded because of: the transaction is larger than max-uncommitted-bytes allows\r\n"
-    assert node.run(one, [[b"MULTI"], *queued, [b"EXEC"], [b"EXISTS", b"k0"]]) == b"+OK\r\n" + b"+QUEUED\r\n" * 4 + reason + b":0\r\n"
+    reason = (
+        b"-EXECABORT Transaction discarded because of: the transaction is larger than "
+        b"max-uncommitted-bytes allows\r\n"
+    )
+    assert (
+        node.run(one, [[b"MULTI"], *queued, [b"EXEC"], [b"EXISTS", b"k0"]])
+        == b"+OK\r\n" + b"+QUEUED\r\n" * 4 + reason + b":0\r\n"
+    )
     assert node.shard.clean and one.multi is None
     reads = [[b"GET", b"x" * 300_000] for _ in range(4)]  # large, and nothing of it goes to the log
-    assert node.run(one, [[b"MULTI"], *reads, [b"EXEC"]]) == b"+OK\r\n" + b"+QUEUED\r\n" * 4 + b"*4\r\n" + b"$-1\r\n" * 4
+    assert (
+        node.run(one, [[b"MULTI"], *reads, [b"EXEC"]])
+        == b"+OK\r\n" + b"+QUEUED\r\n" * 4 + b"*4\r\n" + b"$-1\r\n" * 4
+    )
 
 
 def test_what_resp_puts_around_short_arguments_counts() -> None:
     node = Node(max_uncommitted_bytes=MIB)
     one = node.session(plain=False)  # as the connection does for large commands
-    assert node.run(one, [[b"RPUSH", b"l", *[b"x"] * 100_000]]) == b"-ERR the command is larger than max-uncommitted-bytes allows\r\n"
+    assert (
+        node.run(one, [[b"RPUSH", b"l", *[b"x"] * 100_000]])
+        == b"-ERR the command is larger than max-uncommitted-bytes allows\r\n"
+    )
     assert node.shard.clean
 
 
@@ -120,6 +152,8 @@ def test_naming_a_set_many_times_costs_a_lookup_each() -> None:
     ):
         answer = h.run(*argv)
         assert answer is not None and answer[:1] in b"*:"
-    assert h.run(b"SDIFF", b"s", b"s") == b"*0\r\n" and h.run(b"SDIFF", b"s", b"t", b"s") == b"*0\r\n"
+    assert (
+        h.run(b"SDIFF", b"s", b"s") == b"*0\r\n" and h.run(b"SDIFF", b"s", b"t", b"s") == b"*0\r\n"
+    )
     assert h.run(b"SINTERCARD", b"3", b"s", b"t", b"s") == b":1\r\n"
     assert time.process_time() - start < 2

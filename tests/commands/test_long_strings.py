@@ -57,10 +57,16 @@ def test_fifty_megabytes_are_not_copied_for_each_append(apply: bool) -> None:
     value = engine.keyspace.database(0).get(b"k")
     start = time.process_time()
     if apply:
-        engine.apply(b"*3\r\n$6\r\nAPPEND\r\n$1\r\nk\r\n$1\r\ny\r\n" * 2000 + b"*4\r\n$8\r\nSETRANGE\r\n$1\r\nk\r\n$1\r\n5\r\n$1\r\nz\r\n" * 2000, 0)
+        engine.apply(
+            b"*3\r\n$6\r\nAPPEND\r\n$1\r\nk\r\n$1\r\ny\r\n" * 2000
+            + b"*4\r\n$8\r\nSETRANGE\r\n$1\r\nk\r\n$1\r\n5\r\n$1\r\nz\r\n" * 2000,
+            0,
+        )
     else:
         for _ in range(2000):
-            assert h.run(b"APPEND", b"k", b"y") is not None and h.effects == [[b"APPEND", b"k", b"y"]]
+            assert h.run(b"APPEND", b"k", b"y") is not None and h.effects == [
+                [b"APPEND", b"k", b"y"]
+            ]
             h.run(b"SETRANGE", b"k", b"5", b"z")
             h.run(b"GETRANGE", b"k", b"-3", b"-1")
             h.run(b"STRLEN", b"k")
@@ -76,14 +82,24 @@ def test_every_command_reads_it_as_a_string() -> None:
     assert h.run(b"GET", b"k") == bulk
     assert h.run(b"MGET", b"k", b"none") == b"*2\r\n" + bulk + b"$-1\r\n"
     assert h.run(b"STRLEN", b"k") == b":%d\r\n" % len(text)
-    assert h.run(b"TYPE", b"k") == b"+string\r\n" and h.run(b"OBJECT", b"ENCODING", b"k") == b"$3\r\nraw\r\n"
+    assert (
+        h.run(b"TYPE", b"k") == b"+string\r\n"
+        and h.run(b"OBJECT", b"ENCODING", b"k") == b"$3\r\nraw\r\n"
+    )
     assert h.run(b"OBJECT", b"REFCOUNT", b"k") == b":1\r\n"
     assert h.run(b"GETEX", b"k", b"PERSIST") == bulk
     assert h.run(b"SCAN", b"0", b"TYPE", b"string") == b"*2\r\n$1\r\n0\r\n*1\r\n$1\r\nk\r\n"
     assert h.run(b"INCR", b"k") == b"-ERR value is not an integer or out of range\r\n"
     assert h.run(b"INCRBYFLOAT", b"k", b"1") == b"-ERR value is not a valid float\r\n"
     wrong = b"-WRONGTYPE Operation against a key holding the wrong kind of value\r\n"
-    for call in ((b"LPUSH", b"k", b"x"), (b"SADD", b"k", b"x"), (b"HGET", b"k", b"x"), (b"ZADD", b"k", b"1", b"x"), (b"LLEN", b"k"), (b"SORT", b"k")):
+    for call in (
+        (b"LPUSH", b"k", b"x"),
+        (b"SADD", b"k", b"x"),
+        (b"HGET", b"k", b"x"),
+        (b"ZADD", b"k", b"1", b"x"),
+        (b"LLEN", b"k"),
+        (b"SORT", b"k"),
+    ):
         assert h.run(*call) == wrong, call
     memory = h.run(b"MEMORY", b"USAGE", b"k")
     assert memory is not None and len(text) <= int(memory[1:]) <= len(text) * 1.2
@@ -91,10 +107,14 @@ def test_every_command_reads_it_as_a_string() -> None:
     assert h.run(b"LCS", b"k", b"one", b"LEN") == b":1\r\n"
     h.run(b"RPUSH", b"list", b"k")
     assert h.run(b"SORT", b"list", b"BY", b"nosort", b"GET", b"*") == b"*1\r\n" + bulk
-    assert h.run(b"DEBUG", b"OBJECT", b"k").startswith(b"+Value at:0x0 refcount:1 encoding:raw serializedlength:%d " % len(text))  # type: ignore[union-attr]
+    assert h.run(b"DEBUG", b"OBJECT", b"k").startswith(
+        b"+Value at:0x0 refcount:1 encoding:raw serializedlength:%d " % len(text)
+    )  # type: ignore[union-attr]
     assert h.run(b"GETSET", b"k", b"x") == bulk
     assert long(h) == text and h.run(b"SET", b"k", b"y", b"GET") == bulk
-    assert long(h) == text and h.run(b"GETDEL", b"k") == bulk and h.run(b"EXISTS", b"k") == b":0\r\n"
+    assert (
+        long(h) == text and h.run(b"GETDEL", b"k") == bulk and h.run(b"EXISTS", b"k") == b":0\r\n"
+    )
 
 
 def test_a_copy_shares_nothing_with_it() -> None:
@@ -105,14 +125,20 @@ def test_a_copy_shares_nothing_with_it() -> None:
     h.run(b"APPEND", b"copy", b"!")
     h.run(b"SETRANGE", b"other", b"0", b"?")
     assert h.run(b"GET", b"copy") == b"$%d\r\n%b!\r\n" % (len(text) + 1, text)
-    assert h.run(b"GETRANGE", b"other", b"0", b"0") == b"$1\r\n?\r\n" and h.run(b"STRLEN", b"other") == b":%d\r\n" % len(text)
+    assert h.run(b"GETRANGE", b"other", b"0", b"0") == b"$1\r\n?\r\n" and h.run(
+        b"STRLEN", b"other"
+    ) == b":%d\r\n" % len(text)
 
 
 def test_the_limit_counts_for_it_too_and_changes_nothing() -> None:
     h = Harness(settings=Settings(proto_max_bulk_len=1 << 20))
     text = long(h)
     too_long = b"-ERR string exceeds maximum allowed size (proto-max-bulk-len)\r\n"
-    assert h.run(b"APPEND", b"k", b"x" * (1 << 20)) == h.run(b"SETRANGE", b"k", b"1048576", b"x") == too_long
+    assert (
+        h.run(b"APPEND", b"k", b"x" * (1 << 20))
+        == h.run(b"SETRANGE", b"k", b"1048576", b"x")
+        == too_long
+    )
     assert h.run(b"STRLEN", b"k") == b":%d\r\n" % len(text)
 
 
@@ -148,7 +174,9 @@ ACTION = st.one_of(
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(ACTION, max_size=12))
-def test_any_changes_give_what_plain_bytes_give_and_the_same_digest_at_a_replay(actions: list[tuple[bytes, ...]]) -> None:
+def test_any_changes_give_what_plain_bytes_give_and_the_same_digest_at_a_replay(
+    actions: list[tuple[bytes, ...]],
+) -> None:
     h, plain = Harness(), {}
     for action in actions:
         h.run(*action)
@@ -169,7 +197,10 @@ def test_any_changes_give_what_plain_bytes_give_and_the_same_digest_at_a_replay(
         assert kind_of(found).canonical(found) == text
         for start, end in ((0, 10), (65_530, 65_540), (-5, -1), (len(text), len(text) + 5)):
             stop = end + 1 or len(text)
-            assert h.run(b"GETRANGE", key, b"%d" % start, b"%d" % end) == b"$%d\r\n%b\r\n" % (len(text[start:stop]), text[start:stop])
+            assert h.run(b"GETRANGE", key, b"%d" % start, b"%d" % end) == b"$%d\r\n%b\r\n" % (
+                len(text[start:stop]),
+                text[start:stop],
+            )
     copy = Engine(Settings(), Random(3))
     for unit in h.units:
         copy.apply(unit, 0)

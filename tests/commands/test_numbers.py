@@ -1,6 +1,8 @@
-"""Odd spellings of numbers, and numbers of any length, in every place of every command: an answer, never an error of the program.
+"""Odd spellings of numbers, and numbers of any length, in every place of every command: an answer,
+never an error of the program.
 
-What Redis refuses is refused in its words: `test_against_redis` holds the same calls against a real server.
+What Redis refuses is refused in its words: `test_against_redis` holds the same calls against a real
+server.
 """
 
 from __future__ import annotations
@@ -26,27 +28,47 @@ MANY = b"1" * 5000
 ODD = (MANY, b"12345678901234567890", b"1_0", b" 1", b"+1", "\u0661".encode(), b"0x" + b"f" * 5000)
 
 # They answer by chance, or by what only one node knows, or they end the client.
-NOT_COMPARED = {"RANDOMKEY", "SRANDMEMBER", "SPOP", "HRANDFIELD", "ZRANDMEMBER", "LOLWUT", "OBJECT|FREQ", "MEMORY|USAGE", "SHARD|DIGEST"}
+NOT_COMPARED = {
+    "RANDOMKEY",
+    "SRANDMEMBER",
+    "SPOP",
+    "HRANDFIELD",
+    "ZRANDMEMBER",
+    "LOLWUT",
+    "OBJECT|FREQ",
+    "MEMORY|USAGE",
+    "SHARD|DIGEST",
+}
 
 
 def ordinary(name: str) -> list[tuple[tuple[str, ...], list[bytes]]]:
     """What prepares a database, and an ordinary call."""
     row = ROWS[name]
-    found = [(sample[:-1], [part.encode() for part in sample[-1].split()]) for sample in SAMPLE.get(name, ())[:3]]
+    found = [
+        (sample[:-1], [part.encode() for part in sample[-1].split()])
+        for sample in SAMPLE.get(name, ())[:3]
+    ]
     if not found:
         words = call_parts(row)
         least = abs(row.arity) - len(words)
-        found = [((), words + [b"1"] * count) for count in ([least] if row.arity > 0 else [least, least + 1, least + 2, least + 3])]
+        found = [
+            ((), words + [b"1"] * count)
+            for count in ([least] if row.arity > 0 else [least, least + 1, least + 2, least + 3])
+        ]
     return found
 
 
 def odd_calls(name: str) -> list[tuple[tuple[str, ...], list[bytes]]]:
-    """Each call with an odd text in the place of each argument, and at the end if more arguments fit."""
+    """Each call with an odd text in the place of each argument,
+    and at the end if more arguments fit.
+    """
     row, found = ROWS[name], []
     words = len(call_parts(row))
     for setup, argv in ordinary(name):
         places = range(words, len(argv) + (row.arity < 0))
-        found += [(setup, [*argv[:place], odd, *argv[place + 1 :]]) for place in places for odd in ODD]
+        found += [
+            (setup, [*argv[:place], odd, *argv[place + 1 :]]) for place in places for odd in ODD
+        ]
     return found
 
 
@@ -78,7 +100,14 @@ def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RawClient]:
 
 
 @pytest.mark.redis
-@pytest.mark.parametrize("name", sorted(name for name in SAMPLE if name in ROWS and name not in NOT_COMPARED and not name.startswith("DEBUG")))
+@pytest.mark.parametrize(
+    "name",
+    sorted(
+        name
+        for name in SAMPLE
+        if name in ROWS and name not in NOT_COMPARED and not name.startswith("DEBUG")
+    ),
+)
 def test_what_redis_refuses_is_refused_in_its_words(name: str, redis: RawClient) -> None:
     h, before = Harness(), None
     for setup, argv in odd_calls(name):
@@ -103,7 +132,9 @@ def test_config_set_takes_no_number_of_any_length(name: str) -> None:
         answer = h.run(b"CONFIG", b"SET", name.encode(), odd)
         assert answer is not None
         if row.kind in (NUMBER, MEMORY_KIND, PERCENTILES):
-            assert answer.startswith(b"-ERR CONFIG SET failed (possibly related to argument '%b') - " % name.encode()), (odd[:20], answer)
+            assert answer.startswith(
+                b"-ERR CONFIG SET failed (possibly related to argument '%b') - " % name.encode()
+            ), (odd[:20], answer)
 
 
 def test_config_set_says_what_redis_says() -> None:
@@ -119,10 +150,17 @@ def test_config_set_says_what_redis_says() -> None:
         (b"proto-max-bulk-len", MANY, no_memory),
         (b"proto-max-bulk-len", b"9" * 128, no_memory),
         (b"proto-max-bulk-len", b"+1mb", no_memory),
-        (b"latency-tracking-info-percentiles", b"1_0", b"Invalid latency-tracking-info-percentiles parameters"),
+        (
+            b"latency-tracking-info-percentiles",
+            b"1_0",
+            b"Invalid latency-tracking-info-percentiles parameters",
+        ),
     ):
         answer = h.run(b"CONFIG", b"SET", name, value)
-        assert answer == error(f"ERR CONFIG SET failed (possibly related to argument '{name.decode()}') - {text.decode()}"), (name, value[:20])
+        assert answer == error(
+            f"ERR CONFIG SET failed (possibly related to argument '{name.decode()}') - "
+            f"{text.decode()}"
+        ), (name, value[:20])
 
 
 def test_a_settings_file_with_a_number_of_any_length_is_refused(tmp_path: Path) -> None:

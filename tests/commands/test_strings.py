@@ -82,12 +82,16 @@ def test_set_conditions(h: Harness) -> None:
     ],
 )
 def test_errors_change_nothing(h: Harness, line: str, error: str) -> None:
-    assert h.line(line) == b"-%b\r\n" % error.encode() and h.effects == [] and h.digest() == bytes(20)
+    assert (
+        h.line(line) == b"-%b\r\n" % error.encode() and h.effects == [] and h.digest() == bytes(20)
+    )
 
 
 def test_getex_and_getdel(h: Harness) -> None:
     h.line("SET k v")
-    assert h.line("GETEX k PX 7") == b"$1\r\nv\r\n" and h.effects == [[b"PEXPIREAT", b"k", b"%d" % (START_MS + 7)]]
+    assert h.line("GETEX k PX 7") == b"$1\r\nv\r\n" and h.effects == [
+        [b"PEXPIREAT", b"k", b"%d" % (START_MS + 7)]
+    ]
     assert h.line("GETEX k PERSIST") == b"$1\r\nv\r\n" and h.effects == [[b"PERSIST", b"k"]]
     assert h.line("GETEX k PERSIST") == b"$1\r\nv\r\n" and h.effects == []
     assert h.line("GETEX k PXAT 1") == b"$1\r\nv\r\n" and h.effects == [[b"DEL", b"k"]]
@@ -99,7 +103,12 @@ def test_getex_and_getdel(h: Harness) -> None:
 def test_getset_setnx_setex(h: Harness) -> None:
     assert h.line("GETSET k v") == b"$-1\r\n" and h.line("GETSET k w") == b"$1\r\nv\r\n"
     assert h.line("SETNX k x") == b":0\r\n" and h.effects == [] and h.line("SETNX n x") == b":1\r\n"
-    assert h.lines("SETEX k 10 v", "TTL k", "PSETEX k 1500 v", "PTTL k") == [b"+OK\r\n", b":10\r\n", b"+OK\r\n", b":1500\r\n"]
+    assert h.lines("SETEX k 10 v", "TTL k", "PSETEX k 1500 v", "PTTL k") == [
+        b"+OK\r\n",
+        b":10\r\n",
+        b"+OK\r\n",
+        b":1500\r\n",
+    ]
 
 
 def test_many_keys(h: Harness) -> None:
@@ -107,15 +116,32 @@ def test_many_keys(h: Harness) -> None:
     assert h.line("MGET a b c") == b"*3\r\n$1\r\n3\r\n$1\r\n2\r\n$-1\r\n"
     assert h.line("MSETNX c 1 a 1") == b":0\r\n" and h.effects == []
     h.line("PEXPIRE a 5")
-    assert h.line("MSETNX c 1 d 1") == b":1\r\n" and h.line("MSET a 1") == b"+OK\r\n" and h.line("TTL a") == b":-1\r\n"
+    assert (
+        h.line("MSETNX c 1 d 1") == b":1\r\n"
+        and h.line("MSET a 1") == b"+OK\r\n"
+        and h.line("TTL a") == b":-1\r\n"
+    )
 
 
 def test_parts(h: Harness) -> None:
-    assert h.line("APPEND k Hello") == b":5\r\n" and h.line("APPEND k World") == b":10\r\n" and h.effects == [[b"APPEND", b"k", b"World"]]
-    assert h.line("GETRANGE k -5 -1") == b"$5\r\nWorld\r\n" and h.line("SUBSTR k 0 0") == b"$1\r\nH\r\n"
+    assert (
+        h.line("APPEND k Hello") == b":5\r\n"
+        and h.line("APPEND k World") == b":10\r\n"
+        and h.effects == [[b"APPEND", b"k", b"World"]]
+    )
+    assert (
+        h.line("GETRANGE k -5 -1") == b"$5\r\nWorld\r\n"
+        and h.line("SUBSTR k 0 0") == b"$1\r\nH\r\n"
+    )
     assert h.line("GETRANGE k 5 2") == b"$0\r\n\r\n" and h.line("GETRANGE k -1 -5") == b"$0\r\n\r\n"
-    assert h.line("SETRANGE k 12 !") == b":13\r\n" and h.line("GET k") == b"$13\r\nHelloWorld\0\0!\r\n"
-    assert h.line("SETRANGE k 0 ''") == b":13\r\n" and h.effects == [] and h.line("SETRANGE n 0 ''") == b":0\r\n"
+    assert (
+        h.line("SETRANGE k 12 !") == b":13\r\n" and h.line("GET k") == b"$13\r\nHelloWorld\0\0!\r\n"
+    )
+    assert (
+        h.line("SETRANGE k 0 ''") == b":13\r\n"
+        and h.effects == []
+        and h.line("SETRANGE n 0 ''") == b":0\r\n"
+    )
     assert h.line("STRLEN k") == b":13\r\n" and h.line("STRLEN n") == b":0\r\n"
 
 
@@ -123,7 +149,10 @@ def test_append_keeps_to_the_limit() -> None:
     h = Harness(settings=Settings(proto_max_bulk_len=10))
     h.line("SET k 12345678")
     assert h.line("APPEND k 90") == b":10\r\n"
-    assert h.line("APPEND k 1") == b"-ERR string exceeds maximum allowed size (proto-max-bulk-len)\r\n" and h.effects == []
+    assert (
+        h.line("APPEND k 1") == b"-ERR string exceeds maximum allowed size (proto-max-bulk-len)\r\n"
+        and h.effects == []
+    )
 
 
 def test_counting(h: Harness) -> None:
@@ -140,16 +169,28 @@ def test_counting(h: Harness) -> None:
 
 def test_floats_are_logged_as_their_digits(h: Harness) -> None:
     h.line("SET n 10.50")
-    assert h.line("INCRBYFLOAT n 0.1") == b"$4\r\n10.6\r\n" and h.effects == [[b"SET", b"n", b"10.6"]]
+    assert h.line("INCRBYFLOAT n 0.1") == b"$4\r\n10.6\r\n" and h.effects == [
+        [b"SET", b"n", b"10.6"]
+    ]
     h.line("PEXPIRE n 1000")
-    assert h.line("INCRBYFLOAT n -5") == b"$3\r\n5.6\r\n" and h.effects == [[b"SET", b"n", b"5.6", b"PXAT", b"%d" % (START_MS + 1000)]]
+    assert h.line("INCRBYFLOAT n -5") == b"$3\r\n5.6\r\n" and h.effects == [
+        [b"SET", b"n", b"5.6", b"PXAT", b"%d" % (START_MS + 1000)]
+    ]
     assert h.same()
 
 
 def test_lcs(h: Harness) -> None:
     h.line("MSET a ohmytext b mynewtext")
-    assert h.line("LCS a b") == b"$6\r\nmytext\r\n" and h.line("LCS a b LEN") == b":6\r\n" and h.line("LCS a missing") == b"$0\r\n\r\n"
-    assert h.line("LCS a b IDX MINMATCHLEN 4") == b"*4\r\n$7\r\nmatches\r\n*1\r\n*2\r\n*2\r\n:4\r\n:7\r\n*2\r\n:5\r\n:8\r\n$3\r\nlen\r\n:6\r\n"
+    assert (
+        h.line("LCS a b") == b"$6\r\nmytext\r\n"
+        and h.line("LCS a b LEN") == b":6\r\n"
+        and h.line("LCS a missing") == b"$0\r\n\r\n"
+    )
+    assert (
+        h.line("LCS a b IDX MINMATCHLEN 4")
+        == b"*4\r\n$7\r\nmatches\r\n*1\r\n*2\r\n*2\r\n:4\r\n:7\r\n*2\r\n:5\r\n:8\r\n"
+        b"$3\r\nlen\r\n:6\r\n"
+    )
     h.session.resp3 = True
     assert (h.line("LCS a b IDX") or b"").startswith(b"%2\r\n")
 
@@ -157,4 +198,7 @@ def test_lcs(h: Harness) -> None:
 def test_lcs_refuses_what_redis_refuses() -> None:
     h = Harness(settings=Settings(proto_max_bulk_len=1000))
     h.run(b"MSET", b"a", b"x" * 100, b"b", b"y" * 100)
-    assert h.line("LCS a b") == b"-ERR Insufficient memory, transient memory for LCS exceeds proto-max-bulk-len\r\n"
+    assert (
+        h.line("LCS a b")
+        == b"-ERR Insufficient memory, transient memory for LCS exceeds proto-max-bulk-len\r\n"
+    )

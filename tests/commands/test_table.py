@@ -41,8 +41,12 @@ CHANGES_NOTHING = {"FUNCTION|FLUSH"}  # a write in Redis' table; there are no fu
 ROWS = {row.name.decode(): row for row in all_rows()}
 SAMPLE = all_samples()
 by_name = pytest.mark.parametrize("name", sorted(ROWS))
-changing = pytest.mark.parametrize("name", sorted(name for name, row in ROWS.items() if row.flags & WRITE))
-reading = pytest.mark.parametrize("name", sorted(name for name, row in ROWS.items() if row.flags & READONLY))
+changing = pytest.mark.parametrize(
+    "name", sorted(name for name, row in ROWS.items() if row.flags & WRITE)
+)
+reading = pytest.mark.parametrize(
+    "name", sorted(name for name, row in ROWS.items() if row.flags & READONLY)
+)
 
 
 def call_parts(row: Row) -> list[bytes]:
@@ -50,7 +54,9 @@ def call_parts(row: Row) -> list[bytes]:
 
 
 @by_name
-def test_a_wrong_number_of_arguments_is_refused_in_the_words_of_redis(name: str, h: Harness) -> None:
+def test_a_wrong_number_of_arguments_is_refused_in_the_words_of_redis(
+    name: str, h: Harness
+) -> None:
     row = ROWS[name]
     words = call_parts(row)
     error = b"-ERR wrong number of arguments for '%b' command\r\n" % row.name.lower()
@@ -72,7 +78,11 @@ def test_a_row_is_whole(name: str) -> None:
     assert not (row.flags & WRITE and row.flags & READONLY)
     assert abs(row.arity) >= len(call_parts(row))
     if row.first:
-        assert row.step >= 1 and (row.last < 0 or row.last >= row.first) and row.first <= abs(row.arity)
+        assert (
+            row.step >= 1
+            and (row.last < 0 or row.last >= row.first)
+            and row.first <= abs(row.arity)
+        )
 
 
 def prepared(sample: Sample) -> Harness:
@@ -84,7 +94,9 @@ def prepared(sample: Sample) -> Harness:
 
 
 def samples_of(name: str) -> tuple[Sample, ...]:
-    assert SAMPLE.get(name), f"{name} reads or writes and has no sample: add one (tests/commands/samples.py says how)"
+    assert SAMPLE.get(name), (
+        f"{name} reads or writes and has no sample: add one (tests/commands/samples.py says how)"
+    )
     return SAMPLE[name]
 
 
@@ -108,7 +120,8 @@ def test_replaying_the_effects_gives_the_same_state(name: str) -> None:
         changed += bool(h.effects)
         copy = Engine(Settings(), Random(2))
         for unit in h.units:
-            copy.apply(unit, h.wall_ms + 10**9)  # whatever the time: only the primary decides what is gone
+            # whatever the time: only the primary decides what is gone
+            copy.apply(unit, h.wall_ms + 10**9)
         assert digest(copy.keyspace) == h.digest(), sample
         h.check_keyspace()
     assert changed or name in CHANGES_NOTHING, f"no sample of {name} changes anything"
@@ -116,7 +129,9 @@ def test_replaying_the_effects_gives_the_same_state(name: str) -> None:
 
 @changing
 def test_whoever_follows_the_log_finds_the_digests_in_it_true(name: str) -> None:
-    """A log of the sample's effects, with digests of all of the primary's state behind them, followed by a node that compares."""
+    """A log of the sample's effects, with digests of all of the primary's state behind them,
+    followed by a node that compares.
+    """
     for sample in samples_of(name):
         h = prepared(sample)
         h.line(sample[-1])
@@ -146,7 +161,9 @@ def test_a_changing_command_names_what_it_changed(name: str) -> None:
         named = {key if isinstance(key, tuple) else (0, key) for key in h.context.changed}
         whole = set(h.context.changed_all)
         after = contents(h)
-        differ = {place for place in before.keys() | after.keys() if before.get(place) != after.get(place)}
+        differ = {
+            place for place in before.keys() | after.keys() if before.get(place) != after.get(place)
+        }
         assert {place for place in differ if place[0] not in whole} <= named, sample
 
 

@@ -1,4 +1,6 @@
-"""What is under a key, told by commands alone, so that a real server and the engine can be asked the same and compared."""
+"""What is under a key, told by commands alone, so that a real server and the engine can be asked
+the same and compared.
+"""
 
 from __future__ import annotations
 

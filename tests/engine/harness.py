@@ -1,6 +1,8 @@
-"""An engine and its sessions without log, sockets or clock: one call runs one command, as a primary does it when nothing is in flight.
+"""An engine and its sessions without log, sockets or clock: one call runs one command, as a primary
+does it when nothing is in flight.
 
-Every unit of effects is applied to a mirror at once, in the way a replica does it; `same` compares the two.
+Every unit of effects is applied to a mirror at once, in the way a replica does it; `same` compares
+the two.
 """
 
 from __future__ import annotations
@@ -30,7 +32,9 @@ def decode(data: bytes) -> list[list[bytes]]:
 
 
 class Harness:
-    def __init__(self, seed: int = 1, wall_ms: int = START_MS, settings: Settings | None = None) -> None:
+    def __init__(
+        self, seed: int = 1, wall_ms: int = START_MS, settings: Settings | None = None
+    ) -> None:
         self.engine = Engine(settings or Settings(enable_debug_command="yes"), Random(seed))
         self.mirror = Engine(settings or Settings(), Random(seed))
         self.context = self.engine.context
@@ -61,7 +65,9 @@ class Harness:
 
     def line(self, text: str, session: Session | None = None) -> bytes | None:
         """`run` for arguments without blanks in them; ``''`` is the empty one."""
-        return self.run(*[b"" if part == "''" else part.encode() for part in text.split()], session=session)
+        return self.run(
+            *[b"" if part == "''" else part.encode() for part in text.split()], session=session
+        )
 
     def lines(self, *texts: str) -> list[bytes | None]:
         return [self.line(text) for text in texts]

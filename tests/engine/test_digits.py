@@ -1,4 +1,6 @@
-"""Narrow blobs: any blob comes back as it was, numbers' at half the size, and what is looked for is found."""
+"""Narrow blobs: any blob comes back as it was, numbers' at half the size,
+and what is looked for is found.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +11,28 @@ from hypothesis import strategies as st
 from memstore.engine.values.digits import NARROW, may_hold, narrow, trace, wide
 from memstore.engine.values.packed import pack
 
-# What elements may be made of where framing could be mistaken: numbers, line breaks and their halves, heads, the letters that stand for them.
-pieces = st.sampled_from([b"0", b"12", b"-7", b"1.5", b"3:4,5", b"$", b"\r\n", b"\r", b"\n", b"$1", b"\r\n$1\r\n", b"a", b"b", b"f", b"\xa1", b"x"])
+# What elements may be made of where framing could be mistaken: numbers, line breaks and their
+# halves, heads, the letters that stand for them.
+pieces = st.sampled_from(
+    [
+        b"0",
+        b"12",
+        b"-7",
+        b"1.5",
+        b"3:4,5",
+        b"$",
+        b"\r\n",
+        b"\r",
+        b"\n",
+        b"$1",
+        b"\r\n$1\r\n",
+        b"a",
+        b"b",
+        b"f",
+        b"\xa1",
+        b"x",
+    ]
+)
 number = st.integers(-(1 << 63), (1 << 63) - 1).map(lambda n: b"%d" % n)
 element = st.one_of(number, st.lists(pieces, max_size=6).map(b"".join), st.binary(max_size=10))
 elements = st.one_of(st.lists(number, min_size=1), st.lists(element, min_size=1))

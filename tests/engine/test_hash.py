@@ -1,4 +1,6 @@
-"""The hash as a value: like a dict whatever is done to it, packed while small, and what OBJECT ENCODING says beside that."""
+"""The hash as a value: like a dict whatever is done to it, packed while small, and what OBJECT
+ENCODING says beside that.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,23 @@ from memstore.engine.values.table import Table
 
 # pieces of the packed form, equal fields and values, and what is never packed
 text = st.one_of(
-    st.sampled_from([b"a", b"b", b"$1\r", b"$", b"\n", b"\r", b"\r\n", b"1", b"$1\r\na\r\n", b"x" * 64, b"x" * 65, b"y" * 1500]), st.binary(max_size=3)
+    st.sampled_from(
+        [
+            b"a",
+            b"b",
+            b"$1\r",
+            b"$",
+            b"\n",
+            b"\r",
+            b"\r\n",
+            b"1",
+            b"$1\r\na\r\n",
+            b"x" * 64,
+            b"x" * 65,
+            b"y" * 1500,
+        ]
+    ),
+    st.binary(max_size=3),
 )
 step = st.one_of(
     st.tuples(st.just("put"), text, text),
@@ -43,9 +61,13 @@ def test_it_is_a_dict(steps: list[tuple[str, bytes, bytes]]) -> None:
         for looked in (field, new, b"a", b"1"):
             expected = model.get(looked)
             assert value.get(looked) == expected and (looked in value) == (looked in model)
-            assert value.encoded(looked) == (None if expected is None else b"$%d\r\n%b\r\n" % (len(expected), expected))
+            assert value.encoded(looked) == (
+                None if expected is None else b"$%d\r\n%b\r\n" % (len(expected), expected)
+            )
     assert dict(value.items()) == model == dict(zip(value.fields(), value.values(), strict=True))
-    assert sorted(unpack(value.encoded_pairs(), 2 * len(model))) == sorted([*model.keys(), *model.values()])
+    assert sorted(unpack(value.encoded_pairs(), 2 * len(model))) == sorted(
+        [*model.keys(), *model.values()]
+    )
     if model:
         assert value.random(Random(1)) in model
     again = Hash()
@@ -70,9 +92,15 @@ def test_one_object_then_sixteen_then_a_table_and_never_back() -> None:
     value.put(b"field:0", b"other", 512, 64)
     assert type(value.data) is bytes
     value.put(b"one more", b"", 512, 64)
-    assert type(value.data) is Parted and value.get(b"field:0") == b"other" and len(value) == PACKED_PAIRS + 1
+    assert (
+        type(value.data) is Parted
+        and value.get(b"field:0") == b"other"
+        and len(value) == PACKED_PAIRS + 1
+    )
     value.remove(b"one more")
-    assert type(value.data) is Parted, "a hash at the border would change its form with every command"
+    assert type(value.data) is Parted, (
+        "a hash at the border would change its form with every command"
+    )
     value = filled(PARTED_PAIRS)
     assert type(value.data) is Parted and sum(part != b"" for part in value.data.parts) == 16
     value.put(b"one more", b"", 512, 64)
@@ -94,24 +122,37 @@ def test_packed_up_to_a_number_of_bytes() -> None:
     for pairs in (40, 100):
         value = filled(pairs)
         value.put(b"field:3", b"v" * 1024, 512, 64)
-        assert type(value.data) is Table and len(value) == pairs, "longer than what has a prepared head"
+        assert type(value.data) is Table and len(value) == pairs, (
+            "longer than what has a prepared head"
+        )
     lopsided = Hash()
     fields = [field for n in range(2000) if crc32(field := b"%d" % n) >> 28 == 3]
     for field in fields[:40]:
         lopsided.put(field, b"v" * 100, 512, 64)
-    assert type(lopsided.data) is Table and dict(lopsided.items()) == dict.fromkeys(fields[:40], b"v" * 100), "one part would hold them all"
+    assert type(lopsided.data) is Table and dict(lopsided.items()) == dict.fromkeys(
+        fields[:40], b"v" * 100
+    ), "one part would hold them all"
 
 
 def test_newlines_are_packed_and_line_breaks_are_not() -> None:
     value = filled(3)
     assert value.mark == NEWLINE
     value.put(b"field:1", b"two\nlines", 512, 64)
-    assert value.mark == CRLF and isinstance(value.data, bytes) and value.get(b"field:1") == b"two\nlines" and value.get(b"field:2") == b"value"
+    assert (
+        value.mark == CRLF
+        and isinstance(value.data, bytes)
+        and value.get(b"field:1") == b"two\nlines"
+        and value.get(b"field:2") == b"value"
+    )
     value.put(b"a\r\nb", b"", 512, 64)
     assert type(value.data) is Table and len(value) == 4
     value = filled(100)
     value.put(b"two\nlines", b"\n", 512, 64)
-    assert type(value.data) is Parted and value.get(b"two\nlines") == b"\n" and value.get(b"field:99") == b"value"
+    assert (
+        type(value.data) is Parted
+        and value.get(b"two\nlines") == b"\n"
+        and value.get(b"field:99") == b"value"
+    )
     value.put(b"field:7", b"\r\n", 512, 64)
     assert type(value.data) is Table and len(value) == 101 and value.get(b"field:7") == b"\r\n"
 
@@ -129,7 +170,9 @@ def test_the_encoding_told_follows_the_limits_and_stays() -> None:
         value = filled(1)
         assert kind_of(value).encoding(value) == b"listpack"
         value.put(field, new, 512, 64)
-        assert not value.listpack and isinstance(value.data, bytes), "told as a hashtable, and packed all the same"
+        assert not value.listpack and isinstance(value.data, bytes), (
+            "told as a hashtable, and packed all the same"
+        )
 
 
 def test_scanning_returns_a_listpack_whole_and_a_hashtable_in_parts() -> None:

@@ -36,7 +36,25 @@ def test_reads_and_shows(text: bytes, shown: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", [b"", b" 1", b"1 ", b"abc", b".", b"e5", b"1e", b"0x", b"nan", b"1_0", b"1e99999", b"-1e99999999999999999", b"1e-9999", b"1" * 6000, b"1\0", b"--1"]
+    "text",
+    [
+        b"",
+        b" 1",
+        b"1 ",
+        b"abc",
+        b".",
+        b"e5",
+        b"1e",
+        b"0x",
+        b"nan",
+        b"1_0",
+        b"1e99999",
+        b"-1e99999999999999999",
+        b"1e-9999",
+        b"1" * 6000,
+        b"1\0",
+        b"--1",
+    ],
 )
 def test_refuses(text: bytes) -> None:
     with pytest.raises(NotANumber):

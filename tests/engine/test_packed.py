@@ -1,4 +1,6 @@
-"""Packed collections: what goes in comes out, and elements are found whatever their neighbours look like."""
+"""Packed collections: what goes in comes out,
+and elements are found whatever their neighbours look like.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,10 @@ from hypothesis import strategies as st
 from memstore.engine.values.packed import CRLF, NEWLINE, end_of, find, mark_for, pack, unpack
 
 # pieces of the packed form itself among the elements: what a search could stumble over
-crafty = st.lists(st.sampled_from([b"$", b"0", b"1", b"2", b"\r", b"\n", b"a", b"$1\r", b"\n$", b"*1"]), max_size=6).map(b"".join)
+crafty = st.lists(
+    st.sampled_from([b"$", b"0", b"1", b"2", b"\r", b"\n", b"a", b"$1\r", b"\n$", b"*1"]),
+    max_size=6,
+).map(b"".join)
 elements = st.lists(st.one_of(crafty, st.binary(max_size=8)), max_size=20)
 
 
@@ -21,7 +26,11 @@ def test_what_was_packed_is_unpacked(items: list[bytes]) -> None:
 @pytest.mark.parametrize("size", [0, 1, 1023, 1024, 1025, 16 * 1024, 300_000])
 def test_elements_of_any_size(size: int) -> None:
     items = [b"x" * size, b"", b"y" * size]
-    assert unpack(pack(items), 3) == items and unpack(pack(items[:1]), 1) == items[:1] and unpack(pack([]), 0) == []
+    assert (
+        unpack(pack(items), 3) == items
+        and unpack(pack(items[:1]), 1) == items[:1]
+        and unpack(pack([]), 0) == []
+    )
 
 
 @pytest.mark.parametrize("count", [0, 1, 3])

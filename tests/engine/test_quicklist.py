@@ -1,4 +1,6 @@
-"""Lists beside plain Python lists: the same answers after any history, whatever lies packed, open or as it is; and what long lists must not cost."""
+"""Lists beside plain Python lists: the same answers after any history, whatever lies packed, open
+or as it is; and what long lists must not cost.
+"""
 
 from __future__ import annotations
 
@@ -44,14 +46,35 @@ class History:
         if self.mode == "mixed":
             return b"x" * rng.randrange(12) + b"%d" % rng.randrange(5)
         if self.mode == "numbers":
-            return b"%d" % rng.choice([rng.randrange(10), rng.randrange(-1000, 1000), rng.randrange(1 << 63)]) if rng.random() < 0.99 else b"none"
+            return (
+                b"%d"
+                % rng.choice(
+                    [rng.randrange(10), rng.randrange(-1000, 1000), rng.randrange(1 << 63)]
+                )
+                if rng.random() < 0.99
+                else b"none"
+            )
         if self.mode == "large":
             return b"%d" % rng.randrange(5) * rng.choice([1, 100, 200, 300, 1500])
-        return rng.choice([b"$3\r\nabc", b"\r\n$1\r\na\r\n", b"", b"$", b"a", b"\n", b"\r\n", b"$1\r\na\r\n", b"abc"])
+        return rng.choice(
+            [
+                b"$3\r\nabc",
+                b"\r\n$1\r\na\r\n",
+                b"",
+                b"$",
+                b"a",
+                b"\n",
+                b"\r\n",
+                b"$1\r\na\r\n",
+                b"abc",
+            ]
+        )
 
     def some(self) -> bytes:
         """Most often a value that is there."""
-        return self.rng.choice(self.plain) if self.plain and self.rng.random() < 0.9 else self.value()
+        return (
+            self.rng.choice(self.plain) if self.plain and self.rng.random() < 0.9 else self.value()
+        )
 
     def push(self) -> None:
         left = self.rng.random() < self.ends
@@ -89,7 +112,9 @@ class History:
         length = len(self.plain)
         for _ in range(10):
             index = self.rng.randrange(-length - 2, length + 2)
-            assert self.list.get(index) == (self.plain[index] if -length <= index < length else None)
+            assert self.list.get(index) == (
+                self.plain[index] if -length <= index < length else None
+            )
             start = self.rng.randrange(length)
             stop = self.rng.randrange(start, length) + 1
             assert self.list.encoded(start, stop) == pack(self.plain[start:stop])
@@ -119,12 +144,19 @@ class History:
             return
         assert self.list.remove(value, count) == gone
         places = [at for at, item in enumerate(self.plain) if item == value]
-        for at in sorted(places[len(places) - gone :] if count < 0 else places[:gone], reverse=True):
+        for at in sorted(
+            places[len(places) - gone :] if count < 0 else places[:gone], reverse=True
+        ):
             del self.plain[at]
 
     def positions(self) -> None:
         value, rng = self.some(), self.rng
-        skip, most, within, backward = rng.choice([0, 0, 1, 3]), rng.choice([0, 1, 3]), rng.choice([0, 0, 1, 30, 300]), rng.random() < 0.5
+        skip, most, within, backward = (
+            rng.choice([0, 0, 1, 3]),
+            rng.choice([0, 1, 3]),
+            rng.choice([0, 0, 1, 30, 300]),
+            rng.random() < 0.5,
+        )
         order = list(range(len(self.plain)))[:: -1 if backward else 1]
         found = [at for at in order[: within or None] if self.plain[at] == value][skip:]
         assert self.list.positions(value, skip, most, within, backward) == found[: most or None]
@@ -142,22 +174,41 @@ class History:
     def step(self) -> None:
         if not self.plain:
             self.push()
-        steps: list[Callable[[], None]] = [self.push, self.push, self.pop, self.pop_some, self.trim, self.look, self.set, self.insert]
+        steps: list[Callable[[], None]] = [
+            self.push,
+            self.push,
+            self.pop,
+            self.pop_some,
+            self.trim,
+            self.look,
+            self.set,
+            self.insert,
+        ]
         self.rng.choice([*steps, self.remove, self.remove, self.positions, self.copy])()
         assert len(self.list) == len(self.plain) and self.list.items() == self.plain
-        assert self.list.canonical() == pack(self.plain) and self.list.size() > sum(map(len, self.plain))
+        assert self.list.canonical() == pack(self.plain) and self.list.size() > sum(
+            map(len, self.plain)
+        )
         check(self.list)
 
 
 def check(value: List) -> None:
     """The structure's own invariants."""
     if value.chain is None:
-        assert unpack(value.blob, value.count) is not None and len(value.blob) <= quicklist.SMALL_BYTES
+        assert (
+            unpack(value.blob, value.count) is not None and len(value.blob) <= quicklist.SMALL_BYTES
+        )
         return
     assert value.blob == b"" and value.count == 0
     for arm in (value.chain.left, value.chain.right):
-        assert len(arm.nodes) == len(arm.counts) and arm.total == sum(arm.counts) and len(arm.ends) <= len(arm.nodes)
-        assert [len(items_of(node, count)) for node, count in zip(arm.nodes, arm.counts, strict=True)] == arm.counts
+        assert (
+            len(arm.nodes) == len(arm.counts)
+            and arm.total == sum(arm.counts)
+            and len(arm.ends) <= len(arm.nodes)
+        )
+        assert [
+            len(items_of(node, count)) for node, count in zip(arm.nodes, arm.counts, strict=True)
+        ] == arm.counts
         assert all(0 < count <= chain.NODE_ITEMS for count in arm.counts)
         assert all(closed(node) == node for node in arm.nodes[:-1])
         assert arm.ends == [sum(arm.counts[: at + 1]) for at in range(len(arm.ends))]
@@ -217,7 +268,11 @@ def test_a_place_in_the_middle_of_a_long_list_costs_one_node(unpacked: list[int]
     arm = value.chain.right if value.chain else Arm(False)
     assert len(arm.ends) == 0, "pushes alone keep no index"
     unpacked.clear()
-    assert value.get(50_000) == b"element:50000" and value.set(49_999, b"new") and value.encoded(50_100, 50_101) == b"$13\r\nelement:50100\r\n"
+    assert (
+        value.get(50_000) == b"element:50000"
+        and value.set(49_999, b"new")
+        and value.encoded(50_100, 50_101) == b"$13\r\nelement:50100\r\n"
+    )
     assert sum(unpacked) <= 3 * chain.NODE_ITEMS
     index = arm.ends
     assert len(index) == len(arm.nodes)
@@ -225,7 +280,11 @@ def test_a_place_in_the_middle_of_a_long_list_costs_one_node(unpacked: list[int]
     value.push_left(b"first")
     value.pop_right()
     value.pop_left()
-    assert value.get(60_000) == b"element:60000" and arm.ends is index and len(index) >= len(arm.nodes) - 1, "work at the ends leaves the index true"
+    assert (
+        value.get(60_000) == b"element:60000"
+        and arm.ends is index
+        and len(index) >= len(arm.nodes) - 1
+    ), "work at the ends leaves the index true"
 
 
 def test_a_range_over_whole_nodes_joins_their_blobs(unpacked: list[int]) -> None:
@@ -241,18 +300,28 @@ def test_an_element_of_evenly_long_ones_is_cut_out(unpacked: list[int]) -> None:
     value = List()
     value.push([b"%05d" % n for n in range(10_000)], False)
     unpacked.clear()
-    assert value.get(5_000) == b"05000" and value.encoded(77, 80) == pack([b"00077", b"00078", b"00079"]) and unpacked == []
+    assert (
+        value.get(5_000) == b"05000"
+        and value.encoded(77, 80) == pack([b"00077", b"00078", b"00079"])
+        and unpacked == []
+    )
     value.set(5_001, b"longer than the others")
     unpacked.clear()
     assert value.get(5_000) == b"05000" and len(unpacked) == 1, "not even any more: taken apart"
 
 
 def test_dollar_signs_at_even_distances_do_not_deceive() -> None:
-    four = [b"abcde", b"1234567$", b"xy", b"abcde"]  # packed, every eleventh byte is a dollar sign, but the third one is not a head's
+    # packed, every eleventh byte is a dollar sign, but the third one is not a head's
+    four = [b"abcde", b"1234567$", b"xy", b"abcde"]
     assert pack(four)[::11] == b"$$$$"
     value = List()
     value.push(four * 60, False)
-    assert value.items(1, 4) == four[1:] and value.get(2) == b"xy" and value.get(162) == b"xy" and value.items(42, 43) == [b"xy"]
+    assert (
+        value.items(1, 4) == four[1:]
+        and value.get(2) == b"xy"
+        and value.get(162) == b"xy"
+        and value.items(42, 43) == [b"xy"]
+    )
 
 
 def test_nodes_that_lost_most_of_their_elements_are_joined() -> None:
@@ -327,10 +396,20 @@ def test_a_long_list_of_numbers_takes_less_than_their_digits(length: int) -> Non
 
 
 @pytest.mark.parametrize("absent", [b"5000", b"text", b"$4\r\n1234"])
-def test_what_is_not_in_a_list_of_numbers_is_found_out_without_taking_it_apart(unpacked: list[int], absent: bytes) -> None:
+def test_what_is_not_in_a_list_of_numbers_is_found_out_without_taking_it_apart(
+    unpacked: list[int], absent: bytes
+) -> None:
     value = List()
     value.push([b"%d" % n for n in range(1000, 5000)], False)
     unpacked.clear()
-    assert value.positions(absent, 0, 0, 0, False) == [] and value.remove(absent, 0) == 0 and not value.insert(absent, b"x", False)
+    assert (
+        value.positions(absent, 0, 0, 0, False) == []
+        and value.remove(absent, 0) == 0
+        and not value.insert(absent, b"x", False)
+    )
     assert sum(unpacked) <= 3 * chain.NODE_ITEMS
-    assert value.positions(b"3210", 0, 0, 0, True) == [2210] and value.insert(b"4000", b"new", True) and value.get(3001) == b"new"
+    assert (
+        value.positions(b"3210", 0, 0, 0, True) == [2210]
+        and value.insert(b"4000", b"new", True)
+        and value.get(3001) == b"new"
+    )

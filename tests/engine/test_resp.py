@@ -1,4 +1,6 @@
-"""Where a command ends: the ordinary path and the exact one must agree on every split of every stream."""
+"""Where a command ends: the ordinary path and the exact one must agree on every split
+of every stream.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,9 @@ def encode(argv: list[bytes]) -> bytes:
     return b"*%d\r\n%b" % (len(argv), b"".join(b"$%d\r\n%b\r\n" % (len(a), a) for a in argv))
 
 
-def read(data: bytes, cuts: list[int] | None = None, **kwargs: object) -> tuple[list[list[bytes]], str]:
+def read(
+    data: bytes, cuts: list[int] | None = None, **kwargs: object
+) -> tuple[list[list[bytes]], str]:
     reader = CommandReader(**kwargs)  # type: ignore[arg-type]  # test helper
     out: list[list[bytes]] = []
     edges = sorted({0, len(data), *[c % (len(data) + 1) for c in cuts or []]})
@@ -26,14 +30,29 @@ def read(data: bytes, cuts: list[int] | None = None, **kwargs: object) -> tuple[
 
 
 awkward = st.one_of(
-    st.binary(max_size=12), st.sampled_from([b"", b"\r\n", b"\r\n$3\r\n", b"*0\r\n", b"*1\r\n$4\r\nPING\r\n", b"$", b"*", b"*12345", b"x" * 5000])
+    st.binary(max_size=12),
+    st.sampled_from(
+        [
+            b"",
+            b"\r\n",
+            b"\r\n$3\r\n",
+            b"*0\r\n",
+            b"*1\r\n$4\r\nPING\r\n",
+            b"$",
+            b"*",
+            b"*12345",
+            b"x" * 5000,
+        ]
+    ),
 )
 commands = st.lists(st.lists(awkward, min_size=1, max_size=5), max_size=8)
 
 
 @settings(max_examples=300, deadline=None)
 @given(commands, st.lists(st.integers(0, 20000), max_size=6))
-def test_any_stream_cut_anywhere_gives_the_same_commands(batch: list[list[bytes]], cuts: list[int]) -> None:
+def test_any_stream_cut_anywhere_gives_the_same_commands(
+    batch: list[list[bytes]], cuts: list[int]
+) -> None:
     assert read(b"".join(map(encode, batch)), cuts) == (batch, "")
 
 
@@ -41,13 +60,28 @@ def test_any_stream_cut_anywhere_gives_the_same_commands(batch: list[list[bytes]
 @given(
     st.lists(
         st.sampled_from(
-            [b"*1\r\n", b"*2\r\n", b"$4\r\n", b"PING\r\n", b"PI", b"*0\r\n", b"*-1\r\n", b":5\r\n", b"+a\r\n", b"$-1\r\n", b"\r\n", b"$2\r\nab\r\n"]
+            [
+                b"*1\r\n",
+                b"*2\r\n",
+                b"$4\r\n",
+                b"PING\r\n",
+                b"PI",
+                b"*0\r\n",
+                b"*-1\r\n",
+                b":5\r\n",
+                b"+a\r\n",
+                b"$-1\r\n",
+                b"\r\n",
+                b"$2\r\nab\r\n",
+            ]
         ),
         max_size=8,
     ),
     st.lists(st.integers(0, 60), max_size=4),
 )
-def test_rubbish_is_read_the_same_way_whole_and_byte_by_byte(pieces: list[bytes], cuts: list[int]) -> None:
+def test_rubbish_is_read_the_same_way_whole_and_byte_by_byte(
+    pieces: list[bytes], cuts: list[int]
+) -> None:
     data = b"".join(pieces)
     assert read(data, cuts) == read(data, list(range(len(data))))
 
@@ -76,8 +110,14 @@ def test_protocol_errors_in_redis_words(data: bytes, error: str) -> None:
 
 
 def test_before_authentication_limits_are_low() -> None:
-    assert read(b"*11\r\n", authenticated=False)[1] == "Protocol error: unauthenticated multibulk length"
-    assert read(b"*1\r\n$16385\r\n", authenticated=False)[1] == "Protocol error: unauthenticated bulk length"
+    assert (
+        read(b"*11\r\n", authenticated=False)[1]
+        == "Protocol error: unauthenticated multibulk length"
+    )
+    assert (
+        read(b"*1\r\n$16385\r\n", authenticated=False)[1]
+        == "Protocol error: unauthenticated bulk length"
+    )
     reader = CommandReader(authenticated=False)
     assert reader.feed(encode([b"AUTH", b"x"]) + encode([b"S"] * 11)) == [[b"AUTH", b"x"]]
     reader.authenticated = True
@@ -93,7 +133,8 @@ def test_a_huge_array_takes_no_memory() -> None:
 def test_the_query_buffer_limit_ends_an_endless_command() -> None:
     settings = Settings()
     reader = CommandReader(settings)
-    settings.client_query_buffer_limit = 1000  # what CONFIG SET does, on connections that are open too
+    # what CONFIG SET does, on connections that are open too
+    settings.client_query_buffer_limit = 1000
     reader.feed(b"*2\r\n$3\r\nSET\r\n$5000\r\n" + b"x" * 1100)
     assert reader.error == "query buffer limit reached"
 

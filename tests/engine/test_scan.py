@@ -32,8 +32,12 @@ quick = settings(max_examples=40, deadline=None)  # an engine and its mirror eac
 
 
 @quick
-@given(st.sets(st.binary(min_size=1, max_size=12), max_size=200), st.integers(1, 300), st.booleans())
-def test_every_key_comes_exactly_once_when_nothing_changes(keys: set[bytes], count: int, one_slot: bool) -> None:
+@given(
+    st.sets(st.binary(min_size=1, max_size=12), max_size=200), st.integers(1, 300), st.booleans()
+)
+def test_every_key_comes_exactly_once_when_nothing_changes(
+    keys: set[bytes], count: int, one_slot: bool
+) -> None:
     h = Harness()
     names = {b"{t}" + key if one_slot else key for key in keys}
     for key in names:
@@ -44,7 +48,9 @@ def test_every_key_comes_exactly_once_when_nothing_changes(keys: set[bytes], cou
 
 @quick
 @given(st.integers(0, 10_000), st.integers(1, 60), st.booleans())
-def test_keys_that_stay_are_returned_while_others_come_and_go(seed: int, count: int, one_slot: bool) -> None:
+def test_keys_that_stay_are_returned_while_others_come_and_go(
+    seed: int, count: int, one_slot: bool
+) -> None:
     h, rng = Harness(), Random(seed)
     tag = b"{t}" if one_slot else b""
     stay = {tag + b"stay:%d" % n for n in range(100)}
@@ -91,9 +97,26 @@ def test_count_is_about_what_a_call_returns() -> None:
 
 
 def test_cursors_are_read_as_strtoul_reads_them() -> None:
-    for text in (b"abc", b"1 ", b" 1", b"18446744073709551616", b"99999999999999999999999", b"0x10", "١".encode(), b"+", b"-", b"1_0", b"1" * 5000):
+    for text in (
+        b"abc",
+        b"1 ",
+        b" 1",
+        b"18446744073709551616",
+        b"99999999999999999999999",
+        b"0x10",
+        "١".encode(),
+        b"+",
+        b"-",
+        b"1_0",
+        b"1" * 5000,
+    ):
         assert parse_cursor(text) is None, text
-    assert parse_cursor(b"") == 0 and parse_cursor(b"+7") == 7 and parse_cursor(b"7\x00x") == 7 and parse_cursor(b"0" * 5000 + b"7") == 7
+    assert (
+        parse_cursor(b"") == 0
+        and parse_cursor(b"+7") == 7
+        and parse_cursor(b"7\x00x") == 7
+        and parse_cursor(b"0" * 5000 + b"7") == 7
+    )
     assert parse_cursor(b"-1") == (1 << 64) - 1 == parse_cursor(b"18446744073709551615")
 
 
@@ -110,7 +133,11 @@ def test_expired_keys_are_deleted_on_a_primary_and_hidden_on_a_replica() -> None
     h.wall_ms += 10
     h.context.expiry = HIDE_EXPIRED
     assert walk(h, 10) == [b"b"]
-    assert h.line("DBSIZE") == b":1\r\n" and h.line("KEYS *") == b"*1\r\n$1\r\nb\r\n" and h.line("RANDOMKEY") == b"$1\r\nb\r\n"
+    assert (
+        h.line("DBSIZE") == b":1\r\n"
+        and h.line("KEYS *") == b"*1\r\n$1\r\nb\r\n"
+        and h.line("RANDOMKEY") == b"$1\r\nb\r\n"
+    )
     assert h.effects == [] and len(h.engine.keyspace.database(0)) == 3
     h.context.expiry = 0
     assert walk(h, 10) == [b"b"]

@@ -1,4 +1,6 @@
-"""Slices of the state: bounded, all of it in time, equal where the state is equal and different where it is not."""
+"""Slices of the state: bounded, all of it in time, equal where the state is equal and different
+where it is not.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,11 @@ def walk(keyspace: Keyspace, keys: int = 64, size: int = 1 << 16) -> list[Slice]
 
 def differing(one: Keyspace, other: Keyspace, keys: int = 64, size: int = 1 << 16) -> list[Slice]:
     """The slices of a round through ``one`` in which ``other`` is not the same."""
-    return [piece for piece in walk(one, keys, size) if slice_digest(one, piece) != slice_digest(other, piece)]
+    return [
+        piece
+        for piece in walk(one, keys, size)
+        if slice_digest(one, piece) != slice_digest(other, piece)
+    ]
 
 
 def copy_of(h: Harness) -> Engine:
@@ -42,7 +48,9 @@ def copy_of(h: Harness) -> Engine:
 
 
 def filled() -> Harness:
-    """Strings, all kinds of collections small and large, a hash tag with many keys, two databases, expiries."""
+    """Strings, all kinds of collections small and large, a hash tag with many keys,
+    two databases, expiries.
+    """
     h = Harness()
     for n in range(400):
         h.run(b"SET", b"key:%d" % n, b"value %d" % n)
@@ -54,8 +62,16 @@ def filled() -> Harness:
         h.run(b"SADD", b"set:%d" % size, *members)
         h.run(b"SADD", b"ints:%d" % size, *[b"%d" % n for n in range(size)])
         h.run(b"RPUSH", b"list:%d" % size, *members)
-        h.run(b"HSET", b"hash:%d" % size, *[text for member in members for text in (member, b"v" + member)])
-        h.run(b"ZADD", b"zset:%d" % size, *[text for n, member in enumerate(members) for text in (b"%d" % (n % 50), member)])
+        h.run(
+            b"HSET",
+            b"hash:%d" % size,
+            *[text for member in members for text in (member, b"v" + member)],
+        )
+        h.run(
+            b"ZADD",
+            b"zset:%d" % size,
+            *[text for n, member in enumerate(members) for text in (b"%d" % (n % 50), member)],
+        )
     h.run(b"SET", b"long", b"0123456789" * 50_000)
     h.line("SELECT 3")
     h.line("MSET a 1 b 2 {tag}x 3")
@@ -133,10 +149,20 @@ def test_a_slice_holds_about_as_much_as_it_may() -> None:
             assert database is not None
             items = database.slots[slot]
             assert piece.keys == len(items)
-            assert sum(len(key) for key, _, _ in piece.parts) <= slices.NAMES_BYTES + slices.NAME_LONGEST
-            spans = [kind_of(items[key]).span(items[key], start, stop) for key, start, stop in piece.parts]
-            # a piece may go on to the end of a step of 64 members (or a small value), whose overhead is some bytes a member
-            assert sum(map(len, spans)) <= 2 * size + 64 * 32 + 16 * 600, (piece.parts[0], sum(map(len, spans)))
+            assert (
+                sum(len(key) for key, _, _ in piece.parts)
+                <= slices.NAMES_BYTES + slices.NAME_LONGEST
+            )
+            spans = [
+                kind_of(items[key]).span(items[key], start, stop)
+                for key, start, stop in piece.parts
+            ]
+            # a piece may go on to the end of a step of 64 members (or a small value), whose
+            # overhead is some bytes a member
+            assert sum(map(len, spans)) <= 2 * size + 64 * 32 + 16 * 600, (
+                piece.parts[0],
+                sum(map(len, spans)),
+            )
 
 
 @pytest.mark.parametrize("kind", ["list", "long list", "hash", "packed hash", "set", "sorted set"])
@@ -153,7 +179,11 @@ def test_large_members_come_few_at_a_time(kind: str) -> None:
         elif kind == "hash":
             h.run(b"HSET", b"k", b"f%d" % n, member)
         elif kind == "packed hash":
-            h.run(b"HSET", b"k", *[part for i in range(20) for part in (b"f%d.%d" % (n, i), bytes(40))])
+            h.run(
+                b"HSET",
+                b"k",
+                *[part for i in range(20) for part in (b"f%d.%d" % (n, i), bytes(40))],
+            )
         elif kind == "set":
             h.run(b"SADD", b"k", member)
         else:
@@ -162,11 +192,17 @@ def test_large_members_come_few_at_a_time(kind: str) -> None:
     assert value is not None
     size = 1 << 16
     pieces = [part for piece in walk(h.engine.keyspace, 4096, size) for part in piece.parts]
-    assert [start for _, start, _ in pieces] == [0] + [stop for _, _, stop in pieces[:-1]] and pieces[-1][2] == 0
+    assert [start for _, start, _ in pieces] == [0] + [
+        stop for _, _, stop in pieces[:-1]
+    ] and pieces[-1][2] == 0
     spans = [kind_of(value).span(value, start, stop) for _, start, stop in pieces]
     assert max(map(len, spans)) <= size + large + 2000
     copy = copy_of(h).keyspace
-    assert differing(h.engine.keyspace, copy, 4096, size) == differing(copy, h.engine.keyspace, 4096, size) == []
+    assert (
+        differing(h.engine.keyspace, copy, 4096, size)
+        == differing(copy, h.engine.keyspace, 4096, size)
+        == []
+    )
 
 
 def test_one_round_covers_every_key_and_every_piece_once() -> None:
@@ -189,7 +225,7 @@ def test_one_round_covers_every_key_and_every_piece_once() -> None:
 
 
 def test_how_a_value_is_kept_does_not_matter() -> None:
-    """Integers in a table, a hash and a sorted set that once were large, a list that once was long."""
+    """Integers in a table, a hash and a sorted set that were large once, a list that was long."""
     one, other = Harness(), Harness()
     for h, extra in ((one, 0), (other, 3000)):
         for n in range(600):
@@ -214,26 +250,37 @@ def test_how_a_value_is_kept_does_not_matter() -> None:
 
 
 def test_integers_beyond_any_usual_limit_are_compared_by_their_number_alone() -> None:
-    """Where one node's setting allows so many packed integers, and another's does not, that is no difference."""
+    """Where one node's setting allows so many packed integers, and another's does not,
+    that is no difference.
+    """
     wide = Settings()
     wide.set_max_intset_entries = 1 << 20
     one, other = Harness(settings=wide), Harness()
     for h in (one, other):
         h.run(b"SADD", b"s", *[b"%d" % n for n in range(10_000)])
-    assert differing(one.engine.keyspace, other.engine.keyspace) == differing(other.engine.keyspace, one.engine.keyspace) == []
+    assert (
+        differing(one.engine.keyspace, other.engine.keyspace)
+        == differing(other.engine.keyspace, one.engine.keyspace)
+        == []
+    )
     other.run(b"SADD", b"s", b"-1")
     assert differing(one.engine.keyspace, other.engine.keyspace)
 
 
 def test_a_damaged_sorted_set_is_seen_in_its_order_and_in_its_table() -> None:
     copy = copy_of(FILLED).keyspace
-    table: Any = copy.databases[0].get(b"zset:2000")  # type: ignore[union-attr]  # database 0 is always there
+    # database 0 is always there
+    table: Any = copy.databases[0].get(b"zset:2000")  # type: ignore[union-attr]
     table.body.table.put(b"m:1234", 17.5)
     assert differing(FILLED.engine.keyspace, copy)
 
 
-def test_keys_that_change_during_a_round_are_left_for_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A slot in parts is gone through by the names it had: gone ones are passed over, the walk goes on, the end comes."""
+def test_keys_that_change_during_a_round_are_left_for_the_next(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A slot in parts is gone through by the names it had: gone ones are passed over, the walk goes
+    on, the end comes.
+    """
     monkeypatch.setattr(slices, "GONE_MOST", 20)  # names passed in one slice
     h = Harness()
     for n in range(500):
@@ -252,17 +299,27 @@ def test_keys_that_change_during_a_round_are_left_for_the_next(monkeypatch: pyte
         assert taken < 3000
     h.line("FLUSHALL")
     while way.rounds < 2:
-        assert slice_digest(keyspace, way.take(keyspace, 16, 4096)) == slice_digest(h.mirror.keyspace, Slice(0, 0, 0)) or way.place
+        assert (
+            slice_digest(keyspace, way.take(keyspace, 16, 4096))
+            == slice_digest(h.mirror.keyspace, Slice(0, 0, 0))
+            or way.place
+        )
 
 
 def test_more_keys_than_there_should_be_end_the_work() -> None:
     """A node that holds far more in a slice must not stand still over it."""
     keyspace = FILLED.engine.keyspace
-    assert slice_digest(keyspace, Slice(0, SLOTS, 5)) != slice_digest(keyspace, Slice(0, SLOTS, MANY))
-    assert slice_digest(keyspace, Slice(0, 100 * SLOTS, MANY)) == slice_digest(keyspace, Slice(0, 16 * SLOTS, MANY)), "databases that nobody has are empty"
+    assert slice_digest(keyspace, Slice(0, SLOTS, 5)) != slice_digest(
+        keyspace, Slice(0, SLOTS, MANY)
+    )
+    assert slice_digest(keyspace, Slice(0, 100 * SLOTS, MANY)) == slice_digest(
+        keyspace, Slice(0, 16 * SLOTS, MANY)
+    ), "databases that nobody has are empty"
 
 
-WORDS = st.sampled_from([b"a", b"b", b"{t}1", b"{t}2", b"{t}3", b"k7", b"", b"1", b"22", b"x" * 300])
+WORDS = st.sampled_from(
+    [b"a", b"b", b"{t}1", b"{t}2", b"{t}3", b"k7", b"", b"1", b"22", b"x" * 300]
+)
 COMMANDS = st.one_of(
     st.tuples(st.just(b"SET"), WORDS, WORDS),
     st.tuples(st.just(b"DEL"), WORDS),
@@ -281,9 +338,14 @@ COMMANDS = st.one_of(
 
 
 @settings(max_examples=150, deadline=None)
-@given(st.lists(st.one_of(COMMANDS, st.integers(16, 24)), min_size=1, max_size=60), st.integers(0, 16 * SLOTS - 1))
+@given(
+    st.lists(st.one_of(COMMANDS, st.integers(16, 24)), min_size=1, max_size=60),
+    st.integers(0, 16 * SLOTS - 1),
+)
 def test_primary_and_replica_agree_at_every_position(steps: list[Any], place: int) -> None:
-    """Commands, and slices (a number: how many keys at most) in between, taken by the primary and compared by one that applies its effects."""
+    """Commands, and slices (a number: how many keys at most) in between, taken by the primary and
+    compared by one that applies its effects.
+    """
     h, way = Harness(), Walk(place)
     for step in steps:
         if isinstance(step, int):

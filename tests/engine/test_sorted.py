@@ -1,4 +1,6 @@
-"""Sorted sets against a model: the packed body, the ranked blocks, and the two together, with blocks so small that they split and join all the time."""
+"""Sorted sets against a model: the packed body, the ranked blocks, and the two together, with
+blocks so small that they split and join all the time.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +14,26 @@ from hypothesis import strategies as st
 from memstore.engine.values import discard, kind_of, ranked, scored
 from memstore.engine.values.sorted import Large, SortedSet
 
-ODD = [b"", b"\x00", b"\x00\x00", b"a", b"aa", b"aaa", b"aaaa", b"ab", b"b", b"\xff", b"x" * 64, b"x" * 65]
-SCORES: list[list[float]] = [[1.0], [0.0, -0.0, 1.0], [float(n) for n in range(50)], [float("inf"), -float("inf"), 2.5]]
+ODD = [
+    b"",
+    b"\x00",
+    b"\x00\x00",
+    b"a",
+    b"aa",
+    b"aaa",
+    b"aaaa",
+    b"ab",
+    b"b",
+    b"\xff",
+    b"x" * 64,
+    b"x" * 65,
+]
+SCORES: list[list[float]] = [
+    [1.0],
+    [0.0, -0.0, 1.0],
+    [float(n) for n in range(50)],
+    [float("inf"), -float("inf"), 2.5],
+]
 
 
 @pytest.fixture
@@ -27,10 +47,18 @@ def in_order(model: dict[bytes, float]) -> list[bytes]:
     return sorted(model, key=lambda member: (model[member], member))
 
 
-def compare(value: SortedSet, model: dict[bytes, float], rng: Random, members: list[bytes], scores: list[float]) -> None:
+def compare(
+    value: SortedSet,
+    model: dict[bytes, float],
+    rng: Random,
+    members: list[bytes],
+    scores: list[float],
+) -> None:
     order = in_order(model)
     value.check()
-    assert list(value.items()) == [(member, model[member]) for member in order] and len(value) == len(model)
+    assert list(value.items()) == [(member, model[member]) for member in order] and len(
+        value
+    ) == len(model)
     member, score = rng.choice(members), rng.choice(scores)
     assert value.score(member) == model.get(member)
     assert value.rank(member) == (order.index(member) if member in model else None)
@@ -44,7 +72,13 @@ def compare(value: SortedSet, model: dict[bytes, float], rng: Random, members: l
     assert value.part(start, stop) == (order[start:stop], [model[one] for one in order[start:stop]])
 
 
-def change(value: SortedSet, model: dict[bytes, float], rng: Random, members: list[bytes], scores: list[float]) -> SortedSet:
+def change(
+    value: SortedSet,
+    model: dict[bytes, float],
+    rng: Random,
+    members: list[bytes],
+    scores: list[float],
+) -> SortedSet:
     chance, member = rng.random(), rng.choice(members)
     if chance < 0.6 or not model:
         model[member] = rng.choice(scores)
@@ -71,7 +105,9 @@ def change(value: SortedSet, model: dict[bytes, float], rng: Random, members: li
 
 @pytest.mark.parametrize("scores", SCORES)
 @pytest.mark.parametrize("few", [5, 60, 300])
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(seed=st.integers(0, 1 << 30))
 def test_like_a_model(small_blocks: None, few: int, scores: list[float], seed: int) -> None:
     rng = Random(seed)
@@ -104,8 +140,13 @@ def test_when_it_is_packed() -> None:
 def test_a_member_is_found_where_it_is_and_not_inside_another() -> None:
     members = sorted(ODD[:-1])
     body = scored.pack(members, [1.0] * len(members))
-    assert [scored.find(body, len(members), member) for member in members] == list(range(len(members)))
-    assert [scored.find(body, len(members), member) for member in (b"aaaaa", b"ba", b"x" * 63, b"x" * 65, b"\x00\x00\x00")] == [-1] * 5
+    assert [scored.find(body, len(members), member) for member in members] == list(
+        range(len(members))
+    )
+    assert [
+        scored.find(body, len(members), member)
+        for member in (b"aaaaa", b"ba", b"x" * 63, b"x" * 65, b"\x00\x00\x00")
+    ] == [-1] * 5
     assert scored.find(scored.pack([b"a"], [1.0]), 1, b"") == -1
 
 
@@ -138,7 +179,9 @@ def test_taken_from_the_ends_as_a_queue_is() -> None:
 
 
 def test_a_member_is_kept_once_whatever_its_score_becomes() -> None:
-    """The bytes that arrive with a new score are not kept beside those that came first: a set would be half as large again."""
+    """The bytes that arrive with a new score are not kept beside those that came first: a set would
+    be half as large again.
+    """
     value = SortedSet()
     for n in range(1000):
         value.put(b"member:%d" % n, 1.0)
@@ -151,7 +194,9 @@ def test_a_member_is_kept_once_whatever_its_score_becomes() -> None:
 
 def test_a_large_one_is_freed_in_pieces() -> None:
     discard.free_some(1 << 40)  # what other tests left
-    value = SortedSet.of([b"%08d" % n for n in range(100_000)], [float(n) for n in range(100_000)], True)
+    value = SortedSet.of(
+        [b"%08d" % n for n in range(100_000)], [float(n) for n in range(100_000)], True
+    )
     assert not discard.waiting()
     del value
     assert discard.waiting()

@@ -1,4 +1,6 @@
-"""The hash table of big collections: what it holds, what a scan promises, chance, and how it goes away."""
+"""The hash table of big collections:
+what it holds, what a scan promises, chance, and how it goes away.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,13 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    rule,
+    run_state_machine_as_test,
+)
 
 from memstore.engine.keyspace import Keyspace
 from memstore.engine.values import discard
@@ -24,7 +32,8 @@ quick = settings(max_examples=60, deadline=None)
 
 @pytest.fixture(autouse=True)
 def _nothing_waits() -> Iterator[None]:
-    gc.collect()  # tables of other tests that are garbage would be handed over in the middle of this one
+    # tables of other tests that are garbage would be handed over in the middle of this one
+    gc.collect()
     empty()
     yield
     empty()
@@ -57,13 +66,17 @@ def check(table: Table) -> None:
     assert at == 1 << 32
     if table._alone is None:
         assert len(homes) == table._level_size + table._parted // 2
-        assert len(homes) < discard.LARGE or (table._guard is not None and table._guard.pieces is table._buckets)
+        assert len(homes) < discard.LARGE or (
+            table._guard is not None and table._guard.pieces is table._buckets
+        )
     else:
         assert table._guard is None
 
 
 class Model(RuleBasedStateMachine):
-    """Against a dict. Bulk steps carry it through all its sizes, so that splits and merges happen between the single ones."""
+    """Against a dict. Bulk steps carry it through all its sizes, so that splits and merges happen
+    between the single ones.
+    """
 
     @initialize(count=st.sampled_from([0, 5, 300, 330, 2000, 6000]))
     def begin(self, count: int) -> None:
@@ -111,11 +124,17 @@ class Model(RuleBasedStateMachine):
 
 
 def test_it_holds_what_a_dict_holds() -> None:
-    run_state_machine_as_test(Model, settings=settings(max_examples=25, stateful_step_count=15, deadline=None))  # type: ignore[no-untyped-call]  # not typed there
+    # not typed there
+    run_state_machine_as_test(
+        Model, settings=settings(max_examples=25, stateful_step_count=15, deadline=None)
+    )  # type: ignore[no-untyped-call]
 
 
 @quick
-@given(st.sampled_from([0, 1, 11, 319, 320, 321, 480, 641, 2559, 2560, 5000]), st.sampled_from([0, 1, 300]))
+@given(
+    st.sampled_from([0, 1, 11, 319, 320, 321, 480, 641, 2559, 2560, 5000]),
+    st.sampled_from([0, 1, 300]),
+)
 def test_filled_at_once_is_as_filled_one_by_one(count: int, twice: int) -> None:
     members = [b"m:%d" % n for n in range(count)]
     table, other = Table.filled(members + members[:twice], 7), Table()
@@ -156,8 +175,12 @@ def test_a_scan_of_what_does_not_change_returns_each_member_once(size: int, coun
 
 
 @quick
-@given(st.integers(0, 1000), st.sampled_from([1, 10, 100]), st.sampled_from(["grow", "shrink", "both"]))
-def test_members_that_stay_are_returned_while_the_table_grows_and_shrinks(seed: int, count: int, way: str) -> None:
+@given(
+    st.integers(0, 1000), st.sampled_from([1, 10, 100]), st.sampled_from(["grow", "shrink", "both"])
+)
+def test_members_that_stay_are_returned_while_the_table_grows_and_shrinks(
+    seed: int, count: int, way: str
+) -> None:
     rng = Random(seed)
     table = filled(300, b"stay:")
     others = [b"pass:%d" % n for n in range(6000)]
@@ -183,8 +206,12 @@ def test_members_that_stay_are_returned_while_the_table_grows_and_shrinks(seed: 
 
 @quick
 @given(st.sampled_from([40, 400, 4000]), st.sampled_from([40, 300, 900, 6000]), st.integers(1, 50))
-def test_a_cursor_means_the_same_in_a_table_with_another_history(one: int, other: int, count: int) -> None:
-    """As on another node: what the first returned and what the second returns from its cursor on is everything, and nothing twice."""
+def test_a_cursor_means_the_same_in_a_table_with_another_history(
+    one: int, other: int, count: int
+) -> None:
+    """As on another node: what the first returned and what the second returns from its cursor on is
+    everything, and nothing twice.
+    """
     first, second = filled(one), filled(max(one, other))
     for n in range(one, other):
         second.pop(b"m:%d" % n)
@@ -197,7 +224,9 @@ def test_a_cursor_means_the_same_in_a_table_with_another_history(one: int, other
 
 
 def alike(count: int) -> list[bytes]:
-    """Members with the same leading bits of their CRC: what somebody would send who wants to make one dict long."""
+    """Members with the same leading bits of their CRC: what somebody would send who wants to make
+    one dict long.
+    """
     found: list[bytes] = []
     n = 0
     while len(found) < count:
@@ -229,7 +258,9 @@ def test_a_cursor_never_given_out_ends_the_scan() -> None:
 # ----------------------------------------------------------------- chance
 
 
-@pytest.mark.parametrize(("size", "removed"), [(3, 0), (200, 190), (500, 0), (1000, 930), (2500, 1000)])
+@pytest.mark.parametrize(
+    ("size", "removed"), [(3, 0), (200, 190), (500, 0), (1000, 930), (2500, 1000)]
+)
 def test_every_member_is_drawn_as_often_as_any_other(size: int, removed: int) -> None:
     """Chi square at one in ten thousand, by its normal approximation; the seed is fixed."""
     table = filled(size)
@@ -364,7 +395,10 @@ def test_a_table_grown_small_again_keeps_its_members_when_its_guard_goes() -> No
     for n in range(5990):
         table.pop(b"m:%d" % n)
     empty()
-    assert sorted(table.keys()) == sorted(b"m:%d" % n for n in range(5990, 6000)) and table._guard is None
+    assert (
+        sorted(table.keys()) == sorted(b"m:%d" % n for n in range(5990, 6000))
+        and table._guard is None
+    )
 
 
 def test_a_long_piece_is_freed_in_steps() -> None:

@@ -1,6 +1,7 @@
 """`memstore local` and other commands as real processes, for the tests of this folder.
 
-Decides: how a test starts a command, waits for what it says, and leaves nothing behind. Must not know: what is right.
+Decides: how a test starts a command, waits for what it says, and leaves nothing behind.
+Must not know: what is right.
 """
 
 from __future__ import annotations
@@ -24,7 +25,9 @@ ROOT = Path(__file__).resolve().parents[2]
 BOUND_S = 30.0
 
 
-def wait_until(what: Callable[[], Any], about: str | Callable[[], str], bound_s: float = BOUND_S) -> Any:
+def wait_until(
+    what: Callable[[], Any], about: str | Callable[[], str], bound_s: float = BOUND_S
+) -> Any:
     end = time.monotonic() + bound_s
     while not (answer := what()):
         if time.monotonic() > end:
@@ -41,37 +44,74 @@ def alive(pid: int) -> bool:
     return state not in ("Z", "X")
 
 
-def memstore(*args: str, cwd: Path = ROOT, bound_s: float = BOUND_S) -> subprocess.CompletedProcess[str]:
+def memstore(
+    *args: str, cwd: Path = ROOT, bound_s: float = BOUND_S
+) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "memstore", *args]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=bound_s, check=False)
+    return subprocess.run(
+        command,
+        cwd=cwd,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=bound_s,
+        check=False,
+    )
 
 
 class Local:
-    """A running `memstore local`. `ended` takes everything down, the children of a killed parent too."""
+    """A running `memstore local`. `ended` takes everything down,
+    the children of a killed parent too.
+    """
 
     def __init__(self, folder: Path, *args: str, port: int = 0, log_port: int = 0) -> None:
         self.folder = folder
         self.port = port or free_ports(3)
         self.output = folder.parent / f"{folder.name}.out"
-        command = [sys.executable, "-m", "memstore", "local", "--dir", str(folder), "--port", str(self.port), *args]
+        command = [
+            sys.executable,
+            "-m",
+            "memstore",
+            "local",
+            "--dir",
+            str(folder),
+            "--port",
+            str(self.port),
+            *args,
+        ]
         if log_port:
             command += ["--log-port", str(log_port)]
         with open(self.output, "ab") as out:
-            self.process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True)
+            self.process = subprocess.Popen(
+                command,
+                cwd=ROOT,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+                start_new_session=True,
+            )
 
     def said(self) -> str:
         return self.output.read_text()
 
     def wait_said(self, text: str, times: int = 1) -> None:
-        wait_until(lambda: self._living() and self.said().count(text) >= times, lambda: f"{text!r} said {times} times in:\n{self.said()}")
+        wait_until(
+            lambda: self._living() and self.said().count(text) >= times,
+            lambda: f"{text!r} said {times} times in:\n{self.said()}",
+        )
 
     def wait_said_in_order(self, *texts: str) -> None:
         pattern = re.compile(".*?".join(re.escape(text) for text in texts), re.DOTALL)
-        wait_until(lambda: self._living() and pattern.search(self.said()), lambda: f"{' ... '.join(texts)} in:\n{self.said()}")
+        wait_until(
+            lambda: self._living() and pattern.search(self.said()),
+            lambda: f"{' ... '.join(texts)} in:\n{self.said()}",
+        )
 
     def _living(self) -> bool:
-        assert self.process.poll() is None, f"memstore local ended with {self.process.returncode}:\n{self.said()}"
+        assert self.process.poll() is None, (
+            f"memstore local ended with {self.process.returncode}:\n{self.said()}"
+        )
         return True
 
     def wait_up(self) -> Local:
@@ -79,7 +119,10 @@ class Local:
         return self
 
     def topology(self) -> dict[str, dict[str, Any]]:
-        return {row["name"]: row for row in json.loads((self.folder / "topology.json").read_text())["processes"]}
+        return {
+            row["name"]: row
+            for row in json.loads((self.folder / "topology.json").read_text())["processes"]
+        }
 
     def client(self, name: str) -> redis.Redis:
         return redis.Redis(port=self.topology()[name]["port"], socket_timeout=5)
@@ -92,7 +135,11 @@ class Local:
         return self
 
     def __exit__(self, *error: object) -> None:
-        pids = [row["pid"] for row in self.topology().values() if row["pid"]] if (self.folder / "topology.json").exists() else []
+        pids = (
+            [row["pid"] for row in self.topology().values() if row["pid"]]
+            if (self.folder / "topology.json").exists()
+            else []
+        )
         if self.process.poll() is None:
             self.process.kill()
             self.process.wait(BOUND_S)

@@ -1,4 +1,6 @@
-"""Everything that can be wrong with a command line or a settings file: one line, and the exit code that belongs to it."""
+"""Everything that can be wrong with a command line or a settings file: one line, and the exit code
+that belongs to it.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,10 @@ WRONG = [
     ((*NODE, "--lease-ms", "3"), "lease-ms (milliseconds) = '3'"),
     ((*NODE, "--set", "lease-ms"), "write --set name=value"),
     ((*NODE, "--set", "leese-ms=3"), "did you mean 'lease-ms'?"),
-    ((*NODE, "--config", "missing.toml"), "missing.toml: cannot be read: No such file or directory"),
+    (
+        (*NODE, "--config", "missing.toml"),
+        "missing.toml: cannot be read: No such file or directory",
+    ),
     ((*NODE, "--password-file", "missing"), "secret file missing cannot be read"),
     (("local", "--port", "0"), "--port"),
     (("local", "--replicas", "-1"), "--replicas"),
@@ -48,8 +53,18 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize(("args", "told"), WRONG, ids=lambda value: " ".join(value)[:60] if isinstance(value, tuple) else None)
-def test_a_wrong_setting(args: tuple[str, ...], told: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("args", "told"),
+    WRONG,
+    ids=lambda value: " ".join(value)[:60] if isinstance(value, tuple) else None,
+)
+def test_a_wrong_setting(
+    args: tuple[str, ...],
+    told: str,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     monkeypatch.chdir(tmp_path)
     assert run(monkeypatch, *args) == 2
     error = capsys.readouterr().err
@@ -61,14 +76,21 @@ def test_a_wrong_setting(args: tuple[str, ...], told: str, monkeypatch: pytest.M
 WRONG_FOR_THE_NODE = [
     ((*NODE, "--secret-file", "missing"), "missing"),
     (NODE, "log node h1 is not on a loopback address: that needs --secret-file"),
-    (("server", "--az", "a", "--log", "txlog://127.0.0.1,10.0.0.1/shard-0"), "log node 10.0.0.1 is not on a loopback address"),
+    (
+        ("server", "--az", "a", "--log", "txlog://127.0.0.1,10.0.0.1/shard-0"),
+        "log node 10.0.0.1 is not on a loopback address",
+    ),
     (("server", "--az", "a", "--log", "redis://h1"), "is not the address of a log"),
     (("server", "--az", "a", "--log", "txlog://h1:x/shard-0"), "is not a port"),
 ]
 
 
 @pytest.mark.system
-@pytest.mark.parametrize(("args", "told"), WRONG_FOR_THE_NODE, ids=["secret", "no secret", "one node elsewhere", "scheme", "port"])
+@pytest.mark.parametrize(
+    ("args", "told"),
+    WRONG_FOR_THE_NODE,
+    ids=["secret", "no secret", "one node elsewhere", "scheme", "port"],
+)
 def test_a_setting_that_the_node_refuses(args: tuple[str, ...], told: str, tmp_path: Path) -> None:
     """In a process of its own: a node that starts sets up its trace for the whole process."""
     result = memstore(*args, cwd=tmp_path)
@@ -89,7 +111,13 @@ FILES = [
 
 
 @pytest.mark.parametrize(("text", "told"), FILES)
-def test_a_wrong_file(text: str, told: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_wrong_file(
+    text: str,
+    told: str,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     path = tmp_path / "memstore.toml"
     path.write_text(text)
     assert run(monkeypatch, *NODE, "--config", str(path)) == 2
@@ -99,7 +127,9 @@ def test_a_wrong_file(text: str, told: str, monkeypatch: pytest.MonkeyPatch, tmp
     assert error.count("\n") == 1, "one line"
 
 
-def test_a_secret_is_not_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_secret_is_not_told(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = tmp_path / "memstore.toml"
     path.write_text("requirepass = 123456")
     assert run(monkeypatch, *NODE, "--config", str(path)) == 2
@@ -112,7 +142,9 @@ def test_a_taken_port(tmp_path: Path) -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        result = memstore("server", "--port", str(port), "--az", "a", "--log", f"embedded:{tmp_path / 'data'}")
+        result = memstore(
+            "server", "--port", str(port), "--az", "a", "--log", f"embedded:{tmp_path / 'data'}"
+        )
     assert result.returncode == 1
     assert str(port) in result.stderr
     assert result.stderr.count("\n") == 1
@@ -121,20 +153,26 @@ def test_a_taken_port(tmp_path: Path) -> None:
 @pytest.mark.system
 def test_a_folder_of_somebody_else(tmp_path: Path) -> None:
     (tmp_path / "letters.txt").write_text("dear")
-    result = memstore("server", "--port", str(free_ports(1)), "--az", "a", "--log", f"embedded:{tmp_path}")
+    result = memstore(
+        "server", "--port", str(free_ports(1)), "--az", "a", "--log", f"embedded:{tmp_path}"
+    )
     assert result.returncode == 1
     assert "not ours" in result.stderr
     assert "Traceback" not in result.stderr
 
 
-def test_a_folder_that_is_not_ours(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_folder_that_is_not_ours(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "letters.txt").write_text("dear")
     assert run(monkeypatch, "local", "--dir", str(tmp_path), "--reset") == 1
     assert "not ours" in capsys.readouterr().err
     assert (tmp_path / "letters.txt").read_text() == "dear"
 
 
-def test_a_folder_that_is_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_folder_that_is_a_file(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = tmp_path / "file"
     path.write_text("")
     for folder in (path, path / "below"):
@@ -142,11 +180,17 @@ def test_a_folder_that_is_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
         assert "is a file, or lies below one" in capsys.readouterr().err
 
 
-def test_the_printed_settings_are_a_settings_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_printed_settings_are_a_settings_file(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr(sys, "argv", ["memstore", "settings"])
     cli.main()
     text = capsys.readouterr().out
-    lines = [line.removeprefix("# ") for line in text.splitlines() if line.startswith("# ") and " = " in line and line[2].islower()]
+    lines = [
+        line.removeprefix("# ")
+        for line in text.splitlines()
+        if line.startswith("# ") and " = " in line and line[2].islower()
+    ]
     settings = "\n".join(line for line in lines if line.split(" = ")[0].replace("-", "").isalnum())
     assert "lease-ms = 1000" in settings
     path = tmp_path / "memstore.toml"
@@ -155,7 +199,9 @@ def test_the_printed_settings_are_a_settings_file(monkeypatch: pytest.MonkeyPatc
     assert load(path).lease_ms == 1000
 
 
-def test_secrets_are_made_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_secrets_are_made_once(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = tmp_path / "secret"
     monkeypatch.setattr(sys, "argv", ["memstore", "secret", str(path)])
     cli.main()
@@ -168,7 +214,9 @@ def test_secrets_are_made_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, 
     assert [*tmp_path.iterdir()] == [path]
 
 
-def test_nothing_to_do_is_help(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_nothing_to_do_is_help(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert run(monkeypatch) == 2
     out = capsys.readouterr()
     assert "status" in out.out + out.err

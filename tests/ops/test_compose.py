@@ -1,7 +1,9 @@
-"""docker-compose.yml without docker: every service's command and health check run as plain processes, and the whole serves.
+"""docker-compose.yml without docker: every service's command and health check run as plain
+processes, and the whole serves.
 
-Decides: how a service's words become those of a process on this machine (hostnames are loopback, ports and folders are free ones). What docker itself
-would do with the file is checked as far as Debian's docker-compose goes: it must accept it.
+Decides: how a service's words become those of a process on this machine (hostnames are loopback,
+ports and folders are free ones). What docker itself would do with the file is checked as far as
+Debian's docker-compose goes: it must accept it.
 """
 
 from __future__ import annotations
@@ -45,7 +47,9 @@ class Machine:
         self.folder = folder
         self.running: dict[str, subprocess.Popen[bytes]] = {}
         ports = iter(range(base := free_ports(6), base + 6))
-        self.ports: dict[tuple[str, str], str] = {(name, self.own_port(name)): str(next(ports)) for name in NODES}
+        self.ports: dict[tuple[str, str], str] = {
+            (name, self.own_port(name)): str(next(ports)) for name in NODES
+        }
 
     def own_port(self, name: str) -> str:
         command = self.services[name]["command"]
@@ -72,7 +76,14 @@ class Machine:
     def start(self, name: str) -> subprocess.Popen[bytes]:
         with open(self.folder / f"{name}.out", "ab") as out:
             command = self.translate(name, self.services[name]["command"])
-            child = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True)
+            child = subprocess.Popen(
+                command,
+                cwd=ROOT,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+                start_new_session=True,
+            )
         self.running[name] = child
         return child
 
@@ -84,7 +95,14 @@ class Machine:
         kind, *words = self.services[name]["healthcheck"]["test"]
         assert kind == "CMD"
         command = self.translate(name, words)
-        return subprocess.run(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=30, check=False).returncode
+        return subprocess.run(
+            command,
+            cwd=ROOT,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            timeout=30,
+            check=False,
+        ).returncode
 
     def wait_healthy(self, names: list[str]) -> None:
         def healthy(name: str) -> bool:
@@ -128,7 +146,14 @@ def test_every_service_runs_and_the_whole_serves(machine: Machine) -> None:
     machine.run("init")  # at a later start: nothing to do, and that is fine
 
     password = (machine.folder / "secrets" / "client-password").read_text().strip()
-    clients = {name: redis.Redis(port=int(machine.ports[name, machine.own_port(name)]), password=password, socket_timeout=5) for name in NODES[3:]}
+    clients = {
+        name: redis.Redis(
+            port=int(machine.ports[name, machine.own_port(name)]),
+            password=password,
+            socket_timeout=5,
+        )
+        for name in NODES[3:]
+    }
     roles = {name: client.info("replication")["memstore_role"] for name, client in clients.items()}
     assert sorted(roles.values()) == ["primary", "replica", "replica"]
     primary = next(name for name, role in roles.items() if role == "primary")
@@ -143,7 +168,10 @@ def test_the_order_of_starting(services: dict[str, Service]) -> None:
     """The order in which the test above starts them is the file's own."""
 
     def waits_for(name: str) -> dict[str, str]:
-        return {other: wanted["condition"] for other, wanted in services[name].get("depends_on", {}).items()}
+        return {
+            other: wanted["condition"]
+            for other, wanted in services[name].get("depends_on", {}).items()
+        }
 
     assert waits_for("secrets") == {}
     assert waits_for("init") == dict.fromkeys(NODES[:3], "service_healthy")
@@ -157,15 +185,24 @@ def test_zones_are_networks(services: dict[str, Service]) -> None:
     for az in "abc":
         for kind in ("log", "engine"):
             assert services[f"{kind}-{az}"]["networks"] == [f"az-{az}", "backbone"]
-            assert services[f"{kind}-{az}"]["command"][services[f"{kind}-{az}"]["command"].index("--az") + 1] == az
+            assert (
+                services[f"{kind}-{az}"]["command"][
+                    services[f"{kind}-{az}"]["command"].index("--az") + 1
+                ]
+                == az
+            )
 
 
-def test_nothing_is_published_beyond_loopback_and_no_secret_is_in_a_file(services: dict[str, Service]) -> None:
+def test_nothing_is_published_beyond_loopback_and_no_secret_is_in_a_file(
+    services: dict[str, Service],
+) -> None:
     for name, service in services.items():
         for port in service.get("ports", []):
             host, outside, inside = port.split(":")
             assert host == "127.0.0.1"
-            assert outside == inside == service["command"][service["command"].index("--port") + 1], f"{name} announces the port it is published on"
+            assert (
+                outside == inside == service["command"][service["command"].index("--port") + 1]
+            ), f"{name} announces the port it is published on"
         assert "environment" not in service
     for text in (FILE.read_text(), (ROOT / "Dockerfile").read_text()):
         assert not re.search(r"requirepass|PASSWORD=|SECRET=", text)
@@ -185,13 +222,18 @@ def test_one_service_builds_the_image_that_all_run(services: dict[str, Service])
     assert {service["image"] for service in services.values()} == {"memstore"}
     for name in services:
         needed = {name}
-        while more := {other for one in needed for other in services[one].get("depends_on", {})} - needed:
+        while (
+            more := {other for one in needed for other in services[one].get("depends_on", {})}
+            - needed
+        ):
             needed |= more
         assert "secrets" in needed, f"{name} may start before the image is built"
 
 
 def test_no_service_can_gain_privileges(services: dict[str, Service]) -> None:
-    assert all(service["security_opt"] == ["no-new-privileges:true"] for service in services.values())
+    assert all(
+        service["security_opt"] == ["no-new-privileges:true"] for service in services.values()
+    )
 
 
 def test_the_image_is_not_root() -> None:
@@ -211,7 +253,9 @@ def test_the_image_is_compiled_and_has_no_compiler() -> None:
 
 
 def test_what_the_image_copies_exists_and_reaches_the_builder() -> None:
-    copied = re.findall(r"^COPY (?!--from)(.*) \S+$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    copied = re.findall(
+        r"^COPY (?!--from)(.*) \S+$", (ROOT / "Dockerfile").read_text(), re.MULTILINE
+    )
     names = [name for line in copied for name in line.split()]
     assert {"setup.py", "hot_modules.txt", "building"} <= set(names)
     ignored = (ROOT / ".dockerignore").read_text().splitlines()
@@ -220,9 +264,18 @@ def test_what_the_image_copies_exists_and_reaches_the_builder() -> None:
         assert f"!{name}" in ignored
 
 
-@pytest.mark.skipif(shutil.which("docker-compose") is None, reason="docker-compose is not installed")
+@pytest.mark.skipif(
+    shutil.which("docker-compose") is None, reason="docker-compose is not installed"
+)
 def test_docker_compose_accepts_the_file() -> None:
-    result = subprocess.run(["docker-compose", "-f", str(FILE), "config"], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    result = subprocess.run(
+        ["docker-compose", "-f", str(FILE), "config"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
     assert result.returncode == 0, result.stderr
     accepted = yaml.safe_load(result.stdout)["services"]
     assert sorted(accepted) == sorted([*NODES, "secrets", "init"])

@@ -1,4 +1,6 @@
-"""`memstore local` as a user meets it: starting, events, topology.json, what Ctrl-C and worse leave behind."""
+"""`memstore local` as a user meets it:
+starting, events, topology.json, what Ctrl-C and worse leave behind.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,13 @@ pytestmark = pytest.mark.system
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Local]:
-    with Local(tmp_path_factory.mktemp("local") / "data", "--restart", "--lease-ms", "500", log_port=free_ports(3)) as local:
+    with Local(
+        tmp_path_factory.mktemp("local") / "data",
+        "--restart",
+        "--lease-ms",
+        "500",
+        log_port=free_ports(3),
+    ) as local:
         yield local.wait_up()
 
 
@@ -65,12 +73,17 @@ def test_topology_is_true(cluster: Local) -> None:
 def test_a_second_one_in_the_folder_is_refused(cluster: Local) -> None:
     result = memstore("local", "--dir", str(cluster.folder))
     assert result.returncode == 1
-    assert result.stderr == f"memstore: folder {cluster.folder} is in use by another 'memstore local'\n"
+    assert (
+        result.stderr
+        == f"memstore: folder {cluster.folder} is in use by another 'memstore local'\n"
+    )
 
 
 def test_a_taken_port_is_told_before_anything_starts(cluster: Local, tmp_path: Path) -> None:
     folder = tmp_path / "other"
-    result = memstore("local", "--dir", str(folder), "--port", str(cluster.port), "--log-port", str(free_ports(3)))
+    result = memstore(
+        "local", "--dir", str(folder), "--port", str(cluster.port), "--log-port", str(free_ports(3))
+    )
     assert result.returncode == 1
     assert result.stderr.startswith(f"memstore: port {cluster.port} for engine-a is taken")
     assert result.stderr.count("\n") == 1
@@ -136,7 +149,9 @@ def test_a_silent_node_is_told(cluster: Local) -> None:
 
 
 def test_ctrl_c_stops_everything(cluster: Local) -> None:
-    """The module's last: the cluster is gone after it. Engine nodes end first, while their log nodes still listen."""
+    """The module's last: the cluster is gone after it. Engine nodes end first, while their log
+    nodes still listen.
+    """
     pids = {name: row["pid"] for name, row in cluster.topology().items()}
     assert cluster.stop() == 0
     assert not any(alive(pid) for pid in pids.values())
@@ -144,7 +159,9 @@ def test_ctrl_c_stops_everything(cluster: Local) -> None:
     assert cluster.said().endswith("stopped\n")
     assert "does not stop: killed" not in cluster.said()
     ended = {name: os.stat(row["trace"]).st_mtime_ns for name, row in cluster.topology().items()}
-    assert max(ended["engine-b"], ended["engine-c"], ended["engine-a"]) < min(ended["log-a"], ended["log-b"], ended["log-c"])
+    assert max(ended["engine-b"], ended["engine-c"], ended["engine-a"]) < min(
+        ended["log-a"], ended["log-b"], ended["log-c"]
+    )
 
 
 def test_data_stays_tools_may_restart_and_nothing_outlives_the_parent(tmp_path: Path) -> None:
@@ -156,19 +173,25 @@ def test_data_stays_tools_may_restart_and_nothing_outlives_the_parent(tmp_path: 
         row = local.topology()["log-c"]
         os.kill(row["pid"], signal.SIGKILL)
         wait_until(lambda: local.topology()["log-c"]["pid"] is None, local.said)
-        tool = subprocess.Popen(row["command"], cwd=row["cwd"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        tool = subprocess.Popen(
+            row["command"], cwd=row["cwd"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
         local.wait_said(f"log-c runs again (pid {tool.pid}, started by somebody else)")
         assert local.topology()["log-c"]["pid"] == tool.pid
         # kill -9 of the parent: its children go with it, the tool's own process stays.
         pids = [row["pid"] for name, row in local.topology().items() if name != "log-c"]
         local.process.kill()
         local.process.wait()
-        wait_until(lambda: not any(alive(pid) for pid in pids), "children of a killed parent are gone")
+        wait_until(
+            lambda: not any(alive(pid) for pid in pids), "children of a killed parent are gone"
+        )
         assert alive(tool.pid)
         tool.terminate()
         tool.wait(10)
 
-    wrong = memstore("local", "--dir", str(folder), "--log-port", str(log_port + 1), "--port", str(local.port))
+    wrong = memstore(
+        "local", "--dir", str(folder), "--log-port", str(log_port + 1), "--port", str(local.port)
+    )
     assert wrong.returncode == 2
     assert f"belong to ports from {log_port} on" in wrong.stderr
 
@@ -197,22 +220,32 @@ def test_reset_removes_what_is_ours_only(tmp_path: Path) -> None:
 
 
 def test_a_child_that_does_not_start_says_why(tmp_path: Path) -> None:
-    """A log node's folder that is not its own: its words reach the terminal, and nothing keeps running."""
+    """A log node's folder that is not its own:
+    its words reach the terminal, and nothing keeps running.
+    """
     folder = tmp_path / "data"
     (folder / "data" / "log-b").mkdir(parents=True)
     (folder / "data" / "log-b" / "somebody.txt").write_text("else")
     log_port = free_ports(3)
-    (folder / "memstore-local.json").write_text(json.dumps({"format": 1, "log_port": log_port, "group_made": False}))
+    (folder / "memstore-local.json").write_text(
+        json.dumps({"format": 1, "log_port": log_port, "group_made": False})
+    )
     with Local(folder, "--replicas", "0", log_port=log_port) as local:
         assert local.process.wait(30) == 1
-        assert re.search(r"log-b ended with exit code \d+ at start: txlog: data folder .* is not ours", local.said())
+        assert re.search(
+            r"log-b ended with exit code \d+ at start: txlog: data folder .* is not ours",
+            local.said(),
+        )
         assert all(row["pid"] is None for row in local.topology().values())
 
 
 def test_the_parent_may_be_the_terminal(tmp_path: Path) -> None:
     """SIGHUP, as a closed terminal sends it, stops in order too."""
     with Local(tmp_path / "data", "--replicas", "0", log_port=free_ports(3)) as local:
-        wait_until(lambda: (local.folder / "topology.json").exists() and local.topology()["log-a"]["pid"], local.said)
+        wait_until(
+            lambda: (local.folder / "topology.json").exists() and local.topology()["log-a"]["pid"],
+            local.said,
+        )
         time.sleep(0.2)
         assert local.stop(signal.SIGHUP) == 0
         assert all(row["pid"] is None for row in local.topology().values())
@@ -221,7 +254,14 @@ def test_the_parent_may_be_the_terminal(tmp_path: Path) -> None:
 def test_started_from_elsewhere(tmp_path: Path) -> None:
     """An installed memstore works in any folder; ours is the current one by default."""
     result = subprocess.run(
-        [sys.executable, "-c", "import sys; sys.path.insert(0, sys.argv.pop(1)); from memstore.cli import main; main()", str(ROOT), "status"],
+        [
+            sys.executable,
+            "-c",
+            "import sys; sys.path.insert(0, sys.argv.pop(1)); from memstore.cli import main; "
+            "main()",
+            str(ROOT),
+            "status",
+        ],
         cwd=tmp_path,
         capture_output=True,
         text=True,

@@ -1,4 +1,6 @@
-"""`memstore local` where log nodes cannot start: a majority serves, and each that is missing is named."""
+"""`memstore local` where log nodes cannot start:
+a majority serves, and each that is missing is named.
+"""
 
 from __future__ import annotations
 
@@ -60,13 +62,28 @@ def data_of(folder: Path, name: str) -> Path:
     return found.parent
 
 
-CASES = [("log-a", "meta"), ("log-b", "log folder"), ("log-c", "identity"), ("log-a", "no identity"), ("log-b", "data folder")]
+CASES = [
+    ("log-a", "meta"),
+    ("log-b", "log folder"),
+    ("log-c", "identity"),
+    ("log-a", "no identity"),
+    ("log-b", "data folder"),
+]
 
 
 @pytest.mark.parametrize(
-    ("name", "kind"), [("log-a", "meta"), ("log-b", "log folder"), ("log-c", "identity"), ("log-a", "no identity"), ("log-b", "data folder")]
+    ("name", "kind"),
+    [
+        ("log-a", "meta"),
+        ("log-b", "log folder"),
+        ("log-c", "identity"),
+        ("log-a", "no identity"),
+        ("log-b", "data folder"),
+    ],
 )
-def test_two_of_three_serve_and_the_third_is_named(home: Path, tmp_path: Path, name: str, kind: str) -> None:
+def test_two_of_three_serve_and_the_third_is_named(
+    home: Path, tmp_path: Path, name: str, kind: str
+) -> None:
     """Everything stopped."""
     folder = tmp_path / "data"
     shutil.copytree(home, folder)
@@ -91,7 +108,10 @@ def test_one_of_three_is_not_enough_and_it_says_so(home: Path, tmp_path: Path) -
     bad_identity(data_of(folder, "log-c"))
     with Local(folder, "--lease-ms", "500") as local:
         assert local.process.wait(60) == 1
-        assert "only 1 of 3 log nodes are up, and 2 are needed: log-a, log-c cannot start" in local.said()
+        assert (
+            "only 1 of 3 log nodes are up, and 2 are needed: log-a, log-c cannot start"
+            in local.said()
+        )
 
 
 def serves(client: redis.Redis) -> bool:

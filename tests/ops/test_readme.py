@@ -1,6 +1,7 @@
 """What the README and the Makefile tell a stranger to type exists.
 
-Decides: how commands are found in the README's code blocks. Commands are taken apart and looked up; they are run by the other tests of this folder.
+Decides: how commands are found in the README's code blocks. Commands are taken apart and looked up;
+they are run by the other tests of this folder.
 """
 
 from __future__ import annotations
@@ -25,7 +26,13 @@ from tests.ops.running import ROOT
 README = (ROOT / "README.md").read_text() if (ROOT / "README.md").exists() else ""
 MAKEFILE = (ROOT / "Makefile").read_text()
 BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, re.DOTALL)
-LINES = [line for language, text in BLOCKS if language == "sh" for line in text.splitlines() if line.strip()]
+LINES = [
+    line
+    for language, text in BLOCKS
+    if language == "sh"
+    for line in text.splitlines()
+    if line.strip()
+]
 WORDS = [(line, shlex.split(line, comments=True)) for line in LINES]
 TOOLS = {"memstore": memstore.cli.app, "txlog": txlog.cli.app}
 
@@ -41,7 +48,10 @@ def command_lines(tool: str) -> list[list[str]]:
 
 def options(app: typer.Typer) -> dict[str, set[str]]:
     root: Any = typer.main.get_command(app)
-    return {name: {option for parameter in command.params for option in parameter.opts} for name, command in root.commands.items()}
+    return {
+        name: {option for parameter in command.params for option in parameter.opts}
+        for name, command in root.commands.items()
+    }
 
 
 def test_the_two_commands_come_first() -> None:
@@ -63,7 +73,9 @@ def test_options_of_make_run_exist() -> None:
     given = [word for _, words in WORDS if words[:2] == ["make", "run"] for word in words[2:]]
     assert given
     for text in given:
-        assert {word for word in text.removeprefix("ARGS=").split() if word.startswith("--")} <= known
+        assert {
+            word for word in text.removeprefix("ARGS=").split() if word.startswith("--")
+        } <= known
 
 
 def test_make_targets_exist() -> None:
@@ -75,7 +87,11 @@ def test_make_targets_exist() -> None:
 
 def test_commands_sent_to_a_node_exist() -> None:
     table = build_table()
-    sent = [words[3:] if words[1] == "-p" else words[4:] for _, words in WORDS if words[0] == "redis-cli"]
+    sent = [
+        words[3:] if words[1] == "-p" else words[4:]
+        for _, words in WORDS
+        if words[0] == "redis-cli"
+    ]
     assert sent
     for words in sent:
         row = table[words[0].upper().encode()]
@@ -83,7 +99,11 @@ def test_commands_sent_to_a_node_exist() -> None:
 
 
 def test_settings_named_exist_with_their_defaults() -> None:
-    rows = re.findall(r"^\| (`[\w-]+`(?:, `[\w-]+`)*) \| ([^|]*) \|", README.partition("## Settings")[2].partition("\n## ")[0], re.MULTILINE)
+    rows = re.findall(
+        r"^\| (`[\w-]+`(?:, `[\w-]+`)*) \| ([^|]*) \|",
+        README.partition("## Settings")[2].partition("\n## ")[0],
+        re.MULTILINE,
+    )
     assert len(rows) > 10
     for names, default in rows:
         for name in re.findall(r"`([\w-]+)`", names):
@@ -105,9 +125,18 @@ def test_links_lead_somewhere() -> None:
         assert target.startswith("https://") or (ROOT / target).exists(), target
 
 
-@pytest.mark.parametrize("target", ["help", "run", "test", "check", "system", "bench", "format", "clean"])
+@pytest.mark.parametrize(
+    "target", ["help", "run", "test", "check", "system", "bench", "format", "clean"]
+)
 def test_make_knows_what_to_do(target: str) -> None:
-    result = subprocess.run(["make", "--dry-run", target], cwd=ROOT, capture_output=True, text=True, timeout=30, check=False)
+    result = subprocess.run(
+        ["make", "--dry-run", target],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
     assert result.returncode == 0, result.stderr
 
 

@@ -1,6 +1,8 @@
-"""`memstore local` moves its nodes to the compiled build while clients write: in order, one at a time, and no acknowledged write is lost.
+"""`memstore local` moves its nodes to the compiled build while clients write: in order, one at a
+time, and no acknowledged write is lost.
 
-Decides: what stands in for the compiler. The stub copies both packages and leaves one hot module as bytecode alone, which INFO takes for a compiled one.
+Decides: what stands in for the compiler. The stub copies both packages and leaves one hot module as
+bytecode alone, which INFO takes for a compiled one.
 Must not know: how modules are really compiled; tests/ops/test_building.py has that.
 """
 
@@ -23,14 +25,18 @@ from tests.ports import free_ports
 
 pytestmark = [
     pytest.mark.system,
-    pytest.mark.skipif(any((ROOT / "memstore").rglob("*.so")), reason="needs the interpreted build: it moves from that one to the other"),
+    pytest.mark.skipif(
+        any((ROOT / "memstore").rglob("*.so")),
+        reason="needs the interpreted build: it moves from that one to the other",
+    ),
 ]
 
 STUB = """
 import py_compile, shutil, sys, time
 root, tree, broken = sys.argv[1:]
 for package in ("memstore", "txlog"):
-    shutil.copytree(f"{root}/{package}", f"{tree}/{package}", ignore=shutil.ignore_patterns("__pycache__"))
+    ignore = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(f"{root}/{package}", f"{tree}/{package}", ignore=ignore)
 shard = f"{tree}/memstore/replication/shard.py"
 py_compile.compile(shard, f"{shard}c", doraise=True)
 import os
@@ -43,7 +49,13 @@ print("3 of 3 objects compiled")
 
 
 def start(tmp_path: Path, command: list[str], *args: str) -> Local:
-    options = ["--compiled-tree", str(tmp_path / "tree"), "--compile-command", shlex.join(command), *args]
+    options = [
+        "--compiled-tree",
+        str(tmp_path / "tree"),
+        "--compile-command",
+        shlex.join(command),
+        *args,
+    ]
     return Local(tmp_path / "data", *options, port=free_ports(3), log_port=free_ports(3))
 
 
@@ -52,7 +64,9 @@ def stub(tmp_path: Path, broken: str = "") -> list[str]:
 
 
 class Writer(threading.Thread):
-    """One client that writes numbered keys to whichever node leads, and remembers what was acknowledged."""
+    """One client that writes numbered keys to whichever node leads,
+    and remembers what was acknowledged.
+    """
 
     def __init__(self, ports: list[int]) -> None:
         super().__init__()
@@ -81,9 +95,15 @@ def test_every_node_moves_and_no_acknowledged_write_is_lost(tmp_path: Path) -> N
         writer = Writer([local.port, local.port + 1, local.port + 2])
         writer.start()
         try:
-            wait_until(lambda: local._living() and "every node runs compiled now" in local.said(), local.said, 120)
+            wait_until(
+                lambda: local._living() and "every node runs compiled now" in local.said(),
+                local.said,
+                120,
+            )
             more = len(writer.acknowledged) + 20
-            wait_until(lambda: len(writer.acknowledged) > more, "writes are acknowledged after the move")
+            wait_until(
+                lambda: len(writer.acknowledged) > more, "writes are acknowledged after the move"
+            )
         finally:
             writer.ended.set()
             writer.join()
@@ -91,7 +111,10 @@ def test_every_node_moves_and_no_acknowledged_write_is_lost(tmp_path: Path) -> N
         assert "(interpreted)" in said
         moved = said.partition("compiled after")[2]
         leading = re.findall(r"(\S+) is the primary now", moved)
-        assert len(leading) == 2, "one hand-over and the one back: no log node ended before the primary had its lease from the others again"
+        assert len(leading) == 2, (
+            "one hand-over and the one back: no log node ended before the primary had its lease "
+            "from the others again"
+        )
         assert leading[1] == "engine-a"
         order = re.findall(r"(\S+) runs compiled$", said, re.MULTILINE)
         assert order == ["log-a", "log-b", "log-c", "engine-b", "engine-c", "engine-a"]
@@ -102,17 +125,30 @@ def test_every_node_moves_and_no_acknowledged_write_is_lost(tmp_path: Path) -> N
         for name in ("engine-a", "engine-b", "engine-c"):
             assert local.client(name).info("server")["memstore_compiled"] == 1
         leader = local.client("engine-a")
-        assert leader.info("replication")["memstore_role"] == "primary", "clients find it where it was"
+        assert leader.info("replication")["memstore_role"] == "primary", (
+            "clients find it where it was"
+        )
         found = leader.mget([f"key:{number}" for number in writer.acknowledged])
-        lost = [number for number, value in zip(writer.acknowledged, found, strict=True) if value != str(number).encode()]
+        lost = [
+            number
+            for number, value in zip(writer.acknowledged, found, strict=True)
+            if value != str(number).encode()
+        ]
         assert not lost
         assert local.stop() == 0
 
 
 def test_a_compiler_that_fails_is_one_line_and_the_cluster_goes_on(tmp_path: Path) -> None:
-    with start(tmp_path, [sys.executable, "-c", "print('much'); raise SystemExit('there is no C compiler')"], "--replicas", "0") as local:
+    with start(
+        tmp_path,
+        [sys.executable, "-c", "print('much'); raise SystemExit('there is no C compiler')"],
+        "--replicas",
+        "0",
+    ) as local:
         local.wait_up()
-        local.wait_said("the hot modules are not compiled: there is no C compiler; the nodes stay interpreted")
+        local.wait_said(
+            "the hot modules are not compiled: there is no C compiler; the nodes stay interpreted"
+        )
         assert f"(log: {tmp_path / 'data' / 'logs' / 'compile.log'})" in local.said()
         assert "much" not in local.said()
         assert local.client("engine-a").set("name", "value")
@@ -152,7 +188,10 @@ def test_a_process_that_does_not_start_compiled_goes_back(tmp_path: Path, broken
         assert row["cwd"] == str(ROOT)
         assert alive(row["pid"])
         assert local.client("engine-a").set("name", "value")
-        wait_until(lambda: local.client("engine-b").info("replication")["memstore_role"] == "replica", local.said)
+        wait_until(
+            lambda: local.client("engine-b").info("replication")["memstore_role"] == "replica",
+            local.said,
+        )
         assert local.client("engine-b").get("name") == b"value"
         assert local.stop() == 0
 
@@ -160,7 +199,9 @@ def test_a_process_that_does_not_start_compiled_goes_back(tmp_path: Path, broken
 def test_an_only_engine_node_stays_interpreted(tmp_path: Path) -> None:
     with start(tmp_path, stub(tmp_path), "--replicas", "0") as local:
         local.wait_up()
-        local.wait_said("engine-a is the only engine node, so it stays interpreted until the next start")
+        local.wait_said(
+            "engine-a is the only engine node, so it stays interpreted until the next start"
+        )
         assert local.said().count("runs compiled\n") == 3
         assert local.client("engine-a").set("name", "value")
         assert local.stop() == 0

@@ -1,6 +1,8 @@
-"""`python -m tests.replication.long_commands` is `memstore` with commands that take long, for tests: they keep the interpreter's lock in one call.
+"""`python -m tests.replication.long_commands` is `memstore` with commands that take long, for
+tests: they keep the interpreter's lock in one call.
 
-Decides: how long they take. Must not know: leases.
+Decides: how long they take.
+Must not know: leases.
 """
 
 from __future__ import annotations
@@ -45,7 +47,9 @@ def test_join(ctx: Context, argv: list[bytes]) -> bytes:
 def register() -> None:
     """In this process only: a test that imports this module keeps the command table as it is."""
     for name, handler in ((b"TEST.SORT", test_sort), (b"TEST.JOIN", test_join)):
-        command(name, arity=2, flags=READONLY, group="server", summary="Take so many milliseconds")(handler)
+        command(name, arity=2, flags=READONLY, group="server", summary="Take so many milliseconds")(
+            handler
+        )
 
 
 if __name__ == "__main__":

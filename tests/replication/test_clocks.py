@@ -1,4 +1,6 @@
-"""The wall clock of a node: never back, never behind the log, and a jump of the machine's clock is followed slowly."""
+"""The wall clock of a node: never back, never behind the log,
+and a jump of the machine's clock is followed slowly.
+"""
 
 from __future__ import annotations
 
@@ -51,7 +53,7 @@ def test_it_is_never_behind_the_newest_entry() -> None:
     assert machine.passes(10) == 5_000_010, "and from there time goes on"
 
 
-def test_what_is_told_for_a_millisecond_is_kept_until_its_end_and_no_longer_than_a_reading() -> None:
+def test_a_millisecond_is_kept_until_its_end_and_no_longer_than_a_reading() -> None:
     machine = Machine()
     machine.passes(7)
     told = machine.clock.at(machine.boot_us + 300)
@@ -92,7 +94,10 @@ def test_a_clock_that_is_set_back_does_not_stop_time() -> None:
         assert machine.clock.at(machine.boot_us + 50_000) == after + passed + 50
     assert machine.clock.behind_ms == 7_200_000 and not machine.clock.jumped_ms
     machine.passes(100, jump_ms=7_200_000)
-    assert machine.clock.behind_ms == machine.clock.jumped_ms == 0 and machine.clock.read() == machine.wall_ms
+    assert (
+        machine.clock.behind_ms == machine.clock.jumped_ms == 0
+        and machine.clock.read() == machine.wall_ms
+    )
 
 
 def test_a_small_step_back_is_made_up_for_at_a_slower_rate() -> None:
@@ -108,7 +113,9 @@ def test_a_small_step_back_is_made_up_for_at_a_slower_rate() -> None:
 
 
 def test_a_node_that_takes_over_goes_on_from_the_log_though_its_clock_was_set_back() -> None:
-    """A key that the primary showed as gone stays gone, and the keys that are left expire when their time has come."""
+    """A key that the primary showed as gone stays gone, and the keys that are left expire when
+    their time has come.
+    """
     primary, successor = Machine(), Machine()
     primary.passes(7_200_000)
     successor.wall_ms -= 7_200_000
@@ -135,7 +142,9 @@ def test_readings_close_together_never_go_back_and_add_up() -> None:
 
 async def test_the_longest_turn_says_how_much_of_it_was_our_own_work() -> None:
     facts, now_us, cpu_us = Facts(), 0, 0
-    watch = TurnWatch(facts, lambda: now_us, lambda: 1_700_000_000_000 + now_us // 1000, lambda: cpu_us * 1000)
+    watch = TurnWatch(
+        facts, lambda: now_us, lambda: 1_700_000_000_000 + now_us // 1000, lambda: cpu_us * 1000
+    )
     watch.start()
     now_us, cpu_us = 5_000 + 80_000, 3_000  # the machine was elsewhere
     watch.stop()

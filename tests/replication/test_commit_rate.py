@@ -1,4 +1,6 @@
-"""What may be in flight, by a disk that writes so many bytes a second: a small entry's time does not count, and a large one's does."""
+"""What may be in flight, by a disk that writes so many bytes a second: a small entry's time does
+not count, and a large one's does.
+"""
 
 from __future__ import annotations
 
@@ -65,13 +67,17 @@ def test_load_alone_never_makes_an_append_as_old_as_a_lease(bytes_per_s: int, sy
     assert disk.oldest_us < LEASE_MS * 1000 + sync_us
     disk.oldest_us = 0
     disk.write(20 * MIB)
-    assert disk.oldest_us < LEASE_MS * 1000 // SHARE * 3 + sync_us, "and once it is measured, far from it"
+    assert disk.oldest_us < LEASE_MS * 1000 // SHARE * 3 + sync_us, (
+        "and once it is measured, far from it"
+    )
     assert rate.in_flight == 0
     if sync_us < 10_000:
-        assert disk.now - began < 220 * MIB * SECOND // bytes_per_s * 2 + SECOND, "the disk is kept busy"
+        assert disk.now - began < 220 * MIB * SECOND // bytes_per_s * 2 + SECOND, (
+            "the disk is kept busy"
+        )
 
 
-def test_a_disk_that_becomes_slow_lowers_the_limit_at_once_and_one_that_recovers_raises_it() -> None:
+def test_a_disk_that_becomes_slow_lowers_the_limit_at_once_and_a_recovery_raises_it() -> None:
     rate = CommitRate(LEASE_MS, MOST)
     disk = Disk(rate, 400 * MIB, 200)
     disk.write(200 * MIB)
@@ -174,7 +180,7 @@ def test_the_limit_stays_in_its_bounds() -> None:
     assert rate.limit == LEAST_BYTES
 
 
-# ----------------------------------------------------------------------- the shard gives no more than there is room for
+# --------------------------------------------------- the shard gives no more than there is room for
 
 
 def test_entries_are_taken_as_far_as_there_is_room_and_positions_stay_true() -> None:
@@ -182,11 +188,21 @@ def test_entries_are_taken_as_far_as_there_is_room_and_positions_stay_true() -> 
     one = node.session()
     for n in range(4):
         node.do(one, f"SET k{n} {'v' * 4000}")
-    assert [len(entry[1]) > 4000 for entry in node.shard.take_entries(1)] == [True], "one in any case"
-    assert node.shard.next_position == 3 and node.shard.has_entries and node.shard.waiting_bytes > 12_000
+    assert [len(entry[1]) > 4000 for entry in node.shard.take_entries(1)] == [True], (
+        "one in any case"
+    )
+    assert (
+        node.shard.next_position == 3
+        and node.shard.has_entries
+        and node.shard.waiting_bytes > 12_000
+    )
     assert len(node.shard.take_entries(9000)) == 2
     node.do(one, "SET k4 x")
-    assert len(node.shard.take_entries(100_000)) == 1 and not node.shard.has_entries and node.shard.waiting_bytes == 0
+    assert (
+        len(node.shard.take_entries(100_000)) == 1
+        and not node.shard.has_entries
+        and node.shard.waiting_bytes == 0
+    )
     assert len(node.shard.on_committed(5)) == 1 and node.sent[one.id] == b""
     assert node.shard.uncommitted_bytes == 0 and node.shard.clean
 
@@ -198,7 +214,11 @@ def test_what_gathers_stays_open_while_it_has_to_wait() -> None:
     node.shard.take_entries(1)
     node.do(one, "SET k2 x", "SET k3 x")
     ((_, payload, _, _),) = node.shard.take_entries(100_000)
-    assert payload.count(b"SET") == 3 and payload.startswith(b"*2\r\n$6\r\nSELECT\r\n$1\r\n3\r\n") and payload.count(b"SELECT") == 1
+    assert (
+        payload.count(b"SET") == 3
+        and payload.startswith(b"*2\r\n$6\r\nSELECT\r\n$1\r\n3\r\n")
+        and payload.count(b"SELECT") == 1
+    )
     node.do(one, "SET k4 x")
     ((_, payload, _, _),) = node.shard.take_entries()
     assert b"SELECT\r\n$1\r\n3" in payload
@@ -206,14 +226,18 @@ def test_what_gathers_stays_open_while_it_has_to_wait() -> None:
 
 @pytest.mark.parametrize("taken", [0, 1, 2, 4, 5])
 def test_a_run_that_a_new_term_cuts_is_written_once_more_and_replicas_have_it(taken: int) -> None:
-    """A unit of five entries, of which so many are in the log when a minority of log nodes has to be sealed again."""
+    """A unit of five entries, of which so many are in the log when a minority of log nodes has to
+    be sealed again.
+    """
     node = Node(max_entry_bytes=4096)
     shard, one, two = node.shard, node.session(), node.session()
     term, log = 1, [make_entry(1, 1, LEADERSHIP, node.wall_ms, GENESIS_CHAIN, _leadership())]
 
     def append(room: int) -> None:
         for kind, payload, wall_ms, continued in shard.take_entries(room):
-            log.append(make_entry(len(log) + 1, term, kind, wall_ms, log[-1].chain, payload, continued))
+            log.append(
+                make_entry(len(log) + 1, term, kind, wall_ms, log[-1].chain, payload, continued)
+            )
 
     node.do(one, "SET before 1")
     append(1 << 30)
@@ -222,16 +246,25 @@ def test_a_run_that_a_new_term_cuts_is_written_once_more_and_replicas_have_it(ta
     for _ in range(taken):
         append(1)
     term = 2
-    log.append(make_entry(len(log) + 1, term, LEADERSHIP, node.wall_ms, log[-1].chain, _leadership()))
+    log.append(
+        make_entry(len(log) + 1, term, LEADERSHIP, node.wall_ms, log[-1].chain, _leadership())
+    )
     shard.slip(len(log))
     while shard.has_entries:
         append(1)
         assert shard.next_position == len(log) + 1
     assert one.seen <= len(log) and two.seen == len(log)
     for position in range(2, len(log)):
-        assert two.id not in {session.id for session, _ in shard.on_committed(position)}, "released before its commit"
+        assert two.id not in {session.id for session, _ in shard.on_committed(position)}, (
+            "released before its commit"
+        )
     told = {session.id: data for session, data in shard.on_committed(len(log))}
-    assert told[two.id].startswith(b"+OK\r\n$18000\r\n") and shard.clean and shard.uncommitted_bytes == 0 and shard.waiting_bytes == 0
+    assert (
+        told[two.id].startswith(b"+OK\r\n$18000\r\n")
+        and shard.clean
+        and shard.uncommitted_bytes == 0
+        and shard.waiting_bytes == 0
+    )
     assert _replayed(log).digest() == _memory(node)
 
 

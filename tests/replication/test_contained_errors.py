@@ -1,5 +1,7 @@
-"""An error of the program in a command: nothing of its unit reaches the log, what came before it is answered, and the node ends where memory and log could
-differ. The errors are planted in rows of the command table, so they work on interpreted and on compiled modules."""
+"""An error of the program in a command: nothing of its unit reaches the log, what came before it is
+answered, and the node ends where memory and log could differ. The errors are planted in rows of the
+command table, so they work on interpreted and on compiled modules.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,13 @@ from tests.replication.test_turn import another, turns
 from tests.sim.mutants import Mutant
 from tests.sim.mutants import plant as plant_mutant
 
-ERRORS = [RuntimeError("a bug"), TypeError("a bug"), SystemError("a bug"), KeyError("a bug"), UnicodeDecodeError("utf-8", b"\xff", 0, 1, "a bug")]
+ERRORS = [
+    RuntimeError("a bug"),
+    TypeError("a bug"),
+    SystemError("a bug"),
+    KeyError("a bug"),
+    UnicodeDecodeError("utf-8", b"\xff", 0, 1, "a bug"),
+]
 COMMANDS = [(b"SET", b"a", b"1"), (b"GET", b"a")]
 ANSWERS = b"+OK\r\n$1\r\n1\r\n"
 
@@ -73,7 +81,9 @@ def client(host: Host) -> tuple[Any, Socket]:
 
 
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
-def test_a_read_costs_its_client_the_connection_and_nothing_else(host: Host, error: Exception) -> None:
+def test_a_read_costs_its_client_the_connection_and_nothing_else(
+    host: Host, error: Exception
+) -> None:
     (one, socket), (other, other_socket) = client(host), client(host)
     plant(host.node.engine, b"STRLEN", error)
     send(one, *COMMANDS, (b"STRLEN", b"a"), (b"SET", b"b", b"2"))
@@ -84,11 +94,15 @@ def test_a_read_costs_its_client_the_connection_and_nothing_else(host: Host, err
     one.connection_lost(None)
     send(other, (b"GET", b"a"), (b"EXISTS", b"b"))
     turns(host)
-    assert other_socket.sent == b"$1\r\n1\r\n:0\r\n" and payloads(host.node) == encoded(b"SET", b"a", b"1")
+    assert other_socket.sent == b"$1\r\n1\r\n:0\r\n" and payloads(host.node) == encoded(
+        b"SET", b"a", b"1"
+    )
 
 
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
-def test_a_write_ends_the_node_and_nothing_of_it_reaches_the_log(host: Host, error: Exception) -> None:
+def test_a_write_ends_the_node_and_nothing_of_it_reaches_the_log(
+    host: Host, error: Exception
+) -> None:
     (one, socket), (other, other_socket) = client(host), client(host)
     plant(host.node.engine, b"APPEND", error, half_a_write)
     send(one, *COMMANDS, (b"APPEND", b"a", b"x"), (b"SET", b"b", b"2"))
@@ -99,7 +113,12 @@ def test_a_write_ends_the_node_and_nothing_of_it_reaches_the_log(host: Host, err
 
 def test_a_write_that_has_noted_nothing_yet_ends_the_node_too(host: Host) -> None:
     (one, _), (other, other_socket) = client(host), client(host)
-    plant(host.node.engine, b"APPEND", ERRORS[0], lambda context, argv: context.database.put(argv[1], b"half"))
+    plant(
+        host.node.engine,
+        b"APPEND",
+        ERRORS[0],
+        lambda context, argv: context.database.put(argv[1], b"half"),
+    )
     send(one, *COMMANDS, (b"APPEND", b"a", b"x"))
     assert [type(bug) for bug in host.bugs] == [HalfDone]
     nothing_more_runs(host, one, other, other_socket)
@@ -107,21 +126,36 @@ def test_a_write_that_has_noted_nothing_yet_ends_the_node_too(host: Host) -> Non
 
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
 @pytest.mark.parametrize("name", [b"APPEND", b"STRLEN"])
-def test_exec_ends_the_node_and_nothing_of_it_reaches_the_log(host: Host, name: bytes, error: Exception) -> None:
+def test_exec_ends_the_node_and_nothing_of_it_reaches_the_log(
+    host: Host, name: bytes, error: Exception
+) -> None:
     (one, socket), (other, other_socket) = client(host), client(host)
     plant(host.node.engine, name, error, half_a_write if name == b"APPEND" else None)
     command = (b"APPEND", b"a", b"x") if name == b"APPEND" else (b"STRLEN", b"a")
-    send(one, *COMMANDS, (b"MULTI",), (b"INCRBY", b"acct", b"100"), command, (b"DECRBY", b"acct2", b"100"), (b"EXEC",), (b"SET", b"b", b"2"))
+    send(
+        one,
+        *COMMANDS,
+        (b"MULTI",),
+        (b"INCRBY", b"acct", b"100"),
+        command,
+        (b"DECRBY", b"acct2", b"100"),
+        (b"EXEC",),
+        (b"SET", b"b", b"2"),
+    )
     assert [type(bug) for bug in host.bugs] == [HalfDone]
     nothing_more_runs(host, one, other, other_socket)
     assert socket.sent == ANSWERS + b"+OK\r\n" + 3 * b"+QUEUED\r\n" and not socket.reading
 
 
 def nothing_more_runs(host: Host, one: Any, other: Any, other_socket: Socket) -> None:
-    """Whatever clients send, and whichever client leaves: the log gets what came before the error, and no answer shows memory."""
+    """Whatever clients send, and whichever client leaves: the log gets what came before the error,
+    and no answer shows memory.
+    """
     shard = host.shard
     assert shard.failed and not shard.open and not shard.clean and not shard.drained
-    assert not shard.context.unit and not shard.context.changed, "half a unit is there, to be appended with the next one"
+    assert not shard.context.unit and not shard.context.changed, (
+        "half a unit is there, to be appended with the next one"
+    )
     send(other, (b"GET", b"a"), (b"INCR", b"n"), (b"MULTI",), (b"EXEC",))
     send(other, (b"PING",))
     commit(host)
@@ -179,7 +213,9 @@ def test_a_replica_stops_in_front_of_an_entry_that_it_cannot_apply(error: Except
     plant(engine, b"APPEND", error, half_a_write)
     follower = apply(engine, encoded(b"SET", b"a", b"1") + encoded(b"APPEND", b"a", b"x"))
     assert follower.followed[1] == 0 and "position 1 cannot be applied" in follower.stuck
-    assert follower.broke is not isinstance(error, ValueError), "what the log says and an error of the program are told apart"
+    assert follower.broke is not isinstance(error, ValueError), (
+        "what the log says and an error of the program are told apart"
+    )
     assert engine.keyspace.database(0).get(b"later") is None and not engine.context.unit
 
 
@@ -196,7 +232,7 @@ def test_a_read_that_fails_is_closed_at_once_when_nothing_is_held() -> None:
     assert socket.sent == b":0\r\n" and not socket.reading
 
 
-# --------------------------------------------------------------------------- each guard is needed: deliberate bugs, and the test that finds each
+# ------------------------------ each guard is needed: deliberate bugs, and the test that finds each
 
 E = ERRORS[0]
 GUARDS: dict[str, tuple[Mutant, Callable[[], None]]] = {
@@ -205,8 +241,12 @@ GUARDS: dict[str, tuple[Mutant, Callable[[], None]]] = {
         lambda: test_a_write_ends_the_node_and_nothing_of_it_reaches_the_log(Host(Node()), E),
     ),
     "half-a-transaction-stays": (
-        Mutant("the failed transaction is not dropped", Shard, "fail", "context.unit.clear()", "pass"),
-        lambda: test_exec_ends_the_node_and_nothing_of_it_reaches_the_log(Host(Node()), b"APPEND", E),
+        Mutant(
+            "the failed transaction is not dropped", Shard, "fail", "context.unit.clear()", "pass"
+        ),
+        lambda: test_exec_ends_the_node_and_nothing_of_it_reaches_the_log(
+            Host(Node()), b"APPEND", E
+        ),
     ),
     "commands-go-on": (
         Mutant("commands run after half a write", Shard, "fail", "self.failed = True", "pass"),
@@ -214,37 +254,77 @@ GUARDS: dict[str, tuple[Mutant, Callable[[], None]]] = {
     ),
     "fast-loop-goes-on": (
         Mutant(
-            "the fast loop stays open after half a write", Shard, "settle", "self.holding or self.congested or self.failed", "self.holding or self.congested"
+            "the fast loop stays open after half a write",
+            Shard,
+            "settle",
+            "self.holding or self.congested or self.failed",
+            "self.holding or self.congested",
         ),
         lambda: test_a_write_ends_the_node_and_nothing_of_it_reaches_the_log(Host(Node()), E),
     ),
     "error-in-a-write-costs-the-client": (
-        Mutant("an error in a write costs the client only", Engine, "broken", "row.flags & WRITE or ", ""),
+        Mutant(
+            "an error in a write costs the client only",
+            Engine,
+            "broken",
+            "row.flags & WRITE or ",
+            "",
+        ),
         lambda: test_a_write_that_has_noted_nothing_yet_ends_the_node_too(Host(Node())),
     ),
     "earlier-answers-lost": (
-        Mutant("what came before in the pipeline is not answered", Shard, "run", "session.out = parts", "session.out = parts if bug is None else []"),
+        Mutant(
+            "what came before in the pipeline is not answered",
+            Shard,
+            "run",
+            "session.out = parts",
+            "session.out = parts if bug is None else []",
+        ),
         test_a_read_that_fails_is_closed_at_once_when_nothing_is_held,
     ),
     "later-commands-run": (
-        Mutant("what came behind in the pipeline runs", Connection, "_on_bug", "self.session.closing = True", "pass"),
+        Mutant(
+            "what came behind in the pipeline runs",
+            Connection,
+            "_on_bug",
+            "self.session.closing = True",
+            "pass",
+        ),
         lambda: test_a_read_costs_its_client_the_connection_and_nothing_else(Host(Node()), E),
     ),
     "own-work-is-logged-in-halves": (
-        Mutant("the node's own failed work is logged", Shard, "run_internal", "self.fail()", "pass"),
+        Mutant(
+            "the node's own failed work is logged", Shard, "run_internal", "self.fail()", "pass"
+        ),
         lambda: test_an_error_in_the_nodes_own_work_keeps_what_it_gathered_from_the_log(Node()),
     ),
     "failed-memory-is-clean": (
-        Mutant("memory with half a write counts as committed", Shard, "clean", " and not self.failed", ""),
+        Mutant(
+            "memory with half a write counts as committed",
+            Shard,
+            "clean",
+            " and (not self.failed)",
+            "",
+        ),
         lambda: test_a_write_ends_the_node_and_nothing_of_it_reaches_the_log(Host(Node()), E),
     ),
     "entry-passed-over": (
-        Mutant("a replica passes over an entry that it cannot apply", Follower, "_take_data", "self.broke = not isinstance(error, ApplyError)", "return ''"),
+        Mutant(
+            "a replica passes over an entry that it cannot apply",
+            Follower,
+            "_take_data",
+            "self.broke = not isinstance(error, ApplyError)",
+            "return ''",
+        ),
         lambda: test_a_replica_stops_in_front_of_an_entry_that_it_cannot_apply(E),
     ),
     "replica-goes-on-after-an-error": (
         Mutant(
-            "a replica takes an error of the program for what the log says", Follower, "_take_data", "self.broke = not isinstance(error, ApplyError)", "pass"
+            "a replica takes an error of the program for what the log says",
+            Follower,
+            "_take_data",
+            "self.broke = not isinstance(error, ApplyError)",
+            "pass",
         ),
         lambda: test_a_replica_stops_in_front_of_an_entry_that_it_cannot_apply(E),
     ),

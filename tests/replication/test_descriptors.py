@@ -1,4 +1,4 @@
-"""maxclients follows the limit on open files, with a reserve for everything that is not a client."""
+"""maxclients follows the limit on open files, with a reserve for all that is not a client."""
 
 from __future__ import annotations
 
@@ -24,5 +24,9 @@ def test_the_room_for_clients(soft: int, hard: int, room: Room) -> None:
 
 
 def test_too_few_for_a_single_client() -> None:
-    assert not plan(10_000, 511, RESERVED, RESERVED).enough and plan(10, 511, 128, 128) == Room(128, 10, 511)
-    assert 0 < REFUSED < RESERVED // 2, "a connection that is refused needs a descriptor of the reserve"
+    assert not plan(10_000, 511, RESERVED, RESERVED).enough and plan(10, 511, 128, 128) == Room(
+        128, 10, 511
+    )
+    assert 0 < REFUSED < RESERVED // 2, (
+        "a connection that is refused needs a descriptor of the reserve"
+    )

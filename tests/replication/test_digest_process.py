@@ -1,4 +1,6 @@
-"""A node as a process whose log holds a digest that is not true: it says so, restores twice, and then believes the log, since nobody else is left."""
+"""A node as a process whose log holds a digest that is not true: it says so, restores twice, and
+then believes the log, since nobody else is left.
+"""
 
 from __future__ import annotations
 
@@ -23,11 +25,15 @@ WRONG_AT = 3
 
 
 async def write_log(folder: Path) -> None:
-    """What a primary leaves whose memory was damaged: its leadership, a write, a digest of something else, another write."""
+    """What a primary leaves whose memory was damaged: its leadership, a write, a digest of
+    something else, another write.
+    """
     client = LogClient(LogAddress.parse(f"embedded:{folder}"), "a", Random(1), None)
     await client.start()
     leadership = Leadership("n" * 40, AUTHOR, "a", "127.0.0.1", 1, 200).encode()
-    writer = await client.campaign(NO_ENTRY, GENESIS_CHAIN, 200, leadership, lambda: 1_700_000_000_000)
+    writer = await client.campaign(
+        NO_ENTRY, GENESIS_CHAIN, 200, leadership, lambda: 1_700_000_000_000
+    )
     for kind, payload in (
         (DATA, encode([b"SET", b"k", b"good"])),
         (DIGEST, Digest(Slice(0, SLOTS, 1), b"?" * 16).encode()),
@@ -49,24 +55,41 @@ def node(tmp_path: Path) -> object:
     processes.stop()
 
 
-def test_a_standalone_node_that_restarts_on_a_wrong_digest_serves_what_the_log_says(node: Processes) -> None:
+def test_a_standalone_node_that_restarts_on_a_wrong_digest_serves_what_the_log_says(
+    node: Processes,
+) -> None:
     node.start_engine(0)
     until("the node leads", node.primary)
     client = node.client(0)
     assert client.mget("k", "later") == ["good", "1"]
     info = client.info("log")
-    assert (info["log_digest_differences"], info["log_digest_differs_at"], info["log_digest_trouble"]) == (2, WRONG_AT, "")
+    assert (
+        info["log_digest_differences"],
+        info["log_digest_differs_at"],
+        info["log_digest_trouble"],
+    ) == (2, WRONG_AT, "")
     trace = node.trace("engine-0")
-    assert trace.index("digest-differs") < trace.index("digest-overruled") and f"at position {WRONG_AT}" in trace
-    # and what it logs itself from now on is true: another life of it finds that one wrong digest and no other
+    assert (
+        trace.index("digest-differs") < trace.index("digest-overruled")
+        and f"at position {WRONG_AT}" in trace
+    )
+    # and what it logs itself from now on is true: another life of it finds that one wrong digest
+    # and no other
     assert client.set("k", "better")
     until("it has logged a digest of its own", lambda: client.info("log")["log_digests"] >= 1)
     node.stop()
     node.start_engine(0)
     until("the node leads again", node.primary)
-    assert client.mget("k", "later") == ["better", "1"] and client.info("log")["log_digest_differs_at"] == WRONG_AT
+    assert (
+        client.mget("k", "later") == ["better", "1"]
+        and client.info("log")["log_digest_differs_at"] == WRONG_AT
+    )
     node.stop()
     listed = subprocess.run(
-        [sys.executable, "-m", "txlog", "inspect", str(node.folder / "embedded")], check=True, capture_output=True, text=True, timeout=60
+        [sys.executable, "-m", "txlog", "inspect", str(node.folder / "embedded")],
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=60,
     ).stdout
     assert listed.count(" DIGEST at ") >= 2 and '"from": [0, 0]' in listed

@@ -1,4 +1,6 @@
-"""DIGEST entries: when a primary writes them, what a follower makes of them, and what becomes of a node that differs."""
+"""DIGEST entries: when a primary writes them, what a follower makes of them, and what becomes of a
+node that differs.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,16 @@ from memstore.engine.slices import Slice, Walk, slice_digest
 from memstore.replication.announce import AnnounceError, Digest, Leadership, decode_digest
 from memstore.replication.digests import FEW, WAIT, Digests
 from memstore.replication.disputes import GIVE_UP, OVERRULE, RESTORE, TRIES_MAX, Disputes
-from memstore.replication.outputs import AbandonWriter, BecomeReplica, Exit, Follow, Overrule, Rebuild, StartCampaign, StopFollowing
+from memstore.replication.outputs import (
+    AbandonWriter,
+    BecomeReplica,
+    Exit,
+    Follow,
+    Overrule,
+    Rebuild,
+    StartCampaign,
+    StopFollowing,
+)
 from memstore.replication.recovery import DIGEST_WEIGHT, Difference, Follower
 from memstore.replication.roles import CANDIDATE, PRIMARY, REPLICA, RESTORING
 from tests.engine.harness import Harness
@@ -31,7 +42,12 @@ AUTHOR, HEIR = b"\x02" * 16, b"\x03" * 16
 
 
 @pytest.mark.parametrize(
-    "piece", [Slice(0, 5, 17), Slice(3 * SLOTS + 1, 16 * SLOTS, 0), Slice(7, 8, 3, [(b"k", 0, 0), (bytes(range(256)), 5, 1 << 32), (b"", 0, 7)])]
+    "piece",
+    [
+        Slice(0, 5, 17),
+        Slice(3 * SLOTS + 1, 16 * SLOTS, 0),
+        Slice(7, 8, 3, [(b"k", 0, 0), (bytes(range(256)), 5, 1 << 32), (b"", 0, 7)]),
+    ],
 )
 def test_a_digest_survives_its_encoding(piece: Slice) -> None:
     assert decode_digest(Digest(piece, b"s" * 16).encode()) == Digest(piece, b"s" * 16)
@@ -57,7 +73,11 @@ def test_what_is_no_digest_is_refused(payload: bytes) -> None:
 
 def test_an_entry_reads_well_in_a_listing() -> None:
     log = Log()
-    text = describe(log.add(Digest(Slice(SLOTS + 5, SLOTS + 6, 2, [(b"user:1", 0, 0)]), bytes(16)).encode(), DIGEST))
+    text = describe(
+        log.add(
+            Digest(Slice(SLOTS + 5, SLOTS + 6, 2, [(b"user:1", 0, 0)]), bytes(16)).encode(), DIGEST
+        )
+    )
     assert " DIGEST at " in text and '"from": [1, 5]' in text and '["user:1", 0, 0]' in text
 
 
@@ -71,8 +91,12 @@ def paced(place: int = 0, entries: int = 0, **values: int) -> tuple[Digests, Har
     return Digests(settings, place, entries, 0), Harness(settings=settings)
 
 
-def written(digests: Digests, h: Harness, entries: int, until_us: int, from_us: int = 0) -> list[int]:
-    """When digests are written in that time, asked ten times a second, with that many entries appended before."""
+def written(
+    digests: Digests, h: Harness, entries: int, until_us: int, from_us: int = 0
+) -> list[int]:
+    """When digests are written in that time, asked ten times a second,
+    with that many entries appended before.
+    """
     times = []
     for now in range(from_us, until_us, SECOND // 10):
         if digests.due(entries, now):
@@ -108,7 +132,9 @@ def test_when_all_has_gone_by_unchanged_none_is_written_until_something_changes(
     for n in range(100):
         h.run(b"SET", b"k%d" % n, b"v")
     rest = written(digests, h, 100, 3600 * SECOND)
-    assert 2 * 100 / 16 <= len(rest) <= 20, "the round in which the writes were, and one without any"
+    assert 2 * 100 / 16 <= len(rest) <= 20, (
+        "the round in which the writes were, and one without any"
+    )
     assert written(digests, h, 100, 7200 * SECOND, 3600 * SECOND) == []
     again = written(digests, h, 101, 7200 * SECOND, 3600 * SECOND)
     assert 100 / 16 <= len(again) <= 20
@@ -119,7 +145,7 @@ def test_an_empty_shard_is_told_once() -> None:
     assert written(digests, h, 0, 3600 * SECOND) == [SECOND]
 
 
-def test_a_new_primary_goes_on_where_the_last_digest_ended_and_rests_only_after_a_whole_round() -> None:
+def test_a_new_primary_goes_on_where_the_last_digest_ended_and_rests_after_a_round() -> None:
     digests, h = paced(place=5 * SLOTS, entries=7)
     h.line("SET a 1")
     found = []
@@ -184,7 +210,12 @@ def test_a_replica_that_is_the_same_goes_on(primary: Primary) -> None:
     primary.digest()
     _, follower = replica(primary)
     follow(follower, primary)
-    assert follower.stuck == "" and follower.difference is None and follower.digests == 2 and follower.followed[1] == len(primary.log.entries)
+    assert (
+        follower.stuck == ""
+        and follower.difference is None
+        and follower.digests == 2
+        and follower.followed[1] == len(primary.log.entries)
+    )
     assert follower.digest_place > piece.stop % (16 * SLOTS)
 
 
@@ -196,8 +227,15 @@ def test_a_replica_that_differs_stops_at_the_position_and_says_so(primary: Prima
     primary.run("SET later 1")
     position = len(primary.log.entries) - 1
     follow(follower, primary)
-    assert follower.stuck == f"position {position}: memory is not what the primary's was" and follower.followed[1] == position - 1
-    assert follower.difference is not None and follower.difference.position == position and follower.difference.author == AUTHOR
+    assert (
+        follower.stuck == f"position {position}: memory is not what the primary's was"
+        and follower.followed[1] == position - 1
+    )
+    assert (
+        follower.difference is not None
+        and follower.difference.position == position
+        and follower.difference.author == AUTHOR
+    )
     assert follower.difference.mine != follower.difference.theirs
 
 
@@ -220,7 +258,8 @@ def test_any_damage_is_noticed(primary: Primary, damage: str) -> None:
 
 
 def test_what_is_overruled_stops_no_more_and_only_its_author_is_meant(primary: Primary) -> None:
-    primary.h.engine.keyspace.database(0).put(b"k7", b"rotten")  # the primary's own memory, behind its log's back
+    # the primary's own memory, behind its log's back
+    primary.h.engine.keyspace.database(0).put(b"k7", b"rotten")
     primary.digest()
     primary.run("SET later 1")
     primary.way = Walk()
@@ -252,7 +291,9 @@ def test_a_digest_counts_for_what_it_costs_and_not_for_its_bytes(primary: Primar
     assert follower.pending == 0
 
 
-def test_a_digest_of_another_form_is_passed_over_and_one_that_cannot_be_read_is_not(primary: Primary) -> None:
+def test_a_digest_of_another_form_is_passed_over_and_one_that_cannot_be_read_is_not(
+    primary: Primary,
+) -> None:
     primary.log.add(Digest(Slice(0, 1, 0), b"x" * 16, form=2).encode(), DIGEST)
     _, follower = replica(primary)
     follow(follower, primary)
@@ -262,7 +303,7 @@ def test_a_digest_of_another_form_is_passed_over_and_one_that_cannot_be_read_is_
     assert "cannot be read" in follower.stuck and follower.difference is None
 
 
-# ---------------------------------------------------------------------- what becomes of a difference
+# --------------------------------------------------------------------- what becomes of a difference
 
 
 def differs(position: int = 9, mine: bytes = b"m", author: bytes = AUTHOR) -> Difference:
@@ -286,9 +327,15 @@ def test_memory_that_comes_out_different_each_time_is_given_up() -> None:
 
 
 def test_a_replica_whose_memory_was_damaged_overrules_only_what_the_log_contradicts_too() -> None:
-    """Damaged here and at the primary: the first digest here is nobody's, the next two are the log's."""
+    """Damaged here and at the primary:
+    the first digest here is nobody's, the next two are the log's.
+    """
     disputes = Disputes()
-    assert [disputes.judge(differs(mine=mine)) for mine in (b"rotten", b"log", b"log")] == [RESTORE, RESTORE, OVERRULE]
+    assert [disputes.judge(differs(mine=mine)) for mine in (b"rotten", b"log", b"log")] == [
+        RESTORE,
+        RESTORE,
+        OVERRULE,
+    ]
 
 
 def restored(stage: Stage, position: int = 9) -> None:
@@ -300,12 +347,20 @@ def test_a_replica_that_differs_serves_no_more_and_restores() -> None:
     stage = Stage().replica(9)
     stage.take()
     stage.roles.on_differs(differs(), False, stage.us)
-    assert stage.roles.role == RESTORING and stage.kinds() == [Rebuild, Follow] and stage.roles.disputes.trouble
+    assert (
+        stage.roles.role == RESTORING
+        and stage.kinds() == [Rebuild, Follow]
+        and stage.roles.disputes.trouble
+    )
     stage.heartbeat(9, window=0)
     stage.roles.on_followed(8, stage.us)
     assert not stage.run(5 * LEASE, window=0, stop=StartCampaign), "who differs does not campaign"
     restored(stage)
-    assert stage.roles.role == REPLICA and BecomeReplica in stage.kinds() and stage.roles.disputes.trouble == ""
+    assert (
+        stage.roles.role == REPLICA
+        and BecomeReplica in stage.kinds()
+        and stage.roles.disputes.trouble == ""
+    )
 
 
 def test_a_candidate_whose_prefix_differs_gives_its_writer_up() -> None:
@@ -315,7 +370,7 @@ def test_a_candidate_whose_prefix_differs_gives_its_writer_up() -> None:
     assert stage.roles.role == RESTORING and stage.kinds() == [AbandonWriter, Rebuild, Follow]
 
 
-def test_a_candidate_that_overrules_a_digest_of_its_prefix_goes_on_since_its_author_is_fenced() -> None:
+def test_a_candidate_that_overrules_a_digest_goes_on_since_its_author_is_fenced() -> None:
     stage = Stage().replica(9)
     for asked in ([AbandonWriter, Rebuild, Follow], [Overrule]):
         assert stage.run(9 * LEASE, window=0, stop=StartCampaign)
@@ -360,12 +415,16 @@ def disputing(before: Callable[[Stage], object] = lambda stage: None) -> Stage:
 
 def test_while_the_overruled_primary_leads_this_node_follows_and_does_not_serve() -> None:
     stage = disputing()
-    assert not stage.run(5 * LEASE, window=900, stop=BecomeReplica) and stage.roles.role == RESTORING
+    assert (
+        not stage.run(5 * LEASE, window=900, stop=BecomeReplica) and stage.roles.role == RESTORING
+    )
 
 
 def test_when_nobody_leads_any_more_the_log_is_believed_and_this_node_may_lead() -> None:
     stage = disputing()
-    assert stage.run(2 * LEASE, window=0, stop=BecomeReplica) and stage.run(2 * LEASE, window=0, stop=StartCampaign)
+    assert stage.run(2 * LEASE, window=0, stop=BecomeReplica) and stage.run(
+        2 * LEASE, window=0, stop=StartCampaign
+    )
 
 
 def test_a_window_that_opens_again_is_a_primary_that_leads_still() -> None:

@@ -81,8 +81,12 @@ UNKNOWN = socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolutio
         (callback(ValueError("half-way")), True),
     ],
 )
-def test_an_error_left_behind(leave: Callable[[asyncio.AbstractEventLoop], Any], ends: bool) -> None:
-    """A connect that was given up left its look-up's error in a future; the node took that for a bug and ended."""
+def test_an_error_left_behind(
+    leave: Callable[[asyncio.AbstractEventLoop], Any], ends: bool
+) -> None:
+    """A connect that was given up left its look-up's error in a future; the node took that for a
+    bug and ended.
+    """
     assert ends_the_node(reported(leave)) is ends
 
 
@@ -98,10 +102,20 @@ def test_a_clients_callback_costs_that_client_its_connection() -> None:
 
 
 def socket_link(owner: Any, where: Callable[[], tuple[str, int]]) -> SocketLink:
-    return SocketLink(0, *where(), owner, lambda: Hello(1, "log", bytes(16), "writer", 0, bytes(16)), None, random.Random(1), where=where)
+    return SocketLink(
+        0,
+        *where(),
+        owner,
+        lambda: Hello(1, "log", bytes(16), "writer", 0, bytes(16)),
+        None,
+        random.Random(1),
+        where=where,
+    )
 
 
-async def told_by(make: Callable[[asyncio.AbstractEventLoop], Any], times: int = 1) -> list[dict[str, Any]]:
+async def told_by(
+    make: Callable[[asyncio.AbstractEventLoop], Any], times: int = 1
+) -> list[dict[str, Any]]:
     """What the loop's handler is told while what ``make`` gives back is still referred to."""
     contexts: list[dict[str, Any]] = []
     loop = asyncio.get_running_loop()
@@ -122,7 +136,11 @@ def raises(error: Exception) -> Callable[..., Any]:
     return fail
 
 
-LINK_ERRORS = [KeyError("replies of other clients"), OSError("swallowed by a transport"), ConnectionResetError()]
+LINK_ERRORS = [
+    KeyError("replies of other clients"),
+    OSError("swallowed by a transport"),
+    ConnectionResetError(),
+]
 
 
 def an_error_behind_a_log_nodes_answer_ends_the_node(error: Exception) -> None:
@@ -130,7 +148,9 @@ def an_error_behind_a_log_nodes_answer_ends_the_node(error: Exception) -> None:
 
     async def scene() -> None:
         downs: list[str] = []
-        owner = SimpleNamespace(on_messages=raises(error), on_down=lambda index, reason: downs.append(reason))
+        owner = SimpleNamespace(
+            on_messages=raises(error), on_down=lambda index, reason: downs.append(reason)
+        )
         left, right = socket.socketpair()
         link = socket_link(owner, lambda: ("127.0.0.1", 1))
         connection = link.connection = _Connection(link)
@@ -155,7 +175,9 @@ def an_error_behind_a_log_nodes_answer_ends_the_node(error: Exception) -> None:
 
 @pytest.mark.parametrize("error", LINK_ERRORS, ids=lambda error: type(error).__name__)
 def test_an_error_behind_a_log_nodes_answer_ends_the_node(error: Exception) -> None:
-    """It was taken for one client's error: the replies of other clients were lost, and later ones were read in their place."""
+    """It was taken for one client's error: the replies of other clients were lost, and later ones
+    were read in their place.
+    """
     an_error_behind_a_log_nodes_answer_ends_the_node(error)
 
 
@@ -182,7 +204,10 @@ async def test_the_task_of_the_link_to_the_primary_does_not_end_unseen() -> None
 
 @pytest.mark.parametrize(
     ("function", "old", "new"),
-    [("data_received", 'report(f"the link to {self.link.address}", bug)', "raise"), ("data_received", "except Exception", "except WireError")],
+    [
+        ("data_received", "report(f'the link to {self.link.address}', bug)", "raise"),
+        ("data_received", "except Exception", "except WireError"),
+    ],
 )
 def test_a_planted_bug_in_the_link_is_found(function: str, old: str, new: str) -> None:
     with ExitStack() as undo:

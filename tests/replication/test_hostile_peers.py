@@ -1,4 +1,6 @@
-"""An HTTP request on the engine's port: the connection is closed in every state, as in Redis, and nothing behind the line runs."""
+"""An HTTP request on the engine's port: the connection is closed in every state, as in Redis, and
+nothing behind the line runs.
+"""
 
 from __future__ import annotations
 
@@ -51,7 +53,9 @@ def test_an_http_request_closes_the_connection_and_nothing_behind_it_runs(line: 
     assert socket.aborted and socket.sent == b"" and not host.shard.has_entries
 
 
-@pytest.mark.parametrize("head", [b"GET / HTTP/1.1\r\n", b"HEAD / HTTP/1.1\r\n", b"OPTIONS / HTTP/1.1\r\n"])
+@pytest.mark.parametrize(
+    "head", [b"GET / HTTP/1.1\r\n", b"HEAD / HTTP/1.1\r\n", b"OPTIONS / HTTP/1.1\r\n"]
+)
 def test_what_redis_answers_with_an_error_is_answered_with_an_error(head: bytes) -> None:
     host, connection, socket = open_one(Node())
     connection.data_received(head)
@@ -98,7 +102,20 @@ def restoring(host: Host, connection: Connection) -> None:
     host.shard.role = RESTORING
 
 
-@pytest.mark.parametrize("state", [in_multi, in_monitor, in_a_pause, in_a_handover, congested, with_replies_off, with_a_reply_held, at_a_replica, restoring])
+@pytest.mark.parametrize(
+    "state",
+    [
+        in_multi,
+        in_monitor,
+        in_a_pause,
+        in_a_handover,
+        congested,
+        with_replies_off,
+        with_a_reply_held,
+        at_a_replica,
+        restoring,
+    ],
+)
 @pytest.mark.parametrize("line", [LINES[0], LINES[4]])
 def test_in_every_state(state: Callable[[Host, Connection], None], line: bytes) -> None:
     host, connection, socket = open_one(Node())
@@ -108,18 +125,28 @@ def test_in_every_state(state: Callable[[Host, Connection], None], line: bytes) 
     entries = host.shard.has_entries
     connection.data_received(line + BEHIND + b"EXEC\r\n")
     turns(host)
-    assert socket.aborted and socket.sent == b"" and host.shard.has_entries is entries and not connection.session.held
+    assert (
+        socket.aborted
+        and socket.sent == b""
+        and host.shard.has_entries is entries
+        and not connection.session.held
+    )
     connection.connection_lost(None)
     connection.session.parked.clear()
     commit(host)
-    assert socket.sent == b"" and b"pwned" not in b"".join(payload for _, payload, _, _ in host.node.log)
+    assert socket.sent == b"" and b"pwned" not in b"".join(
+        payload for _, payload, _, _ in host.node.log
+    )
 
 
 def test_before_authentication() -> None:
     host = Host(Node(requirepass="secret"))
     host.after_batch = lambda: carry_out(host)  # type: ignore[method-assign]
     for line in LINES:
-        connection, socket = Connection(host, host.node.session(authenticated=False, plain=False)), Socket()
+        connection, socket = (
+            Connection(host, host.node.session(authenticated=False, plain=False)),
+            Socket(),
+        )
         connection.connection_made(socket)  # type: ignore[arg-type]
         connection.data_received(line + b"AUTH secret\r\n" + BEHIND)
         turns(host)
@@ -128,7 +155,12 @@ def test_before_authentication() -> None:
 
 def test_behind_a_deep_pipeline_what_stands_before_it_runs() -> None:
     host, connection, socket = open_one(Node())
-    connection.data_received(pings(0, 2 * COMMANDS) + encoded(b"SET", b"before", b"1") + LINES[4] + encoded(b"SET", b"pwned", b"1"))
+    connection.data_received(
+        pings(0, 2 * COMMANDS)
+        + encoded(b"SET", b"before", b"1")
+        + LINES[4]
+        + encoded(b"SET", b"pwned", b"1")
+    )
     turns(host)
     assert socket.aborted
     reader = host.node.session()

@@ -1,4 +1,6 @@
-"""A turn ends by time and by bytes as well as by count, and no reply is made for a client that does not read."""
+"""A turn ends by time and by bytes as well as by count,
+and no reply is made for a client that does not read.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,9 @@ MIB = 1024 * 1024
 
 
 class SlowSocket(Socket):
-    """A socket whose buffer grows while its client does not read; it tells the connection so, as a transport does."""
+    """A socket whose buffer grows while its client does not read;
+    it tells the connection so, as a transport does.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -73,16 +77,23 @@ def test_a_turn_makes_so_many_bytes_of_large_replies_and_no_more() -> None:
 @pytest.mark.parametrize(
     "ask",
     [
-        [b"GET", b"k"], [b"LRANGE", b"l", b"0", b"-1"], [b"HGETALL", b"h"], [b"MGET", b"k", b"k"], [b"KEYS", b"*"], [b"SMEMBERS", b"s"],
-        [b"GETRANGE", b"k", b"0", b"-1"], [b"ECHO", b"x" * 200_000],
+        [b"GET", b"k"], [b"LRANGE", b"l", b"0", b"-1"], [b"HGETALL", b"h"], [b"MGET", b"k", b"k"],
+        [b"KEYS", b"*"], [b"SMEMBERS", b"s"], [b"GETRANGE", b"k", b"0", b"-1"],
+        [b"ECHO", b"x" * 200_000],
     ],
 )  # fmt: skip
 def test_replies_are_not_made_for_a_client_that_does_not_read(ask: list[bytes]) -> None:
     host = holding(b"k", b"v" * 200_000)
     maker, _ = another(host)
     parts = [b"e" * 2000 + b"%d" % i for i in range(100)]
-    maker.data_received(encoded(b"RPUSH", b"l", *parts) + encoded(b"SADD", b"s", *parts) + encoded(b"HSET", b"h", *parts))
-    maker.data_received(b"".join([encoded(b"SET", b"key:%d:" % i + b"x" * 2000, b"") for i in range(100)]))
+    maker.data_received(
+        encoded(b"RPUSH", b"l", *parts)
+        + encoded(b"SADD", b"s", *parts)
+        + encoded(b"HSET", b"h", *parts)
+    )
+    maker.data_received(
+        b"".join([encoded(b"SET", b"key:%d:" % i + b"x" * 2000, b"") for i in range(100)])
+    )
     turns(host)
     commit(host)
     turns(host)
@@ -101,7 +112,11 @@ def test_replies_are_not_made_for_a_client_that_does_not_read(ask: list[bytes]) 
         turns(host)
         if not socket.sent:
             break
-    assert socket.reading and read > 200 * 190_000 and host.shard.engine.facts.commands_processed == started + 201
+    assert (
+        socket.reading
+        and read > 200 * 190_000
+        and host.shard.engine.facts.commands_processed == started + 201
+    )
 
 
 def test_a_batch_of_slow_commands_is_divided_by_the_clock() -> None:
@@ -142,7 +157,11 @@ def test_replies_held_for_a_commit_count_as_well() -> None:
     reader, socket = another(host)
     reader.data_received(encoded(b"GET", b"k") * 32)
     turns(host)
-    assert node.shard.congested and node.shard.tracker.held_bytes < 6 * MIB and len(reader.session.parked) > 25
+    assert (
+        node.shard.congested
+        and node.shard.tracker.held_bytes < 6 * MIB
+        and len(reader.session.parked) > 25
+    )
     commit(host)
     resumed(host)
     turns(host)
@@ -174,7 +193,10 @@ def test_a_small_question_does_not_wait_for_every_client_with_large_replies() ->
     small.data_received(encoded(b"GET", b"none"))
     for _ in range(3):
         host.later.turn()
-    assert small_socket.sent == b"$-1\r\n" * 2 and sum(len(socket.sent) > 0 for _, socket in heavy) <= 3
+    assert (
+        small_socket.sent == b"$-1\r\n" * 2
+        and sum(len(socket.sent) > 0 for _, socket in heavy) <= 3
+    )
     for connection, _ in [another(host) for _ in range(3)]:
         connection.data_received(encoded(b"GET", b"none") * 5000)
     turns(host)
@@ -197,7 +219,11 @@ def test_a_client_that_hangs_up_with_replies_unread_is_given_the_rest_when_it_re
 def test_a_client_without_replies_is_not_held_up() -> None:
     host = holding(b"k", b"v" * MIB)
     connection, socket = slow(host)
-    connection.data_received(encoded(b"CLIENT", b"REPLY", b"OFF") + encoded(b"GET", b"k") * 300 + encoded(b"SET", b"done", b"1"))
+    connection.data_received(
+        encoded(b"CLIENT", b"REPLY", b"OFF")
+        + encoded(b"GET", b"k") * 300
+        + encoded(b"SET", b"done", b"1")
+    )
     turns(host)
     assert not socket.sent and host.shard.has_entries and socket.reading
 
@@ -205,18 +231,33 @@ def test_a_client_without_replies_is_not_held_up() -> None:
 def test_a_transaction_that_answers_too_much_reads_no_more_and_writes_all_the_same() -> None:
     host = holding(b"k", b"v" * MIB, transaction_reply_limit=2 * MIB)
     connection, socket = another(host)
-    connection.data_received(encoded(b"MULTI") + encoded(b"GET", b"k") * 10 + encoded(b"SET", b"w", b"1") + encoded(b"EXEC"))
+    connection.data_received(
+        encoded(b"MULTI")
+        + encoded(b"GET", b"k") * 10
+        + encoded(b"SET", b"w", b"1")
+        + encoded(b"EXEC")
+    )
     turns(host)
     commit(host)
     turns(host)
-    assert socket.sent.count(b"-ERR not run") == 8 and socket.sent.endswith(b"limit allows\r\n+OK\r\n")
+    assert socket.sent.count(b"-ERR not run") == 8 and socket.sent.endswith(
+        b"limit allows\r\n+OK\r\n"
+    )
 
 
 def test_a_transaction_that_answers_too_much_writes_where_select_says() -> None:
     host = holding(b"k", b"v" * MIB, transaction_reply_limit=MIB // 2)
     connection, socket = another(host)
-    queued = [(b"GET", b"k"), (b"SELECT", b"1"), (b"SET", b"w", b"1"), (b"GET", b"w"), (b"SELECT", b"0")]
-    connection.data_received(encoded(b"MULTI") + b"".join(encoded(*command) for command in queued) + encoded(b"EXEC"))
+    queued = [
+        (b"GET", b"k"),
+        (b"SELECT", b"1"),
+        (b"SET", b"w", b"1"),
+        (b"GET", b"w"),
+        (b"SELECT", b"0"),
+    ]
+    connection.data_received(
+        encoded(b"MULTI") + b"".join(encoded(*command) for command in queued) + encoded(b"EXEC")
+    )
     turns(host)
     commit(host)
     turns(host)
@@ -243,7 +284,31 @@ def test_who_has_the_most_unread_is_closed_first() -> None:
 
 def test_which_commands_may_take_long() -> None:
     table = Node().engine.table
-    assert all(is_quick(table[name]) for name in (b"GET", b"SET", b"MGET", b"INCR", b"LPUSH", b"LRANGE", b"HSET", b"SADD", b"ZADD"))
-    slow = (b"SUNION", b"SINTERSTORE", b"LREM", b"LINSERT", b"LPOS", b"SSCAN", b"ZREMRANGEBYRANK", b"LCS", b"APPEND", b"SETRANGE")
+    assert all(
+        is_quick(table[name])
+        for name in (
+            b"GET",
+            b"SET",
+            b"MGET",
+            b"INCR",
+            b"LPUSH",
+            b"LRANGE",
+            b"HSET",
+            b"SADD",
+            b"ZADD",
+        )
+    )
+    slow = (
+        b"SUNION",
+        b"SINTERSTORE",
+        b"LREM",
+        b"LINSERT",
+        b"LPOS",
+        b"SSCAN",
+        b"ZREMRANGEBYRANK",
+        b"LCS",
+        b"APPEND",
+        b"SETRANGE",
+    )
     assert all(is_plain(table[name], False) and not is_quick(table[name]) for name in slow)
     assert LARGE_REPLY * 256 <= 4 * MIB, "what a turn of replies just below it makes"

@@ -1,4 +1,6 @@
-"""Group commit: what goes into an entry, and when it leaves. The loop is stood in for, so that each turn and each timer is the test's."""
+"""Group commit: what goes into an entry, and when it leaves. The loop is stood in for, so that each
+turn and each timer is the test's.
+"""
 
 from __future__ import annotations
 
@@ -99,13 +101,27 @@ class Log:
 
 
 class Primary:
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, clients: int, on_client_error: Callable[[Any, Exception], None] | None = None) -> None:
+    def __init__(
+        self,
+        monkeypatch: pytest.MonkeyPatch,
+        clients: int,
+        on_client_error: Callable[[Any, Exception], None] | None = None,
+    ) -> None:
         self.loop = Loop()
         monkeypatch.setattr(asyncio, "get_running_loop", lambda: self.loop)
         self.node = node = Node()
         self.log = Log(node.shard.next_position)
         digests = Digests(node.engine.settings, 0, 0, 0)
-        self.leading = Leading(node.shard, self.log, lambda: node.now_us, lambda: node.wall_ms, lambda position: None, digests, 1000, on_client_error)
+        self.leading = Leading(
+            node.shard,
+            self.log,
+            lambda: node.now_us,
+            lambda: node.wall_ms,
+            lambda position: None,
+            digests,
+            1000,
+            on_client_error,
+        )
         self.clients = [node.session() for _ in range(clients)]
 
     def write(self, *clients: Session) -> None:
@@ -125,7 +141,9 @@ class Primary:
         self.log.commit()
 
     def waits(self) -> bool:
-        """All come and are answered, then one of them comes back: whether its entry waits for the others."""
+        """All come and are answered, then one of them comes back:
+        whether its entry waits for the others.
+        """
         self.round()
         self.write(self.clients[0])
         self.loop.turn()
@@ -161,7 +179,9 @@ def test_what_comes_while_an_entry_is_under_way_goes_into_the_next(primary: Prim
     assert [sets(payload) for payload in primary.log.entries] == [1, 3]
 
 
-def test_clients_that_were_answered_are_waited_for_though_a_turn_brings_none_of_them(primary: Primary) -> None:
+def test_clients_that_were_answered_are_waited_for_though_a_turn_brings_none_of_them(
+    primary: Primary,
+) -> None:
     a, b, c, d = primary.clients
     primary.round()
     primary.write(a, b)
@@ -221,21 +241,29 @@ def test_an_end_leaves_no_timer(primary: Primary) -> None:
 
 
 def test_what_waits_goes_before_an_entry_of_the_nodes_own(primary: Primary) -> None:
-    """A DIGEST speaks of memory as the entries before it made it: what gathers goes first, and nobody is waited for behind it."""
+    """A DIGEST speaks of memory as the entries before it made it: what gathers goes first, and
+    nobody is waited for behind it.
+    """
     primary.round()
     primary.write(primary.clients[0])
     primary.loop.turn()
     assert primary.loop.waiting
     digest: Any = primary.leading
     digest._append_digest()
-    assert not primary.loop.waiting and sets(primary.log.entries[1]) == 1 and b"blake2b" in primary.log.entries[2]
+    assert (
+        not primary.loop.waiting
+        and sets(primary.log.entries[1]) == 1
+        and b"blake2b" in primary.log.entries[2]
+    )
     primary.log.commit()
     primary.loop.turn()
     assert len(primary.log.entries) == 3
 
 
 def test_no_entry_is_later_than_a_unit_behind_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A replica that has followed up to the LEADERSHIP of a term sealed again would hide keys by its time that a PERSIST gathered before it has kept."""
+    """A replica that has followed up to the LEADERSHIP of a term sealed again would hide keys by
+    its time that a PERSIST gathered before it has kept.
+    """
     primary = Primary(monkeypatch, 2)
     node, leading = primary.node, primary.leading
     begun_ms = node.wall_ms
@@ -250,7 +278,9 @@ def test_no_entry_is_later_than_a_unit_behind_it(monkeypatch: pytest.MonkeyPatch
     leading._append_gathered(1)
     assert primary.log.times == [begun_ms + 5, begun_ms + 5, begun_ms + 6]
     leading._on_reopened(4)
-    assert primary.log.times[-1] == leading.told_ms == begun_ms + 13, "with nothing that gathers it tells the time"
+    assert primary.log.times[-1] == leading.told_ms == begun_ms + 13, (
+        "with nothing that gathers it tells the time"
+    )
 
 
 class Sink:
@@ -264,7 +294,9 @@ class Sink:
         self.told += data
 
 
-def test_an_error_while_one_client_is_given_its_reply_costs_no_other_client_its_reply(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_while_one_client_is_given_its_reply_costs_no_other_client_its_reply(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     errors: list[tuple[object, Exception]] = []
     primary = Primary(monkeypatch, 3, lambda sink, error: errors.append((sink, error)))
     sinks = [Sink(), Sink(KeyError("planted")), Sink()]

@@ -1,4 +1,6 @@
-"""A command that runs for longer than the lease, in real processes: the role stays for `busy-limit-ms`, and goes at once with the process."""
+"""A command that runs for longer than the lease, in real processes: the role stays for
+`busy-limit-ms`, and goes at once with the process.
+"""
 
 from __future__ import annotations
 
@@ -28,10 +30,14 @@ class Busy(Processes):
     def start(self, name: str, *command: str) -> None:
         program = "tests.replication.long_commands" if command[0] == "memstore" else command[0]
         with open(self.folder / f"{name}.txt", "ab") as trace:
-            self.running[name] = subprocess.Popen([sys.executable, "-m", program, *command[1:]], stdout=trace, stderr=trace)
+            self.running[name] = subprocess.Popen(
+                [sys.executable, "-m", program, *command[1:]], stdout=trace, stderr=trace
+            )
 
     def ask(self, place: int, *argument: Any, timeout: float = 60) -> Any:
-        with redis.Redis(port=self.ports[place], socket_timeout=timeout, decode_responses=True) as client:
+        with redis.Redis(
+            port=self.ports[place], socket_timeout=timeout, decode_responses=True
+        ) as client:
             return client.execute_command(*argument)
 
     def term(self, place: int) -> str:
@@ -41,14 +47,21 @@ class Busy(Processes):
         """The lease keepers of an engine."""
         pid = self.running[f"engine-{place}"].pid
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-        return [int(child) for child in children if b"txlog.lease_keeper" in Path(f"/proc/{child}/cmdline").read_bytes()]
+        return [
+            int(child)
+            for child in children
+            if b"txlog.lease_keeper" in Path(f"/proc/{child}/cmdline").read_bytes()
+        ]
 
     def revive(self) -> None:
         """All engines are there and have a role."""
         for place in range(len(self.ports)):
             if f"engine-{place}" not in self.running:
                 self.start_engine(place)
-        until("a primary and its replicas", lambda: self.primary() and all(self.role(place) for place in range(len(self.ports))))
+        until(
+            "a primary and its replicas",
+            lambda: self.primary() and all(self.role(place) for place in range(len(self.ports))),
+        )
         time.sleep(1)  # the lease keeper connects
 
     def role(self, place: int) -> str:
@@ -57,7 +70,14 @@ class Busy(Processes):
 
 
 def made(folder: Path, log_nodes: int, engines: int, lease_ms: int, limit_ms: int) -> Busy:
-    return Busy(folder, log_nodes, engines, f"lease-ms={lease_ms}", f"busy-limit-ms={limit_ms}", "enable-debug-command=yes")
+    return Busy(
+        folder,
+        log_nodes,
+        engines,
+        f"lease-ms={lease_ms}",
+        f"busy-limit-ms={limit_ms}",
+        "enable-debug-command=yes",
+    )
 
 
 @pytest.fixture(scope="module")
@@ -155,7 +175,13 @@ def test_a_primary_killed_inside_a_long_command_is_replaced_as_any_other(shard: 
     (keeper,) = shard.keepers(leader)
     shard.signal(f"engine-{leader}", signal.SIGKILL)
     assert other_leads(shard, leader) < LIMIT_MS / 2000, "far sooner than the limit"
-    until("its lease keeper is gone", lambda: not Path(f"/proc/{keeper}").exists() or b"keeper" not in Path(f"/proc/{keeper}/cmdline").read_bytes())
+    until(
+        "its lease keeper is gone",
+        lambda: (
+            not Path(f"/proc/{keeper}").exists()
+            or b"keeper" not in Path(f"/proc/{keeper}/cmdline").read_bytes()
+        ),
+    )
     client.close()
 
 
@@ -181,7 +207,9 @@ def test_a_primary_stopped_inside_a_long_command_is_replaced_as_any_other(shard:
 @pytest.mark.parametrize("seconds", [1.5, 5, 13, 20])
 @pytest.mark.parametrize("command", ["TEST.SORT", "TEST.JOIN", "SUNION"])
 def test_the_defaults(tmp_path: Path, command: str, seconds: float) -> None:
-    """A lease of 1 s, a limit of 15 s; replicas do not campaign meanwhile, and nothing of the stand-still costs the role afterwards."""
+    """A lease of 1 s, a limit of 15 s; replicas do not campaign meanwhile, and nothing of the
+    stand-still costs the role afterwards.
+    """
     shard = made(tmp_path, 3, 3, 1000, LONG_LIMIT_S * 1000)
     try:
         shard.start_all()
@@ -193,7 +221,10 @@ def test_the_defaults(tmp_path: Path, command: str, seconds: float) -> None:
             begun = time.monotonic()
             shard.ask(leader, "SUNION", *["s"] * 5000)
             argument = ["s"] * int(5000 * seconds / (time.monotonic() - begun))
-        term, campaigns = shard.term(leader), sum(shard.trace(f"engine-{place}").count("campaign") for place in range(3))
+        term, campaigns = (
+            shard.term(leader),
+            sum(shard.trace(f"engine-{place}").count("campaign") for place in range(3)),
+        )
         with socket.create_connection(("127.0.0.1", shard.ports[leader])) as writer:
             writer.sendall(b"SET under way 1\r\n")
             begun = time.monotonic()
@@ -214,6 +245,8 @@ def test_the_defaults(tmp_path: Path, command: str, seconds: float) -> None:
             assert shard.ask(leader, "SET", "after", "x") is True
             time.sleep(0.1)
         assert shard.leader() == leader and shard.term(leader) == term
-        assert campaigns == sum(shard.trace(f"engine-{place}").count("campaign") for place in range(3))
+        assert campaigns == sum(
+            shard.trace(f"engine-{place}").count("campaign") for place in range(3)
+        )
     finally:
         shard.stop()

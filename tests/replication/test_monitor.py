@@ -1,4 +1,6 @@
-"""MONITOR: every command is shown, in the order in which it ran, behind the replies that the watching client waits for, and without an end to its bound."""
+"""MONITOR: every command is shown, in the order in which it ran, behind the replies that the
+watching client waits for, and without an end to its bound.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,10 @@ def watched(node: Node) -> tuple[Host, Connection, Socket]:
 
 def shown(sent: bytes) -> list[bytes]:
     """What was sent, with each line of MONITOR cut to its database and command."""
-    return [re.sub(rb"^\+\d+\.\d{6} \[(\d+) [^]]*\]", rb"[\1]", line) for line in sent.split(b"\r\n")[:-1]]
+    return [
+        re.sub(rb"^\+\d+\.\d{6} \[(\d+) [^]]*\]", rb"[\1]", line)
+        for line in sent.split(b"\r\n")[:-1]
+    ]
 
 
 def test_a_client_that_was_connected_before_is_shown() -> None:
@@ -45,7 +50,14 @@ def test_a_client_that_was_connected_before_is_shown() -> None:
 def test_lines_do_not_overtake_the_replies_that_the_client_itself_waits_for() -> None:
     host, monitor, socket = watched(Node())
     other, _ = another(host)
-    pipeline = encoded(b"SET", b"a", b"1") + encoded(b"MONITOR") + encoded(b"PING") + encoded(b"GET", b"b") + encoded(b"MONITOR") + encoded(b"PING")
+    pipeline = (
+        encoded(b"SET", b"a", b"1")
+        + encoded(b"MONITOR")
+        + encoded(b"PING")
+        + encoded(b"GET", b"b")
+        + encoded(b"MONITOR")
+        + encoded(b"PING")
+    )
     monitor.data_received(pipeline)
     other.data_received(encoded(b"GET", b"c"))
     turns(host)
@@ -53,7 +65,16 @@ def test_lines_do_not_overtake_the_replies_that_the_client_itself_waits_for() ->
     commit(host)
     turns(host)
     refused = b"-ERR Replica can't interact with the keyspace"
-    assert shown(socket.sent) == [b"+OK", b"+OK", b"+PONG", b'[0] "PING"', refused, b"+PONG", b'[0] "PING"', b'[0] "GET" "c"']
+    assert shown(socket.sent) == [
+        b"+OK",
+        b"+OK",
+        b"+PONG",
+        b'[0] "PING"',
+        refused,
+        b"+PONG",
+        b'[0] "PING"',
+        b'[0] "GET" "c"',
+    ]
 
 
 def test_lines_are_no_replies_when_the_role_ends() -> None:
@@ -70,7 +91,15 @@ def test_a_transaction_is_shown_command_by_command_as_redis_does() -> None:
     lines = [b"MULTI", b"RPUSH l 3 1 2", b"SORT l", b"SELECT 4", b"GET q", b"EXEC", b"GET q"]
     other.data_received(b"".join([encoded(*line.split()) for line in lines]))
     turns(host)
-    commands = [b'[0] "MULTI"', b'[0] "RPUSH" "l" "3" "1" "2"', b'[0] "SORT" "l"', b'[4] "SELECT" "4"', b'[4] "GET" "q"', b'[4] "EXEC"', b'[4] "GET" "q"']
+    commands = [
+        b'[0] "MULTI"',
+        b'[0] "RPUSH" "l" "3" "1" "2"',
+        b'[0] "SORT" "l"',
+        b'[4] "SELECT" "4"',
+        b'[4] "GET" "q"',
+        b'[4] "EXEC"',
+        b'[4] "GET" "q"',
+    ]
     assert shown(socket.sent) == [b"+OK", *commands]
 
 
@@ -78,7 +107,10 @@ def test_monitor_in_a_transaction_is_refused_as_redis_does() -> None:
     host, connection, socket = watched(Node())
     connection.data_received(encoded(b"MULTI") + encoded(b"MONITOR") + encoded(b"EXEC"))
     turns(host)
-    assert socket.sent.endswith(b"*1\r\n-ERR MONITOR isn't allowed for DENY BLOCKING client\r\n") and not host.shard.engine.monitors
+    assert (
+        socket.sent.endswith(b"*1\r\n-ERR MONITOR isn't allowed for DENY BLOCKING client\r\n")
+        and not host.shard.engine.monitors
+    )
 
 
 def test_the_commands_of_a_transaction_are_timed_one_by_one() -> None:
@@ -86,11 +118,23 @@ def test_the_commands_of_a_transaction_are_timed_one_by_one() -> None:
     _, connection, _ = watched(node)
     ticks = iter(range(0, 1_000_000, 2000))
     node.engine.clock_us = lambda: next(ticks)  # each command of the transaction takes 2 ms
-    connection.data_received(b"".join([encoded(*line.split()) for line in (b"MULTI", b"RPUSH l 3 1 2", b"SORT l", b"LLEN l", b"EXEC")]))
+    connection.data_received(
+        b"".join(
+            [
+                encoded(*line.split())
+                for line in (b"MULTI", b"RPUSH l 3 1 2", b"SORT l", b"LLEN l", b"EXEC")
+            ]
+        )
+    )
     table = node.engine.table
-    assert [(table[name].calls, table[name].usec) for name in (b"RPUSH", b"SORT", b"LLEN")] == [(1, 2000)] * 3
+    assert [(table[name].calls, table[name].usec) for name in (b"RPUSH", b"SORT", b"LLEN")] == [
+        (1, 2000)
+    ] * 3
     assert [entry.argv[0] for entry in node.engine.slowlog.entries] == [b"LLEN", b"SORT", b"RPUSH"]
-    assert all(sum(node.engine.latency.histograms[name]) == 1 for name in (b"RPUSH", b"SORT", b"LLEN", b"EXEC"))
+    assert all(
+        sum(node.engine.latency.histograms[name]) == 1
+        for name in (b"RPUSH", b"SORT", b"LLEN", b"EXEC")
+    )
 
 
 def test_a_client_in_monitor_that_does_not_read_is_closed_at_its_limit() -> None:

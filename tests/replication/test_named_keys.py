@@ -1,6 +1,8 @@
-"""Whatever a command answers, if a key that it names has an uncommitted change, the reply waits for it: every row, every sample, every key.
+"""Whatever a command answers, if a key that it names has an uncommitted change, the reply waits for
+it: every row, every sample, every key.
 
-Found on its first day: ZUNIONSTORE named its destination by position and its sources by number, and only the destination was asked about.
+Found on its first day: ZUNIONSTORE named its destination by position and its sources by number, and
+only the destination was asked about.
 """
 
 from __future__ import annotations
@@ -13,7 +15,11 @@ from tests.commands.samples import SETTING
 from tests.commands.test_table import ROWS, SAMPLE
 from tests.replication.test_shard import Node
 
-NAMING = sorted(name for name, row in ROWS.items() if SAMPLE.get(name) and not row.flags & LOCAL and (row.first or row.find_keys is not None))
+NAMING = sorted(
+    name
+    for name, row in ROWS.items()
+    if SAMPLE.get(name) and not row.flags & LOCAL and (row.first or row.find_keys is not None)
+)
 
 
 def words(line: str) -> list[bytes]:
@@ -40,7 +46,9 @@ def test_a_reply_waits_for_every_key_the_command_names(name: str, change: str) -
         for key in dict.fromkeys(row.keys(argv)):
             node, reader = prepared(sample[:-1])
             writer = node.session(db=reader.db)
-            sent = node.run(writer, [[b"DEL", key] if change == "DEL" else [b"SET", key, b"uncommitted"]])
+            sent = node.run(
+                writer, [[b"DEL", key] if change == "DEL" else [b"SET", key, b"uncommitted"]]
+            )
             if sent:
                 continue  # there was nothing to delete
             asked += 1

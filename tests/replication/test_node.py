@@ -1,4 +1,6 @@
-"""The node as a process, through real log nodes: writing, reading at replicas, who leads, and what happens when it dies, stops or is told to hand over."""
+"""The node as a process, through real log nodes: writing, reading at replicas, who leads, and what
+happens when it dies, stops or is told to hand over.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +41,14 @@ class Processes:
     def __init__(self, folder: Path, log_nodes: int, engines: int, *settings: str) -> None:
         self.folder = folder
         self.settings = settings
-        self.password = next((setting.partition("=")[2] for setting in settings if setting.startswith("requirepass=")), None)
+        self.password = next(
+            (
+                setting.partition("=")[2]
+                for setting in settings
+                if setting.startswith("requirepass=")
+            ),
+            None,
+        )
         base = free_ports(log_nodes + engines)
         ports = list(range(base, base + log_nodes + engines))
         self.log_ports, self.ports = ports[:log_nodes], ports[log_nodes:]
@@ -48,22 +57,60 @@ class Processes:
 
     def start(self, name: str, *command: str) -> None:
         with open(self.folder / f"{name}.txt", "ab") as trace:
-            self.running[name] = subprocess.Popen([sys.executable, "-m", *command], stdout=trace, stderr=trace)
+            self.running[name] = subprocess.Popen(
+                [sys.executable, "-m", *command], stdout=trace, stderr=trace
+            )
 
     def start_log(self) -> None:
         for az, port in zip("abc", self.log_ports, strict=False):
             data, config = str(self.folder / f"log-{az}"), str(self.folder / "log.toml")
-            self.start(f"log-{az}", "txlog", "server", "--az", az, "--port", str(port), "--data", data, "--config", config)
+            self.start(
+                f"log-{az}",
+                "txlog",
+                "server",
+                "--az",
+                az,
+                "--port",
+                str(port),
+                "--data",
+                data,
+                "--config",
+                config,
+            )
         for port in self.log_ports:
-            until("a log node listens", lambda port=port: socket.create_connection(("127.0.0.1", port), 1).close() is None)
+            until(
+                "a log node listens",
+                lambda port=port: socket.create_connection(("127.0.0.1", port), 1).close() is None,
+            )
         addresses = [f"127.0.0.1:{port}" for port in self.log_ports]
-        subprocess.run([sys.executable, "-m", "txlog", "init", *addresses], check=True, capture_output=True, timeout=WAIT_S)
+        subprocess.run(
+            [sys.executable, "-m", "txlog", "init", *addresses],
+            check=True,
+            capture_output=True,
+            timeout=WAIT_S,
+        )
 
     def start_engine(self, place: int) -> None:
         address = ",".join(f"127.0.0.1:{port}" for port in self.log_ports)
-        log = f"txlog://{address}/shard-0" if self.log_ports else f"embedded:{self.folder / 'embedded'}"
+        log = (
+            f"txlog://{address}/shard-0"
+            if self.log_ports
+            else f"embedded:{self.folder / 'embedded'}"
+        )
         options = [part for setting in self.settings for part in ("--set", setting)]
-        self.start(f"engine-{place}", "memstore", "server", "--az", "abc"[place], "--port", str(self.ports[place]), "--log", log, "--create", *options)
+        self.start(
+            f"engine-{place}",
+            "memstore",
+            "server",
+            "--az",
+            "abc"[place],
+            "--port",
+            str(self.ports[place]),
+            "--log",
+            log,
+            "--create",
+            *options,
+        )
 
     def start_all(self) -> None:
         if self.log_ports:
@@ -72,10 +119,18 @@ class Processes:
             self.start_engine(place)
         until("a primary", self.primary)
         for place in range(len(self.ports)):
-            until(f"engine {place} serves", lambda place=place: self.client(place).info("replication")["memstore_role"] in ("primary", "replica"))
+            until(
+                f"engine {place} serves",
+                lambda place=place: (
+                    self.client(place).info("replication")["memstore_role"]
+                    in ("primary", "replica")
+                ),
+            )
 
     def client(self, place: int) -> Any:
-        return redis.Redis(port=self.ports[place], password=self.password, socket_timeout=10, decode_responses=True)
+        return redis.Redis(
+            port=self.ports[place], password=self.password, socket_timeout=10, decode_responses=True
+        )
 
     def primary(self) -> str:
         """The place of the primary as a text, so that the first is true; empty: none."""
@@ -127,10 +182,13 @@ def single(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Processes]:
 
 
 def replicas_known(shard: Processes, count: int = 2) -> None:
-    until(f"the primary knows {count} replicas", lambda: int(shard.client(shard.leader()).info("replication")["connected_slaves"]) >= count)
+    until(
+        f"the primary knows {count} replicas",
+        lambda: int(shard.client(shard.leader()).info("replication")["connected_slaves"]) >= count,
+    )
 
 
-# ---------------------------------------------------------------------- three log nodes, three engine nodes
+# -------------------------------------------------------------- three log nodes, three engine nodes
 
 
 def test_what_the_primary_acknowledged_every_replica_reads_at_once(shard: Processes) -> None:
@@ -206,7 +264,9 @@ def test_a_handover_under_load_loses_nothing_and_closes_no_connection(shard: Pro
         thread.start()
     time.sleep(0.3)
     wanted = shard.other(before)
-    assert shard.client(before).execute_command("MEMSTORE HANDOVER", f"127.0.0.1:{shard.ports[wanted]}")
+    assert shard.client(before).execute_command(
+        "MEMSTORE HANDOVER", f"127.0.0.1:{shard.ports[wanted]}"
+    )
     until("the one named leads", lambda: shard.leader() == wanted)
     time.sleep(0.3)
     end.set()
@@ -232,7 +292,19 @@ def test_a_paused_primary_answers_nothing_old_when_it_goes_on(shard: Processes) 
     with socket.create_connection(("127.0.0.1", shard.ports[before]), WAIT_S) as waiting:
         shard.signal(f"engine-{before}", signal.SIGSTOP)
         waiting.sendall(b"*2\r\n$3\r\nGET\r\n$6\r\npaused\r\n" * 20)
-        after = int(until("another leads", lambda: next((str(p) for p in range(3) if p != before and shard.client(p).role()[0] == "master"), "")))
+        after = int(
+            until(
+                "another leads",
+                lambda: next(
+                    (
+                        str(p)
+                        for p in range(3)
+                        if p != before and shard.client(p).role()[0] == "master"
+                    ),
+                    "",
+                ),
+            )
+        )
         shard.client(after).set("paused", "new")
         shard.signal(f"engine-{before}", signal.SIGCONT)
         received = b""
@@ -240,10 +312,14 @@ def test_a_paused_primary_answers_nothing_old_when_it_goes_on(shard: Processes) 
             while received.count(b"\r\n") < 20 and (data := waiting.recv(65536)):
                 received += data
     assert b"old" not in received
-    until("it reads the new value as a replica", lambda: shard.client(before).get("paused") == "new")
+    until(
+        "it reads the new value as a replica", lambda: shard.client(before).get("paused") == "new"
+    )
 
 
-def test_a_killed_primary_is_followed_by_another_with_everything_acknowledged(shard: Processes) -> None:
+def test_a_killed_primary_is_followed_by_another_with_everything_acknowledged(
+    shard: Processes,
+) -> None:
     replicas_known(shard)
     before = shard.leader()
     client = shard.client(before)
@@ -252,7 +328,9 @@ def test_a_killed_primary_is_followed_by_another_with_everything_acknowledged(sh
     shard.signal(f"engine-{before}", signal.SIGKILL)
     after = shard.leader()
     assert after != before
-    assert [shard.client(after).get(f"killed:{number}") for number in range(200)] == [str(number) for number in range(200)]
+    assert [shard.client(after).get(f"killed:{number}") for number in range(200)] == [
+        str(number) for number in range(200)
+    ]
     assert shard.client(after).set("writes", "go on")
     shard.start_engine(before)
     until("it is back as a replica", lambda: shard.client(before).get("writes") == "go on")
@@ -270,7 +348,9 @@ def test_sigterm_hands_over_first(shard: Processes) -> None:
     until("it is back", lambda: shard.client(before).role()[0] == "slave")
 
 
-def test_without_a_majority_nothing_is_acknowledged_and_with_it_everything_goes_on(shard: Processes) -> None:
+def test_without_a_majority_nothing_is_acknowledged_and_with_it_everything_goes_on(
+    shard: Processes,
+) -> None:
     leader = shard.leader()
     shard.client(leader).set("majority", "there")
     names = ["log-a", "log-b"]
@@ -280,7 +360,9 @@ def test_without_a_majority_nothing_is_acknowledged_and_with_it_everything_goes_
         with pytest.raises(redis.RedisError):
             shard.client(leader).set("majority", "away")
         until("no primary", lambda: not shard.primary())
-        with pytest.raises(redis.ResponseError, match=r"no majority of log nodes answered|LOADING|restoring"):
+        with pytest.raises(
+            redis.ResponseError, match=r"no majority of log nodes answered|LOADING|restoring"
+        ):
             shard.client(leader).get("majority")
     finally:
         for name in names:
@@ -289,26 +371,44 @@ def test_without_a_majority_nothing_is_acknowledged_and_with_it_everything_goes_
     assert client.get("majority") in ("there", "away")
     assert client.set("majority", "back")
     for place in range(3):
-        until("every node reads it", lambda place=place: shard.client(place).get("majority") == "back")
+        until(
+            "every node reads it", lambda place=place: shard.client(place).get("majority") == "back"
+        )
 
 
-def test_redis_cluster_clients_find_the_primary_through_a_failover_and_nodes_use_the_password(tmp_path: Path) -> None:
+def test_redis_cluster_clients_find_the_primary_through_a_failover_and_nodes_use_the_password(
+    tmp_path: Path,
+) -> None:
     shard = Processes(tmp_path, 3, 2, "cluster-enabled=yes", "lease-ms=500", "requirepass=secret")
     try:
         shard.start_all()
         replicas_known(shard, 1)
         before = shard.leader()
-        # All nodes, for good: redis-py keeps those of its newest answer alone, and one given before the replicas had reported names only its primary.
+        # All nodes, for good: redis-py keeps those of its newest answer alone, and one given before
+        # the replicas had reported names only its primary.
         nodes = [ClusterNode("127.0.0.1", port) for port in shard.ports]
-        client = until("a cluster client", lambda: RedisCluster(startup_nodes=nodes, dynamic_startup_nodes=False, password="secret", socket_timeout=5))
+        client = until(
+            "a cluster client",
+            lambda: RedisCluster(
+                startup_nodes=nodes,
+                dynamic_startup_nodes=False,
+                password="secret",
+                socket_timeout=5,
+            ),
+        )
         for number in range(20):
             assert client.set(f"key:{number}", number)
         after = shard.other(before)
-        until("the link to the primary", lambda: shard.client(after).info("replication")["master_link_status"] == "up")
+        until(
+            "the link to the primary",
+            lambda: shard.client(after).info("replication")["master_link_status"] == "up",
+        )
         assert shard.client(after).execute_command("CLUSTER FAILOVER")
         until("the replica that asked leads", lambda: shard.leader() == after)
         (slots,) = shard.client(after).execute_command("CLUSTER", "SLOTS")
-        assert len(slots) >= 4, "from the first moment on another node is named beside the fresh primary"
+        assert len(slots) >= 4, (
+            "from the first moment on another node is named beside the fresh primary"
+        )
         assert client.set("key:3", "handed over")
         replicas_known(shard, 1)
         before = after
@@ -317,8 +417,12 @@ def test_redis_cluster_clients_find_the_primary_through_a_failover_and_nodes_use
 
         def goes_on() -> Any:
             ((_, _, *described),) = survivor.execute_command("CLUSTER", "SLOTS")
-            assert len(described) >= 2, "while nobody leads the slots have an owner still: clients give up on a topology without"
-            return client.set("key:1", "after")  # an error of the cluster client that is no RedisError would end the test
+            assert len(described) >= 2, (
+                "while nobody leads the slots have an owner still: clients give up on a topology "
+                "without"
+            )
+            # an error of the cluster client that is no RedisError would end the test
+            return client.set("key:1", "after")
 
         until("writes go on", goes_on)
         assert client.get("key:1") == b"after" and client.get("key:2") == b"2"
@@ -328,14 +432,16 @@ def test_redis_cluster_clients_find_the_primary_through_a_failover_and_nodes_use
         shard.stop()
 
 
-# ---------------------------------------------------------------------- a node alone, with an embedded log
+# --------------------------------------------------------------- a node alone, with an embedded log
 
 
 def test_expired_keys_are_deleted_by_the_active_cycle(single: Processes) -> None:
     client = single.client(0)
     client.set("brief", "x", px=60)
     before = client.info("stats")["expired_keys"]
-    until("it is gone without being asked for", lambda: client.info("stats")["expired_keys"] > before)
+    until(
+        "it is gone without being asked for", lambda: client.info("stats")["expired_keys"] > before
+    )
     assert client.exists("brief") == 0
 
 
@@ -364,7 +470,18 @@ def test_a_port_that_is_taken_is_one_line_and_exit_code_1(tmp_path: Path) -> Non
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = str(taken.getsockname()[1])
-        command = [sys.executable, "-m", "memstore", "server", "--az", "a", "--port", port, "--log", f"embedded:{tmp_path / 'e'}"]
+        command = [
+            sys.executable,
+            "-m",
+            "memstore",
+            "server",
+            "--az",
+            "a",
+            "--port",
+            port,
+            "--log",
+            f"embedded:{tmp_path / 'e'}",
+        ]
         ended = subprocess.run(command, capture_output=True, text=True, timeout=WAIT_S)
     assert ended.returncode == 1
     assert ended.stderr == f"memstore: port {port} on 127.0.0.1 is in use\n"

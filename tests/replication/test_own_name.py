@@ -19,14 +19,18 @@ def everywhere() -> Iterator[list[socket.socket]]:
         yield [sock]
 
 
-async def test_its_own_name_s_address(everywhere: list[socket.socket], monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_its_own_name_s_address(
+    everywhere: list[socket.socket], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(NAMES, "_names", {})
     monkeypatch.setattr(NAMES, "_ask", lambda name: ["fd00::7", "10.0.0.7"])
     monkeypatch.setattr(socket, "gethostname", lambda: "engine-a")
     assert await process.announced(everywhere) == "10.0.0.7"
 
 
-async def test_a_resolver_that_does_not_answer_does_not_keep_it_from_starting(everywhere: list[socket.socket], monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_resolver_that_does_not_answer_does_not_keep_it_from_starting(
+    everywhere: list[socket.socket], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(NAMES, "_names", {})
     monkeypatch.setattr(NAMES, "_ask", lambda name: time.sleep(2))
     monkeypatch.setattr(socket, "gethostname", lambda: "engine-b")

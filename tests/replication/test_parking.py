@@ -1,7 +1,8 @@
-"""Pipelines of several clients, drawn from a seed, while commands are held up in every way: hand-overs, pauses, too much in flight, strong reads, WAIT.
+"""Pipelines of several clients, drawn from a seed, while commands are held up in every way:
+hand-overs, pauses, too much in flight, strong reads, WAIT.
 
-After every step each parked command has somebody who will take it up again; at the end every client has each of its answers once, in order, and no strong read
-is older than its arrival.
+After every step each parked command has somebody who will take it up again; at the end every client
+has each of its answers once, in order, and no strong read is older than its arrival.
 """
 
 from __future__ import annotations
@@ -78,7 +79,8 @@ class Desk(Host):
 class Client:
     connection: Connection
     socket: Socket
-    wanted: list[bytes | int] = field(default_factory=list)  # answers; of a read the least that it may see
+    # answers; of a read the least that it may see
+    wanted: list[bytes | int] = field(default_factory=list)
     unsent: bytes = b""
 
     @property
@@ -91,7 +93,11 @@ class Scene:
         self.rng = rng = Random(seed)
         self.is_replica = seed % 2 == 0
         role = REPLICA if self.is_replica else PRIMARY
-        node = self.node = Node(role, max_held_bytes=rng.choice([1500, 30_000]), max_uncommitted_bytes=rng.choice([20_000, 3_000_000]))
+        node = self.node = Node(
+            role,
+            max_held_bytes=rng.choice([1500, 30_000]),
+            max_uncommitted_bytes=rng.choice([20_000, 3_000_000]),
+        )
         node.engine.facts.role = "replica" if self.is_replica else "primary"
         self.desk, self.shard = Desk(node), node.shard
         self.clients: list[Client] = []
@@ -105,9 +111,31 @@ class Scene:
     # ----------------------------------------------------------------- what happens
 
     def steps(self) -> list[Callable[[], None]]:
-        common = [self.turn] * 6 + [self.send] * 8 + [self.hold, self.pause, self.desk.answer_waits, self.stop_reading, self.connect, self.leave, self.name]
+        common = (
+            [self.turn] * 6
+            + [self.send] * 8
+            + [
+                self.hold,
+                self.pause,
+                self.desk.answer_waits,
+                self.stop_reading,
+                self.connect,
+                self.leave,
+                self.name,
+            ]
+        )
         if self.is_replica:
-            return [*common, self.grow, self.follow, self.follow, self.ask_answered, self.ask_answered, self.change_role, self.give_up, self.choose]
+            return [
+                *common,
+                self.grow,
+                self.follow,
+                self.follow,
+                self.ask_answered,
+                self.ask_answered,
+                self.change_role,
+                self.give_up,
+                self.choose,
+            ]
         return common + [self.desk.commit] * 3
 
     def connect(self) -> None:
@@ -124,7 +152,9 @@ class Scene:
     def send(self) -> None:
         client = self.rng.choice(self.clients)
         if not client.unsent:
-            client.unsent = b"".join([self._command(client) for _ in range(self.rng.choice([1, 3, 40, 300, 1500]))])
+            client.unsent = b"".join(
+                [self._command(client) for _ in range(self.rng.choice([1, 3, 40, 300, 1500]))]
+            )
         self.deliver(client)
 
     def _command(self, client: Client) -> bytes:
@@ -227,23 +257,47 @@ class Scene:
     def _check_connection(self, client: Client) -> None:
         connection, session, shard = client.connection, client.connection.session, self.shard
         queue: Any = self.desk.turn
-        assert [*queue._put_off, *queue._heavy].count(connection) == connection.queued, "it stands in the queue once"
-        assert connection.waits == connection.queued or (connection.waits and connection.full), "while it waits, unless it waits for its client to read"
+        assert [*queue._put_off, *queue._heavy].count(connection) == connection.queued, (
+            "it stands in the queue once"
+        )
+        assert connection.waits == connection.queued or (connection.waits and connection.full), (
+            "while it waits, unless it waits for its client to read"
+        )
         assert connection.waits or not (connection.unrun or connection.unread or connection.named)
         if session.parked:
-            asked = session.question and any(session is one for one, _ in self._covered(session.question))
+            asked = session.question and any(
+                session is one for one, _ in self._covered(session.question)
+            )
             behind = any(session is one for _, _, one in shard.reads._behind)
             wanted = session in shard.reads._asking
-            assert connection.named or session.is_blocked or session in shard.runnable or session in shard._stopped or asked or behind or wanted, "forgotten"
+            assert (
+                connection.named
+                or session.is_blocked
+                or session in shard.runnable
+                or session in shard._stopped
+                or asked
+                or behind
+                or wanted
+            ), "forgotten"
         else:
             assert not session.careful or connection.waits
-        assert not session.out or session in shard.runnable or connection.named, "an answer that nobody gives"
-        assert client.socket.reading or session.parked or connection.waits or connection.full or session.is_blocked, "not read for nothing"
+        assert not session.out or session in shard.runnable or connection.named, (
+            "an answer that nobody gives"
+        )
+        assert (
+            client.socket.reading
+            or session.parked
+            or connection.waits
+            or connection.full
+            or session.is_blocked
+        ), "not read for nothing"
 
     def _covered(self, question: int) -> list[tuple[Any, int]]:
         reads = self.shard.reads
         found = list(reads._asked) if question == reads._question else []
-        return found + [one for _, _, number, covered in reads._waiting if number == question for one in covered]
+        return found + [
+            one for _, _, number, covered in reads._waiting if number == question for one in covered
+        ]
 
     def come_to_an_end(self) -> None:
         """Nothing is held up any more."""
@@ -264,7 +318,13 @@ class Scene:
                 self.desk.commit()
             self.turn()
             self.check()
-            busy = self.desk.later.calls or self.desk.waits or self.desk.question[0] or self.shard.has_entries or any(one.unsent for one in self.clients)
+            busy = (
+                self.desk.later.calls
+                or self.desk.waits
+                or self.desk.question[0]
+                or self.shard.has_entries
+                or any(one.unsent for one in self.clients)
+            )
             if not busy:
                 return
         raise AssertionError("it never comes to an end")
@@ -276,7 +336,11 @@ class Scene:
             assert len(answers) == len(client.wanted)
             for answer, wanted in zip(answers, client.wanted, strict=True):
                 if isinstance(wanted, int):
-                    assert not self.is_replica or answer.startswith(b"-TRYAGAIN") or int(answer) >= wanted, "older than its arrival"
+                    assert (
+                        not self.is_replica
+                        or answer.startswith(b"-TRYAGAIN")
+                        or int(answer) >= wanted
+                    ), "older than its arrival"
                 else:
                     assert answer == wanted
             assert client.socket.reading and session.plain and not session.parked

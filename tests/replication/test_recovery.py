@@ -30,14 +30,25 @@ class Log:
         self.entries: list[Entry] = []
         self.term = 1
 
-    def add(self, payload: bytes, kind: int = DATA, wall_ms: int = 0, continued: bool = False) -> Entry:
+    def add(
+        self, payload: bytes, kind: int = DATA, wall_ms: int = 0, continued: bool = False
+    ) -> Entry:
         chain = self.entries[-1].chain if self.entries else GENESIS_CHAIN
-        entry = make_entry(len(self.entries) + 1, self.term, kind, wall_ms or 1000 + len(self.entries), chain, payload, continued)
+        entry = make_entry(
+            len(self.entries) + 1,
+            self.term,
+            kind,
+            wall_ms or 1000 + len(self.entries),
+            chain,
+            payload,
+            continued,
+        )
         self.entries.append(entry)
         return entry
 
     def lead(self, **fields: object) -> Entry:
-        return self.add(Leadership(**fields).encode(), LEADERSHIP)  # type: ignore[arg-type]  # a test's shorthand
+        # a test's shorthand
+        return self.add(Leadership(**fields).encode(), LEADERSHIP)  # type: ignore[arg-type]
 
 
 def follower() -> tuple[Follower, Notebook, Log]:
@@ -134,7 +145,10 @@ def test_an_effect_that_does_not_apply_stops_it() -> None:
     log.add(b"bad")
     log.add(b"b")
     follow(f, log)
-    assert "position 1 cannot be applied: ValueError: no such command" in f.stuck and memory.applied == []
+    assert (
+        "position 1 cannot be applied: ValueError: no such command" in f.stuck
+        and memory.applied == []
+    )
 
 
 def test_a_hole_and_another_history_stop_it() -> None:
@@ -194,10 +208,15 @@ def test_leadership_survives_the_trip_and_disagreeing_limits_are_named() -> None
     mine = Leadership("n", b"\x01" * 16, "a", "h", 1, 1000, "0.1.0", {"max-entry-bytes": 4})
     assert decode_leadership(mine.encode()) == mine
     theirs = Leadership(lease_ms=2000, limits={"max-entry-bytes": 5, "new-one": 1})
-    assert mismatches(mine, theirs) == ["lease_ms: 1000 here, 2000 at the primary", "max-entry-bytes: 4 here, 5 at the primary"]
+    assert mismatches(mine, theirs) == [
+        "lease_ms: 1000 here, 2000 at the primary",
+        "max-entry-bytes: 4 here, 5 at the primary",
+    ]
 
 
-@pytest.mark.parametrize("payload", [b"", b"[]", b'{"port": "x"}', b'{"incarnation": "zz"}', b'{"limits": 3}'])
+@pytest.mark.parametrize(
+    "payload", [b"", b"[]", b'{"port": "x"}', b'{"incarnation": "zz"}', b'{"limits": 3}']
+)
 def test_a_control_entry_that_cannot_be_read_stops_it(payload: bytes) -> None:
     f, _, log = follower()
     log.add(payload, LEADERSHIP)

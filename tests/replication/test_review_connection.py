@@ -1,4 +1,6 @@
-"""A connection with a shard behind it and neither socket nor loop: what it asks of its node after a batch."""
+"""A connection with a shard behind it and neither socket nor loop:
+what it asks of its node after a batch.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,9 @@ class Host:
         self.wall = WallClock(lambda: node.now_us, lambda: node.wall_ms)
         self.later = Later()
         self.failed: list[object] = []
-        self.turn = Turn(self.later, lambda: node.now_us, lambda client, error: self.failed.append(client))
+        self.turn = Turn(
+            self.later, lambda: node.now_us, lambda client, error: self.failed.append(client)
+        )
         self.bugs: list[Exception] = []
         self.drains = 0
         self.left: list[Connection] = []
@@ -108,7 +112,10 @@ def connected(node: Node) -> tuple[Host, Connection, Socket]:
 
 
 def encoded(*words: bytes) -> bytes:
-    return b"*%d\r\n%b" % (len(words), b"".join([b"$%d\r\n%b\r\n" % (len(word), word) for word in words]))
+    return b"*%d\r\n%b" % (
+        len(words),
+        b"".join([b"$%d\r\n%b\r\n" % (len(word), word) for word in words]),
+    )
 
 
 def test_a_unit_larger_than_an_entry_is_appended_though_nothing_else_gathers() -> None:
@@ -119,7 +126,9 @@ def test_a_unit_larger_than_an_entry_is_appended_though_nothing_else_gathers() -
 
 def test_what_a_client_changed_before_it_broke_is_appended() -> None:
     host, connection, _ = connected(Node())
-    host.shard.run(connection.session, [[b"SET", b"k", b"v"]], 0, host.node.wall_ms, host.node.now_us)
+    host.shard.run(
+        connection.session, [[b"SET", b"k", b"v"]], 0, host.node.wall_ms, host.node.now_us
+    )
     connection.connection_lost(None)
     assert host.drains == 1
 

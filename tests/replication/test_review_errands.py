@@ -1,4 +1,6 @@
-"""What commands ask of the node, carried out without a node: a shard, a loop that only remembers, and the role machine."""
+"""What commands ask of the node, carried out without a node: a shard, a loop that only remembers,
+and the role machine.
+"""
 
 from __future__ import annotations
 
@@ -41,13 +43,20 @@ class Desk:
 
     def __init__(self) -> None:
         self.hands = Hands()
-        self.shard, self.engine, self.facts = self.hands.shard, self.hands.engine, self.hands.engine.facts
+        self.shard, self.engine, self.facts = (
+            self.hands.shard,
+            self.hands.engine,
+            self.hands.engine.facts,
+        )
         self.facts.role, self.facts.committed = "primary", 1
         self.roles = Roles("a" * 40, bytes(16), 1000, Random(1), 0)
         self.telling = SimpleNamespace(tell_shard=lambda: None)
         self.timers: list[Timer] = []
         self.soon: list[tuple[Callable[..., None], Any]] = []
-        self.loop = SimpleNamespace(call_later=self._call_later, call_soon=lambda call, *args: self.soon.append((call, args)))
+        self.loop = SimpleNamespace(
+            call_later=self._call_later,
+            call_soon=lambda call, *args: self.soon.append((call, args)),
+        )
         node: Any = self
         self.errands = Errands(node)
 
@@ -86,7 +95,8 @@ def test_a_handover_that_is_refused_at_once_is_answered_behind_what_came_before(
     first, _ = desk.session()
     second, sink = desk.session()
     desk.do(first, "MEMSTORE HANDOVER")
-    desk.do(second, "SET k v", "MEMSTORE HANDOVER")  # in the same turn of the loop: nothing is held back yet
+    # in the same turn of the loop: nothing is held back yet
+    desk.do(second, "SET k v", "MEMSTORE HANDOVER")
     assert sink.sent == b"", "told of the hand-over before the write"
     ((session, data),) = desk.shard.on_committed(desk.hands.append())
     assert session is second and data == b"+OK\r\n-ERR a hand-over is under way\r\n"
@@ -101,7 +111,9 @@ def test_a_handover_to_nobody_is_answered_behind_a_write_that_waits() -> None:
     desk.do(session, "SET k v", "MEMSTORE HANDOVER nobody")
     desk.errands.on_handover_over("no replica nobody is connected", "")
     assert sink.sent == b"" and not session.is_blocked
-    assert desk.shard.on_committed(desk.hands.append()) == [(session, b"+OK\r\n-ERR no replica nobody is connected\r\n")]
+    assert desk.shard.on_committed(desk.hands.append()) == [
+        (session, b"+OK\r\n-ERR no replica nobody is connected\r\n")
+    ]
 
 
 def test_a_wait_that_is_over_leaves_no_timer_behind() -> None:
@@ -109,7 +121,8 @@ def test_a_wait_that_is_over_leaves_no_timer_behind() -> None:
     session, _ = desk.session()
     desk.do(session, "WAITAOF 0 1 3600000")
     (timer,) = desk.timers
-    desk.facts.replicas = [SimpleNamespace(applied=1)]  # type: ignore[list-item]  # as much of one as is looked at
+    # as much of one as is looked at
+    desk.facts.replicas = [SimpleNamespace(applied=1)]  # type: ignore[list-item]
     desk.errands.on_progress()
     assert timer.cancelled and not session.is_blocked
     desk.facts.replicas = []
@@ -132,7 +145,8 @@ def test_a_handover_that_a_step_down_has_answered_is_not_answered_again() -> Non
     session, sink = desk.session()
     desk.do(session, "MEMSTORE HANDOVER", "GET k")
     assert session.is_blocked
-    desk.errands.on_step_down()  # before the role machine was asked: another client's command found that the lease is over
+    # before the role machine was asked: another client's command found that the lease is over
+    desk.errands.on_step_down()
     for told, data, _ in desk.shard.demote(desk.shard.tracker.committed):
         told.sink.released(data)
     desk.errands.on_handover_over("this node is not the primary", "")
@@ -155,14 +169,18 @@ def test_who_was_answered_late_goes_on() -> None:
     session, _ = desk.session()
     desk.do(session, "MEMSTORE HANDOVER")
     desk.errands.on_handover_over("no replica is connected", "")
-    assert desk.shard.runnable == [session], "there may be more behind it than parked commands: a protocol error, the end"
+    assert desk.shard.runnable == [session], (
+        "there may be more behind it than parked commands: a protocol error, the end"
+    )
 
 
 # --------------------------------------------------------------------------- the token of a state
 
 
 def _position_of_a_write_that_moves() -> None:
-    """The write is a run of entries. A new term begins when one of them is taken, so the run is written once more behind LEADERSHIP."""
+    """The write is a run of entries. A new term begins when one of them is taken, so the run is
+    written once more behind LEADERSHIP.
+    """
     desk = Desk()
     desk.shard.entry_bytes = 100
     session, sink = desk.session()
@@ -181,7 +199,10 @@ def _position_of_a_write_that_moves() -> None:
         for runnable in desk.shard.take_runnable():
             sink.released(b"".join(runnable.out))
             runnable.out = []
-            desk.do(runnable, *[b" ".join(argv).decode() for argv in desk.shard.take_parked(runnable, 100)[0]])
+            desk.do(
+                runnable,
+                *[b" ".join(argv).decode() for argv in desk.shard.take_parked(runnable, 100)[0]],
+            )
     assert sink.sent == b"+OK\r\n:%d\r\n$6\r\nbehind\r\n" % last
 
 
@@ -191,7 +212,13 @@ def test_a_position_is_given_when_all_that_the_session_has_seen_is_committed() -
 
 def test_a_position_that_is_given_too_early_is_noticed() -> None:
     with ExitStack() as undo:
-        plant(memstore.commands.shard, "is_reached", "return facts.committed >= position", "return True", undo)
+        plant(
+            memstore.commands.shard,
+            "is_reached",
+            "return facts.committed >= position",
+            "return True",
+            undo,
+        )
         with pytest.raises(AssertionError):
             _position_of_a_write_that_moves()
 
@@ -230,4 +257,6 @@ def test_a_transaction_has_no_position_before_it_ends() -> None:
     desk = Desk()
     session, sink = desk.session()
     desk.do(session, "MULTI", "SET k v", "MEMSTORE POSITION", "EXEC")
-    assert b"-ERR Command not allowed inside a transaction" in sink.sent and b"-EXECABORT" in sink.sent
+    assert (
+        b"-ERR Command not allowed inside a transaction" in sink.sent and b"-EXECABORT" in sink.sent
+    )

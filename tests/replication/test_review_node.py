@@ -36,13 +36,15 @@ class Sink:
 
 def going_on(hands: Hands, ended: list[Any]) -> Any:
     """As much of a node as lets sessions go on."""
-    node: Any = SimpleNamespace(shard=hands.shard, loop=None, go_on=lambda: None, _arm=lambda: None, _end=ended.append)
+    node: Any = SimpleNamespace(
+        shard=hands.shard, loop=None, go_on=lambda: None, _arm=lambda: None, _end=ended.append
+    )
     node.on_loop_error = lambda loop, context: Node.on_loop_error(node, loop, context)
     node.on_client_error = lambda client, error: Node.on_client_error(node, client, error)
     return node
 
 
-def test_a_parked_command_that_fails_costs_its_client_the_connection_and_no_other_client_anything() -> None:
+def test_a_parked_command_that_fails_costs_only_its_own_client_the_connection() -> None:
     hands = Hands()
     broken, whole = Sink(UnicodeEncodeError("utf-8", "x", 0, 1, "no")), Sink()
     hands.shard.runnable += [hands.session(sink=broken), hands.session(sink=whole)]
@@ -60,15 +62,28 @@ def test_a_client_that_said_goodbye_is_closed_at_a_demotion() -> None:
     quits.data_received(encoded(b"GET", b"k") + encoded(b"QUIT"))
     hangs_up.data_received(encoded(b"GET", b"k"))
     assert hangs_up.eof_received()
-    nothing = SimpleNamespace(end=lambda: None, on_step_down=lambda: None, on_stepped_down=lambda *_: None, last=((1, 1), b""), in_flight=1)
-    node: Any = SimpleNamespace(leading=nothing, writer=nothing, shard=hands.shard, errands=nothing, roles=nothing, clock=lambda: 0)
+    nothing = SimpleNamespace(
+        end=lambda: None,
+        on_step_down=lambda: None,
+        on_stepped_down=lambda *_: None,
+        last=((1, 1), b""),
+        in_flight=1,
+    )
+    node: Any = SimpleNamespace(
+        leading=nothing,
+        writer=nothing,
+        shard=hands.shard,
+        errands=nothing,
+        roles=nothing,
+        clock=lambda: 0,
+    )
     node.release = lambda session, data: Node.release(node, session, data)
     Node._step_down(node, StepDown("the lease ran out"))
     assert not quits_socket.reading and quits_socket.sent.count(b"-TRYAGAIN") == 2
     assert not hangs_up_socket.reading and hangs_up_socket.sent.count(b"-TRYAGAIN") == 1
 
 
-def test_a_release_waits_for_what_a_term_sealed_anew_has_put_behind_the_handover() -> None:
+def test_a_release_waits_for_what_a_term_sealed_again_has_put_behind_the_handover() -> None:
     class Writer:
         in_flight, lost, released = 1, "", False
 
@@ -78,7 +93,12 @@ def test_a_release_waits_for_what_a_term_sealed_anew_has_put_behind_the_handover
 
     async def scene() -> bool:
         writer: Any = Writer()
-        node: Any = SimpleNamespace(writer=writer, roles=SimpleNamespace(on_released=lambda now_us: None), clock=lambda: 0, act=lambda: None)
+        node: Any = SimpleNamespace(
+            writer=writer,
+            roles=SimpleNamespace(on_released=lambda now_us: None),
+            clock=lambda: 0,
+            act=lambda: None,
+        )
         release = asyncio.ensure_future(Node._release(node, writer, b"s"))
         await asyncio.sleep(0.005)
         assert not release.done()
@@ -89,7 +109,7 @@ def test_a_release_waits_for_what_a_term_sealed_anew_has_put_behind_the_handover
     assert asyncio.run(scene())
 
 
-def test_a_term_sealed_anew_while_its_prefix_is_applied_is_a_lost_campaign_and_no_reason_to_end() -> None:
+def test_a_term_sealed_again_while_its_prefix_is_applied_is_a_lost_campaign() -> None:
     """The writer has appended a LEADERSHIP of its own by then, which is not in the prefix."""
     said: list[str] = []
 
@@ -105,12 +125,20 @@ def test_a_term_sealed_anew_while_its_prefix_is_applied_is_a_lost_campaign_and_n
     async def campaign(*_: Any) -> Winner:
         return writer
 
-    follower = SimpleNamespace(followed=(1, 6), chain=b"", position=7, stuck="", feed=lambda prefix: None)
-    roles = SimpleNamespace(role=CANDIDATE, stuck="", on_campaign_lost=lambda reason, *_: said.append(reason), on_campaign_won=lambda *_: said.append("won"))
+    follower = SimpleNamespace(
+        followed=(1, 6), chain=b"", position=7, stuck="", feed=lambda prefix: None
+    )
+    roles = SimpleNamespace(
+        role=CANDIDATE,
+        stuck="",
+        on_campaign_lost=lambda reason, *_: said.append(reason),
+        on_campaign_won=lambda *_: said.append("won"),
+    )
     node: Any = SimpleNamespace(
-        follower=follower, following=SimpleNamespace(close=lambda: None, apply_all=lambda: True), roles=roles, log=SimpleNamespace(campaign=campaign),
-        config=SimpleNamespace(lease_ms=800), me=SimpleNamespace(encode=lambda: b""), wall_ms=lambda: 1, clock=lambda: 1, act=lambda: None,
-        _follow=lambda _: said.append("follows"), _won=None,
+        follower=follower, following=SimpleNamespace(close=lambda: None, apply_all=lambda: True),
+        roles=roles, log=SimpleNamespace(campaign=campaign), config=SimpleNamespace(lease_ms=800),
+        me=SimpleNamespace(encode=lambda: b""), wall_ms=lambda: 1, clock=lambda: 1,
+        act=lambda: None, _follow=lambda _: said.append("follows"), _won=None,
     )  # fmt: skip
     node._abandon_writer = lambda output: Node._abandon_writer(node, output)
     node._has_won = lambda won: Node._has_won(node, won)

@@ -21,7 +21,9 @@ def test_an_answer_covers_no_command_that_came_after_a_transaction_was_queued() 
     question = node.shard.reads.on_asked()
     node.shard.on_tail(question, (0, 0), node.now_us)
     assert node.go_on() == b"$-1\r\n+OK\r\n+QUEUED\r\n*1\r\n$-1\r\n"
-    assert node.do(session, "GET c") == b"" and node.shard.reads.wanted, "read without a question of its own"
+    assert node.do(session, "GET c") == b"" and node.shard.reads.wanted, (
+        "read without a question of its own"
+    )
 
 
 def test_an_answer_from_before_it_led_covers_nothing_after_it_led() -> None:
@@ -42,7 +44,8 @@ def test_at_demotion_a_reply_that_was_about_to_leave_has_an_answer_in_its_place(
     node.engine.facts.role = "primary"
     waiter, late = node.session(), node.session()
     node.do(waiter, "WAIT 1 100")
-    node.shard.finish(waiter, b":0\r\n")  # its time is over, and so is the lease in the same turn of the loop
+    # its time is over, and so is the lease in the same turn of the loop
+    node.shard.finish(waiter, b":0\r\n")
     node.shard.run(late, [[b"GET", b"a"]], 0, node.wall_ms, 2000 * SECOND)
     told = {session.id: data for session, data, _ in node.shard.demote(1)}
     assert told == {waiter.id: DEMOTED_READ, late.id: DEMOTED_READ}
@@ -71,7 +74,11 @@ def test_waitaof_covers_writes_whose_replies_are_not_wanted(quiet: str) -> None:
 def test_what_a_connection_has_written_moves_up_with_its_entry() -> None:
     node = Node()
     facts = node.engine.facts
-    facts.role, facts.committed, facts.replicas = "primary", 1, [ReplicaFact("r", "127.0.0.1", 1, "b", 2, 0)]
+    facts.role, facts.committed, facts.replicas = (
+        "primary",
+        1,
+        [ReplicaFact("r", "127.0.0.1", 1, "b", 2, 0)],
+    )
     session = node.session()
     node.do(session, "SET k v")
     request = WaitForReplicas(session, session.seen, 1, 0, "wait")
@@ -94,16 +101,27 @@ def effect(*words: str) -> bytes:
     return encode([word.encode() for word in words])
 
 
-@pytest.mark.parametrize("payload", [effect("SET", "k", "2"), effect("RENAME", "other", "k"), effect("FLUSHALL"), effect("SWAPDB", "0", "3")])
+@pytest.mark.parametrize(
+    "payload",
+    [
+        effect("SET", "k", "2"),
+        effect("RENAME", "other", "k"),
+        effect("FLUSHALL"),
+        effect("SWAPDB", "0", "3"),
+    ],
+)
 @pytest.mark.parametrize("leads", [False, True])
-def test_a_watch_at_a_replica_fails_by_what_the_replica_applies(payload: bytes, leads: bool) -> None:
+def test_a_watch_at_a_replica_fails_by_what_the_replica_applies(
+    payload: bytes, leads: bool
+) -> None:
     node = Node(REPLICA)
     node.engine.apply(effect("MSET", "k", "1", "other", "1"), node.wall_ms)
     session = node.session(reads=EVENTUAL)
     node.do(session, "WATCH k")
     node.engine.apply(payload, node.wall_ms)
     node.shard.on_applied((1, 1), node.wall_ms)
-    if leads:  # it takes over in between: the write of another client must not be overwritten unseen
+    # it takes over in between: the write of another client must not be overwritten unseen
+    if leads:
         node.shard.become_primary(2, 1)
         node.shard.lessor = FixedLease(1000 * SECOND)
         assert node.do(session, "MULTI", "SET k 3", "EXEC").endswith(b"*-1\r\n")
@@ -115,22 +133,34 @@ def test_a_watch_at_a_replica_stands_when_other_keys_change() -> None:
     node = Node(REPLICA)
     session = node.session(reads=EVENTUAL)
     node.do(session, "WATCH k")
-    node.engine.apply(effect("SELECT", "1") + effect("SET", "k", "2") + effect("SELECT", "0") + effect("SET", "j", "2"), node.wall_ms)
+    node.engine.apply(
+        effect("SELECT", "1")
+        + effect("SET", "k", "2")
+        + effect("SELECT", "0")
+        + effect("SET", "j", "2"),
+        node.wall_ms,
+    )
     assert node.do(session, "MULTI", "GET k", "EXEC").endswith(b"*1\r\n$-1\r\n")
 
 
-def test_a_transaction_queued_at_a_replica_shows_nothing_of_a_memory_that_is_being_restored() -> None:
+def test_a_transaction_queued_at_a_replica_shows_nothing_of_a_memory_in_restoration() -> None:
     node = Node(REPLICA)
     session, other = node.session(reads=EVENTUAL), node.session(reads=EVENTUAL)
     node.do(session, "MULTI", "GET k")
     node.do(other, "MULTI", "PING")
     node.shard.become_restoring()
-    assert node.do(session, "EXEC").startswith(b"-EXECABORT Transaction discarded because of: LOADING")
+    assert node.do(session, "EXEC").startswith(
+        b"-EXECABORT Transaction discarded because of: LOADING"
+    )
     assert node.do(other, "EXEC") == b"*1\r\n+PONG\r\n"
 
 
-@pytest.mark.parametrize("change", [effect("APPEND", "k", "x" * 1024 * 1024), effect("SETRANGE", "k", "1048576", "x")])
-def test_an_effect_is_applied_whatever_this_nodes_own_limit_of_a_strings_length(change: bytes) -> None:
+@pytest.mark.parametrize(
+    "change", [effect("APPEND", "k", "x" * 1024 * 1024), effect("SETRANGE", "k", "1048576", "x")]
+)
+def test_an_effect_is_applied_whatever_this_nodes_own_limit_of_a_strings_length(
+    change: bytes,
+) -> None:
     node = Node(REPLICA, proto_max_bulk_len=1024 * 1024)
     node.engine.apply(effect("SET", "k", "v") + change, node.wall_ms)
     assert node.do(node.session(reads=EVENTUAL), "STRLEN k") == b":1048577\r\n"

@@ -56,13 +56,25 @@ class Stage:
         """What is new, without the lines for the event log."""
         return [type(o) for o in self.take() if type(o).__name__ != "Say"]
 
-    def heartbeat(self, committed: int = 5, last: int | None = None, window: int = 900, successor: bytes = b"") -> None:
+    def heartbeat(
+        self, committed: int = 5, last: int | None = None, window: int = 900, successor: bytes = b""
+    ) -> None:
         position = committed if last is None else last
         writer = OTHER if window else b""
-        self.roles.on_heartbeat(committed, (1, position) if position else (0, 0), 1 if position else 0, window, successor, self.us, writer)
+        self.roles.on_heartbeat(
+            committed,
+            (1, position) if position else (0, 0),
+            1 if position else 0,
+            window,
+            successor,
+            self.us,
+            writer,
+        )
 
     def run(self, ms: int, window: int | None = None, stop: type | None = None) -> bool:
-        """Let time pass, with a heartbeat every 100 ms (``window``: what it says); until an output of type ``stop``."""
+        """Let time pass, with a heartbeat every 100 ms (``window``: what it says); until an output
+        of type ``stop``.
+        """
         end = self.now + ms
         while self.now < end:
             self.now += 1
@@ -89,7 +101,9 @@ class Stage:
         assert self.kinds() == [StopFollowing, TakeOver]
         return self
 
-    def peer(self, node: str = "bb" * 20, applied: int = 5, incarnation: bytes = OTHER, port: int = 2) -> None:
+    def peer(
+        self, node: str = "bb" * 20, applied: int = 5, incarnation: bytes = OTHER, port: int = 2
+    ) -> None:
         self.roles.on_peer(Peer(node, incarnation, "b", "127.0.0.1", port, applied), self.us)
 
 
@@ -148,7 +162,7 @@ def test_a_window_that_opens_again_calls_the_campaign_off() -> None:
     assert not stage.run(900, window=1000, stop=StartCampaign)
 
 
-def test_a_probe_that_a_majority_would_grant_leads_to_a_campaign_although_the_own_log_node_shows_a_living_window() -> None:
+def test_a_probe_granted_by_a_majority_leads_to_a_campaign_despite_a_living_window() -> None:
     stage = Stage().replica()
     assert stage.run(1500, window=900, stop=AskProbe)
     stage.roles.on_probe(True, stage.us)
@@ -208,7 +222,8 @@ def test_a_primary_whose_lease_runs_out_steps_down() -> None:
 
 def test_two_reasons_to_step_down_at_once_make_one_step() -> None:
     stage = Stage().primary()
-    stage.now += 5000  # the loop stood still: the lease is over, and a reply was ready after its end
+    # the loop stood still: the lease is over, and a reply was ready after its end
+    stage.now += 5000
     stage.roles.on_writer_lost("a reply was ready after the lease had ended", stage.us)
     stage.roles.on_deadline(stage.us)
     assert stage.kinds().count(StepDown) == 1
@@ -284,7 +299,9 @@ def handed(stage: Stage) -> None:
     """Take a hand-over that was accepted to its end."""
     stage.roles.on_drained(stage.us)
     output = stage.take()[0]
-    assert isinstance(output, AppendHandover) and decode_handover(output.payload).incarnation == OTHER
+    assert (
+        isinstance(output, AppendHandover) and decode_handover(output.payload).incarnation == OTHER
+    )
     stage.roles.on_handover_committed(stage.us)
     output = stage.take()[0]
     assert isinstance(output, ReleaseLease) and output.successor == OTHER
@@ -313,7 +330,9 @@ def test_commands_kept_are_let_go_when_the_successor_leads_or_after_a_lease() ->
         stage.roles.on_stepped_down(True, stage.us)
         stage.take()
         if arrives:
-            stage.roles.on_leadership(Leadership("bb" * 20, OTHER, "b", "127.0.0.1", 2, LEASE), stage.us)
+            stage.roles.on_leadership(
+                Leadership("bb" * 20, OTHER, "b", "127.0.0.1", 2, LEASE), stage.us
+            )
             assert stage.kinds() == [LetCommands]
         else:
             begin = stage.now
@@ -321,7 +340,7 @@ def test_commands_kept_are_let_go_when_the_successor_leads_or_after_a_lease() ->
             assert stage.now - begin == LEASE
 
 
-def test_the_old_primary_leaves_the_field_to_the_successor_for_a_while_and_may_win_again_later() -> None:
+def test_the_old_primary_leaves_the_field_to_the_successor_and_may_win_again_later() -> None:
     stage = Stage().primary()
     stage.peer()
     stage.roles.on_handover_asked("", stage.us)
@@ -350,7 +369,11 @@ def test_a_handover_to_nobody_is_refused_and_changes_nothing(wanted: str) -> Non
         stage.peer()
     stage.roles.on_handover_asked(wanted, stage.us)
     outputs = stage.take()
-    assert len(outputs) == 1 and isinstance(outputs[0], HandoverOver) and outputs[0].error.startswith("no replica")
+    assert (
+        len(outputs) == 1
+        and isinstance(outputs[0], HandoverOver)
+        and outputs[0].error.startswith("no replica")
+    )
     assert stage.roles.role == PRIMARY and not stage.roles.phase
 
 
@@ -503,7 +526,8 @@ def test_a_primary_whose_window_another_holds_is_named_no_more() -> None:
     stage.roles.on_leadership(Leadership("bb" * 20, OTHER, "b", "127.0.0.1", 2, LEASE), stage.us)
     stage.roles.on_heartbeat(5, (1, 5), 1, 900, b"", stage.us, OTHER)
     assert stage.roles.primary is not None
-    for _ in range(8):  # somebody else is sealed and gets nothing committed: his window opens again and again
+    # somebody else is sealed and gets nothing committed: his window opens again and again
+    for _ in range(8):
         stage.now += 100
         stage.roles.on_heartbeat(5, (1, 5), 2, 900, b"", stage.us, b"\7" * 16)
         stage.roles.on_deadline(stage.us)

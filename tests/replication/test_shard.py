@@ -1,4 +1,6 @@
-"""The shard by example: what waits for a commit, what is refused, what becomes of everything at a change of role."""
+"""The shard by example: what waits for a commit, what is refused, what becomes of everything at a
+change of role.
+"""
 
 from __future__ import annotations
 
@@ -96,7 +98,8 @@ def test_a_write_is_answered_at_its_commit_and_not_before(node: Node) -> None:
         ("", "SET k v", "SETNX k w", b":0\r\n"),  # a write that changed nothing is a read
         ("", "SET k v", "SET k w NX", b"$-1\r\n"),
         ("SET k v", "DEL k", "PERSIST k", b":0\r\n"),
-        ("", "SET k v", "INCR k", b"-ERR value is not an integer or out of range\r\n"),  # an error reveals state
+        # an error reveals state
+        ("", "SET k v", "INCR k", b"-ERR value is not an integer or out of range\r\n"),
         ("", "SET k v", "RENAME nothing k", b""),
         ("SET a 1", "FLUSHALL", "GET a", b"$-1\r\n"),  # a whole database is dirty
         ("SET a 1", "FLUSHDB", "GET other", b"$-1\r\n"),
@@ -109,14 +112,18 @@ def test_a_write_is_answered_at_its_commit_and_not_before(node: Node) -> None:
         ("SET a 1", "COPY a b", "EXISTS b", b":1\r\n"),
     ],
 )
-def test_a_read_of_an_uncommitted_change_waits_for_it(node: Node, before: str, write: str, read: str, answer: bytes) -> None:
+def test_a_read_of_an_uncommitted_change_waits_for_it(
+    node: Node, before: str, write: str, read: str, answer: bytes
+) -> None:
     writer, reader = node.session(), node.session()
     if before:
         node.do(writer, before)
         node.commit()
     node.do(writer, write)
     if not answer:  # an error about another key looks at its own keys only: k is among them here
-        assert node.do(reader, read) == b"" and node.commit()[reader.id].startswith(b"-ERR no such key")
+        assert node.do(reader, read) == b"" and node.commit()[reader.id].startswith(
+            b"-ERR no such key"
+        )
         return
     assert node.do(reader, read) == b"", "shown before its commit"
     assert node.commit()[reader.id] == answer
@@ -180,7 +187,9 @@ def test_a_read_is_good_only_under_a_lease_valid_after_it_ran(node: Node) -> Non
     node.commit()
     assert node.shard.run(one, [[b"GET", b"k"]], 0, node.wall_ms, node.now_us) == 1
     assert node.shard.take_reply(one, node.shard.lessor.lease_until_us) == b"" and node.shard.lapsed
-    assert node.shard.demote(2) == [(one, b"-TRYAGAIN demoted before the read could be confirmed\r\n", False)]
+    assert node.shard.demote(2) == [
+        (one, b"-TRYAGAIN demoted before the read could be confirmed\r\n", False)
+    ]
 
 
 def test_without_a_lease_nothing_begins(node: Node) -> None:
@@ -192,14 +201,17 @@ def test_without_a_lease_nothing_begins(node: Node) -> None:
 
 def test_a_read_that_was_ready_as_the_lease_ended_stays_before_what_came_later(node: Node) -> None:
     one = node.session()
-    node.shard.run(one, [[b"GET", b"a"], [b"SET", b"k", b"v"], [b"GET", b"a"]], 0, node.wall_ms, node.now_us)
+    node.shard.run(
+        one, [[b"GET", b"a"], [b"SET", b"k", b"v"], [b"GET", b"a"]], 0, node.wall_ms, node.now_us
+    )
     assert node.shard.take_reply(one, node.shard.lessor.lease_until_us) == b""
     node.append()
     assert node.shard.on_committed(2) == []
     (told,) = node.shard.demote(2)
     assert told == (
         one,
-        b"-TRYAGAIN demoted before the read could be confirmed\r\n-UNKNOWN outcome at position 2: the write may or may not take effect\r\n",
+        b"-TRYAGAIN demoted before the read could be confirmed\r\n-UNKNOWN outcome at position 2: "
+        b"the write may or may not take effect\r\n",
         True,
     )
 
@@ -212,13 +224,22 @@ def test_at_demotion_writes_are_unknown_and_reads_have_no_effect(node: Node) -> 
     node.do(idle, "WATCH a")
     assert not node.shard.clean
     told = {session.id: (data, close) for session, data, close in node.shard.demote(1)}
-    assert told[writer.id] == (b"-UNKNOWN outcome at position 2: the write may or may not take effect\r\n", True)
-    assert told[reader.id] == (b"-TRYAGAIN demoted before the read could be confirmed\r\n" * 2, False)
+    assert told[writer.id] == (
+        b"-UNKNOWN outcome at position 2: the write may or may not take effect\r\n",
+        True,
+    )
+    assert told[reader.id] == (
+        b"-TRYAGAIN demoted before the read could be confirmed\r\n" * 2,
+        False,
+    )
     assert node.shard.clean and node.shard.take_entries() == []
     node.shard.become_replica()
     node.engine.facts.primary_host, node.engine.facts.primary_port = "b", 6380
     assert node.do(idle, "EXEC").startswith(b"-EXECABORT")
-    assert node.do(reader, "SET k v") == b"-READONLY You can't write against a read only replica. primary=b:6380\r\n"
+    assert (
+        node.do(reader, "SET k v")
+        == b"-READONLY You can't write against a read only replica. primary=b:6380\r\n"
+    )
 
 
 def test_a_slipped_leadership_entry_moves_what_gathers(node: Node) -> None:
@@ -234,7 +255,9 @@ def test_a_turn_larger_than_an_entry_is_split_between_units() -> None:
     one = node.session()
     node.run(one, [[b"SET", b"k%d" % i, b"x" * 1500] for i in range(5)])
     assert node.append() == 4
-    assert [len(entry[1]) for entry in node.log] == [3060, 3060, 1530] and not any(entry[3] for entry in node.log)
+    assert [len(entry[1]) for entry in node.log] == [3060, 3060, 1530] and not any(
+        entry[3] for entry in node.log
+    )
     assert node.commit(3) == {one.id: b"+OK\r\n" * 4}
     assert node.commit(4) == {one.id: b"+OK\r\n"}
 
@@ -264,7 +287,9 @@ def test_units_of_other_databases_replay_into_them_wherever_an_entry_begins() ->
     replayed = Engine(Settings(), Random(2))
     for _, payload, wall_ms, _ in node.log:
         replayed.apply(payload, wall_ms)
-    assert len(replayed.keyspace.database(3)) == 7 and list(replayed.keyspace.database(0).slots[8157]) == [b"z"]
+    assert len(replayed.keyspace.database(3)) == 7 and list(
+        replayed.keyspace.database(0).slots[8157]
+    ) == [b"z"]
 
 
 def test_too_much_in_flight_stops_new_commands_and_loses_none() -> None:
@@ -321,7 +346,9 @@ def test_a_read_that_arrives_during_a_question_shares_the_next_one() -> None:
     node.do(two, "GET k")
     node.do(one, "GET k")
     node.shard.on_tail(question, (1, 5), node.now_us)
-    assert node.go_on() == b"$1\r\nv\r\n", "the second read of the same session is not covered by the first question"
+    assert node.go_on() == b"$1\r\nv\r\n", (
+        "the second read of the same session is not covered by the first question"
+    )
     assert node.shard.reads.wanted
     node.shard.on_tail(node.shard.reads.on_asked(), (1, 5), node.now_us)
     assert node.go_on() == b"$1\r\nv\r\n" * 2
@@ -370,7 +397,7 @@ def test_parked_reads_start_again_at_a_new_primary() -> None:
     assert node.commit() == {1: b"+OK\r\n"}
 
 
-def test_session_reads_that_come_one_after_the_other_hurry_the_log_with_one_question_at_a_time() -> None:
+def test_session_reads_one_after_the_other_hurry_the_log_with_one_question_at_a_time() -> None:
     node = replica()
     reads = node.shard.reads
     for seen in (6, 7, 8):
@@ -406,7 +433,10 @@ def test_eventual_and_session_reads() -> None:
 
 def test_a_replica_judges_expiry_by_the_newest_entrys_time() -> None:
     node = replica()
-    node.engine.apply(b"*5\r\n$3\r\nSET\r\n$1\r\nt\r\n$1\r\nv\r\n$4\r\nPXAT\r\n$13\r\n1700000000500\r\n", node.wall_ms)
+    node.engine.apply(
+        b"*5\r\n$3\r\nSET\r\n$1\r\nt\r\n$1\r\nv\r\n$4\r\nPXAT\r\n$13\r\n1700000000500\r\n",
+        node.wall_ms,
+    )
     one = node.session(reads=EVENTUAL)
     node.wall_ms += 10_000
     assert node.do(one, "GET t") == b"$1\r\nv\r\n"
@@ -417,12 +447,17 @@ def test_a_replica_judges_expiry_by_the_newest_entrys_time() -> None:
 
 def test_a_replica_shows_its_own_time_and_judges_keys_by_the_logs() -> None:
     node = replica()
-    node.engine.apply(b"*5\r\n$3\r\nSET\r\n$1\r\nt\r\n$1\r\nv\r\n$4\r\nPXAT\r\n$13\r\n1700000000500\r\n", node.wall_ms)
+    node.engine.apply(
+        b"*5\r\n$3\r\nSET\r\n$1\r\nt\r\n$1\r\nv\r\n$4\r\nPXAT\r\n$13\r\n1700000000500\r\n",
+        node.wall_ms,
+    )
     one = node.session(reads=EVENTUAL)
     node.wall_ms += 600_000
     assert node.do(one, "TIME") == b"*2\r\n$10\r\n1700000600\r\n$1\r\n0\r\n"
     assert node.do(one, "GET t", "PTTL t") == b"$1\r\nv\r\n:500\r\n"
-    assert node.do(one, "MULTI", "SELECT 1", "SELECT 0", "GET t", "EXEC").endswith(b"*3\r\n+OK\r\n+OK\r\n$1\r\nv\r\n")
+    assert node.do(one, "MULTI", "SELECT 1", "SELECT 0", "GET t", "EXEC").endswith(
+        b"*3\r\n+OK\r\n+OK\r\n$1\r\nv\r\n"
+    )
     node.do(one, "CLIENT PAUSE 5000")
     assert node.engine.pause_until_ms == node.wall_ms + 5000
 
@@ -437,18 +472,26 @@ def test_a_former_primary_judges_expiry_by_the_logs_time_too() -> None:
     node.do(one, "GET k")
     node.shard.demote(node.shard.tracker.committed)
     node.shard.become_replica()
-    node.engine.apply(b"*5\r\n$3\r\nSET\r\n$1\r\nt\r\n$1\r\nv\r\n$4\r\nPXAT\r\n$13\r\n1700000001500\r\n", entry_ms)
+    node.engine.apply(
+        b"*5\r\n$3\r\nSET\r\n$1\r\nt\r\n$1\r\nv\r\n$4\r\nPXAT\r\n$13\r\n1700000001500\r\n", entry_ms
+    )
     node.shard.on_applied((2, 3), entry_ms)
     assert node.do(one, "GET t") == b"$1\r\nv\r\n", "the next primary shows it"
 
 
 def test_a_key_that_was_hidden_when_it_was_watched_has_not_changed() -> None:
     node = replica()
-    node.engine.apply(b"*5\r\n$3\r\nSET\r\n$1\r\nt\r\n$1\r\nv\r\n$4\r\nPXAT\r\n$13\r\n1700000000500\r\n", node.wall_ms)
+    node.engine.apply(
+        b"*5\r\n$3\r\nSET\r\n$1\r\nt\r\n$1\r\nv\r\n$4\r\nPXAT\r\n$13\r\n1700000000500\r\n",
+        node.wall_ms,
+    )
     one, two = node.session(reads=EVENTUAL), node.session(reads=EVENTUAL)
     node.do(two, "WATCH t", "MULTI", "GET t")
     node.shard.on_applied((1, 6), 1_700_000_000_500)
-    assert node.do(one, "WATCH t", "MULTI", "GET t", "EXEC") == b"+OK\r\n+OK\r\n+QUEUED\r\n*1\r\n$-1\r\n"
+    assert (
+        node.do(one, "WATCH t", "MULTI", "GET t", "EXEC")
+        == b"+OK\r\n+OK\r\n+QUEUED\r\n*1\r\n$-1\r\n"
+    )
     assert node.do(two, "EXEC") == b"*-1\r\n", "it was there when it was watched"
     node.do(one, "WATCH t", "WATCH t")
     assert len(one.watched_gone) == 1
@@ -463,9 +506,15 @@ def test_a_transaction_that_an_expiry_stopped_has_no_unknown_outcome() -> None:
     node.commit()
     node.do(one, "WATCH t", "MULTI", "SET k 1")
     node.wall_ms += 5
-    assert node.do(one, "EXEC") == b"" and node.do(two, "MULTI", "GET u", "SET l 1") == b"+OK\r\n+QUEUED\r\n+QUEUED\r\n"
+    assert (
+        node.do(one, "EXEC") == b""
+        and node.do(two, "MULTI", "GET u", "SET l 1") == b"+OK\r\n+QUEUED\r\n+QUEUED\r\n"
+    )
     node.do(two, "EXEC")
-    told = {session.id: (data[:9], close) for session, data, close in node.shard.demote(node.shard.tracker.committed)}
+    told = {
+        session.id: (data[:9], close)
+        for session, data, close in node.shard.demote(node.shard.tracker.committed)
+    }
     assert told == {one.id: (b"-TRYAGAIN", False), two.id: (b"-UNKNOWN ", True)}
 
 
@@ -477,7 +526,9 @@ def test_the_keys_of_a_slot_are_those_that_may_be_shown() -> None:
     slot = slot_of(b"{s}")
     node.wall_ms += 5
     assert node.do(one, f"CLUSTER GETKEYSINSLOT {slot} 1", f"CLUSTER COUNTKEYSINSLOT {slot}") == b""
-    assert node.commit() == {one.id: b"*1\r\n$4\r\n{s}2\r\n:1\r\n"}, "shown when the log has the deletion"
+    assert node.commit() == {one.id: b"*1\r\n$4\r\n{s}2\r\n:1\r\n"}, (
+        "shown when the log has the deletion"
+    )
 
 
 def test_before_authentication_only_a_few_commands_run() -> None:
@@ -499,7 +550,10 @@ def test_cluster_mode_names_the_node_that_serves_a_slot() -> None:
     assert node.do(one, "SET k v") == b"-MOVED 7629 10.0.0.1:6379\r\n"
     assert node.do(one, "MGET a b") == b"-CROSSSLOT Keys in request don't hash to the same slot\r\n"
     primary = Node(cluster_enabled=True)
-    assert primary.do(primary.session(), "MSET a 1 b 2") == b"-CROSSSLOT Keys in request don't hash to the same slot\r\n"
+    assert (
+        primary.do(primary.session(), "MSET a 1 b 2")
+        == b"-CROSSSLOT Keys in request don't hash to the same slot\r\n"
+    )
     assert primary.do(primary.session(), "MGET {a}1 {a}2") == b"*2\r\n$-1\r\n$-1\r\n"
 
 
@@ -516,7 +570,9 @@ def raising(context: Any, argv: list[bytes]) -> bytes:
     raise RuntimeError("a bug")
 
 
-def test_an_error_of_the_program_in_a_write_ends_the_node_and_in_a_read_costs_the_client(node: Node) -> None:
+def test_an_error_of_the_program_in_a_write_ends_the_node_and_in_a_read_costs_the_client(
+    node: Node,
+) -> None:
     for name in (b"SET", b"GET"):
         node.engine.table[name].handler = raising
     one = node.session()

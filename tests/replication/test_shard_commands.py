@@ -26,7 +26,13 @@ class Desk:
         self.engine = Engine(Settings(cluster_enabled=cluster), Random(1))
         self.session = Session(1)
         facts = self.facts = self.engine.facts
-        facts.node_id, facts.host, facts.port, facts.role, facts.term = ME, "127.0.0.1", 7001, role, 3
+        facts.node_id, facts.host, facts.port, facts.role, facts.term = (
+            ME,
+            "127.0.0.1",
+            7001,
+            role,
+            3,
+        )
         facts.committed = facts.applied = 40
         if role == "primary":
             facts.replicas = [ReplicaFact(OTHER, "127.0.0.1", 7002, "b", 35, 0)]
@@ -85,8 +91,13 @@ def test_while_nobody_leads_who_led_last_is_named() -> None:
     desk.facts.led_last = ReplicaFact(OTHER, "127.0.0.1", 7002, "b", 35, 0)
     ((_, _, primary, replica),) = desk.say("CLUSTER", "SLOTS")
     assert (primary[2].decode(), replica[2].decode()) == (OTHER, ME)
-    assert b"cluster_state:fail" in desk.say("CLUSTER", "INFO") and b"cluster_slots_ok:0" in desk.say("CLUSTER", "INFO")
-    assert desk.say("CLUSTER", "NODES").decode().splitlines()[0] == f"{OTHER} 127.0.0.1:7002@17002 master,fail? - 0 0 3 connected 0-16383"
+    assert b"cluster_state:fail" in desk.say(
+        "CLUSTER", "INFO"
+    ) and b"cluster_slots_ok:0" in desk.say("CLUSTER", "INFO")
+    assert (
+        desk.say("CLUSTER", "NODES").decode().splitlines()[0]
+        == f"{OTHER} 127.0.0.1:7002@17002 master,fail? - 0 0 3 connected 0-16383"
+    )
     ((_, _, _, nodes),) = desk.say("CLUSTER", "SHARDS")
     assert [node[node.index(b"health") + 1] for node in nodes] == [b"fail", b"online"]
     desk.facts.role = "restoring"  # it led last itself, and has stepped down
@@ -94,7 +105,9 @@ def test_while_nobody_leads_who_led_last_is_named() -> None:
     ((_, _, alone),) = desk.say("CLUSTER", "SLOTS")
     assert alone[2].decode() == ME
     desk.facts.primary_id, desk.facts.primary_port = OTHER, 7002
-    assert [node[2].decode() for node in desk.say("CLUSTER", "SLOTS")[0][2:]] == [OTHER], "somebody leads: no other is named as the owner"
+    assert [node[2].decode() for node in desk.say("CLUSTER", "SLOTS")[0][2:]] == [OTHER], (
+        "somebody leads: no other is named as the owner"
+    )
 
 
 def test_nodes_lines_have_the_fields_clients_parse() -> None:
@@ -110,7 +123,10 @@ def test_shards_tell_role_and_health() -> None:
     (shard,) = Desk().say("CLUSTER", "SHARDS")
     assert shard[0] == b"slots" and shard[1] == [0, 16383]
     nodes = [dict(zip(node[::2], node[1::2], strict=True)) for node in shard[3]]
-    assert [(node[b"role"], node[b"health"], node[b"replication-offset"]) for node in nodes] == [(b"master", b"online", 40), (b"replica", b"online", 35)]
+    assert [(node[b"role"], node[b"health"], node[b"replication-offset"]) for node in nodes] == [
+        (b"master", b"online", 40),
+        (b"replica", b"online", 35),
+    ]
 
 
 def test_keys_and_slots() -> None:
@@ -121,12 +137,21 @@ def test_keys_and_slots() -> None:
     assert desk.say("CLUSTER", "COUNTKEYSINSLOT", 12182) == 1
     assert desk.say("CLUSTER", "GETKEYSINSLOT", 12182, 10) == [b"foo"]
     assert refused(desk.say("CLUSTER", "COUNTKEYSINSLOT", 16384)) == "ERR Invalid slot"
-    assert refused(desk.say("CLUSTER", "GETKEYSINSLOT", 1, -1)) == "ERR Invalid slot or number of keys"
+    assert (
+        refused(desk.say("CLUSTER", "GETKEYSINSLOT", 1, -1)) == "ERR Invalid slot or number of keys"
+    )
 
 
 def test_the_whole_family_says_so_when_cluster_mode_is_off() -> None:
     desk = Desk(cluster=False)
-    for words in (("CLUSTER", "SLOTS"), ("CLUSTER", "INFO"), ("CLUSTER", "HELP"), ("READONLY",), ("READWRITE",), ("ASKING",)):
+    for words in (
+        ("CLUSTER", "SLOTS"),
+        ("CLUSTER", "INFO"),
+        ("CLUSTER", "HELP"),
+        ("READONLY",),
+        ("READWRITE",),
+        ("ASKING",),
+    ):
         assert refused(desk.say(*words)) == "ERR This instance has cluster support disabled"
 
 
@@ -146,7 +171,10 @@ def test_cluster_failover_asks_the_primary_and_nothing_is_taken_by_force() -> No
     assert "to a replica" in refused(Desk().say("CLUSTER", "FAILOVER"))
 
 
-@pytest.mark.parametrize("words", [("ADDSLOTS", 1), ("MEET", "h", 1), ("FORGET", OTHER), ("RESET",), ("SETSLOT", 1, "STABLE")])
+@pytest.mark.parametrize(
+    "words",
+    [("ADDSLOTS", 1), ("MEET", "h", 1), ("FORGET", OTHER), ("RESET",), ("SETSLOT", 1, "STABLE")],
+)
 def test_what_changes_a_cluster_by_hand_is_not_possible(words: tuple[Any, ...]) -> None:
     assert "is not possible" in refused(Desk().say("CLUSTER", *words))
 
@@ -209,7 +237,10 @@ def test_waitaof_counts_the_log_as_the_local_copy() -> None:
     desk.session.seen = 41
     assert desk.say("WAITAOF", 1, 0, 100) is None
     (request,) = desk.engine.requests
-    assert isinstance(request, WaitForReplicas) and wait_reply(desk.facts, request) == b"*2\r\n:0\r\n:0\r\n"
+    assert (
+        isinstance(request, WaitForReplicas)
+        and wait_reply(desk.facts, request) == b"*2\r\n:0\r\n:0\r\n"
+    )
     desk.facts.committed = 41
     assert is_reached(desk.facts, request)
 
@@ -221,15 +252,25 @@ def test_handover_is_asked_of_the_node_and_answered_when_it_is_over() -> None:
     desk = Desk()
     assert desk.say("MEMSTORE", "HANDOVER", "127.0.0.1:7002") is None and desk.session.is_blocked
     (request,) = desk.engine.requests
-    assert isinstance(request, Handover) and request.wanted == "127.0.0.1:7002" and request.session is desk.session
-    assert refused(Desk("replica").say("MEMSTORE", "HANDOVER")) == "ERR this node is not the primary"
+    assert (
+        isinstance(request, Handover)
+        and request.wanted == "127.0.0.1:7002"
+        and request.session is desk.session
+    )
+    assert (
+        refused(Desk("replica").say("MEMSTORE", "HANDOVER")) == "ERR this node is not the primary"
+    )
 
 
 def test_failover_takes_the_options_of_redis() -> None:
     desk = Desk(cluster=False)
     assert desk.say("FAILOVER", "TO", "127.0.0.1", 7002, "TIMEOUT", 100) == b"OK"
     (request,) = desk.engine.requests
-    assert isinstance(request, Handover) and request.wanted == "127.0.0.1:7002" and request.session is None
+    assert (
+        isinstance(request, Handover)
+        and request.wanted == "127.0.0.1:7002"
+        and request.session is None
+    )
     assert "not a replica" in refused(desk.say("FAILOVER", "TO", "127.0.0.1", 9))
     assert "No failover in progress" in refused(desk.say("FAILOVER", "ABORT"))
     assert refused(desk.say("FAILOVER", "TO")) == "ERR syntax error"
@@ -240,13 +281,22 @@ def test_a_replicas_report_names_it_and_is_answered_with_the_others() -> None:
     desk = Desk()
     assert desk.say("MEMSTORE", "REPLICA", "c" * 40, "c", "h", 7003, "05" * 16, 39) is None
     (report,) = desk.engine.requests
-    assert isinstance(report, ReplicaReport) and (report.port, report.applied, report.incarnation) == (7003, 39, b"\x05" * 16)
+    assert isinstance(report, ReplicaReport) and (
+        report.port,
+        report.applied,
+        report.incarnation,
+    ) == (7003, 39, b"\x05" * 16)
     reader = hiredis.Reader()
     reader.feed(replica_answer(desk.facts, "c" * 40))
     told = json.loads(reader.gets())
     assert [replica["node"] for replica in told["replicas"]] == [OTHER] and told["waiting"] is False
-    assert refused(desk.say("MEMSTORE", "REPLICA", "c" * 40, "c", "h", 7003, "xx", 39)) == "ERR syntax error"
-    assert "not the primary" in refused(Desk("replica").say("MEMSTORE", "REPLICA", "c" * 40, "c", "h", 7003, "05" * 16, 39))
+    assert (
+        refused(desk.say("MEMSTORE", "REPLICA", "c" * 40, "c", "h", 7003, "xx", 39))
+        == "ERR syntax error"
+    )
+    assert "not the primary" in refused(
+        Desk("replica").say("MEMSTORE", "REPLICA", "c" * 40, "c", "h", 7003, "05" * 16, 39)
+    )
 
 
 @pytest.mark.parametrize("place", [2, 3, 4])

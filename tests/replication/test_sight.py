@@ -1,4 +1,6 @@
-"""Who is named as primary: by open windows, wherever they are seen; never a dead one, and never the node itself."""
+"""Who is named as primary: by open windows, wherever they are seen;
+never a dead one, and never the node itself.
+"""
 
 from __future__ import annotations
 
@@ -52,7 +54,9 @@ def test_a_fresh_entry_is_confirmed_by_a_probe_at_once() -> None:
 
 
 def test_a_primary_seen_through_other_log_nodes_stays_named_and_is_not_challenged() -> None:
-    """The log node that is read shows a closed window for ten leases; every probe finds the primary's at the others."""
+    """The log node that is read shows a closed window for ten leases; every probe finds the
+    primary's at the others.
+    """
     stage = Stage().replica()
     stage.roles.on_leadership(LEADS, stage.us)
     campaigns = named = 0
@@ -97,7 +101,9 @@ def test_another_writers_window_names_nobody() -> None:
     stage.roles.on_probe(False, stage.us, 800, ((THIRD, 850),))
     assert port(stage) == 0
     stage.roles.on_probe(False, stage.us, 800, ((THIRD, 850), (OTHER, 300)))
-    assert port(stage) == 6380, "the newest entry's writer goes before a writer of whom no entry is known"
+    assert port(stage) == 6380, (
+        "the newest entry's writer goes before a writer of whom no entry is known"
+    )
 
 
 def test_a_writer_that_has_not_said_who_it_is_is_named_when_it_has() -> None:
@@ -108,7 +114,10 @@ def test_a_writer_that_has_not_said_who_it_is_is_named_when_it_has() -> None:
 
 
 def test_no_node_names_itself_or_a_former_life_of_its_own() -> None:
-    for leadership in (Leadership("aa" * 20, THIRD, "a", "127.0.0.1", 6379, LEASE), Leadership("aa" * 20, ME, "a", "127.0.0.1", 6379, LEASE)):
+    for leadership in (
+        Leadership("aa" * 20, THIRD, "a", "127.0.0.1", 6379, LEASE),
+        Leadership("aa" * 20, ME, "a", "127.0.0.1", 6379, LEASE),
+    ):
         stage = follower(leadership)
         stage.roles.on_probe(False, stage.us, 800, ((leadership.incarnation, 850),))
         stage.heartbeat(5)
@@ -118,7 +127,9 @@ def test_no_node_names_itself_or_a_former_life_of_its_own() -> None:
     stage = follower()
     stage.heartbeat(5)
     stage.roles.on_handover(Handover("aa" * 20, THIRD, "a", "127.0.0.1", 6379), stage.us)
-    assert port(stage) == 0, "the process that was named the successor is gone, and this one has its address"
+    assert port(stage) == 0, (
+        "the process that was named the successor is gone, and this one has its address"
+    )
 
 
 def test_a_handover_of_the_past_names_nobody() -> None:

@@ -1,4 +1,6 @@
-"""A log node's machine is gone and the resolver is slow to say so: writes go on, no process ends, and each process can still end at once."""
+"""A log node's machine is gone and the resolver is slow to say so: writes go on, no process ends,
+and each process can still end at once.
+"""
 
 from __future__ import annotations
 
@@ -22,12 +24,16 @@ class Named(Processes):
     """The log nodes are known by names."""
 
     def environment(self) -> dict[str, str]:
-        path = os.pathsep.join(filter(None, (str(HERE / "slow_names"), os.environ.get("PYTHONPATH"))))
+        path = os.pathsep.join(
+            filter(None, (str(HERE / "slow_names"), os.environ.get("PYTHONPATH")))
+        )
         return {**os.environ, "PYTHONPATH": path, "SLOW_NAMES": str(self.folder / "slow")}
 
     def start(self, name: str, *command: str) -> None:
         with open(self.folder / f"{name}.txt", "ab") as trace:
-            self.running[name] = subprocess.Popen([sys.executable, "-m", *command], stdout=trace, stderr=trace, env=self.environment())
+            self.running[name] = subprocess.Popen(
+                [sys.executable, "-m", *command], stdout=trace, stderr=trace, env=self.environment()
+            )
 
     def nodes(self) -> list[str]:
         return [f"log-{az}:{port}" for az, port in zip("abc", self.log_ports, strict=True)]
@@ -36,9 +42,25 @@ class Named(Processes):
         (self.folder / "slow").mkdir()
         for az, port in zip("abc", self.log_ports, strict=True):
             data, config = str(self.folder / f"log-{az}"), str(self.folder / "log.toml")
-            self.start(f"log-{az}", "txlog", "server", "--az", az, "--port", str(port), "--data", data, "--config", config)
+            self.start(
+                f"log-{az}",
+                "txlog",
+                "server",
+                "--az",
+                az,
+                "--port",
+                str(port),
+                "--data",
+                data,
+                "--config",
+                config,
+            )
         subprocess.run(
-            [sys.executable, "-m", "txlog", "init", "--without-secret", *self.nodes()], check=True, capture_output=True, timeout=WAIT_S, env=self.environment()
+            [sys.executable, "-m", "txlog", "init", "--without-secret", *self.nodes()],
+            check=True,
+            capture_output=True,
+            timeout=WAIT_S,
+            env=self.environment(),
         )
         for place in range(len(self.ports)):
             self.start_named_engine(place)
@@ -93,17 +115,21 @@ def test_a_stopped_log_node_interrupts_nothing(shard: Named) -> None:
         longest = max(longest, time.monotonic() - begun)
         time.sleep(0.1)
     assert longest < SLOW_S / 2
-    client.execute_command("DEBUG", "SLEEP", "1.5")  # longer than the lease, which is renewed beside it without a look-up
+    # longer than the lease, which is renewed beside it without a look-up
+    client.execute_command("DEBUG", "SLEEP", "1.5")
     assert client.set("k", 2)
     assert client.info()["log_term"] == term
     assert {name for name, process in shard.running.items() if process.poll() is not None} == set()
     assert not any("never retrieved" in shard.trace(name) for name in shard.running)
-    # A node that starts now, and the takeover after the primary's death, do without that machine too.
+    # A node that starts now, and the takeover after the primary's death,
+    # do without that machine too.
     shard.signal(f"engine-{leader}", signal.SIGKILL)
     begun = time.monotonic()
     until("another primary", lambda: shard.client(1 - leader).role()[0] == "master")
     shard.start_named_engine(leader)
-    until("it follows", lambda: shard.client(leader).info("replication")["memstore_role"] == "replica")
+    until(
+        "it follows", lambda: shard.client(leader).info("replication")["memstore_role"] == "replica"
+    )
     assert time.monotonic() - begun < 20
     # Each of them ends at once, although a look-up is under way.
     time.sleep(1)

@@ -1,4 +1,6 @@
-"""Sorting looks at keys that no argument names: an uncommitted change of one of them holds the reply, and nothing else's does."""
+"""Sorting looks at keys that no argument names: an uncommitted change of one of them holds the
+reply, and nothing else's does.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +50,12 @@ def test_a_reply_waits_for_every_key_it_came_from(change: str, read: str) -> Non
 
 @pytest.mark.parametrize(
     ("change", "read"),
-    [("SET w_3 5", "SORT l BY w_*"), ("SET w_1 5", "SORT l"), ("SET w_1 5", "SORT l BY nosort GET #"), ("SET w_ 5", "SORT l BY w_* GET constant")],
+    [
+        ("SET w_3 5", "SORT l BY w_*"),
+        ("SET w_1 5", "SORT l"),
+        ("SET w_1 5", "SORT l BY nosort GET #"),
+        ("SET w_ 5", "SORT l BY w_* GET constant"),
+    ],
 )
 def test_a_reply_waits_for_nothing_else(change: str, read: str) -> None:
     node = ready()
@@ -84,4 +91,6 @@ def test_what_is_stored_waits_for_its_own_entry() -> None:
     reader = node.session()
     assert node.do(reader, "LRANGE out 0 -1") == b""
     released = node.commit(position)
-    assert released[writer.id] == b":2\r\n" and released[reader.id] == b"*2\r\n$1\r\n2\r\n$1\r\n1\r\n"
+    assert (
+        released[writer.id] == b":2\r\n" and released[reader.id] == b"*2\r\n$1\r\n2\r\n$1\r\n1\r\n"
+    )

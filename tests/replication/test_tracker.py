@@ -83,7 +83,11 @@ def test_a_slipped_entry_takes_its_marks_and_replies_with_it() -> None:
     tracker.mark([b"gathers"], [2], 6)
     tracker.hold(one, held(6, b"6"))
     tracker.slip(6)
-    assert tracker.position_of(b"sent") == 5 and tracker.position_of(b"gathers") == 7 and tracker.position_of((2, b"x")) == 7
+    assert (
+        tracker.position_of(b"sent") == 5
+        and tracker.position_of(b"gathers") == 7
+        and tracker.position_of((2, b"x")) == 7
+    )
     assert tracker.commit(6) == [(one, b"5")]
     assert tracker.commit(7) == [(one, b"6")]
     assert not tracker.busy

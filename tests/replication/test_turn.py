@@ -1,4 +1,6 @@
-"""What one turn of the loop runs for clients, and that nothing is lost, doubled or passed over when it is enough."""
+"""What one turn of the loop runs for clients, and that nothing is lost, doubled or passed over when
+it is enough.
+"""
 
 from __future__ import annotations
 
@@ -93,7 +95,9 @@ def test_those_put_off_go_on_in_turn() -> None:
     host.later.turn()
     host.later.turn()
     host.later.turn()
-    assert small_socket.sent == echoes(0, 1) and len(greedy_socket.sent) < len(echoes(0, 5 * COMMANDS))
+    assert small_socket.sent == echoes(0, 1) and len(greedy_socket.sent) < len(
+        echoes(0, 5 * COMMANDS)
+    )
     turns(host)
     assert greedy_socket.sent == echoes(0, 5 * COMMANDS)
 
@@ -129,7 +133,11 @@ def test_a_client_that_does_not_read_its_replies_is_not_read_until_it_does() -> 
     connection.data_received(pings(0, 2 * COMMANDS + 1))
     connection.pause_writing()
     turns(host)
-    assert not socket.reading and connection.waits and host.shard.engine.facts.commands_processed == COMMANDS, "no more is made for it either"
+    assert (
+        not socket.reading
+        and connection.waits
+        and host.shard.engine.facts.commands_processed == COMMANDS
+    ), "no more is made for it either"
     connection.resume_writing()
     turns(host)
     assert socket.reading and socket.sent == echoes(0, 2 * COMMANDS + 1)
@@ -190,11 +198,13 @@ def test_who_has_said_all_is_closed_when_what_was_parked_has_run() -> None:
     host.shard.engine.facts.role = "primary"
     waiting, socket = another(host)
     waiting.data_received(encoded(b"WAIT", b"1", b"0") + pings(0, 1))
-    assert waiting.session.is_blocked and not waiting.eof_received(), "it has hung up, and waits for what may never be"
+    assert waiting.session.is_blocked and not waiting.eof_received(), (
+        "it has hung up, and waits for what may never be"
+    )
 
 
 def resumed(host: Host) -> int:
-    """Until no session may go on and nothing is left to do; the most commands that ran in one turn."""
+    """Runs until no session can go on. Returns the most commands that ran in one turn."""
     facts, most = host.shard.engine.facts, 0
     while host.shard.runnable or host.later.calls:
         before = facts.commands_processed
@@ -215,7 +225,11 @@ def test_what_one_client_has_parked_is_divided_too_and_answered_in_order() -> No
     host.shard.let_commands()
     assert host.shard.take_runnable() == [connection.session]
     connection.run_parked()
-    assert connection.named and len(connection.session.parked) == count - COMMANDS and not socket.reading
+    assert (
+        connection.named
+        and len(connection.session.parked) == count - COMMANDS
+        and not socket.reading
+    )
     connection.data_received(pings(count, 7))  # what comes now is behind them
     assert resumed(host) <= COMMANDS
     assert socket.sent == echoes(0, count + 7) and socket.reading and not connection.session.parked
@@ -260,7 +274,11 @@ def test_behind_a_quit_that_was_parked_nothing_runs() -> None:
     connection.data_received(pings(0, 10) + encoded(b"QUIT") + pings(10, 2 * COMMANDS))
     host.shard.let_commands()
     resumed(host)
-    assert socket.sent == echoes(0, 10) + b"+OK\r\n" and not socket.reading and not connection.session.parked
+    assert (
+        socket.sent == echoes(0, 10) + b"+OK\r\n"
+        and not socket.reading
+        and not connection.session.parked
+    )
 
 
 def test_a_very_large_command_that_was_parked_is_looked_at_when_it_runs() -> None:
@@ -272,12 +290,19 @@ def test_a_very_large_command_that_was_parked_is_looked_at_when_it_runs() -> Non
     assert len(connection.session.parked) == 1 and connection.session.careful
     host.shard.let_commands()
     resumed(host)
-    assert socket.sent.startswith(b"-ERR ") and not host.shard.has_entries and socket.reading and not connection.session.careful
+    assert (
+        socket.sent.startswith(b"-ERR ")
+        and not host.shard.has_entries
+        and socket.reading
+        and not connection.session.careful
+    )
 
 
 @pytest.mark.parametrize("before", [[b"CLIENT", b"REPLY", b"ON"], [b"MULTI"], [b"RESET"]])
 @pytest.mark.parametrize("held", [False, True])
-def test_a_very_large_command_is_looked_at_whatever_stands_before_it(before: list[bytes], held: bool) -> None:
+def test_a_very_large_command_is_looked_at_whatever_stands_before_it(
+    before: list[bytes], held: bool
+) -> None:
     host, connection, _ = connected(Node(max_uncommitted_bytes=1024 * 1024))
     if held:
         host.shard.hold_commands()
@@ -290,7 +315,9 @@ def test_a_very_large_command_is_looked_at_whatever_stands_before_it(before: lis
 
 
 def test_an_answer_covers_nothing_that_came_after_its_question() -> None:
-    """A session that is named twice is asked for twice; the second answer must not cover what was parked after the first has let everything run."""
+    """A session that is named twice is asked for twice; the second answer must not cover what was
+    parked after the first has let everything run.
+    """
     host, connection, socket = connected(Node(REPLICA))
     shard, session = host.shard, connection.session
     shard.on_applied((1, 5), host.node.wall_ms)
@@ -313,7 +340,9 @@ def test_an_answer_covers_nothing_that_came_after_its_question() -> None:
     for question in questions:
         shard.on_tail(question, (1, 6), host.node.now_us)
     resumed(host)
-    assert socket.sent == b"$-1\r\n" * 2 and shard.reads.wanted, "read without a question of its own"
+    assert socket.sent == b"$-1\r\n" * 2 and shard.reads.wanted, (
+        "read without a question of its own"
+    )
 
 
 def test_an_answer_counts_once_and_only_if_nothing_was_taken_since() -> None:
@@ -381,7 +410,8 @@ def test_who_has_hung_up_is_told_of_everything_though_the_role_ends_inside_a_par
     host.clock = lambda: next(readings)
     other, _ = another(host)
     (session,) = shard.take_runnable()
-    shard.runnable.append(other.session)  # somebody else may go on, so the node is told at the end of the part
+    # somebody else may go on, so the node is told at the end of the part
+    shard.runnable.append(other.session)
     session.sink.run_parked()
     assert session.parked and socket.reading
     resumed(host)
@@ -397,7 +427,10 @@ def test_a_protocol_error_waits_for_what_was_parked_before_it() -> None:
     assert not socket.sent
     host.shard.let_commands()
     resumed(host)
-    assert socket.sent == echoes(0, count) + b"-ERR Protocol error: expected '$', got 'x'\r\n" and not socket.reading
+    assert (
+        socket.sent == echoes(0, count) + b"-ERR Protocol error: expected '$', got 'x'\r\n"
+        and not socket.reading
+    )
 
 
 def test_a_protocol_error_behind_a_blocked_command_is_told_when_that_is_answered() -> None:
@@ -407,7 +440,10 @@ def test_a_protocol_error_behind_a_blocked_command_is_told_when_that_is_answered
     assert not socket.sent and socket.reading, "that its client has gone must be seen"
     host.shard.finish(connection.session, b":0\r\n")
     resumed(host)
-    assert socket.sent == b":0\r\n-ERR Protocol error: expected '$', got 'x'\r\n" and not socket.reading
+    assert (
+        socket.sent == b":0\r\n-ERR Protocol error: expected '$', got 'x'\r\n"
+        and not socket.reading
+    )
 
 
 def test_what_comes_with_a_very_large_command_or_before_an_error_is_divided_too() -> None:
@@ -418,7 +454,10 @@ def test_what_comes_with_a_very_large_command_or_before_an_error_is_divided_too(
         for at in range(0, len(data), 256_000):
             connection.data_received(data[at : at + 256_000])
             while host.later.calls:
-                most, before = max(most, facts.commands_processed - before), facts.commands_processed
+                most, before = (
+                    max(most, facts.commands_processed - before),
+                    facts.commands_processed,
+                )
                 host.later.turn()
         assert most <= COMMANDS + 1 and not connection.session.careful
         assert socket.sent.startswith(echoes(0, 5 * COMMANDS))
@@ -501,10 +540,13 @@ def test_what_follows_a_quit_or_a_lost_connection_is_not_run() -> None:
 def test_nothing_behind_a_quit_is_read_though_replies_before_it_are_still_held() -> None:
     host, connection, socket = connected(Node())
     unfinished = encoded(b"SET", b"other", b"12345")[:-7]
-    connection.data_received(encoded(b"SET", b"key", b"1") + encoded(b"QUIT") + pings(0, 2 * COMMANDS) + unfinished)
+    connection.data_received(
+        encoded(b"SET", b"key", b"1") + encoded(b"QUIT") + pings(0, 2 * COMMANDS) + unfinished
+    )
     connection.data_received(pings(0, 1))
     turns(host)
-    connection.data_received(b"54321\r\n")  # read as if nothing had been left out, this would be the end of a write
+    # read as if nothing had been left out, this would be the end of a write
+    connection.data_received(b"54321\r\n")
     turns(host)
     assert socket.sent == b""
     commit(host)
@@ -526,7 +568,10 @@ def test_a_protocol_error_behind_a_pipeline_is_told_last() -> None:
     connection, socket = another(host)
     connection.data_received(pings(0, 2) + b"*1\r\nx\r\n")
     turns(host)
-    assert socket.sent == echoes(0, 2) + b"-ERR Protocol error: expected '$', got 'x'\r\n" and not socket.reading
+    assert (
+        socket.sent == echoes(0, 2) + b"-ERR Protocol error: expected '$', got 'x'\r\n"
+        and not socket.reading
+    )
 
 
 def test_nothing_is_kept_for_a_client_that_has_not_authenticated() -> None:
@@ -565,24 +610,38 @@ def test_an_error_of_the_program_costs_one_client_its_connection_and_the_others_
     assert host.failed == [broken] and socket.sent == echoes(0, 1)
 
 
-@pytest.mark.parametrize("command", [(b"AUTH", b"secret"), (b"HELLO", b"3", b"AUTH", b"default", b"secret")])
-def test_a_client_that_has_authenticated_is_no_stranger_any_more(command: tuple[bytes, ...]) -> None:
+@pytest.mark.parametrize(
+    "command", [(b"AUTH", b"secret"), (b"HELLO", b"3", b"AUTH", b"default", b"secret")]
+)
+def test_a_client_that_has_authenticated_is_no_stranger_any_more(
+    command: tuple[bytes, ...],
+) -> None:
     host = Host(Node(requirepass="secret"))
     connection, socket = another(host, authenticated=False, plain=False)
     connection.data_received(encoded(*command) + pings(0, 3))  # what is pipelined behind it, too
     turns(host)
-    assert socket.sent.endswith(echoes(0, 3)) and connection.reader.authenticated and connection.reader.ordinary
+    assert (
+        socket.sent.endswith(echoes(0, 3))
+        and connection.reader.authenticated
+        and connection.reader.ordinary
+    )
     connection.data_received(encoded(b"SET", b"key", b"v" * 100_000))
     assert not connection.session.closing and host.drains == 1
 
 
-@pytest.mark.parametrize("command", [(b"AUTH", b"secret"), (b"HELLO", b"3", b"AUTH", b"default", b"secret")])
-def test_what_follows_auth_in_a_turn_that_is_used_up_runs_in_the_next(command: tuple[bytes, ...]) -> None:
+@pytest.mark.parametrize(
+    "command", [(b"AUTH", b"secret"), (b"HELLO", b"3", b"AUTH", b"default", b"secret")]
+)
+def test_what_follows_auth_in_a_turn_that_is_used_up_runs_in_the_next(
+    command: tuple[bytes, ...],
+) -> None:
     host = Host(Node(requirepass="secret"))
     busy, _ = another(host)
     connection, socket = another(host, authenticated=False, plain=False)
     busy.data_received(pings(0, COMMANDS))
-    connection.data_received(encoded(*command) + encoded(b"SELECT", b"0") + encoded(b"SET", b"k", b"1") + pings(0, 2))
+    connection.data_received(
+        encoded(*command) + encoded(b"SELECT", b"0") + encoded(b"SET", b"k", b"1") + pings(0, 2)
+    )
     turns(host)
     commit(host)
     turns(host)
@@ -602,14 +661,25 @@ def test_what_follows_auth_runs_though_a_command_used_the_turn_up() -> None:
         return ordinary()
 
     host.clock = later  # type: ignore[method-assign]  # two readings are more than a turn
-    connection.data_received(encoded(b"AUTH", b"secret") + encoded(b"SELECT", b"0") + encoded(b"KEYS", b"*") + pings(0, 2))
+    connection.data_received(
+        encoded(b"AUTH", b"secret")
+        + encoded(b"SELECT", b"0")
+        + encoded(b"KEYS", b"*")
+        + pings(0, 2)
+    )
     turns(host)
     assert socket.sent == b"+OK\r\n+OK\r\n*0\r\n" + echoes(0, 2)
 
 
 def test_a_client_that_resets_and_authenticates_in_a_divided_pipeline_is_no_stranger() -> None:
     host, connection, socket = connected(Node(requirepass="secret"))
-    connection.data_received(pings(0, COMMANDS - 1) + encoded(b"RESET") + encoded(b"AUTH", b"secret") + pings(0, 2))
+    connection.data_received(
+        pings(0, COMMANDS - 1) + encoded(b"RESET") + encoded(b"AUTH", b"secret") + pings(0, 2)
+    )
     assert not connection.reader.authenticated
     turns(host)
-    assert socket.sent.endswith(b"+RESET\r\n+OK\r\n" + echoes(0, 2)) and connection.reader.authenticated and connection.reader.ordinary
+    assert (
+        socket.sent.endswith(b"+RESET\r\n+OK\r\n" + echoes(0, 2))
+        and connection.reader.authenticated
+        and connection.reader.ordinary
+    )

@@ -1,13 +1,16 @@
-"""`make sim`: one run by its seed, or many on all cores; a run that fails says how to see it again, and can be made shorter.
+"""`make sim`: one run by its seed, or many on all cores; a run that fails says how to see it again,
+and can be made shorter.
 
-Decides: what is printed, how many runs go side by side, how a failing run is shortened. Must not know: what a run does.
+Decides: what is printed, how many runs go side by side, how a failing run is shortened.
+Must not know: what a run does.
 
-    make sim SEED=17                          one run; TRACE=1 prints every event
-    make sim SEED=17 FAULTS=3,9 STEPS=200     the same, with the third and ninth of its faults only and 200 client operations
-    make sim SEED=17 FAULTS=kill,cut          another schedule, of these kinds; FAULTS=none: none
-    make sim RUNS=500                         fresh seeds (FROM=1: from 1 on) on all cores
-    make sim CAMPAIGN=power-loss RUNS=500     one scenario with a condition of its own (`campaigns`)
-    SHRINK=1                                  look for a shorter run that fails in the same way
+    make sim SEED=17                          one run; TRACE=1 prints every event make sim SEED=17
+    FAULTS=3,9 STEPS=200     the same, with the third and ninth of its faults only and 200 client
+    operations make sim SEED=17 FAULTS=kill,cut          another schedule, of these kinds;
+    FAULTS=none: none make sim RUNS=500                         fresh seeds (FROM=1: from 1 on) on
+    all cores make sim CAMPAIGN=power-loss RUNS=500     one scenario with a condition of its own
+    (`campaigns`) SHRINK=1                                  look for a shorter run that fails in the
+    same way
 """
 
 from __future__ import annotations
@@ -45,7 +48,9 @@ def plan_of(seed: int, steps: int, faults: str, trace: bool = False) -> Plan:
         return Plan(seed, steps, only=frozenset(map(int, words)), trace=trace)
     unknown = [word for word in words if word not in KINDS]
     if unknown:
-        raise SystemExit(f"no such fault: {', '.join(unknown)}; there are {', '.join(KINDS)}, and numbers")
+        raise SystemExit(
+            f"no such fault: {', '.join(unknown)}; there are {', '.join(KINDS)}, and numbers"
+        )
     return Plan(seed, steps, kinds=tuple(words), trace=trace)
 
 
@@ -56,7 +61,12 @@ def command(plan: Plan, mutant: str = "") -> str:
         faults = " FAULTS=" + (",".join(map(str, sorted(plan.only))) or "none")
     elif plan.kinds != tuple(KINDS):
         faults = " FAULTS=" + (",".join(plan.kinds) or "none")
-    return f"make sim SEED={plan.seed}" + (f" STEPS={plan.steps}" if plan.steps != STEPS else "") + faults + (f" MUTANT={mutant}" if mutant else "")
+    return (
+        f"make sim SEED={plan.seed}"
+        + (f" STEPS={plan.steps}" if plan.steps != STEPS else "")
+        + faults
+        + (f" MUTANT={mutant}" if mutant else "")
+    )
 
 
 def with_mutant(mutant: str) -> Any:
@@ -78,20 +88,28 @@ def many(plans: list[Plan], mutant: str = "") -> Iterator[Result]:
 def many_until_failure(mutant: str, first: int, seeds: int, processes: int) -> tuple[int, str]:
     """(how many seeds until one fails, why); 0: none did."""
     with get_context("fork").Pool(processes, maxtasksperchild=25) as pool:
-        for number, result in enumerate(pool.imap(one, [(Plan(first + at), mutant) for at in range(seeds)]), 1):
+        for number, result in enumerate(
+            pool.imap(one, [(Plan(first + at), mutant) for at in range(seeds)]), 1
+        ):
             if not result.ok:
                 return number, result.problems[0]
     return 0, ""
 
 
 def revision() -> str:
-    told = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False)
+    told = subprocess.run(
+        ["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False
+    )
     return told.stdout.strip() or "unknown"
 
 
 def show(result: Result, mutant: str) -> None:
-    print(f"seed {result.plan.seed}: {'ok' if result.ok else 'FAILED'}, digest {result.digest:08x}, {result.events} events, "
-          f"{result.succeeded} of {result.operations} operations succeeded, {result.simulated_s:.1f} s simulated in {result.cpu_s:.2f} s")  # fmt: skip
+    print(
+        f"seed {result.plan.seed}: {'ok' if result.ok else 'FAILED'}, digest {result.digest:08x}, "
+        f"{result.events} events, "
+        f"{result.succeeded} of {result.operations} operations succeeded, "
+        f"{result.simulated_s:.1f} s simulated in {result.cpu_s:.2f} s"
+    )
     for problem in result.problems[:10]:
         print(f"  {problem}")
     if not result.ok:
@@ -102,7 +120,11 @@ def shrink(result: Result, mutant: str) -> Result:
     """Fewer faults, then fewer operations, as long as it fails."""
     left = SHRINK_RUNS
     best = result
-    numbers = sorted(fault.number for fault in result.schedule if result.plan.only is None or fault.number in result.plan.only)
+    numbers = sorted(
+        fault.number
+        for fault in result.schedule
+        if result.plan.only is None or fault.number in result.plan.only
+    )
 
     def fails(plan: Plan) -> bool:
         nonlocal left, best
@@ -124,7 +146,11 @@ def shrink(result: Result, mutant: str) -> Result:
                 break
             size = max(1, size // 2)
     steps = result.plan.steps
-    while left > 0 and steps > 20 and fails(replace(result.plan, only=frozenset(numbers), steps=steps * 2 // 3)):
+    while (
+        left > 0
+        and steps > 20
+        and fails(replace(result.plan, only=frozenset(numbers), steps=steps * 2 // 3))
+    ):
         steps = steps * 2 // 3
     return best
 
@@ -138,7 +164,10 @@ def run_many(args: argparse.Namespace) -> int:
     simulated = cpu = 0.0
     operations = succeeded = 0
     began = time.monotonic()
-    for result in many([plan_of(first + number, args.steps, args.faults) for number in range(args.runs)], args.mutant):
+    for result in many(
+        [plan_of(first + number, args.steps, args.faults) for number in range(args.runs)],
+        args.mutant,
+    ):
         faults += result.faults
         counters += result.counters
         simulated += result.simulated_s
@@ -149,8 +178,11 @@ def run_many(args: argparse.Namespace) -> int:
             failed.append(result)
             show(result, args.mutant)
     took = time.monotonic() - began
-    print(f"{args.runs / took * 60:.0f} seeds a minute ({cpu / args.runs:.2f} s of CPU a seed), {simulated / 3600:.2f} hours simulated, "
-          f"{operations} operations, {100 * succeeded / max(1, operations):.1f} % succeeded")  # fmt: skip
+    print(
+        f"{args.runs / took * 60:.0f} seeds a minute ({cpu / args.runs:.2f} s of CPU a seed), "
+        f"{simulated / 3600:.2f} hours simulated, "
+        f"{operations} operations, {100 * succeeded / max(1, operations):.1f} % succeeded"
+    )
     print("faults: " + ", ".join(f"{name} {count}" for name, count in sorted(faults.items())))
     print("seen: " + ", ".join(f"{name} {count}" for name, count in sorted(counters.items())))
     if not args.faults and (never := missing(faults, counters)):
@@ -165,7 +197,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="make sim")
     parser.add_argument("--seed", type=int)
     parser.add_argument("--runs", type=int, default=1)
-    parser.add_argument("--first", type=int, help="the first seed of several runs; without it a fresh one")
+    parser.add_argument(
+        "--first", type=int, help="the first seed of several runs; without it a fresh one"
+    )
     parser.add_argument("--steps", type=int, default=STEPS)
     parser.add_argument("--faults", default="")
     parser.add_argument("--trace", action="store_true")
@@ -183,7 +217,14 @@ def main() -> int:
     result = one((plan_of(args.seed, args.steps, args.faults, args.trace), args.mutant))
     if not args.trace and not result.ok:
         print("\n".join(result.lines[-60:]))
-    print("faults: " + "; ".join(str(fault) for fault in result.schedule if result.plan.only is None or fault.number in result.plan.only))
+    print(
+        "faults: "
+        + "; ".join(
+            str(fault)
+            for fault in result.schedule
+            if result.plan.only is None or fault.number in result.plan.only
+        )
+    )
     show(result, args.mutant)
     if not result.ok and args.shrink:
         show(shrink(result, args.mutant), args.mutant)

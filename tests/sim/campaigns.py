@@ -1,10 +1,13 @@
-"""Campaigns: many runs of one scenario each, drawn from the run's number, with a condition of their own on top of what every run must keep.
+"""Campaigns: many runs of one scenario each, drawn from the run's number, with a condition of their
+own on top of what every run must keep.
 
-Decides: the scenarios, what their condition is, which figures are told. Must not know: how a run goes on otherwise (`run`), how many are wanted. A scenario
-draws from its own generator, so a run is a function of the campaign's name and the seed alone. `main` prints; exit 1 when the condition does not hold.
+Decides: the scenarios, what their condition is, which figures are told.
+Must not know: how a run goes on otherwise (`run`), how many are wanted. A scenario draws from its
+own generator, so a run is a function of the campaign's name and the seed alone. `main` prints; exit
+1 when the condition does not hold.
 
-    make sim CAMPAIGN=power-loss RUNS=500            fresh seeds on all cores (FROM=1: from seed 1 on)
-    make sim CAMPAIGN=power-loss SEED=17 TRACE=1     one of them again
+    make sim CAMPAIGN=power-loss RUNS=500            fresh seeds on all cores (FROM=1: from seed 1
+    on) make sim CAMPAIGN=power-loss SEED=17 TRACE=1     one of them again
 """
 
 from __future__ import annotations
@@ -30,11 +33,18 @@ from tests.sim.world import Violation
 from txlog.entry import Entry
 from txlog.storage import inspect
 from txlog.storage.recovery import scan_segment
-from txlog.storage.segment import FRAME_HEADER_BYTES, log_id, parse_segment_name, read_frame_header, segment_seed
+from txlog.storage.segment import (
+    FRAME_HEADER_BYTES,
+    log_id,
+    parse_segment_name,
+    read_frame_header,
+    segment_seed,
+)
 
 AT_ONCE_US = 3000  # the supplies of three machines end within so much
 STEP_US = 10_000  # how often a scenario looks
-CHANGE_WITHIN_US = 5 * SECOND  # of leadership, once the primary is cut off from the log: five leases
+# of leadership, once the primary is cut off from the log: five leases
+CHANGE_WITHIN_US = 5 * SECOND
 LOOK_AFTER_US = 10 * SECOND  # what rots while its node runs is looked at so much later
 FOLDER = Path("/data/logs") / LOG_NAME
 
@@ -71,34 +81,55 @@ class Campaign(Run):
 
     def outcome(self) -> Outcome:
         result = self.run()
-        return Outcome(self.plan.seed, result.problems, self.figures, self.remarks, self.times_us, result)
+        return Outcome(
+            self.plan.seed, result.problems, self.figures, self.remarks, self.times_us, result
+        )
 
     # ----------------------------------------------------------------- for scenarios
 
     def tell(self, text: str) -> None:
         self.world.note("CAMPAIGN", text)
 
-    def when(self, reached: Callable[[], bool], then: Callable[[], None], within_us: int, otherwise: Callable[[], None]) -> None:
+    def when(
+        self,
+        reached: Callable[[], bool],
+        then: Callable[[], None],
+        within_us: int,
+        otherwise: Callable[[], None],
+    ) -> None:
         """As soon as it is so; looked at every `STEP_US`."""
         if reached():
             then()
         elif within_us <= 0:
             otherwise()
         else:
-            self.world.after(STEP_US, None, self.when, reached, then, within_us - STEP_US, otherwise)
+            self.world.after(
+                STEP_US, None, self.when, reached, then, within_us - STEP_US, otherwise
+            )
 
     def files_of(self, member: LogMember) -> list[tuple[Path, bytes]]:
-        return [(path, bytes(inode.data)) for path, inode in sorted(member.disk._tree.items()) if path.is_relative_to(FOLDER)]
+        return [
+            (path, bytes(inode.data))
+            for path, inode in sorted(member.disk._tree.items())
+            if path.is_relative_to(FOLDER)
+        ]
 
     def findings(self, member: LogMember) -> list[str]:
         """What `txlog verify` says of the node's folder."""
         with self._copied(member) as folder:
-            return [str(finding).replace(folder, member.name) for finding in inspect.verify(Path(folder)).findings]
+            return [
+                str(finding).replace(folder, member.name)
+                for finding in inspect.verify(Path(folder)).findings
+            ]
 
     def entries(self, member: LogMember) -> dict[int, bytes]:
         """position -> chain of every good entry on the node's disk."""
         with self._copied(member) as folder:
-            return {entry.position: entry.chain for entry in inspect.entries(Path(folder)) if isinstance(entry, Entry)}
+            return {
+                entry.position: entry.chain
+                for entry in inspect.entries(Path(folder))
+                if isinstance(entry, Entry)
+            }
 
     def _copied(self, member: LogMember) -> tempfile.TemporaryDirectory[str]:
         folder = tempfile.TemporaryDirectory(prefix="memstore-sim-")
@@ -114,7 +145,13 @@ class Campaign(Run):
         if any(driver is None for driver in drivers):
             return False
         acceptors = [driver._acceptor for driver in drivers]
-        whole = all(one.counts and not one.holes and not one.tail_damage and one.durable == one.last[1] == one.committed for one in acceptors)
+        whole = all(
+            one.counts
+            and not one.holes
+            and not one.tail_damage
+            and one.durable == one.last[1] == one.committed
+            for one in acceptors
+        )
         return whole and len({(one.last, one.last_chain) for one in acceptors}) == 1
 
 
@@ -122,7 +159,9 @@ class Campaign(Run):
 
 
 class PowerLoss(Campaign):
-    """All three log nodes lose power at one moment under load, up to three times a run; what was not synced is there, torn or gone."""
+    """All three log nodes lose power at one moment under load, up to three times a run; what was
+    not synced is there, torn or gone.
+    """
 
     name = "power-loss"
     least_served = 0.99
@@ -173,7 +212,8 @@ class PowerLoss(Campaign):
         self.tell("power lost on all log nodes")
         self.figures["power losses of all three"] += 1
         lease = self.cluster.settings.lease_ms * 1000
-        # A lease from before must have ended: then whoever serves has been granted one by the nodes that came back.
+        # A lease from before must have ended: then whoever serves has been granted one by the nodes
+        # that came back.
         self.world.at(self.back + lease * 11 // 10, None, self._look, self.back)
 
     def _look(self, back: int) -> None:
@@ -183,7 +223,9 @@ class PowerLoss(Campaign):
 
         def not_served() -> None:
             self.figures["did not serve again"] += 1
-            self.remarks.append(f"did not serve within {PROGRESS_US // SECOND} s: {self._describe()}")
+            self.remarks.append(
+                f"did not serve within {PROGRESS_US // SECOND} s: {self._describe()}"
+            )
 
         self.when(lambda: self.cluster.primary is not None, served, PROGRESS_US, not_served)
 
@@ -196,14 +238,20 @@ class PowerLoss(Campaign):
 
     def _lost(self) -> list[str]:
         held = [self.entries(member) for member in self.cluster.logs]
-        return [f"entry {at} was committed and is on no disk" for at, chain in self.checkers.committed.items() if all(one.get(at) != chain for one in held)]
+        return [
+            f"entry {at} was committed and is on no disk"
+            for at, chain in self.checkers.committed.items()
+            if all(one.get(at) != chain for one in held)
+        ]
 
 
 # --------------------------------------------------------------------------- rot
 
 
 class BitFlip(Campaign):
-    """One bit of one log node's files is flipped under load; the node is killed, loses power, or runs on. At the end all files check and all logs agree."""
+    """One bit of one log node's files is flipped under load; the node is killed, loses power, or
+    runs on. At the end all files check and all logs agree.
+    """
 
     name = "bit-flip"
 
@@ -221,7 +269,8 @@ class BitFlip(Campaign):
             member.lose_power(SECOND)
         where = self._choose(member)
         self.tell(f"a bit of {member.name} is flipped: {where}; {how}")
-        self.figures[f"flipped in {'meta' if where.startswith('meta') else 'a spare file' if where.startswith('next') else 'a segment'}"] += 1
+        kinds = {"meta": "meta", "next": "a spare file"}
+        self.figures[f"flipped in {kinds.get(where[:4], 'a segment')}"] += 1
         self.figures[how] += 1
         if how == "its node runs on":
             self.world.after(LOOK_AFTER_US, None, self._still_there)
@@ -234,7 +283,11 @@ class BitFlip(Campaign):
             return disk.flip_bit(rng)
         if draw < 0.55:
             return disk.flip_bit_at_the_end(rng)
-        files = [(path, inode) for path, inode in sorted(disk._tree.items()) if inode.data and (draw >= 0.75 or path.name == "meta")]
+        files = [
+            (path, inode)
+            for path, inode in sorted(disk._tree.items())
+            if inode.data and (draw >= 0.75 or path.name == "meta")
+        ]
         path, inode = rng.choice(files)
         return disk._flip(path, inode, rng.randrange(len(inode.data)), rng)
 
@@ -247,7 +300,8 @@ class BitFlip(Campaign):
     def _phases(self) -> None:
         super()._phases()
         self._until(self.agree, PROGRESS_US, "the log nodes do not agree")
-        if self.findings(self.member):  # damage to nothing, behind the end of the newest segment: the next start finds it
+        # damage to nothing, behind the end of the newest segment: the next start finds it
+        if self.findings(self.member):
             self.figures["one more restart"] += 1
             self.member.kill()
             self._until(lambda: not self.member.alive, SECOND, "the node did not end")
@@ -259,7 +313,9 @@ class BitFlip(Campaign):
 
 
 class TripleCorrupt(Campaign):
-    """The same proven entry rots in all three nodes, and every process starts again: nobody serves a log with the hole; log nodes name position and file."""
+    """The same proven entry rots in all three nodes, and every process starts again: nobody serves
+    a log with the hole; log nodes name position and file.
+    """
 
     name = "triple-corrupt"
     LOOK_US = 12 * SECOND
@@ -275,7 +331,11 @@ class TripleCorrupt(Campaign):
             self.world.after(SECOND // 10, None, self._rot)
             return
         # Near the end as often as anywhere: there the nodes know least of what is committed.
-        self.position = self.rng.randint(max(1, proven - 3), proven) if self.rng.random() < 0.3 else self.rng.randint(1, proven)
+        self.position = (
+            self.rng.randint(max(1, proven - 3), proven)
+            if self.rng.random() < 0.3
+            else self.rng.randint(1, proven)
+        )
         power = self.rng.random() < 0.5
         for member in [*self.cluster.logs, *self.cluster.engines]:
             if power:
@@ -291,25 +351,41 @@ class TripleCorrupt(Campaign):
     def _rot_in(self, member: LogMember) -> str:
         """One bit of the entry or its checksum."""
         log = log_id(bytes.fromhex(GROUP), LOG_NAME)
-        firsts = {first: path for path, _ in self.files_of(member) if (first := parse_segment_name(path.name)) is not None}
+        firsts = {
+            first: path
+            for path, _ in self.files_of(member)
+            if (first := parse_segment_name(path.name)) is not None
+        }
         first = max(first for first in firsts if first <= self.position)
         inode, seed = member.disk._tree[firsts[first]], segment_seed(log, first)
         data = bytes(inode.data)
         at = scan_segment(data, first, None, seed).offsets[self.position - first]
         header = read_frame_header(data, at, seed)
         assert header is not None and header[1] == self.position
-        return member.disk._flip(firsts[first], inode, at + FRAME_HEADER_BYTES + self.rng.randrange(header[0] + 4), self.rng)
+        return member.disk._flip(
+            firsts[first],
+            inode,
+            at + FRAME_HEADER_BYTES + self.rng.randrange(header[0] + 4),
+            self.rng,
+        )
 
     def _watch_hole(self) -> None:
         """Nobody gives out the entry or anything behind it, at any moment from now on."""
         for log in self.cluster.logs:
-            if (driver := log.driver) is not None and driver._acceptor.readable_upto(self.position) >= self.position:
+            if (driver := log.driver) is not None and driver._acceptor.readable_upto(
+                self.position
+            ) >= self.position:
                 self._found(f"{log.name} serves entry {self.position}, which rotted everywhere")
         for member in self.cluster.engines:
             if member.node is not None and member.node.follower.position >= self.position:
-                self._found(f"{member.name} has come to {member.node.follower.position}, and entry {self.position} rotted everywhere")
+                self._found(
+                    f"{member.name} has come to {member.node.follower.position}, and entry "
+                    f"{self.position} rotted everywhere"
+                )
         if self.cluster.primary is not None:
-            self._found(f"{self.cluster.primary.name} serves, and entry {self.position} rotted everywhere")
+            self._found(
+                f"{self.cluster.primary.name} serves, and entry {self.position} rotted everywhere"
+            )
         if self.world.violation is not None:
             raise self.world.violation
         self.world.after(STEP_US, None, self._watch_hole)
@@ -320,10 +396,21 @@ class TripleCorrupt(Campaign):
         self.world.run(self.world.now + self.LOOK_US)
         for log in self.cluster.logs:
             acceptor = log.driver._acceptor if log.driver is not None else None
-            at, reason = _refusal(acceptor) if acceptor is not None else (0, f"down: {log.ended_by}")
-            if at != self.position or f" {self.position} " not in reason or ".seg at " not in reason:
-                raise Violation(f"{log.name} does not refuse by name entry {self.position}: {reason or 'no reason'}")
-        if not any(log.driver._acceptor.broken for log in self.cluster.logs if log.driver is not None):
+            at, reason = (
+                _refusal(acceptor) if acceptor is not None else (0, f"down: {log.ended_by}")
+            )
+            if (
+                at != self.position
+                or f" {self.position} " not in reason
+                or ".seg at " not in reason
+            ):
+                raise Violation(
+                    f"{log.name} does not refuse by name entry {self.position}: "
+                    f"{reason or 'no reason'}"
+                )
+        if not any(
+            log.driver._acceptor.broken for log in self.cluster.logs if log.driver is not None
+        ):
             raise Violation(f"nobody says that no node has entry {self.position}")
         self.figures["refused, named, by all three"] += 1
         for member in self.cluster.engines:
@@ -335,8 +422,10 @@ class TripleCorrupt(Campaign):
 
 
 def _refusal(acceptor: Any) -> tuple[int, str]:
-    """From where on a log node takes part in nothing, and what it says of that: no node has the entry (S5); or it is suspect (S3), which it stays where the
-    damage is above what it knows committed, for a writer that still holds the entry could heal it."""
+    """From where on a log node takes part in nothing, and what it says of that: no node has the
+    entry (S5); or it is suspect (S3), which it stays where the damage is above what it knows
+    committed, for a writer that still holds the entry could heal it.
+    """
     if acceptor.broken or acceptor.suspicion is None:
         return acceptor.broken, acceptor.broken_reason
     return acceptor.suspicion.position, acceptor.suspicion.reason
@@ -351,7 +440,12 @@ class Leads(Campaign):
     settings = {"broken_clocks": 0}
 
     def scenario(self) -> None:
-        self.when(lambda: self.cluster.primary is not None, self._has_begun, 20 * SECOND, lambda: self._found("nobody led at the start"))
+        self.when(
+            lambda: self.cluster.primary is not None,
+            self._has_begun,
+            20 * SECOND,
+            lambda: self._found("nobody led at the start"),
+        )
 
     def _has_begun(self) -> None:
         leader = self.cluster.primary
@@ -367,30 +461,52 @@ class Leads(Campaign):
         raise NotImplementedError
 
     def _promises(self) -> list[int]:
-        return [member.driver._acceptor.promise.term if member.driver is not None else 0 for member in self.cluster.logs]
+        return [
+            member.driver._acceptor.promise.term if member.driver is not None else 0
+            for member in self.cluster.logs
+        ]
 
     def cut(self, pairs: Iterable[tuple[str, str]], for_us: int) -> None:
         self.world.after(for_us, None, self.faults.block(list(pairs)))
 
 
 class ReplicaPartition(Leads):
-    """Links between replicas and log nodes are cut (one way or both), slow, lossy or narrow; the primary and its links are whole: it keeps leading."""
+    """Links between replicas and log nodes are cut (one way or both), slow, lossy or narrow; the
+    primary and its links are whole: it keeps leading.
+    """
 
     name = "replica-partition"
-    KINDS = ("nothing arrives at the log", "nothing arrives at the replica", "cut both ways", "slow", "lossy", "narrow", "reset")
+    KINDS = (
+        "nothing arrives at the log",
+        "nothing arrives at the replica",
+        "cut both ways",
+        "slow",
+        "lossy",
+        "narrow",
+        "reset",
+    )
 
     def led(self) -> None:
         at = self.world.now
         pace = self.rng.choice((SECOND, 3 * SECOND, 6 * SECOND))
         while (at := at + 1000 + int(self.rng.expovariate(1) * pace)) < FAULTS_END_US:
-            lasts = min(10_000 + int(self.rng.expovariate(1) * self.rng.choice((300_000, 2 * SECOND, 6 * SECOND))), FAULTS_END_US - at)
+            lasts = min(
+                10_000
+                + int(self.rng.expovariate(1) * self.rng.choice((300_000, 2 * SECOND, 6 * SECOND))),
+                FAULTS_END_US - at,
+            )
             self.world.at(at, None, self._disturb, self.rng.choice(self.KINDS), lasts)
 
     def _disturb(self, kind: str, lasts: int) -> None:
         rng = self.rng
-        replica = rng.choice([member for member in self.cluster.engines if member is not self.leader])
+        replica = rng.choice(
+            [member for member in self.cluster.engines if member is not self.leader]
+        )
         logs = rng.sample(self.cluster.logs, rng.choice((1, 1, 2, 3, 3)))
-        self.tell(f"{kind} between {replica.name} and {', '.join(log.name for log in logs)} for {lasts / SECOND:g} s")
+        self.tell(
+            f"{kind} between {replica.name} and {', '.join(log.name for log in logs)} for "
+            f"{lasts / SECOND:g} s"
+        )
         self.figures[kind] += 1
         there = [(replica.host, log.host) for log in logs]
         back = [(b, a) for a, b in there]
@@ -408,7 +524,9 @@ class ReplicaPartition(Leads):
             self._change("loss", links, rng.choice((0.05, 0.3, 0.6)), lasts)
         elif kind == "narrow":
             self._change("narrow", links, 1, lasts)
-            self.world.after(lasts + 1, None, lambda: [self.network.healed(*pair) for pair in there + back])
+            self.world.after(
+                lasts + 1, None, lambda: [self.network.healed(*pair) for pair in there + back]
+            )
         else:
             slower = rng.choice((20_000, 200_000, 800_000, 3_000_000))
             self._change("delay_us", links, slower, lasts)
@@ -425,15 +543,29 @@ class ReplicaPartition(Leads):
     def _phases(self) -> None:
         super()._phases()
         primary, checkers = self.cluster.primary, self.checkers
-        later = [term for term in checkers.primaries[self.terms_before :] if checkers.owners.get(term) != self.incarnation]
-        if primary is not self.leader or primary.node is None or primary.node.log.incarnation != self.incarnation or later:
-            raise Violation(f"{self.leader.name} led and was healthy; now it is {primary.name if primary else 'nobody'}, terms of others: {later}")
+        later = [
+            term
+            for term in checkers.primaries[self.terms_before :]
+            if checkers.owners.get(term) != self.incarnation
+        ]
+        if (
+            primary is not self.leader
+            or primary.node is None
+            or primary.node.log.incarnation != self.incarnation
+            or later
+        ):
+            raise Violation(
+                f"{self.leader.name} led and was healthy; now it is "
+                f"{primary.name if primary else 'nobody'}, terms of others: {later}"
+            )
         if self._promises() != self.promised:
             self.figures["runs in which a promise was asked for and given"] += 1
 
 
 class PrimaryCut(Leads):
-    """The control: the primary is cut off from the log, one way or both; another one leads within the bound."""
+    """The control: the primary is cut off from the log, one way or both;
+    another one leads within the bound.
+    """
 
     name = "primary-cut"
 
@@ -446,7 +578,13 @@ class PrimaryCut(Leads):
         logs = rng.sample(self.cluster.logs, rng.choice((2, 3, 3)))
         there = [(old.host, log.host) for log in logs]
         back = [(b, a) for a, b in there]
-        kind, pairs = rng.choice((("nothing arrives at the log", there), ("nothing arrives at the primary", back), ("cut both ways", there + back)))
+        kind, pairs = rng.choice(
+            (
+                ("nothing arrives at the log", there),
+                ("nothing arrives at the primary", back),
+                ("cut both ways", there + back),
+            )
+        )
         self.tell(f"{kind}: {old.name} and {', '.join(log.name for log in logs)}")
         self.figures[f"{kind}, {len(logs)} log nodes"] += 1
         self.cut(pairs, FAULTS_END_US - self.world.now)
@@ -459,7 +597,14 @@ class PrimaryCut(Leads):
             self.figures["changes of leadership"] += 1
             self.times_us.append(self.world.now - began)
 
-        self.when(changed, done, CHANGE_WITHIN_US, lambda: self._found(f"nobody else leads {CHANGE_WITHIN_US / 1e6:g} s after {old.name} was cut off"))
+        self.when(
+            changed,
+            done,
+            CHANGE_WITHIN_US,
+            lambda: self._found(
+                f"nobody else leads {CHANGE_WITHIN_US / 1e6:g} s after {old.name} was cut off"
+            ),
+        )
 
     def _phases(self) -> None:
         super()._phases()
@@ -471,10 +616,14 @@ class PrimaryCut(Leads):
 
 
 class SlowDisks(Leads):
-    """Two log nodes' disks take long for each sync, from early on or from the primary's end on; it dies or hands over: another one leads within the bound."""
+    """Two log nodes' disks take long for each sync, from early on or from the primary's end on; it
+    dies or hands over: another one leads within the bound.
+    """
 
     name = "slow-disks"
-    SYNCS = 12  # the bound: a promise takes two syncs behind one under way, twice; the entries before it, the first of the new term, a segment's change
+    # the bound: a promise takes two syncs behind one under way, twice; the entries before it, the
+    # first of the new term, a segment's change
+    SYNCS = 12
     LEASES = 5  # beside them: the window, pauses, an attempt that two candidates made at once
 
     def led(self) -> None:
@@ -498,7 +647,9 @@ class SlowDisks(Leads):
                 member.start()
 
     def _slow_down(self) -> None:
-        self.tell(f"a sync takes {self.sync_us // 1000} ms on {', '.join(log.name for log in self.slow)}")
+        self.tell(
+            f"a sync takes {self.sync_us // 1000} ms on {', '.join(log.name for log in self.slow)}"
+        )
         for log in self.slow:
             log.disk.sync_us = self.sync_us
 
@@ -534,12 +685,19 @@ class SlowDisks(Leads):
             self.world.after(3 * SECOND, None, self._still, leader, leader.lives if leader else 0)
 
         self.when(
-            lambda: self.cluster.primary not in (None, old), done, within, lambda: self._found(f"nobody else leads {within / 1e6:g} s after {old.name} ended")
+            lambda: self.cluster.primary not in (None, old),
+            done,
+            within,
+            lambda: self._found(f"nobody else leads {within / 1e6:g} s after {old.name} ended"),
         )
 
     def _still(self, leader: EngineMember, life: int) -> None:
         """A new primary does not lose its role again at once."""
-        self.figures["still led 3 s later" if self.cluster.primary is leader and leader.lives == life else "another one 3 s later"] += 1
+        self.figures[
+            "still led 3 s later"
+            if self.cluster.primary is leader and leader.lives == life
+            else "another one 3 s later"
+        ] += 1
 
     def _phases(self) -> None:
         super()._phases()
@@ -551,7 +709,9 @@ class SlowDisks(Leads):
 
 
 class BrokenClocks(Campaign):
-    """Every machine's clock, engine nodes' too, runs at any rate from a tenth to tenfold and changes it while it runs, under all other faults."""
+    """Every machine's clock, engine nodes' too, runs at any rate from a tenth to tenfold and
+    changes it while it runs, under all other faults.
+    """
 
     name = "broken-clocks"
     kinds = tuple(KINDS)
@@ -563,7 +723,12 @@ class BrokenClocks(Campaign):
             self._another_rate(member)
         at = self.world.now
         while (at := at + 1 + int(self.rng.expovariate(1) * 5 * SECOND)) < FAULTS_END_US:
-            self.world.at(at, None, self._another_rate, self.rng.choice([*self.cluster.logs, *self.cluster.engines]))
+            self.world.at(
+                at,
+                None,
+                self._another_rate,
+                self.rng.choice([*self.cluster.logs, *self.cluster.engines]),
+            )
 
     def _another_rate(self, member: LogMember | EngineMember) -> None:
         ppm = self.rng.choice(self.RATES_PPM)
@@ -578,7 +743,18 @@ class BrokenClocks(Campaign):
         super()._believe_no_lease()
 
 
-CAMPAIGNS: dict[str, type[Campaign]] = {one.name: one for one in (PowerLoss, BitFlip, TripleCorrupt, ReplicaPartition, PrimaryCut, SlowDisks, BrokenClocks)}
+CAMPAIGNS: dict[str, type[Campaign]] = {
+    one.name: one
+    for one in (
+        PowerLoss,
+        BitFlip,
+        TripleCorrupt,
+        ReplicaPartition,
+        PrimaryCut,
+        SlowDisks,
+        BrokenClocks,
+    )
+}
 
 
 # --------------------------------------------------------------------------- many of them
@@ -648,22 +824,34 @@ def listed(counts: Counter[str]) -> str:
 
 def campaign(name: str, runs: int, first: int | None, processes: int) -> int:
     first = first if first is not None else random.SystemRandom().randrange(1 << 40)
-    print(f"campaign {name}: {runs} runs from seed {first}. {(CAMPAIGNS[name].__doc__ or '').strip()}")
+    print(
+        f"campaign {name}: {runs} runs from seed {first}. {(CAMPAIGNS[name].__doc__ or '').strip()}"
+    )
     summary, began = Summary(name), time.monotonic()
     for outcome in outcomes(name, [first + number for number in range(runs)], processes):
         summary.add(outcome)
         show(outcome, name)
     took = time.monotonic() - began
-    print(f"{runs / took * 60:.0f} seeds a minute ({summary.cpu_s / runs:.2f} s of CPU a seed), {summary.simulated_s / 3600:.2f} hours simulated")
+    print(
+        f"{runs / took * 60:.0f} seeds a minute ({summary.cpu_s / runs:.2f} s of CPU a seed), "
+        f"{summary.simulated_s / 3600:.2f} hours simulated"
+    )
     print("seen: " + listed(summary.figures))
     print("faults: " + listed(summary.faults))
     if times := sorted(summary.times_us):
         print(
-            f"it took {times[len(times) // 2] / 1e6:.2f} s in the middle, {times[len(times) * 99 // 100] / 1e6:.2f} s at 99 %, {times[-1] / 1e6:.2f} s at most"
+            f"it took {times[len(times) // 2] / 1e6:.2f} s in the middle, "
+            f"{times[len(times) * 99 // 100] / 1e6:.2f} s at 99 %, {times[-1] / 1e6:.2f} s at most"
         )
     if CAMPAIGNS[name].least_served:
-        print(f"served again by itself: {runs - len(summary.not_served)} of {runs} runs; at least {100 * CAMPAIGNS[name].least_served:g} % must")
-    print(f"{len(summary.failed)} of {runs} failed; the condition {'holds' if summary.holds else 'DOES NOT HOLD'}")
+        print(
+            f"served again by itself: {runs - len(summary.not_served)} of {runs} runs; at least "
+            f"{100 * CAMPAIGNS[name].least_served:g} % must"
+        )
+    print(
+        f"{len(summary.failed)} of {runs} failed; the condition "
+        f"{'holds' if summary.holds else 'DOES NOT HOLD'}"
+    )
     return 0 if summary.holds else 1
 
 
@@ -675,6 +863,9 @@ def main(name: str, seed: int | None, runs: int, first: int | None, trace: bool)
     if outcome.problems and not trace:
         print("\n".join(outcome.result.lines[-60:]))
     show(outcome, name)
-    print(f"seed {seed}: {'FAILED' if outcome.problems else 'ok'}, digest {outcome.result.digest:08x}; {listed(outcome.figures)}")
+    print(
+        f"seed {seed}: {'FAILED' if outcome.problems else 'ok'}, digest "
+        f"{outcome.result.digest:08x}; {listed(outcome.figures)}"
+    )
     sys.stdout.flush()
     return 1 if outcome.problems else 0

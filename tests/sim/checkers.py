@@ -1,7 +1,8 @@
 """What must hold inside the cluster at every moment: the log's invariants, leases, equal states.
 
-Decides: whether what nodes hold right now may be. Must not know: what clients were told (`history`), how faults come about. Looks at the machines' own state
-after each event of their process; raises `Violation`.
+Decides: whether what nodes hold right now may be.
+Must not know: what clients were told (`history`), how faults come about. Looks at the machines' own
+state after each event of their process; raises `Violation`.
 """
 
 from __future__ import annotations
@@ -22,22 +23,29 @@ class Checkers:
     def __init__(self, cluster: Cluster) -> None:
         self.cluster = cluster
         self.world = cluster.world
-        self.committed: dict[int, bytes] = {}  # position -> chain, as first seen committed by anybody
+        # position -> chain, as first seen committed by anybody
+        self.committed: dict[int, bytes] = {}
         self.newest = 0
         self.owners: dict[int, bytes] = {}  # term -> incarnation
         self.states: dict[int, bytes] = {}  # position -> digest of the state
         self.primaries: list[int] = []  # terms in which somebody served
-        self.rotten: set[str] = set()  # engine nodes whose memory a test has changed behind their back
-        self.differing: set[str] = set()  # those that may find digests that differ: these, or those that follow one of them
+        # engine nodes whose memory a test has changed behind their back
+        self.rotten: set[str] = set()
+        # those that may find digests that differ: these, or those that follow one of them
+        self.differing: set[str] = set()
         self._resealing: Any = None
         self._acceptors: dict[str, Any] = {}  # the newest of each log node, dead or alive
         self._machines: dict[str, LogMember] = {}  # where each log node was last seen
         self._promised: dict[str, int] = {}
-        self._durable: dict[str, int] = {}  # how far each log node's disk was when it was looked at last
-        self._had: dict[str, dict[int, bytes]] = {}  # by log node: position -> chain of what was durable there last
+        # how far each log node's disk was when it was looked at last
+        self._durable: dict[str, int] = {}
+        # by log node: position -> chain of what was durable there last
+        self._had: dict[str, dict[int, bytes]] = {}
         self._known: dict[str, int] = {}  # committed position looked at, by node
         self._leases: dict[str, tuple[bytes, int]] = {}  # by engine node: incarnation and true end
-        self._check_leases = all(abs(member.clock.ppm) <= DRIFT_BOUND_PPM for member in [*cluster.logs, *cluster.engines])
+        self._check_leases = all(
+            abs(member.clock.ppm) <= DRIFT_BOUND_PPM for member in [*cluster.logs, *cluster.engines]
+        )
 
     def after_event(self, loop: Loop) -> None:
         member = self.cluster.by_name.get(loop.name)
@@ -59,7 +67,10 @@ class Checkers:
             self._known[name] = 0
             self._durable[name] = min(self._durable.get(name, 0), acceptor.durable)
             if acceptor.promise.term < self._promised.get(name, 0):
-                raise Violation(f"{name} came back with promise {acceptor.promise.term}, it had promised {self._promised[name]}")
+                raise Violation(
+                    f"{name} came back with promise {acceptor.promise.term}, it had promised "
+                    f"{self._promised[name]}"
+                )
         if acceptor.durable != self._durable[name]:
             self._became_durable(name, acceptor)
         durable = acceptor._durable_promise.term
@@ -68,7 +79,9 @@ class Checkers:
         elif acceptor.promise.term < self._promised.get(name, 0):
             raise Violation(f"{name}: its promise went down to {acceptor.promise.term}")
         if acceptor.committed > self._known[name]:
-            for position in range(max(self._known[name], acceptor.committed - 64) + 1, acceptor.committed + 1):
+            for position in range(
+                max(self._known[name], acceptor.committed - 64) + 1, acceptor.committed + 1
+            ):
                 self._is_committed(name, position, acceptor.chain_at(position))
             self._known[name] = acceptor.committed
 
@@ -88,7 +101,9 @@ class Checkers:
             self.committed[position] = chain
             self.newest = max(self.newest, position)
         elif known != chain:
-            raise Violation(f"{name} holds another entry committed at {position} than was committed before")
+            raise Violation(
+                f"{name} holds another entry committed at {position} than was committed before"
+            )
 
     # ----------------------------------------------------------------- engine nodes
 
@@ -111,7 +126,9 @@ class Checkers:
         self._lease(member, node)
         disputes = node.roles.disputes
         if disputes.count and member.name not in self.differing:
-            raise Violation(f"{member.name}: a digest differs: {disputes.trouble or disputes.position}")
+            raise Violation(
+                f"{member.name}: a digest differs: {disputes.trouble or disputes.position}"
+            )
 
     def _writer_committed(self, member: EngineMember, proposer: Any) -> None:
         position = proposer.committed
@@ -121,21 +138,35 @@ class Checkers:
             return
         chain = before[1]
         self._is_committed(member.name, position, chain)
-        holders = sum(self._holds(name, acceptor, position, chain) for name, acceptor in self._acceptors.items())
+        holders = sum(
+            self._holds(name, acceptor, position, chain)
+            for name, acceptor in self._acceptors.items()
+        )
         if holders < 2:
-            raise Violation(f"{member.name} calls {position} committed, and {holders} log nodes hold it on disk")
+            raise Violation(
+                f"{member.name} calls {position} committed, and {holders} log nodes hold it on disk"
+            )
 
     def _holds(self, name: str, acceptor: Any, position: int, chain: bytes) -> bool:
-        """On disk, as it was acknowledged. What has rotted there since is still an honest acknowledgement: the others and S3 have to make it good."""
-        lost = self._machines[name].rotten and (acceptor.suspicion is not None or acceptor.proven >= position)
+        """On disk, as it was acknowledged. What has rotted there since is still an honest
+        acknowledgement: the others and S3 have to make it good.
+        """
+        lost = self._machines[name].rotten and (
+            acceptor.suspicion is not None or acceptor.proven >= position
+        )
         if lost and self._had.get(name, {}).get(position) == chain:
             return True
         if acceptor.durable < position:
             return False
         driver = self._machines[name].driver
-        if driver is None or driver._acceptor is not acceptor:  # dead, its files are closed: memory has the newest
+        # dead, its files are closed: memory has the newest
+        if driver is None or driver._acceptor is not acceptor:
             places = acceptor._history._positions
-            known = places.chain(position) if position in places else self._had.get(name, {}).get(position, chain)
+            known = (
+                places.chain(position)
+                if position in places
+                else self._had.get(name, {}).get(position, chain)
+            )
             return known in (chain, bytes(CHAIN_BYTES))
         return acceptor.chain_at(position) in (chain, None)
 
@@ -145,7 +176,9 @@ class Checkers:
         if not until:
             self._leases.pop(member.name, None)
             return
-        if node.writer is not None and (not self.primaries or self.primaries[-1] != node.writer.term):
+        if node.writer is not None and (
+            not self.primaries or self.primaries[-1] != node.writer.term
+        ):
             self.primaries.append(node.writer.term)
             self._known[member.name] = 0
         end = member.clock.true_at(until)
@@ -164,10 +197,15 @@ class Checkers:
     # ----------------------------------------------------------------- states
 
     def compare_states(self) -> None:
-        """Every node whose memory is the committed state up to a position has the same state there."""
+        """All nodes whose memory is the committed state up to a position have the same state."""
         for member in self.cluster.engines:
             node = member.node
-            if node is None or not member.alive or node.shard.role == "restoring" or member.name in self.rotten:
+            if (
+                node is None
+                or not member.alive
+                or node.shard.role == "restoring"
+                or member.name in self.rotten
+            ):
                 continue
             self.world.counters["digests compared"] += node.follower.digests > 0
             shard = node.shard
@@ -189,9 +227,14 @@ class Checkers:
 
 
 def state_of(keyspace: Keyspace) -> bytes:
-    """Equal for equal states. `memstore.engine.digest` looks at every slot, which here are nearly all empty."""
+    """Equal for equal states. `memstore.engine.digest` looks at every slot,
+    which here are nearly all empty.
+    """
     parts = []
     for database in keyspace.existing():
         for items in filter(None, database.slots):
-            parts += [b"%d %b %b" % (database.index, key, value_digest(value, database.expire_at(key))) for key, value in items.items()]
+            parts += [
+                b"%d %b %b" % (database.index, key, value_digest(value, database.expire_at(key)))
+                for key, value in items.items()
+            ]
     return sha1(b"".join(sorted(parts)), usedforsecurity=False).digest()

@@ -1,7 +1,9 @@
-"""The clients of a run: each sends one command (or one MULTI...EXEC) at a time, and writes down what it was told.
+"""The clients of a run: each sends one command (or one MULTI...EXEC) at a time, and writes down
+what it was told.
 
-Decides: which node a client asks next, how an answer is classed, when it gives up. Must not know: what is right. A command whose outcome is unknown is never
-sent again; a refusal is believed.
+Decides: which node a client asks next, how an answer is classed, when it gives up.
+Must not know: what is right. A command whose outcome is unknown is never sent again; a refusal is
+believed.
 """
 
 from __future__ import annotations
@@ -46,11 +48,19 @@ class Wire(asyncio.Protocol):
         self._wake()
 
     def _wake(self) -> None:
-        if self.waiting is not None and not self.waiting.done() and (self.closed or len(self.answers) >= self.wanted):
+        if (
+            self.waiting is not None
+            and not self.waiting.done()
+            and (self.closed or len(self.answers) >= self.wanted)
+        ):
             self.waiting.set_result(None)
 
-    async def ask(self, commands: list[tuple[bytes, ...]], timeout_s: float = TIMEOUT_S) -> list[Any]:
-        """All answers, or as many as came before the connection's end or the time-out (which ends the connection)."""
+    async def ask(
+        self, commands: list[tuple[bytes, ...]], timeout_s: float = TIMEOUT_S
+    ) -> list[Any]:
+        """All answers, or as many as came before the connection's end
+        or the time-out (which ends the connection).
+        """
         loop = asyncio.get_running_loop()
         self.answers, self.wanted = [], len(commands)
         self.waiting = loop.create_future()
@@ -84,7 +94,16 @@ class Finder:
 
 
 class Client:
-    def __init__(self, number: int, cluster: Cluster, finder: Finder, history: list[Record], level: str, reads_only: bool, anything: bool = False) -> None:
+    def __init__(
+        self,
+        number: int,
+        cluster: Cluster,
+        finder: Finder,
+        history: list[Record],
+        level: str,
+        reads_only: bool,
+        anything: bool = False,
+    ) -> None:
         self.number = number
         self.cluster = cluster
         self.world = cluster.world
@@ -94,7 +113,11 @@ class Client:
         self.reads_only = reads_only
         self.rng = cluster.world.rng(f"client {number}")
         keeps = cluster.world.rng(f"keeps {number}") if cluster.settings.keeps else None
-        self.work: Workload | Anything = Anything(number, self.rng) if anything else Workload(number, self.rng, reads_only, keeps=keeps)
+        self.work: Workload | Anything = (
+            Anything(number, self.rng)
+            if anything
+            else Workload(number, self.rng, reads_only, keeps=keeps)
+        )
         self.database = 1 if anything else 0
         self.wire: Wire | None = None
         self.host = ""
@@ -107,7 +130,11 @@ class Client:
             if self.world.now >= until_us:
                 break
             # In bursts: a fault should find much under way, or nothing.
-            await asyncio.sleep(0.004 * self.rng.random() if self.rng.random() < 0.75 else self.rng.random() * 7 * self.mean_pause_s)
+            await asyncio.sleep(
+                0.004 * self.rng.random()
+                if self.rng.random() < 0.75
+                else self.rng.random() * 7 * self.mean_pause_s
+            )
             await self._one()
         self._leave()
 
@@ -118,7 +145,10 @@ class Client:
                 return
         commands, parts = self.work.next()
         if len(commands) > 1 and commands[0] != (b"MULTI",):
-            records = [self._record([command], [part]) for command, part in zip(commands, parts, strict=True)]
+            records = [
+                self._record([command], [part])
+                for command, part in zip(commands, parts, strict=True)
+            ]
         else:
             records = [self._record(commands, parts)]
         await self._ask(records)
@@ -128,7 +158,15 @@ class Client:
             await asyncio.sleep(0.05 + 0.1 * self.rng.random())
 
     def _record(self, commands: list[tuple[bytes, ...]], parts: list[Part]) -> Record:
-        record = Record(self.number, self.asked, parts, self.world.now, level=self.level, connection=self.number * 1000 + self.connections, node=self.host)
+        record = Record(
+            self.number,
+            self.asked,
+            parts,
+            self.world.now,
+            level=self.level,
+            connection=self.number * 1000 + self.connections,
+            node=self.host,
+        )
         record.commands = commands
         return record
 
@@ -144,7 +182,9 @@ class Client:
         assert self.wire is not None
         self.asked += 1
         self.history += records
-        answers = await self.wire.ask([command for record in records for command in record.commands])
+        answers = await self.wire.ask(
+            [command for record in records for command in record.commands]
+        )
         for record in records:
             record.complete = self.world.now
             mine, answers = answers[: len(record.commands)], answers[len(record.commands) :]

@@ -1,7 +1,10 @@
-"""The cluster of a run: three machines with a log node each, three with an engine node each, one for the clients.
+"""The cluster of a run: three machines with a log node each, three with an engine node each, one
+for the clients.
 
-Decides: addresses, settings, how a process is started, dies and comes back. Must not know: faults' schedules, what clients do. The processes are the real
-ones from their main objects down (`txlog.server.node.LogNode`, `memstore.server.node.Node`); like a service manager, the cluster starts one again that ended.
+Decides: addresses, settings, how a process is started, dies and comes back.
+Must not know: faults' schedules, what clients do. The processes are the real ones from their main
+objects down (`txlog.server.node.LogNode`, `memstore.server.node.Node`); like a service manager, the
+cluster starts one again that ended.
 """
 
 from __future__ import annotations
@@ -36,7 +39,9 @@ RESTART_US = 300_000  # a service manager starts what ended after so long
 
 
 class Folder:
-    """A log node's data folder whose group is known: `txlog.server.identity.DataFolder` without files."""
+    """A log node's data folder whose group is known:
+    `txlog.server.identity.DataFolder` without files.
+    """
 
     def __init__(self, member: LogMember) -> None:
         self.disk = member.disk
@@ -110,7 +115,13 @@ class Member:
         cluster.world.after(RESTART_US, None, self._again, self.lives)
 
     def _again(self, life: int) -> None:
-        if not self.alive and self.lives == life and not self.held_down and self.host not in self.cluster.network.gone and not self.cluster.over:
+        if (
+            not self.alive
+            and self.lives == life
+            and not self.held_down
+            and self.host not in self.cluster.network.gone
+            and not self.cluster.over
+        ):
             self.start()
 
     def died(self) -> None:
@@ -150,7 +161,8 @@ class LogMember(Member):
         self.rng = cluster.world.rng(name)
         self.node: LogNode | None = None
         self.rotten = False  # a bit of its disk was flipped: it may be a lost disk
-        self.identity = Identity(GROUP, name, 1, cluster.members, [], f"{name:->16}")  # what `node.json` says: durable when it is written
+        # what `node.json` says: durable when it is written
+        self.identity = Identity(GROUP, name, 1, cluster.members, [], f"{name:->16}")
 
     @property
     def driver(self) -> Any:
@@ -158,7 +170,14 @@ class LogMember(Member):
         if self.node is None or not self.alive:
             return None
         task = self.node._logs.get(LOG_NAME)
-        return task.result() if task is not None and task.done() and not task.cancelled() and task.exception() is None else None
+        return (
+            task.result()
+            if task is not None
+            and task.done()
+            and not task.cancelled()
+            and task.exception() is None
+            else None
+        )
 
     def prepare(self, loop: Loop) -> None:
         loop.disk = self.disk  # type: ignore[attr-defined]  # for the sync thread's stand-in
@@ -167,10 +186,12 @@ class LogMember(Member):
     async def main(self, loop: Loop) -> None:
         settings = self.cluster.settings
         config = LogServerConfig(
-            az=self.az, data=Path("/data"), port=LOG_PORT, bind=self.host, segment_bytes=settings.segment_bytes, cache_bytes=settings.cache_bytes,
+            az=self.az, data=Path("/data"), port=LOG_PORT, bind=self.host,
+            segment_bytes=settings.segment_bytes, cache_bytes=settings.cache_bytes,
             scrub_bytes_per_s=settings.scrub_bytes_per_s, scrub_pause_s=1,
         )  # fmt: skip
-        node = LogNode(config, Folder(self))  # type: ignore[arg-type]  # the part of a data folder that is used
+        # the part of a data folder that is used
+        node = LogNode(config, Folder(self))  # type: ignore[arg-type]
         node.incarnation = self.rng.randbytes(16)
         node._pid = 1
         node._rng = Random(self.rng.getrandbits(128))
@@ -203,18 +224,26 @@ class EngineMember(Member):
         config.lease_ms, config.max_entry_bytes = settings.lease_ms, settings.max_entry_bytes
         config.databases = 2
         config.enable_debug_command = "yes"
-        config.digest_interval_ms, config.digest_slice_keys = settings.digest_ms, settings.digest_keys
+        config.digest_interval_ms, config.digest_slice_keys = (
+            settings.digest_ms,
+            settings.digest_keys,
+        )
         config.digest_slice_bytes = 256 * settings.digest_keys
         rng = Random(self.rng.getrandbits(128))
-        config.busy_limit_ms = 0  # nothing renews beside the loop: there are no threads and no other processes here
-        client = LogClient(self.cluster.log_address, self.az, rng, None, loop.clock.now_us, create=True)
+        # nothing renews beside the loop: there are no threads and no other processes here
+        config.busy_limit_ms = 0
+        client = LogClient(
+            self.cluster.log_address, self.az, rng, None, loop.clock.now_us, create=True
+        )
         client.limits = settings.limits
         client.commit_timeout_ms = config.commit_timeout_ms
         try:
             await client.start()
         except LogRefused as error:
             loop.end(f"the log cannot be used: {error}")
-        self.node = node = Node(config, client, self.host, PORT, rng, WallClock(client.clock, loop.clock.wall_ms))
+        self.node = node = Node(
+            config, client, self.host, PORT, rng, WallClock(client.clock, loop.clock.wall_ms)
+        )
         await loop.create_server(node.new_connection, self.host, PORT)
         node.start()
         await node.ended
@@ -238,16 +267,20 @@ class Settings:
         self.lease_ms = 1000
         self.segment_bytes = rng.choice([32, 40, 64, 256]) * 1024
         self.cache_bytes = rng.choice([0, 4, 64, 1024]) * 1024
-        self.max_entry_bytes = min(rng.choice([4096, 4096, 65536]), self.segment_bytes // 2)  # a segment must hold any entry
-        # Of the writer's messages and memory: small ones bring gaps and catching up about with little data.
+        # a segment must hold any entry
+        self.max_entry_bytes = min(rng.choice([4096, 4096, 65536]), self.segment_bytes // 2)
+        # Of the writer's messages and memory:
+        # small ones bring gaps and catching up about with little data.
         self.message_bytes = rng.choice([4 << 20, 4 << 20, 4000, 300])
         self.window_entries = rng.choice([4096, 4096, 8, 2])
         self.keep_bytes = rng.choice([16 << 20, 16 << 20, 3000])
         self.drift_ppm = rng.choice([0, 100, 5000, 30000])  # the stated bound is 1/33
-        # Far beyond the bound: log nodes' windows end long before the writer's lease. Reads may be stale then; writes are guarded by the term (L6).
+        # Far beyond the bound: log nodes' windows end long before the writer's lease. Reads may be
+        # stale then; writes are guarded by the term (L6).
         self.broken_clocks = rng.random() < 0.25
         self.skew_ms = rng.choice([0, 5, 200, 3000])
-        self.delay_us = rng.choice([400, 400, 3000, 20_000])  # between AZs, one way; with much of it much is under way when something fails
+        # between AZs, one way; with much of it much is under way when something fails
+        self.delay_us = rng.choice([400, 400, 3000, 20_000])
         self.sync_us = rng.choice([150, 150, 2000, 8000])
         self.scrub_bytes_per_s = rng.choice([0, 256 << 10, 4 << 20])
 
@@ -258,11 +291,23 @@ class Settings:
 
     @property
     def limits(self) -> dict[str, int]:
-        return {"message_bytes": self.message_bytes, "window_entries": self.window_entries, "keep_bytes": self.keep_bytes}
+        return {
+            "message_bytes": self.message_bytes,
+            "window_entries": self.window_entries,
+            "keep_bytes": self.keep_bytes,
+        }
 
 
 class Cluster:
-    def __init__(self, world: World, network: Network, settings: Settings, on_error: Any, on_start_failed: Any, on_exit: Any) -> None:
+    def __init__(
+        self,
+        world: World,
+        network: Network,
+        settings: Settings,
+        on_error: Any,
+        on_start_failed: Any,
+        on_exit: Any,
+    ) -> None:
         self.world = world
         self.network = network
         self.settings = settings
@@ -273,29 +318,54 @@ class Cluster:
         self._clocks = world.rng("clocks")
         hosts = [f"127.0.1.{index + 1}" for index in range(3)]
         self.members = [f"log-{az}={host}:{LOG_PORT}" for az, host in zip(AZS, hosts, strict=True)]
-        self.log_address = LogAddress.parse(f"txlog://{','.join(f'{host}:{LOG_PORT}' for host in hosts)}/{LOG_NAME}")
-        self.logs = [LogMember(self, f"log-{az}", host, az) for az, host in zip(AZS, hosts, strict=True)]
-        self.engines = [EngineMember(self, f"engine-{az}", f"127.0.2.{index + 1}", az) for index, az in enumerate(AZS)]
+        self.log_address = LogAddress.parse(
+            f"txlog://{','.join(f'{host}:{LOG_PORT}' for host in hosts)}/{LOG_NAME}"
+        )
+        self.logs = [
+            LogMember(self, f"log-{az}", host, az) for az, host in zip(AZS, hosts, strict=True)
+        ]
+        self.engines = [
+            EngineMember(self, f"engine-{az}", f"127.0.2.{index + 1}", az)
+            for index, az in enumerate(AZS)
+        ]
         self.clients = Loop(world, "clients", CLIENTS, Clock(world, 0, 0, 0))
         self.clients.network = network
         self.clients.on_error = on_error
         network.machines[CLIENTS] = self.clients
-        self.by_name: dict[str, LogMember | EngineMember] = {member.name: member for member in [*self.logs, *self.engines]}
+        self.by_name: dict[str, LogMember | EngineMember] = {
+            member.name: member for member in [*self.logs, *self.engines]
+        }
         for one in [*self.logs, *self.engines]:
             self.place(one)
 
     def place(self, one: Member) -> None:
         """How far it is from the others."""
         for other in [*self.logs, *self.engines]:
-            for link in (self.network.link(one.host, other.host), self.network.link(other.host, one.host)):
-                link.delay_us, link.jitter_us = (80, 60) if one.az == other.az else (self.settings.delay_us, self.settings.delay_us)
+            for link in (
+                self.network.link(one.host, other.host),
+                self.network.link(other.host, one.host),
+            ):
+                link.delay_us, link.jitter_us = (
+                    (80, 60)
+                    if one.az == other.az
+                    else (self.settings.delay_us, self.settings.delay_us)
+                )
 
     def new_clock(self, name: str) -> Clock:
         rng, settings = self._clocks, self.settings
         drift = rng.randint(-settings.drift_ppm, settings.drift_ppm)
         if settings.broken_clocks:
-            drift = rng.choice((3_000_000, 6_000_000, 9_000_000)) if name.startswith("log") else rng.choice((0, -500_000))
-        return Clock(self.world, drift, rng.randrange(1, 10**12), rng.randint(-settings.skew_ms, settings.skew_ms))
+            drift = (
+                rng.choice((3_000_000, 6_000_000, 9_000_000))
+                if name.startswith("log")
+                else rng.choice((0, -500_000))
+            )
+        return Clock(
+            self.world,
+            drift,
+            rng.randrange(1, 10**12),
+            rng.randint(-settings.skew_ms, settings.skew_ms),
+        )
 
     def start(self) -> None:
         for member in [*self.logs, *self.engines]:
@@ -306,7 +376,12 @@ class Cluster:
         """A node that serves as primary with a lease, by its own clock."""
         for member in self.engines:
             node = member.node
-            if member.alive and node is not None and node.writer is not None and node.shard.lessor.lease_until_us > member.clock.now_us():
+            if (
+                member.alive
+                and node is not None
+                and node.writer is not None
+                and node.shard.lessor.lease_until_us > member.clock.now_us()
+            ):
                 return member
         return None
 

@@ -1,8 +1,10 @@
 """A machine's disk in memory, as the log's store sees it (`txlog.storage.files.Files`).
 
-Decides: what is left after the power went (synced bytes are; others are there, gone or torn by sectors; a folder's changes come in order up to some point),
-what a fault does to a call (slow, full, an error, flipped bits). Must not know: what the bytes mean. A process that is killed loses nothing that it had
-written: the page cache is the machine's.
+Decides: what is left after the power went (synced bytes are; others are there, gone or torn by
+sectors; a folder's changes come in order up to some point), what a fault does to a call (slow,
+full, an error, flipped bits).
+Must not know: what the bytes mean. A process that is killed loses nothing that it had written: the
+page cache is the machine's.
 
 Invariant: what `sync` covered is never lost, but for flipped bits.
 """
@@ -44,14 +46,17 @@ class Disk(Files):
         self.full = False
         self.fail_syncs = 0  # so many end in an error
         self.fail_reads = 0
-        self.crash_in = 0  # so many steps on, the power goes: in the middle of whatever the store is doing
+        # so many steps on, the power goes: in the middle of whatever the store is doing
+        self.crash_in = 0
         self.crash_in_segment = False  # only steps on segments count
         self.on_crash: Callable[[], None] | None = None
-        self.hurt = ""  # a fault that may end the process: a run does not take such an end for a bug
+        # a fault that may end the process: a run does not take such an end for a bug
+        self.hurt = ""
         self.syncs = 0
         self._tree: dict[Path, Inode] = {}
         self._durable_tree: dict[Path, Inode] = {}
-        self._journal: list[tuple[Path, Inode | None]] = []  # changes of folders that no sync has covered
+        # changes of folders that no sync has covered
+        self._journal: list[tuple[Path, Inode | None]] = []
         self._fds: dict[int, tuple[Path, Inode]] = {}
         self._next_fd = 100
 
@@ -145,7 +150,8 @@ class Disk(Files):
             self.fail_syncs -= 1
             self.hurt = "sync error"
             self.world.faults["sync error"] += 1
-            # The kernel may call the pages clean: some are on the platter, and a later sync would say that all is well.
+            # The kernel may call the pages clean: some are on the platter, and a later sync would
+            # say that all is well.
             self._keep_some(inode)
             inode.pending.clear()
             raise OSError(errno.EIO, "Input/output error", str(path))
@@ -206,8 +212,14 @@ class Disk(Files):
                     _put(inode.durable, start, data[start - offset : stop - offset])
 
     def flip_bit(self, rng: Random) -> str:
-        """One bit in a byte that is in use, of a file of the log; "" when there is none. It stays until it is written over."""
-        files = [(path, inode) for path, inode in sorted(self._tree.items()) if path.suffix == ".seg" or path.name == "meta"]
+        """One bit in a byte that is in use, of a file of the log; "" when there is none. It stays
+        until it is written over.
+        """
+        files = [
+            (path, inode)
+            for path, inode in sorted(self._tree.items())
+            if path.suffix == ".seg" or path.name == "meta"
+        ]
         places = [(path, inode, at) for path, inode in files for at in _used(inode.data)]
         if not places:
             return ""
@@ -217,7 +229,9 @@ class Disk(Files):
 
     def flip_bit_at_the_end(self, rng: Random) -> str:
         """One bit of the newest bytes of the log."""
-        segments = [(path, inode) for path, inode in sorted(self._tree.items()) if path.suffix == ".seg"]
+        segments = [
+            (path, inode) for path, inode in sorted(self._tree.items()) if path.suffix == ".seg"
+        ]
         if not segments or not (end := _end(segments[-1][1].data)):
             return ""
         path, inode = segments[-1]
@@ -238,7 +252,11 @@ def _end(data: bytearray) -> int:
 def _used(data: bytearray) -> list[int]:
     """Sectors that hold something."""
     zeros = bytes(SECTOR)
-    return [at for at in range(0, len(data), SECTOR) if data[at : at + SECTOR] != zeros[: len(data) - at]]
+    return [
+        at
+        for at in range(0, len(data), SECTOR)
+        if data[at : at + SECTOR] != zeros[: len(data) - at]
+    ]
 
 
 def _put(data: bytearray, offset: int, written: bytes) -> None:

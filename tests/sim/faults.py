@@ -1,7 +1,9 @@
 """What goes wrong in a run, and when: a schedule drawn from the seed before anything happens.
 
-Decides: kinds, times, targets and lengths of faults, and how each is done and undone. Must not know: what is checked. A schedule is drawn alone, so that a run
-with some of its faults left out is otherwise asked for the same (`only`); flipped bits are kept to the machine of one AZ, as the log promises no more.
+Decides: kinds, times, targets and lengths of faults, and how each is done and undone.
+Must not know: what is checked. A schedule is drawn alone, so that a run with some of its faults
+left out is otherwise asked for the same (`only`); flipped bits are kept to the machine of one AZ,
+as the log promises no more.
 """
 
 from __future__ import annotations
@@ -22,10 +24,12 @@ AIM_STEP_US = 700
 
 # kind -> how often it is drawn
 KINDS = {
-    "kill": 6, "kill-primary": 4, "power": 5, "power-logs": 2, "power-all": 1, "power-inside": 4, "pause": 5, "pause-primary": 3, "stall": 5, "cut": 6,
-    "cut-one-way": 6, "cut-primary": 3, "az-loss": 2, "slow-link": 4, "lossy-link": 4, "narrow-link": 2, "reset": 5, "slow-disk": 4, "disk-full": 3,
-    "sync-error": 2, "read-error": 2, "bit-flip": 3, "wall-jump": 2, "hand-over": 6, "terminate": 3, "stray-tail": 5,
-    "cut-candidate": 4, "lone-writer": 3, "rotten-tail": 4, LOST: 0,
+    "kill": 6, "kill-primary": 4, "power": 5, "power-logs": 2, "power-all": 1, "power-inside": 4,
+    "pause": 5, "pause-primary": 3, "stall": 5, "cut": 6, "cut-one-way": 6, "cut-primary": 3,
+    "az-loss": 2, "slow-link": 4, "lossy-link": 4, "narrow-link": 2, "reset": 5, "slow-disk": 4,
+    "disk-full": 3, "sync-error": 2, "read-error": 2, "bit-flip": 3, "wall-jump": 2, "hand-over": 6,
+    "terminate": 3, "stray-tail": 5, "cut-candidate": 4, "lone-writer": 3, "rotten-tail": 4,
+    LOST: 0,
 }  # fmt: skip
 
 
@@ -39,7 +43,9 @@ class Fault:
     aimed: bool  # it waits for a moment at which something is under way
 
     def __str__(self) -> str:
-        return f"#{self.number} {self.kind} at {self.at_us / 1e6:.3f} for {self.lasts_us / 1e6:.3f} s"
+        return (
+            f"#{self.number} {self.kind} at {self.at_us / 1e6:.3f} for {self.lasts_us / 1e6:.3f} s"
+        )
 
 
 def schedule(rng: Random, kinds: list[str], start_us: int, end_us: int) -> list[Fault]:
@@ -55,11 +61,21 @@ def schedule(rng: Random, kinds: list[str], start_us: int, end_us: int) -> list[
         at += int(rng.expovariate(1) * pace) + 1000
         if at >= end_us:
             return found
-        kind = rng.choice(favourites) if rng.random() < 0.3 else rng.choices(kinds, [KINDS[kind] for kind in kinds])[0]
-        lasts = min(int(rng.expovariate(1) * rng.choice((300_000, 2 * SECOND, 5 * SECOND))) + 1000, 12 * SECOND, end_us - at)
+        kind = (
+            rng.choice(favourites)
+            if rng.random() < 0.3
+            else rng.choices(kinds, [KINDS[kind] for kind in kinds])[0]
+        )
+        lasts = min(
+            int(rng.expovariate(1) * rng.choice((300_000, 2 * SECOND, 5 * SECOND))) + 1000,
+            12 * SECOND,
+            end_us - at,
+        )
         if kind == "disk-full":  # it shows when the next segment is wanted
             lasts = min(max(lasts, 6 * SECOND), end_us - at)
-        found.append(Fault(len(found) + 1, kind, at, lasts, rng.getrandbits(32), rng.random() < 0.6))
+        found.append(
+            Fault(len(found) + 1, kind, at, lasts, rng.getrandbits(32), rng.random() < 0.6)
+        )
 
 
 class Faults:
@@ -72,13 +88,18 @@ class Faults:
         self.replacement = Replacement(cluster, self)
         self.rotten = cluster.world.rng("rotten").choice(cluster.logs)  # bits flip here only
         self._begin: dict[str, Callable[[Fault, Random], Callable[[], None] | None]] = {
-            "kill": self._kill, "kill-primary": self._kill_primary, "power": self._power, "power-logs": self._power_logs, "power-all": self._power_all,
-            "power-inside": self._power_inside, "pause": self._pause, "pause-primary": self._pause_primary, "stall": self._stall, "cut": self._cut,
-            "cut-one-way": self._cut_one_way, "cut-primary": self._cut_primary, "az-loss": self._az_loss, "slow-link": self._slow_link,
-            "lossy-link": self._lossy_link, "narrow-link": self._narrow_link, "reset": self._reset, "slow-disk": self._slow_disk,
-            "disk-full": self._disk_full, "sync-error": self._sync_error, "read-error": self._read_error, "bit-flip": self._bit_flip,
-            "wall-jump": self._wall_jump, "hand-over": self._ask_hand_over, "terminate": self._terminate,
-            "stray-tail": self._stray_tail, "cut-candidate": self._cut_candidate, "lone-writer": self._lone_writer,
+            "kill": self._kill, "kill-primary": self._kill_primary, "power": self._power,
+            "power-logs": self._power_logs, "power-all": self._power_all,
+            "power-inside": self._power_inside, "pause": self._pause,
+            "pause-primary": self._pause_primary, "stall": self._stall, "cut": self._cut,
+            "cut-one-way": self._cut_one_way, "cut-primary": self._cut_primary,
+            "az-loss": self._az_loss, "slow-link": self._slow_link, "lossy-link": self._lossy_link,
+            "narrow-link": self._narrow_link, "reset": self._reset, "slow-disk": self._slow_disk,
+            "disk-full": self._disk_full, "sync-error": self._sync_error,
+            "read-error": self._read_error, "bit-flip": self._bit_flip,
+            "wall-jump": self._wall_jump, "hand-over": self._ask_hand_over,
+            "terminate": self._terminate, "stray-tail": self._stray_tail,
+            "cut-candidate": self._cut_candidate, "lone-writer": self._lone_writer,
             "rotten-tail": self._rotten_tail, LOST: self.replacement.begin,
         }  # fmt: skip
 
@@ -100,7 +121,12 @@ class Faults:
     def _under_way(self) -> bool:
         """The primary has entries that are not committed."""
         primary = self.cluster.primary
-        return primary is not None and primary.node is not None and primary.node.writer is not None and primary.node.writer.in_flight > 0
+        return (
+            primary is not None
+            and primary.node is not None
+            and primary.node.writer is not None
+            and primary.node.writer.in_flight > 0
+        )
 
     def _stop(self, number: int) -> None:
         undo = self._undo.pop(number, None)
@@ -154,7 +180,10 @@ class Faults:
     def _stall(self, fault: Fault, rng: Random) -> None:
         """The machine takes the processor away between two steps of one callback."""
         member = self.cluster.primary or self._any(rng)
-        member.clock.stall_in, member.clock.stall_us = rng.randint(1, 60), max(fault.lasts_us, 100_000)
+        member.clock.stall_in, member.clock.stall_us = (
+            rng.randint(1, 60),
+            max(fault.lasts_us, 100_000),
+        )
 
     # ----------------------------------------------------------------- the network
 
@@ -171,7 +200,11 @@ class Faults:
 
     def _around(self, members: list[Member], rng: Random, both: bool) -> list[tuple[str, str]]:
         inside = [member.host for member in members]
-        outside = [member.host for member in [*self.cluster.logs, *self.cluster.engines] if member.host not in inside]
+        outside = [
+            member.host
+            for member in [*self.cluster.logs, *self.cluster.engines]
+            if member.host not in inside
+        ]
         out = [(a, b) for a in inside for b in outside]
         back = [(b, a) for a, b in out]
         if both:
@@ -201,7 +234,9 @@ class Faults:
         return self.block(rng.choice((pairs, back, pairs + back)))
 
     def _stray_tail(self, fault: Fault, rng: Random) -> None:
-        """Entries reach one log node only; then their writer dies, and sometimes that node is away while others go on without it."""
+        """Entries reach one log node only; then their writer dies, and sometimes that node is away
+        while others go on without it.
+        """
         primary = self.cluster.primary
         if primary is None:
             return
@@ -217,17 +252,23 @@ class Faults:
             if away and rng.random() < 0.5:
                 stray.lose_power(rng.randrange(2, 6) * SECOND)
             elif away:
-                self.world.after(rng.randrange(2, 6) * SECOND, None, self.block(self._around([stray], rng, True)))
+                self.world.after(
+                    rng.randrange(2, 6) * SECOND, None, self.block(self._around([stray], rng, True))
+                )
 
         self.world.after(alone_us, None, end)
 
     def _rotten_tail(self, fault: Fault, rng: Random) -> None:
-        """A bit rots in the newest entry of a node that acknowledged it, while one of the others lacks it and the third is away (S3)."""
+        """A bit rots in the newest entry of a node that acknowledged it, while one of the others
+        lacks it and the third is away (S3).
+        """
         primary = self.cluster.primary
         if primary is None:
             return
         rotten = self.rotten
-        lacking, away = rng.sample([member for member in self.cluster.logs if member is not rotten], 2)
+        lacking, away = rng.sample(
+            [member for member in self.cluster.logs if member is not rotten], 2
+        )
         undo = self.block([(primary.host, lacking.host)])
 
         def rot() -> None:
@@ -243,14 +284,20 @@ class Faults:
         self.world.after(rng.randrange(100_000, 1_500_000), None, self._when_acknowledged, rot)
 
     def _when_acknowledged(self, then: Callable[[], None], waited_us: int = 0) -> None:
-        """As soon as something is under way and a moment later, so that a majority has just taken it."""
+        """As soon as something is under way and a moment later,
+        so that a majority has just taken it.
+        """
         if waited_us < AIM_US and not self._under_way():
-            self.world.after(AIM_STEP_US, None, self._when_acknowledged, then, waited_us + AIM_STEP_US)
+            self.world.after(
+                AIM_STEP_US, None, self._when_acknowledged, then, waited_us + AIM_STEP_US
+            )
         else:
             self.world.after(self.cluster.settings.delay_us * 5 + 2000, None, then)
 
     def _lone_writer(self, fault: Fault, rng: Random) -> None:
-        """The primary hears nothing of two log nodes while they hear it, or the other way round, and comes back just when others have taken over."""
+        """The primary hears nothing of two log nodes while they hear it, or the other way round,
+        and comes back just when others have taken over.
+        """
         primary = self.cluster.primary
         if primary is None:
             return
@@ -259,7 +306,7 @@ class Faults:
         self.world.after(rng.randrange(900_000, 1_600_000), None, undo)
 
     def _cut_candidate(self, fault: Fault, rng: Random, waited_us: int = 0) -> None:
-        """Waits for somebody who seals, and lets him reach one log node only for a while, or dies."""
+        """Waits for a node that seals, and lets it reach one log node only for a while, or dies."""
         if waited_us == 0 and (primary := self.cluster.primary) is not None:
             if rng.random() < 0.5:
                 primary.kill()
@@ -273,20 +320,39 @@ class Faults:
                     member.kill()
                     return
                 hosts = [log.host for log in rng.sample(self.cluster.logs, 2)]
-                pairs = [(member.host, host) for host in hosts] if rng.random() < 0.5 else [(host, member.host) for host in hosts]
+                pairs = (
+                    [(member.host, host) for host in hosts]
+                    if rng.random() < 0.5
+                    else [(host, member.host) for host in hosts]
+                )
                 self.world.after(rng.randrange(50_000, 2_000_000), None, self.block(pairs))
                 return
         if waited_us < 3 * SECOND:
-            self.world.after(AIM_STEP_US, None, self._cut_candidate, fault, rng, waited_us + AIM_STEP_US)
+            self.world.after(
+                AIM_STEP_US, None, self._cut_candidate, fault, rng, waited_us + AIM_STEP_US
+            )
 
     def _az_loss(self, fault: Fault, rng: Random) -> Callable[[], None]:
         index = rng.randrange(3)
-        return self.block(self._around([self.cluster.logs[index], self.cluster.engines[index]], rng, True))
+        return self.block(
+            self._around([self.cluster.logs[index], self.cluster.engines[index]], rng, True)
+        )
 
     def _links(self, rng: Random) -> list[Link]:
         member = self._any(rng)
-        others = [other.host for other in [*self.cluster.logs, *self.cluster.engines] if other is not member]
-        return [link for other in others for link in (self.network.link(member.host, other), self.network.link(other, member.host))]
+        others = [
+            other.host
+            for other in [*self.cluster.logs, *self.cluster.engines]
+            if other is not member
+        ]
+        return [
+            link
+            for other in others
+            for link in (
+                self.network.link(member.host, other),
+                self.network.link(other, member.host),
+            )
+        ]
 
     def _slow_link(self, fault: Fault, rng: Random) -> Callable[[], None]:
         links, slower = self._links(rng), rng.choice((20_000, 200_000, 800_000))
@@ -315,7 +381,11 @@ class Faults:
     def _narrow_link(self, fault: Fault, rng: Random) -> Callable[[], None]:
         """Small packets pass, large ones do not."""
         member = self._any(rng)
-        pairs = [(member.host, other.host) for other in [*self.cluster.logs, *self.cluster.engines] if other is not member]
+        pairs = [
+            (member.host, other.host)
+            for other in [*self.cluster.logs, *self.cluster.engines]
+            if other is not member
+        ]
         for pair in pairs:
             self.network.link(*pair).narrow += 1
 
@@ -365,7 +435,9 @@ class Faults:
         rng.choice(self.cluster.logs).disk.fail_reads = rng.randint(1, 3)
 
     def _bit_flip(self, fault: Fault, rng: Random) -> None:
-        """Under a running node, for the scrubber and readers to find: anywhere, or where entries may not be known committed yet."""
+        """Under a running node, for the scrubber and readers to find: anywhere, or where entries
+        may not be known committed yet.
+        """
         disk = self.rotten.disk
         where = disk.flip_bit(rng) if rng.random() < 0.7 else disk.flip_bit_at_the_end(rng)
         if where:

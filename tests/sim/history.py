@@ -1,12 +1,17 @@
-"""Judges what clients were told: nothing acknowledged lost, nothing refused present, nothing seen that went away, one order of everything.
+"""Judges what clients were told: nothing acknowledged lost, nothing refused present, nothing seen
+that went away, one order of everything.
 
-Decides: whether one order of all operations explains all answers, given when each was asked and answered. Must not know: nodes, the log, whether times are
-virtual (the simulator's) or real (`tests.system.soak`).
+Decides: whether one order of all operations explains all answers, given when each was asked and
+answered.
+Must not know: nodes, the log, whether times are virtual (the simulator's) or real
+(`tests.system.soak`).
 
-Registers go through `tests.system.linearizability`. Journals are list-append registers: the final value gives the order of all appends of a key, so the
-order of transactions over several keys is a graph (who wrote before whom, who read whom, who read before whom, and who was answered before whom was asked)
-that must not have a cycle: that is strict serializability, decided exactly. Reads at `session` level must never go back on their connection; at `eventual`
-level they must be a state that once was.
+Registers go through `tests.system.linearizability`. Journals are list-append registers: the final
+value gives the order of all appends of a key, so the order of transactions over several keys is a
+graph (who wrote before whom, who read whom, who read before whom, and who was answered before whom
+was asked) that must not have a cycle: that is strict serializability, decided exactly. Reads at
+`session` level must never go back on their connection; at `eventual` level they must be a state
+that once was.
 """
 
 from __future__ import annotations
@@ -43,7 +48,10 @@ def misplaced(history: list[Record]) -> list[str]:
             else:
                 fits = part.kind == r.ANY or answer is None or isinstance(answer, str)
             if not fits:
-                found.append(f"{part.key}: {part.kind} of client {record.client} at {record.complete / 1e6:.6f} was answered {str(answer)[:40]!r}")
+                found.append(
+                    f"{part.key}: {part.kind} of client {record.client} at "
+                    f"{record.complete / 1e6:.6f} was answered {str(answer)[:40]!r}"
+                )
     return found
 
 
@@ -66,16 +74,32 @@ def registers(history: list[Record]) -> list[str]:
         written.setdefault(part.key, set()).add(str(part.value))
     for record, part in parts_of(history, r.SET, r.GET):
         if part.kind == r.GET and record.level != STRONG:
-            if record.outcome == OK and part.answer is not None and part.answer not in written.get(part.key, ()):
-                found.append(f"{part.key}: a {record.level} read saw {part.answer!r}, which nobody wrote")
+            if (
+                record.outcome == OK
+                and part.answer is not None
+                and part.answer not in written.get(part.key, ())
+            ):
+                found.append(
+                    f"{part.key}: a {record.level} read saw {part.answer!r}, which nobody wrote"
+                )
             continue
-        kind, value = (system.WRITE, part.value) if part.kind == r.SET else (system.READ, part.answer)
+        kind, value = (
+            (system.WRITE, part.value) if part.kind == r.SET else (system.READ, part.answer)
+        )
         operation = system.Operation(
-            record.client, kind, part.key, None if value is None else str(value), record.invoke, record.complete, outcomes[record.outcome]
+            record.client,
+            kind,
+            part.key,
+            None if value is None else str(value),
+            record.invoke,
+            record.complete,
+            outcomes[record.outcome],
         )
         keys.setdefault(part.key, []).append(operation)
     for key, operations in sorted(keys.items()):
-        verdict = check_register(operations) if len(operations) <= SEARCH_LIMIT else zones(operations)
+        verdict = (
+            check_register(operations) if len(operations) <= SEARCH_LIMIT else zones(operations)
+        )
         if verdict.ok is not True:
             found.append(f"{key}: not linearizable: {verdict.reason}")
     return found
@@ -91,11 +115,18 @@ def journals(history: list[Record]) -> list[str]:
             finals[part.key] = str(part.answer or "")
     if not finals:
         return ["the journals could not be read at the end"]
-    return [*_tokens(history, finals), *_prefixes(history, finals), *_session(history), *_order(history, finals)]
+    return [
+        *_tokens(history, finals),
+        *_prefixes(history, finals),
+        *_session(history),
+        *_order(history, finals),
+    ]
 
 
 def _tokens(history: list[Record], finals: dict[str, str]) -> list[str]:
-    """Every acknowledged token is there once, at the place that its reply stated; refused ones are not; nothing else is."""
+    """Every acknowledged token is there once, at the place that its reply stated; refused ones are
+    not; nothing else is.
+    """
     found = []
     ends: dict[str, dict[str, int]] = {}
     for key, final in finals.items():
@@ -111,13 +142,22 @@ def _tokens(history: list[Record], finals: dict[str, str]) -> list[str]:
         end = ends.get(part.key, {}).get(token)
         known.setdefault(part.key, set()).add(token)
         if record.outcome == OK and end is None:
-            found.append(f"{part.key}: {token[:20]} was acknowledged by {record.node} at {record.complete / 1e6:.6f} and is lost")
+            found.append(
+                f"{part.key}: {token[:20]} was acknowledged by {record.node} at "
+                f"{record.complete / 1e6:.6f} and is lost"
+            )
         elif record.outcome == OK and end != part.answer:
             found.append(f"{part.key}: {token[:20]} ends at {end}, its reply said {part.answer}")
         elif record.outcome == REFUSED and end is not None:
-            found.append(f"{part.key}: {token[:20]} was refused ({record.detail[:40]}) and is there")
+            found.append(
+                f"{part.key}: {token[:20]} was refused ({record.detail[:40]}) and is there"
+            )
     for key, tokens in ends.items():
-        found += [f"{key}: {token[:20]} is there and nobody wrote it" for token in tokens if token not in known.get(key, ())]
+        found += [
+            f"{key}: {token[:20]} is there and nobody wrote it"
+            for token in tokens
+            if token not in known.get(key, ())
+        ]
     return found
 
 
@@ -126,7 +166,10 @@ def _prefixes(history: list[Record], finals: dict[str, str]) -> list[str]:
     found = []
     for record, part in parts_of(history, r.READ):
         if record.outcome == OK and not finals.get(part.key, "").startswith(str(part.answer or "")):
-            found.append(f"{part.key}: {record.level} read of client {record.client} at {record.node}, {record.complete / 1e6:.6f}, saw what went away")
+            found.append(
+                f"{part.key}: {record.level} read of client {record.client} at {record.node}, "
+                f"{record.complete / 1e6:.6f}, saw what went away"
+            )
     return found
 
 
@@ -137,7 +180,10 @@ def _session(history: list[Record]) -> list[str]:
         if record.level != r.EVENTUAL and record.outcome == OK:
             place, length = (record.connection, part.key), len(str(part.answer or ""))
             if length < newest.get(place, 0):
-                found.append(f"{part.key}: connection {record.connection} at {record.node} went back from {newest[place]} to {length}")
+                found.append(
+                    f"{part.key}: connection {record.connection} at {record.node} went back from "
+                    f"{newest[place]} to {length}"
+                )
             newest[place] = max(newest.get(place, 0), length)
     return found
 
@@ -153,7 +199,11 @@ def _order(history: list[Record], finals: dict[str, str]) -> list[str]:
     if not cycle:
         return []
     named = {index[id(record)]: record for record in nodes}
-    steps = [f"client {named[at].client} at {named[at].invoke / 1e6:.6f} ({named[at].node})" for at in cycle if at in named]
+    steps = [
+        f"client {named[at].client} at {named[at].invoke / 1e6:.6f} ({named[at].node})"
+        for at in cycle
+        if at in named
+    ]
     return ["no order of the journals' operations explains the answers: " + " < ".join(steps)]
 
 
@@ -164,7 +214,10 @@ def _counts(record: Record, finals: dict[str, str]) -> bool:
         return False
     if record.outcome == OK:
         return True
-    return any(part.kind == r.APPEND and str(part.value) in _pieces(finals.get(part.key, "")) for part in kinds)
+    return any(
+        part.kind == r.APPEND and str(part.value) in _pieces(finals.get(part.key, ""))
+        for part in kinds
+    )
 
 
 _PIECES: dict[str, frozenset[str]] = {}
@@ -178,14 +231,17 @@ def _pieces(final: str) -> frozenset[str]:
     return _PIECES[final]
 
 
-def _key_edges(graph: _Graph, index: dict[int, int], nodes: list[Record], key: str, final: str) -> None:
+def _key_edges(
+    graph: _Graph, index: dict[int, int], nodes: list[Record], key: str, final: str
+) -> None:
     place, at = {}, 0
     for token in final.split(",")[:-1]:
         place[token + ","] = at
         at += len(token) + 1
     writers: dict[int, int] = {}  # where its token begins -> node
     ends: dict[int, int] = {}
-    reads: list[tuple[int, int]] = []  # (length read, node), of what stood there before the reader's own appends
+    # (length read, node), of what stood there before the reader's own appends
+    reads: list[tuple[int, int]] = []
     for record in nodes:
         own = 0
         for part in record.parts:
@@ -267,24 +323,43 @@ def counters(history: list[Record]) -> list[str]:
     for record, part in parts_of(history, r.INCREASE, r.COUNT):
         keys.setdefault(part.key, []).append((record, part))
     for key, uses in sorted(keys.items()):
-        places = [int(str(part.answer)) for record, part in uses if part.kind == r.INCREASE and record.outcome == OK]
+        places = [
+            int(str(part.answer))
+            for record, part in uses
+            if part.kind == r.INCREASE and record.outcome == OK
+        ]
         if len(set(places)) != len(places):
             found.append(f"{key}: two increases were given the same answer")
-        unknown = sum(part.kind == r.INCREASE and record.outcome == UNKNOWN for record, part in uses)
-        last = [int(str(part.answer or 0)) for record, part in uses if part.kind == r.COUNT and record.final and record.outcome == OK]
+        unknown = sum(
+            part.kind == r.INCREASE and record.outcome == UNKNOWN for record, part in uses
+        )
+        last = [
+            int(str(part.answer or 0))
+            for record, part in uses
+            if part.kind == r.COUNT and record.final and record.outcome == OK
+        ]
         if last and not len(places) <= last[-1] <= len(places) + unknown:
-            found.append(f"{key}: {len(places)} increases were acknowledged, {unknown} are unknown, and it ends at {last[-1]}")
+            found.append(
+                f"{key}: {len(places)} increases were acknowledged, {unknown} are unknown, and it "
+                f"ends at {last[-1]}"
+            )
         found += _counter_order(key, uses)
     return found
 
 
 def _counter_order(key: str, uses: list[tuple[Record, Part]]) -> list[str]:
-    """What was answered before something else was asked is not greater (a read), or smaller by one at least (an increase)."""
+    """What was answered before something else was asked is not greater (a read), or smaller by one
+    at least (an increase).
+    """
     answered = sorted(
-        (record.complete, int(str(part.answer or 0))) for record, part in uses if record.outcome == OK and (record.level == STRONG or part.kind == r.INCREASE)
+        (record.complete, int(str(part.answer or 0)))
+        for record, part in uses
+        if record.outcome == OK and (record.level == STRONG or part.kind == r.INCREASE)
     )
     asked = sorted(
-        (record.invoke, int(str(part.answer or 0)) - (part.kind == r.INCREASE)) for record, part in uses if record.outcome == OK and record.level == STRONG
+        (record.invoke, int(str(part.answer or 0)) - (part.kind == r.INCREASE))
+        for record, part in uses
+        if record.outcome == OK and record.level == STRONG
     )
     newest, at = 0, 0
     for invoke, seen in asked:
@@ -292,7 +367,10 @@ def _counter_order(key: str, uses: list[tuple[Record, Part]]) -> list[str]:
             newest = max(newest, answered[at][1])
             at += 1
         if seen < newest:
-            return [f"{key}: {newest} had been answered before {invoke / 1e6:.6f}, and then {seen} was seen"]
+            return [
+                f"{key}: {newest} had been answered before {invoke / 1e6:.6f}, and then {seen} "
+                "was seen"
+            ]
     return []
 
 
@@ -300,7 +378,9 @@ def _counter_order(key: str, uses: list[tuple[Record, Part]]) -> list[str]:
 
 
 def leased(history: list[Record]) -> list[str]:
-    """A value that was gone or replaced does not come back; nothing is seen that was refused or never written."""
+    """A value that was gone or replaced does not come back;
+    nothing is seen that was refused or never written.
+    """
     found = []
     writes: dict[tuple[str, str], Record] = {}
     for record, part in parts_of(history, r.LEASED):
@@ -310,7 +390,9 @@ def leased(history: list[Record]) -> list[str]:
         if record.outcome != OK:
             continue
         seen = None if part.answer is None else str(part.answer)
-        if seen is not None and ((part.key, seen) not in writes or writes[part.key, seen].outcome == REFUSED):
+        if seen is not None and (
+            (part.key, seen) not in writes or writes[part.key, seen].outcome == REFUSED
+        ):
             found.append(f"{part.key}: {seen} was seen and never written")
         if record.level == STRONG:
             looks.setdefault(part.key, []).append((record.invoke, record.complete, seen))
@@ -320,8 +402,12 @@ def leased(history: list[Record]) -> list[str]:
     return found
 
 
-def _come_back(key: str, looks: list[tuple[int, int, str | None]], writes: dict[tuple[str, str], Record]) -> list[str]:
-    """Something else, or nothing, was seen after a value's write was answered and before this look was asked: then the value must not be seen any more."""
+def _come_back(
+    key: str, looks: list[tuple[int, int, str | None]], writes: dict[tuple[str, str], Record]
+) -> list[str]:
+    """Something else, or nothing, was seen after a value's write was answered and before this look
+    was asked: then the value must not be seen any more.
+    """
     for number, (invoke, _, value) in enumerate(looks):
         write = writes.get((key, value)) if value is not None else None
         if write is None or write.outcome != OK:
@@ -331,5 +417,8 @@ def _come_back(key: str, looks: list[tuple[int, int, str | None]], writes: dict[
                 continue
             newer = writes.get((key, other)) if other is not None else None
             if other is None or (newer is not None and newer.invoke > write.complete):
-                return [f"{key}: {value} was seen at {invoke / 1e6:.6f}, after {other!r} had been seen in its place"]
+                return [
+                    f"{key}: {value} was seen at {invoke / 1e6:.6f}, after {other!r} had been "
+                    "seen in its place"
+                ]
     return []

@@ -1,8 +1,11 @@
-"""The network of a run: connections with delay, lost packets, partitions of one or both directions, slow and narrow links, resets.
+"""The network of a run: connections with delay, lost packets, partitions of one or both directions,
+slow and narrow links, resets.
 
-Decides: when bytes arrive, when a connection is made, refused or given up. Must not know: what the bytes mean. A connection is what TCP gives: bytes in
-order, each once, or an end that each side learns of by itself; bytes that meet a cut link wait and come when it heals, or the connection is given up after
-``DEAD_PEER_US`` with bytes not acknowledged (the drivers set TCP_USER_TIMEOUT). A side that resets a connection and makes a new one has bytes of the old one
+Decides: when bytes arrive, when a connection is made, refused or given up.
+Must not know: what the bytes mean. A connection is what TCP gives: bytes in order, each once, or an
+end that each side learns of by itself; bytes that meet a cut link wait and come when it heals, or
+the connection is given up after ``DEAD_PEER_US`` with bytes not acknowledged (the drivers set
+TCP_USER_TIMEOUT). A side that resets a connection and makes a new one has bytes of the old one
 still on their way: that is how a message comes twice.
 
 Invariant: nothing arrives at a process before it was sent, or out of order within a connection.
@@ -44,7 +47,8 @@ class Network:
         self.rng = world.rng("network")
         self.machines: dict[str, Loop] = {}  # by host: the process that listens there now
         self.gone: set[str] = set()  # hosts without power: nobody answers, not even with a refusal
-        self.stuck: dict[int, Transport] = {}  # those with bytes that wait for a link to heal, closed ones too
+        # those with bytes that wait for a link to heal, closed ones too
+        self.stuck: dict[int, Transport] = {}
         self._links: dict[tuple[str, str], Link] = {}
         self._connections = 0
 
@@ -132,10 +136,26 @@ class Connection:
 
     __slots__ = ("ends", "number")
 
-    def __init__(self, network: Network, number: int, client: Loop, server: Loop, port: int) -> None:
+    def __init__(
+        self, network: Network, number: int, client: Loop, server: Loop, port: int
+    ) -> None:
         self.number = number
-        near = Transport(network, self, client, server.host, (client.host, 40000 + number % 20000), (server.host, port))
-        far = Transport(network, self, server, client.host, (server.host, port), (client.host, 40000 + number % 20000))
+        near = Transport(
+            network,
+            self,
+            client,
+            server.host,
+            (client.host, 40000 + number % 20000),
+            (server.host, port),
+        )
+        far = Transport(
+            network,
+            self,
+            server,
+            client.host,
+            (server.host, port),
+            (client.host, 40000 + number % 20000),
+        )
         near.other, far.other = far, near
         self.ends = (near, far)
 
@@ -151,7 +171,15 @@ class Connection:
 class Transport(asyncio.Transport):
     """One end of a connection, as its process sees it."""
 
-    def __init__(self, network: Network, connection: Connection, loop: Loop, peer_host: str, sock: tuple[str, int], peer: tuple[str, int]) -> None:
+    def __init__(
+        self,
+        network: Network,
+        connection: Connection,
+        loop: Loop,
+        peer_host: str,
+        sock: tuple[str, int],
+        peer: tuple[str, int],
+    ) -> None:
         self.network = network
         self.world = network.world
         self.loop = loop
@@ -167,13 +195,16 @@ class Transport(asyncio.Transport):
         self._names = {"peername": peer, "sockname": sock}
         self._arrival = 0  # of the newest bytes sent
         self._sent = 0  # pieces
-        self._stuck: list[tuple[int, bytes | None]] = []  # (number, bytes; None: the end) that met a cut link, in order
+        # (number, bytes; None: the end) that met a cut link, in order
+        self._stuck: list[tuple[int, bytes | None]] = []
         self._stuck_timer = False
-        self._early: list[bytes] = []  # arrived before the protocol was there, or while it does not read
+        # arrived before the protocol was there, or while it does not read
+        self._early: list[bytes] = []
         self._unread = 0  # bytes sent and not taken by the other side's protocol
         self._high = HIGH_WATER
         self._paused = False
-        self._end: BaseException | str | None = "none"  # why it ended, to be told behind the early bytes
+        # why it ended, to be told behind the early bytes
+        self._end: BaseException | str | None = "none"
         loop.transports[self.number] = self
 
     # ----------------------------------------------------------------- asyncio.Transport
@@ -245,7 +276,11 @@ class Transport(asyncio.Transport):
 
     def _put(self, number: int, data: bytes | None) -> None:
         link = self.link
-        if self._stuck or link.blocked or (link.narrow and data is not None and len(data) > NARROW_BYTES):
+        if (
+            self._stuck
+            or link.blocked
+            or (link.narrow and data is not None and len(data) > NARROW_BYTES)
+        ):
             self._stick(number, data)
             return
         world = self.world
@@ -287,10 +322,13 @@ class Transport(asyncio.Transport):
         unreachable = self.link.blocked or (other.vanished and self.peer_host in self.network.gone)
         if unreachable or (self._stuck and self._stuck[0][0] < number):
             self._stick(number, data)
-        elif other.lost or not other.loop.alive:  # the machine knows nothing of this connection, or no more
+        elif other.lost or not other.loop.alive:
+            # the machine knows nothing of this connection, or no more
             if data is not None:
                 delay = self.network.delay(self.peer_host, self.loop.host)
-                self.world.after(delay, None, self.lose, ConnectionResetError(104, "Connection reset by peer"))
+                self.world.after(
+                    delay, None, self.lose, ConnectionResetError(104, "Connection reset by peer")
+                )
         elif data is None:
             self.world.here(other.loop, other.ended, None)
         else:
@@ -309,7 +347,9 @@ class Transport(asyncio.Transport):
     def _hand_on(self, data: bytes) -> None:
         self.world.fold(data)
         if self.world.tracing:
-            self.world.note(self.loop.name, f"<- {self.other.loop.name} #{self.number} {data[:70]!r}")
+            self.world.note(
+                self.loop.name, f"<- {self.other.loop.name} #{self.number} {data[:70]!r}"
+            )
         self.other.taken(len(data))
         self.protocol.data_received(data)
 
@@ -342,7 +382,9 @@ class Transport(asyncio.Transport):
             self.loop.transports.pop(self.number, None)
             return
         if error is None and not self.closing and self.protocol.eof_received():
-            return  # it has something left to do, and closes by itself; what it says meets somebody who is gone, if he is
+            # it has something left to do, and closes by itself; what it says meets somebody who is
+            # gone, if he is
+            return
         self._over(error)
 
     def _over(self, error: BaseException | None) -> None:
@@ -371,7 +413,9 @@ class Transport(asyncio.Transport):
         self._send(None)
 
     def cut(self, one_side: bool) -> None:
-        """A reset out of the blue: this side learns now, the other by and by (what is on its way arrives first)."""
+        """A reset out of the blue: this side learns now,
+        the other by and by (what is on its way arrives first).
+        """
         self.world.faults["connection reset"] += 1
         self.lose(ConnectionResetError(104, "Connection reset by peer"))
         if one_side:

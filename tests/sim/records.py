@@ -1,7 +1,8 @@
 """What clients did and were told: the form of a run's history.
 
-Decides: nothing. Must not know: who judges it. Times are true time (of a soak: one machine's monotonic clock) in microseconds. A record is one
-command, or one MULTI...EXEC with all its parts.
+Decides: nothing.
+Must not know: who judges it. Times are true time (of a soak: one machine's monotonic clock) in
+microseconds. A record is one command, or one MULTI...EXEC with all its parts.
 """
 
 from __future__ import annotations

@@ -1,11 +1,15 @@
-"""The fault "a disk is lost and the node replaced" (S8), under whatever else goes wrong at the time.
+"""The fault "a disk is lost and the node replaced" (S8), under whatever else goes wrong at the
+time.
 
-Decides: how a log node is lost (its disk is empty; its machine is gone for a while; it is cut off and goes on), where the newcomer comes up, when an operator
-runs `txlog replace-node` and how often he is interrupted. Must not know: what is checked.
+Decides: how a log node is lost (its disk is empty; its machine is gone for a while; it is cut off
+and goes on), where the newcomer comes up, when an operator runs `txlog replace-node` and how often
+he is interrupted.
+Must not know: what is checked.
 
-A run loses one disk, of the machine whose bits may rot, and only while the other two log nodes are whole: more is beyond what a group of three promises.
-Until the newcomer counts, what the other two had not synced is lost cleanly in a power loss: a torn tail makes a node suspect, and with one whole node of
-three a group waits for its operator, as it should.
+A run loses one disk, of the machine whose bits may rot, and only while the other two log nodes are
+whole: more is beyond what a group of three promises. Until the newcomer counts, what the other two
+had not synced is lost cleanly in a power loss: a torn tail makes a node suspect, and with one whole
+node of three a group waits for its operator, as it should.
 """
 
 from __future__ import annotations
@@ -31,10 +35,18 @@ LOOK_US: Final = 20_000
 SHARE: Final = 0.3  # of the runs
 
 
-def add(rng: Random, kinds: tuple[str, ...], count: int, start_us: int, end_us: int) -> tuple[int, int, int, int] | None:
-    """Number, time, length and draw of the one fault of this kind in a run, if it has one. A run that has other faults has the same ones without it."""
+def add(
+    rng: Random, kinds: tuple[str, ...], count: int, start_us: int, end_us: int
+) -> tuple[int, int, int, int] | None:
+    """Number, time, length and draw of the one fault of this kind in a run, if it has one. A run
+    that has other faults has the same ones without it.
+    """
     alone = set(kinds) == {LOST}
-    at, draw, has = rng.randrange(start_us, start_us + (end_us - start_us) * 2 // 3), rng.getrandbits(32), rng.random() < SHARE
+    at, draw, has = (
+        rng.randrange(start_us, start_us + (end_us - start_us) * 2 // 3),
+        rng.getrandbits(32),
+        rng.random() < SHARE,
+    )
     return (count + 1, at, 0, draw) if LOST in kinds and (has or alone) else None
 
 
@@ -69,7 +81,9 @@ class Replacement:
             self._empty(lost, rng)
         else:
             self._elsewhere(lost, kind, rng)
-        self._task = self.cluster.clients.create_task(self._operate(others, Random(rng.getrandbits(32))))
+        self._task = self.cluster.clients.create_task(
+            self._operate(others, Random(rng.getrandbits(32)))
+        )
         self.world.after(LOOK_US, None, self._look)
 
     @staticmethod
@@ -107,8 +121,13 @@ class Replacement:
             lost.held_down = True
             self.world.after(back_us, None, self._back, partial(self._switch_on, lost))
             return
-        around = [member.host for member in [*cluster.logs, *rng.sample(cluster.engines, rng.randrange(4))]] + [CLIENTS]
-        undo = self._faults.block([(lost.host, host) for host in around] + [(host, lost.host) for host in around])
+        around = [
+            member.host
+            for member in [*cluster.logs, *rng.sample(cluster.engines, rng.randrange(4))]
+        ] + [CLIENTS]
+        undo = self._faults.block(
+            [(lost.host, host) for host in around] + [(host, lost.host) for host in around]
+        )
         self.world.after(back_us, None, self._back, undo)
 
     @staticmethod
@@ -117,7 +136,9 @@ class Replacement:
         lost.power_back(lost.lives)
 
     def _back(self, come: Callable[[], None]) -> None:
-        """Not before it was replaced: a node that answers is not lost, and the operator would be told so."""
+        """Not before it was replaced: a node that answers is not lost,
+        and the operator would be told so.
+        """
         if self.lost is not None and self.newcomer is not None and not self.newcomer.identity.group:
             self.world.after(LOOK_US, None, self._back, come)
         else:
@@ -133,7 +154,12 @@ class Replacement:
         for limit_s in patience_s:
             named = [(member.host, LOG_PORT) for member in rng.sample(others, rng.randint(1, 2))]
             try:
-                await asyncio.wait_for(replace_node(lost, new, named, None, 60, lambda text: self.world.note("operator", text)), limit_s)
+                await asyncio.wait_for(
+                    replace_node(
+                        lost, new, named, None, 60, lambda text: self.world.note("operator", text)
+                    ),
+                    limit_s,
+                )
                 return
             except (AdminError, OSError, TimeoutError) as error:
                 self.world.note("operator", f"again: {error}")
@@ -156,7 +182,9 @@ class Replacement:
 
     @property
     def finished(self) -> bool:
-        """The newcomer counts, unless its own disk rotted meanwhile; and the old node, if it is there, knows that it has no place any more."""
+        """The newcomer counts, unless its own disk rotted meanwhile; and the old node, if it is
+        there, knows that it has no place any more.
+        """
         if self.lost is None or self.newcomer is None or self.newcomer.rotten:
             return True
         old = self.lost

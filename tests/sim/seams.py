@@ -1,7 +1,9 @@
-"""What stands in for the world below the real drivers while a run goes on: threads, the machine's clocks, process-wide facts, the event log.
+"""What stands in for the world below the real drivers while a run goes on: threads, the machine's
+clocks, process-wide facts, the event log.
 
-Decides: which names of which modules are replaced, and puts them back afterwards. Must not know: the cluster's make-up. Only names that reach out of the
-process are replaced; none of them decides anything.
+Decides: which names of which modules are replaced, and puts them back afterwards.
+Must not know: the cluster's make-up. Only names that reach out of the process are replaced; none of
+them decides anything.
 """
 
 from __future__ import annotations
@@ -35,7 +37,9 @@ _NUMBERS = re.compile(r"\b(?:[0-9a-f]{8,}|\d+)\b")
 
 
 class EventLog:
-    """What structlog is for the real processes: here, lines of the trace and counters of what was said."""
+    """What structlog is for the real processes:
+    here, lines of the trace and counters of what was said.
+    """
 
     def __init__(self, world: World, part: str) -> None:
         self._world = world
@@ -51,10 +55,16 @@ class EventLog:
     warning = info
 
     def error(self, event: str, exc_info: Any = None, **fields: Any) -> None:
-        """An error of the program also comes to the loop's ``on_error``, or ends the process by ``halt``."""
+        """An error of the program also comes to the loop's ``on_error``,
+        or ends the process by ``halt``.
+        """
         self.info(event, **fields)
-        if str(fields.get("reason", "")).startswith(CONTRADICTION) and self._world.current is not None:
-            self._world.current.end(fields["reason"])  # every writer here is honest: one of the two is wrong, and nothing may hide it
+        if (
+            str(fields.get("reason", "")).startswith(CONTRADICTION)
+            and self._world.current is not None
+        ):
+            # every writer here is honest: one of the two is wrong, and nothing may hide it
+            self._world.current.end(fields["reason"])
         if isinstance(exc_info, Exception):
             loop = self._world.current
             assert loop is not None
@@ -63,12 +73,16 @@ class EventLog:
 
 
 class Worker:
-    """The thread that syncs a slow disk: a job is over when the disk's time has passed, and the loop turns meanwhile."""
+    """The thread that syncs a slow disk: a job is over when the disk's time has passed, and the
+    loop turns meanwhile.
+    """
 
     def __init__(self, loop: Loop, name: str) -> None:
         self._loop = loop
 
-    def submit(self, job: Callable[[], Any], done: Callable[[Any, BaseException | None], None]) -> None:
+    def submit(
+        self, job: Callable[[], Any], done: Callable[[Any, BaseException | None], None]
+    ) -> None:
         loop = self._loop
         disk: Disk = loop.disk  # type: ignore[attr-defined]  # a log node's loop has one
 
@@ -111,8 +125,10 @@ class _Quiet:
 
 @contextmanager
 def installed(world: World) -> Iterator[None]:
-    """Only what both builds let be replaced: a module's variables, and names that it imported from an interpreted module. What belongs to a compiled module
-    is given to constructors instead (`cluster`)."""
+    """Only what both builds let be replaced: a module's variables, and names that it imported from
+    an interpreted module. What belongs to a compiled module is given to constructors instead
+    (`cluster`).
+    """
 
     def now_us() -> int:
         assert world.current is not None
@@ -157,9 +173,16 @@ def installed(world: World) -> Iterator[None]:
         (log_node, "open_store", open_store),
         (Callers, "measure", lambda callers, logs: None),  # of the machine the simulator runs on
     ]
-    for module, part in ((node, "node"), (driver, "log"), (log_node, "log node"), (txlog.server.connection, "connection"), (scrubbing, "scrub"),
-                         (txlog.client.client, "log client"),
-                         (memstore.server.errands, "node"), (memstore.server.telling, "node")):  # fmt: skip
+    for module, part in (
+        (node, "node"),
+        (driver, "log"),
+        (log_node, "log node"),
+        (txlog.server.connection, "connection"),
+        (scrubbing, "scrub"),
+        (txlog.client.client, "log client"),
+        (memstore.server.errands, "node"),
+        (memstore.server.telling, "node"),
+    ):
         replaced.append((module, "log", EventLog(world, part)))
     patches = [patch.object(module, name, value) for module, name, value in replaced]
     for one in patches:

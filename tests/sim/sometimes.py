@@ -1,6 +1,8 @@
-"""What a set of runs must have reached to prove anything: states that only certain mixes of faults lead to.
+"""What a set of runs must have reached to prove anything: states that only certain mixes of faults
+lead to.
 
-Decides: the list. Must not know: how they are reached.
+Decides: the list.
+Must not know: how they are reached.
 """
 
 from __future__ import annotations
@@ -44,4 +46,6 @@ REACHED: tuple[str, ...] = (
 
 def missing(faults: Counter[str], counters: Counter[str]) -> list[str]:
     """Of faults and states, those that never were."""
-    return [name for name in KINDS if not faults[name]] + [name for name in REACHED if not counters[name]]
+    return [name for name in KINDS if not faults[name]] + [
+        name for name in REACHED if not counters[name]
+    ]

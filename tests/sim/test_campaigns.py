@@ -1,4 +1,6 @@
-"""Campaigns in small: that each condition holds over a few fixed seeds, and that each can fail. `make sim CAMPAIGN=name RUNS=n` runs many."""
+"""Campaigns in small: that each condition holds over a few fixed seeds, and that each can fail.
+`make sim CAMPAIGN=name RUNS=n` runs many.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,8 @@ MUST_BE_SEEN = {
 }
 
 
-FOUND = (("triple-corrupt", 218948301353),)  # runs that once found a bug of the real code: `docs/bugs.md`
+# runs that once found a bug of the real code: `docs/bugs.md`
+FOUND = (("triple-corrupt", 218948301353),)
 
 
 def summary_of(name: str, seeds: range) -> Summary:
@@ -64,7 +67,9 @@ def test_damage_that_nobody_repairs_fails_bit_flip(monkeypatch: pytest.MonkeyPat
     assert not summary_of("bit-flip", range(SEEDS)).holds
 
 
-def test_windows_that_hold_nobody_up_fail_replica_partition(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_windows_that_hold_nobody_up_fail_replica_partition(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     begin = ReplicaPartition.led
 
     def led(self: ReplicaPartition) -> None:

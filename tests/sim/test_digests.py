@@ -1,6 +1,8 @@
-"""A node's memory is changed behind its back, in a whole cluster under load: it is found out by the log's digests, and what comes of it.
+"""A node's memory is changed behind its back, in a whole cluster under load: it is found out by the
+log's digests, and what comes of it.
 
-A key that no client looks at is changed, so that the histories stay judgeable: what is checked besides is everything that every run checks.
+A key that no client looks at is changed, so that the histories stay judgeable: what is checked
+besides is everything that every run checks.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ SETTINGS = {"digest_ms": 100, "digest_keys": 64, "broken_clocks": False, "drift_
 
 
 class Story:
-    """A run without faults, in which one thing happens; what roles the engine nodes have is noted."""
+    """A run without faults, in which one thing happens; the roles of the engine nodes are noted."""
 
     def __init__(self, seed: int) -> None:
         self.run = Run(Plan(seed, kinds=(), settings=dict(SETTINGS)))
@@ -42,7 +44,9 @@ class Story:
         return primary
 
     def replica(self) -> EngineMember:
-        return next(member for member in self.run.cluster.engines if member is not self.run.cluster.primary)
+        return next(
+            member for member in self.run.cluster.engines if member is not self.run.cluster.primary
+        )
 
     def _write(self) -> None:
         """The key comes to all nodes, by the log."""
@@ -117,7 +121,11 @@ def test_a_replica_whose_memory_is_changed_is_found_stops_serving_and_restores(s
     assert result.ok, result.problems
     node = story.damaged.node
     assert story.seen[story.damaged.name] == ["replica", "restoring", "replica"]
-    assert node.facts.digest_differences == 1 and node.facts.digest_differs_at > 0 and node.facts.digest_trouble == ""
+    assert (
+        node.facts.digest_differences == 1
+        and node.facts.digest_differs_at > 0
+        and node.facts.digest_trouble == ""
+    )
     assert result.counters["digest-differs"] == 1 and result.counters["digest-overruled"] == 0
     assert story.values() == [b"good"] * 3
     others = [name for name in story.seen if name != story.damaged.name]
@@ -126,16 +134,28 @@ def test_a_replica_whose_memory_is_changed_is_found_stops_serving_and_restores(s
 
 def test_without_the_comparison_nobody_would_know(monkeypatch: pytest.MonkeyPatch) -> None:
     """The tests above can fail: with this line of the follower changed they do."""
-    [blind] = rewritten(Mutant("digests are not compared", Follower, "_compare", "if mine == digest.sum:", "if True:"))
+    [blind] = rewritten(
+        Mutant(
+            "digests are not compared", Follower, "_compare", "if mine == digest.sum:", "if True:"
+        )
+    )
     monkeypatch.setattr(Follower, "_compare", blind)
     story, result = damaged_replica(1, healed=False)
-    assert story.seen[story.damaged.name] == ["replica"] and sorted(story.values()) == [b"good", b"good", b"rotten"]
+    assert story.seen[story.damaged.name] == ["replica"] and sorted(story.values()) == [
+        b"good",
+        b"good",
+        b"rotten",
+    ]
     assert result.counters["digest-differs"] == 0
 
 
 @pytest.mark.parametrize("seed", [1, 2])
-def test_a_primary_whose_memory_is_changed_is_overruled_by_the_log_once_it_is_gone(seed: int) -> None:
-    """Both replicas differ, and differ in the same way after restoring: they serve no more while it leads, and again when it has ended and starts anew."""
+def test_a_primary_whose_memory_is_changed_is_overruled_by_the_log_once_it_is_gone(
+    seed: int,
+) -> None:
+    """Both replicas differ, and differ in the same way after restoring: they serve no more while it
+    leads, and again when it has ended and starts anew.
+    """
     story = Story(seed)
     during: list[tuple[str, str]] = []
 
@@ -144,7 +164,11 @@ def test_a_primary_whose_memory_is_changed_is_overruled_by_the_log_once_it_is_go
         story.damage(story.primary())
 
     def look() -> None:
-        during.extend((member.name, node.shard.role) for member in story.run.cluster.engines if (node := member.node) is not None)
+        during.extend(
+            (member.name, node.shard.role)
+            for member in story.run.cluster.engines
+            if (node := member.node) is not None
+        )
 
     def end() -> None:
         story.damaged.kill()

@@ -1,4 +1,5 @@
-"""Each directed schedule holds on the right code, and each mutant that names one breaks a promise in it: ten seconds of processor time.
+"""Each directed schedule holds on the right code, and each mutant that names one breaks a promise
+in it: ten seconds of processor time.
 
 A schedule that does not come to its moments says so (`NOT_STAGED`) and fails here in both cases.
 """

@@ -1,6 +1,8 @@
-"""After a failed fsync the kernel may call pages clean that the platter does not hold. The process ends (A5), but the machine goes on, and the next life of the
-process reads those pages: what it reports as held will be acknowledged, so it must write it again and not only sync it. Found by runs with a sync error
-and, soon after, a power loss."""
+"""After a failed fsync the kernel may call pages clean that the platter does not hold. The process
+ends (A5), but the machine goes on, and the next life of the process reads those pages: what it
+reports as held will be acknowledged, so it must write it again and not only sync it. Found by runs
+with a sync error and, soon after, a power loss.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,9 @@ SEEDS = range(30)
 
 
 def opened(disk: Disk) -> LogStore:
-    return LogStore.open(PATH, "l", bytes(16), "n", segment_bytes=32 * 1024, files=disk, threaded=False)
+    return LogStore.open(
+        PATH, "l", bytes(16), "n", segment_bytes=32 * 1024, files=disk, threaded=False
+    )
 
 
 def restarted(disk: Disk) -> LogStore:

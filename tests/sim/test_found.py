@@ -1,4 +1,6 @@
-"""Seeds of runs that once found a bug of the real code, whatever else runs. What each was stands in `docs/bugs.md`."""
+"""Seeds of runs that once found a bug of the real code, whatever else runs.
+What each was stands in `docs/bugs.md`.
+"""
 
 from __future__ import annotations
 

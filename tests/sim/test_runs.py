@@ -1,7 +1,7 @@
 """A fixed set of runs on every change, and that a run is a function of its number.
 
-Decides: how many seeds `make test` runs, on all cores (two and a half minutes of processor time; `make sim RUNS=n` runs as many as wanted). A run that fails
-prints how to see it again.
+Decides: how many seeds `make test` runs, on all cores (two and a half minutes of processor time;
+`make sim RUNS=n` runs as many as wanted). A run that fails prints how to see it again.
 """
 
 from __future__ import annotations
@@ -44,10 +44,15 @@ def test_enough_is_asked_and_answered() -> None:
     for result in smoke():
         assert result.simulated_s >= 60 and result.operations >= 300, command(result.plan)
     assert sum(result.operations for result in smoke()) / len(smoke()) >= 500
-    assert sum(result.succeeded for result in smoke()) >= 0.6 * sum(result.operations for result in smoke())
+    assert sum(result.succeeded for result in smoke()) >= 0.6 * sum(
+        result.operations for result in smoke()
+    )
 
 
-DIGESTS = "import sys\nfrom tests.sim.run import Plan, run\nprint([f'{run(Plan(seed)).digest:08x}' for seed in map(int, sys.argv[1:])])"
+DIGESTS = (
+    "import sys\nfrom tests.sim.run import Plan, run\nprint([f'{run(Plan(seed)).digest:08x}' "
+    "for seed in map(int, sys.argv[1:])])"
+)
 
 
 def test_the_same_seed_is_the_same_run_whatever_the_hash_seed() -> None:

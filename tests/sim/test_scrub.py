@@ -1,4 +1,6 @@
-"""The scrubber in a whole cluster on virtual time: a bit flips under a running log node, and is found and put right while it runs."""
+"""The scrubber in a whole cluster on virtual time: a bit flips under a running log node, and is
+found and put right while it runs.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,15 @@ from txlog.storage.recovery import scan_segment
 from txlog.storage.segment import decode_header, segment_seed
 
 SECOND = 1_000_000
-SETTINGS = {"scrub_bytes_per_s": 4 << 20, "cache_bytes": 0, "segment_bytes": 32 << 10, "broken_clocks": 0, "drift_ppm": 0, "delay_us": 400, "sync_us": 150}
+SETTINGS = {
+    "scrub_bytes_per_s": 4 << 20,
+    "cache_bytes": 0,
+    "segment_bytes": 32 << 10,
+    "broken_clocks": 0,
+    "drift_ppm": 0,
+    "delay_us": 400,
+    "sync_us": 150,
+}
 
 
 def prepared(seed: int) -> tuple[Run, LogMember]:
@@ -31,7 +41,9 @@ def good_entries(member: LogMember) -> int:
             data = bytes(inode.data)
             header = decode_header(data)
             assert header is not None
-            scan = scan_segment(data, header.first, header.previous_chain, segment_seed(header.log, header.first))
+            scan = scan_segment(
+                data, header.first, header.previous_chain, segment_seed(header.log, header.first)
+            )
             assert (scan.gaps, scan.repairs, scan.torn) == ([], [], False), path
             count += len(scan.terms)
     return count
@@ -58,8 +70,12 @@ def test_bits_in_old_segments_are_found_and_repaired_while_the_node_runs(seed: i
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
-def test_damage_above_what_is_known_committed_makes_a_running_node_suspect_and_it_heals(seed: int) -> None:
-    """Cut off from the writer and started again, a node holds entries of which it does not know whether they are committed. One of them rots."""
+def test_damage_above_what_is_known_committed_makes_a_running_node_suspect_and_it_heals(
+    seed: int,
+) -> None:
+    """Cut off from the writer and started again, a node holds entries of which it does not know
+    whether they are committed. One of them rots.
+    """
     run, member = prepared(seed)
     world, network = run.world, run.network
     reached: list[str] = []
@@ -87,7 +103,9 @@ def test_damage_above_what_is_known_committed_makes_a_running_node_suspect_and_i
 
     def heal() -> None:
         acceptor = member.driver._acceptor
-        assert acceptor.suspicion is None and not acceptor.tail_damage, "put back by what the others know committed"
+        assert acceptor.suspicion is None and not acceptor.tail_damage, (
+            "put back by what the others know committed"
+        )
         reached.append("whole")
         for engine in run.cluster.engines:
             for pair in ((engine.host, member.host), (member.host, engine.host)):
@@ -98,6 +116,9 @@ def test_damage_above_what_is_known_committed_makes_a_running_node_suspect_and_i
     result = run.run()
     assert result.problems == []
     assert reached == ["rotten", "whole"]
-    assert result.counters["suspect from position N"] == 1 and result.counters["no longer suspect"] == 1
+    assert (
+        result.counters["suspect from position N"] == 1
+        and result.counters["no longer suspect"] == 1
+    )
     assert member.lives == 2, "the one restart is the test's own"
     assert good_entries(member) == member.driver._acceptor.last[1]

@@ -108,7 +108,9 @@ def test_a_timer_fires_by_its_own_clock_and_never_early(world: World) -> None:
     start = fast.clock.now_us()
     fast.call_later(1.0, lambda: fired.append((world.now, fast.clock.now_us())))
     world.run(2_000_000)
-    assert fired and fired[0][1] >= start + 1_000_000 and fired[0][0] == pytest.approx(970_874, abs=2)
+    assert (
+        fired and fired[0][1] >= start + 1_000_000 and fired[0][0] == pytest.approx(970_874, abs=2)
+    )
 
 
 PATH = Path("/data/x.seg")

@@ -1,8 +1,10 @@
-"""What clients ask: mostly commands whose answers can be judged, and some of every command in the table.
+"""What clients ask: mostly commands whose answers can be judged, and some of every command in the
+table.
 
-Decides: the next command of a client, from its generator alone. Must not know: nodes, outcomes. Every written value and every token is unique.
-Keys: registers ``r:N`` (SET, GET and their like), journals ``{j}:N`` (APPEND, GET, alone and in MULTI), counters ``c:N``, registers with an expiry ``e:N``; in
-database 1, ``f:N`` for any command.
+Decides: the next command of a client, from its generator alone.
+Must not know: nodes, outcomes. Every written value and every token is unique. Keys: registers
+``r:N`` (SET, GET and their like), journals ``{j}:N`` (APPEND, GET, alone and in MULTI), counters
+``c:N``, registers with an expiry ``e:N``; in database 1, ``f:N`` for any command.
 """
 
 from __future__ import annotations
@@ -23,8 +25,9 @@ Step = tuple[list[Command], list[Part]]
 _LEFT_OUT = (b"FLUSHALL", b"SWAPDB", b"SELECT", b"WATCH", b"RESET", b"MIGRATE")
 _KEYLESS = (b"FLUSHDB", b"DBSIZE", b"RANDOMKEY", b"KEYS", b"SCAN")
 _WORDS = (
-    b"0", b"1", b"-1", b"5", b"17", b"3.0e2", b"9223372036854775807", b"-9223372036854775808", b"0.1", b"x", b"", b"NX", b"XX", b"GET", b"KEEPTTL", b"PX",
-    b"EX", b"PERSIST", b"GT", b"LT", b"REPLACE", b"DB", b"*", b"300", b"2000", b"LEN", b"IDX", b"MATCH", b"COUNT", b"ASYNC",
+    b"0", b"1", b"-1", b"5", b"17", b"3.0e2", b"9223372036854775807", b"-9223372036854775808",
+    b"0.1", b"x", b"", b"NX", b"XX", b"GET", b"KEEPTTL", b"PX", b"EX", b"PERSIST", b"GT", b"LT",
+    b"REPLACE", b"DB", b"*", b"300", b"2000", b"LEN", b"IDX", b"MATCH", b"COUNT", b"ASYNC",
 )  # fmt: skip
 
 
@@ -33,10 +36,20 @@ def key_of(family: str, index: int) -> str:
 
 
 class Workload:
-    """One client's. ``reads_only``: for clients of replicas. ``prefix`` stands before each key, ``large`` are lengths that some tokens are given. ``keeps``:
-    keys with an expiry are kept or given another one too, as this generator draws."""
+    """One client's. ``reads_only``: for clients of replicas. ``prefix`` stands before each key,
+    ``large`` are lengths that some tokens are given. ``keeps``: keys with an expiry are kept or
+    given another one too, as this generator draws.
+    """
 
-    def __init__(self, client: int, rng: Random, reads_only: bool, prefix: str = "", large: tuple[int, ...] = LARGE, keeps: Random | None = None) -> None:
+    def __init__(
+        self,
+        client: int,
+        rng: Random,
+        reads_only: bool,
+        prefix: str = "",
+        large: tuple[int, ...] = LARGE,
+        keeps: Random | None = None,
+    ) -> None:
         self.client = client
         self.rng = rng
         self.reads_only = reads_only
@@ -52,7 +65,17 @@ class Workload:
     def next(self) -> Step:
         rng = self.rng
         if self.reads_only:
-            return rng.choice((self._get, self._read, self._read, self._read_all, self._count_it, self._look, self._look))()
+            return rng.choice(
+                (
+                    self._get,
+                    self._read,
+                    self._read,
+                    self._read_all,
+                    self._count_it,
+                    self._look,
+                    self._look,
+                )
+            )()
         choice = rng.random()
         if choice < 0.12:
             return self._pipeline()
@@ -80,7 +103,15 @@ class Workload:
     def _set(self) -> Step:
         key, value = self._key("r", self.rng.randrange(REGISTERS)), self._fresh()
         k, v = key.encode(), value.encode()
-        command = self.rng.choice(((b"SET", k, v), (b"SET", k, v), (b"MSET", k, v), (b"SET", k, v, b"KEEPTTL"), (b"set", k, v)))
+        command = self.rng.choice(
+            (
+                (b"SET", k, v),
+                (b"SET", k, v),
+                (b"MSET", k, v),
+                (b"SET", k, v, b"KEEPTTL"),
+                (b"set", k, v),
+            )
+        )
         return [command], [Part(SET, key, value)]
 
     def _get(self) -> Step:
@@ -110,7 +141,11 @@ class Workload:
         parts = []
         for _ in range(rng.randrange(2, 5)):
             index = rng.randrange(JOURNALS)
-            parts.append(Part(READ, self._key("j", index)) if rng.random() < 0.4 else self._appending(index, self._fresh()))
+            parts.append(
+                Part(READ, self._key("j", index))
+                if rng.random() < 0.4
+                else self._appending(index, self._fresh())
+            )
         return _multi(parts)
 
     def _pipeline(self) -> Step:
@@ -118,7 +153,9 @@ class Workload:
         commands: list[Command] = []
         parts: list[Part] = []
         for _ in range(self.rng.randrange(2, 6)):
-            more, told = self.rng.choice((self._set, self._get, self._append, self._read, self._increase))()
+            more, told = self.rng.choice(
+                (self._set, self._get, self._append, self._read, self._increase)
+            )()
             commands += more
             parts += told
         return commands, parts
@@ -128,7 +165,9 @@ class Workload:
     def _increase(self) -> Step:
         key = self._key("c", self.rng.randrange(COUNTERS))
         k = key.encode()
-        return [self.rng.choice(((b"INCR", k), (b"INCRBY", k, b"1"), (b"DECRBY", k, b"-1")))], [Part(INCREASE, key)]
+        return [self.rng.choice(((b"INCR", k), (b"INCRBY", k, b"1"), (b"DECRBY", k, b"-1")))], [
+            Part(INCREASE, key)
+        ]
 
     def _count_it(self) -> Step:
         part = Part(COUNT, self._key("c", self.rng.randrange(COUNTERS)))
@@ -140,15 +179,25 @@ class Workload:
         key, value = self._key("e", self.rng.randrange(LEASES)), self._fresh()
         ttl = str(self.rng.choice((50, 300, 1500, 6000))).encode()
         k, v = key.encode(), value.encode()
-        return [self.rng.choice(((b"SET", k, v, b"PX", ttl), (b"PSETEX", k, ttl, v)))], [Part(LEASED, key, value)]
+        return [self.rng.choice(((b"SET", k, v, b"PX", ttl), (b"PSETEX", k, ttl, v)))], [
+            Part(LEASED, key, value)
+        ]
 
     def _kept(self, rng: Random) -> Step:
         key = self._key("e", rng.randrange(LEASES))
         k, ttl = key.encode(), str(rng.choice((20, 200, 6000))).encode()
         command: Command = rng.choice(
-            ((b"PERSIST", k), (b"PEXPIRE", k, ttl), (b"PEXPIRE", k, ttl, b"GT"), (b"GETEX", k, b"PERSIST"), (b"GETEX", k, b"PX", ttl))
+            (
+                (b"PERSIST", k),
+                (b"PEXPIRE", k, ttl),
+                (b"PEXPIRE", k, ttl, b"GT"),
+                (b"GETEX", k, b"PERSIST"),
+                (b"GETEX", k, b"PX", ttl),
+            )
         )
-        return [command], [Part(LOOK, key) if command[0] == b"GETEX" else Part(ANY, "", command[0].decode())]
+        return [command], [
+            Part(LOOK, key) if command[0] == b"GETEX" else Part(ANY, "", command[0].decode())
+        ]
 
     def _look(self) -> Step:
         part = Part(LOOK, self._key("e", self.rng.randrange(LEASES)))
@@ -181,7 +230,11 @@ class Anything:
         last = row.last if row.last >= 0 else size - 1
         for at in range(1, size):
             is_key = row.first and row.first <= at <= last and (at - row.first) % row.step == 0
-            argv.append(f"f:{rng.randrange(OTHERS)}".encode() if is_key or rng.random() < 0.1 else rng.choice(_WORDS))
+            argv.append(
+                f"f:{rng.randrange(OTHERS)}".encode()
+                if is_key or rng.random() < 0.1
+                else rng.choice(_WORDS)
+            )
         return [tuple(argv)], [Part(ANY, "", row.name.decode())]
 
 

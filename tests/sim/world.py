@@ -1,11 +1,15 @@
-"""Virtual time: one heap of events, one trace, and an event loop a process that runs the real drivers on it.
+"""Virtual time: one heap of events, one trace, and an event loop a process that runs the real
+drivers on it.
 
-Decides: in which order things happen (time, then the order in which they were asked for), what a process' clock shows, what happens to the events of a
-process that is paused or dead. Must not know: networks, disks, what a process does. Nothing here reads a real clock; chance comes from generators that are
-seeded by the run's number and a name, so that one more draw here does not change what happens there.
+Decides: in which order things happen (time, then the order in which they were asked for), what a
+process' clock shows, what happens to the events of a process that is paused or dead.
+Must not know: networks, disks, what a process does. Nothing here reads a real clock; chance comes
+from generators that are seeded by the run's number and a name, so that one more draw here does not
+change what happens there.
 
-`Loop` is what `asyncio` calls an event loop, as far as the drivers use one: tasks, futures and timers are asyncio's own objects. So the drivers in
-`memstore/server`, `txlog/server` and `txlog/client` run unchanged, every line of them, and nothing of them is written twice.
+`Loop` is what `asyncio` calls an event loop, as far as the drivers use one: tasks, futures and
+timers are asyncio's own objects. So the drivers in `memstore/server`, `txlog/server` and
+`txlog/client` run unchanged, every line of them, and nothing of them is written twice.
 
 Invariant: the same seed gives the same events, whatever the hash seed.
 """
@@ -23,7 +27,8 @@ from zlib import crc32
 
 _heappush = heapq.heappush
 
-TURNS_AT_ONCE = 50  # of one loop without time passing: more means that something waits for the world to move
+# of one loop without time passing: more means that something waits for the world to move
+TURNS_AT_ONCE = 50
 TURN_US = 20
 PPM = 1_000_000
 
@@ -37,7 +42,9 @@ class Violation(Exception):
 
 
 class Clock:
-    """A machine's clocks. ``ppm``: how much faster than true time; boot time starts anywhere; wall time may be off and jump."""
+    """A machine's clocks. ``ppm``: how much faster than true time; boot time starts anywhere; wall
+    time may be off and jump.
+    """
 
     __slots__ = ("base_us", "ppm", "stall_in", "stall_us", "wall_offset_ms", "world")
 
@@ -46,7 +53,9 @@ class Clock:
         self.ppm = ppm
         self.base_us = base_us
         self.wall_offset_ms = wall_offset_ms
-        self.stall_in = 0  # at so many readings from now the process is held up for so long, in the middle of whatever it is doing
+        # at so many readings from now the process is held up for so long, in the middle of whatever
+        # it is doing
+        self.stall_in = 0
         self.stall_us = 0
 
     def now_us(self) -> int:
@@ -73,7 +82,11 @@ class Clock:
         return true
 
     def wall_ms(self) -> int:
-        return 1_700_000_000_000 + (self.world.now + self.world.inside_us) // 1000 + self.wall_offset_ms
+        return (
+            1_700_000_000_000
+            + (self.world.now + self.world.inside_us) // 1000
+            + self.wall_offset_ms
+        )
 
 
 class Handle:
@@ -81,7 +94,13 @@ class Handle:
 
     __slots__ = ("args", "callback", "loop", "time_s")
 
-    def __init__(self, loop: Loop | None, callback: Callable[..., Any] | None, args: tuple[Any, ...], time_s: float = 0.0) -> None:
+    def __init__(
+        self,
+        loop: Loop | None,
+        callback: Callable[..., Any] | None,
+        args: tuple[Any, ...],
+        time_s: float = 0.0,
+    ) -> None:
         self.loop = loop
         self.callback = callback
         self.args = args
@@ -102,7 +121,8 @@ class World:
     def __init__(self, seed: int) -> None:
         self.seed = seed
         self.now = 0  # true time, us
-        self.inside_us = 0  # how much of the present event has passed already (a slow disk inside a callback)
+        # how much of the present event has passed already (a slow disk inside a callback)
+        self.inside_us = 0
         self.events = 0
         self.digest = 0
         self.counters: Counter[str] = Counter()
@@ -110,8 +130,10 @@ class World:
         self.tracing = False
         self.lines: list[str] = []  # the newest of the trace, for people
         self.current: Loop | None = None
-        self.running: Loop | None = None  # what asyncio takes for the running loop: left as it is between two events
-        self.violation: Violation | None = None  # found inside a process, where an exception would end in its task
+        # what asyncio takes for the running loop: left as it is between two events
+        self.running: Loop | None = None
+        # found inside a process, where an exception would end in its task
+        self.violation: Violation | None = None
         self.after_event: Callable[[Loop], None] | None = None  # the checkers
         self._heap: list[tuple[int, int, Handle]] = []
         self._order = 0
@@ -121,12 +143,16 @@ class World:
 
     # ----------------------------------------------------------------- events
 
-    def at(self, time_us: int, loop: Loop | None, callback: Callable[..., Any], *args: Any) -> Handle:
+    def at(
+        self, time_us: int, loop: Loop | None, callback: Callable[..., Any], *args: Any
+    ) -> Handle:
         handle = Handle(loop, callback, args)
         self._push(time_us, handle)
         return handle
 
-    def after(self, delay_us: int, loop: Loop | None, callback: Callable[..., Any], *args: Any) -> Handle:
+    def after(
+        self, delay_us: int, loop: Loop | None, callback: Callable[..., Any], *args: Any
+    ) -> Handle:
         return self.at(self.now + self.inside_us + delay_us, loop, callback, *args)
 
     def close(self) -> None:
@@ -152,7 +178,8 @@ class World:
                 continue
             if not loop.alive:
                 continue
-            if loop.busy_until > time_us:  # paused, or inside one callback: its events wait, in order
+            # paused, or inside one callback: its events wait, in order
+            if loop.busy_until > time_us:
                 self._push(loop.busy_until, handle)
                 continue
             self.events += 1
@@ -183,7 +210,9 @@ class World:
     # ----------------------------------------------------------------- the trace
 
     def note(self, who: str, text: str) -> None:
-        """A line of the trace. It goes into the digest: the same seed must say the same things at the same times."""
+        """A line of the trace. It goes into the digest: the same seed must say the same things at
+        the same times.
+        """
         self.digest = crc32(f"{self.now} {who} {text}".encode(), self.digest)
         if self.tracing:
             print(f"{self.now / 1e6:11.6f}  {who:<9} {text}", flush=True)
@@ -278,23 +307,35 @@ class Loop(asyncio.AbstractEventLoop):
 
     # ----------------------------------------------------------------- what asyncio asks for
 
-    def call_soon(self, callback: Callable[..., Any], *args: Any, context: Any = None) -> Handle:  # type: ignore[override]  # handles are ours
+    # handles are ours
+    def call_soon(self, callback: Callable[..., Any], *args: Any, context: Any = None) -> Handle:  # type: ignore[override]
         handle = Handle(self, callback, args)
         if not self._ready and self.world.current is not self:
             self.world._push(self.world.now, Handle(self, self._nothing, ()))
         self._ready.append(handle)
         return handle
 
-    def call_soon_threadsafe(self, callback: Callable[..., Any], *args: Any, context: Any = None) -> Handle:  # type: ignore[override]  # as above
+    # as above
+    def call_soon_threadsafe(
+        self, callback: Callable[..., Any], *args: Any, context: Any = None
+    ) -> Handle:  # type: ignore[override]
         return self.call_soon(callback, *args)
 
-    def call_later(self, delay: float, callback: Callable[..., Any], *args: Any, context: Any = None) -> Handle:  # type: ignore[override]  # as above
+    # as above
+    def call_later(
+        self, delay: float, callback: Callable[..., Any], *args: Any, context: Any = None
+    ) -> Handle:  # type: ignore[override]
         return self.call_at_us(self.clock.now_us() + max(0, round(delay * 1e6)), callback, args)
 
-    def call_at(self, when: float, callback: Callable[..., Any], *args: Any, context: Any = None) -> Handle:  # type: ignore[override]  # as above
+    # as above
+    def call_at(
+        self, when: float, callback: Callable[..., Any], *args: Any, context: Any = None
+    ) -> Handle:  # type: ignore[override]
         return self.call_at_us(round(when * 1e6), callback, args)
 
-    def call_at_us(self, local_us: int, callback: Callable[..., Any], args: tuple[Any, ...]) -> Handle:
+    def call_at_us(
+        self, local_us: int, callback: Callable[..., Any], args: tuple[Any, ...]
+    ) -> Handle:
         handle = Handle(self, callback, args, local_us / 1e6)
         self.world._push(self.clock.true_at(local_us), handle)
         return handle
@@ -308,7 +349,10 @@ class Loop(asyncio.AbstractEventLoop):
     def create_task(self, coro: Any, *, name: Any = None, context: Any = None) -> asyncio.Task[Any]:
         return asyncio.Task(coro, loop=self, name=name or "task")
 
-    def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> asyncio.Future[Any]:  # type: ignore[override]  # no thread here
+    # no thread here
+    def run_in_executor(
+        self, executor: Any, func: Callable[..., Any], *args: Any
+    ) -> asyncio.Future[Any]:  # type: ignore[override]
         """In a moment, here: there are no threads."""
         future = self.create_future()
 
@@ -342,10 +386,16 @@ class Loop(asyncio.AbstractEventLoop):
         if error is not None and not isinstance(error, ProcessEnded):
             self._failed(error, context)
 
-    async def create_connection(self, factory: Callable[[], Any], host: Any = None, port: Any = None, **options: Any) -> Any:  # type: ignore[override]  # what is used
+    # what is used
+    async def create_connection(
+        self, factory: Callable[[], Any], host: Any = None, port: Any = None, **options: Any
+    ) -> Any:  # type: ignore[override]
         return await self.network.connect(self, factory, host, port)
 
-    async def create_server(self, factory: Callable[[], Any], host: Any = None, port: Any = None, **options: Any) -> Any:  # type: ignore[override]  # what is used
+    # what is used
+    async def create_server(
+        self, factory: Callable[[], Any], host: Any = None, port: Any = None, **options: Any
+    ) -> Any:  # type: ignore[override]
         self.listeners[port] = factory
         return Server(host, port)
 

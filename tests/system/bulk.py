@@ -1,8 +1,9 @@
 """Loads millions of string keys fast: MSET in large pipelined batches over one socket.
 
-Decides: names, values, batch sizes. Must not know: which server. Names are `key:` and 16 digits (20 bytes), the form that
-`redis-benchmark` makes of `key:0000__rand_int__`, so that a benchmark's random keys hit the loaded ones.
-Runs as a program too: `python -m tests.system.bulk HOST PORT COUNT`.
+Decides: names, values, batch sizes.
+Must not know: which server. Names are `key:` and 16 digits (20 bytes), the form that
+`redis-benchmark` makes of `key:0000__rand_int__`, so that a benchmark's random keys hit the loaded
+ones. Runs as a program too: `python -m tests.system.bulk HOST PORT COUNT`.
 """
 
 from __future__ import annotations

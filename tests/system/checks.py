@@ -1,7 +1,9 @@
-"""Judges a recorded history against the final state: nothing acknowledged lost, nothing refused present, no gap unseen.
+"""Judges a recorded history against the final state: nothing acknowledged lost, nothing refused
+present, no gap unseen.
 
-Decides: what counts as lost, as present and as a gap. Must not know: processes. The final state is read at the primary after the
-load ended; those reads join the history, so that the register check sees them too.
+Decides: what counts as lost, as present and as a gap.
+Must not know: processes. The final state is read at the primary after the load ended; those reads
+join the history, so that the register check sees them too.
 """
 
 from __future__ import annotations
@@ -31,12 +33,25 @@ class Judgement:
 
     @property
     def clean(self) -> bool:
-        return not (self.lost or self.refused_present or self.twice or self.from_nowhere or self.not_linearizable)
+        return not (
+            self.lost
+            or self.refused_present
+            or self.twice
+            or self.from_nowhere
+            or self.not_linearizable
+        )
 
     def problems(self) -> list[str]:
-        found = [f"lost: {x}" for x in self.lost[:5]] + [f"refused but present: {x}" for x in self.refused_present[:5]]
-        found += [f"twice: {x}" for x in self.twice[:5]] + [f"from nowhere: {x}" for x in self.from_nowhere[:5]]
-        return found + [f"not linearizable: {key}: {why}" for key, why in list(self.not_linearizable.items())[:5]]
+        found = [f"lost: {x}" for x in self.lost[:5]] + [
+            f"refused but present: {x}" for x in self.refused_present[:5]
+        ]
+        found += [f"twice: {x}" for x in self.twice[:5]] + [
+            f"from nowhere: {x}" for x in self.from_nowhere[:5]
+        ]
+        return found + [
+            f"not linearizable: {key}: {why}"
+            for key, why in list(self.not_linearizable.items())[:5]
+        ]
 
     def row(self) -> dict[str, object]:
         return {
@@ -63,7 +78,10 @@ def final_state(address: Address, keys: Sequence[str], attempts: int = 50) -> di
                 replies += [connection.receive() for _ in part]
         errors = [r for r in replies if isinstance(r, ReplyError)]
         if not errors:
-            return {k: r.decode() if isinstance(r, bytes) else r for k, r in zip(keys, replies, strict=True)}
+            return {
+                k: r.decode() if isinstance(r, bytes) else r
+                for k, r in zip(keys, replies, strict=True)
+            }
         if attempt + 1 == attempts:
             raise AssertionError(f"the final state cannot be read at {address}: {errors[0]}")
         time.sleep(0.1)
@@ -81,7 +99,11 @@ def judge(history: list[Operation], final: dict[str, str | None], when: float) -
             result.unknown += op.outcome == UNKNOWN
             result.refused += op.outcome == REFUSED
     whole = [op for op in history if op.kind != APPEND]
-    whole += [Operation(-1, READ, key, value, when, when + 1, OK) for key, value in final.items() if "journal:" not in key]
+    whole += [
+        Operation(-1, READ, key, value, when, when + 1, OK)
+        for key, value in final.items()
+        if "journal:" not in key
+    ]
     result.not_linearizable = {key: verdict.reason for key, verdict in check_history(whole).items()}
     _registers(whole, final, result)
     _journals([op for op in history if op.kind == APPEND], final, result)
@@ -89,7 +111,9 @@ def judge(history: list[Operation], final: dict[str, str | None], when: float) -
 
 
 def _registers(whole: list[Operation], final: dict[str, str | None], result: Judgement) -> None:
-    """Keys with one writer: the end is the last acknowledged write or an unknown one after it. All keys: nothing refused at the end."""
+    """Keys with one writer: the end is the last acknowledged write or an unknown one after it. All
+    keys: nothing refused at the end.
+    """
     for key, ops in by_key(whole).items():
         writes = [op for op in ops if op.kind == WRITE]
         end = final.get(key)
@@ -98,13 +122,22 @@ def _registers(whole: list[Operation], final: dict[str, str | None], result: Jud
         if len({op.client for op in writes}) != 1:
             continue
         last = max((i for i, op in enumerate(writes) if op.outcome == OK), default=-1)
-        allowed = {op.value for op in writes[last:] if op.outcome in (OK, UNKNOWN)} if last >= 0 else {None, *(o.value for o in writes if o.outcome == UNKNOWN)}
+        allowed = (
+            {op.value for op in writes[last:] if op.outcome in (OK, UNKNOWN)}
+            if last >= 0
+            else {None, *(o.value for o in writes if o.outcome == UNKNOWN)}
+        )
         if end not in allowed and key in final:
-            result.lost.append(f"{key} ends as {end!r}, last acknowledged {writes[last].value if last >= 0 else None!r}")
+            result.lost.append(
+                f"{key} ends as {end!r}, last acknowledged "
+                f"{writes[last].value if last >= 0 else None!r}"
+            )
 
 
 def _journals(appends: list[Operation], final: dict[str, str | None], result: Judgement) -> None:
-    """Every acknowledged entry once, in the order in which it was sent; refused ones never; unknown ones at most once."""
+    """Every acknowledged entry once, in the order in which it was sent; refused ones never; unknown
+    ones at most once.
+    """
     for key, ops in by_key(appends).items():
         if key not in final:
             continue
@@ -122,7 +155,9 @@ def _journals(appends: list[Operation], final: dict[str, str | None], result: Ju
         result.from_nowhere += [f"{key} has {entry}" for entry in seen if entry not in known]
         sure = [op.value for op in ops if op.outcome == OK and seen[op.value or ""]]
         if sure != [e for e in entries if e in set(sure)]:
-            result.not_linearizable[key] = "acknowledged appends are not in the order in which they were sent"
+            result.not_linearizable[key] = (
+                "acknowledged appends are not in the order in which they were sent"
+            )
 
 
 def judge_at(address: Address, history: list[Operation]) -> Judgement:
@@ -136,16 +171,24 @@ def acknowledgements(history: list[Operation]) -> list[float]:
 
 
 def longest_gap(history: list[Operation], start: float, end: float) -> tuple[float, float]:
-    """(seconds, when it began) of the longest time within [start, end] without an acknowledged write."""
+    """(seconds, when it began) of the longest time within [start,
+    end] without an acknowledged write.
+    """
     times = [start, *(t for t in acknowledgements(history) if start < t < end), end]
     return max((b - a, a) for a, b in itertools.pairwise(times))
 
 
-def first_acknowledged_after(history: list[Operation], when: float, node: int | None = None, not_node: int | None = None) -> float | None:
+def first_acknowledged_after(
+    history: list[Operation], when: float, node: int | None = None, not_node: int | None = None
+) -> float | None:
     """Seconds from `when` to the first acknowledgement of a write that was also sent after it."""
     times = [
         op.complete
         for op in history
-        if op.changes and op.outcome == OK and op.invoke > when and (node is None or op.node == node) and (not_node is None or op.node != not_node)
+        if op.changes
+        and op.outcome == OK
+        and op.invoke > when
+        and (node is None or op.node == node)
+        and (not_node is None or op.node != not_node)
     ]
     return min(times) - when if times else None

@@ -1,10 +1,11 @@
 """A small RESP client for tests: one asyncio connection, and one blocking question.
 
-Decides: how a command becomes bytes and which future a reply belongs to. Must not know: what a reply means (`workload`), which
-node is the primary (`cluster`). Invariants: replies complete futures in the order in which the commands were sent; when the
-connection ends every outstanding future fails with `Closed`, so the caller knows that its command's outcome is unknown. Error
-replies are returned as values (`hiredis.ReplyError`), never raised. Independent of redis-py, so that no retry or reconnect of a
-library hides an outcome.
+Decides: how a command becomes bytes and which future a reply belongs to.
+Must not know: what a reply means (`workload`), which node is the primary (`cluster`).
+Invariants: replies complete futures in the order in which the commands were sent; when the
+connection ends every outstanding future fails with `Closed`, so the caller knows that its command's
+outcome is unknown. Error replies are returned as values (`hiredis.ReplyError`), never raised.
+Independent of redis-py, so that no retry or reconnect of a library hides an outcome.
 """
 
 from __future__ import annotations
@@ -79,7 +80,9 @@ class Connection(asyncio.Protocol):
         return future
 
     async def call(self, *args: Any, timeout: float = 10.0) -> Any:
-        """The reply; `TimeoutError` closes the connection, since later replies could not be told apart from earlier ones."""
+        """The reply; `TimeoutError` closes the connection, since later replies could not be told
+        apart from earlier ones.
+        """
         try:
             return await asyncio.wait_for(self.send(*args), timeout)
         except TimeoutError:
@@ -138,4 +141,8 @@ def info(address: Address, section: str = "", timeout: float = 2.0) -> dict[str,
     if isinstance(reply, ReplyError):
         raise reply
     text = reply.decode() if isinstance(reply, bytes) else str(reply)
-    return dict(line.split(":", 1) for line in text.splitlines() if line and not line.startswith("#") and ":" in line)
+    return dict(
+        line.split(":", 1)
+        for line in text.splitlines()
+        if line and not line.startswith("#") and ":" in line
+    )

@@ -1,9 +1,12 @@
-"""A local three-AZ cluster of real processes for tests: start it, hurt it, look at it, and always clean it up.
+"""A local three-AZ cluster of real processes for tests: start it, hurt it, look at it, and always
+clean it up.
 
-Decides: folders, free ports, how a process is killed, paused and started again, who is the primary. Must not know: anything inside
-the processes; it uses the commands, `DIR/topology.json` and RESP. Invariants: data lies on a real disk (never tmpfs) under
-`build/` of the repository or $MEMSTORE_TEST_DIR; every process carries a random token in its environment, and `stop` kills all
-that carry it, whoever started them, and nothing else; every wait has a bound and says what it waited for.
+Decides: folders, free ports, how a process is killed, paused and started again, who is the primary.
+Must not know: anything inside the processes; it uses the commands, `DIR/topology.json` and RESP.
+Invariants: data lies on a real disk (never tmpfs) under `build/` of the repository or
+$MEMSTORE_TEST_DIR; every process carries a random token in its environment, and `stop` kills all
+that carry it, whoever started them, and nothing else; every wait has a bound and says what it
+waited for.
 """
 
 from __future__ import annotations
@@ -27,7 +30,8 @@ from tests.ports import free_ports
 from tests.system.client import Address, ReplyError, ask, info
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-TREE = Path(os.environ.get("MEMSTORE_TREE") or REPOSITORY).resolve()  # the code that the processes run: the repository's, or what `make compile` made of it
+# the code that the processes run: the repository's, or what `make compile` made of it
+TREE = Path(os.environ.get("MEMSTORE_TREE") or REPOSITORY).resolve()
 TOKEN_NAME = "MEMSTORE_TEST_RUN"
 START_BOUND_S = 30.0
 
@@ -54,7 +58,9 @@ def scratch(prefix: str) -> Path:
     root.mkdir(parents=True, exist_ok=True)
     kind = filesystem(root)
     if kind in ("tmpfs", "ramfs"):
-        raise RuntimeError(f"{root} is on {kind}: durability is tested on a real disk, set MEMSTORE_TEST_DIR")
+        raise RuntimeError(
+            f"{root} is on {kind}: durability is tested on a real disk, set MEMSTORE_TEST_DIR"
+        )
     folder = root / f"{prefix}-{os.getpid()}-{secrets.token_hex(3)}"
     folder.mkdir()
     return folder
@@ -66,13 +72,17 @@ def filesystem(path: Path) -> str:
     with contextlib.suppress(OSError):
         for line in Path("/proc/mounts").read_text().splitlines():
             _, mount, fstype, *_ = line.split()
-            if (str(path.resolve()).startswith(mount.rstrip("/") + "/") or mount == "/") and len(mount) >= len(best):
+            if (str(path.resolve()).startswith(mount.rstrip("/") + "/") or mount == "/") and len(
+                mount
+            ) >= len(best):
                 best, kind = mount, fstype
     return kind
 
 
 def process_state(pid: int) -> str:
-    """The kernel's letter for the process ("R", "S", "T" stopped, "Z" dead and not reaped), "" when there is none."""
+    """The kernel's letter for the process ("R", "S", "T" stopped, "Z" dead and not reaped), "" when
+    there is none.
+    """
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except (OSError, IndexError):
@@ -90,7 +100,9 @@ def carriers(token: str) -> list[int]:
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit() and int(entry.name) != os.getpid():
             with contextlib.suppress(OSError):
-                if needle in (entry / "environ").read_bytes().split(b"\0") and alive(int(entry.name)):
+                if needle in (entry / "environ").read_bytes().split(b"\0") and alive(
+                    int(entry.name)
+                ):
                     found.append(int(entry.name))
     return found
 
@@ -117,7 +129,13 @@ class Process:
 class Cluster:
     """Use as a context manager. `extra` are more arguments for `memstore local`."""
 
-    def __init__(self, lease_ms: int = 1000, replicas: int = 2, extra: list[str] | None = None, folder: Path | None = None) -> None:
+    def __init__(
+        self,
+        lease_ms: int = 1000,
+        replicas: int = 2,
+        extra: list[str] | None = None,
+        folder: Path | None = None,
+    ) -> None:
         self.lease_ms = lease_ms
         self.replicas = replicas
         self.extra = extra or []
@@ -151,12 +169,20 @@ class Cluster:
     def environment(self) -> dict[str, str]:
         return {**os.environ, TOKEN_NAME: self.token, "PYTHONPATH": str(TREE)}
 
-    def spawn(self, command: list[str], name: str, cwd: str | Path | None = None) -> subprocess.Popen[bytes]:
+    def spawn(
+        self, command: list[str], name: str, cwd: str | Path | None = None
+    ) -> subprocess.Popen[bytes]:
         """A process of this run; its output goes to logs/NAME.log."""
         self.logs.mkdir(exist_ok=True)
         with (self.logs / f"{name}.log").open("ab") as out:
             child = subprocess.Popen(
-                command, cwd=cwd or TREE, env=self.environment(), stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, start_new_session=True
+                command,
+                cwd=cwd or TREE,
+                env=self.environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
             )
         self.children.append(child)
         return child
@@ -164,31 +190,54 @@ class Cluster:
     def start(self) -> None:
         """`memstore local`, until its first engine node is primary and all nodes answer."""
         port, log_port = free_ports(1 + self.replicas), free_ports(3)
-        command = [sys.executable, "-m", "memstore", "local", "--dir", str(self.dir), "--port", str(port), "--log-port", str(log_port)]
+        command = [
+            sys.executable,
+            "-m",
+            "memstore",
+            "local",
+            "--dir",
+            str(self.dir),
+            "--port",
+            str(port),
+            "--log-port",
+            str(log_port),
+        ]
         command += ["--replicas", str(self.replicas), "--lease-ms", str(self.lease_ms), *self.extra]
         if "--config" not in self.extra:
             path = self.root / "memstore.toml"
             path.write_text('enable-debug-command = "yes"\n')
             command += ["--config", str(path)]
         self.local = self.spawn(command, "local")
-        wait_until(f"topology.json of `memstore local`\n{self.tail('local')}", lambda: self._local_up() and self.topology_complete(), START_BOUND_S)
+        wait_until(
+            f"topology.json of `memstore local`\n{self.tail('local')}",
+            lambda: self._local_up() and self.topology_complete(),
+            START_BOUND_S,
+        )
         self.wait_primary(START_BOUND_S)
         for process in self.engines():
-            wait_until(f"{process.name} answers", lambda process=process: self.role(process), START_BOUND_S)
+            wait_until(
+                f"{process.name} answers", lambda process=process: self.role(process), START_BOUND_S
+            )
 
     def _local_up(self) -> bool:
         assert self.local is not None
         if self.local.poll() is not None:
-            raise RuntimeError(f"`memstore local` ended with {self.local.returncode}:\n{self.tail('local')}")
+            raise RuntimeError(
+                f"`memstore local` ended with {self.local.returncode}:\n{self.tail('local')}"
+            )
         return True
 
     def topology_complete(self) -> bool:
         with contextlib.suppress(OSError, ValueError, KeyError):
-            return len(self.processes()) >= 4 + self.replicas and all(p.pid for p in self.processes())
+            return len(self.processes()) >= 4 + self.replicas and all(
+                p.pid for p in self.processes()
+            )
         return False
 
     def stop(self) -> None:
-        """Ends everything of this run, politely first; the folder goes unless something failed or MEMSTORE_TEST_KEEP is set."""
+        """Ends everything of this run, politely first; the folder goes unless something failed or
+        MEMSTORE_TEST_KEEP is set.
+        """
         if self.local is not None and self.local.poll() is None:
             self.local.send_signal(signal.SIGINT)
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -219,7 +268,17 @@ class Cluster:
     def processes(self) -> list[Process]:
         rows = json.loads((self.dir / "topology.json").read_text())["processes"]
         found = [
-            Process(r["name"], r["kind"], r.get("az", ""), r.get("pid") or 0, r.get("host", "127.0.0.1"), r["port"], r.get("data"), r["command"], r.get("cwd"))
+            Process(
+                r["name"],
+                r["kind"],
+                r.get("az", ""),
+                r.get("pid") or 0,
+                r.get("host", "127.0.0.1"),
+                r["port"],
+                r.get("data"),
+                r["command"],
+                r.get("cwd"),
+            )
             for r in rows
         ]
         for process in found:
@@ -257,12 +316,20 @@ class Cluster:
             process = self.primary()
             return process if process is not None and process.name != other_than else None
 
-        result: Process = wait_until(f"a primary{f' other than {other_than}' if other_than else ''}\n{self.tail('local')}", found, bound_s)
+        result: Process = wait_until(
+            f"a primary{f' other than {other_than}' if other_than else ''}\n{self.tail('local')}",
+            found,
+            bound_s,
+        )
         return result
 
     def replicas_now(self) -> list[Process]:
         primary = self.primary()
-        return [p for p in self.engines() if alive(p.pid) and (primary is None or p.name != primary.name)]
+        return [
+            p
+            for p in self.engines()
+            if alive(p.pid) and (primary is None or p.name != primary.name)
+        ]
 
     def info(self, process: Process, section: str = "") -> dict[str, str]:
         return info(process.address, section)
@@ -271,7 +338,9 @@ class Cluster:
         """The last lines of a process' output, wherever it is kept."""
         for path in (self.logs / f"{name}.log", *sorted(self.dir.glob(f"**/*{name}*.log"))):
             with contextlib.suppress(OSError):
-                return f"--- {path.name}\n" + "\n".join(path.read_text(errors="replace").splitlines()[-lines:])
+                return f"--- {path.name}\n" + "\n".join(
+                    path.read_text(errors="replace").splitlines()[-lines:]
+                )
         return f"--- no output of {name}"
 
     def output(self, name: str) -> str:
@@ -282,7 +351,9 @@ class Cluster:
     # ------------------------------------------------------------------ hurting
 
     def now(self, process: Process) -> int:
-        """The process id that this name has now (it may have been started again since `process` was looked up)."""
+        """The process id that this name has now (it may have been started again since `process`
+        was looked up).
+        """
         return self.process(process.name).pid
 
     def kill(self, *processes: Process) -> None:
@@ -302,7 +373,9 @@ class Cluster:
     def pause(self, process: Process) -> None:
         pid = self.now(process)
         os.kill(pid, signal.SIGSTOP)
-        wait_until(f"{process.name} is stopped", lambda: process_state(pid) == "T", 5, every_s=0.001)
+        wait_until(
+            f"{process.name} is stopped", lambda: process_state(pid) == "T", 5, every_s=0.001
+        )
 
     def resume(self, process: Process) -> None:
         os.kill(self.now(process), signal.SIGCONT)
@@ -316,9 +389,15 @@ class Cluster:
         return self.process(process.name)
 
     def wait_answers(self, process: Process, bound_s: float = START_BOUND_S) -> None:
-        wait_until(f"{process.name} answers\n{self.tail(process.name)}", lambda: self.role(process), bound_s)
+        wait_until(
+            f"{process.name} answers\n{self.tail(process.name)}",
+            lambda: self.role(process),
+            bound_s,
+        )
 
-    def wait_applied(self, process: Process, key: str, value: str, bound_s: float = START_BOUND_S) -> None:
+    def wait_applied(
+        self, process: Process, key: str, value: str, bound_s: float = START_BOUND_S
+    ) -> None:
         """Until a strong read at the node gives `value`."""
 
         def same() -> bool:
@@ -328,16 +407,33 @@ class Cluster:
 
         wait_until(f"{process.name} gives {key}={value}\n{self.tail(process.name)}", same, bound_s)
 
-    def add_engine(self, name: str, log_addresses: list[Address], az: str = "a", extra: list[str] | None = None) -> Process:
+    def add_engine(
+        self, name: str, log_addresses: list[Address], az: str = "a", extra: list[str] | None = None
+    ) -> Process:
         """One more engine node whose log nodes are reached at `log_addresses` (a proxy's, say)."""
         model = self.engines()[0].command
-        shard = next((part.rsplit("/", 1)[1] for part in model if part.startswith("txlog://")), "shard-0")
+        shard = next(
+            (part.rsplit("/", 1)[1] for part in model if part.startswith("txlog://")), "shard-0"
+        )
         port = free_ports(1)
         log = "txlog://" + ",".join(f"{host}:{p}" for host, p in log_addresses) + f"/{shard}"
-        command = [sys.executable, "-m", "memstore", "server", "--port", str(port), "--az", az, "--log", log]
+        command = [
+            sys.executable,
+            "-m",
+            "memstore",
+            "server",
+            "--port",
+            str(port),
+            "--az",
+            az,
+            "--log",
+            log,
+        ]
         command += ["--set", "enable-debug-command=yes", *(extra or [])]
         child = self.spawn(command, name)
-        process = Process(name, "engine", az, child.pid, "127.0.0.1", port, None, command, str(REPOSITORY))
+        process = Process(
+            name, "engine", az, child.pid, "127.0.0.1", port, None, command, str(REPOSITORY)
+        )
         self.added[name] = process
         self.wait_answers(process)
         return process
@@ -348,13 +444,23 @@ class Cluster:
         done = self.txlog("status", *nodes, bound_s=20)
         rows = log_status(done.stdout)
         if not rows:
-            raise AssertionError(f"`txlog status` gave no rows: {done.stdout[:500]} {done.stderr[:500]}")
+            raise AssertionError(
+                f"`txlog status` gave no rows: {done.stdout[:500]} {done.stderr[:500]}"
+            )
         return {nodes[row.address]: row for row in rows if row.address in nodes}
 
     def txlog(self, *args: str, bound_s: float = 120.0) -> subprocess.CompletedProcess[str]:
         """`txlog ...`, its output taken."""
         command = [sys.executable, "-m", "txlog", *args]
-        return subprocess.run(command, cwd=TREE, env=self.environment(), text=True, capture_output=True, timeout=bound_s, check=False)
+        return subprocess.run(
+            command,
+            cwd=TREE,
+            env=self.environment(),
+            text=True,
+            capture_output=True,
+            timeout=bound_s,
+            check=False,
+        )
 
 
 @dataclass
@@ -374,14 +480,21 @@ def log_status(text: str) -> list[LogStatus]:
         cells = [cell.strip() for cell in re.split("[│┃|]", line)[1:-1]]
         if len(cells) == 11 and ":" in cells[3]:
             last, committed = cells[5].partition("@")[0], cells[6]
-            found.append(LogStatus(cells[3], int(last) if last.isdigit() else -1, int(committed) if committed.isdigit() else -1, cells[10]))
+            found.append(
+                LogStatus(
+                    cells[3],
+                    int(last) if last.isdigit() else -1,
+                    int(committed) if committed.isdigit() else -1,
+                    cells[10],
+                )
+            )
         elif len(cells) == 11 and not cells[3] and cells[10] and found:
             found[-1].state += " " + cells[10]  # a long text goes on in the next line
     return found
 
 
 class PlainRedis:
-    """A plain redis-server with the few methods the workload needs, to prove the tools themselves."""
+    """A plain redis-server with the few methods the workload needs, to prove the tools."""
 
     def __init__(self, *args: str) -> None:
         self.root = scratch("redis")
@@ -390,8 +503,19 @@ class PlainRedis:
         self.child: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        command = ["redis-server", "--port", str(self.port), "--dir", str(self.root), "--save", "", *self.args]
-        self.child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT, start_new_session=True)
+        command = [
+            "redis-server",
+            "--port",
+            str(self.port),
+            "--dir",
+            str(self.root),
+            "--save",
+            "",
+            *self.args,
+        ]
+        self.child = subprocess.Popen(
+            command, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT, start_new_session=True
+        )
         wait_until("redis-server answers", lambda: _pong(("127.0.0.1", self.port)), 10)
 
     def kill(self) -> None:

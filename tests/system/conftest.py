@@ -1,7 +1,8 @@
 """Clusters for the system tests.
 
-Most tests leave the cluster as they found it, so they share one: `cluster` gives it while it is whole, and a new one after a test
-that left it otherwise (each failing test's folder is kept). Tests that ruin their cluster take `own_cluster`.
+Most tests leave the cluster as they found it, so they share one: `cluster` gives it while it is
+whole, and a new one after a test that left it otherwise (each failing test's folder is kept). Tests
+that ruin their cluster take `own_cluster`.
 """
 
 from __future__ import annotations
@@ -36,7 +37,9 @@ class Pool:
 
 
 def whole(cluster: Cluster) -> bool:
-    """Every process lives, the log nodes are good, one engine node is primary and the others answer."""
+    """Every process lives, the log nodes are good,
+    one engine node is primary and the others answer.
+    """
     processes = cluster.processes()
     if not all(alive(p.pid) for p in processes) or cluster.added:
         return False

@@ -1,6 +1,8 @@
-"""`python -m tests.system.done_when POINT... [--runs N]`: the full counts of each promise, one result table each.
+"""`python -m tests.system.done_when POINT... [--runs N]`: the full counts of each promise, one
+result table each.
 
-Decides: which checks belong to a point and with what counts. Must not know: how a check works. Exit code 0 when every table passes.
+Decides: which checks belong to a point and with what counts.
+Must not know: how a check works. Exit code 0 when every table passes.
 
     1 clients (and `--clone`: make run in a fresh clone, `--clone-tests`: make test too)
     2 kill -9 of the primary, of a log node, of everything     3 strace: fsync before every reply
@@ -20,7 +22,18 @@ import time
 from collections.abc import Callable, Iterator
 
 from tests.system.cluster import REPOSITORY, Cluster
-from tests.system.points import busy, clients, damage, diskfull, fsync, handover, kills, memory, pause, reads
+from tests.system.points import (
+    busy,
+    clients,
+    damage,
+    diskfull,
+    fsync,
+    handover,
+    kills,
+    memory,
+    pause,
+    reads,
+)
 from tests.system.results import Result
 
 
@@ -42,7 +55,8 @@ def point_2(args: argparse.Namespace) -> Iterator[Result]:
 
 
 def point_3(args: argparse.Namespace) -> Iterator[Result]:
-    with Cluster(lease_ms=5000) as cluster:  # a traced process is slow; a change of role is not the question here
+    # a traced process is slow; a change of role is not the question here
+    with Cluster(lease_ms=5000) as cluster:
         yield fsync.traced_sets(cluster, args.sets)
 
 
@@ -87,10 +101,17 @@ def point_9(args: argparse.Namespace) -> Iterator[Result]:
     from bench.report import promises
     from bench.run import Options, measure
 
-    report = measure(Options(runs=max(5, min(args.runs, 7)), tests=["get", "set"], clients=[1, 50], pipelines=[1, 16]))
+    report = measure(
+        Options(
+            runs=max(5, min(args.runs, 7)), tests=["get", "set"], clients=[1, 50], pipelines=[1, 16]
+        )
+    )
     result = Result("the bench's four promises, one run of the bench")
     for row in promises(report):
-        result.add(row, [] if row["holds"] else [f"{row['what']}: {row['ratio']:.2f}, wanted {row['wanted']}"])
+        result.add(
+            row,
+            [] if row["holds"] else [f"{row['what']}: {row['ratio']:.2f}, wanted {row['wanted']}"],
+        )
     yield result
 
 
@@ -120,28 +141,45 @@ def point_11(_: argparse.Namespace) -> Iterator[Result]:
     headings = [line for line in text.splitlines() if line.startswith("#")]
     for chapter, pattern in CHAPTERS.items():
         found = [h for h in headings if re.search(pattern, h, re.IGNORECASE)]
-        result.add({"chapter": chapter, "headings": len(found)}, [] if found else [f"no chapter about: {chapter}"])
+        result.add(
+            {"chapter": chapter, "headings": len(found)},
+            [] if found else [f"no chapter about: {chapter}"],
+        )
     named = set(re.findall(r"`((?:memstore|txlog|tests|bench)/[\w/]+\.py)`", text))
     missing = [path for path in sorted(named) if not (REPOSITORY / path).exists()]
-    result.add({"chapter": "files named", "headings": len(named)}, [f"{path} is named and does not exist" for path in missing])
+    result.add(
+        {"chapter": "files named", "headings": len(named)},
+        [f"{path} is named and does not exist" for path in missing],
+    )
     yield result
 
 
 POINTS: dict[int, Callable[[argparse.Namespace], Iterator[Result]]] = {
-    1: point_1, 2: point_2, 3: point_3, 4: point_4, 5: point_5, 6: point_6, 7: point_7, 8: point_8, 9: point_9, 10: point_10, 11: point_11
+    1: point_1, 2: point_2, 3: point_3, 4: point_4, 5: point_5, 6: point_6, 7: point_7, 8: point_8,
+    9: point_9, 10: point_10, 11: point_11
 }  # fmt: skip
 
 
 def arguments(argv: list[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m tests.system.done_when", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.system.done_when",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("points", nargs="*", type=int, choices=sorted(POINTS), help="default: all")
     parser.add_argument("--runs", type=int, default=20)
     parser.add_argument(
-        "--only", help="one part of a point (2: primary, log_node, everything; 5: standalone; 8: flip, everywhere, empty, full; 10: memory, soak)"
+        "--only",
+        help="one part of a point (2: primary, log_node, everything; 5: standalone; 8: flip, "
+        "everywhere, empty, full; 10: memory, soak)",
     )
-    parser.add_argument("--requests", type=int, default=10_000, help="point 1: of each redis-benchmark test")
+    parser.add_argument(
+        "--requests", type=int, default=10_000, help="point 1: of each redis-benchmark test"
+    )
     parser.add_argument("--clone", action="store_true", help="point 1: make run in a fresh clone")
-    parser.add_argument("--clone-tests", action="store_true", help="point 1: make test in a fresh clone too")
+    parser.add_argument(
+        "--clone-tests", action="store_true", help="point 1: make test in a fresh clone too"
+    )
     parser.add_argument("--sets", type=int, default=1000, help="point 3")
     parser.add_argument("--rounds", type=int, default=reads.ROUNDS, help="point 6")
     parser.add_argument("--keys", type=int, default=5_000_000, help="points 7 and 10")
@@ -154,12 +192,22 @@ def arguments(argv: list[str]) -> argparse.Namespace:
 
 def main(argv: list[str]) -> int:
     args = arguments(argv)
-    revision = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=REPOSITORY, text=True, capture_output=True, check=False).stdout.strip()
+    revision = subprocess.run(
+        ["git", "describe", "--always", "--dirty"],
+        cwd=REPOSITORY,
+        text=True,
+        capture_output=True,
+        check=False,
+    ).stdout.strip()
     failed = []
     for number in args.points or sorted(POINTS):
         begun = time.monotonic()
         for result in POINTS[number](args):
-            print(f"\n[{number}] {time.strftime('%Y-%m-%d %H:%M:%S')}, revision {revision}, {time.monotonic() - begun:.0f} s\n{result}", flush=True)
+            print(
+                f"\n[{number}] {time.strftime('%Y-%m-%d %H:%M:%S')}, revision {revision}, "
+                f"{time.monotonic() - begun:.0f} s\n{result}",
+                flush=True,
+            )
             if not result.passed:
                 failed.append(f"{number}: {result.title}")
             begun = time.monotonic()

@@ -1,8 +1,10 @@
 """What clients did and what they were told: one record an operation.
 
-Decides: the form of a recorded history and its file. Must not know: how it was made (`workload`) or judged (`checks`,
-`linearizability`). Times are seconds of one machine's monotonic clock: `invoke` before the first byte was sent, `complete` after
-the whole reply was read (of an unknown outcome: when the client gave up; it may still take effect at any later time).
+Decides: the form of a recorded history and its file.
+Must not know: how it was made (`workload`) or judged (`checks`, `linearizability`). Times are
+seconds of one machine's monotonic clock: `invoke` before the first byte was sent, `complete` after
+the whole reply was read (of an unknown outcome: when the client gave up; it may still take effect
+at any later time).
 """
 
 from __future__ import annotations
@@ -13,7 +15,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 OK = "ok"  # acknowledged: it happened, between invoke and complete
-UNKNOWN = "unknown"  # -UNKNOWN, closed with the command outstanding, or no answer in time: may happen, once, at any time from invoke on
+# -UNKNOWN, closed with the command outstanding, or no answer in time: may happen, once, at any time
+# from invoke on
+UNKNOWN = "unknown"
 REFUSED = "refused"  # a typed error that says it was not executed: it must never be seen
 
 WRITE = "write"  # the key now holds `value`

@@ -1,18 +1,21 @@
 """Is a recorded history of one register linearizable? Two deciders that must agree.
 
-Decides: yes or no for one key, and why not. Must not know: sockets, servers, how the history came about.
+Decides: yes or no for one key, and why not.
+Must not know: sockets, servers, how the history came about.
 
-`search` is the Wing-Gong algorithm with Lowe's memory of (set of operations placed, value): it tries to place the operations one
-by one, each between its invoke and its completion, and goes back when it is stuck. It is exponential at worst and therefore has a
-step budget; past it the answer is None (undecided), never a guess.
+`search` is the Wing-Gong algorithm with Lowe's memory of (set of operations placed, value): it
+tries to place the operations one by one, each between its invoke and its completion, and goes back
+when it is stuck. It is exponential at worst and therefore has a step budget; past it the answer is
+None (undecided), never a guess.
 
-`zones` uses that every write's value is unique: all operations on one value form a cluster, which needs the register from the
-earliest completion to the latest invoke among them (Gibbons and Korach). Clusters with such a need ("forward") must not overlap,
-and a cluster without ("backward") must not lie wholly inside another's need. O(n log n), exact.
+`zones` uses that every write's value is unique: all operations on one value form a cluster, which
+needs the register from the earliest completion to the latest invoke among them (Gibbons and
+Korach). Clusters with such a need ("forward") must not overlap, and a cluster without ("backward")
+must not lie wholly inside another's need. O(n log n), exact.
 
-Unknown writes: one whose value nobody read is left out (it may never have happened); one that was read happened before the first
-completion of such a read, which bounds it without excluding any valid order. Refused writes are left out: whoever reads their
-value reads a value from nowhere.
+Unknown writes: one whose value nobody read is left out (it may never have happened); one that was
+read happened before the first completion of such a read, which bounds it without excluding any
+valid order. Refused writes are left out: whoever reads their value reads a value from nowhere.
 """
 
 from __future__ import annotations
@@ -42,8 +45,12 @@ class _Op:
     value: str | None
 
 
-def check_register(operations: Iterable[Operation], initial: str | None = None, steps: int = DEFAULT_STEPS) -> Verdict:
-    """Both deciders on one key's history. They disagree only if one of them is wrong, and then this raises."""
+def check_register(
+    operations: Iterable[Operation], initial: str | None = None, steps: int = DEFAULT_STEPS
+) -> Verdict:
+    """Both deciders on one key's history.
+    They disagree only if one of them is wrong, and then this raises.
+    """
     ops, trouble = _prepare(list(operations), initial)
     if trouble:
         return Verdict(False, trouble)
@@ -59,7 +66,9 @@ def zones(operations: Iterable[Operation], initial: str | None = None) -> Verdic
     return Verdict(False, trouble) if trouble else _zones(ops, initial)
 
 
-def search(operations: Iterable[Operation], initial: str | None = None, steps: int = DEFAULT_STEPS) -> Verdict:
+def search(
+    operations: Iterable[Operation], initial: str | None = None, steps: int = DEFAULT_STEPS
+) -> Verdict:
     ops, trouble = _prepare(list(operations), initial)
     return Verdict(False, trouble) if trouble else _search(ops, initial, steps)
 
@@ -77,7 +86,9 @@ def check_history(operations: Iterable[Operation], steps: int = 50_000) -> dict[
 
 
 def _prepare(operations: list[Operation], initial: str | None) -> tuple[list[_Op], str]:
-    """Operations that certainly happened, with the intervals in which they did; or what is wrong at first sight."""
+    """Operations that certainly happened, with the intervals in which they did;
+    or what is wrong at first sight.
+    """
     first_read: dict[str | None, float] = {}
     for op in operations:
         if op.kind == READ and op.outcome == OK:
@@ -118,7 +129,9 @@ def _zones(ops: list[_Op], initial: str | None) -> Verdict:
         high[op.value] = max(high.get(op.value, -math.inf), op.invoke)
     if initial in low:
         low[initial] = -math.inf
-    forward = sorted(((low[v], high[v], v) for v in low if low[v] < high[v]), key=lambda zone: zone[:2])
+    forward = sorted(
+        ((low[v], high[v], v) for v in low if low[v] < high[v]), key=lambda zone: zone[:2]
+    )
     for (_, end, a), (start, _, b) in itertools.pairwise(forward):
         if start < end:
             return Verdict(False, f"{a!r} and {b!r} were each seen before and after the other")
@@ -128,7 +141,10 @@ def _zones(ops: list[_Op], initial: str | None) -> Verdict:
             continue
         index = bisect.bisect_left(starts, high[value]) - 1
         if index >= 0 and forward[index][2] != value and low[value] < forward[index][1]:
-            return Verdict(False, f"{value!r} came and went while {forward[index][2]!r} was seen on both sides of it")
+            return Verdict(
+                False,
+                f"{value!r} came and went while {forward[index][2]!r} was seen on both sides of it",
+            )
     return Verdict(True)
 
 
@@ -150,7 +166,8 @@ def _linked(ops: list[_Op]) -> _Entry:
     for number, op in enumerate(ops):
         call, back = _Entry(op, 1 << number), _Entry(None, 1 << number)
         call.match = back
-        events.append((op.invoke, 0, call))  # a call at the very time of a return counts as concurrent
+        # a call at the very time of a return counts as concurrent
+        events.append((op.invoke, 0, call))
         events.append((op.complete, 1, back))
     events.sort(key=lambda event: event[:2])
     head = _Entry(None, 0)

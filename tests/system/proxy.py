@@ -1,8 +1,11 @@
-"""A TCP proxy that delays: every byte leaves `delay_s` after it came, in both directions, order kept.
+"""A TCP proxy that delays: every byte leaves `delay_s` after it came, in both directions, order
+kept.
 
-Decides: when bytes are passed on. Must not know: what they mean. The delay may be changed while connections are open; `cut` closes
-them all and refuses new ones until `mend`; `hold` stops the bytes of one direction, silently, until `let_go`, as a network does that loses
-packets which are sent again later. Invariant: bytes are neither lost nor reordered while the proxy is not cut.
+Decides: when bytes are passed on.
+Must not know: what they mean. The delay may be changed while connections are open; `cut` closes
+them all and refuses new ones until `mend`; `hold` stops the bytes of one direction, silently, until
+`let_go`, as a network does that loses packets which are sent again later.
+Invariant: bytes are neither lost nor reordered while the proxy is not cut.
 """
 
 from __future__ import annotations
@@ -69,13 +72,17 @@ class Proxy:
             writer.transport.abort()
             return
         self.writers |= {writer, far_writer}
-        for source, sink, direction in ((reader, far_writer, TO_TARGET), (far_reader, writer, FROM_TARGET)):
+        for source, sink, direction in (
+            (reader, far_writer, TO_TARGET),
+            (far_reader, writer, FROM_TARGET),
+        ):
             for coroutine in self._pump(source, sink, self.free[direction]):
                 task = asyncio.create_task(coroutine)
                 self.tasks.add(task)
                 task.add_done_callback(self.tasks.discard)
 
-    def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, free: asyncio.Event):  # type: ignore[no-untyped-def]  # two coroutines over one queue
+    # two coroutines over one queue
+    def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, free: asyncio.Event):  # type: ignore[no-untyped-def]
         queue: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(CHUNKS_IN_FLIGHT)
         loop = asyncio.get_running_loop()
 
@@ -103,7 +110,8 @@ class Proxy:
 
 
 @contextlib.asynccontextmanager
-async def proxies(targets: list[Address], delay_s: float):  # type: ignore[no-untyped-def]  # an async generator of list[Proxy]
+# an async generator of list[Proxy]
+async def proxies(targets: list[Address], delay_s: float):  # type: ignore[no-untyped-def]
     """One proxy a target."""
     made = [await Proxy(target, delay_s).start() for target in targets]
     try:

@@ -1,6 +1,7 @@
 """The outcome of a check: rows of counts and a list of what went wrong, printed as one table.
 
-Decides: how a result looks. Must not know: what was checked.
+Decides: how a result looks.
+Must not know: what was checked.
 """
 
 from __future__ import annotations
@@ -36,11 +37,18 @@ class Result:
         for row in self.rows:
             columns += [name for name in row if name not in columns]
         numbered = [{"#": i + 1, **row} for i, row in enumerate(self.rows)]
-        lines = [["#", *columns]] + [[shown(row.get(name, "")) for name in ["#", *columns]] for row in numbered]
+        lines = [["#", *columns]] + [
+            [shown(row.get(name, "")) for name in ["#", *columns]] for row in numbered
+        ]
         if len(self.rows) > 1:
-            lines.append(["all", *(_total([row.get(name) for row in self.rows]) for name in columns)])
+            lines.append(
+                ["all", *(_total([row.get(name) for row in self.rows]) for name in columns)]
+            )
         widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
-        text = ["  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)) for line in lines]
+        text = [
+            "  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True))
+            for line in lines
+        ]
         text.insert(1, "  ".join("-" * width for width in widths))
         return "\n".join(text)
 
@@ -48,7 +56,10 @@ class Result:
         parts = [f"== {self.title}", self.table() if self.rows else "(no runs)"]
         parts += [f"   note: {note}" for note in self.notes]
         parts += [f"   FAILED {failure}" for failure in self.failures]
-        parts.append(f"   {'PASS' if self.passed else 'FAIL'} ({len(self.rows)} runs, {len(self.failures)} failures)")
+        parts.append(
+            f"   {'PASS' if self.passed else 'FAIL'} ({len(self.rows)} runs, {len(self.failures)} "
+            "failures)"
+        )
         return "\n".join(parts)
 
 

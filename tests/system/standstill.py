@@ -1,9 +1,13 @@
-"""When the machine itself stood still: a hypervisor that stops a guest for tens of milliseconds is no matter of ours, but looks like a long turn of the loop.
+"""When the machine itself stood still: a hypervisor that stops a guest for tens of milliseconds is
+no matter of ours, but looks like a long turn of the loop.
 
-Decides: what counts as a standstill. Must not know: who is measured. A watcher on each processor, ahead of every ordinary process (SCHED_FIFO), sleeps two
-milliseconds again and again; when it wakes much later, nothing ran there meanwhile. Only what all of them missed at the same time counts: of one
-processor alone it is not known that the other could not have done the work. Without the right to that priority nothing is seen.
-Runs as a program too: `python -m tests.system.standstill` prints the standstills of the machine until it is stopped.
+Decides: what counts as a standstill.
+Must not know: who is measured. A watcher on each processor, ahead of every ordinary process
+(SCHED_FIFO), sleeps two milliseconds again and again; when it wakes much later, nothing ran there
+meanwhile. Only what all of them missed at the same time counts: of one processor alone it is not
+known that the other could not have done the work. Without the right to that priority nothing is
+seen. Runs as a program too: `python -m tests.system.standstill` prints the standstills of the
+machine until it is stopped.
 """
 
 from __future__ import annotations
@@ -29,7 +33,11 @@ class Standstill:
 
     def __enter__(self) -> Standstill:
         for cpu in sorted(os.sched_getaffinity(0)):
-            self._watchers.append(subprocess.Popen([sys.executable, __file__, str(cpu)], stdout=subprocess.PIPE, text=True))
+            self._watchers.append(
+                subprocess.Popen(
+                    [sys.executable, __file__, str(cpu)], stdout=subprocess.PIPE, text=True
+                )
+            )
         return self
 
     def __exit__(self, *exc: object) -> None:
@@ -48,7 +56,10 @@ class Standstill:
     def summary(self) -> str:
         lengths = [b - a for a, b in self.spans if b - a >= self.least_ms]
         longest = max(lengths, default=0.0)
-        return f"the machine stood still {len(lengths)} times for {self.least_ms:g} ms or more: {sum(lengths):.0f} ms in all, {longest:.1f} ms at most"
+        return (
+            f"the machine stood still {len(lengths)} times for {self.least_ms:g} ms or more: "
+            f"{sum(lengths):.0f} ms in all, {longest:.1f} ms at most"
+        )
 
 
 def in_all(seen: list[list[Span]]) -> list[Span]:

@@ -1,11 +1,15 @@
-"""Reads a recording of system calls and says, for each SET, on how many log nodes a covering fdatasync was over before its reply left.
+"""Reads a recording of system calls and says, for each SET, on how many log nodes a covering
+fdatasync was over before its reply left.
 
-Decides: which calls make up one SET's journey. Must not know: file formats; it follows the value's own bytes. The recording is
-`strace -f -y -ttt -T -s 4096 -e trace=...` (see `STRACE`) of the primary and the log nodes together, so that one clock stamps all.
+Decides: which calls make up one SET's journey.
+Must not know: file formats; it follows the value's own bytes. The recording is `strace -f -y -ttt
+-T -s 4096 -e trace=...` (see `STRACE`) of the primary and the log nodes together, so that one clock
+stamps all.
 
-A SET of a unique value counts as covered by a log node when: a write of that value into a file began and ended there, then an
-fdatasync or fsync of that same file began on any thread of that node and returned 0, and that return came before the primary's
-reply began to leave: the first write of `+OK` to the socket on which it had read that value.
+A SET of a unique value counts as covered by a log node when: a write of that value into a file
+began and ended there, then an fdatasync or fsync of that same file began on any thread of that node
+and returned 0, and that return came before the primary's reply began to leave: the first write of
+`+OK` to the socket on which it had read that value.
 """
 
 from __future__ import annotations
@@ -14,11 +18,28 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-CALLS = "fdatasync,fsync,write,writev,pwrite64,pwritev,pwritev2,sendto,sendmsg,read,readv,recvfrom,recvmsg"
-STRACE = ["strace", "-f", "-y", "-ttt", "-T", "-s", "4096", "-e", f"trace={CALLS}", "-e", "signal=none"]
+CALLS = (
+    "fdatasync,fsync,write,writev,pwrite64,pwritev,pwritev2,sendto,sendmsg,read,readv,recvfrom,"
+    "recvmsg"
+)
+STRACE = [
+    "strace",
+    "-f",
+    "-y",
+    "-ttt",
+    "-T",
+    "-s",
+    "4096",
+    "-e",
+    f"trace={CALLS}",
+    "-e",
+    "signal=none",
+]
 
 _LINE = re.compile(r"^(?:\[pid +)?(?P<tid>\d+)\]? +(?P<at>\d+\.\d+) (?P<rest>.*)$")
-_CALL = re.compile(r"^(?P<name>\w+)\((?P<fd>\d+)(?:<(?P<path>[^>]*(?:->[^>]*)?)>)?(?P<args>.*)$", re.DOTALL)
+_CALL = re.compile(
+    r"^(?P<name>\w+)\((?P<fd>\d+)(?:<(?P<path>[^>]*(?:->[^>]*)?)>)?(?P<args>.*)$", re.DOTALL
+)
 _RESUMED = re.compile(r"^<\.\.\. (?P<name>\w+) resumed>(?P<args>.*)$", re.DOTALL)
 _END = re.compile(r"= (?P<result>-?\d+|\?)(?: [^<]*)?(?:<(?P<took>\d+\.\d+)>)?\s*$")
 _WRITES_FILE = {"write", "writev", "pwrite64", "pwritev", "pwritev2"}
@@ -46,7 +67,8 @@ class Journey:
     value: str
     asked: float | None = None
     replied: float | None = None
-    covered: dict[str, float] = field(default_factory=dict)  # node -> when its first covering sync was over
+    # node -> when its first covering sync was over
+    covered: dict[str, float] = field(default_factory=dict)
 
 
 def calls(lines: Iterable[str]) -> Iterator[Call]:
@@ -70,19 +92,35 @@ def calls(lines: Iterable[str]) -> Iterator[Call]:
         if call is None or end is None or end["result"] == "?":
             continue
         over = end_known if end_known is not None else begin + float(end["took"] or 0)
-        yield Call(tid, call["name"], int(call["fd"]), call["path"] or "", call["args"], begin, over, int(end["result"]))
+        yield Call(
+            tid,
+            call["name"],
+            int(call["fd"]),
+            call["path"] or "",
+            call["args"],
+            begin,
+            over,
+            int(end["result"]),
+        )
 
 
-def journeys(lines: Iterable[str], values: list[str], node_of: dict[int, str], primary: str = "primary") -> list[Journey]:
-    """`node_of` maps thread ids to node names; threads unknown to it are ignored. Values must not contain one another."""
+def journeys(
+    lines: Iterable[str], values: list[str], node_of: dict[int, str], primary: str = "primary"
+) -> list[Journey]:
+    """`node_of` maps thread ids to node names; threads unknown to it are ignored. Values must not
+    contain one another.
+    """
     all_calls = [call for call in calls(lines) if call.tid in node_of]
     found = {value: Journey(value) for value in values}
-    pattern = re.compile("|".join(re.escape(value) for value in sorted(values, key=len, reverse=True)))
+    pattern = re.compile(
+        "|".join(re.escape(value) for value in sorted(values, key=len, reverse=True))
+    )
     syncs: dict[tuple[str, str], list[Call]] = {}
     for call in all_calls:
         if call.name in _SYNCS and call.result == 0:
             syncs.setdefault((node_of[call.tid], call.path), []).append(call)
-    waiting: dict[int, list[str]] = {}  # the primary's socket -> values read on it and not yet answered
+    # the primary's socket -> values read on it and not yet answered
+    waiting: dict[int, list[str]] = {}
     for call in sorted(all_calls, key=lambda c: c.begin):
         node = node_of[call.tid]
         if node == primary:
@@ -91,11 +129,15 @@ def journeys(lines: Iterable[str], values: list[str], node_of: dict[int, str], p
             for value in pattern.findall(call.args):
                 ends = [s.end for s in syncs.get((node, call.path), []) if s.begin >= call.end]
                 if ends:
-                    found[value].covered[node] = min([*ends, found[value].covered.get(node, ends[0])])
+                    found[value].covered[node] = min(
+                        [*ends, found[value].covered.get(node, ends[0])]
+                    )
     return list(found.values())
 
 
-def _at_primary(call: Call, found: dict[str, Journey], pattern: re.Pattern[str], waiting: dict[int, list[str]]) -> None:
+def _at_primary(
+    call: Call, found: dict[str, Journey], pattern: re.Pattern[str], waiting: dict[int, list[str]]
+) -> None:
     if call.name in _READS and "SET" in call.args:
         for value in pattern.findall(call.args):
             if found[value].asked is None:
@@ -124,8 +166,14 @@ def verdict(found: list[Journey], needed: int = 2) -> Verdict:
     counts: dict[int, int] = {}
     early = []
     for journey in found:
-        before = 0 if journey.replied is None else sum(end <= journey.replied for end in journey.covered.values())
+        before = (
+            0
+            if journey.replied is None
+            else sum(end <= journey.replied for end in journey.covered.values())
+        )
         counts[before] = counts.get(before, 0) + 1
         if journey.replied is not None and before < needed:
-            early.append(f"{journey.value}: replied at {journey.replied:.6f}, synced {journey.covered}")
+            early.append(
+                f"{journey.value}: replied at {journey.replied:.6f}, synced {journey.covered}"
+            )
     return Verdict(len(found), sum(j.replied is not None for j in found), counts, early)

@@ -1,4 +1,6 @@
-"""The bench's own arithmetic, and one small run of redis-server against itself: whatever it says, it must say it fully."""
+"""The bench's own arithmetic, and one small run of redis-server against itself: whatever it says,
+it must say it fully.
+"""
 
 from __future__ import annotations
 
@@ -30,15 +32,34 @@ class Mirror(Redis):
 
 
 def sample(rps: float, p50: float = 1.0) -> Sample:
-    return Sample(rps, p50, 2 * p50, 3 * p50, 1000, 1000 / rps, 10.0, {"primary": 4.0, "replicas": 2.0, "log nodes": 4.0})
+    return Sample(
+        rps,
+        p50,
+        2 * p50,
+        3 * p50,
+        1000,
+        1000 / rps,
+        10.0,
+        {"primary": 4.0, "replicas": 2.0, "log nodes": 4.0},
+    )
 
 
 def made_up() -> Report:
     cells = {
-        Cell("get", 50, 1): {Ours.name: [sample(80), sample(90), sample(50)], Redis.name: [sample(100), sample(100), sample(100)]},
+        Cell("get", 50, 1): {
+            Ours.name: [sample(80), sample(90), sample(50)],
+            Redis.name: [sample(100), sample(100), sample(100)],
+        },
         Cell("set", 1, 1): {Ours.name: [sample(10, 5.0)] * 3, Redis.name: [sample(50, 1.0)] * 3},
     }
-    return Report(Options(runs=3), cells, {Ours.name: 0.05, Redis.name: 0.01}, {"memstore": "0.1.0"}, 1_700_000_000.0, 60.0)
+    return Report(
+        Options(runs=3),
+        cells,
+        {Ours.name: 0.05, Redis.name: 0.01},
+        {"memstore": "0.1.0"},
+        1_700_000_000.0,
+        60.0,
+    )
 
 
 def test_ratios_are_taken_pair_by_pair() -> None:
@@ -50,7 +71,10 @@ def test_ratios_are_taken_pair_by_pair() -> None:
 
 
 def test_figures_are_read_and_errors_are_not() -> None:
-    text = '"test","rps","avg_latency_ms","min_latency_ms","p50_latency_ms","p95_latency_ms","p99_latency_ms","max_latency_ms"\n'
+    text = (
+        '"test","rps","avg_latency_ms","min_latency_ms","p50_latency_ms","p95_latency_ms",'
+        '"p99_latency_ms","max_latency_ms"\n'
+    )
     row = parse(text + '"SET","53821.31","0.471","0.136","0.463","0.631","0.791","1.063"\n')
     assert row["rps"] == 53821.31 and row["p99_latency_ms"] == 0.791
     with pytest.raises(RuntimeError):
@@ -75,27 +99,39 @@ def test_cpu_of_a_busy_process_is_seen() -> None:
         busy.wait()
 
 
-@pytest.mark.skipif(shutil.which("redis-benchmark") is None, reason="redis-server and its tools are not installed")
+@pytest.mark.skipif(
+    shutil.which("redis-benchmark") is None, reason="redis-server and its tools are not installed"
+)
 def test_a_small_run_fills_every_cell() -> None:
     options = Options(runs=1, seconds=0.05, tests=["get", "set"], clients=[2], pipelines=[1, 4])
-    measured = measure(options, lambda line: None, ours=Mirror())  # type: ignore[arg-type]  # it looks like Ours
-    assert [cell.label for cell in measured.samples][-1] == "GET at a replica, 2 clients, pipeline 4"
+    # it looks like Ours
+    measured = measure(options, lambda line: None, ours=Mirror())  # type: ignore[arg-type]
+    assert [cell.label for cell in measured.samples][
+        -1
+    ] == "GET at a replica, 2 clients, pipeline 4"
     for by_server in measured.samples.values():
         for found in by_server.values():
-            assert len(found) == 1 and found[0].rps > 0 and found[0].p50 > 0 and found[0].requests > 0
+            assert (
+                len(found) == 1 and found[0].rps > 0 and found[0].p50 > 0 and found[0].requests > 0
+            )
     assert "CPU us" in report.text(measured)
 
 
-@pytest.mark.skipif(shutil.which("redis-benchmark") is None, reason="redis-server and its tools are not installed")
+@pytest.mark.skipif(
+    shutil.which("redis-benchmark") is None, reason="redis-server and its tools are not installed"
+)
 def test_the_collections_run_and_no_pop_finds_an_empty_key() -> None:
     options = Options(runs=1, seconds=0.02, tests=list(COLLECTIONS), clients=[3], pipelines=[4])
-    measured = measure(options, lambda line: None, ours=Mirror())  # type: ignore[arg-type]  # it looks like Ours
+    # it looks like Ours
+    measured = measure(options, lambda line: None, ours=Mirror())  # type: ignore[arg-type]
     assert [cell.test for cell in measured.samples] == COLLECTIONS
     for by_server in measured.samples.values():
         assert all(found[0].rps > 0 for found in by_server.values())
 
 
-@pytest.mark.parametrize(("test", "count"), [("lpop", "LLEN"), ("rpop", "LLEN"), ("spop", "SCARD"), ("zpopmin", "ZCARD")])
+@pytest.mark.parametrize(
+    ("test", "count"), [("lpop", "LLEN"), ("rpop", "LLEN"), ("spop", "SCARD"), ("zpopmin", "ZCARD")]
+)
 def test_what_is_popped_is_there_before(test: str, count: str) -> None:
     with Redis() as server:
         address = ("127.0.0.1", server.port("primary"))
@@ -111,7 +147,12 @@ def test_groups_and_their_clients() -> None:
     with pytest.raises(ValueError, match="unknown tests: lpsh"):
         named_tests("collections,lpsh")
     labels = [cell.label for cell in cells(Options(tests=["incr", "lrange_100"], pipelines=[1]))]
-    assert labels == ["INCR, 1 client, pipeline 1", "INCR, 50 clients, pipeline 1", "INCR, 200 clients, pipeline 1", "LRANGE_100, 50 clients, pipeline 1"]
+    assert labels == [
+        "INCR, 1 client, pipeline 1",
+        "INCR, 50 clients, pipeline 1",
+        "INCR, 200 clients, pipeline 1",
+        "LRANGE_100, 50 clients, pipeline 1",
+    ]
 
 
 def test_targets_of_the_collections() -> None:
@@ -127,12 +168,16 @@ def test_targets_of_the_collections() -> None:
         1_700_000_000.0,
         60.0,
     )
-    assert [(row["what"].split(",")[0], row["holds"]) for row in report.promises(lists)] == [("durable LPUSH", False), ("LRANGE_600", True)]
+    assert [(row["what"].split(",")[0], row["holds"]) for row in report.promises(lists)] == [
+        ("durable LPUSH", False),
+        ("LRANGE_600", True),
+    ]
 
 
 def test_an_interval_holds_its_median_as_often_as_it_says() -> None:
     middle, low, high, confidence = ab.interval([float(n) for n in range(1, 21)])
-    assert (middle, low, high) == (10.5, 6.0, 15.0) and abs(confidence - 0.9586) < 1e-4  # the table of the sign test for 20
+    # the table of the sign test for 20
+    assert (middle, low, high) == (10.5, 6.0, 15.0) and abs(confidence - 0.9586) < 1e-4
     assert ab.interval([1.0, 2.0, 3.0, 4.0, 5.0, 6.0])[1:3] == (1.0, 6.0)
     assert ab.interval([3.0, 1.0, 2.0])[1:] == (1.0, 3.0, 0.75), "what so few can say is said"
 
@@ -143,10 +188,16 @@ def compared(factor: float) -> ab.Comparison:
 
 
 def test_a_loss_is_told_from_noise(tmp_path: Path) -> None:
-    rows = {factor: {row["figure"]: row["loss"] for row in ab.summary(compared(factor))}["throughput"] for factor in (0.97, 1.0, 1.03)}
+    rows = {
+        factor: {row["figure"]: row["loss"] for row in ab.summary(compared(factor))}["throughput"]
+        for factor in (0.97, 1.0, 1.03)
+    }
     assert rows == {0.97: True, 1.0: False, 1.03: False}
     page = ab.save(compared(0.97), tmp_path)
-    assert "| GET, 50 clients, pipeline 1 | throughput (higher is better) | 109.5 | 106.2 | 0.970 | 0.970-0.970 | 95.9 % | LOSS |" in page.read_text()
+    assert (
+        "| GET, 50 clients, pipeline 1 | throughput (higher is better) | 109.5 | 106.2 | 0.970 | "
+        "0.970-0.970 | 95.9 % | LOSS |" in page.read_text()
+    )
     assert len(json.loads(page.with_suffix(".json").read_text())["samples"][0]["b"]) == 20
 
 

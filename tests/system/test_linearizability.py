@@ -1,4 +1,6 @@
-"""The register checker against histories known good and known bad, and its two deciders against one another."""
+"""The register checker against histories known good and known bad,
+and its two deciders against one another.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,9 @@ from tests.system.history import OK, READ, REFUSED, UNKNOWN, WRITE, Operation
 from tests.system.linearizability import check_history, check_register, search, zones
 
 
-def op(kind: str, value: str | None, invoke: float, complete: float, outcome: str = OK) -> Operation:
+def op(
+    kind: str, value: str | None, invoke: float, complete: float, outcome: str = OK
+) -> Operation:
     return Operation(0, kind, "k", value, invoke, complete, outcome)
 
 
@@ -26,13 +30,23 @@ GOOD = {
     "nothing": [],
     "read of an absent key": [r(None, 0, 1)],
     "one after the other": [w("a", 0, 1), r("a", 2, 3), w("b", 4, 5), r("b", 6, 7)],
-    "a read during a write may see either": [w("a", 0, 1), w("b", 2, 9), r("a", 3, 4), r("b", 5, 6)],
+    "a read during a write may see either": [
+        w("a", 0, 1),
+        w("b", 2, 9),
+        r("a", 3, 4),
+        r("b", 5, 6),
+    ],
     "concurrent writes in either order": [w("a", 0, 5), w("b", 0, 5), r("a", 6, 7)],
     "unknown and never seen": [w("a", 0, 1), w("b", 2, 3, UNKNOWN), r("a", 4, 5)],
     "unknown and seen late": [w("a", 0, 1), w("b", 2, 3, UNKNOWN), r("a", 4, 5), r("b", 6, 7)],
     "refused and never seen": [w("a", 0, 1), w("b", 2, 3, REFUSED), r("a", 4, 5)],
     "a refused read says nothing": [w("a", 0, 1), r(None, 2, 3, REFUSED)],
-    "a write nobody saw between two others": [w("a", 0, 1), w("b", 0.5, 6), w("c", 2, 3), r("c", 4, 5)],
+    "a write nobody saw between two others": [
+        w("a", 0, 1),
+        w("b", 0.5, 6),
+        w("c", 2, 3),
+        r("c", 4, 5),
+    ],
 }
 
 BAD = {
@@ -42,9 +56,26 @@ BAD = {
     "value from nowhere": [w("a", 0, 1), r("z", 2, 3)],
     "refused value seen": [w("a", 0, 1), w("b", 2, 3, REFUSED), r("b", 4, 5)],
     "read before it was written": [r("a", 0, 1), w("a", 2, 3)],
-    "unknown took effect and was taken back": [w("a", 0, 1), w("b", 2, 3, UNKNOWN), r("b", 4, 5), r("a", 6, 7)],
-    "two readers disagree on the order": [w("a", 0, 9), w("b", 0, 9), r("a", 1, 2), r("b", 3, 4), r("a", 5, 6)],
-    "a write swallowed whole": [w("a", 0, 1), w("b", 2, 3), w("c", 4, 5), r("c", 6, 7), r("b", 8, 9)],
+    "unknown took effect and was taken back": [
+        w("a", 0, 1),
+        w("b", 2, 3, UNKNOWN),
+        r("b", 4, 5),
+        r("a", 6, 7),
+    ],
+    "two readers disagree on the order": [
+        w("a", 0, 9),
+        w("b", 0, 9),
+        r("a", 1, 2),
+        r("b", 3, 4),
+        r("a", 5, 6),
+    ],
+    "a write swallowed whole": [
+        w("a", 0, 1),
+        w("b", 2, 3),
+        w("c", 4, 5),
+        r("c", 6, 7),
+        r("b", 8, 9),
+    ],
 }
 
 
@@ -62,7 +93,9 @@ def test_bad_history_is_found(name: str) -> None:
 
 
 def simulated(seed: int, clients: int, length: int) -> list[Operation]:
-    """What clients of a true register would record: each operation takes effect at one moment inside its interval."""
+    """What clients of a true register would record: each operation takes effect at one moment
+    inside its interval.
+    """
     rng = random.Random(seed)
     moments: list[tuple[float, int, Operation]] = []
     for client in range(clients):
@@ -75,7 +108,9 @@ def simulated(seed: int, clients: int, length: int) -> list[Operation]:
             if write and outcome == UNKNOWN:
                 effect = now + rng.random() * 10
             value = f"{client}:{number}" if write else None
-            operation = Operation(client, WRITE if write else READ, "k", value, now, now + took, outcome)
+            operation = Operation(
+                client, WRITE if write else READ, "k", value, now, now + took, outcome
+            )
             moments.append((effect, len(moments), operation))
             now += took + rng.random() * 0.5
     state: str | None = None
@@ -94,7 +129,9 @@ def test_a_true_register_passes(seed: int) -> None:
 
 
 def test_the_deciders_agree_on_spoilt_histories() -> None:
-    """A spoilt read is sometimes harmless, often not; what counts is that both deciders say the same."""
+    """A spoilt read is sometimes harmless, often not;
+    what counts is that both deciders say the same.
+    """
     outcomes = {True: 0, False: 0}
     for seed in range(300):
         operations = simulated(seed, clients=4, length=6)

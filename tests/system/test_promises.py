@@ -1,6 +1,8 @@
-"""Every promise once or twice on a real cluster: the short form of `done_when`, whose full counts are the `long` tests.
+"""Every promise once or twice on a real cluster: the short form of `done_when`, whose full counts
+are the `long` tests.
 
-A failing test keeps the cluster's folder (data and output) and its message names the row that failed.
+A failing test keeps the cluster's folder (data and output) and its message names the row that
+failed.
 """
 
 from __future__ import annotations
@@ -11,12 +13,25 @@ import pytest
 
 from tests.system import done_when
 from tests.system.cluster import Cluster
-from tests.system.points import busy, clients, damage, diskfull, fsync, handover, kills, memory, pause, reads
+from tests.system.points import (
+    busy,
+    clients,
+    damage,
+    diskfull,
+    fsync,
+    handover,
+    kills,
+    memory,
+    pause,
+    reads,
+)
 from tests.system.results import Result
 from tests.system.workload import Plan
 
 pytestmark = pytest.mark.system
-needs_redis = pytest.mark.skipif(shutil.which("redis-benchmark") is None, reason="redis-server and its tools are not installed")
+needs_redis = pytest.mark.skipif(
+    shutil.which("redis-benchmark") is None, reason="redis-server and its tools are not installed"
+)
 needs_strace = pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
 needs_root = pytest.mark.skipif(not diskfull.possible(), reason="a small mount needs root")
 
@@ -36,7 +51,9 @@ async def test_kill_of_the_primary(cluster: Cluster) -> None:
 
 
 async def test_kill_of_a_log_node(cluster: Cluster) -> None:
-    """The bound on gaps is for `done_when`, on a machine that does nothing else; here the rest counts."""
+    """The bound on gaps is for `done_when`, on a machine that does nothing else;
+    here the rest counts.
+    """
     result = await kills.log_node(cluster, 1, Plan(think_s=0.02))
     result.failures = [failure for failure in result.failures if "gap of" not in failure]
     held(result)

@@ -26,7 +26,12 @@ def test_every_test_that_is_skipped_has_a_reason() -> None:
 
 
 def test_a_skip_without_a_reason_or_twice_is_found() -> None:
-    assert read_skips("# why\na\nb\n\nc\n# more\nd\n") == {"a": "why", "b": "why", "c": "", "d": "more"}
+    assert read_skips("# why\na\nb\n\nc\n# more\nd\n") == {
+        "a": "why",
+        "b": "why",
+        "c": "",
+        "d": "more",
+    }
     with pytest.raises(ValueError, match="twice: a"):
         read_skips("# why\na\n# other\na\n")
 
@@ -34,12 +39,19 @@ def test_a_skip_without_a_reason_or_twice_is_found() -> None:
 def test_the_suites_output_is_counted() -> None:
     found = read_log(LOG, 1)
     assert (found.ok, found.skipped) == (1, 1)
-    assert found.failed == ["DEL in tests/unit/x.tcl", "Executing test client: ERR unknown command."]
+    assert found.failed == [
+        "DEL in tests/unit/x.tcl",
+        "Executing test client: ERR unknown command.",
+    ]
     assert read_log("[ok]: GET (1 ms)\n", 0).failed == []
-    assert read_log("[ok]: GET (1 ms)\nTimeout\n", 1).failed == ["ended with 1: [ok]: GET (1 ms) Timeout"]
+    assert read_log("[ok]: GET (1 ms)\nTimeout\n", 1).failed == [
+        "ended with 1: [ok]: GET (1 ms) Timeout"
+    ]
 
 
-def test_without_the_source_it_says_so(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_without_the_source_it_says_so(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
     monkeypatch.setenv("REDIS_SUITE_HOME", str(tmp_path))
     assert redis_suite.main(["--port", "1"]) == 2
     assert "REDIS_SUITE_HOME names no folder" in capsys.readouterr().err

@@ -14,7 +14,16 @@ import time
 from pathlib import Path
 
 import pytest
-from redis.exceptions import BusyLoadingError, ConnectionError, ExecAbortError, MasterDownError, ReadOnlyError, ResponseError, TimeoutError, TryAgainError
+from redis.exceptions import (
+    BusyLoadingError,
+    ConnectionError,
+    ExecAbortError,
+    MasterDownError,
+    ReadOnlyError,
+    ResponseError,
+    TimeoutError,
+    TryAgainError,
+)
 
 from tests.sim.records import APPEND, OK, READ, REFUSED, STRONG, UNKNOWN, Part, Record
 from tests.system.cluster import PlainRedis
@@ -28,7 +37,9 @@ from tests.system.soak.windows import Window, Windows
 from tests.system.workload import Finder
 
 pytestmark = pytest.mark.system
-needs_redis = pytest.mark.skipif(shutil.which("redis-server") is None, reason="redis-server is not installed")
+needs_redis = pytest.mark.skipif(
+    shutil.which("redis-server") is None, reason="redis-server is not installed"
+)
 
 
 # --------------------------------------------------------------------------- the schedule
@@ -53,7 +64,9 @@ def test_every_fault_ends_before_the_run_and_before_the_next_of_its_lane() -> No
 
 
 def test_a_lane_does_not_depend_on_the_others() -> None:
-    everything = [(f.kind, f.at_s, f.draw) for f in schedule(3, 600, KINDS) if f.kind.startswith("cut")]
+    everything = [
+        (f.kind, f.at_s, f.draw) for f in schedule(3, 600, KINDS) if f.kind.startswith("cut")
+    ]
     assert everything == [(f.kind, f.at_s, f.draw) for f in schedule(3, 600, kinds_of(["cut"]))]
 
 
@@ -72,7 +85,10 @@ def record_of(*parts: Part) -> Record:
 @pytest.mark.parametrize(
     ("answer", "outcome"),
     [
-        (ReadOnlyError("You can't write against a read only replica. primary=127.0.0.1:6380"), REFUSED),
+        (
+            ReadOnlyError("You can't write against a read only replica. primary=127.0.0.1:6380"),
+            REFUSED,
+        ),
         (MasterDownError("no primary holds the lease"), REFUSED),
         (BusyLoadingError("1 of 2 entries"), REFUSED),
         (TryAgainError("demoted before the read could be confirmed"), REFUSED),
@@ -92,11 +108,14 @@ def test_outcomes_of_redis_py(answer: object, outcome: str) -> None:
 
 def test_a_refusal_keeps_the_address_it_names() -> None:
     record = record_of(Part(APPEND, "k", "1.1,"))
-    classify(record, [ReadOnlyError("You can't write against a read only replica. primary=127.0.0.1:6380")])
+    classify(
+        record,
+        [ReadOnlyError("You can't write against a read only replica. primary=127.0.0.1:6380")],
+    )
     assert record.detail.startswith("READONLY") and record.detail.endswith("primary=127.0.0.1:6380")
 
 
-# --------------------------------------------------------------------------- the judges, on a server that forgets
+# ------------------------------------------------------------- the judges, on a server that forgets
 
 
 async def _windows_across_a_kill(folder: Path, *args: str) -> tuple[Windows, Figures, list[str]]:
@@ -104,12 +123,16 @@ async def _windows_across_a_kill(folder: Path, *args: str) -> tuple[Windows, Fig
         finder, figures = Finder(redis.addresses()), Figures()
         windows = Windows(2, 3.0, folder, finder)
         over, judged = asyncio.Event(), asyncio.Event()
-        clients = [Client(number, number % 2, windows, finder, figures, 1, STRONG, False) for number in range(8)]
+        clients = [
+            Client(number, number % 2, windows, finder, figures, 1, STRONG, False)
+            for number in range(8)
+        ]
         asking = [asyncio.create_task(client.run(0.02, over)) for client in clients]
         judging = asyncio.create_task(windows.run(judged))
         await asyncio.sleep(4.5)
         assert redis.child is not None
-        redis.child.send_signal(signal.SIGSTOP)  # so that something is certainly outstanding at the kill
+        # so that something is certainly outstanding at the kill
+        redis.child.send_signal(signal.SIGSTOP)
         await asyncio.sleep(0.1)
         redis.kill()
         redis.start()
@@ -123,18 +146,24 @@ async def _windows_across_a_kill(folder: Path, *args: str) -> tuple[Windows, Fig
 
 @needs_redis
 async def test_a_durable_server_is_found_clean(tmp_path: Path) -> None:
-    windows, figures, late = await _windows_across_a_kill(tmp_path, "--appendonly", "yes", "--appendfsync", "always")
+    windows, figures, late = await _windows_across_a_kill(
+        tmp_path, "--appendonly", "yes", "--appendfsync", "always"
+    )
     assert windows.findings == late == []
     assert windows.judged["windows"] >= 2
     assert figures.outcomes[OK] > 500
-    assert figures.outcomes[UNKNOWN] > 0, "nothing was outstanding at the kill: the test shows nothing"
+    assert figures.outcomes[UNKNOWN] > 0, (
+        "nothing was outstanding at the kill: the test shows nothing"
+    )
 
 
 @needs_redis
 async def test_a_server_that_forgets_is_found_out(tmp_path: Path) -> None:
     windows, _, late = await _windows_across_a_kill(tmp_path, "--appendonly", "no")
     assert any("is lost" in finding for finding in windows.findings)
-    assert any("is lost" in finding for finding in late), "a loss after a window was judged is found at the end"
+    assert any("is lost" in finding for finding in late), (
+        "a loss after a window was judged is found at the end"
+    )
     assert list(tmp_path.glob("history-*-BAD.jsonl.gz"))
 
 
@@ -148,7 +177,16 @@ async def test_a_window_is_judged_only_when_all_is_answered() -> None:
 
 @pytest.mark.parametrize(("succeeded", "passes"), [(59, False), (60, True)])
 def test_too_few_successes_fail_a_run(succeeded: int, passes: bool) -> None:
-    report = Report("2026-01-01 00:00", 1, "0", 1.0, "none", "none", {}, outcomes={OK: succeeded, UNKNOWN: 100 - succeeded})
+    report = Report(
+        "2026-01-01 00:00",
+        1,
+        "0",
+        1.0,
+        "none",
+        "none",
+        {},
+        outcomes={OK: succeeded, UNKNOWN: 100 - succeeded},
+    )
     report.demand_successes()
     assert report.passed == passes
 
@@ -203,7 +241,11 @@ async def test_a_namespace_is_cut_one_way() -> None:
     if not isinstance(network, Namespaces):
         pytest.skip(reason)
     await network.open({})
-    child = subprocess.Popen(network.inside("a", [sys.executable, "-c", _ECHO, network.host("a")]), stdout=subprocess.PIPE, text=True)
+    child = subprocess.Popen(
+        network.inside("a", [sys.executable, "-c", _ECHO, network.host("a")]),
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     try:
         assert child.stdout is not None and child.stdout.readline() == "up\n"
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
@@ -229,37 +271,56 @@ async def test_a_namespace_is_cut_one_way() -> None:
         child.kill()
         child.wait()
         await network.close()
-    assert network.tag not in subprocess.run(["ip", "netns", "list"], capture_output=True, text=True, check=False).stdout
+    assert (
+        network.tag
+        not in subprocess.run(
+            ["ip", "netns", "list"], capture_output=True, text=True, check=False
+        ).stdout
+    )
 
 
 # --------------------------------------------------------------------------- the whole
 
 
 def _faults(*rows: tuple[str, float, float]) -> tuple[Fault, ...]:
-    return tuple(Fault(number + 1, kind, at, lasts, 17 * number) for number, (kind, at, lasts) in enumerate(rows))
+    return tuple(
+        Fault(number + 1, kind, at, lasts, 17 * number)
+        for number, (kind, at, lasts) in enumerate(rows)
+    )
 
 
 def _held(report: Report, plan: Plan) -> None:
     print(report.text())
     assert report.passed, f"\n{report.text()}"
     assert report.judged["windows"] >= 2
-    assert plan.faults is None or sum(int(row["count"]) for row in report.faults.values()) == len(plan.faults)
+    assert plan.faults is None or sum(int(row["count"]) for row in report.faults.values()) == len(
+        plan.faults
+    )
 
 
 async def test_a_tiny_soak() -> None:
-    plan = Plan(seconds=13, rate=250, window_s=5, faults=_faults(("kill-primary", 2, 0.5), ("kill-log", 3, 0.5), ("cut-primary", 7, 2.5)))
+    plan = Plan(
+        seconds=13,
+        rate=250,
+        window_s=5,
+        faults=_faults(("kill-primary", 2, 0.5), ("kill-log", 3, 0.5), ("cut-primary", 7, 2.5)),
+    )
     _held(await soak(plan), plan)
 
 
 @pytest.mark.long
 async def test_a_short_soak_of_all_lanes() -> None:
     faults = _faults(
-        ("kill-log", 3, 1.0), ("kill-primary", 5, 1.0), ("cut-zone-in", 8, 3.0), ("bit-stopped", 12, 1.0), ("pause-primary", 15, 4.0),
-        ("cut-primary", 22, 4.0), ("kill-all", 30, 0.5), ("disk-full", 45, 8.0), ("hand-over", 50, 0.0), ("cut-clients-one-way", 55, 2.0),
-        ("kill-primary", 60, 1.0), ("pause-two-logs", 60, 2.0), ("bit-running", 64, 1.0),
+        ("kill-log", 3, 1.0), ("kill-primary", 5, 1.0), ("cut-zone-in", 8, 3.0),
+        ("bit-stopped", 12, 1.0), ("pause-primary", 15, 4.0), ("cut-primary", 22, 4.0),
+        ("kill-all", 30, 0.5), ("disk-full", 45, 8.0), ("hand-over", 50, 0.0),
+        ("cut-clients-one-way", 55, 2.0), ("kill-primary", 60, 1.0), ("pause-two-logs", 60, 2.0),
+        ("bit-running", 64, 1.0),
     )  # fmt: skip
     if os.geteuid() != 0:
-        faults = tuple(fault for fault in faults if fault.kind not in ("disk-full", "cut-clients-one-way"))
+        faults = tuple(
+            fault for fault in faults if fault.kind not in ("disk-full", "cut-clients-one-way")
+        )
     plan = Plan(seconds=75, faults=faults)
     report = await soak(plan)
     assert all(row["left out"] <= 1 for row in report.faults.values())
@@ -269,7 +330,14 @@ async def test_a_short_soak_of_all_lanes() -> None:
 
 @pytest.mark.long
 async def test_a_short_soak_with_proxies() -> None:
-    plan = Plan(seconds=60, seed=int(time.time()), kinds=tuple(kinds_of(["cut", "pause", "kill"])), network="proxies")
+    plan = Plan(
+        seconds=60,
+        seed=int(time.time()),
+        kinds=tuple(kinds_of(["cut", "pause", "kill"])),
+        network="proxies",
+    )
     report = await soak(plan)
     _held(report, plan)
-    assert sum(int(row["count"]) for kind, row in report.faults.items() if kind.startswith("cut")) > 0
+    assert (
+        sum(int(row["count"]) for kind, row in report.faults.items() if kind.startswith("cut")) > 0
+    )

@@ -17,7 +17,10 @@ def test_a_standstill_counts_as_far_as_it_lies_in_the_time_asked_for() -> None:
     standstill.spans = [(100.0, 120.0), (200.0, 203.0)]
     assert standstill.within(110, 202) == 12
     assert standstill.within(0, 50) == 0
-    assert standstill.summary() == "the machine stood still 1 times for 5 ms or more: 20 ms in all, 20.0 ms at most"
+    assert (
+        standstill.summary()
+        == "the machine stood still 1 times for 5 ms or more: 20 ms in all, 20.0 ms at most"
+    )
 
 
 def test_the_watchers_start_and_end() -> None:

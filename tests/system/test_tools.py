@@ -1,4 +1,6 @@
-"""The tools themselves, against a plain redis-server and against histories known good and known bad."""
+"""The tools themselves, against a plain redis-server and against histories known good
+and known bad.
+"""
 
 from __future__ import annotations
 
@@ -18,11 +20,15 @@ from tests.system.proxy import proxies
 from tests.system.results import Result
 from tests.system.workload import Load, Plan, classify
 
-needs_redis = pytest.mark.skipif(shutil.which("redis-server") is None, reason="redis-server is not installed")
+needs_redis = pytest.mark.skipif(
+    shutil.which("redis-server") is None, reason="redis-server is not installed"
+)
 pytestmark = pytest.mark.system
 
 
-def op(kind: str, key: str, value: str | None, at: float, outcome: str = OK, client: int = 0) -> Operation:
+def op(
+    kind: str, key: str, value: str | None, at: float, outcome: str = OK, client: int = 0
+) -> Operation:
     return Operation(client, kind, key, value, at, at + 0.5, outcome)
 
 
@@ -32,7 +38,8 @@ async def _load_across_a_kill(*args: str) -> tuple[Load, checks.Judgement]:
         await load.start()
         await load.wait_acknowledged(300, 10)
         assert redis.child is not None
-        redis.child.send_signal(signal.SIGSTOP)  # so that something is certainly outstanding at the kill, however quick the server is
+        # so that something is certainly outstanding at the kill, however quick the server is
+        redis.child.send_signal(signal.SIGSTOP)
         await asyncio.sleep(0.1)
         redis.kill()
         redis.start()
@@ -46,7 +53,9 @@ async def test_a_durable_server_is_found_clean() -> None:
     load, judgement = await _load_across_a_kill("--appendonly", "yes", "--appendfsync", "always")
     assert judgement.clean, judgement.problems()
     assert judgement.acknowledged > 600
-    assert load.closed_outstanding > 0, "nothing was outstanding at the kill: the test shows nothing"
+    assert load.closed_outstanding > 0, (
+        "nothing was outstanding at the kill: the test shows nothing"
+    )
     gap, _ = checks.longest_gap(load.history, load.started, load.ended)
     assert 0 < gap < load.ended - load.started
 
@@ -76,15 +85,22 @@ def test_lost_and_refused_and_twice_are_told_apart() -> None:
     assert (judgement.acknowledged, judgement.unknown, judgement.refused) == (4, 2, 2)
     assert checks.judge(history, {**good, "own:1": "1:2"}, 10).refused_present
     assert checks.judge(history, {**good, "own:0": None}, 10).lost
-    assert checks.judge(history, {**good, "journal:0:0": "0:3,0:4,"}, 10).lost == ["journal:0:0 lacks 0:6"]
-    assert checks.judge(history, {**good, "journal:0:0": "0:3,0:5,0:6,"}, 10).refused_present == ["journal:0:0 has 0:5"]
+    assert checks.judge(history, {**good, "journal:0:0": "0:3,0:4,"}, 10).lost == [
+        "journal:0:0 lacks 0:6"
+    ]
+    assert checks.judge(history, {**good, "journal:0:0": "0:3,0:5,0:6,"}, 10).refused_present == [
+        "journal:0:0 has 0:5"
+    ]
     assert checks.judge(history, {**good, "journal:0:0": "0:3,0:4,0:4,0:6,"}, 10).twice
     assert checks.judge(history, {**good, "journal:0:0": "0:3,0:6,9:9,"}, 10).from_nowhere
     assert checks.judge(history, {**good, "journal:0:0": "0:6,0:3,"}, 10).not_linearizable
 
 
 def test_gaps_are_measured_between_acknowledgements() -> None:
-    history = [op(WRITE, "own:0", f"0:{n}", t, outcome) for n, (t, outcome) in enumerate([(1, OK), (2, OK), (3, REFUSED), (7, OK)])]
+    history = [
+        op(WRITE, "own:0", f"0:{n}", t, outcome)
+        for n, (t, outcome) in enumerate([(1, OK), (2, OK), (3, REFUSED), (7, OK)])
+    ]
     assert checks.longest_gap(history, 1, 8) == (5.0, 2.5)
     assert checks.first_acknowledged_after(history, 2.6) == pytest.approx(4.9)
 

@@ -1,12 +1,15 @@
 """N clients that write and read without rest and write down what they were told.
 
-Decides: what each client sends next, which node it asks, how a reply is classed (acknowledged, refused, unknown). Must not know:
-how the cluster was started or hurt; it is given addresses. Invariants: a client has one operation outstanding; no operation is
-ever sent twice; every written value is unique; a refusal is believed (`checks` then holds the server to it); anything that is
+Decides: what each client sends next, which node it asks, how a reply is classed (acknowledged,
+refused, unknown).
+Must not know: how the cluster was started or hurt; it is given addresses.
+Invariants: a client has one operation outstanding; no operation is ever sent twice; every written
+value is unique; a refusal is believed (`checks` then holds the server to it); anything that is
 neither a plain reply nor a typed refusal is unknown.
 
-Keys: `own:C` written by client C alone with rising numbers; `shared:K` written by all; `journal:C:J` to which client C appends, so
-that each single acknowledged write can be found again at the end.
+Keys: `own:C` written by client C alone with rising numbers; `shared:K` written by all;
+`journal:C:J` to which client C appends, so that each single acknowledged write can be found again
+at the end.
 """
 
 from __future__ import annotations
@@ -38,7 +41,8 @@ class Plan:
     appends: float = 0.3
     shared: float = 0.3  # share of whole-value writes and reads that go to shared keys
     timeout_s: float = 10.0
-    replica_readers: int = 0  # more clients that only read, at nodes that are not the primary (strong reads)
+    # more clients that only read, at nodes that are not the primary (strong reads)
+    replica_readers: int = 0
     seed: int = 1
 
 
@@ -62,7 +66,9 @@ class Finder:
         async with self.lock:
             while self.current is None:
                 answers = await asyncio.gather(*(self._is_primary(a) for a in self.addresses))
-                self.current = next((a for a, yes in zip(self.addresses, answers, strict=True) if yes), None)
+                self.current = next(
+                    (a for a, yes in zip(self.addresses, answers, strict=True) if yes), None
+                )
                 if self.current is None:
                     await asyncio.sleep(0.01)
             return self.current
@@ -105,7 +111,10 @@ class Load:
         await self.finder.find()
         self.started = time.monotonic()
         self.tasks = [asyncio.create_task(self._client(c)) for c in range(self.plan.clients)]
-        self.tasks += [asyncio.create_task(self._replica_reader(self.plan.clients + c)) for c in range(self.plan.replica_readers)]
+        self.tasks += [
+            asyncio.create_task(self._replica_reader(self.plan.clients + c))
+            for c in range(self.plan.replica_readers)
+        ]
 
     async def finish(self) -> None:
         """No new operations; waits for those outstanding."""
@@ -127,7 +136,10 @@ class Load:
         end = time.monotonic() + bound_s
         while len(self.acknowledged()) < target:
             if time.monotonic() > end:
-                raise AssertionError(f"not within {bound_s:g} s: {count} more acknowledged writes; errors {dict(self.errors)}")
+                raise AssertionError(
+                    f"not within {bound_s:g} s: {count} more acknowledged writes; errors "
+                    f"{dict(self.errors)}"
+                )
             await asyncio.sleep(0.02)
 
     # ------------------------------------------------------------------ one client
@@ -140,7 +152,9 @@ class Load:
         while not self.stopping:
             if connection is None or connection.ended is not None:
                 if connection is not None and at is not None:
-                    self.closed_idle += connection.ended is not None and connection.ended != "closed by the test"
+                    self.closed_idle += (
+                        connection.ended is not None and connection.ended != "closed by the test"
+                    )
                     self.finder.lost(at)
                 connection, at = await self._connect()
                 if connection is None:
@@ -174,18 +188,30 @@ class Load:
             await asyncio.sleep(0.02)
             return None, None
 
-    def _next(self, rng: random.Random, client: int, number: int, journal: int, at: Address) -> tuple[Operation, list[Any]]:
+    def _next(
+        self, rng: random.Random, client: int, number: int, journal: int, at: Address
+    ) -> tuple[Operation, list[Any]]:
         kind = rng.random()
-        key = f"{self.tag}shared:{rng.randrange(self.plan.shared_keys)}" if rng.random() < self.plan.shared else f"{self.tag}own:{client}"
+        key = (
+            f"{self.tag}shared:{rng.randrange(self.plan.shared_keys)}"
+            if rng.random() < self.plan.shared
+            else f"{self.tag}own:{client}"
+        )
         value = f"{client}:{number}"
         if kind < self.plan.reads:
             return Operation(client, READ, key, None, 0, 0, UNKNOWN, node=at[1]), ["GET", key]
         if kind < self.plan.reads + self.plan.appends:
             key = f"{self.tag}journal:{client}:{journal // ENTRIES_A_JOURNAL}"
-            return Operation(client, APPEND, key, value, 0, 0, UNKNOWN, node=at[1]), ["APPEND", key, value + ","]
+            return Operation(client, APPEND, key, value, 0, 0, UNKNOWN, node=at[1]), [
+                "APPEND",
+                key,
+                value + ",",
+            ]
         return Operation(client, WRITE, key, value, 0, 0, UNKNOWN, node=at[1]), ["SET", key, value]
 
-    async def _perform(self, connection: Connection, operation: Operation, command: list[Any]) -> None:
+    async def _perform(
+        self, connection: Connection, operation: Operation, command: list[Any]
+    ) -> None:
         """Sends, waits, classes the outcome, records."""
         operation.invoke = time.monotonic()
         try:
@@ -204,9 +230,17 @@ class Load:
             self.errors["(no answer)"] += 1
         self.history.append(operation)
 
-    def _follow(self, connection: Connection, at: Address, operation: Operation) -> Connection | None:
-        """Where to go after a refusal: where it says, else ask around. None: a new connection is needed."""
-        if operation.detail.startswith(("TRYAGAIN", "LOADING")) and operation.kind == READ and connection.ended is None:
+    def _follow(
+        self, connection: Connection, at: Address, operation: Operation
+    ) -> Connection | None:
+        """Where to go after a refusal: where it says, else ask around. None:
+        a new connection is needed.
+        """
+        if (
+            operation.detail.startswith(("TRYAGAIN", "LOADING"))
+            and operation.kind == READ
+            and connection.ended is None
+        ):
             return connection
         self.finder.lost(at)
         _, _, named = operation.detail.partition("primary=")
@@ -226,7 +260,9 @@ class Load:
         at: Address = self.addresses[0]
         while not self.stopping:
             if connection is None or connection.ended is not None:
-                at = rng.choice([a for a in self.addresses if a != self.finder.current] or self.addresses)
+                at = rng.choice(
+                    [a for a in self.addresses if a != self.finder.current] or self.addresses
+                )
                 try:
                     connection = await Connection.open(at, 0.5)
                 except (OSError, TimeoutError):

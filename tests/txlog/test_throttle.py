@@ -34,17 +34,24 @@ def test_a_few_lines_of_each_text_and_a_count_of_the_others() -> None:
     now[0] = PERIOD_S
     log.warning("refused", number=99)
     log.warning("refused", number=100)
-    assert lines.lines[-2:] == [("refused", {"number": 99, "left_out": 7}), ("refused", {"number": 100})]
+    assert lines.lines[-2:] == [
+        ("refused", {"number": 99, "left_out": 7}),
+        ("refused", {"number": 100}),
+    ]
     now[0] = 0.0  # a clock that begins again does not silence it
     log.warning("refused", number=101)
     assert lines.lines[-1] == ("refused", {"number": 101})
 
 
-async def test_callers_that_are_refused_do_not_fill_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_callers_that_are_refused_do_not_fill_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     lines = Lines()
     monkeypatch.setattr(connection.log, "_log", lines)
     monkeypatch.setattr(connection.log, "_periods", {})
-    node = LogNode(LogServerConfig("a", tmp_path, 0, segment_bytes=256 << 10), DataFolder.open(tmp_path))
+    node = LogNode(
+        LogServerConfig("a", tmp_path, 0, segment_bytes=256 << 10), DataFolder.open(tmp_path)
+    )
     await node.start()
     for _ in range(LINES + 20):
         reader, writer = await asyncio.open_connection("127.0.0.1", node.port)

@@ -1,6 +1,8 @@
-"""The transaction log, for its users: `LogClient` connects to a group of log nodes or opens an embedded log; see its methods.
+"""The transaction log, for its users: `LogClient` connects to a group of log nodes or opens an
+embedded log; see its methods.
 
-Decides: nothing; names what this package offers. Must not know: who uses it.
+Decides: nothing; names what this package offers.
+Must not know: who uses it.
 """
 
 from txlog.client.address import AddressError, LogAddress

@@ -1,7 +1,8 @@
 """Where a log is: the text an operator writes, and its parts.
 
-Decides: the form of a log's address and of a log's name. Must not know: how one connects. Invariant: a name that passes
-`valid_log_name` is safe as a folder's name on any file system.
+Decides: the form of a log's address and of a log's name.
+Must not know: how one connects.
+Invariant: a name that passes `valid_log_name` is safe as a folder's name on any file system.
 """
 
 from __future__ import annotations
@@ -42,13 +43,20 @@ def parse_host_port(text: str, default_port: int = 7401) -> tuple[str, int]:
         raise AddressError(f"{text[:100]!r}: that is not a host's name")
     if not port_text:
         return host, default_port
-    if not port_text.isascii() or not port_text.isdigit() or len(port_text) > 5 or not 0 < int(port_text) < 65536:
+    if (
+        not port_text.isascii()
+        or not port_text.isdigit()
+        or len(port_text) > 5
+        or not 0 < int(port_text) < 65536
+    ):
         raise AddressError(f"'{text}': {port_text!r} is not a port")
     return host, int(port_text)
 
 
 def _is_host(host: str) -> bool:
-    """Could a look-up take it? It raises errors of its own kind for a name with a NUL or an endless label."""
+    """Could a look-up take it? It raises errors of its own kind for a name with a NUL
+    or an endless label.
+    """
     if len(host) > _HOST_CHARACTERS or not host.isprintable() or " " in host:
         return False
     try:
@@ -64,7 +72,7 @@ def format_host_port(host: str, port: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class LogAddress:
-    """``nodes`` of a quorum log, or the ``folder`` of an embedded one; ``log`` is the log's name."""
+    """``nodes`` of a quorum log, or the ``folder`` of an embedded one; ``log``: the log's name."""
 
     nodes: tuple[tuple[str, int], ...]
     log: str
@@ -76,18 +84,28 @@ class LogAddress:
 
     @staticmethod
     def parse(text: str) -> LogAddress:
-        """``txlog://h1:7401,h2:7401,h3:7401/shard-0`` or ``embedded:DIR``. Raises `AddressError`."""
+        """``txlog://h1:7401,h2:7401,h3:7401/log-0`` or ``embedded:DIR``. Raises `AddressError`."""
         if text.startswith(_EMBEDDED):
-            folder = text[len(_EMBEDDED) :].removeprefix("//") if text.startswith(_EMBEDDED + "//") else text[len(_EMBEDDED) :]
+            folder = (
+                text[len(_EMBEDDED) :].removeprefix("//")
+                if text.startswith(_EMBEDDED + "//")
+                else text[len(_EMBEDDED) :]
+            )
             if not folder:
                 raise AddressError("'embedded:' needs a folder, as in embedded:/var/lib/memstore")
             return LogAddress((), DEFAULT_LOG_NAME, Path(folder))
         if not text.startswith(_SCHEME):
-            raise AddressError(f"'{text}' is not the address of a log: txlog://host:port,host:port,host:port/name or embedded:DIR")
+            raise AddressError(
+                f"'{text}' is not the address of a log: "
+                "txlog://host:port,host:port,host:port/name or embedded:DIR"
+            )
         hosts, slash, name = text[len(_SCHEME) :].partition("/")
         name = name.rstrip("/") if slash else DEFAULT_LOG_NAME
         if not valid_log_name(name or DEFAULT_LOG_NAME):
-            raise AddressError(f"'{name}' is not a log's name: small letters, digits, '.', '_', '-', at most 64, a letter or digit first")
+            raise AddressError(
+                f"'{name}' is not a log's name: small letters, digits, '.', '_', '-', at most 64, "
+                "a letter or digit first"
+            )
         nodes = tuple(sorted(parse_host_port(part) for part in hosts.split(",") if part.strip()))
         if not nodes:
             raise AddressError(f"'{text}' names no log node")
@@ -98,4 +116,5 @@ class LogAddress:
     def __str__(self) -> str:
         if self.folder is not None:
             return f"{_EMBEDDED}{self.folder}"
-        return f"{_SCHEME}{','.join(format_host_port(host, port) for host, port in self.nodes)}/{self.log}"
+        nodes = ",".join(format_host_port(host, port) for host, port in self.nodes)
+        return f"{_SCHEME}{nodes}/{self.log}"

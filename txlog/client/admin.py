@@ -1,8 +1,10 @@
 """What an operator asks of log nodes: make a group of them (S7), say how they are.
 
-Decides: when nodes may become a group, or the rest of one. Must not know: logs' contents. Invariant: a node is given a group only while every node
-named has been heard, none belongs to another group, and no node of this group holds a log yet: an empty node beside nodes with logs is a lost disk
-and not a newcomer.
+Decides: when nodes may become a group, or the rest of one.
+Must not know: logs' contents.
+Invariant: a node is given a group only while every node named has been heard, none belongs to
+another group, and no node of this group holds a log yet: an empty node beside nodes with logs is a
+lost disk and not a newcomer.
 """
 
 from __future__ import annotations
@@ -35,7 +37,9 @@ class AdminError(Exception):
 
 
 class NotWelcome(AdminError):
-    """What answers at this address will not have us, or is not to be believed. An impostor can say anything here: ``reason`` is for the operator."""
+    """What answers at this address will not have us, or is not to be believed. An impostor can say
+    anything here: ``reason`` is for the operator.
+    """
 
     def __init__(self, name: str, reason: str) -> None:
         super().__init__(f"{name}: {reason}")
@@ -55,7 +59,9 @@ class Tool:
         self.welcome: Welcome | None = None
 
     async def open(self) -> Welcome:
-        """Raises OSError while the node is not there, `NotWelcome` when it will not have us, or is not to be believed."""
+        """Raises OSError while the node is not there, `NotWelcome` when it will not have us, or is
+        not to be believed.
+        """
         async with asyncio.timeout(_OPEN_TIMEOUT_S):
             return await self._open()
 
@@ -69,8 +75,14 @@ class Tool:
         except handshake.HandshakeError as refused:
             raise NotWelcome(self.name, refused.reason) from refused
         except WireError as error:
-            raise NotWelcome(self.name, f"this is not a log node of this version: {error}") from error
-        self._decoder, self._outgoing, self.welcome = caller.decoder, caller.outgoing, caller.welcome
+            raise NotWelcome(
+                self.name, f"this is not a log node of this version: {error}"
+            ) from error
+        self._decoder, self._outgoing, self.welcome = (
+            caller.decoder,
+            caller.outgoing,
+            caller.welcome,
+        )
         return caller.welcome
 
     async def ask(self, message: Message) -> Message:
@@ -105,7 +117,9 @@ class Tool:
 
 
 @contextlib.asynccontextmanager
-async def _tools(addresses: list[HostPort], secret: bytes | None, wait_s: float, tell: Callable[[str], None]) -> AsyncIterator[list[Tool]]:
+async def _tools(
+    addresses: list[HostPort], secret: bytes | None, wait_s: float, tell: Callable[[str], None]
+) -> AsyncIterator[list[Tool]]:
     """Connections to all of them; waits for those that are not up yet."""
     loop = asyncio.get_running_loop()
     until = loop.time() + wait_s
@@ -120,10 +134,15 @@ async def _tools(addresses: list[HostPort], secret: bytes | None, wait_s: float,
                     break
                 except (OSError, TimeoutError, NotWelcome) as error:
                     tool.close()
-                    if isinstance(error, NotWelcome) and not error.reason.startswith(handshake.BUSY):
+                    if isinstance(error, NotWelcome) and not error.reason.startswith(
+                        handshake.BUSY
+                    ):
                         raise
                     if loop.time() >= until:
-                        raise AdminError(f"log node {tool.name} does not answer ({error or 'no answer'}); waited {wait_s:g} s for it") from error
+                        raise AdminError(
+                            f"log node {tool.name} does not answer ({error or 'no answer'}); "
+                            f"waited {wait_s:g} s for it"
+                        ) from error
                     if not told:
                         told = True
                         tell(f"waiting for log node {tool.name}")
@@ -135,12 +154,20 @@ async def _tools(addresses: list[HostPort], secret: bytes | None, wait_s: float,
             tool.close()
 
 
-async def init_group(addresses: list[HostPort], secret: bytes | None = None, wait_s: float = 30.0, tell: Callable[[str], None] = lambda text: None) -> str:
+async def init_group(
+    addresses: list[HostPort],
+    secret: bytes | None = None,
+    wait_s: float = 30.0,
+    tell: Callable[[str], None] = lambda text: None,
+) -> str:
     """Make the group, once. Gives the line to print. Raises `AdminError`."""
     if len(set(addresses)) != len(addresses):
         raise AdminError("a log node is named twice")
     if len(addresses) % 2 == 0:
-        tell(f"a group of {len(addresses)} log nodes survives no more failures than one of {len(addresses) - 1}")
+        tell(
+            f"a group of {len(addresses)} log nodes survives no more failures than one of "
+            f"{len(addresses) - 1}"
+        )
     async with _tools(addresses, secret, wait_s, tell) as tools:
         members = _members(tools)
         welcomes = [tool.welcome for tool in tools if tool.welcome is not None]
@@ -148,16 +175,27 @@ async def init_group(addresses: list[HostPort], secret: bytes | None = None, wai
             raise AdminError("two of the addresses lead to the same log node")
         groups = {welcome.group for welcome in welcomes if welcome.group}
         if len(groups) > 1:
-            raise AdminError("these log nodes belong to different groups already: " + ", ".join(f"{t.name} to {_group(t)}" for t in tools))
+            raise AdminError(
+                "these log nodes belong to different groups already: "
+                + ", ".join(f"{t.name} to {_group(t)}" for t in tools)
+            )
         if groups:
-            if max(welcome.membership for welcome in welcomes) > 1 and not all(welcome.group for welcome in welcomes):
-                raise AdminError("a node of this group was replaced already (membership version above 1): an empty log node comes in by replace-node only")
+            if max(welcome.membership for welcome in welcomes) > 1 and not all(
+                welcome.group for welcome in welcomes
+            ):
+                raise AdminError(
+                    "a node of this group was replaced already (membership version above 1): an "
+                    "empty log node comes in by replace-node only"
+                )
             await _check_half_done(tools)
             members = next(welcome.members for welcome in welcomes if welcome.group)
         group = groups.pop() if groups else secrets.token_bytes(16)
         addresses_of = dict(member.split("=", 1) for member in members)
         if sorted(addresses_of.values()) != sorted(tool.name for tool in tools):
-            raise AdminError(f"these log nodes belong to a group already, of other addresses: {', '.join(members)}")
+            raise AdminError(
+                "these log nodes belong to a group already, of other addresses: "
+                f"{', '.join(members)}"
+            )
         node_at = {address: node for node, address in addresses_of.items()}
         fresh = 0
         for tool in tools:
@@ -165,7 +203,10 @@ async def init_group(addresses: list[HostPort], secret: bytes | None = None, wai
             assert isinstance(answer, InitDone)
             fresh += answer.fresh
     if not fresh:
-        return f"nothing to do: group {group.hex()} of {len(tools)} log nodes is there already ({', '.join(members)})"
+        return (
+            f"nothing to do: group {group.hex()} of {len(tools)} log nodes is there already "
+            f"({', '.join(members)})"
+        )
     return (
         f"group {group.hex()} made of {len(tools)} log nodes ({', '.join(members)})"
         if fresh == len(tools)
@@ -180,19 +221,24 @@ def _group(tool: Tool) -> str:
 def _members(tools: list[Tool]) -> list[str]:
     """Node ids are the AZs where those are distinct, for people to read."""
     azs = [tool.welcome.az for tool in tools if tool.welcome is not None]
-    ids = azs if len(set(azs)) == len(azs) else [f"{az}{number}" for number, az in enumerate(azs, 1)]
+    ids = (
+        azs if len(set(azs)) == len(azs) else [f"{az}{number}" for number, az in enumerate(azs, 1)]
+    )
     return sorted(f"{node}={tool.name}" for node, tool in zip(ids, tools, strict=True))
 
 
 async def _check_half_done(tools: list[Tool]) -> None:
-    """Some nodes have the group. Those without it may join only while nobody has used it (see the module)."""
+    """Some nodes have the group. Those without it may join only while nobody
+    has used it (see the module).
+    """
     empty = [tool.name for tool in tools if tool.welcome is not None and not tool.welcome.group]
     if not empty:
         return
     for tool in tools:
         if tool.name not in empty and (await node_status(tool))["logs"]:
             raise AdminError(
-                f"log node {', '.join(empty)} is empty while {tool.name} holds logs of its group: a node that lost its disk cannot be initialised again, "
+                f"log node {', '.join(empty)} is empty while {tool.name} holds logs of its group: "
+                "a node that lost its disk cannot be initialised again, "
                 "or what it had promised would be forgotten"
             )
 
@@ -206,7 +252,9 @@ async def node_status(tool: Tool) -> dict[str, Any]:
 
 @dataclass(slots=True)
 class NodeStatus:
-    """``status`` is what the node says of itself (see `LogNode.status`), None when it did not: ``error`` says why."""
+    """``status`` is what the node says of itself (see `LogNode.status`), None when it did not:
+    ``error`` says why.
+    """
 
     address: str
     status: dict[str, Any] | None

@@ -1,7 +1,9 @@
 """The log as its users see it: connect, read, ask for the tail, campaign.
 
-Decides: connections, who hears which message, what a user is told. Must not know: terms, leases, quorums beyond what the machines say. One event
-loop; callbacks are plain calls in loop context. Invariants: the addresses given are exactly the group's nodes, each once, or the client refuses to
+Decides: connections, who hears which message, what a user is told.
+Must not know: terms, leases, quorums beyond what the machines say. One event loop; callbacks are
+plain calls in loop context.
+Invariants: the addresses given are exactly the group's nodes, each once, or the client refuses to
 work with them (a majority of fewer would be no majority); one campaign or writer at a time.
 """
 
@@ -21,13 +23,34 @@ from txlog.client.embedded import EmbeddedLog, LocalLink
 from txlog.client.keeper import LeaseKeeper
 from txlog.client.link import Link, SocketLink
 from txlog.client.members import Members
-from txlog.client.questions import PROBE_EXPECTED, PROBE_TERM, ProbeQuestion, ProbeResult, TailQuestion, majority_of
+from txlog.client.questions import (
+    PROBE_EXPECTED,
+    PROBE_TERM,
+    ProbeQuestion,
+    ProbeResult,
+    TailQuestion,
+    majority_of,
+)
 from txlog.client.subscription import Nodes, OnError, OnHeartbeat, OnRecords, Subscription
 from txlog.client.writer import CampaignLost, Writer
 from txlog.clock import now_us
 from txlog.consensus.pace import Pace, token_key
 from txlog.entry import EntryId
-from txlog.messages import Behind, Fetched, Hello, LeaseHeld, Message, Promised, Refused, Reject, Seal, Tail, TailQuery, Unavailable, Welcome
+from txlog.messages import (
+    Behind,
+    Fetched,
+    Hello,
+    LeaseHeld,
+    Message,
+    Promised,
+    Refused,
+    Reject,
+    Seal,
+    Tail,
+    TailQuery,
+    Unavailable,
+    Welcome,
+)
 from txlog.server.identity import FolderError
 from txlog.server.logs import StoreRefused
 from txlog.wire import PROTOCOL
@@ -46,7 +69,7 @@ log = structlog.get_logger("txlog.client")
 
 
 class LogRefused(Exception):
-    """A log node says that we have no business there, or the addresses are not those of one group."""
+    """A log node turned us away, or the addresses are not those of one group."""
 
 
 class NoMajority(Exception):
@@ -67,11 +90,19 @@ class NodeState:
 
 
 class LogClient(Nodes):
-    """See the module. ``clock`` gives microseconds of the leases' clock; it is replaceable for tests only."""
+    """See the module. ``clock`` gives microseconds of the leases' clock;
+    it is replaceable for tests only.
+    """
 
     def __init__(
-        self, address: LogAddress, az: str, rng: random.Random, secret: bytes | None = None, clock: Callable[[], int] = now_us, create: bool = False
-    ) -> None:  # fmt: skip
+        self,
+        address: LogAddress,
+        az: str,
+        rng: random.Random,
+        secret: bytes | None = None,
+        clock: Callable[[], int] = now_us,
+        create: bool = False,
+    ) -> None:
         """``create``: the log is made if the group has none of that name."""
         self.address = address
         self.az = az
@@ -79,7 +110,8 @@ class LogClient(Nodes):
         self.rng = rng
         self.secret = secret
         self.incarnation = rng.randbytes(handshake.INCARNATION_BYTES)
-        self.commit_timeout_ms = 0  # L8, for every writer from now on; 0: the lease, or longer as commits were measured to take
+        # L8, for every writer from now on; 0: the lease, or longer as commits were measured to take
+        self.commit_timeout_ms = 0
         self.busy_limit_ms = _BUSY_LIMIT_MS  # L7 and L8, for every writer from now on
         self.limits: dict[str, int] = {}  # of every writer, in place of the defaults (`Limits`)
         self.pace = Pace()
@@ -101,11 +133,15 @@ class LogClient(Nodes):
     # ------------------------------------------------------------------ life
 
     async def start(self) -> None:
-        """Connect to every node, and keep connecting. Comes back when each has answered or failed once, or soon after a majority has answered,
-        or when patience is over: see `node_states`. Raises `LogRefused`."""
+        """Connect to every node, and keep connecting. Comes back when each has answered or failed
+        once, or soon after a majority has answered, or when patience is over: see `node_states`.
+        Raises `LogRefused`.
+        """
         if self.address.folder is not None:
             try:
-                self._embedded = await EmbeddedLog.open(self.address.folder, self.address.log, self.rng, self.clock)
+                self._embedded = await EmbeddedLog.open(
+                    self.address.folder, self.address.log, self.rng, self.clock
+                )
             except (FolderError, StoreRefused) as error:
                 raise LogRefused(str(error)) from error
         for index in range(len(self.address.nodes) or 1):
@@ -119,9 +155,12 @@ class LogClient(Nodes):
             raise LogRefused(reason)
 
     def _final_reason(self) -> str:
-        """Why to go on trying is of no use, "" when it may be. An impostor can say what a node says before it has proven the secret: it counts only if a
-        majority of the places say it."""
-        unknown = [reason for reason in self._refused.values() if reason.startswith(handshake.NO_LOG)]
+        """Why to go on trying is of no use, "" when it may be. An impostor can say what a node says
+        before it has proven the secret: it counts only if a majority of the places say it.
+        """
+        unknown = [
+            reason for reason in self._refused.values() if reason.startswith(handshake.NO_LOG)
+        ]
         if len(unknown) >= majority_of(len(self.links)) and not any(link.up for link in self.links):
             return unknown[0]  # whatever the others have was never committed
         final = [reason for reason in self._refused.values() if handshake.is_final(reason)]
@@ -155,7 +194,9 @@ class LogClient(Nodes):
             self._embedded = None
 
     def start_lease_keeper(self, busy_limit_ms: int = _BUSY_LIMIT_MS) -> None:
-        """L7, for every writer from now on: while the loop stands still inside one command the lease is renewed beside it, for at most this long."""
+        """L7, for every writer from now on: while the loop stands still inside one command the
+        lease is renewed beside it, for at most this long.
+        """
         self.busy_limit_ms = _UNLIMITED_MS if self.embedded else busy_limit_ms
         if self.keeper is None:
             self.keeper = LeaseKeeper(self, busy_limit_ms)
@@ -172,17 +213,36 @@ class LogClient(Nodes):
         def hello() -> Hello:
             return self.make_hello(self._writer(index) if purpose == _WRITER else purpose)
 
-        return SocketLink(index, host, port, owner, hello, self.secret, self.rng, where=lambda: self.members.where(index))
+        return SocketLink(
+            index,
+            host,
+            port,
+            owner,
+            hello,
+            self.secret,
+            self.rng,
+            where=lambda: self.members.where(index),
+        )
 
     def _writer(self, index: int) -> str:
-        """The purpose said to this node: may it make the log? It may while another node has the log: this node was down when the log was made. It never voted
-        in it: a node that lost a log refuses it (S7), and a deletion marks all nodes before one of them forgets. Otherwise the node may make the log only if
-        we were told to create it, and only until we met it: a log that is deleted later does not come back because we still run."""
+        """The purpose said to this node: may it make the log? It may while another node has the
+        log: this node was down when the log was made. It never voted in it: a node that lost a log
+        refuses it (S7), and a deletion marks all nodes before one of them forgets. Otherwise the
+        node may make the log only if we were told to create it, and only until we met it: a log
+        that is deleted later does not come back because we still run.
+        """
         others = any(link.up for link in self.links if link.index != index)
         return _CREATOR if others or self._create else _WRITER
 
     def make_hello(self, purpose: str) -> Hello:
-        return Hello(PROTOCOL, self.address.log, self.incarnation, purpose, self.members.version, self.members.group)
+        return Hello(
+            PROTOCOL,
+            self.address.log,
+            self.incarnation,
+            purpose,
+            self.members.version,
+            self.members.group,
+        )
 
     @property
     def membership(self) -> int:
@@ -234,20 +294,28 @@ class LogClient(Nodes):
         return None
 
     def refusal(self, index: int, welcome: Welcome, link: Link) -> str:
-        """Why the node at the other end of ``link`` does not count for this place, "" when it does. What it says of the membership is heard."""
+        """Why the node at the other end of ``link`` does not count for this place, "" when it does.
+        What it says of the membership is heard.
+        """
         members = self.members
         if not isinstance(link, SocketLink):
             return ""
-        if welcome.group == (members.group or welcome.group) and len(welcome.members) == len(self.links):
+        if welcome.group == (members.group or welcome.group) and len(welcome.members) == len(
+            self.links
+        ):
             members.group = welcome.group
             self.heard(welcome.membership, welcome.members)
-        return members.refusal(index, welcome, link.address, [other.address for other in self.links])
+        return members.refusal(
+            index, welcome, link.address, [other.address for other in self.links]
+        )
 
     def on_membership(self, index: int, reject: Reject) -> None:
         self.heard(reject.version, reject.members)
 
     def heard(self, version: int, members: list[str]) -> None:
-        """S8: a log node goes by this membership. A higher version than ours voids whatever we were told: everything is asked again, over new connections."""
+        """S8: a log node goes by this membership. A higher version than ours voids whatever we were
+        told: everything is asked again, over new connections.
+        """
         first = self.members.version == 0
         if not self.members.news(version, members) or first:
             return
@@ -281,7 +349,12 @@ class LogClient(Nodes):
         writer, probes = self.writer, self._probes
         for message in messages:
             kind = type(message)
-            if writer is None or kind is Tail or kind is Reject or (probes and getattr(message, "round", b"") in probes):
+            if (
+                writer is None
+                or kind is Tail
+                or kind is Reject
+                or (probes and getattr(message, "round", b"") in probes)
+            ):
                 self._on_other(index, message)
             else:
                 mine.append(message)
@@ -293,7 +366,11 @@ class LogClient(Nodes):
             self._committed[index] = message.committed
             self._last[index] = message.durable
             waiting = self._tails.get(message.token)
-            if waiting is not None and (bound := waiting[0].on_tail(index, message)) is not None and not waiting[1].done():
+            if (
+                waiting is not None
+                and (bound := waiting[0].on_tail(index, message)) is not None
+                and not waiting[1].done()
+            ):
                 waiting[1].set_result(bound)
         elif isinstance(message, Promised | LeaseHeld | Refused | Behind | Unavailable):
             probe = self._probes.get(message.round)
@@ -314,8 +391,17 @@ class LogClient(Nodes):
 
     # ------------------------------------------------------------------ reading
 
-    def subscribe(self, start: int, chain: bytes, on_records: OnRecords, on_heartbeat: OnHeartbeat, on_error: OnError) -> Subscription:
-        """R1. Every committed entry from ``start`` on; ``chain`` is that of the entry before. ``on_error`` means that the subscription is over."""
+    def subscribe(
+        self,
+        start: int,
+        chain: bytes,
+        on_records: OnRecords,
+        on_heartbeat: OnHeartbeat,
+        on_error: OnError,
+    ) -> Subscription:
+        """R1. Every committed entry from ``start`` on; ``chain`` is that of the entry before.
+        ``on_error`` means that the subscription is over.
+        """
         subscription = Subscription(self, start, chain, on_records, on_heartbeat, on_error)
         self._subscriptions.append(subscription)
         subscription.start()
@@ -341,7 +427,9 @@ class LogClient(Nodes):
             self._subscriptions.remove(subscription)
 
     async def tail(self, timeout_ms: int) -> EntryId:
-        """R2: everything acknowledged before this call is at or below the id it gives. Raises `NoMajority`."""
+        """R2: everything acknowledged before this call is at
+        or below the id it gives. Raises `NoMajority`.
+        """
         self._token += 1
         question = TailQuestion(self._token, len(self.links))
         future: asyncio.Future[EntryId] = asyncio.get_running_loop().create_future()
@@ -351,7 +439,8 @@ class LogClient(Nodes):
             return await asyncio.wait_for(future, timeout_ms / 1000)
         except TimeoutError:
             raise NoMajority(
-                f"{question.answered} of {len(self.links)} log nodes answered within {timeout_ms} ms, {majority_of(len(self.links))} are needed"
+                f"{question.answered} of {len(self.links)} log nodes answered within {timeout_ms} "
+                f"ms, {majority_of(len(self.links))} are needed"
             ) from None
         finally:
             del self._tails[question.token]
@@ -371,8 +460,17 @@ class LogClient(Nodes):
         finally:
             del self._probes[question.round]
 
-    async def campaign(self, applied: EntryId, applied_chain: bytes, lease_ms: int, leadership_payload: bytes, wall_ms: Callable[[], int]) -> Writer:
-        """W1 and W2. The writer given back has its LEADERSHIP entry committed. Raises `CampaignLost`."""
+    async def campaign(
+        self,
+        applied: EntryId,
+        applied_chain: bytes,
+        lease_ms: int,
+        leadership_payload: bytes,
+        wall_ms: Callable[[], int],
+    ) -> Writer:
+        """W1 and W2. The writer given back
+        has its LEADERSHIP entry committed. Raises `CampaignLost`.
+        """
         if self._closed:
             raise CampaignLost("the client is closed", 0, False)
         if self.writer is not None:

@@ -1,8 +1,9 @@
 """The embedded log: a log node of a group of one inside this process, without a socket.
 
-Decides: that the folder makes itself a group of one when it is empty. Must not know: what the log is used for. Invariants: the same acceptor, store
-and driver as a log node's; everything is fsync'd before it is acknowledged; the folder is locked, so this process is the only one that can write the
-log.
+Decides: that the folder makes itself a group of one when it is empty.
+Must not know: what the log is used for.
+Invariants: the same acceptor, store and driver as a log node's; everything is fsync'd before it is
+acknowledged; the folder is locked, so this process is the only one that can write the log.
 """
 
 from __future__ import annotations
@@ -43,14 +44,25 @@ class EmbeddedLog:
 
     def __init__(self, folder: DataFolder, driver: LogDriver, readers: ThreadPoolExecutor) -> None:
         self.driver = driver
-        self.welcome = Welcome(_NODE, "local", folder.identity.group_id, folder.identity.membership, folder.identity.members, b"")
+        self.welcome = Welcome(
+            _NODE,
+            "local",
+            folder.identity.group_id,
+            folder.identity.membership,
+            folder.identity.members,
+            b"",
+        )
         self._folder = folder
         self._readers = readers
-        self._beats = asyncio.get_running_loop().create_task(self._beat(), name="embedded log heartbeat")
+        self._beats = asyncio.get_running_loop().create_task(
+            self._beat(), name="embedded log heartbeat"
+        )
         self._beats.add_done_callback(report_end)
 
     @staticmethod
-    async def open(path: Path, name: str, rng: random.Random, clock: Callable[[], int]) -> EmbeddedLog:
+    async def open(
+        path: Path, name: str, rng: random.Random, clock: Callable[[], int]
+    ) -> EmbeddedLog:
         """Raises `FolderError` and the store's own errors."""
         loop = asyncio.get_running_loop()
         folder = await loop.run_in_executor(None, DataFolder.open, path)
@@ -59,8 +71,13 @@ class EmbeddedLog:
             if not identity.group:
                 folder.write(Identity(rng.randbytes(16).hex(), _NODE, 1, [f"{_NODE}=embedded"], []))
             elif len(identity.members) != 1:
-                raise FolderError(f"data folder {path} belongs to a node of a group of {len(identity.members)}; it cannot be embedded")
-            store = await loop.run_in_executor(None, open_store, folder, name, SEGMENT_BYTES, CACHE_BYTES)
+                raise FolderError(
+                    f"data folder {path} belongs to a node of a group of {len(identity.members)}; "
+                    "it cannot be embedded"
+                )
+            store = await loop.run_in_executor(
+                None, open_store, folder, name, SEGMENT_BYTES, CACHE_BYTES
+            )
         except BaseException:
             folder.close()
             raise
@@ -82,7 +99,7 @@ class EmbeddedLog:
 
 
 class _LocalSink:
-    """Answers of the log to one caller: handed over one turn of the loop later, as a socket would."""
+    """Answers of the log to one caller: handed over a turn of the loop later, as a socket does."""
 
     def __init__(self, link: LocalLink) -> None:
         self.blocked = False

@@ -1,8 +1,11 @@
-"""L7, the loop's side: its beat, the lease keeper's process, and what that process renewed while the loop stood still.
+"""L7, the loop's side: its beat, the lease keeper's process, and what that process renewed while
+the loop stood still.
 
-Decides: that the loop stood still and for how long; when the process is started again. Must not know: the proposer beyond what `Writer` offers.
-The process renews the lease while the loop is inside one long command; `txlog.lease_keeper.board` says what the two sides tell each other and why it is safe.
-Everything here runs in the loop's thread, so nothing changes a lease behind the loop's back.
+Decides: that the loop stood still and for how long; when the process is started again.
+Must not know: the proposer beyond what `Writer` offers. The process renews the lease while the loop
+is inside one long command; `txlog.lease_keeper.board` says what the two sides tell each other and
+why it is safe. Everything here runs in the loop's thread, so nothing changes a lease behind the
+loop's back.
 
 An embedded log has no process. Its folder is locked and it has one writer, in this process, so
 no other process can seal: a lease is valid after any stand-still.
@@ -33,13 +36,22 @@ if TYPE_CHECKING:
     from txlog.client.writer import Writer
 
 BEAT_S: Final = 0.05
-_POLITE: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
+_POLITE: Final = (
+    signal.SIGINT,
+    signal.SIGTERM,
+    signal.SIGHUP,
+    signal.SIGQUIT,
+    signal.SIGUSR1,
+    signal.SIGUSR2,
+)
 _FIRST_WAIT_US: Final = 200_000  # before an ended process is started again; doubled each time
 _LONGEST_WAIT_US: Final = 30_000_000
 _LIVED_US: Final = 10_000_000  # a process that lived so long begins with the first wait again
 _STOOD_US: Final = 125_000  # without a writer: the loop stood still if it is so late
 _LOOK_US: Final = 500_000  # between two looks whether the process lives
-_SILENT_LOOKS: Final = 4  # so many looks in a row without a new beat of the process: it hangs. Looks are counted, not time: the machine may have slept
+# so many looks in a row without a new beat of the process: it hangs. Looks are counted, not time:
+# the machine may have slept
+_SILENT_LOOKS: Final = 4
 _STARTING_LOOKS: Final = 20  # the same while it starts
 _LAST_WAIT_S: Final = 0.1  # for the end of a killed process when the client closes
 
@@ -76,8 +88,15 @@ class LeaseKeeper:
 
     def start(self) -> None:
         if not self._client.embedded:
-            if sys.platform != "linux" or not os.path.exists(f"/proc/{os.getpid()}/stat") or not sys.executable:
-                log.warning("no lease keeper on this system: a command that runs longer than the lease costs the primary its role")
+            if (
+                sys.platform != "linux"
+                or not os.path.exists(f"/proc/{os.getpid()}/stat")
+                or not sys.executable
+            ):
+                log.warning(
+                    "no lease keeper on this system: a command that runs longer than the lease "
+                    "costs the primary its role"
+                )
             else:
                 self._make_board()
                 if self._board is not None:
@@ -90,7 +109,8 @@ class LeaseKeeper:
         self._start_at_us = 0
         self._end_process()
         for process in self._killed:
-            with contextlib.suppress(subprocess.TimeoutExpired):  # it is inside the kernel; it ends without us
+            # it is inside the kernel; it ends without us
+            with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(_LAST_WAIT_S)
         self._close_board()
 
@@ -106,7 +126,9 @@ class LeaseKeeper:
             self._file = -1
 
     def _make_board(self) -> None:
-        """Without the memory there is no board and no process; the node works as it does on a system that has no lease keeper."""
+        """Without the memory there is no board and no process; the node works as it does on a
+        system that has no lease keeper.
+        """
         size = Board.size(self._client.nodes)
         try:
             if hasattr(os, "memfd_create"):
@@ -118,17 +140,36 @@ class LeaseKeeper:
             self._memory = mmap.mmap(self._file, size)
         except OSError as error:
             reason = error.strerror or str(error)
-            log.warning("no lease keeper: a command that runs longer than the lease costs the primary its role", reason=reason)
+            log.warning(
+                "no lease keeper: a command that runs longer than the lease costs the primary its "
+                "role",
+                reason=reason,
+            )
             self._close_board()
             return
         self._board = Board(memoryview(self._memory), self._client.nodes)
         self._board.order(None)
 
     def _spawn(self) -> None:
-        """Start the process. It imports from the same places as this one, whatever lies in the working directory; `site` would cost memory and time."""
+        """Start the process. It imports from the same places as this one, whatever lies in the
+        working directory; `site` would cost memory and time.
+        """
         root = str(Path(txlog.__path__[0]).parent)
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join([root, *(path for path in sys.path if path)])}
-        command = [sys.executable, "-S", "-P", "-m", "txlog.lease_keeper", str(os.getpid()), str(self._file), str(self._client.nodes), str(self._limit_ms)]
+        environment = {
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join([root, *(path for path in sys.path if path)]),
+        }
+        command = [
+            sys.executable,
+            "-S",
+            "-P",
+            "-m",
+            "txlog.lease_keeper",
+            str(os.getpid()),
+            str(self._file),
+            str(self._client.nodes),
+            str(self._limit_ms),
+        ]
         now = self._started_us = self._clock()
         self._look_at_us = now + _LOOK_US
         self._heard_us = self._silent_looks = 0
@@ -138,10 +179,17 @@ class LeaseKeeper:
             self._again(now, no_pipe.strerror or str(no_pipe))
             return
         os.set_blocking(far, False)
-        # Blocked here and inherited: a Ctrl-C for the whole process group must not end it before it has blocked them itself.
+        # Blocked here and inherited: a Ctrl-C for the whole process group must not end it before it
+        # has blocked them itself.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, _POLITE)
         try:
-            self.process = subprocess.Popen(command, stdin=near, stdout=subprocess.DEVNULL, env=environment, pass_fds=(self._file,))
+            self.process = subprocess.Popen(
+                command,
+                stdin=near,
+                stdout=subprocess.DEVNULL,
+                env=environment,
+                pass_fds=(self._file,),
+            )
         except OSError as error:
             os.close(far)
             self._again(now, error.strerror or str(error))
@@ -168,7 +216,11 @@ class LeaseKeeper:
     def _again(self, now: int, reason: str) -> None:
         if now - self._started_us >= _LIVED_US:
             self._wait_us = _FIRST_WAIT_US
-        log.warning("there is no lease keeper, it is started again", reason=reason, wait_ms=self._wait_us // 1000)
+        log.warning(
+            "there is no lease keeper, it is started again",
+            reason=reason,
+            wait_ms=self._wait_us // 1000,
+        )
         self._start_at_us = now + self._wait_us
         self._wait_us = min(2 * self._wait_us, _LONGEST_WAIT_US)
 
@@ -187,9 +239,14 @@ class LeaseKeeper:
             self._tell()
 
     def membership(self) -> None:
-        """S8: another version. Places whose node is not known to be a member wait until the loop has met one there."""
+        """S8: another version. Places whose node is not known to be a member wait until the loop
+        has met one there.
+        """
         node_of = self._client.members.node_of
-        self._places = [place if place is not None and node_of.get(index) == place[0] else None for index, place in enumerate(self._places)]
+        self._places = [
+            place if place is not None and node_of.get(index) == place[0] else None
+            for index, place in enumerate(self._places)
+        ]
         self._tell()
 
     def _tell(self) -> None:
@@ -198,8 +255,10 @@ class LeaseKeeper:
         if self._control < 0:
             return
         told = {
-            "log": client.address.log, "incarnation": client.incarnation.hex(), "group": client.members.group.hex(), "membership": client.membership,
-            "secret": client.secret.hex() if client.secret is not None else None, "places": self._places,
+            "log": client.address.log, "incarnation": client.incarnation.hex(),
+            "group": client.members.group.hex(), "membership": client.membership,
+            "secret": client.secret.hex() if client.secret is not None else None,
+            "places": self._places,
         }  # fmt: skip
         line = json.dumps(told).encode() + b"\n"
         try:
@@ -211,7 +270,9 @@ class LeaseKeeper:
             self._again(self._clock(), "it did not read what it was told")
 
     def order(self, order: Order | None, lease_until_us: int) -> None:
-        """What it may renew from now on, and the lease's end now (L4: None at once when the writer gives the lease up)."""
+        """What it may renew from now on, and the lease's end now (L4: None at once when the writer
+        gives the lease up).
+        """
         if self._board is not None:
             self._board.order(order, lease_until_us)
 
@@ -241,7 +302,9 @@ class LeaseKeeper:
         return self._silent_looks >= (_SILENT_LOOKS if heard_us else _STARTING_LOOKS)
 
     def look(self, now: int) -> None:
-        """The loop turns. If it stood still before, the writer is told so and what was renewed meanwhile, before it looks at any of its time-outs."""
+        """The loop turns. If it stood still before, the writer is told so and what was renewed
+        meanwhile, before it looks at any of its time-outs.
+        """
         writer = self._client.writer
         stood_us = now - self._beat_us - int(BEAT_S * 1e6)
         self._beat_us = now
@@ -272,6 +335,14 @@ class LeaseKeeper:
         for index, sent_us in enumerate(answers.sent_us):
             if sent_us:
                 writer.on_renewed_beside(index, answers.term, answers.round, sent_us, now)
-        before = seen.questions if seen is not None and (seen.term, seen.round) == (answers.term, answers.round) else 0
+        before = (
+            seen.questions
+            if seen is not None and (seen.term, seen.round) == (answers.term, answers.round)
+            else 0
+        )
         if answers.questions > before and stood_us:
-            log.info("the event loop stood still, the lease was renewed beside it", rounds=answers.questions - before, ms=stood_us // 1000)
+            log.info(
+                "the event loop stood still, the lease was renewed beside it",
+                rounds=answers.questions - before,
+                ms=stood_us // 1000,
+            )

@@ -1,8 +1,11 @@
-"""One connection to one log node, kept up: connect, shake hands, decode, send, and again after a loss.
+"""One connection to one log node, kept up: connect, shake hands, decode, send, and again after a
+loss.
 
-Decides: when to try again and what counts as broken. Must not know: what the messages mean. Invariants: ``on_up`` comes after the node's Welcome and
-before any message; after ``on_down`` no message of that connection comes; what was sent on a connection that went down is gone, and nobody guesses
-what became of it.
+Decides: when to try again and what counts as broken.
+Must not know: what the messages mean.
+Invariants: ``on_up`` comes after the node's Welcome and before any message; after ``on_down`` no
+message of that connection comes; what was sent on a connection that went down is gone, and nobody
+guesses what became of it.
 """
 
 from __future__ import annotations
@@ -23,7 +26,9 @@ from txlog.sockets import tune_socket
 from txlog.wire import DEFAULT_MAX_FRAME_BYTES, Decoder, FrameKey, WireError, encode
 
 _CONNECT_TIMEOUT_S: Final = 1.0  # for the connection, and again for the node's first word
-_WELCOME_TIMEOUT_S: Final = 5.0  # longer than a node lets a caller wait for a log that is being opened: then it proves itself in a refusal
+# longer than a node lets a caller wait for a log that is being opened:
+# then it proves itself in a refusal
+_WELCOME_TIMEOUT_S: Final = 5.0
 _FIRST_WAIT_S: Final = 0.02
 _LONGEST_WAIT_S: Final = 1.0
 
@@ -31,11 +36,13 @@ _LONGEST_WAIT_S: Final = 1.0
 class LinkOwner(Protocol):
     """Who hears of a link. Called in loop context, synchronously."""
 
-    def on_up(self, index: int, welcome: Welcome) -> str | None: ...  # a text refuses the node for good: it is not who we are looking for
+    # a text refuses the node for good: it is not who we are looking for
+    def on_up(self, index: int, welcome: Welcome) -> str | None: ...
     def on_messages(self, index: int, messages: list[Message]) -> None: ...
     def on_down(self, index: int, reason: str) -> None: ...
     def on_refused(self, index: int, reason: str) -> None: ...
-    def on_membership(self, index: int, reject: Reject) -> None: ...  # the node goes by a higher version than our Hello said; it refuses us
+    # the node goes by a higher version than our Hello said; it refuses us
+    def on_membership(self, index: int, reject: Reject) -> None: ...
 
 
 class Link(Protocol):
@@ -57,7 +64,9 @@ class Link(Protocol):
 
 
 class _Connection:
-    """One TCP connection of a `SocketLink`; tells its link, which lives longer. An `asyncio.Protocol` in all but descent, for the sake of the compiled code."""
+    """One TCP connection of a `SocketLink`; tells its link, which lives longer. An
+    `asyncio.Protocol` in all but descent, for the sake of the compiled code.
+    """
 
     def __init__(self, link: SocketLink) -> None:
         self.link = link
@@ -90,7 +99,9 @@ class _Connection:
         """See `pause_writing`."""
 
     def data_received(self, data: bytes) -> None:
-        """An error of the program goes to the loop's handler from here: a transport would drop it if it is an `OSError`, and would name itself as its place."""
+        """An error of the program goes to the loop's handler from here: a transport would drop it
+        if it is an `OSError`, and would name itself as its place.
+        """
         try:
             self._take(data)
         except Exception as bug:
@@ -119,7 +130,12 @@ class _Connection:
         """The decoder to go on with once the node is welcome."""
         link = self.link
         if self.caller is None:
-            self.caller = Caller(link.make_hello(), link.secret, secrets.token_bytes(handshake.NONCE_BYTES), link.max_frame_bytes)
+            self.caller = Caller(
+                link.make_hello(),
+                link.secret,
+                secrets.token_bytes(handshake.NONCE_BYTES),
+                link.max_frame_bytes,
+            )
         caller = self.caller
         try:
             out = caller.feed(data)
@@ -145,7 +161,9 @@ class _Connection:
     def write(self, frame: bytes) -> None:
         """One frame, after the handshake."""
         if self.transport is not None:
-            self.transport.write(frame if self.outgoing is None else frame + self.outgoing.tag(frame))
+            self.transport.write(
+                frame if self.outgoing is None else frame + self.outgoing.tag(frame)
+            )
 
     def refuse(self, reason: str) -> None:
         self.link.refused(reason)
@@ -165,9 +183,17 @@ class SocketLink:
     """A `Link` over TCP."""
 
     def __init__(
-        self, index: int, host: str, port: int, owner: LinkOwner, make_hello: Callable[[], Hello], secret: bytes | None, rng: random.Random,
-        max_frame_bytes: int = DEFAULT_MAX_FRAME_BYTES, where: Callable[[], tuple[str, int]] | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        index: int,
+        host: str,
+        port: int,
+        owner: LinkOwner,
+        make_hello: Callable[[], Hello],
+        secret: bytes | None,
+        rng: random.Random,
+        max_frame_bytes: int = DEFAULT_MAX_FRAME_BYTES,
+        where: Callable[[], tuple[str, int]] | None = None,
+    ) -> None:
         """``where``: the address, asked before each attempt, in the place of a fixed one."""
         self.index = index
         self.host = host
@@ -191,7 +217,9 @@ class SocketLink:
         self._closed = False
 
     def start(self) -> None:
-        self._task = asyncio.get_running_loop().create_task(self._keep_up(), name=f"the link to {self.address}")
+        self._task = asyncio.get_running_loop().create_task(
+            self._keep_up(), name=f"the link to {self.address}"
+        )
         self._task.add_done_callback(report_end)
 
     def close(self) -> None:
@@ -204,7 +232,8 @@ class SocketLink:
         while not self._closed:
             await self._connect_once()
             self.tried.set()
-            # Full jitter from half on: nodes that went down together are not asked by everybody at the same instant.
+            # Full jitter from half on: nodes that went down together are not asked by everybody at
+            # the same instant.
             await asyncio.sleep(self._wait_s * (0.5 + self._rng.random() / 2))
             self._wait_s = min(self._wait_s * 2, _LONGEST_WAIT_S)
 
@@ -218,7 +247,11 @@ class SocketLink:
         try:
             await NAMES.connect(self._new_connection, self.host, self.port, _CONNECT_TIMEOUT_S)
         except (OSError, TimeoutError) as error:
-            reason = (str(error) or "no answer") if isinstance(error, TimeoutError) else (error.strerror or str(error))
+            reason = (
+                (str(error) or "no answer")
+                if isinstance(error, TimeoutError)
+                else (error.strerror or str(error))
+            )
             self._give_up(reason)
             return
         connection = self.connection
@@ -235,7 +268,9 @@ class SocketLink:
                 timer.cancel()
 
     def _new_connection(self) -> asyncio.Protocol:
-        """For one address of the name. An attempt at an earlier address that is still under way counts for nothing."""
+        """For one address of the name. An attempt at an earlier address that is still under way
+        counts for nothing.
+        """
         self._give_up("another address is tried")
         self._down.clear()
         connection = self.connection = _Connection(self)
@@ -250,7 +285,11 @@ class SocketLink:
 
     def _late(self, connection: _Connection, hello_sent: bool) -> None:
         if not connection.greeted and connection.challenged == hello_sent:
-            connection.fail("connected, but the node says nothing" if not hello_sent else "connected, but the node does not finish the handshake")
+            connection.fail(
+                "connected, but the node says nothing"
+                if not hello_sent
+                else "connected, but the node does not finish the handshake"
+            )
 
     def greeted(self, connection: _Connection, welcome: Welcome) -> None:
         self.up = True
@@ -265,7 +304,8 @@ class SocketLink:
         self.tried.set()
 
     def refused(self, reason: str) -> None:
-        if not reason.startswith(handshake.MEMBERSHIP):  # the next Hello knows better, or the node soon does
+        # the next Hello knows better, or the node soon does
+        if not reason.startswith(handshake.MEMBERSHIP):
             self._wait_s = max(self._wait_s, _LONGEST_WAIT_S / 4)
         self.owner.on_refused(self.index, reason)
 
@@ -287,7 +327,11 @@ class SocketLink:
     @property
     def unfinished_bytes(self) -> int:
         """Of a message that has come in part."""
-        return self.connection.decoder.waiting if self.connection is not None and self.connection.decoder is not None else 0
+        return (
+            self.connection.decoder.waiting
+            if self.connection is not None and self.connection.decoder is not None
+            else 0
+        )
 
     def send(self, message: Message) -> None:
         if self.up and self.connection is not None:
@@ -299,9 +343,17 @@ class SocketLink:
             self.connection.write(frame)
 
     def pause_reading(self) -> None:
-        if self.connection is not None and self.connection.transport is not None and self.connection.transport.is_reading():
+        if (
+            self.connection is not None
+            and self.connection.transport is not None
+            and self.connection.transport.is_reading()
+        ):
             self.connection.transport.pause_reading()
 
     def resume_reading(self) -> None:
-        if self.connection is not None and self.connection.transport is not None and not self.connection.transport.is_reading():
+        if (
+            self.connection is not None
+            and self.connection.transport is not None
+            and not self.connection.transport.is_reading()
+        ):
             self.connection.transport.resume_reading()

@@ -1,13 +1,17 @@
-"""Names of machines and their addresses: at most one look-up a name, with a time limit for each caller.
+"""Names of machines and their addresses: at most one look-up a name, with a time limit for each
+caller.
 
-Decides: what a name's addresses are now; when a look-up is repeated. Must not know: what is connected to. An address in the place of a name costs nothing.
+Decides: what a name's addresses are now; when a look-up is repeated.
+Must not know: what is connected to. An address in the place of a name costs nothing.
 
-A resolver may need ten seconds to say that it does not know a name: in Docker this is so for each container that is stopped. So a look-up runs in a
-thread of its own. It leaves its answer or its error here, and a caller waits for it no longer than it says. While a look-up is slow, the addresses found
-before are used. If the resolver says that the name does not exist, these are forgotten; if it only fails, they stay.
+A resolver may need ten seconds to say that it does not know a name: in Docker this is so for each
+container that is stopped. So a look-up runs in a thread of its own. It leaves its answer or its
+error here, and a caller waits for it no longer than it says. While a look-up is slow, the addresses
+found before are used. If the resolver says that the name does not exist, these are forgotten; if it
+only fails, they stay.
 
-Invariants: a name has one look-up under way at most, and all names together have `LOOKUPS`; each error is taken, so that no forgotten future holds one; no
-thread keeps the process from ending.
+Invariants: a name has one look-up under way at most, and all names together have `LOOKUPS`; each
+error is taken, so that no forgotten future holds one; no thread keeps the process from ending.
 """
 
 from __future__ import annotations
@@ -70,7 +74,9 @@ class Names:
         self._under_way = 0
 
     async def find(self, host: str, timeout_s: float) -> list[str]:
-        """The addresses of ``host``, at least one. Raises `NoAddress`, and TimeoutError when nothing is known in time."""
+        """The addresses of ``host``, at least one. Raises `NoAddress`, and TimeoutError when
+        nothing is known in time.
+        """
         if is_address(host):
             return [host]
         with self._lock:
@@ -102,7 +108,9 @@ class Names:
         name = self._names.get(host)
         if name is None:
             if len(self._names) >= KEPT_NAMES:
-                for old in [old for old, kept in self._names.items() if not kept.under_way][: KEPT_NAMES // 2]:
+                for old in [old for old, kept in self._names.items() if not kept.under_way][
+                    : KEPT_NAMES // 2
+                ]:
                     del self._names[old]
             name = self._names[host] = _Name()
         return name
@@ -118,7 +126,9 @@ class Names:
             name.error = f"{LOOKUPS} look-ups of names are under way"
             return
         try:
-            threading.Thread(target=self._look_up, args=(host, name), name=f"look-up of {host}"[:60], daemon=True).start()
+            threading.Thread(
+                target=self._look_up, args=(host, name), name=f"look-up of {host}"[:60], daemon=True
+            ).start()
         except RuntimeError as error:  # no more threads
             name.error = str(error)
             return
@@ -150,7 +160,7 @@ class Names:
                 loop.call_soon_threadsafe(_wake, future)
 
     async def _each(self, host: str, timeout_s: float, attempt: Callable[[str], Awaitable[T]]) -> T:
-        """The first address to which ``attempt`` succeeds, within ``timeout_s`` for all together."""
+        """The first address to which ``attempt`` succeeds, within ``timeout_s`` for all of them."""
         loop = asyncio.get_running_loop()
         until = loop.time() + timeout_s
         addresses = await self.find(host, timeout_s)
@@ -163,14 +173,22 @@ class Names:
                     raise
         raise AssertionError("a name without an address was found")
 
-    async def connect(self, factory: Callable[[], asyncio.Protocol], host: str, port: int, timeout_s: float) -> None:
+    async def connect(
+        self, factory: Callable[[], asyncio.Protocol], host: str, port: int, timeout_s: float
+    ) -> None:
         """As the loop's ``create_connection``. Raises OSError and TimeoutError."""
         loop = asyncio.get_running_loop()
-        await self._each(host, timeout_s, lambda address: loop.create_connection(factory, address, port))
+        await self._each(
+            host, timeout_s, lambda address: loop.create_connection(factory, address, port)
+        )
 
-    async def open_streams(self, host: str, port: int, timeout_s: float) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    async def open_streams(
+        self, host: str, port: int, timeout_s: float
+    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """As ``asyncio.open_connection``. Raises OSError and TimeoutError."""
-        return await self._each(host, timeout_s, lambda address: asyncio.open_connection(address, port))
+        return await self._each(
+            host, timeout_s, lambda address: asyncio.open_connection(address, port)
+        )
 
 
 def _wake(future: asyncio.Future[Any]) -> None:

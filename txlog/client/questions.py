@@ -1,7 +1,10 @@
-"""Questions put to all log nodes at once: the tail (R2), and whether a majority would promise (W1's probe).
+"""Questions put to all log nodes at once: the tail (R2), and whether a majority would promise (W1's
+probe).
 
-Decides: when the answers suffice. Must not know: sockets, time. Invariants: an answer counts once a node and only for the question it names;
-the tail's bound is the greatest *id* among a majority of answers given after the question was asked.
+Decides: when the answers suffice.
+Must not know: sockets, time.
+Invariants: an answer counts once a node and only for the question it names; the tail's bound is the
+greatest *id* among a majority of answers given after the question was asked.
 """
 
 from __future__ import annotations
@@ -12,7 +15,8 @@ from typing import Final
 from txlog.entry import NO_ENTRY, EntryId
 from txlog.messages import Behind, LeaseHeld, Promised, Refused, Tail, Unavailable
 
-# A probe promises nothing, so it may ask for a term and an expectation above all others: what is left to answer is the lease.
+# A probe promises nothing, so it may ask for a term and an expectation above all others: what is
+# left to answer is the lease.
 PROBE_TERM: Final = (1 << 63) - 1
 PROBE_EXPECTED: Final[EntryId] = (PROBE_TERM, PROBE_TERM)
 
@@ -51,8 +55,10 @@ class TailQuestion:
 
 @dataclass(slots=True)
 class ProbeResult:
-    """``would_promise``: a majority would, right now. ``held_ms``: the longest window any node reported, 0 if none did; ``wait_ms``: until enough of them are
-    closed for a majority. ``windows``: of which writers, and for how many ms."""
+    """``would_promise``: a majority would, right now. ``held_ms``: the longest window any node
+    reported, 0 if none did; ``wait_ms``: until enough of them are closed for a majority.
+    ``windows``: of which writers, and for how many ms.
+    """
 
     would_promise: bool
     answers: int
@@ -75,18 +81,26 @@ class ProbeQuestion:
         self._unable: set[int] = set()  # a full disk, say
         self._windows: dict[bytes, int] = {}
 
-    def on_answer(self, index: int, answer: Promised | LeaseHeld | Refused | Behind | Unavailable) -> bool:
+    def on_answer(
+        self, index: int, answer: Promised | LeaseHeld | Refused | Behind | Unavailable
+    ) -> bool:
         """True once no further answer can change the result."""
         if isinstance(answer, Promised):
             self._willing.add(index)
         elif isinstance(answer, LeaseHeld):
             self._held[index] = answer.left_ms
             if answer.writer:
-                self._windows[answer.writer] = max(answer.left_ms, self._windows.get(answer.writer, 0))
+                self._windows[answer.writer] = max(
+                    answer.left_ms, self._windows.get(answer.writer, 0)
+                )
         else:
             self._unable.add(index)
         needed, no = majority_of(self._nodes), len(self._held) + len(self._unable)
-        return len(self._willing) >= needed or no > self._nodes - needed or len(self._willing) + no == self._nodes
+        return (
+            len(self._willing) >= needed
+            or no > self._nodes - needed
+            or len(self._willing) + no == self._nodes
+        )
 
     def void(self) -> None:
         """As above."""
@@ -100,5 +114,6 @@ class ProbeQuestion:
         missing = majority_of(self._nodes) - willing
         return ProbeResult(
             missing <= 0, willing + len(waits), len(waits), max(waits, default=0),
-            waits[min(missing, len(waits)) - 1] if waits and missing > 0 else 0, tuple(self._windows.items()),
+            waits[min(missing, len(waits)) - 1] if waits and missing > 0 else 0,
+            tuple(self._windows.items()),
         )  # fmt: skip

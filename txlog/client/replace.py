@@ -1,14 +1,18 @@
 """`txlog replace-node`: a new log node in the place of one that is lost (S8).
 
-Decides: in which order the nodes are told, what is looked at before anything is changed, what the operator hears. Must not know: logs' contents; what
-makes it safe is decided by the log nodes themselves (`server.membership`, `consensus.joining`) and not here. Everything is looked up anew in each run, so a
-command that was cut short is run again with the same words, and goes on where it was.
+Decides: in which order the nodes are told, what is looked at before anything is changed, what the
+operator hears.
+Must not know: logs' contents; what makes it safe is decided by the log nodes themselves
+(`server.membership`, `consensus.joining`) and not here. Everything is looked up anew in each run,
+so a command that was cut short is run again with the same words, and goes on where it was.
 
-The order: (0) nothing is changed before the newcomer and a majority of the group without the lost node are there; (1) the members that stay take the new
-membership, one after the other in the order of their ids, and a majority of them must; (2) the newcomer is given its place; (3) it copies, waits and counts
-by itself; the command only watches.
+The order: (0) nothing is changed before the newcomer and a majority of the group without the lost
+node are there; (1) the members that stay take the new membership, one after the other in the order
+of their ids, and a majority of them must; (2) the newcomer is given its place; (3) it copies, waits
+and counts by itself; the command only watches.
 
-Invariant: a place is made for one data folder. An empty node whose folder is not the one in the membership gets a place, and a version, of its own.
+Invariant: a place is made for one data folder. An empty node whose folder is not the one in the
+membership gets a place, and a version, of its own.
 """
 
 from __future__ import annotations
@@ -37,23 +41,44 @@ class Group:
     versions: dict[str, int]  # what each of them has
 
 
-async def replace_node(lost: HostPort, new: HostPort, nodes: list[HostPort], secret: bytes | None, wait_s: float, tell: Tell) -> str:
-    """Gives the line to print at the end. Raises `AdminError`; what has been done by then stays, and another run goes on from there."""
+async def replace_node(
+    lost: HostPort,
+    new: HostPort,
+    nodes: list[HostPort],
+    secret: bytes | None,
+    wait_s: float,
+    tell: Tell,
+) -> str:
+    """Gives the line to print at the end. Raises `AdminError`; what has been done by then stays,
+    and another run goes on from there.
+    """
     tools: list[Tool] = []
     try:
         newcomer = await _open(new, secret, tools)
         if isinstance(newcomer, str):
-            raise AdminError(f"the new log node {format_host_port(*new)} does not answer ({newcomer}): start it first, with an empty data folder")
+            raise AdminError(
+                f"the new log node {format_host_port(*new)} does not answer ({newcomer}): start "
+                "it first, with an empty data folder"
+            )
         group = await look([node for node in nodes if node not in (lost, new)], secret, tools, tell)
         welcome = newcomer.welcome
         assert welcome is not None
         if welcome.group and welcome.group != group.newest.group:
-            raise AdminError(f"{newcomer.name} belongs to another group; a newcomer has an empty data folder")
+            raise AdminError(
+                f"{newcomer.name} belongs to another group; a newcomer has an empty data folder"
+            )
         place = _place_of(welcome, group.newest)
         if place:
             _check_named(lost, new, place, welcome, group.newest)
         else:
-            _check_lost(lost, new, welcome, group, await _open(lost, secret, tools) if lost != new else "", tell)
+            _check_lost(
+                lost,
+                new,
+                welcome,
+                group,
+                await _open(lost, secret, tools) if lost != new else "",
+                tell,
+            )
             group.newest, place = _next(group.newest, lost, newcomer)
         group.nodes.pop(place, None)
         _check_majority(group, place)
@@ -61,15 +86,20 @@ async def replace_node(lost: HostPort, new: HostPort, nodes: list[HostPort], sec
         await _adopt(group, place, tell)
         logs = await _join(group, place, newcomer, tell)
         await _watch(newcomer, logs, wait_s, tell)
-        return f"log node {place} at {newcomer.name} is a member in full: membership version {group.newest.version}, {', '.join(group.newest.members)}"
+        return (
+            f"log node {place} at {newcomer.name} is a member in full: membership version "
+            f"{group.newest.version}, {', '.join(group.newest.members)}"
+        )
     finally:
         for tool in tools:
             tool.close()
 
 
 async def _open(address: HostPort, secret: bytes | None, tools: list[Tool]) -> Tool | str:
-    """The connection, or why there is none: nothing answers there, or what answers does not prove that it is a log node. An impostor at the address of a
-    lost node must not keep it from being replaced."""
+    """The connection, or why there is none: nothing answers there, or what answers does not prove
+    that it is a log node. An impostor at the address of a lost node must not keep it from being
+    replaced.
+    """
     tool = Tool(address, secret)
     tools.append(tool)
     try:
@@ -109,7 +139,15 @@ async def look(nodes: list[HostPort], secret: bytes | None, tools: list[Tool], t
         raise AdminError("none of the log nodes named answers as a member of a group")
     addresses = addresses_of(newest)
     members = {node: tool for node, tool in found.items() if node in addresses}
-    return Group(newest, members, {node: tool.welcome.membership for node, tool in members.items() if tool.welcome is not None})
+    return Group(
+        newest,
+        members,
+        {
+            node: tool.welcome.membership
+            for node, tool in members.items()
+            if tool.welcome is not None
+        },
+    )
 
 
 def addresses_of(membership: Membership) -> dict[str, str]:
@@ -121,27 +159,50 @@ def _place_id(welcome: Welcome) -> str:
 
 
 def _place_of(welcome: Welcome, newest: Membership) -> str:
-    """The place this newcomer has in the membership already, "" when it has none: then a version is made for it."""
+    """The place this newcomer has in the membership already, "" when it has none: then a version is
+    made for it.
+    """
     node = welcome.node if welcome.group else _place_id(welcome)
     return node if node in addresses_of(newest) else ""
 
 
-def _check_named(lost: HostPort, new: HostPort, place: str, welcome: Welcome, newest: Membership) -> None:
-    """The new one has a place: is it the one that this command gives, or was a member named by mistake?"""
+def _check_named(
+    lost: HostPort, new: HostPort, place: str, welcome: Welcome, newest: Membership
+) -> None:
+    """The new one has a place: is it the one that this command gives,
+    or was a member named by mistake?
+    """
     if place != _place_id(welcome):
-        raise AdminError(f"{format_host_port(*new)} is log node {place} of this group and not a new one: it answers, so it is not lost either")
+        raise AdminError(
+            f"{format_host_port(*new)} is log node {place} of this group and not a new one: it "
+            "answers, so it is not lost either"
+        )
     if lost != new and format_host_port(*lost) in addresses_of(newest).values():
-        raise AdminError(f"{format_host_port(*new)} is a member already, in the place of another node than {format_host_port(*lost)}, which is one still")
+        raise AdminError(
+            f"{format_host_port(*new)} is a member already, in the place of another node than "
+            f"{format_host_port(*lost)}, which is one still"
+        )
 
 
-def _check_lost(lost: HostPort, new: HostPort, welcome: Welcome, group: Group, there: Tool | str, tell: Tell) -> None:
-    """Nothing is under way yet: is the node that is to go really gone, and the one that comes really new? ``there``: what answers at the lost address."""
+def _check_lost(
+    lost: HostPort, new: HostPort, welcome: Welcome, group: Group, there: Tool | str, tell: Tell
+) -> None:
+    """Nothing is under way yet: is the node that is to go really gone, and the one that comes
+    really new? ``there``: what answers at the lost address.
+    """
     name = format_host_port(*lost)
     if welcome.group:
-        raise AdminError(f"{format_host_port(*new)} is log node {welcome.node}, which was replaced; empty its data folder to use the machine as a new log node")
+        raise AdminError(
+            f"{format_host_port(*new)} is log node {welcome.node}, which was replaced; empty its "
+            "data folder to use the machine as a new log node"
+        )
     if not welcome.folder:
-        raise AdminError(f"{format_host_port(*new)} is of a version that cannot replace another log node")
-    node = next((node for node, address in addresses_of(group.newest).items() if address == name), "")
+        raise AdminError(
+            f"{format_host_port(*new)} is of a version that cannot replace another log node"
+        )
+    node = next(
+        (node for node, address in addresses_of(group.newest).items() if address == name), ""
+    )
     if not node:
         raise AdminError(f"{name} is no member of the group: {', '.join(group.newest.members)}")
     if lost == new:
@@ -149,15 +210,22 @@ def _check_lost(lost: HostPort, new: HostPort, welcome: Welcome, group: Group, t
     if isinstance(there, str):
         tell(f"log node {node} at {name} does not answer ({there})")
     elif there.welcome is not None and there.welcome.node == node:
-        raise AdminError(f"log node {node} at {name} answers: it is not lost. Stop it before it is replaced")
+        raise AdminError(
+            f"log node {node} at {name} answers: it is not lost. Stop it before it is replaced"
+        )
     elif there.welcome is not None:
-        tell(f"log node {node} does not answer: {name} leads to {'log node ' + there.welcome.node if there.welcome.node else 'a log node without a group'}")
+        found = there.welcome.node
+        found = f"log node {found}" if found else "a log node without a group"
+        tell(f"log node {node} does not answer: {name} leads to {found}")
 
 
 def _next(newest: Membership, lost: HostPort, newcomer: Tool) -> tuple[Membership, str]:
     assert newcomer.welcome is not None
     place, name = _place_id(newcomer.welcome), format_host_port(*lost)
-    members = sorted([member for member in newest.members if member.partition("=")[2] != name] + [f"{place}={newcomer.name}"])
+    members = sorted(
+        [member for member in newest.members if member.partition("=")[2] != name]
+        + [f"{place}={newcomer.name}"]
+    )
     return Membership(newest.group, newest.version + 1, members), place
 
 
@@ -167,12 +235,15 @@ def _check_majority(group: Group, place: str) -> None:
     needed = len(group.newest.members) // 2 + 1
     if len(there) < needed:
         raise AdminError(
-            f"{len(there)} of the {len(staying)} log nodes that stay can be reached ({', '.join(there) or 'none'}), {needed} are needed; nothing was changed"
+            f"{len(there)} of the {len(staying)} log nodes that stay can be reached "
+            f"({', '.join(there) or 'none'}), {needed} are needed; nothing was changed"
         )
 
 
 async def _check_whole(group: Group) -> None:
-    """What a damaged node lacks nobody could copy from it: better it is healed first. Only before anything is changed: afterwards there is only one way."""
+    """What a damaged node lacks nobody could copy from it: better it is healed first. Only before
+    anything is changed: afterwards there is only one way.
+    """
     if max(group.versions.values()) >= group.newest.version:
         return
     whole, trouble = 0, ""
@@ -182,21 +253,35 @@ async def _check_whole(group: Group) -> None:
             statuses[node] = await node_status(group.nodes[node])
         except (OSError, TimeoutError) as error:
             trouble = f"log node {node} does not say how it is ({str(error) or 'no answer'})"
-    used = {row["log"] for status in statuses.values() for row in status["logs"] if row["last"][1] or row["promised"]}
+    used = {
+        row["log"]
+        for status in statuses.values()
+        for row in status["logs"]
+        if row["last"][1] or row["promised"]
+    }
     for node, status in statuses.items():
         rows = status["logs"]
         bad = next((row for row in rows if row["suspect"] or row["broken"]), None)
-        missing = sorted(used - {row["log"] for row in rows}) if status["joined"] > 1 else []  # it would begin them as a newcomer
+        # it would begin them as a newcomer
+        missing = sorted(used - {row["log"] for row in rows}) if status["joined"] > 1 else []
         if status["refused"]:
-            trouble = f"log '{next(iter(status['refused']))}' of log node {node} is refused ({next(iter(status['refused'].values()))})"
+            trouble = (
+                f"log '{next(iter(status['refused']))}' of log node {node} is refused "
+                f"({next(iter(status['refused'].values()))})"
+            )
         elif bad is not None:
-            trouble = f"log '{bad['log']}' of log node {node} is not whole ({(bad['broken'] or bad['suspect'])['reason']})"
+            trouble = (
+                f"log '{bad['log']}' of log node {node} is not whole "
+                f"({(bad['broken'] or bad['suspect'])['reason']})"
+            )
         elif missing:
             trouble = f"log '{missing[0]}' was not copied to log node {node} yet"
         else:
             whole += 1
     if whole < len(group.newest.members) // 2 + 1:
-        raise AdminError(f"{trouble}: wait until it is, or nothing may be left to copy from; nothing was changed")
+        raise AdminError(
+            f"{trouble}: wait until it is, or nothing may be left to copy from; nothing was changed"
+        )
 
 
 async def _adopt(group: Group, place: str, tell: Tell) -> None:
@@ -209,14 +294,27 @@ async def _adopt(group: Group, place: str, tell: Tell) -> None:
         try:
             answer = await tool.ask(newest)
         except (OSError, TimeoutError) as error:
-            tell(f"log node {node} at {tool.name} does not answer ({str(error) or 'no answer'}); it will hear of the new membership from the others")
+            tell(
+                f"log node {node} at {tool.name} does not answer ({str(error) or 'no answer'}); "
+                "it will hear of the new membership from the others"
+            )
             continue
-        if not isinstance(answer, Membership) or answer.version != newest.version or answer.members != newest.members:
+        if (
+            not isinstance(answer, Membership)
+            or answer.version != newest.version
+            or answer.members != newest.members
+        ):
             raise AdminError(f"log node {node} at {tool.name} goes by another membership")
         have += 1
-        tell(f"log node {node} at {tool.name} has membership version {newest.version} ({have} of {needed} needed)")
+        tell(
+            f"log node {node} at {tool.name} has membership version {newest.version} ({have} of "
+            f"{needed} needed)"
+        )
     if have < needed:
-        raise AdminError(f"only {have} of {needed} log nodes have membership version {newest.version}: run the command again when more can be reached")
+        raise AdminError(
+            f"only {have} of {needed} log nodes have membership version {newest.version}: run the "
+            "command again when more can be reached"
+        )
 
 
 async def _join(group: Group, place: str, newcomer: Tool, tell: Tell) -> set[str]:
@@ -229,9 +327,22 @@ async def _join(group: Group, place: str, newcomer: Tool, tell: Tell) -> set[str
         except (OSError, TimeoutError) as error:
             tell(f"log node {node} does not say which logs it has ({str(error) or 'no answer'})")
     newest = group.newest
-    answer = await _ask(newcomer, JoinGroup(newest.group, place, newest.version, newest.members, newcomer.welcome.folder, sorted(logs)))
+    answer = await _ask(
+        newcomer,
+        JoinGroup(
+            newest.group,
+            place,
+            newest.version,
+            newest.members,
+            newcomer.welcome.folder,
+            sorted(logs),
+        ),
+    )
     assert isinstance(answer, InitDone)
-    tell(f"log node {place} at {newcomer.name} {'has its place in the group' if answer.fresh else 'had its place in the group already'}")
+    tell(
+        f"log node {place} at {newcomer.name} "
+        f"{'has its place in the group' if answer.fresh else 'had its place in the group already'}"
+    )
     return logs
 
 
@@ -239,7 +350,10 @@ async def _ask(tool: Tool, message: JoinGroup) -> Any:
     try:
         return await tool.ask(message)
     except (OSError, TimeoutError) as error:
-        raise AdminError(f"the new log node {tool.name} does not answer ({str(error) or 'no answer'}): run the command again when it does") from error
+        raise AdminError(
+            f"the new log node {tool.name} does not answer ({str(error) or 'no answer'}): run the "
+            "command again when it does"
+        ) from error
 
 
 async def _watch(newcomer: Tool, logs: set[str], wait_s: float, tell: Tell) -> None:
@@ -252,7 +366,8 @@ async def _watch(newcomer: Tool, logs: set[str], wait_s: float, tell: Tell) -> N
             status = await node_status(newcomer)
         except (OSError, TimeoutError) as error:
             raise AdminError(
-                f"the new log node {newcomer.name} does not answer any more ({str(error) or 'no answer'}); it goes on by itself once it is up"
+                f"the new log node {newcomer.name} does not answer any more "
+                f"({str(error) or 'no answer'}); it goes on by itself once it is up"
             ) from error
         text = progress(status, logs)
         if not text:
@@ -261,15 +376,24 @@ async def _watch(newcomer: Tool, logs: set[str], wait_s: float, tell: Tell) -> N
             said = text
             tell(text)
         if loop.time() >= until:
-            raise AdminError(f"not finished within {wait_s:g} s, and going on by itself: run the command again, or `txlog status`, to see how far it is")
+            raise AdminError(
+                f"not finished within {wait_s:g} s, and going on by itself: run the command "
+                "again, or `txlog status`, to see how far it is"
+            )
         await asyncio.sleep(_WATCH_S)
 
 
 def progress(status: dict[str, Any], logs: set[str]) -> str:
     """What a newcomer still has to do, "" when it is a member in full."""
     rows = {row["log"]: row for row in status["logs"]}
-    waiting = [f"log '{name}' is being opened" for name in sorted(logs | set(status["known_logs"])) if name not in rows]
-    waiting += [f"log '{name}' {describe(row)}" for name, row in sorted(rows.items()) if row["newcomer"]]
+    waiting = [
+        f"log '{name}' is being opened"
+        for name in sorted(logs | set(status["known_logs"]))
+        if name not in rows
+    ]
+    waiting += [
+        f"log '{name}' {describe(row)}" for name, row in sorted(rows.items()) if row["newcomer"]
+    ]
     return "; ".join(waiting)
 
 

@@ -1,8 +1,11 @@
 """R1: a reader's endless stream of committed entries, from whichever log node is good for it.
 
-Decides: which node is read (own AZ first; another when that one is silent, behind, or gives entries that do not check). Must not know: what entries
-mean. Invariants: entries are handed on once each, dense, with the chain unbroken from the position and chain the reader started at; nothing comes
-after `close` or after ``on_error``, which is called at most once.
+Decides: which node is read (own AZ first; another when that one is silent, behind, or gives entries
+that do not check).
+Must not know: what entries mean.
+Invariants: entries are handed on once each, dense, with the chain unbroken from the position and
+chain the reader started at; nothing comes after `close` or after ``on_error``, which is called at
+most once.
 """
 
 from __future__ import annotations
@@ -19,7 +22,8 @@ if TYPE_CHECKING:
 
 _CHECK_EVERY_S: Final = 0.25
 _SILENT_S: Final = 0.6  # heartbeats come every 0.1 s
-_BEHIND_CHECKS: Final = 4  # so many checks in a row another node knew more committed than we have been given
+# so many checks in a row another node knew more committed than we have been given
+_BEHIND_CHECKS: Final = 4
 _AVOID_CHECKS: Final = 20  # so long a node that failed us is not the first choice
 _GO_HOME_CHECKS: Final = 40
 
@@ -46,7 +50,9 @@ class Nodes:
         raise NotImplementedError
 
     def refusal(self, index: int, welcome: Welcome, link: Link) -> str:
-        """Why the node that has answered on ``link`` is not the one to read for this place, "" when it is."""
+        """Why the node that has answered on ``link`` is not the one to read for this place,
+        "" when it is.
+        """
         raise NotImplementedError
 
     def heard(self, version: int, members: list[str]) -> None:
@@ -57,7 +63,15 @@ class Nodes:
 class Subscription:
     """Made by `LogClient.subscribe`. Owner of one reader's link at a time."""
 
-    def __init__(self, nodes: Nodes, start: int, chain: bytes, on_records: OnRecords, on_heartbeat: OnHeartbeat, on_error: OnError) -> None:
+    def __init__(
+        self,
+        nodes: Nodes,
+        start: int,
+        chain: bytes,
+        on_records: OnRecords,
+        on_heartbeat: OnHeartbeat,
+        on_error: OnError,
+    ) -> None:
         self.next = start
         self.chain = chain
         self.node = -1  # the index of the node that is read
@@ -129,7 +143,7 @@ class Subscription:
         self._nodes.heard(reject.version, reject.members)
 
     def membership_over(self) -> None:
-        """S8: whoever is read may not be of the group any more: come again under the new version."""
+        """S8: the node may have left the group: subscribe again under the new version."""
         if self._link is not None:
             self._link.drop("the group has another membership")
 
@@ -161,11 +175,18 @@ class Subscription:
                 wrong = str(error)
                 break
             if entry.position != self.next or entry.previous_chain != self.chain:
-                wrong = f"position {entry.position} does not follow {self.next - 1}" if entry.position != self.next else f"chain broken at position {self.next}"
+                wrong = (
+                    f"position {entry.position} does not follow {self.next - 1}"
+                    if entry.position != self.next
+                    else f"chain broken at position {self.next}"
+                )
                 break
             if entry.format > FORMAT_VERSION or entry.kind not in KIND_NAMES:
                 self._hand_on(entries, records.committed)
-                self._fail(f"position {entry.position} has kind {entry.kind} in format {entry.format}, which this version cannot read")
+                self._fail(
+                    f"position {entry.position} has kind {entry.kind} in format {entry.format}, "
+                    "which this version cannot read"
+                )
                 return
             self.next += 1
             self.chain = entry.chain
@@ -228,7 +249,11 @@ class Subscription:
             self._silent_s, self._behind = 0.0, 0
             self._seen_committed = max(known)
             return
-        self._silent_s = 0.0 if self._heard and self._link is not None and self._link.up else self._silent_s + _CHECK_EVERY_S
+        self._silent_s = (
+            0.0
+            if self._heard and self._link is not None and self._link.up
+            else self._silent_s + _CHECK_EVERY_S
+        )
         self._heard = False
         self._behind = self._behind + 1 if self._seen_committed >= self.next else 0
         self._seen_committed = max(known)

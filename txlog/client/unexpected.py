@@ -1,7 +1,10 @@
-"""Errors of the program in what the client runs by itself: they reach the event loop's exception handler at once.
+"""Errors of the program in what the client runs by itself: they reach the event loop's exception
+handler at once.
 
-Decides: nothing. Must not know: what the handler does; an engine node ends. A transport may drop an `OSError` from a callback of its protocol, and an error
-of a task that is kept somewhere shows only when the task is forgotten. So both are reported from here, without a transport and without a future.
+Decides: nothing.
+Must not know: what the handler does; an engine node ends. A transport may drop an `OSError` from a
+callback of its protocol, and an error of a task that is kept somewhere shows only when the task is
+forgotten. So both are reported from here, without a transport and without a future.
 """
 
 from __future__ import annotations
@@ -11,7 +14,9 @@ import asyncio
 
 def report(where: str, error: BaseException) -> None:
     """Tell the handler of the running loop."""
-    asyncio.get_running_loop().call_exception_handler({"message": f"an error of the program in {where}", "exception": error})
+    asyncio.get_running_loop().call_exception_handler(
+        {"message": f"an error of the program in {where}", "exception": error}
+    )
 
 
 def report_end(task: asyncio.Task[None]) -> None:

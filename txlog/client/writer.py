@@ -1,8 +1,12 @@
-"""The writer's driver: a `Proposer` between the client's links, one timer, and its owner's callbacks.
+"""The writer's driver: a `Proposer` between the client's links, one timer, and its owner's
+callbacks.
 
-Decides: when bytes leave (`flush`, or the end of the loop turn) and in which order the owner hears of things. Must not know: the protocol; the
-proposer decides. Invariants: ``on_lost`` is called once at most, and nothing after it; ``lease_until_us`` is 0 for good once the writer is lost,
-released or stopped; what the lease keeper renewed (L7) counts only in `look`, and only for the term and round that are the writer's then.
+Decides: when bytes leave (`flush`, or the end of the loop turn) and in which order the owner hears
+of things.
+Must not know: the protocol; the proposer decides.
+Invariants: ``on_lost`` is called once at most, and nothing after it; ``lease_until_us`` is 0 for
+good once the writer is lost, released or stopped; what the lease keeper renewed (L7) counts only in
+`look`, and only for the term and round that are the writer's then.
 """
 
 from __future__ import annotations
@@ -13,7 +17,15 @@ from typing import TYPE_CHECKING, Final
 
 from txlog.clock import timer_s
 from txlog.consensus.limits import Limits
-from txlog.consensus.outputs import CampaignOver, Committed, Fenced, LeaseUntil, Opened, Reopened, Send
+from txlog.consensus.outputs import (
+    CampaignOver,
+    Committed,
+    Fenced,
+    LeaseUntil,
+    Opened,
+    Reopened,
+    Send,
+)
 from txlog.consensus.proposer import Proposer
 from txlog.entry import LEADERSHIP, Entry, EntryId
 from txlog.lease_keeper.board import Order
@@ -25,14 +37,19 @@ if TYPE_CHECKING:
 
 
 FAR_US: Final = 1 << 62
-_SOON_US: Final = 1000  # a timer that fires so soon will ask for the next deadline itself: asking costs more than most messages
+# a timer that fires so soon will ask for the next deadline itself:
+# asking costs more than most messages
+_SOON_US: Final = 1000
 
 
 class CampaignLost(Exception):
-    """Not this time. ``held``: another writer's lease runs; ``retry_ms``: try again after so long at the earliest. ``windows``: of which writers windows are
-    open, and for how many ms."""
+    """Not this time. ``held``: another writer's lease runs; ``retry_ms``: try again after so long
+    at the earliest. ``windows``: of which writers windows are open, and for how many ms.
+    """
 
-    def __init__(self, reason: str, retry_ms: int, held: bool, windows: tuple[tuple[bytes, int], ...] = ()) -> None:
+    def __init__(
+        self, reason: str, retry_ms: int, held: bool, windows: tuple[tuple[bytes, int], ...] = ()
+    ) -> None:
         super().__init__(reason)
         self.windows = windows
         self.reason = reason
@@ -45,10 +62,13 @@ def _nothing_committed(position: int) -> None:
 
 
 class Writer:
-    """Made by `LogClient.campaign`. Set ``on_committed`` and ``on_lost`` at once; ``on_lost`` is told even when the loss came before it was set.
+    """Made by `LogClient.campaign`. Set ``on_committed`` and ``on_lost`` at once; ``on_lost`` is
+    told even when the loss came before it was set.
 
-    ``on_reopened(term)``: a minority had to be sealed again (W5), the writer goes on, and the owner must append its LEADERSHIP payload (``leadership``) through
-    `append` before its next entry. Without an ``on_reopened`` the writer appends it itself, between two turns of the loop."""
+    ``on_reopened(term)``: a minority had to be sealed again (W5), the writer goes on, and the owner
+    must append its LEADERSHIP payload (``leadership``) through `append` before its next entry.
+    Without an ``on_reopened`` the writer appends it itself, between two turns of the loop.
+    """
 
     def __init__(self, client: LogClient, lease_ms: int) -> None:
         self.lease_ms = lease_ms
@@ -62,7 +82,13 @@ class Writer:
         self._client = client
         self._links = client.links
         self._clock = client.clock
-        limits = Limits(**{"commit_timeout_ms": client.commit_timeout_ms, "busy_limit_ms": client.busy_limit_ms, **client.limits})
+        limits = Limits(
+            **{
+                "commit_timeout_ms": client.commit_timeout_ms,
+                "busy_limit_ms": client.busy_limit_ms,
+                **client.limits,
+            }
+        )
         self._proposer = Proposer(client.nodes, client.incarnation, client.rng, limits, client.pace)
         self._wall_ms: Callable[[], int] = int
         self._campaign: asyncio.Future[None] | None = None
@@ -73,8 +99,10 @@ class Writer:
         self._open = False
         self._over = False
         self._released = False
-        self.renewable: tuple[int, bytes] | None = None  # term and round for which the lease keeper may renew
-        self.due_us = FAR_US  # a later clock reading means that the loop stood still; the lease keeper's to write
+        # term and round for which the lease keeper may renew
+        self.renewable: tuple[int, bytes] | None = None
+        # a later clock reading means that the loop stood still; the lease keeper's to write
+        self.due_us = FAR_US
 
     # ------------------------------------------------------------------ for the owner
 
@@ -92,7 +120,9 @@ class Writer:
 
     @property
     def last(self) -> tuple[EntryId, bytes]:
-        """Id and chain of the newest entry appended: where a subscription of this writer's owner goes on once all of it is committed."""
+        """Id and chain of the newest entry appended: where a subscription of this writer's owner
+        goes on once all of it is committed.
+        """
         return self._proposer.last, self._proposer.last_chain
 
     @property
@@ -115,7 +145,9 @@ class Writer:
             self._loop.call_soon(callback, self.lost)
 
     def append(self, kind: int, payload: bytes, wall_ms: int, continued: bool = False) -> int:
-        """The position it has been given. It leaves with `flush`, or at the end of this turn of the loop, together with all others of the turn."""
+        """The position it has been given. It leaves with `flush`, or at the end of this turn of the
+        loop, together with all others of the turn.
+        """
         position = self._proposer.append(kind, payload, wall_ms, continued, self._clock()).position
         if not self._flush_due:
             self._flush_due = True
@@ -127,14 +159,17 @@ class Writer:
         self.pump()
 
     async def release(self, successor: bytes) -> None:
-        """L4. From here on the lease counts as over. Everything appended should be committed before; the writer is over after it."""
+        """L4. From here on the lease counts as over. Everything appended should be committed
+        before; the writer is over after it.
+        """
         self._set_lease(0)
         self._released = True
         if self._over:
             return
         self._proposer.release(successor, self._clock())
         self.pump()
-        # The Releases are in the sockets' buffers; one turn of the loop lets them out before anybody closes a link.
+        # The Releases are in the sockets' buffers; one turn of the loop lets them out before
+        # anybody closes a link.
         await asyncio.sleep(0.01)
         self.stop()
 
@@ -148,20 +183,30 @@ class Writer:
             self._campaign.set_exception(CampaignLost("stopped", 0, False))
 
     def start_handover(self) -> None:
-        """From here on the lease counts as over (no read is served any more), while appends still go on: HANDOVER is one of them."""
+        """From here on the lease counts as over (no read is served any more), while appends still
+        go on: HANDOVER is one of them.
+        """
         self._proposer.start_handover()
         self._set_lease(0)
         self.pump()
 
     def abort_handover(self) -> None:
-        """The hand-over did not come about and nothing was released: the lease counts again from the next renewal on."""
+        """The hand-over did not come about and nothing was released: the lease counts again from
+        the next renewal on.
+        """
         self._proposer.abort_handover()
         self._snapshot()
         self.pump()
 
     # ------------------------------------------------------------------ campaign
 
-    async def campaign(self, applied: EntryId, applied_chain: bytes, leadership_payload: bytes, wall_ms: Callable[[], int]) -> None:
+    async def campaign(
+        self,
+        applied: EntryId,
+        applied_chain: bytes,
+        leadership_payload: bytes,
+        wall_ms: Callable[[], int],
+    ) -> None:
         now = self._clock()
         self.leadership = leadership_payload
         self._wall_ms = wall_ms
@@ -169,7 +214,9 @@ class Writer:
         for link in self._links:
             if link.up:
                 self._proposer.on_connected(link.index, now)
-        self._proposer.start_campaign(applied, applied_chain, self.lease_ms, leadership_payload, wall_ms(), now)
+        self._proposer.start_campaign(
+            applied, applied_chain, self.lease_ms, leadership_payload, wall_ms(), now
+        )
         self.pump()
         await self._campaign
 
@@ -210,7 +257,9 @@ class Writer:
             self.pump()
 
     def pump(self) -> None:
-        """Carry out what the proposer asks for: sends first, then the owner's callbacks, which may append again."""
+        """Carry out what the proposer asks for:
+        sends first, then the owner's callbacks, which may append again.
+        """
         self._flush_due = False
         if self._over:
             return
@@ -222,7 +271,8 @@ class Writer:
         for output in self._proposer.take_outputs():
             kind = type(output)
             if kind is Send:
-                message = output.message  # type: ignore[union-attr]  # the line above asks by identity, which is not narrowed
+                # the line above asks by identity, which is not narrowed
+                message = output.message  # type: ignore[union-attr]
                 if message is not last:
                     frame = encode(message)
                     last = message
@@ -250,7 +300,9 @@ class Writer:
         elif isinstance(event, CampaignOver):
             self._end()
             if self._campaign is not None and not self._campaign.done():
-                self._campaign.set_exception(CampaignLost(event.reason, event.retry_ms, event.held, event.windows))
+                self._campaign.set_exception(
+                    CampaignLost(event.reason, event.retry_ms, event.held, event.windows)
+                )
         elif isinstance(event, Fenced):
             self._end()
             if self._campaign is not None and not self._campaign.done():
@@ -270,7 +322,8 @@ class Writer:
         if self._over:
             return
         if self.on_reopened is not None:
-            self.on_reopened(self.term)  # the owner came meanwhile, and has to know of every position
+            # the owner came meanwhile, and has to know of every position
+            self.on_reopened(self.term)
         else:
             self.append(LEADERSHIP, self.leadership, self._wall_ms())
 
@@ -286,15 +339,17 @@ class Writer:
     # ------------------------------------------------------------------ the lease
 
     def look(self, now_us: int) -> int:
-        """Until when the lease runs, counting what the lease keeper renewed while the loop stood still (L7). For whoever finds `lease_until_us` over; carries
-        nothing out, so it may be called in the middle of anything."""
+        """Until when the lease runs, counting what the lease keeper renewed while the loop stood
+        still (L7). For whoever finds `lease_until_us` over; carries nothing out, so it may be
+        called in the middle of anything.
+        """
         keeper = self._client.keeper
         if keeper is not None and not self._over:
             keeper.look(now_us)
         return self.lease_until_us
 
     def renews_until(self, now_us: int) -> int:
-        """For the lease keeper: the lease's end, 0 while this writer asks for no more lease (L8)."""
+        """For the lease keeper: the lease's end, 0 while this writer asks for no lease (L8)."""
         return self.lease_until_us if self._proposer.renews(now_us) else 0
 
     def on_stood_still(self, us: int, now_us: int) -> None:
@@ -302,8 +357,12 @@ class Writer:
         if not self._over:
             self._proposer.on_stood_still(us, now_us)
 
-    def on_renewed_beside(self, index: int, term: int, round: bytes, sent_us: int, now_us: int) -> None:
-        """From the lease keeper: this log node was sent a Renew of this term and round at ``sent_us`` and answered it `Renewed`."""
+    def on_renewed_beside(
+        self, index: int, term: int, round: bytes, sent_us: int, now_us: int
+    ) -> None:
+        """From the lease keeper: this log node was sent a Renew of this term and round at
+        ``sent_us`` and answered it `Renewed`.
+        """
         if not self._over and self.renewable == (term, round):
             self._proposer.on_renewed_elsewhere(index, term, round, sent_us, now_us)
             self._lease(self._proposer.lease_until_us)
@@ -319,20 +378,28 @@ class Writer:
         self._allow(None)
 
     def _snapshot(self) -> None:
-        """A term and round begin: the lease keeper may renew for them, and for no earlier ones. While a re-seal is open the next term is about to begin."""
+        """A term and round begin: the lease keeper may renew for them, and for no earlier ones.
+        While a re-seal is open the next term is about to begin.
+        """
         if not self._released and not self._over and self._proposer.may_renew_beside():
             self._allow((self._proposer.term, self._proposer.round))
 
     def _allow(self, renewable: tuple[int, bytes] | None) -> None:
         self.renewable = renewable
         if self._client.keeper is not None:
-            order = Order(renewable[0], renewable[1], self.lease_ms) if renewable is not None else None
-            self._client.keeper.order(order, self.renews_until(self._clock()) if order is not None else 0)
+            order = (
+                Order(renewable[0], renewable[1], self.lease_ms) if renewable is not None else None
+            )
+            self._client.keeper.order(
+                order, self.renews_until(self._clock()) if order is not None else 0
+            )
 
     # ------------------------------------------------------------------ time
 
     def _arm(self) -> None:
-        """One timer; a deadline that moved later lets the old timer fire in vain rather than be made anew at each message."""
+        """One timer; a deadline that moved later lets the old timer fire in vain rather than be
+        made anew at each message.
+        """
         if self._over or (self._timer is not None and self._timer_us - self._clock() < _SOON_US):
             return
         deadline = self._proposer.deadline()

@@ -1,14 +1,19 @@
-"""A log node's side of one log: what it promises, accepts, acknowledges and serves (A1-A6, L1, L3, L4, R2; S3's healing by a writer).
+"""A log node's side of one log: what it promises, accepts, acknowledges and serves (A1-A6, L1, L3,
+L4, R2; S3's healing by a writer).
 
-Decides: the answer to every message of a writer or reader, what is written and in which order, when the node is suspect. Must not
-know: files, sockets, clocks. Putting entries back, pulling from other nodes and the exchange of S4 are decided in `repair`.
+Decides: the answer to every message of a writer or reader, what is written and in which order, when
+the node is suspect.
+Must not know: files, sockets, clocks. Putting entries back, pulling from other nodes and the
+exchange of S4 are decided in `repair`.
 
-State that is on disk is changed in memory first and written by outputs in the same order; an answer that depends on it leaves
-as `SendAfterPersist` (A6). ``last`` counts what is accepted, ``durable`` what is on disk. What is not yet durable is kept here,
-so the store is only asked about positions it has for certain.
+State that is on disk is changed in memory first and written by outputs in the same order; an answer
+that depends on it leaves as `SendAfterPersist` (A6). ``last`` counts what is accepted, ``durable``
+what is on disk. What is not yet durable is kept here, so the store is only asked about positions it
+has for certain.
 
-Invariants, asserted: the promise never goes down and is never below the term of an entry held; committed never goes down and
-never passes ``last``; nothing at or below committed is truncated; durable <= last.
+Invariants, asserted: the promise never goes down and is never below the term of an entry held;
+committed never goes down and never passes ``last``; nothing at or below committed is truncated;
+durable <= last.
 """
 
 from __future__ import annotations
@@ -20,7 +25,21 @@ from typing import Any, Final
 from txlog.consensus.joining import Joining
 from txlog.consensus.lease import Window, window_us
 from txlog.consensus.log import Damage, History, Recovered, Scan
-from txlog.consensus.outputs import Expel, Halt, Output, Peer, Promise, Send, SendAfterPersist, Serve, Suspicion, Trace, Truncate, WriteEntries, WriteMeta
+from txlog.consensus.outputs import (
+    Expel,
+    Halt,
+    Output,
+    Peer,
+    Promise,
+    Send,
+    SendAfterPersist,
+    Serve,
+    Suspicion,
+    Trace,
+    Truncate,
+    WriteEntries,
+    WriteMeta,
+)
 from txlog.consensus.quorum import majority
 from txlog.consensus.repair import Repair
 from txlog.entry import Entry, EntryError, EntryId, decode_entry
@@ -52,13 +71,25 @@ from txlog.messages import (
     beyond_limits,
 )  # fmt: skip
 
-PROMISE_HOLD_US: Final = 100_000  # a candidate is told to come again after so long while another's promise is on its way to disk
-CONTRADICTION: Final = "a writer contradicts committed"  # the simulator takes it for a bug: no honest writer does
+# a candidate is told to come again after so long while another's promise is on its way to disk
+PROMISE_HOLD_US: Final = 100_000
+# the simulator takes it for a bug: no honest writer does
+CONTRADICTION: Final = "a writer contradicts committed"
 
 
 class Acceptor:
-    def __init__(self, recovered: Recovered, history: History, peers: list[str], rng: Random, now_us: int, max_lease_ms: int = MAX_LEASE_MS) -> None:
-        """``peers``: the ids of the other nodes of the group. Has outputs at once when the disk was not whole."""
+    def __init__(
+        self,
+        recovered: Recovered,
+        history: History,
+        peers: list[str],
+        rng: Random,
+        now_us: int,
+        max_lease_ms: int = MAX_LEASE_MS,
+    ) -> None:
+        """``peers``: the ids of the other nodes of the group.
+        Has outputs at once when the disk was not whole.
+        """
         self.max_lease_ms = max_lease_ms
         self.promise = recovered.promise
         self.trim = recovered.trim
@@ -67,18 +98,26 @@ class Acceptor:
         self.last_chain = recovered.last_chain
         self.durable = recovered.last[1]
         self.committed = min(recovered.committed, recovered.last[1])
-        self.proven = max(recovered.proven, self.committed)  # greatest position this node knows it had fsync'd in an earlier life, or committed
+        # greatest position this node knows it had fsync'd in an earlier life, or committed
+        self.proven = max(recovered.proven, self.committed)
         self.suspicion = recovered.suspicion
-        self.broken = 0  # S5: first position of which no node has a good copy, 0: none. Nothing from there on is served or taken
+        # S5: first position of which no node has a good copy, 0: none. Nothing from there on is
+        # served or taken
+        self.broken = 0
         self.broken_reason = ""
         self.has_room = True
-        self.room_bytes = 1 << 62  # of entries that may be taken until the driver looks again (A5): their blocks are there
+        # of entries that may be taken until the driver looks again (A5): their blocks are there
+        self.room_bytes = 1 << 62
         self.largest_entry = recovered.largest_entry
         self._entry_overhead = recovered.entry_overhead
         self.peers = sorted(peers)
         self.majority = majority(len(peers) + 1)
-        self.holes: list[Damage] = [damage for damage in recovered.damage if damage.position <= recovered.last[1]]
-        self.tail_damage: list[Damage] = [damage for damage in recovered.damage if damage.position > recovered.last[1]]
+        self.holes: list[Damage] = [
+            damage for damage in recovered.damage if damage.position <= recovered.last[1]
+        ]
+        self.tail_damage: list[Damage] = [
+            damage for damage in recovered.damage if damage.position > recovered.last[1]
+        ]
         self.rng = rng
         self._history = history
         # L3: one that has never promised does not wait.
@@ -88,10 +127,12 @@ class Acceptor:
         self._persisted = 0
         self._cut_sequence = 0  # of the newest Truncate
         self._unsynced: deque[Entry] = deque()  # entries above `durable`, in order
-        self._writes: deque[tuple[int, int]] = deque()  # (sequence, last position it wrote), not yet durable
+        # (sequence, last position it wrote), not yet durable
+        self._writes: deque[tuple[int, int]] = deque()
         self._metas: deque[tuple[int, Promise]] = deque()
         self._durable_promise = self.promise
-        self._admitted: tuple[int, bytes] = (0, b"")  # term and round of the newest Seal while this node is suspect
+        # term and round of the newest Seal while this node is suspect
+        self._admitted: tuple[int, bytes] = (0, b"")
         self._healing = 0  # sequence after which the suspicion is over on disk, 0: none
         self._confirmed_term = 0  # A3: the greatest position confirmed here, and in which term
         self._confirmed = 0
@@ -143,22 +184,31 @@ class Acceptor:
             self.trace("no longer suspect")
 
     def on_put_back(self, sequence: int, scan: Scan, now_us: int) -> None:
-        """The `PutBack` of that sequence is written and scanned. What a later Truncate has cut away no longer matters."""
+        """The `PutBack` of that sequence is written and scanned. What a later Truncate has cut away
+        no longer matters.
+        """
         if sequence > self._cut_sequence:
             self.repair.on_put_back(scan, now_us)
 
     def on_damage(self, scan: Scan, now_us: int) -> None:
-        """A read has met bytes that do not check: the state of the whole log with them (S6). From here on all is as if they had been found at a start:
-        damage at or below committed is a hole, in front of any other the log ends, and this node is suspect (S3)."""
+        """A read has met bytes that do not check: the state of the whole log with them (S6). From
+        here on all is as if they had been found at a start: damage at or below committed is a hole,
+        in front of any other the log ends, and this node is suspect (S3).
+        """
         if scan.last[1] < self.committed:
-            self.halt(f"entries that are known committed are damaged, and what stood there is not known: {_where(scan)}; the next start asks the other nodes")
+            self.halt(
+                "entries that are known committed are damaged, and what stood there is not "
+                f"known: {_where(scan)}; the next start asks the other nodes"
+            )
             return
         if scan.last[1] < self.last[1]:
             self._end_before(scan)
         self.repair.on_damage(scan, now_us)
 
     def _end_before(self, scan: Scan) -> None:
-        """The log ends earlier than it did. What is on its way to disk behind the damage stays there, and comes back when the damage is put back."""
+        """The log ends earlier than it did. What is on its way to disk behind the damage stays
+        there, and comes back when the damage is put back.
+        """
         self.proven = max(self.proven, self.durable)  # it was acknowledged
         self.last, self.last_chain = scan.last, scan.last_chain
         last = scan.last[1]
@@ -175,20 +225,26 @@ class Acceptor:
         self.joining.on_peer_fetched(node, fetched, now_us)
 
     def on_membership(self, peers: list[str], now_us: int) -> None:
-        """S8: the group has other members from now on; it has as many as before. Windows and promises stay."""
+        """S8: the group has other members from now on; it has as many as before.
+        Windows and promises stay.
+        """
         assert len(peers) == len(self.peers), "a group does not change its size"
         self.peers = sorted(peers)
         self.repair.on_membership(now_us)
         self.joining.start(now_us)
 
     def on_room(self, has_room: bool) -> None:
-        """Whether the next segment is there (A5): without room no entry is taken, everything else goes on."""
+        """Whether the next segment is there (A5):
+        without room no entry is taken, everything else goes on.
+        """
         if has_room != self.has_room:
             self.trace("room again" if has_room else "disk full")
         self.has_room = has_room
 
     def on_disconnected(self, peer: Peer) -> None:
-        """Nothing here belongs to a connection: windows and promises are a writer's, whatever it is connected by."""
+        """Nothing here belongs to a connection:
+        windows and promises are a writer's, whatever it is connected by.
+        """
 
     def take_outputs(self) -> list[Output]:
         outputs = self._outputs
@@ -204,7 +260,7 @@ class Acceptor:
         self.repair.on_deadline(now_us)
         self.joining.on_deadline(now_us)
 
-    # ----------------------------------------------------------------------- what others may look at
+    # ---------------------------------------------------------------------- what others may look at
 
     @property
     def window_writer(self) -> bytes:
@@ -235,7 +291,9 @@ class Acceptor:
         return self.suspicion is None and not self.broken
 
     def readable_upto(self, start: int) -> int:
-        """The last committed position of the run without holes that begins at ``start``; below ``start``: nothing to read there now."""
+        """The last committed position of the run without holes that begins at ``start``; below
+        ``start``: nothing to read there now.
+        """
         return self._run_end(start, self.committed)
 
     def status(self, now_us: int) -> dict[str, Any]:
@@ -250,10 +308,16 @@ class Acceptor:
             "window_left_ms": self.window_left_ms(now_us),
             "window_writer": self.window_writer.hex(),
             "successor": self.successor(now_us).hex(),
-            "suspect": None if suspicion is None else {"position": suspicion.position, "reason": suspicion.reason},
+            "suspect": None
+            if suspicion is None
+            else {"position": suspicion.position, "reason": suspicion.reason},
             "newcomer": self.joining.describe(),
-            "holes": [{"position": hole.position, "where": hole.where} for hole in self.holes[:100]],
-            "broken": {"position": self.broken, "reason": self.broken_reason} if self.broken else None,
+            "holes": [
+                {"position": hole.position, "where": hole.where} for hole in self.holes[:100]
+            ],
+            "broken": {"position": self.broken, "reason": self.broken_reason}
+            if self.broken
+            else None,
             "disk_full": not self.has_room,
         }
 
@@ -264,7 +328,9 @@ class Acceptor:
         if wrong := beyond_limits(message, promised, self.max_lease_ms):
             self._send(peer, Unavailable(term, round[:MAX_ID_BYTES], 0, wrong))
             return
-        if term < promised or (term == promised and round != self.promise.round and self.suspicion is None):
+        if term < promised or (
+            term == promised and round != self.promise.round and self.suspicion is None
+        ):
             self._send(peer, Refused(term, round, promised))
             return
         if self.broken:
@@ -277,12 +343,17 @@ class Acceptor:
         if not held and self._promises_another(message.incarnation):
             held = PROMISE_HOLD_US
         if held:
-            self._send(peer, LeaseHeld(term, round, promised, (held + 999) // 1000, self._window.living(now_us)))
+            self._send(
+                peer,
+                LeaseHeld(term, round, promised, (held + 999) // 1000, self._window.living(now_us)),
+            )
             return
-        if self.last > message.expected:  # no promise: a lagging candidate must not fence a healthy writer
+        # no promise: a lagging candidate must not fence a healthy writer
+        if self.last > message.expected:
             self._send(peer, Behind(term, round, promised, self.last, self.committed))
             return
-        if message.probe and not self.has_room:  # a writer could append nothing here, and each that tries makes a term
+        # a writer could append nothing here, and each that tries makes a term
+        if message.probe and not self.has_room:
             self._send(peer, Unavailable(term, round, 0, "disk full"))
             return
         if message.probe:
@@ -293,16 +364,28 @@ class Acceptor:
         self._send_persisted(peer, Promised(term, round, term, False, self.last, self.committed))
 
     def _promises_another(self, incarnation: bytes) -> bool:
-        """A promise to another candidate is on its way to disk. On a slow disk that takes as long as candidates wait between two attempts: taken one behind
-        the other, their Seals would overtake each other and no candidate would ever append. Whose promise is on disk may open a window at once."""
+        """A promise to another candidate is on its way to disk. On a slow disk that takes as long
+        as candidates wait between two attempts: taken one behind the other, their Seals would
+        overtake each other and no candidate would ever append. Whose promise is on disk may open a
+        window at once.
+        """
         promise = self.promise
-        return promise.term > self._durable_promise.term and promise.incarnation not in (b"", incarnation)
+        return promise.term > self._durable_promise.term and promise.incarnation not in (
+            b"",
+            incarnation,
+        )
 
     def _admit(self, peer: Peer, message: Seal, now_us: int) -> None:
-        """S3: a suspect node promises nothing. It lets the Appends of who sealed here in, which heal it, and says only that it is suspect."""
+        """S3: a suspect node promises nothing. It lets the Appends of who sealed here in, which
+        heal it, and says only that it is suspect.
+        """
         suspicion = self.suspicion
         assert suspicion is not None, "a whole node promises"
-        if not message.probe and self.last <= message.expected and not self._window.held_us(message.incarnation, self.promise.incarnation, now_us):
+        if (
+            not message.probe
+            and self.last <= message.expected
+            and not self._window.held_us(message.incarnation, self.promise.incarnation, now_us)
+        ):
             self._admitted = (message.term, message.round)
             self._send(peer, Suspected(message.term, message.round, 0, suspicion.epoch, 0))
 
@@ -314,13 +397,19 @@ class Acceptor:
         if term < promise.term:
             self._send(peer, Refused(term, round, promise.term))
             return
-        wrong = self.broken_reason if self.broken else beyond_limits(message, promise.term, self.max_lease_ms) or self._too_large(message.entries)
+        wrong = (
+            self.broken_reason
+            if self.broken
+            else beyond_limits(message, promise.term, self.max_lease_ms)
+            or self._too_large(message.entries)
+        )
         if wrong:
             self._send(peer, Unavailable(term, round[:MAX_ID_BYTES], number, wrong))
             return
         sealed = term == promise.term and round == promise.round
         if not sealed and (self.suspicion is None or self._admitted != (term, round)):
-            # That a majority elected it is only its word: it seals here too, and comes past another's window like any candidate.
+            # That a majority elected it is only its word: it seals here too, and comes past
+            # another's window like any candidate.
             self._send(peer, Unsealed(term, round, number))
             return
         entries = self._decode(peer, message)
@@ -358,7 +447,9 @@ class Acceptor:
         if self.joining.deadline:
             self.joining.look(now_us)
         if self.suspicion is not None and not self._heal(message, confirmed):
-            self._send_persisted(peer, Suspected(term, round, number, self.suspicion.epoch, confirmed))
+            self._send_persisted(
+                peer, Suspected(term, round, number, self.suspicion.epoch, confirmed)
+            )
             return
         if term != self._confirmed_term:
             self._confirmed_term, self._confirmed = term, confirmed
@@ -368,14 +459,25 @@ class Acceptor:
         if committed > self.committed:
             self._commit(committed)
         self._window.open(message.incarnation, term, message.lease_ms, now_us)
-        # min(durable, what matched): this answer leaves when everything asked of the disk so far is durable, and that is at least `confirmed`.
+        # min(durable, what matched): this answer leaves when everything asked of the disk so far is
+        # durable, and that is at least `confirmed`.
         self._send_persisted(peer, Appended(term, round, number, confirmed))
 
     def _take_part(self, peer: Peer, message: Append, fitting: list[Entry], now_us: int) -> None:
-        """A5: for the rest there is no room. The writer comes with it when this part is on disk, which is when another segment may have been made."""
+        """A5: for the rest there is no room. The writer comes with it when this part is on disk,
+        which is when another segment may have been made.
+        """
         term, round, number = message.term, message.round, message.number
         if not fitting:
-            self._send(peer, Unavailable(term, round, number, "the next segment is not made yet" if self.has_room else "disk full"))
+            self._send(
+                peer,
+                Unavailable(
+                    term,
+                    round,
+                    number,
+                    "the next segment is not made yet" if self.has_room else "disk full",
+                ),
+            )
             return
         if self.suspicion is not None:
             self.repair.on_writer(now_us)
@@ -386,18 +488,31 @@ class Acceptor:
 
     def _too_large(self, entries: list[bytes]) -> str:
         largest = max(map(len, entries), default=0)
-        return f"an entry of {largest} bytes, a segment here holds {self.largest_entry}: raise segment-bytes" if largest > self.largest_entry else ""
+        return (
+            f"an entry of {largest} bytes, a segment here holds {self.largest_entry}: raise "
+            "segment-bytes"
+            if largest > self.largest_entry
+            else ""
+        )
 
     def _decode(self, peer: Peer, message: Append) -> list[Entry] | None:
-        """The entries, or None: not a run that follows ``previous`` (no writer says that; the wire has its own checksums)."""
+        """The entries, or None: not a run that follows ``previous`` (no writer says that; the wire
+        has its own checksums).
+        """
         entries: list[Entry] = []
         chain, position, term = message.previous_chain, message.previous[1], message.previous[0]
         try:
             for encoded in message.entries:
                 entry = decode_entry(encoded)
                 position += 1
-                if entry.position != position or entry.previous_chain != chain or not term <= entry.term <= message.term:
-                    raise EntryError(f"entry {entry.position}@{entry.term} does not follow {position - 1}@{term}")
+                if (
+                    entry.position != position
+                    or entry.previous_chain != chain
+                    or not term <= entry.term <= message.term
+                ):
+                    raise EntryError(
+                        f"entry {entry.position}@{entry.term} does not follow {position - 1}@{term}"
+                    )
                 chain, term = entry.chain, entry.term
                 entries.append(entry)
         except EntryError as error:
@@ -406,8 +521,10 @@ class Acceptor:
         return entries
 
     def _matches(self, position: int, chain: bytes) -> bool:
-        """Is the writer's entry at ``position`` the one held here? What is committed here is in every elected writer's log (invariant 3),
-        so a committed position that cannot be looked at (a hole, trimmed) matches."""
+        """Is the writer's entry at ``position`` the one held here? What is committed here is in
+        every elected writer's log (invariant 3), so a committed position that cannot be looked at
+        (a hole, trimmed) matches.
+        """
         have = self.chain_at(position)
         return have == chain or (have is None and position <= self.committed)
 
@@ -416,12 +533,24 @@ class Acceptor:
         if position <= self.committed:
             self.expel(peer, f"{CONTRADICTION} entry {position}")
             return
-        # Terms never fall along a log: going back to where this one begins skips a dead writer's whole tail in one step.
+        # Terms never fall along a log: going back to where this one begins skips a dead writer's
+        # whole tail in one step.
         back_to = self._first_of_term(position) - 1
-        self._send(peer, Conflict(message.term, message.round, message.number, max(back_to, self.committed), self.committed))
+        self._send(
+            peer,
+            Conflict(
+                message.term,
+                message.round,
+                message.number,
+                max(back_to, self.committed),
+                self.committed,
+            ),
+        )
 
     def _count_held(self, peer: Peer, message: Append, entries: list[Entry]) -> int:
-        """How many of these are held already, same by chain. A different one is cut away, with all behind it. -1: nothing of it can be."""
+        """How many of these are held already, same by chain. A different one is cut away, with all
+        behind it. -1: nothing of it can be.
+        """
         last = self.last[1]
         for index, entry in enumerate(entries):
             position = entry.position
@@ -434,16 +563,27 @@ class Acceptor:
                 return -1
             if self.has_room:
                 before = entries[index - 1] if index else None
-                self.truncate(position, before.id if before else message.previous, before.chain if before else message.previous_chain)
+                self.truncate(
+                    position,
+                    before.id if before else message.previous,
+                    before.chain if before else message.previous_chain,
+                )
             return index
         return len(entries)
 
     def _heal(self, message: Append, confirmed: int) -> bool:
-        """S3: one Append is not enough, a bad sector may hide several entries. True: counted once the end of suspicion is on disk."""
+        """S3: one Append is not enough, a bad sector may hide several entries. True: counted once
+        the end of suspicion is on disk.
+        """
         suspicion = self.suspicion
         if self._healing:
             return True
-        if suspicion is None or suspicion.newcomer or message.heal_epoch != suspicion.epoch or confirmed < message.heal:
+        if (
+            suspicion is None
+            or suspicion.newcomer
+            or message.heal_epoch != suspicion.epoch
+            or confirmed < message.heal
+        ):
             return False
         if self.tail_damage:
             self.cut_tail()
@@ -460,39 +600,57 @@ class Acceptor:
         durable = self._durable_promise
         if beyond_limits(message, promise.term, self.max_lease_ms):
             return
-        if not self.counts or message.term != promise.term or message.round != promise.round or durable.term != promise.term or durable.round != promise.round:
+        if (
+            not self.counts
+            or message.term != promise.term
+            or message.round != promise.round
+            or durable.term != promise.term
+            or durable.round != promise.round
+        ):
             return
         if self._window.open(message.incarnation, message.term, message.lease_ms, now_us):
             self._send(peer, Renewed(message.term, message.round, message.number))
 
     def _on_release(self, message: Release, now_us: int) -> None:
-        if message.round and message.term == self.promise.term and message.round == self.promise.round and len(message.successor) <= MAX_ID_BYTES:
+        if (
+            message.round
+            and message.term == self.promise.term
+            and message.round == self.promise.round
+            and len(message.successor) <= MAX_ID_BYTES
+        ):
             self._window.release(message.term, message.successor, self.promise.lease_ms, now_us)
             self.trace(f"term {message.term} released to {message.successor.hex()[:8]}")
 
-    # ----------------------------------------------------------------------- reading and catching up
+    # ---------------------------------------------------------------------- reading and catching up
 
     def _on_fetch(self, peer: Peer, message: Fetch) -> None:
         if self.promise.term < message.fence <= self.promise.term + MAX_TERM_STEP:
-            # Whose window it is stays known: he may seal again at once. Without a round nobody's Renew is taken.
-            self._set_promise(Promise(message.fence, self.promise.incarnation, b"", self.promise.lease_ms))
+            # Whose window it is stays known: he may seal again at once. Without a round nobody's
+            # Renew is taken.
+            self._set_promise(
+                Promise(message.fence, self.promise.incarnation, b"", self.promise.lease_ms)
+            )
         promised = self._durable_promise.term if message.fence else self.promise.term
         upto = self._run_end(message.start, self.last[1] if message.uncommitted else self.committed)
         answer = Fetched(
-            message.token, message.start, promised, self.last, self.committed, self.trim, self.suspicion is not None, [], self.proven,
-            self.promise.lease_ms, self.newcomer,
+            message.token, message.start, promised, self.last, self.committed, self.trim,
+            self.suspicion is not None, [], self.proven, self.promise.lease_ms, self.newcomer,
         )  # fmt: skip
         self._outputs.append(Serve(peer, answer, upto, message.max_bytes))
 
     def _on_tail_query(self, peer: Peer, message: TailQuery) -> None:
         durable = self.id_at(self.durable)
-        if self.counts and durable is not None:  # None: a hole, and what is behind it is not on disk yet
+        # None: a hole, and what is behind it is not on disk yet
+        if self.counts and durable is not None:
             self._send(peer, Tail(message.token, durable, self.committed))
 
     def _on_catch_up(self, peer: Peer, message: CatchUp, now_us: int) -> None:
         if message.term < self.promise.term:
             self._send(peer, Refused(message.term, message.round, self.promise.term))
-        elif not message.round or ((message.term, message.round) not in ((self.promise.term, self.promise.round), self._admitted)):
+        elif not message.round or (
+            (message.term, message.round)
+            not in ((self.promise.term, self.promise.round), self._admitted)
+        ):
             self._send(peer, Unsealed(message.term, message.round[:MAX_ID_BYTES], 0))
         else:
             self.repair.catch_up(message.committed, now_us)
@@ -505,7 +663,7 @@ class Acceptor:
                 return min(limit, hole.position - 1)
         return limit
 
-    # ----------------------------------------------------------------------- the log in memory (used by `repair` as well)
+    # ------------------------------------------------- the log in memory (used by `repair` as well)
 
     def chain_at(self, position: int) -> bytes | None:
         """None: not held, or not readable now."""
@@ -529,7 +687,7 @@ class Acceptor:
         return self._history.id_at(position) if self.trim[1] < position < self.last[1] else None
 
     def _first_of_term(self, position: int) -> int:
-        """The first position above committed whose entry has the term of the one at ``position``."""
+        """The first position above committed whose entry has the term of that at ``position``."""
         here = self.id_at(position)
         low, high = self.committed + 1, position
         while here is not None and low < high:
@@ -543,13 +701,19 @@ class Acceptor:
 
     def _take(self, entries: list[Entry]) -> None:
         """Write these right behind ``last``."""
-        if self.tail_damage:  # what is behind `last` on disk is overwritten: only the writer knows what should stand there
+        # what is behind `last` on disk is overwritten:
+        # only the writer knows what should stand there
+        if self.tail_damage:
             self.cut_tail()
         newest = entries[-1]
-        assert entries[0].position == self.last[1] + 1 and entries[0].previous_chain == self.last_chain, "entries do not follow the log"
+        assert (
+            entries[0].position == self.last[1] + 1 and entries[0].previous_chain == self.last_chain
+        ), "entries do not follow the log"
         assert newest.term <= self.promise.term, "entry above the promise"
         self._sequence += 1
-        self._outputs.append(WriteEntries(self._sequence, entries, min(self.committed, entries[0].position - 1)))
+        self._outputs.append(
+            WriteEntries(self._sequence, entries, min(self.committed, entries[0].position - 1))
+        )
         self._writes.append((self._sequence, newest.position))
         self._unsynced.extend(entries)
         self.last = (newest.term, newest.position)
@@ -568,21 +732,31 @@ class Acceptor:
         return entries
 
     def take_fitting(self, entries: list[Entry]) -> None:
-        """What `fitting` said. A4: if they come from another node, the promise may be lower than their terms; it must never be, and goes to disk first."""
+        """What `fitting` said. A4: if they come from another node, the promise may be lower than
+        their terms; it must never be, and goes to disk first.
+        """
         if entries[-1].term > self.promise.term:
             self.raise_promise(entries[-1].term)
         self._take(entries)
         self.room_bytes -= self._disk_bytes(entries)
 
     def truncate(self, position: int, last: EntryId, last_chain: bytes) -> None:
-        """Remove everything from ``position`` on, damage behind the log's end included. Lowers ``durable`` at once. ``last`` is what
-        stands in front of it; it is given because it may be a hole, readable elsewhere only."""
+        """Remove everything from ``position`` on, damage behind the log's end included. Lowers
+        ``durable`` at once. ``last`` is what stands in front of it; it is given because it may be a
+        hole, readable elsewhere only.
+        """
         assert position > self.committed, "truncation of committed entries"
-        assert position > self.trim[1] and position == last[1] + 1, "truncation of trimmed entries, or somewhere else"
+        assert position > self.trim[1] and position == last[1] + 1, (
+            "truncation of trimmed entries, or somewhere else"
+        )
         self.trace(f"truncate from {position}, last was {self.last[1]}")
         if self.suspicion is not None and not self.suspicion.cut and self.tail_damage:
             suspicion = self.suspicion
-            self._set_suspicion(Suspicion(suspicion.position, suspicion.epoch, suspicion.reason, True, suspicion.newcomer))
+            self._set_suspicion(
+                Suspicion(
+                    suspicion.position, suspicion.epoch, suspicion.reason, True, suspicion.newcomer
+                )
+            )
         self._sequence += 1
         self._cut_sequence = self._sequence
         self._outputs.append(Truncate(self._sequence, position))
@@ -607,7 +781,9 @@ class Acceptor:
             self.proven = position
 
     def commit_pulled(self, position: int) -> None:
-        """Another node knows ``position`` committed, and what is held here up to it is the same by chain."""
+        """Another node knows ``position`` committed,
+        and what is held here up to it is the same by chain.
+        """
         if position > self.committed:
             self._commit(position)
 
@@ -620,7 +796,9 @@ class Acceptor:
         self.durable = last[1]
 
     def raise_promise(self, term: int, lease_ms: int = 0) -> None:
-        """To a term whose writer and round are not known here: nobody can have it, so no Append or Renew is taken in it."""
+        """To a term whose writer and round are not known here: nobody can have it, so no Append or
+        Renew is taken in it.
+        """
         self._set_promise(Promise(term, b"", b"", lease_ms or self.promise.lease_ms))
 
     def _set_promise(self, promise: Promise) -> None:
@@ -635,7 +813,9 @@ class Acceptor:
         self._write_meta()
 
     def become_suspect(self, position: int, reason: str) -> None:
-        """A newcomer stays one, since S3's ways out are not its own (S8); one whose last step is on its way to disk is a member already."""
+        """A newcomer stays one, since S3's ways out are not its own (S8); one whose last step is on
+        its way to disk is a member already.
+        """
         already = self.suspicion
         cut, newcomer = already is not None and already.cut, self.newcomer and not self.healing
         self._set_suspicion(Suspicion(position, self.rng.randbytes(16), reason, cut, newcomer))
@@ -651,7 +831,9 @@ class Acceptor:
 
     def _write_meta(self) -> None:
         self._sequence += 1
-        self._outputs.append(WriteMeta(self._sequence, self.promise, None if self._healing else self.suspicion))
+        self._outputs.append(
+            WriteMeta(self._sequence, self.promise, None if self._healing else self.suspicion)
+        )
         self._metas.append((self._sequence, self.promise))
 
     def next_disk_sequence(self) -> int:

@@ -1,9 +1,12 @@
-"""Becoming the writer: what a candidate reads first, and how it counts the answers to a Seal or probe (W1, W5).
+"""Becoming the writer: what a candidate reads first, and how it counts the answers to a Seal or
+probe (W1, W5).
 
-Decides: which log a candidate goes on from; whether a ballot is won, lost or open, and why it was lost. Must not know: timers,
-what a writer does once it is one (`proposer`).
+Decides: which log a candidate goes on from; whether a ballot is won, lost or open, and why it was
+lost.
+Must not know: timers, what a writer does once it is one (`proposer`).
 
-Invariants: a ballot counts answers to its own term, round and kind only, one a node; a probe never counts as a promise.
+Invariants: a ballot counts answers to its own term, round and kind only, one a node; a probe never
+counts as a promise.
 """
 
 from __future__ import annotations
@@ -21,7 +24,18 @@ Standing = Literal["won", "fenced", "refused", "open"]
 class Ballot:
     """The answers to one Seal, sent to every node."""
 
-    __slots__ = ("behind", "held", "held_promised", "highest", "message", "nodes", "promised", "refused", "unavailable", "windows")
+    __slots__ = (
+        "behind",
+        "held",
+        "held_promised",
+        "highest",
+        "message",
+        "nodes",
+        "promised",
+        "refused",
+        "unavailable",
+        "windows",
+    )
 
     def __init__(self, nodes: int, message: Seal) -> None:
         self.nodes = nodes
@@ -29,7 +43,8 @@ class Ballot:
         self.promised: dict[int, Promised] = {}
         self.held: dict[int, int] = {}  # node -> ms left of another's window
         self.held_promised: dict[int, int] = {}  # node -> the term promised there, of those held
-        self.windows: dict[bytes, int] = {}  # writer -> the longest ms left of its window on any node
+        # writer -> the longest ms left of its window on any node
+        self.windows: dict[bytes, int] = {}
         self.behind: dict[int, EntryId] = {}
         self.refused: dict[int, int] = {}
         self.unavailable: dict[int, str] = {}
@@ -38,7 +53,11 @@ class Ballot:
     def on_message(self, node: int, message: Message) -> bool:
         """False: not an answer to this ballot."""
         seal = self.message
-        if not isinstance(message, Promised | Refused | LeaseHeld | Behind | Unavailable) or message.term != seal.term or message.round != seal.round:
+        if (
+            not isinstance(message, Promised | Refused | LeaseHeld | Behind | Unavailable)
+            or message.term != seal.term
+            or message.round != seal.round
+        ):
             return False
         if isinstance(message, Unavailable):
             if message.number:
@@ -53,12 +72,16 @@ class Ballot:
         else:
             self.highest = max(self.highest, message.promised)
             if node in self.promised:
-                return True  # an older copy of the question was answered differently; what it has promised stays promised
+                # an older copy of the question was answered differently;
+                # what it has promised stays promised
+                return True
             self._forget(node)
             if isinstance(message, LeaseHeld):
                 self.held[node] = message.left_ms
                 if message.writer:
-                    self.windows[message.writer] = max(message.left_ms, self.windows.get(message.writer, 0))
+                    self.windows[message.writer] = max(
+                        message.left_ms, self.windows.get(message.writer, 0)
+                    )
                 self.held_promised[node] = message.promised
             elif isinstance(message, Behind):
                 self.behind[node] = message.last
@@ -74,17 +97,25 @@ class Ballot:
         self.unavailable.pop(node, None)
 
     def may_be_won(self, working: set[int]) -> bool:
-        """Those that have promised and those ``working`` on it are a majority; a log node that has turned it down does not work on it."""
+        """Those that have promised and those ``working`` on it are a majority; a log node that has
+        turned it down does not work on it.
+        """
         down = {*self.held, *self.behind, *self.refused, *self.unavailable}
         return len((working - down).union(self.promised)) >= majority(self.nodes)
 
     def standing(self, term: int) -> tuple[Standing, str]:
-        """W5, of the writer of ``term`` that seals again, with the reason when it is fenced. "refused": only a higher term can be promised by a majority."""
+        """W5, of the writer of ``term`` that seals again, with the reason when it is fenced.
+        "refused": only a higher term can be promised by a majority.
+        """
         needed = majority(self.nodes)
         if len(self.promised) >= needed:
             return "won", ""
-        if len(self.refused) + sum(promised > term for promised in self.held_promised.values()) >= needed:
-            # Held by another's window under a higher promise than ours: that writer was elected. A window alone (L3, a restarted node) is waited for.
+        if (
+            len(self.refused) + sum(promised > term for promised in self.held_promised.values())
+            >= needed
+        ):
+            # Held by another's window under a higher promise than ours: that writer was elected. A
+            # window alone (L3, a restarted node) is waited for.
             return "fenced", f"a majority has promised term {self.highest}"
         able = self.nodes - len(self.behind) - len(self.unavailable)
         if able < needed:
@@ -92,7 +123,9 @@ class Ballot:
         return ("refused" if self.refused and able - len(self.refused) < needed else "open"), ""
 
     def verdict(self, final: bool = False) -> Verdict:
-        """``final``: who has not answered will not. A loss is named by what is worth waiting for: windows close, logs can be read again."""
+        """``final``: who has not answered will not. A loss is named by what is worth waiting for:
+        windows close, logs can be read again.
+        """
         needed = majority(self.nodes)
         if len(self.promised) >= needed:
             return "won"
@@ -117,7 +150,11 @@ class Ballot:
         ]
         parts += [
             f"{len(group)} {name}"
-            for group, name in ((self.held, "held by a lease"), (self.behind, "ahead of us"), (self.refused, "promised a higher term"))
+            for group, name in (
+                (self.held, "held by a lease"),
+                (self.behind, "ahead of us"),
+                (self.refused, "promised a higher term"),
+            )
             if group
         ]
         parts += sorted(set(self.unavailable.values()))
@@ -125,9 +162,22 @@ class Ballot:
 
 
 class Reading:
-    """W1's Fetch: answers of a majority, then everything behind the applied entry from the node with the greatest last id."""
+    """W1's Fetch: answers of a majority, then everything behind the applied entry from the node
+    with the greatest last id.
+    """
 
-    __slots__ = ("answers", "applied", "chain", "committed", "expected", "highest", "nodes", "prefix", "source", "token")
+    __slots__ = (
+        "answers",
+        "applied",
+        "chain",
+        "committed",
+        "expected",
+        "highest",
+        "nodes",
+        "prefix",
+        "source",
+        "token",
+    )
 
     def __init__(self, nodes: int, token: int, applied: EntryId, applied_chain: bytes) -> None:
         self.nodes = nodes
@@ -142,9 +192,12 @@ class Reading:
         self.prefix: list[Entry] = []
 
     def on_fetched(self, node: int, answer: Fetched) -> Literal["wait", "more", "done"] | str:
-        """ "more": ask `source` for what follows `expected`. Any other word is why this reading is over."""
+        """ "more": ask `source` for what follows `expected`.
+        Any other word is why this reading is over.
+        """
         self.highest = max(self.highest, answer.promised, answer.last[0])
-        if answer.token != self.token or answer.suspect:  # a suspect node counts in no majority (S3)
+        # a suspect node counts in no majority (S3)
+        if answer.token != self.token or answer.suspect:
             return "wait"
         if self.source >= 0:
             return self._read(answer) if node == self.source else "wait"
@@ -168,10 +221,17 @@ class Reading:
                 entry = decode_entry(encoded)
                 if entry.position <= self.expected[1]:
                     continue
-                if entry.position != self.expected[1] + 1 or entry.previous_chain != self.chain or entry.term < self.expected[0]:
+                if (
+                    entry.position != self.expected[1] + 1
+                    or entry.previous_chain != self.chain
+                    or entry.term < self.expected[0]
+                ):
                     return f"the log changed at entry {entry.position} while it was read"
                 if entry.format > FORMAT_VERSION or entry.kind not in KIND_NAMES:
-                    return f"entry {entry.position} has kind {entry.kind} format {entry.format}, which this version cannot read"
+                    return (
+                        f"entry {entry.position} has kind {entry.kind} format {entry.format}, "
+                        "which this version cannot read"
+                    )
                 self.prefix.append(entry)
                 self.expected, self.chain = entry.id, entry.chain
         except EntryError as error:

@@ -1,11 +1,13 @@
 """What the writer keeps of its log, and how far each log node is with it (W4).
 
-Decides: which entries are still at hand, what fits into the next message to a node, what of it is in flight. Must not know: terms'
-fate, leases, who is asked what next (`proposer`).
+Decides: which entries are still at hand, what fits into the next message to a node, what of it is
+in flight.
+Must not know: terms' fate, leases, who is asked what next (`proposer`).
 
-A feed is either *probing* (it is not known where the node stands: one message at a time, until one is answered `Appended`) or
-streaming (messages pile up to the window). Invariants: the entries at hand are dense and reach back at least to the first
-uncommitted one; a feed's bytes in flight are those of its outstanding messages.
+A feed is either *probing* (it is not known where the node stands: one message at a time, until one
+is answered `Appended`) or streaming (messages pile up to the window).
+Invariants: the entries at hand are dense and reach back at least to the first uncommitted one; a
+feed's bytes in flight are those of its outstanding messages.
 """
 
 from __future__ import annotations
@@ -21,7 +23,17 @@ from txlog.messages import LeaseHeld, Promised, Suspected, Unsealed
 class Recent:
     """The newest entries, dense. ``first`` is the position of the oldest one at hand."""
 
-    __slots__ = ("_encoded", "_ends", "_entries", "_previous_chain", "_previous_id", "_start_bytes", "first", "last", "last_chain")
+    __slots__ = (
+        "_encoded",
+        "_ends",
+        "_entries",
+        "_previous_chain",
+        "_previous_id",
+        "_start_bytes",
+        "first",
+        "last",
+        "last_chain",
+    )
 
     def __init__(self, previous: EntryId, previous_chain: bytes) -> None:
         self.first = previous[1] + 1
@@ -31,14 +43,19 @@ class Recent:
         self._previous_chain = previous_chain
         self._entries: list[Entry] = []
         self._encoded: list[bytes] = []
-        self._ends: list[int] = []  # bytes up to and including this entry, counted from this object's beginning
+        # bytes up to and including this entry, counted from this object's beginning
+        self._ends: list[int] = []
         self._start_bytes = 0  # the same for the entry in front of `first`
 
     def add(self, entry: Entry) -> None:
-        assert entry.position == self.last[1] + 1 and entry.previous_chain == self.last_chain, "entries follow one another"
+        assert entry.position == self.last[1] + 1 and entry.previous_chain == self.last_chain, (
+            "entries follow one another"
+        )
         self._entries.append(entry)
         self._encoded.append(entry.encoded)
-        self._ends.append((self._ends[-1] if self._ends else self._start_bytes) + len(entry.encoded))
+        self._ends.append(
+            (self._ends[-1] if self._ends else self._start_bytes) + len(entry.encoded)
+        )
         self.last = (entry.term, entry.position)
         self.last_chain = entry.chain
 
@@ -51,7 +68,7 @@ class Recent:
         return (self._previous_id, self._previous_chain) if index == 0 else None
 
     def take(self, start: int, max_bytes: int) -> list[bytes]:
-        """Encoded entries from ``start`` on, within ``max_bytes`` but at least one if there is one."""
+        """Encoded entries from ``start`` on, within ``max_bytes``, at least one if any exists."""
         index = start - self.first
         ends = self._ends
         before = ends[index - 1] if index else self._start_bytes
@@ -69,11 +86,15 @@ class Recent:
         return self._ends[-1] - (self._ends[index] if index >= 0 else self._start_bytes)
 
     def trim(self, keep_bytes: int, committed: int) -> None:
-        """Forget what is more than ``keep_bytes`` old and committed. Done in strides: a list gives up its front slowly."""
+        """Forget what is more than ``keep_bytes`` old and committed. Done in strides: a list gives
+        up its front slowly.
+        """
         ends = self._ends
         if not ends or ends[-1] - self._start_bytes <= keep_bytes:
             return
-        count = min(bisect_right(ends, ends[-1] - keep_bytes), committed - self.first + 1, len(ends) - 1)
+        count = min(
+            bisect_right(ends, ends[-1] - keep_bytes), committed - self.first + 1, len(ends) - 1
+        )
         if count < 1 or count * 8 < len(ends):
             return
         newest = self._entries[count - 1]
@@ -91,7 +112,8 @@ class Ages:
     def __init__(self, limit_us: int) -> None:
         """``limit_us``: the most time of an entry that does not count (`shift`)."""
         self._limit_us = limit_us
-        # (position, when everything up to it had been appended, the same without the time that does not count)
+        # (position, when everything up to it had been appended, the same without the time that does
+        # not count)
         self._waiting: deque[tuple[int, int, int]] = deque()
         self._appended_us = 0  # when the newest entry was
         self._quick = 0  # how many entries in a row came soon after the one before
@@ -127,10 +149,14 @@ class Ages:
         return oldest_us
 
     def shift(self, us: int, now_us: int) -> None:
-        """Time that does not count. All of it together has a limit: an entry that finds no majority costs the lease in the end, however often the loop
-        stands still."""
+        """Time that does not count. All of it together has a limit: an entry that finds no majority
+        costs the lease in the end, however often the loop stands still.
+        """
         limit_us = self._limit_us
-        self._waiting = deque((position, began, min(since + us, now_us, began + limit_us)) for position, began, since in self._waiting)
+        self._waiting = deque(
+            (position, began, min(since + us, now_us, began + limit_us))
+            for position, began, since in self._waiting
+        )
 
 
 class Outstanding:
@@ -150,14 +176,16 @@ class Feed:
     """One log node, as the writer of the current term sees it."""
 
     __slots__ = (
-        "acked", "blocked_until", "catching_up", "connected", "flying", "flying_bytes", "heal", "heal_epoch", "index", "match", "next", "outstanding",
-        "poke", "probing", "renews", "rewound", "sealing", "sent_us", "stall_us", "told",
+        "acked", "blocked_until", "catching_up", "connected", "flying", "flying_bytes", "heal",
+        "heal_epoch", "index", "match", "next", "outstanding", "poke", "probing", "renews",
+        "rewound", "sealing", "sent_us", "stall_us", "told",
     )  # fmt: skip
 
     def __init__(self, index: int) -> None:
         self.index = index
         self.connected = False
-        self.heal_epoch = b""  # S3: the node's suspicion we know of, and our last position when it told us
+        # S3: the node's suspicion we know of, and our last position when it told us
+        self.heal_epoch = b""
         self.heal = 0
         self.outstanding: deque[Outstanding] = deque()
         self.renews: deque[tuple[int, int]] = deque()
@@ -167,9 +195,11 @@ class Feed:
         """W5: acks of another term are forgotten."""
         self.match = 0  # the greatest position it answered `Appended` for in this term
         self.next = next  # the first position not sent yet
-        self.acked = False  # it has answered an Append of this term, so its promise is durable and Renew makes sense
+        # it has answered an Append of this term, so its promise is durable and Renew makes sense
+        self.acked = False
         self.told = 0  # the committed position it was told last
-        self.rewound = 0  # answers about gaps and conflicts to messages up to this number say nothing new
+        # answers about gaps and conflicts to messages up to this number say nothing new
+        self.rewound = 0
         self.sent_us = 0
         self.blocked_until = 0
         self.catching_up = 0  # when to look whether it has caught up, 0: it is not sent to pull
@@ -186,7 +216,7 @@ class Feed:
         self.flying_bytes = 0
 
     def rewind(self, next: int, number: int) -> None:
-        """Begin again from ``next``, carefully. ``number``: of the newest message sent to anybody."""
+        """Begin again from ``next``, carefully. ``number``: of the newest message to any node."""
         self.next = max(1, next)
         self.rewound = number
         self.probing = True
@@ -223,9 +253,13 @@ class Feed:
         self.sent_us = now_us
         self.poke = False
 
-    def wants_seal(self, message: Unsealed | Promised | LeaseHeld, number: int, now_us: int) -> bool:
-        """A2: a node that our Seal did not reach, or that turned it away, has it before it takes an Append; another's window is waited for. True: send it.
-        ``number``: of the newest message sent to anybody."""
+    def wants_seal(
+        self, message: Unsealed | Promised | LeaseHeld, number: int, now_us: int
+    ) -> bool:
+        """A2: a node that our Seal did not reach, or that turned it away, has it before it takes an
+        Append; another's window is waited for. True: send it. ``number``: of the newest message
+        sent to anybody.
+        """
         if isinstance(message, Unsealed):
             if message.number <= self.rewound and not self.catching_up:
                 return False
@@ -239,15 +273,17 @@ class Feed:
         return False
 
     def suspected(self, message: Suspected, last: int, number: int) -> bool:
-        """S3: it takes entries and counts nowhere. Everything assigned (up to ``last``) when it said so must be there before it may count again. True: this
-        suspicion is a new one."""
+        """S3: it takes entries and counts nowhere. Everything assigned (up to ``last``) when it
+        said so must be there before it may count again. True: this suspicion is a new one.
+        """
         if self.sealing:
             self.sealed(self.next - 1, number)
         fresh = message.epoch != self.heal_epoch
         if fresh:
             self.heal_epoch, self.heal = message.epoch, last
             self.poke = True
-        self.match = 0  # what it has acknowledged it may have lost; it says so again once it is healed
+        # what it has acknowledged it may have lost; it says so again once it is healed
+        self.match = 0
         self.acked = False
         if message.number > self.rewound:
             self.probing = False
@@ -262,7 +298,9 @@ class Feed:
         self.rewind(last + 1, number)
 
     def answered(self, number: int) -> int:
-        """An Append was answered. Answers come in order, so older ones are no longer expected. When was it sent? 0: not known any more."""
+        """An Append was answered. Answers come in order, so older ones are no longer expected. When
+        was it sent? 0: not known any more.
+        """
         outstanding = self.outstanding
         while outstanding and outstanding[0].number <= number:
             found = outstanding.popleft()

@@ -1,14 +1,20 @@
 """A newcomer's way into the group (S8): the log node that takes a lost one's place, for one log.
 
-Decides: when a newcomer counts. Must not know: how the membership came to be (`server.membership`), how entries are taken (`acceptor`), connections.
+Decides: when a newcomer counts.
+Must not know: how the membership came to be (`server.membership`), how entries are taken
+(`acceptor`), connections.
 
-A newcomer is suspect (S3) of a kind of its own, on disk from the moment its log is made: it neither promises, acknowledges, renews nor answers `tail()`, and no
-Append heals it. It asks all other nodes; what a majority of the group says (whole nodes only, and each under the present membership version, since a node
-serves no other) has in it whatever a majority of the old group ever acknowledged or promised. It takes entries, from the writer or from the node with the
-greatest id, until its own last id is no lower; promises as high as they did; waits one full window, for they may have granted a lease before
-they took the version; then it counts. All of this is in memory but for the suspicion, so a restart begins again.
+A newcomer is suspect (S3) of a kind of its own, on disk from the moment its log is made: it neither
+promises, acknowledges, renews nor answers `tail()`, and no Append heals it. It asks all other
+nodes; what a majority of the group says (whole nodes only, and each under the present membership
+version, since a node serves no other) has in it whatever a majority of the old group ever
+acknowledged or promised. It takes entries, from the writer or from the node with the greatest id,
+until its own last id is no lower; promises as high as they did; waits one full window, for they may
+have granted a lease before they took the version; then it counts. All of this is in memory but for
+the suspicion, so a restart begins again.
 
-Invariants: the end of the suspicion comes after entries and promise on disk; answers of two surveys or two memberships are never counted together.
+Invariants: the end of the suspicion comes after entries and promise on disk; answers of two surveys
+or two memberships are never counted together.
 """
 
 from __future__ import annotations
@@ -101,7 +107,12 @@ class Joining:
         """From ``start`` on; 0: from the first position not known committed here."""
         self._token = self._log.rng.getrandbits(62)
         self.deadline = now_us + self._patience.us * PIECE
-        fetch = Fetch(self._token, start or self._log.committed + 1, chunk_bytes(self._log.largest_entry), True)
+        fetch = Fetch(
+            self._token,
+            start or self._log.committed + 1,
+            chunk_bytes(self._log.largest_entry),
+            True,
+        )
         self._log.emit(PeerFetch(self._source, fetch, TOPIC))
 
     def _on_chunk(self, fetched: Fetched, now_us: int) -> None:
@@ -109,8 +120,16 @@ class Joining:
         if self.look(now_us):
             return
         log = self._log
-        entries = [entry for entry in log.repair.decode(fetched, fetched.start) if entry.position <= self._goal[1]]
-        held = log.repair.adopt(entries) if entries and self._joins_on(entries[0]) and log.has_room else 0
+        entries = [
+            entry
+            for entry in log.repair.decode(fetched, fetched.start)
+            if entry.position <= self._goal[1]
+        ]
+        held = (
+            log.repair.adopt(entries)
+            if entries and self._joins_on(entries[0]) and log.has_room
+            else 0
+        )
         if not held:
             self.deadline = now_us + ASK_AGAIN_US
             return
@@ -118,17 +137,22 @@ class Joining:
         if self.look(now_us):
             return
         if held == entries[-1].position < self._goal[1]:
-            self._pull(now_us, held + 1)  # not from what is known committed: there may be no writer who commits the rest
+            # not from what is known committed: there may be no writer who commits the rest
+            self._pull(now_us, held + 1)
         else:
             self.deadline = now_us + ASK_AGAIN_US
 
     def _joins_on(self, first: Entry) -> bool:
         """What was copied before may have been cut by a writer since."""
         log, before = self._log, first.position - 1
-        return before <= log.committed or (before <= log.last[1] and log.chain_at(before) == first.previous_chain)
+        return before <= log.committed or (
+            before <= log.last[1] and log.chain_at(before) == first.previous_chain
+        )
 
     def look(self, now_us: int) -> bool:
-        """After entries came, from wherever: is everything here? True: nothing more is to be copied."""
+        """After entries came, from wherever: is everything here? True:
+        nothing more is to be copied.
+        """
         if self.state == COPYING and self._complete():
             log = self._log
             if self._floor > log.promise.term:
@@ -136,7 +160,8 @@ class Joining:
             self.state = WAITING
             self.deadline = now_us + window_us(self._lease_ms)
             log.trace(
-                f"newcomer: holds all up to {self._goal[1]}@{self._goal[0]}, promise {log.promise.term}, waits for {window_us(self._lease_ms) // 1000} ms"
+                f"newcomer: holds all up to {self._goal[1]}@{self._goal[0]}, promise "
+                f"{log.promise.term}, waits for {window_us(self._lease_ms) // 1000} ms"
             )
         return self.state != COPYING
 

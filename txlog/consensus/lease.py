@@ -1,11 +1,14 @@
-"""Both ends of the lease: the window a log node keeps for a writer (L1, L3, L4), the time until which the writer may rely on it (L2).
+"""Both ends of the lease: the window a log node keeps for a writer (L1, L3, L4), the time until
+which the writer may rely on it (L2).
 
-Decides: whom a log node must turn away and for how long; until when a writer may serve reads. Must not know: the log, messages,
-terms' meaning. All times are CLOCK_BOOTTIME microseconds of one process; a window's times never leave its node.
+Decides: whom a log node must turn away and for how long; until when a writer may serve reads.
+Must not know: the log, messages, terms' meaning. All times are CLOCK_BOOTTIME microseconds of one
+process; a window's times never leave its node.
 
-Why it holds: a window lasts 17/16 of the lease by the node's clock from a reading *after* the message came, the writer's lease
-counts from a reading *before* it was sent. The majority that renewed and the majority a candidate needs share a node, so while
-no two clocks' rates differ by more than 17/16 the writer has stopped before that node promises anything.
+Why it holds: a window lasts 17/16 of the lease by the node's clock from a reading *after* the
+message came, the writer's lease counts from a reading *before* it was sent. The majority that
+renewed and the majority a candidate needs share a node, so while no two clocks' rates differ by
+more than 17/16 the writer has stopped before that node promises anything.
 """
 
 from __future__ import annotations
@@ -24,7 +27,8 @@ class Window:
     __slots__ = ("_closed_term", "_hold_until", "_reserved_until", "_successor", "_until", "writer")
 
     def __init__(self, hold_until: int) -> None:
-        self.writer = b""  # whose window it is, empty: none was opened in this process life, or it was released
+        # whose window it is, empty: none was opened in this process life, or it was released
+        self.writer = b""
         self._until = 0
         self._hold_until = hold_until
         self._successor = b""
@@ -32,7 +36,9 @@ class Window:
         self._closed_term = 0
 
     def open(self, writer: bytes, term: int, lease_ms: int, now_us: int) -> bool:
-        """L1: an accepted Append or Renew of ``term``. It replaces a window of another incarnation. False: released in this term (L4)."""
+        """L1: an accepted Append or Renew of ``term``. It replaces a window of another incarnation.
+        False: released in this term (L4).
+        """
         if term <= self._closed_term:
             return False
         until = now_us + window_us(lease_ms)
@@ -54,18 +60,24 @@ class Window:
         self._reserved_until = now_us + lease_ms * 500
 
     def held_us(self, incarnation: bytes, promised_incarnation: bytes, now_us: int) -> int:
-        """How long this incarnation is to be turned away, 0: not at all. Nobody is held up by his own window."""
+        """How long this incarnation is to be turned away, 0: not at all.
+        Nobody is held up by his own window.
+        """
         left = 0
         if self._hold_until > now_us and incarnation != promised_incarnation:
             left = self._hold_until - now_us
         if self._successor and self._reserved_until > now_us:
-            return left if incarnation == self._successor else max(left, self._reserved_until - now_us)
+            return (
+                left if incarnation == self._successor else max(left, self._reserved_until - now_us)
+            )
         if self._until > now_us and self.writer != incarnation:
             left = max(left, self._until - now_us)
         return left
 
     def living(self, now_us: int) -> bytes:
-        """The writer whose window is open; empty: none, or a restarted node's hold stands in for it (L3)."""
+        """The writer whose window is open; empty:
+        none, or a restarted node's hold stands in for it (L3).
+        """
         return self.writer if self._until > now_us else b""
 
     def left_us(self, now_us: int) -> int:
@@ -77,7 +89,9 @@ class Window:
 
 
 class WriterLease:
-    """L2, the writer's side: for each node, when the newest message it answered (`Appended`, `Renewed`) was created."""
+    """L2, the writer's side: for each node, when the newest message it answered (`Appended`,
+    `Renewed`) was created.
+    """
 
     __slots__ = ("_answered", "_lease_us", "over", "until_us")
 
@@ -88,8 +102,10 @@ class WriterLease:
         self.over = False  # L4: from the decision to hand over
 
     def credit(self, node: int, sent_us: int, frozen: bool = False) -> bool:
-        """True: the lease now runs longer. ``sent_us`` is the clock before the message's first byte left, never a resend's.
-        ``frozen``: L8, the answer is noted and the lease does not grow by it now."""
+        """True: the lease now runs longer. ``sent_us`` is the clock before the message's first byte
+        left, never a resend's. ``frozen``: L8, the answer is noted and the lease does not grow by
+        it now.
+        """
         answered = self._answered
         if sent_us <= answered[node]:
             return False

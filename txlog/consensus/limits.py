@@ -1,6 +1,8 @@
-"""The bounds of a writer, each with its unit: of time between its messages, of entries and bytes under way or kept.
+"""The bounds of a writer, each with its unit: of time between its messages, of entries and bytes
+under way or kept.
 
-Decides: the numbers. Must not know: what is done with them (`proposer`). Times that follow measurements are in `pace`.
+Decides: the numbers.
+Must not know: what is done with them (`proposer`). Times that follow measurements are in `pace`.
 """
 
 from __future__ import annotations
@@ -23,7 +25,9 @@ class Limits:
     window_entries: int = 4096  # in flight to one node
     window_bytes: int = 16 << 20
     message_bytes: int = 4 << 20  # entries in one Append; one larger entry still goes
-    keep_bytes: int = 16 << 20  # recent entries kept for lagging nodes; they are memory of the primary beside its data
+    # recent entries kept for lagging nodes; they are memory of the primary beside its data
+    keep_bytes: int = 16 << 20
     fetch_bytes: int = 4 << 20
     commit_timeout_ms: int = 0  # L8, 0: the lease, or longer as commits were measured to take
-    busy_limit_ms: int = 15_000  # L8: time in which the loop stood still that does not count for one entry, all together
+    # L8: time in which the loop stood still that does not count for one entry, all together
+    busy_limit_ms: int = 15_000

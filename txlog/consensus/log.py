@@ -1,15 +1,19 @@
 """What an acceptor must be told about its own disk at start, and what it may ask of it later.
 
-Decides: the form of the start-up report (`Recovered`), of damage (S1) and of the result of a put-back (`Scan`), and the
-questions a machine may put to its store (`History`). Must not know: segments, frames, files.
+Decides: the form of the start-up report (`Recovered`), of damage (S1) and of the result of a
+put-back (`Scan`), and the questions a machine may put to its store (`History`).
+Must not know: segments, frames, files.
 
-How the store reports damage. A scan walks the log from the first kept position. Bytes that do not check are one `Damage`
-per lost position (the number of positions lost is known when something good follows; else exactly one, the torn tail).
-The log *goes on* over damage at or below ``committed`` that has a good entry behind it: those positions are holes, to be
-put back while the node works. It *ends* before the first other damage: ``last`` is the entry in front of it, and what is
-behind it stays on disk, untouched, until it is put back (S2), overwritten by a writer, or cut by the exchange (S4).
+How the store reports damage. A scan walks the log from the first kept position. Bytes that do not
+check are one `Damage` per lost position (the number of positions lost is known when something good
+follows; else exactly one, the torn tail). The log *goes on* over damage at or below ``committed``
+that has a good entry behind it: those positions are holes, to be put back while the node works. It
+*ends* before the first other damage: ``last`` is the entry in front of it, and what is behind it
+stays on disk, untouched, until it is put back (S2), overwritten by a writer, or cut by the exchange
+(S4).
 
-Invariants: ``damage`` is in ascending order; nothing at or below ``last.position`` is lost except the holes listed.
+Invariants: ``damage`` is in ascending order; nothing at or below ``last.position`` is lost except
+the holes listed.
 """
 
 from __future__ import annotations
@@ -27,7 +31,8 @@ class Damage:
 
     position: int
     known: EntryId | None = None  # the id in the frame's header, if that header checks
-    next_chain: bytes | None = None  # the previous chain in the next frame, if that one is good: the chain of this entry
+    # the previous chain in the next frame, if that one is good: the chain of this entry
+    next_chain: bytes | None = None
     where: str = ""  # file and offset, for people
 
 
@@ -35,12 +40,14 @@ class Damage:
 class Recovered:
     """The store's report at start."""
 
-    promise: Promise = field(default_factory=Promise)  # of term 0: this node never promised (L3 does not wait then)
+    # of term 0: this node never promised (L3 does not wait then)
+    promise: Promise = field(default_factory=Promise)
     trim: EntryId = NO_ENTRY  # the last entry removed, NO_ENTRY: none
     trim_chain: bytes = GENESIS_CHAIN
     last: EntryId = NO_ENTRY  # the end of the log as above; the trim id when it is empty
     last_chain: bytes = GENESIS_CHAIN
-    committed: int = 0  # greatest `committed` evidence in good frame headers, at least the trim position
+    # greatest `committed` evidence in good frame headers, at least the trim position
+    committed: int = 0
     proven: int = 0  # greatest `synced` evidence (S1), at least `committed`
     suspicion: Suspicion | None = None  # as found in meta
     damage: list[Damage] = field(default_factory=list)
@@ -50,7 +57,9 @@ class Recovered:
 
 @dataclass(slots=True)
 class Scan:
-    """After a `PutBack`: where the log ends now by the rules above, and all the damage that is left."""
+    """After a `PutBack`: where the log ends now by the rules above,
+    and all the damage that is left.
+    """
 
     last: EntryId
     last_chain: bytes
@@ -58,9 +67,11 @@ class Scan:
 
 
 class History(Protocol):
-    """Reads of the entries at or below ``durable``; synchronous. None: not there (trimmed, a hole, past the end).
+    """Reads of the entries at or below ``durable``; synchronous. None: not there (trimmed, a hole,
+    past the end).
 
-    The acceptor keeps what is not yet durable itself, so the store may be behind the outputs."""
+    The acceptor keeps what is not yet durable itself, so the store may be behind the outputs.
+    """
 
     def entry_at(self, position: int) -> Entry | None: ...
 

@@ -1,9 +1,11 @@
-"""What the log's machines ask of the world. The order of a list of outputs is the order of their effects.
+"""What the log's machines ask of the world. The order of a list of outputs is the order of their
+effects.
 
-`SendAfterPersist` is how "nothing is acknowledged before it is on disk" (A6) is written in the types: it may leave only
-when every disk output before it in the stream of outputs is durable. `Send` may leave at once.
-Disk outputs are applied by the driver to its store in order; then one sync covers all of them, and the driver calls
-``acceptor.on_persisted(sequence, now_us)`` with the greatest sequence covered *before* it sends the SendAfterPersists it covers.
+`SendAfterPersist` is how "nothing is acknowledged before it is on disk" (A6) is written in the
+types: it may leave only when every disk output before it in the stream of outputs is durable.
+`Send` may leave at once. Disk outputs are applied by the driver to its store in order; then one
+sync covers all of them, and the driver calls ``acceptor.on_persisted(sequence, now_us)`` with the
+greatest sequence covered *before* it sends the SendAfterPersists it covers.
 """
 
 from __future__ import annotations
@@ -13,12 +15,15 @@ from dataclasses import dataclass
 from txlog.entry import Entry
 from txlog.messages import Fetch, Message
 
-Peer = int  # a connection, named by the driver; for a proposer: the index of the log node in its sorted list
+# a connection, named by the driver; for a proposer: the index of the log node in its sorted list
+Peer = int
 
 
 @dataclass(slots=True)
 class Promise:
-    """The durable promise: no writer of a lower term, and of this term only this round, is taken. A promise of term 0 is none."""
+    """The durable promise: no writer of a lower term, and of this term only this round, is taken. A
+    promise of term 0 is none.
+    """
 
     term: int = 0
     incarnation: bytes = b""
@@ -28,17 +33,21 @@ class Promise:
 
 @dataclass(slots=True)
 class Suspicion:
-    """S3, durable. ``position``: first position in doubt. ``epoch``: random id of this suspicion, so that healing answers the right one.
-    ``cut``: a writer or a pull has overwritten what was behind ``position``, so put-backs alone can no longer show that nothing is missing."""
+    """S3, durable. ``position``: first position in doubt. ``epoch``: random id of this suspicion,
+    so that healing answers the right one. ``cut``: a writer or a pull has overwritten what was
+    behind ``position``, so put-backs alone can no longer show that nothing is missing.
+    """
 
     position: int
     epoch: bytes
     reason: str
     cut: bool = False
-    newcomer: bool = False  # S8: not doubt, but a log that has never been part of the group (`joining`)
+    # S8: not doubt, but a log that has never been part of the group (`joining`)
+    newcomer: bool = False
 
 
-# What is made once an entry, or more often, has its `__init__` written out: the one that dataclass makes is not compiled.
+# What is made once an entry, or more often, has its `__init__` written out: the one that dataclass
+# makes is not compiled.
 
 
 @dataclass(slots=True, init=False)
@@ -65,7 +74,9 @@ class SendAfterPersist:
 
 @dataclass(slots=True, init=False)
 class WriteEntries:
-    """Append these, dense, right behind what the store holds. ``committed``: goes into their frame headers as evidence."""
+    """Append these, dense, right behind what the store holds. ``committed``: goes into their frame
+    headers as evidence.
+    """
 
     sequence: int
     entries: list[Entry]
@@ -96,7 +107,9 @@ class WriteMeta:
 
 @dataclass(slots=True)
 class Serve:
-    """Answer a Fetch: the driver fills ``answer.entries`` from the store, from ``answer.start`` up to ``upto`` within ``max_bytes``, and sends it."""
+    """Answer a Fetch: the driver fills ``answer.entries`` from the store, from ``answer.start`` up
+    to ``upto`` within ``max_bytes``, and sends it.
+    """
 
     to: Peer
     answer: Message
@@ -106,8 +119,10 @@ class Serve:
 
 @dataclass(slots=True)
 class PutBack:
-    """S2: write this entry over the damage at its position, scan on behind it, sync, and call ``acceptor.on_put_back(sequence, scan, now_us)``.
-    A disk output like the others: it keeps its place in the order and its sequence is covered by the next sync."""
+    """S2: write this entry over the damage at its position, scan on behind it, sync, and call
+    ``acceptor.on_put_back(sequence, scan, now_us)``. A disk output like the others: it keeps its
+    place in the order and its sequence is covered by the next sync.
+    """
 
     sequence: int
     entry: Entry
@@ -115,11 +130,14 @@ class PutBack:
 
 @dataclass(slots=True)
 class PeerFetch:
-    """Ask other log nodes of this group: send ``fetch`` to ``node`` (its id in the membership), or to every other node when ``node`` is empty.
+    """Ask other log nodes of this group: send ``fetch`` to ``node`` (its id in the membership), or
+    to every other node when ``node`` is empty.
 
-    Each answer goes to ``acceptor.on_peer_fetched(node, fetched, now_us)``. A node that cannot be reached gives no answer, and an
-    answer may be lost: the acceptor asks again by its own deadline, and a newer question of the same topic may take the place of one that was not answered yet.
-    ``max_bytes`` 0 asks for the answer's other fields only."""
+    Each answer goes to ``acceptor.on_peer_fetched(node, fetched, now_us)``. A node that cannot be
+    reached gives no answer, and an answer may be lost: the acceptor asks again by its own deadline,
+    and a newer question of the same topic may take the place of one that was not answered yet.
+    ``max_bytes`` 0 asks for the answer's other fields only.
+    """
 
     node: str
     fetch: Fetch
@@ -128,7 +146,9 @@ class PeerFetch:
 
 @dataclass(slots=True)
 class Expel:
-    """What this caller says cannot be: tell it why, end its session, and say so loudly. This node goes on: its own state is not in doubt."""
+    """What this caller says cannot be: tell it why, end its session, and say so loudly. This node
+    goes on: its own state is not in doubt.
+    """
 
     to: Peer
     reason: str
@@ -148,16 +168,29 @@ class Trace:
     text: str
 
 
-Output = Send | SendAfterPersist | WriteEntries | Truncate | WriteMeta | Serve | PutBack | PeerFetch | Expel | Halt | Trace
+Output = (
+    Send
+    | SendAfterPersist
+    | WriteEntries
+    | Truncate
+    | WriteMeta
+    | Serve
+    | PutBack
+    | PeerFetch
+    | Expel
+    | Halt
+    | Trace
+)
 
 
-# --------------------------------------------------------------------------- the proposer's own (it also uses Send and Trace)
+# ------------------------------------------------- the proposer's own (it also uses Send and Trace)
 
 
 @dataclass(slots=True)
 class Opened:
-    """W2 done: LEADERSHIP is committed. ``prefix``: everything after the candidate's applied entry up to and including LEADERSHIP,
-    all committed now: apply it before serving."""
+    """W2 done: LEADERSHIP is committed. ``prefix``: everything after the candidate's applied entry
+    up to and including LEADERSHIP, all committed now: apply it before serving.
+    """
 
     term: int
     prefix: list[Entry]
@@ -165,7 +198,9 @@ class Opened:
 
 @dataclass(slots=True, init=False)
 class Committed:
-    """Every entry up to ``position`` is committed. Only ever rises; the newest of one ``take_outputs`` stands for all."""
+    """Every entry up to ``position`` is committed. Only ever rises; the newest of one
+    ``take_outputs`` stands for all.
+    """
 
     position: int
 
@@ -175,7 +210,7 @@ class Committed:
 
 @dataclass(slots=True, init=False)
 class LeaseUntil:
-    """L2: the writer may answer reads from memory while its clock is below ``us``; 0: not at all."""
+    """L2: the writer may answer reads from memory while its clock is below ``us``; 0: never."""
 
     us: int
 
@@ -185,23 +220,28 @@ class LeaseUntil:
 
 @dataclass(slots=True)
 class Reopened:
-    """W5: a re-seal succeeded, the writer goes on in ``term``. The owner appends a LEADERSHIP entry through ``append`` as soon as nothing it has
-    executed waits for a position (a position once given to a turn must not be taken by another entry), at the latest at the end of the turn."""
+    """W5: a re-seal succeeded, the writer goes on in ``term``. The owner appends a LEADERSHIP entry
+    through ``append`` as soon as nothing it has executed waits for a position (a position once
+    given to a turn must not be taken by another entry), at the latest at the end of the turn.
+    """
 
     term: int
 
 
 @dataclass(slots=True)
 class Fenced:
-    """This writer will never again learn the fate of what it appended and does not know committed. Said once; the machine is idle after it."""
+    """This writer will never again learn the fate of what it appended and does not know committed.
+    Said once; the machine is idle after it.
+    """
 
     reason: str
 
 
 @dataclass(slots=True)
 class CampaignOver:
-    """The campaign failed; try again after ``retry_ms`` at the earliest. ``held``: another writer's window is open (LeaseHeld). ``windows``: of which
-    writers, and for how many ms."""
+    """The campaign failed; try again after ``retry_ms`` at the earliest. ``held``: another writer's
+    window is open (LeaseHeld). ``windows``: of which writers, and for how many ms.
+    """
 
     reason: str
     retry_ms: int

@@ -1,15 +1,20 @@
-"""How long a candidate and a writer wait for the log nodes: as long as their answers were measured to take.
+"""How long a candidate and a writer wait for the log nodes: as long as their answers were measured
+to take.
 
-Decides: the time-outs of a campaign's stages, the commit time-out on slow disks, the pause between two campaigns. Must not know:
-terms, ballots' verdicts, whether a lease is valid. Nothing here guards safety: a wrong estimate costs time only.
+Decides: the time-outs of a campaign's stages, the commit time-out on slow disks, the pause between
+two campaigns.
+Must not know: terms, ballots' verdicts, whether a lease is valid. Nothing here guards safety: a
+wrong estimate costs time only.
 
-Two times are measured. ``answer_us``: an answer without a disk (Fetch, probe). ``disk_us``: a promise (two syncs in a row, and
-perhaps one that was under way) or the commit of an entry. Both rise at once, fall slowly, and halve with time when nothing is
-measured: a replica measures no promise or commit for hours. Time in which the loop stood still does not count. A question that was given up still
-counts: its late answer proves that the time was too short. One `Pace` lasts as long as the client, so that a campaign begins
-with what the one before has learned.
+Two times are measured. ``answer_us``: an answer without a disk (Fetch, probe). ``disk_us``: a
+promise (two syncs in a row, and perhaps one that was under way) or the commit of an entry. Both
+rise at once, fall slowly, and halve with time when nothing is measured: a replica measures no
+promise or commit for hours. Time in which the loop stood still does not count. A question that was
+given up still counts: its late answer proves that the time was too short. One `Pace` lasts as long
+as the client, so that a campaign begins with what the one before has learned.
 
-Invariant: no time given here is shorter than the time for quick disks, or longer than the constants below allow.
+Invariant: no time given here is shorter than the time for quick disks, or longer than the constants
+below allow.
 """
 
 from __future__ import annotations
@@ -17,10 +22,14 @@ from __future__ import annotations
 from random import Random
 from typing import Final
 
-ANSWER_LONGEST_US: Final = 4_000_000  # the longest time for an answer without a disk that is believed
-DISK_LONGEST_US: Final = 4_000_000  # the longest promise or commit that is believed; the default commit time-out (L8) is twice as long at most, or the lease
+# the longest time for an answer without a disk that is believed
+ANSWER_LONGEST_US: Final = 4_000_000
+# the longest promise or commit that is believed; the default commit time-out (L8) is twice as long
+# at most, or the lease
+DISK_LONGEST_US: Final = 4_000_000
 HALVING_US: Final = 10_000_000  # an estimate that no measurement confirms for so long halves
-SEAL_LONGEST_US: Final = 10_000_000  # a Seal is given up after so long, though a majority of log nodes works on it
+# a Seal is given up after so long, though a majority of log nodes works on it
+SEAL_LONGEST_US: Final = 10_000_000
 FALL_SHIFT: Final = 3  # an estimate falls by an eighth of the difference a measurement
 GIVEN_UP: Final = 16  # so many questions that were given up are remembered
 
@@ -32,7 +41,8 @@ class Pace:
         self.answer_us = 0
         self.disk_us = 0
         self._answer_at_us = self._disk_at_us = 0  # when each was measured, or halved
-        self._given_up: dict[bytes, tuple[int, bool]] = {}  # key of the question -> when it was asked, whether its answer needs a disk
+        # key of the question -> when it was asked, whether its answer needs a disk
+        self._given_up: dict[bytes, tuple[int, bool]] = {}
         self._token = 0
 
     # ----------------------------------------------------------------------- what is measured
@@ -47,14 +57,18 @@ class Pace:
         self.age(now_us)
         self._answer_at_us = now_us
         us = min(us, ANSWER_LONGEST_US)
-        self.answer_us = us if us >= self.answer_us else self.answer_us - ((self.answer_us - us) >> FALL_SHIFT)
+        self.answer_us = (
+            us if us >= self.answer_us else self.answer_us - ((self.answer_us - us) >> FALL_SHIFT)
+        )
 
     def synced(self, us: int, now_us: int) -> None:
         """A majority has promised, or has an entry on disk."""
         self.age(now_us)
         self._disk_at_us = now_us
         us = min(us, DISK_LONGEST_US)
-        self.disk_us = us if us >= self.disk_us else self.disk_us - ((self.disk_us - us) >> FALL_SHIFT)
+        self.disk_us = (
+            us if us >= self.disk_us else self.disk_us - ((self.disk_us - us) >> FALL_SHIFT)
+        )
 
     def age(self, now_us: int) -> None:
         """Call it before an estimate is used that may be old."""
@@ -69,7 +83,10 @@ class Pace:
 
     def stood_still(self, us: int, now_us: int) -> None:
         """The loop stood still for ``us`` until now: a late answer was late by that much less."""
-        self._given_up = {key: (min(asked_us + us, now_us), disk) for key, (asked_us, disk) in self._given_up.items()}
+        self._given_up = {
+            key: (min(asked_us + us, now_us), disk)
+            for key, (asked_us, disk) in self._given_up.items()
+        }
 
     def give_up(self, key: bytes, asked_us: int, disk: bool) -> None:
         while len(self._given_up) >= GIVEN_UP:
@@ -93,7 +110,9 @@ class Pace:
         return max(lease_ms * 250, 2 * self.answer_us)
 
     def seal_patience_us(self, lease_ms: int) -> int:
-        """For the answers to a Seal; while log nodes work on it that make a majority, up to `SEAL_LONGEST_US`."""
+        """For the answers to a Seal; while log nodes work on it that make a majority,
+        up to `SEAL_LONGEST_US`.
+        """
         return max(lease_ms * 250, 3 * self.disk_us)
 
     def opening_patience_us(self, lease_ms: int) -> int:
@@ -101,18 +120,27 @@ class Pace:
         return max(lease_ms * 2000, 4 * self.disk_us)
 
     def commit_timeout_us(self, commit_timeout_ms: int, lease_ms: int) -> int:
-        """L8. A time-out that was set is kept; the default grows with the commits that were measured."""
-        return commit_timeout_ms * 1000 if commit_timeout_ms else max(lease_ms * 1000, 2 * self.disk_us)
+        """L8. A time-out that was set is kept;
+        the default grows with the commits that were measured.
+        """
+        return (
+            commit_timeout_ms * 1000
+            if commit_timeout_ms
+            else max(lease_ms * 1000, 2 * self.disk_us)
+        )
 
     def stall_us(self, lease_ms: int) -> int:
         """An Append that is not answered for so long is sent again."""
         return max(lease_ms * 500, 100_000, 2 * self.disk_us)
 
     def pause_ms(self, lease_ms: int, rng: Random, sealed: bool) -> int:
-        """Between two campaigns: candidates that outbid one another must be further apart than a promise takes. Who did not
-        ask for a promise (``sealed``) was not outbid."""
+        """Between two campaigns: candidates that outbid one another must be further apart than a
+        promise takes. Who did not ask for a promise (``sealed``) was not outbid.
+        """
         disk_us = self.disk_us if sealed else 0
-        return rng.randint(max(lease_ms // 8, disk_us // 2000), max(lease_ms // 2, disk_us * 3 // 2000))
+        return rng.randint(
+            max(lease_ms // 8, disk_us // 2000), max(lease_ms // 2, disk_us * 3 // 2000)
+        )
 
 
 def token_key(token: int) -> bytes:

@@ -1,13 +1,17 @@
-"""The writer of one log (W1-W7, L2, L4, L8): campaigns, appends to every node at once, and knows what is committed.
+"""The writer of one log (W1-W7, L2, L4, L8): campaigns, appends to every node at once, and knows
+what is committed.
 
-Decides: terms and rounds, what each log node is sent, what is committed, until when reads may be served, when this writer is
-over. Must not know: connections, what entries mean, what the primary does with its role.
+Decides: terms and rounds, what each log node is sent, what is committed, until when reads may be
+served, when this writer is over.
+Must not know: connections, what entries mean, what the primary does with its role.
 
-States: idle -> fetching -> probing -> sealing -> opening (LEADERSHIP sent, not committed) -> open -> released or idle. A re-seal
-(W5) goes on beside opening or open: `_reseal` holds its ballot, nothing is sent in the old term meanwhile, its answers still count.
+States: idle -> fetching -> probing -> sealing -> opening (LEADERSHIP sent, not committed) -> open
+-> released or idle. A re-seal (W5) goes on beside opening or open: `_reseal` holds its ballot,
+nothing is sent in the old term meanwhile, its answers still count.
 
-Invariants, asserted: committed never goes down; only an entry of the current term is committed by count (W3); acks and lease
-answers of one term are never counted in another; after `Fenced`, `CampaignOver` or `stop` nothing more is said.
+Invariants, asserted: committed never goes down; only an entry of the current term is committed by
+count (W3); acks and lease answers of one term are never counted in another; after `Fenced`,
+`CampaignOver` or `stop` nothing more is said.
 """
 
 from __future__ import annotations
@@ -19,7 +23,17 @@ from txlog.consensus.campaign import Ballot, Reading
 from txlog.consensus.feed import Ages, Feed, Recent
 from txlog.consensus.lease import WriterLease
 from txlog.consensus.limits import CATCH_UP_LOOK_US, MAX_READINGS, MAX_STALL_US, RETRY_US, Limits
-from txlog.consensus.outputs import CampaignOver, Committed, Fenced, LeaseUntil, Opened, ProposerOutput, Reopened, Send, Trace
+from txlog.consensus.outputs import (
+    CampaignOver,
+    Committed,
+    Fenced,
+    LeaseUntil,
+    Opened,
+    ProposerOutput,
+    Reopened,
+    Send,
+    Trace,
+)
 from txlog.consensus.pace import SEAL_LONGEST_US, Pace, token_key
 from txlog.consensus.quorum import held_by_majority, majority
 from txlog.entry import GENESIS_CHAIN, HANDOVER, LEADERSHIP, NO_ENTRY, Entry, EntryId, make_entry
@@ -54,7 +68,14 @@ RELEASED: Final = "released"
 
 
 class Proposer:
-    def __init__(self, nodes: int, incarnation: bytes, rng: Random, limits: Limits | None = None, pace: Pace | None = None) -> None:
+    def __init__(
+        self,
+        nodes: int,
+        incarnation: bytes,
+        rng: Random,
+        limits: Limits | None = None,
+        pace: Pace | None = None,
+    ) -> None:
         """``pace``: of the client, with what earlier campaigns have measured."""
         self.incarnation = incarnation
         self.pace = pace or Pace()
@@ -70,12 +91,15 @@ class Proposer:
         self._recent = Recent(NO_ENTRY, GENESIS_CHAIN)
         self._lease = WriterLease(nodes, 0)
         self._lease_said = 0
-        self._now = 0  # of the newest input: what `take_outputs` sends is counted from here, which is early and so safe (L2)
+        # of the newest input: what `take_outputs` sends is counted from here,
+        # which is early and so safe (L2)
+        self._now = 0
         self._number = self._readings = 0
         self._highest = 0  # greatest term seen
         self._stage_deadline = 0  # of fetching, probing, sealing, opening and a re-seal
         self._asked_us = 0  # when the question of this stage was asked
-        self._probed: frozenset[int] = frozenset()  # the log nodes that would promise, as the newest probe says
+        # the log nodes that would promise, as the newest probe says
+        self._probed: frozenset[int] = frozenset()
         self._applied: EntryId = NO_ENTRY
         self._applied_chain = GENESIS_CHAIN
         self._leadership, self._wall_ms = b"", 0
@@ -91,7 +115,7 @@ class Proposer:
         self._notice_at = 0  # W7
         self._woke_us = 0  # when the loop last turned again after it had stood still
 
-    # ----------------------------------------------------------------------- what others may look at
+    # ---------------------------------------------------------------------- what others may look at
 
     @property
     def lease_until_us(self) -> int:
@@ -102,7 +126,8 @@ class Proposer:
         self._now = max(self._now, now_us)
         return not self._lease.over and not self._stuck()
 
-    def may_renew_beside(self) -> bool:  # L7: this term and round are the newest that were asked for, and the lease counts (L4)
+    # L7: this term and round are the newest that were asked for, and the lease counts (L4)
+    def may_renew_beside(self) -> bool:
         return self._reseal is None and not self._lease.over
 
     @property
@@ -127,8 +152,18 @@ class Proposer:
 
     # ----------------------------------------------------------------------- the owner's inputs
 
-    def start_campaign(self, applied_id: EntryId, applied_chain: bytes, lease_ms: int, leadership_payload: bytes, wall_ms: int, now_us: int) -> None:
-        """W1. ``applied_id``: the last committed entry the candidate has applied; ``wall_ms``: at least that entry's."""
+    def start_campaign(
+        self,
+        applied_id: EntryId,
+        applied_chain: bytes,
+        lease_ms: int,
+        leadership_payload: bytes,
+        wall_ms: int,
+        now_us: int,
+    ) -> None:
+        """W1. ``applied_id``: the last committed entry the candidate has applied; ``wall_ms``: at
+        least that entry's.
+        """
         assert self.state == IDLE, f"campaign while {self.state}"
         self._now = now_us
         self.lease_ms = lease_ms
@@ -144,8 +179,12 @@ class Proposer:
             feed.heal_epoch, feed.heal = b"", 0
         self._start_reading()
 
-    def append(self, kind: int, payload: bytes, wall_ms: int, continued: bool, now_us: int) -> Entry:
-        """Gives the next position; it goes out with `take_outputs`. Also while a re-seal is under way."""
+    def append(
+        self, kind: int, payload: bytes, wall_ms: int, continued: bool, now_us: int
+    ) -> Entry:
+        """Gives the next position; it goes out with `take_outputs`.
+        Also while a re-seal is under way.
+        """
         assert self.state == OPEN, f"append while {self.state}"
         self._now = now_us
         if kind == HANDOVER:
@@ -153,7 +192,9 @@ class Proposer:
         return self._add(kind, payload, wall_ms, continued)
 
     def start_handover(self) -> None:
-        """L4: from the decision on the lease counts as over for reads. It is kept alive on the nodes until `release`."""
+        """L4: from the decision on the lease counts as over for reads. It is kept alive on the
+        nodes until `release`.
+        """
         self._lease.end()
 
     def abort_handover(self) -> None:
@@ -162,7 +203,9 @@ class Proposer:
 
     def release(self, successor: bytes, now_us: int) -> None:
         """L4: everything is committed; the term is over once this is said."""
-        assert self.state == OPEN and self.committed == self._recent.last[1], "release before everything is committed"
+        assert self.state == OPEN and self.committed == self._recent.last[1], (
+            "release before everything is committed"
+        )
         self._now = now_us
         self._lease.end()
         message = Release(self.term, self.round, successor)
@@ -178,14 +221,20 @@ class Proposer:
         self._lease.end()
         self._become_idle()
 
-    def on_renewed_elsewhere(self, node: int, term: int, round: bytes, sent_us: int, now_us: int) -> None:
-        """L7: the lease keeper sent this node a Renew of ours, at ``sent_us``, and it was answered `Renewed` in that term and round."""
+    def on_renewed_elsewhere(
+        self, node: int, term: int, round: bytes, sent_us: int, now_us: int
+    ) -> None:
+        """L7: the lease keeper sent this node a Renew of ours, at ``sent_us``, and it was answered
+        `Renewed` in that term and round.
+        """
         self._now = max(self._now, now_us)
         if self.state in (OPENING, OPEN) and term == self.term and round == self.round:
             self._credit(node, sent_us)
 
     def on_stood_still(self, us: int, now_us: int) -> None:
-        """L8: the loop itself stood still for ``us`` until now; answers may have come and could not be read. No patience with others runs out by that."""
+        """L8: the loop itself stood still for ``us`` until now; answers may have come and could not
+        be read. No patience with others runs out by that.
+        """
         self._now = max(self._now, now_us)
         self._ages.shift(us, now_us)
         self._woke_us = now_us
@@ -209,8 +258,10 @@ class Proposer:
             feed.reconnected(self._number)
 
     def on_membership(self, now_us: int) -> None:
-        """S8: another membership version is known. What log nodes said under the old one counts for nothing any more; what is committed and the lease
-        already granted stay. An open writer seals again; the driver drops all connections, so no answer to anything said before can come."""
+        """S8: another membership version is known. What log nodes said under the old one counts for
+        nothing any more; what is committed and the lease already granted stay. An open writer seals
+        again; the driver drops all connections, so no answer to anything said before can come.
+        """
         self._now = now_us
         if self.state in (FETCHING, PROBING, SEALING):
             self._start_reading()
@@ -245,9 +296,15 @@ class Proposer:
                 self.pace.late(getattr(message, "round", b""), now_us)
         elif self._reseal is not None and self._reseal.on_message(node, message):
             self._judge_reseal()
-        elif isinstance(message, Refused | Gap | Conflict | Suspected | Unavailable) and self._is_ours(message.term, message.round):
+        elif isinstance(
+            message, Refused | Gap | Conflict | Suspected | Unavailable
+        ) and self._is_ours(message.term, message.round):
             self._on_trouble(node, message)
-        elif isinstance(message, Unsealed | Promised | LeaseHeld) and self._is_ours(message.term, message.round) and self.state != RELEASED:
+        elif (
+            isinstance(message, Unsealed | Promised | LeaseHeld)
+            and self._is_ours(message.term, message.round)
+            and self.state != RELEASED
+        ):
             self._let_in(self._feeds[node], message)
         else:
             self.pace.late(getattr(message, "round", b""), now_us)
@@ -269,7 +326,9 @@ class Proposer:
     def _start_reading(self) -> None:
         self._readings += 1
         self._ballot = None
-        self._reading = Reading(self._nodes, self.pace.next_token(), self._applied, self._applied_chain)
+        self._reading = Reading(
+            self._nodes, self.pace.next_token(), self._applied, self._applied_chain
+        )
         self.state = FETCHING
         self._ask(self.pace.answer_patience_us(self.lease_ms))
         for feed in self._feeds:
@@ -280,7 +339,9 @@ class Proposer:
         self._asked_us, self._stage_deadline = self._now, self._now + patience_us
 
     def _send_fetch(self, node: int, reading: Reading) -> None:
-        self._outputs.append(Send(node, Fetch(reading.token, reading.expected[1] + 1, self.limits.fetch_bytes, True)))
+        self._outputs.append(
+            Send(node, Fetch(reading.token, reading.expected[1] + 1, self.limits.fetch_bytes, True))
+        )
 
     def _on_fetched(self, node: int, message: Fetched) -> None:
         reading = self._reading
@@ -305,11 +366,17 @@ class Proposer:
 
     def _new_ballot(self, expected: EntryId, probe: bool) -> Ballot:
         """Term above everything seen, round fresh: no answer to an earlier question can count."""
-        self._ask(self.pace.answer_patience_us(self.lease_ms) if probe else self.pace.seal_patience_us(self.lease_ms))
+        self._ask(
+            self.pace.answer_patience_us(self.lease_ms)
+            if probe
+            else self.pace.seal_patience_us(self.lease_ms)
+        )
         term = self._highest + 1
         if not probe:
             self._highest = term
-        message = Seal(term, self.incarnation, self._rng.randbytes(16), expected, self.lease_ms, probe)
+        message = Seal(
+            term, self.incarnation, self._rng.randbytes(16), expected, self.lease_ms, probe
+        )
         for feed in self._feeds:
             if feed.connected:
                 self._outputs.append(Send(feed.index, message))
@@ -339,10 +406,14 @@ class Proposer:
             self._lose(ballot.describe(), False)
 
     def _worth_waiting(self, ballot: Ballot, alive: frozenset[int]) -> bool:
-        """The time of a Seal is over. Another one would be promised no sooner by those ``alive`` that have not turned this one down: they work on it."""
+        """The time of a Seal is over. Another one would be promised no sooner by those ``alive``
+        that have not turned this one down: they work on it.
+        """
         if ballot.message.probe or self._now >= self._asked_us + SEAL_LONGEST_US:
             return False
-        return ballot.may_be_won({feed.index for feed in self._feeds if feed.connected and feed.index in alive})
+        return ballot.may_be_won(
+            {feed.index for feed in self._feeds if feed.connected and feed.index in alive}
+        )
 
     def _lose(self, reason: str, held: bool) -> None:
         sealed = self._ballot is not None and not self._ballot.message.probe
@@ -364,7 +435,7 @@ class Proposer:
         self._reading = self._ballot = self._reseal = None
         self._stage_deadline = self._reseal_at = self._notice_at = 0
 
-    # ----------------------------------------------------------------------- W2: open, W5: open again
+    # --------------------------------------------------------------------- W2: open, W5: open again
 
     def _open(self, ballot: Ballot) -> None:
         reading = self._reading
@@ -385,7 +456,9 @@ class Proposer:
 
     def _begin_term(self, ballot: Ballot) -> None:
         self.term, self.round = ballot.message.term, ballot.message.round
-        self._stage_deadline = self._now + self.pace.opening_patience_us(self.lease_ms) if self.state == OPENING else 0
+        self._stage_deadline = (
+            self._now + self.pace.opening_patience_us(self.lease_ms) if self.state == OPENING else 0
+        )
         self._reseal, self._reseal_at = None, 0
         self._refused.clear()
         self._asked.clear()
@@ -415,7 +488,9 @@ class Proposer:
         self._trace(f"term {self.term}: seal again as {self._reseal.message.term}")
 
     def _on_reseal_late(self, ballot: Ballot) -> None:
-        """Ask again; the owner decides by its lease when to give up. A higher term only where this one was refused: it overtakes promises on their way."""
+        """Ask again; the owner decides by its lease when to give up. A higher term only where this
+        one was refused: it overtakes promises on their way.
+        """
         if ballot.refused:
             self._start_reseal()
             return
@@ -440,7 +515,8 @@ class Proposer:
         elif standing == "fenced":
             self._fence(reason)
         elif standing == "refused" and not self._reseal_at:
-            self._reseal_at = self._now + max(1000, self.lease_ms * 62)  # those who refused may promise a higher term; no duel at full speed
+            # those who refused may promise a higher term; no duel at full speed
+            self._reseal_at = self._now + max(1000, self.lease_ms * 62)
 
     def _fence(self, reason: str) -> None:
         self._lease.end()
@@ -449,7 +525,9 @@ class Proposer:
         self._become_idle()
         self._trace(f"term {self.term} is over: {reason}")
         if opening:
-            self._outputs.append(CampaignOver(reason, self.pace.pause_ms(self.lease_ms, self._rng, True), False))
+            self._outputs.append(
+                CampaignOver(reason, self.pace.pause_ms(self.lease_ms, self._rng, True), False)
+            )
         else:
             self._outputs.append(Fenced(reason))
 
@@ -459,7 +537,11 @@ class Proposer:
         return term == self.term and round == self.round and self.state in (OPEN, OPENING, RELEASED)
 
     def _on_appended(self, node: int, message: Appended) -> None:
-        if message.term != self.term or message.round != self.round or self.state not in (OPEN, OPENING):
+        if (
+            message.term != self.term
+            or message.round != self.round
+            or self.state not in (OPEN, OPENING)
+        ):
             return
         feed = self._feeds[node]
         sent_us = feed.answered(message.number)
@@ -491,13 +573,17 @@ class Proposer:
             self._recent.trim(self.limits.keep_bytes, reached)
 
     def _open_if_leased(self) -> None:
-        """LEADERSHIP is committed, and the lease runs: on disks slower than a lease the answers that brought the commit may be about messages as old."""
+        """LEADERSHIP is committed, and the lease runs: on disks slower than a lease the answers
+        that brought the commit may be about messages as old.
+        """
         if self.committed < self._leadership_position or self._lease.until_us <= self._now:
             return
         self.state = OPEN
         self._stage_deadline = 0
         self._said_committed = self._leadership_position
-        prefix = self._recent.slice(self._applied[1] + 1)[: self._leadership_position - self._applied[1]]
+        prefix = self._recent.slice(self._applied[1] + 1)[
+            : self._leadership_position - self._applied[1]
+        ]
         self._outputs.append(Opened(self.term, prefix))
 
     def _credit(self, node: int, sent_us: int) -> None:
@@ -505,13 +591,17 @@ class Proposer:
             self._lease.credit(node, sent_us, self._stuck())
 
     def _stuck(self) -> bool:
-        """L8: the oldest append has found no majority for too long. A writer that opens has no lease to lose and keeps the windows open meanwhile."""
+        """L8: the oldest append has found no majority for too long. A writer that opens has no
+        lease to lose and keeps the windows open meanwhile.
+        """
         limit = self.pace.commit_timeout_us(self.limits.commit_timeout_ms, self.lease_ms)
         if self.state == OPENING:
             limit = max(limit, self.pace.opening_patience_us(self.lease_ms))
         return 0 < self._ages.oldest_us < self._now - limit
 
-    def _on_trouble(self, node: int, message: Refused | Gap | Conflict | Suspected | Unavailable) -> None:
+    def _on_trouble(
+        self, node: int, message: Refused | Gap | Conflict | Suspected | Unavailable
+    ) -> None:
         feed = self._feeds[node]
         if self.state == RELEASED:
             return
@@ -534,12 +624,25 @@ class Proposer:
 
     def _let_in(self, feed: Feed, message: Unsealed | Promised | LeaseHeld) -> None:
         if feed.wants_seal(message, self._number, self._now):
-            self._outputs.append(Send(feed.index, Seal(self.term, self.incarnation, self.round, (self.term, self.last[1]), self.lease_ms, False)))
+            self._outputs.append(
+                Send(
+                    feed.index,
+                    Seal(
+                        self.term,
+                        self.incarnation,
+                        self.round,
+                        (self.term, self.last[1]),
+                        self.lease_ms,
+                        False,
+                    ),
+                )
+            )
         self.pace.late(message.round, self._now)
 
     def _on_refused(self, node: int, message: Refused) -> None:
         if message.promised == self.term and self._feeds[node].sealing and self._reseal is None:
-            self._start_reseal()  # it has promised our term to another round: above it we meet again
+            # it has promised our term to another round: above it we meet again
+            self._start_reseal()
         if message.promised <= self.term:
             return
         self._highest = max(self._highest, message.promised)
@@ -555,7 +658,9 @@ class Proposer:
 
     def _add(self, kind: int, payload: bytes, wall_ms: int, continued: bool) -> Entry:
         recent = self._recent
-        entry = make_entry(recent.last[1] + 1, self.term, kind, wall_ms, recent.last_chain, payload, continued)
+        entry = make_entry(
+            recent.last[1] + 1, self.term, kind, wall_ms, recent.last_chain, payload, continued
+        )
         recent.add(entry)
         self._ages.appended(entry.position, self._now)
         return entry
@@ -570,7 +675,11 @@ class Proposer:
     def _send_entries(self, feed: Feed, ready: dict[int, Append]) -> None:
         limits, last = self.limits, self._recent.last[1]
         while feed.poke or feed.next <= last:
-            if (feed.probing and feed.outstanding) or feed.blocked_until > self._now or feed.catching_up:
+            if (
+                (feed.probing and feed.outstanding)
+                or feed.blocked_until > self._now
+                or feed.catching_up
+            ):
                 return
             if feed.flying >= limits.window_entries or feed.flying_bytes >= limits.window_bytes:
                 return
@@ -580,33 +689,55 @@ class Proposer:
             message = self._append_at(feed.next, True, ready if not feed.heal_epoch else {}, feed)
             self._send_append(feed, message)
 
-    def _append_at(self, start: int, with_entries: bool, ready: dict[int, Append], feed: Feed) -> Append:
+    def _append_at(
+        self, start: int, with_entries: bool, ready: dict[int, Append], feed: Feed
+    ) -> Append:
         """The Append that goes on at ``start``: from ``ready`` if one was made this turn."""
         key = start if with_entries else -start
         message = ready.get(key)
         if message is None:
             before = self._recent.before(start)
             assert before is not None
-            entries = self._recent.take(start, self.limits.message_bytes) if with_entries and start <= self._recent.last[1] else []
+            entries = (
+                self._recent.take(start, self.limits.message_bytes)
+                if with_entries and start <= self._recent.last[1]
+                else []
+            )
             self._number += 1
             message = ready[key] = Append(
-                self.term, self.incarnation, self.round, self.lease_ms, self._number, before[0], before[1], self.committed, entries, feed.heal_epoch, feed.heal
+                self.term, self.incarnation, self.round, self.lease_ms, self._number, before[0],
+                before[1], self.committed, entries, feed.heal_epoch, feed.heal
             )  # fmt: skip
         return message
 
     def _send_append(self, feed: Feed, message: Append) -> None:
-        feed.sent(message.number, self._now, message.previous[1] + 1, len(message.entries), sum(map(len, message.entries)))
+        feed.sent(
+            message.number,
+            self._now,
+            message.previous[1] + 1,
+            len(message.entries),
+            sum(map(len, message.entries)),
+        )
         feed.told = message.committed
         self._outputs.append(Send(feed.index, message))
 
     def _send_empty(self, feed: Feed, ready: dict[int, Append]) -> None:
         """Commit progress or a sign of life, right behind what was sent last."""
-        if feed.blocked_until > self._now or feed.catching_up or (feed.probing and feed.outstanding) or feed.next < self._recent.first:
+        if (
+            feed.blocked_until > self._now
+            or feed.catching_up
+            or (feed.probing and feed.outstanding)
+            or feed.next < self._recent.first
+        ):
             return
-        self._send_append(feed, self._append_at(feed.next, False, ready if not feed.heal_epoch else {}, feed))
+        self._send_append(
+            feed, self._append_at(feed.next, False, ready if not feed.heal_epoch else {}, feed)
+        )
 
     def _send_catch_up(self, feed: Feed) -> None:
-        """It lacks what we no longer hold: it is to pull committed entries from another node; look again soon."""
+        """It lacks what we no longer hold: it is to pull committed entries from another node;
+        look again soon.
+        """
         self._outputs.append(Send(feed.index, CatchUp(self.term, self.round, self.committed)))
         feed.catching_up = self._now + CATCH_UP_LOOK_US
         feed.next = self.committed + 1
@@ -632,7 +763,9 @@ class Proposer:
                 if feed.connected:
                     times += (feed.blocked_until, feed.catching_up)
                     if feed.outstanding:
-                        times.append(max(feed.outstanding[0].sent_us, self._woke_us) + self._stall_us(feed))
+                        times.append(
+                            max(feed.outstanding[0].sent_us, self._woke_us) + self._stall_us(feed)
+                        )
                     if beat and not feed.catching_up:
                         times.append(max(feed.sent_us + beat, feed.blocked_until))
         return min((time for time in times if time), default=0)
@@ -655,14 +788,19 @@ class Proposer:
             if feed.connected:
                 self._on_feed_deadline(feed, bool(notice), stuck, ready)
 
-    def _on_feed_deadline(self, feed: Feed, notice: bool, stuck: bool, ready: dict[int, Append]) -> None:
+    def _on_feed_deadline(
+        self, feed: Feed, notice: bool, stuck: bool, ready: dict[int, Append]
+    ) -> None:
         now = self._now
         if feed.blocked_until and now >= feed.blocked_until:
             feed.blocked_until = 0
         if feed.catching_up and now >= feed.catching_up:
             feed.catching_up = 0
-        if feed.outstanding and now >= max(feed.outstanding[0].sent_us, self._woke_us) + self._stall_us(feed):
-            # Nothing heard: a slow disk, or a link that lost it. Once more from the oldest, carefully, and slower every time.
+        if feed.outstanding and now >= max(
+            feed.outstanding[0].sent_us, self._woke_us
+        ) + self._stall_us(feed):
+            # Nothing heard: a slow disk, or a link that lost it. Once more from the oldest,
+            # carefully, and slower every time.
             stall = max(min(self._stall_us(feed) * 2, MAX_STALL_US), self._stall_us(feed))
             feed.rewind(feed.outstanding[0].first, self._number)
             feed.stall_us = stall
@@ -679,7 +817,12 @@ class Proposer:
         if feed.acked and (self._lease.until_us > self._now or self._lease.over):
             self._number += 1
             feed.renewing(self._number, self._now)
-            self._outputs.append(Send(feed.index, Renew(self.term, self.incarnation, self.round, self.lease_ms, self._number)))
+            self._outputs.append(
+                Send(
+                    feed.index,
+                    Renew(self.term, self.incarnation, self.round, self.lease_ms, self._number),
+                )
+            )
         else:
             before = len(self._outputs)
             self._send_empty(feed, ready)
@@ -693,7 +836,10 @@ class Proposer:
             self._lose(f"{count} of {self._nodes} log nodes answered", False)
         elif self.state in (PROBING, SEALING):
             self._judge_ballot(True)
-        elif self._reseal is not None and (self.state == OPEN or self._now < self._ages.oldest_us + self.pace.opening_patience_us(self.lease_ms)):
+        elif self._reseal is not None and (
+            self.state == OPEN
+            or self._now < self._ages.oldest_us + self.pace.opening_patience_us(self.lease_ms)
+        ):
             self._on_reseal_late(self._reseal)
         elif self.state == OPENING:
             self._fence("LEADERSHIP found no majority in time")

@@ -1,7 +1,9 @@
 """Counting: what a majority of log nodes has said. Pure functions and two small counters.
 
-Decides: how many is a majority, what a majority holds, R2's bound, and whether a majority would promise right now (W1's last
-sentence). Must not know: logs, leases, connections. Invariant: any two majorities of one group share a node.
+Decides: how many is a majority, what a majority holds, R2's bound, and whether a majority would
+promise right now (W1's last sentence).
+Must not know: logs, leases, connections.
+Invariant: any two majorities of one group share a node.
 """
 
 from __future__ import annotations
@@ -11,7 +13,8 @@ from typing import Final
 from txlog.entry import EntryId
 from txlog.messages import LeaseHeld, Message, Promised, Refused, Seal, Tail
 
-PROBE_TERM: Final = 1 << 62  # a probe that asks about windows only: above every promise, and nothing is promised
+# a probe that asks about windows only: above every promise, and nothing is promised
+PROBE_TERM: Final = 1 << 62
 
 
 def majority(nodes: int) -> int:
@@ -29,7 +32,9 @@ def held_by_majority(values: list[int]) -> int:
 
 
 class TailQuestion:
-    """R2: ask every node for its last durable id; with a majority of answers the bound is the greatest id."""
+    """R2: ask every node for its last durable id;
+    with a majority of answers the bound is the greatest id.
+    """
 
     __slots__ = ("_answers", "_nodes", "bound", "token")
 
@@ -40,7 +45,9 @@ class TailQuestion:
         self._answers: dict[int, EntryId] = {}
 
     def on_tail(self, node: int, answer: Tail) -> EntryId | None:
-        """The bound, once it is known. It is fixed by the first majority: later answers cannot be needed."""
+        """The bound, once it is known. It is fixed by the first majority:
+        later answers cannot be needed.
+        """
         if answer.token == self.token and self.bound is None:
             self._answers[node] = answer.durable
             if len(self._answers) >= majority(self._nodes):
@@ -49,20 +56,28 @@ class TailQuestion:
 
 
 class WindowQuestion:
-    """Would a majority promise right now, as far as lease windows and suspicion go? Asked of all nodes once a lease by a replica
-    whose own log node shows a living window: that node may be alone with the writer."""
+    """Would a majority promise right now, as far as lease windows and suspicion go? Asked of all
+    nodes once a lease by a replica whose own log node shows a living window: that node may be alone
+    with the writer.
+    """
 
     __slots__ = ("_free", "_held", "_nodes", "message", "refused")
 
     def __init__(self, nodes: int, incarnation: bytes, round: bytes, lease_ms: int) -> None:
-        self.message = Seal(PROBE_TERM, incarnation, round, (PROBE_TERM, PROBE_TERM), lease_ms, True)
+        self.message = Seal(
+            PROBE_TERM, incarnation, round, (PROBE_TERM, PROBE_TERM), lease_ms, True
+        )
         self.refused = False
         self._nodes = nodes
         self._free: set[int] = set()
         self._held: dict[int, int] = {}
 
     def on_message(self, node: int, answer: Message) -> None:
-        if isinstance(answer, Promised | LeaseHeld | Refused) and answer.term == PROBE_TERM and answer.round == self.message.round:
+        if (
+            isinstance(answer, Promised | LeaseHeld | Refused)
+            and answer.term == PROBE_TERM
+            and answer.round == self.message.round
+        ):
             if isinstance(answer, Promised):
                 self._free.add(node)
             elif isinstance(answer, LeaseHeld):
@@ -76,7 +91,9 @@ class WindowQuestion:
 
     @property
     def held_ms(self) -> int:
-        """With these answers, the time until enough windows are closed; 0: a majority would promise, or no wait for windows would help."""
+        """With these answers, the time until enough windows are closed; 0: a majority would
+        promise, or no wait for windows would help.
+        """
         missing = majority(self._nodes) - len(self._free)
         if missing <= 0 or missing > len(self._held):
             return 0

@@ -1,15 +1,18 @@
-"""What a log node gets from the other nodes: entries that rotted (S2), committed entries it missed (A4, W4), and, when so many
-nodes are suspect that no majority is left, the good prefix they agree on (S4). And when nobody has a proven entry: S5.
+"""What a log node gets from the other nodes: entries that rotted (S2), committed entries it missed
+(A4, W4), and, when so many nodes are suspect that no majority is left, the good prefix they agree
+on (S4). And when nobody has a proven entry: S5.
 
-Decides: whom to ask for what and when again; which answer may be put back; when a suspicion ends without a writer; when the log
-is broken. Must not know: how entries are taken (`acceptor`), bytes on disk, connections.
+Decides: whom to ask for what and when again; which answer may be put back; when a suspicion ends
+without a writer; when the log is broken.
+Must not know: how entries are taken (`acceptor`), bytes on disk, connections.
 
-Never decided by asking: that an entry may be dropped because others lack it ("lacks" is not stable). The exchange of S4 is the one
-exception and needs an answer of *every* node.
+Never decided by asking: that an entry may be dropped because others lack it ("lacks" is not
+stable). The exchange of S4 is the one exception and needs an answer of *every* node.
 
-Invariants: an entry is put back only if its id is the one in the damaged frame's good header, or its chain is the next good
-frame's previous chain, or the answering node knows that position committed - or an entry behind it in the same answer is proven
-in one of these ways and chains to it. A put-back ends a suspicion only while nothing was cut behind it.
+Invariants: an entry is put back only if its id is the one in the damaged frame's good header, or
+its chain is the next good frame's previous chain, or the answering node knows that position
+committed - or an entry behind it in the same answer is proven in one of these ways and chains to
+it. A put-back ends a suspicion only while nothing was cut behind it.
 """
 
 from __future__ import annotations
@@ -27,14 +30,17 @@ if TYPE_CHECKING:
 
 ASK_AGAIN_US: Final = 500_000  # after answers that were no help
 FENCE_AGAIN_US: Final = 50_000  # a promise is on its way to disk
-# So long a writer who lives is given to heal (S3) before all nodes turn him away (S4). With the default lease a restarted node's window is longer.
+# So long a writer who lives is given to heal (S3) before all nodes turn him away (S4). With the
+# default lease a restarted node's window is longer.
 WRITER_HEALS_US: Final = 1_000_000
 TOPIC: Final = "repair"
 CHUNK_BYTES: Final = 4 << 20
 
 
 def chunk_bytes(largest_entry: int) -> int:
-    """Asked for in one piece by who pulls: no more than a part of a segment, so that there is mostly room for all of it (A5)."""
+    """Asked for in one piece by who pulls: no more than a part of a segment, so that there is
+    mostly room for all of it (A5).
+    """
     return min(CHUNK_BYTES, largest_entry // 4)
 
 
@@ -54,7 +60,8 @@ class Repair:
         self._target = 0  # pull committed entries up to here, 0: no pull
         self._source = ""  # whom we pull or copy from
         self._copy: EntryId | None = None  # S4: the id that the copied prefix ends with
-        self._fence: tuple[bytes, int] = (b"", 0)  # S4: (the suspicion it is for, the term that every node is asked to promise)
+        # S4: (the suspicion it is for, the term that every node is asked to promise)
+        self._fence: tuple[bytes, int] = (b"", 0)
         self._too_few_since = 0  # S4: all have answered, and too few of them are whole
 
     # ----------------------------------------------------------------------- start
@@ -65,14 +72,18 @@ class Repair:
             log.cut_tail()  # it has never acknowledged anything
         elif log.tail_damage and log.peers:
             first = log.tail_damage[0]
-            log.become_suspect(first.position, f"damage at position {first.position} {first.where}".rstrip())
+            log.become_suspect(
+                first.position, f"damage at position {first.position} {first.where}".rstrip()
+            )
         if not log.peers:
             self._alone()
         elif self._wanting():
             self._survey(now_us)
 
     def _alone(self) -> None:
-        """A group of one has nobody to ask: it cuts a tail that never was proven, like any database on one disk, and nothing else (S4, S5)."""
+        """A group of one has nobody to ask: it cuts a tail that never was proven, like any database
+        on one disk, and nothing else (S4, S5).
+        """
         log = self._log
         if log.holes:
             self._break(log.holes[0])
@@ -80,7 +91,10 @@ class Repair:
             self._break(log.tail_damage[0] if log.tail_damage else Damage(log.last[1] + 1))
         else:
             if log.tail_damage:
-                log.trace(f"TORN TAIL CUT from position {log.last[1] + 1}: never acknowledged {log.tail_damage[0].where}".rstrip())
+                log.trace(
+                    f"TORN TAIL CUT from position {log.last[1] + 1}: never acknowledged "
+                    f"{log.tail_damage[0].where}".rstrip()
+                )
                 log.cut_tail()
             if log.suspicion is not None:
                 log.end_suspicion("a group of one ends with what it has")
@@ -102,7 +116,8 @@ class Repair:
             return
         if fetched.token != self._token:
             self._patience.late(fetched.token)
-            return  # an answer to an older question: what it says of the other node may no longer hold
+            # an answer to an older question: what it says of the other node may no longer hold
+            return
         if node == self._source:
             self._on_chunk(fetched, now_us)
             return
@@ -112,11 +127,14 @@ class Repair:
         if not self._putting and self._target and fetched.committed > self._log.committed:
             self._follow(node, now_us)
         elif len(self._answers) == len(self._log.peers) and not self._putting:
-            self.deadline = min(self.deadline, now_us + ASK_AGAIN_US)  # nobody is waited for any more
+            # nobody is waited for any more
+            self.deadline = min(self.deadline, now_us + ASK_AGAIN_US)
             self._on_everybody(now_us)
 
     def on_damage(self, scan: Scan, now_us: int) -> None:
-        """Found while running; the acceptor has drawn its own conclusions. A put-back under way goes on: its end brings a scan with this in it."""
+        """Found while running; the acceptor has drawn its own conclusions. A put-back under way
+        goes on: its end brings a scan with this in it.
+        """
         log = self._log
         log.holes = [damage for damage in scan.damage if damage.position <= log.last[1]]
         log.tail_damage = [damage for damage in scan.damage if damage.position > log.last[1]]
@@ -135,7 +153,12 @@ class Repair:
             log.extend_by_scan(scan.last, scan.last_chain)
             log.holes = [damage for damage in scan.damage if damage.position <= scan.last[1]]
             log.tail_damage = [damage for damage in scan.damage if damage.position > scan.last[1]]
-            if not log.tail_damage and log.suspicion is not None and not log.suspicion.cut and not log.newcomer:
+            if (
+                not log.tail_damage
+                and log.suspicion is not None
+                and not log.suspicion.cut
+                and not log.newcomer
+            ):
                 log.end_suspicion(f"whole again up to {log.last[1]} after put-backs")
         if not self._damaged():
             log.broken, log.broken_reason = 0, ""
@@ -143,7 +166,9 @@ class Repair:
         if self._put_next_back() or not self._wanting():
             return
         if (damage := self._damaged()) and damage[0].position == self._put:
-            self.deadline = now_us + ASK_AGAIN_US  # it could not stand there, or there was no room for it (A5): the same answer at once would be no help
+            # it could not stand there, or there was no room for it (A5): the same answer at once
+            # would be no help
+            self.deadline = now_us + ASK_AGAIN_US
         else:
             self._survey(now_us)
 
@@ -161,7 +186,9 @@ class Repair:
         self._putting = False
 
     def on_writer(self, now_us: int) -> None:
-        """A writer appends to this suspect node: what was asked before says nothing about the log he makes. (What goes into a hole is proven by itself.)"""
+        """A writer appends to this suspect node: what was asked before says nothing about the log
+        he makes. (What goes into a hole is proven by itself.)
+        """
         self._too_few_since = 0
         if self._copy is not None or not (self._target or self._log.holes):
             self._unfollow()
@@ -187,7 +214,11 @@ class Repair:
     def _wanting(self) -> bool:
         if self._target <= self._log.committed:
             self._target = 0  # the writer has fed us the rest
-        return bool(self._damaged() or self._target or (self._log.suspicion is not None and not self._log.newcomer))
+        return bool(
+            self._damaged()
+            or self._target
+            or (self._log.suspicion is not None and not self._log.newcomer)
+        )
 
     # ----------------------------------------------------------------------- asking
 
@@ -224,17 +255,24 @@ class Repair:
         for count, entry in enumerate(entries, 1):
             damage = by_position.get(entry.position)
             if damage is None and not log.holes and entry.position > first:
-                damage = Damage(entry.position)  # behind a torn tail's first position the disk cannot say how many are lost
+                # behind a torn tail's first position the disk cannot say how many are lost
+                damage = Damage(entry.position)
             if damage is None:
                 break
-            if damage.known == entry.id or damage.next_chain == entry.chain or fetched.committed >= entry.position:
+            if (
+                damage.known == entry.id
+                or damage.next_chain == entry.chain
+                or fetched.committed >= entry.position
+            ):
                 good = count
         if good:
             self._proven = entries[:good]
             self._put_next_back()
 
     def _put_next_back(self) -> bool:
-        """If a good copy of the first damaged position is at hand, write it. Its chain ties it to the one judged before it."""
+        """If a good copy of the first damaged position is at hand, write it. Its chain ties it to
+        the one judged before it.
+        """
         log = self._log
         damage = self._damaged()
         if self._putting or not damage:
@@ -262,8 +300,13 @@ class Repair:
             for encoded in fetched.entries:
                 entry = decode_entry(encoded)
                 if len(encoded) > self._log.largest_entry:
-                    raise EntryError(f"entry {entry.position} of {len(encoded)} bytes is larger than a segment here: raise segment-bytes")
-                if entry.position != start + len(entries) or (entries and entry.previous_chain != entries[-1].chain):
+                    raise EntryError(
+                        f"entry {entry.position} of {len(encoded)} bytes is larger than a segment "
+                        "here: raise segment-bytes"
+                    )
+                if entry.position != start + len(entries) or (
+                    entries and entry.previous_chain != entries[-1].chain
+                ):
                     raise EntryError("not a run")
                 entries.append(entry)
         except EntryError as error:
@@ -271,7 +314,7 @@ class Repair:
             return []
         return entries
 
-    # ----------------------------------------------------------------------- S4, S5: everybody has answered
+    # --------------------------------------------------------------- S4, S5: everybody has answered
 
     def _on_everybody(self, now_us: int) -> None:
         log = self._log
@@ -286,14 +329,18 @@ class Repair:
             self._too_few_since = 0
             return  # a writer heals this node (S3)
         if any(fetched.newcomer for fetched in self._answers.values()):
-            return  # what the lost node held is not among the answers, so the greatest id need not have everything (S4, S8)
+            # what the lost node held is not among the answers, so the greatest id need not have
+            # everything (S4, S8)
+            return
         best, best_node = log.last, ""
         for node in sorted(self._answers):
             if self._answers[node].last > best:
                 best, best_node = self._answers[node].last, node
         proven = max([log.proven] + [fetched.proven for fetched in self._answers.values()])
         if proven > best[1]:
-            self._break(Damage(best[1] + 1, None, None, log.tail_damage[0].where if log.tail_damage else ""))
+            self._break(
+                Damage(best[1] + 1, None, None, log.tail_damage[0].where if log.tail_damage else "")
+            )
             return
         log.broken, log.broken_reason = 0, ""
         if log.suspicion.epoch != self._fence[0]:
@@ -311,9 +358,11 @@ class Repair:
             self._finish_copy()
 
     def _raise_fence(self, suspicion: bytes, now_us: int) -> None:
-        """What this node has acknowledged it may be about to cut, and a living writer may still count that: together with what a node answers him after its
-        own answer to us, it would make a majority. So first every node, this one too, promises a term above all in which this node can have acknowledged
-        anything, and answers once more."""
+        """What this node has acknowledged it may be about to cut, and a living writer may still
+        count that: together with what a node answers him after its own answer to us, it would make
+        a majority. So first every node, this one too, promises a term above all in which this node
+        can have acknowledged anything, and answers once more.
+        """
         self._too_few_since = 0
         self._fence = (suspicion, self._log.promise.term + 1)
         self._log.raise_promise(self._fence[1])
@@ -321,12 +370,14 @@ class Repair:
 
     def _break(self, damage: Damage) -> None:
         log = self._log
-        reason = f"damaged: no node has a good copy of entry {damage.position} {damage.where}".rstrip()
+        reason = (
+            f"damaged: no node has a good copy of entry {damage.position} {damage.where}".rstrip()
+        )
         if log.broken_reason != reason:
             log.trace(reason.upper())
         log.broken, log.broken_reason = damage.position, reason
 
-    # ----------------------------------------------------------------------- pulling committed entries, copying the good prefix
+    # ------------------------------------------- pulling committed entries, copying the good prefix
 
     def _follow(self, node: str, now_us: int) -> None:
         self._source = node
@@ -334,7 +385,11 @@ class Repair:
         self._ask_for_more(now_us)
 
     def _ask_for_more(self, now_us: int) -> None:
-        self._ask(self._source, Fetch(0, self._next, chunk_bytes(self._log.largest_entry), self._copy is not None), now_us)
+        self._ask(
+            self._source,
+            Fetch(0, self._next, chunk_bytes(self._log.largest_entry), self._copy is not None),
+            now_us,
+        )
 
     def _unfollow(self) -> None:
         """The deadline looks for another source."""
@@ -354,7 +409,8 @@ class Repair:
         held = self.adopt(entries) if entries and log.has_room else 0
         log.commit_pulled(min(fetched.committed, held))
         if not entries or held < entries[-1].position:
-            self._unfollow()  # the deadline asks again; perhaps there is room for the rest then (A5)
+            # the deadline asks again; perhaps there is room for the rest then (A5)
+            self._unfollow()
         elif copy is not None and log.last == copy:
             self._copy = copy
             self._finish_copy()
@@ -370,8 +426,10 @@ class Repair:
             self._ask_for_more(now_us)
 
     def adopt(self, entries: list[Entry]) -> int:
-        """Take a run, as far as there is room: what is held the same by chain stays, a different entry is replaced with all behind it, never at or below
-        committed. The last position that is held then; 0: they do not follow ours."""
+        """Take a run, as far as there is room: what is held the same by chain stays, a different
+        entry is replaced with all behind it, never at or below committed. The last position that is
+        held then; 0: they do not follow ours.
+        """
         log = self._log
         before = log.chain_at(entries[0].position - 1)
         if before is not None and before != entries[0].previous_chain:
@@ -379,7 +437,9 @@ class Repair:
             return 0
         for index, entry in enumerate(entries):
             position = entry.position
-            if position <= log.committed or (position <= log.last[1] and log.chain_at(position) == entry.chain):
+            if position <= log.committed or (
+                position <= log.last[1] and log.chain_at(position) == entry.chain
+            ):
                 continue
             fitting = log.fitting(entries[index:])
             if fitting and position <= log.last[1]:
@@ -395,7 +455,10 @@ class Repair:
     def _finish_copy(self) -> None:
         """S4's end: this log is the good prefix; the rest is cut."""
         log = self._log
-        log.trace(f"TOO FEW NODES WERE WHOLE: all answered, the log ends at {log.last[1]}@{log.last[0]}, what was beyond it is cut")
+        log.trace(
+            "TOO FEW NODES WERE WHOLE: all answered, the log ends at "
+            f"{log.last[1]}@{log.last[0]}, what was beyond it is cut"
+        )
         self._unfollow()
         if log.tail_damage:
             log.cut_tail()

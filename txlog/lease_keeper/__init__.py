@@ -1,8 +1,11 @@
 """L7: the process that renews the lease while the primary's event loop is inside one long command.
 
-Decides: nothing; names the parts. `board` is the memory it shares with the primary, `duty` decides when to renew, `lines` are its connections to the
-log nodes, `process` is its main loop. `txlog.client.keeper` starts it. Must not know: the proposer, entries, commands.
+Decides: nothing; names the parts. `board` is the memory it shares with the primary, `duty` decides
+when to renew, `lines` are its connections to the log nodes, `process` is its main loop.
+`txlog.client.keeper` starts it.
+Must not know: the proposer, entries, commands.
 
-It is a process and not a thread: compiled code and one long C call keep the interpreter's lock, and a thread does not run meanwhile.
-The package imports little, because each engine node pays for its memory.
+It is a process and not a thread: compiled code and one long C call keep the interpreter's lock, and
+a thread does not run meanwhile. The package imports little, because each engine node pays for its
+memory.
 """

@@ -1,39 +1,40 @@
 """The memory that a primary's event loop and its lease keeper share.
 
-Decides: where each value lies, who writes it, and when a reader believes it. Must not know: what either side does with it. It does no I/O: it is given
-a buffer, which is anonymous shared memory in the processes and a bytearray in tests.
+Decides: where each value lies, who writes it, and when a reader believes it.
+Must not know: what either side does with it. It does no I/O: it is given a buffer, which is
+anonymous shared memory in the processes and a bytearray in tests.
 
 All values are unsigned 64-bit words. Each word has one writer.
 
-    word            writer   value
-    0               loop     beat: the clock (CLOCK_BOOTTIME, microseconds) when the loop last turned
-    1               loop     lease end: the clock until which the writer had its lease at that beat
-    2               loop     order: sequence number, odd while the loop writes
-    3               loop     order: term, 0: renew nothing
-    4, 5            loop     order: round, 16 bytes
-    6               loop     order: lease in milliseconds
-    7               loop     order: checksum
-    8               keeper   to how many log nodes it is connected
-    9               keeper   its own beat: the clock when it last looked at the board
-    10              keeper   answers: sequence number, odd while the keeper writes
-    11              keeper   answers: term
-    12, 13          keeper   answers: round
-    14              keeper   answers: how many questions a majority has answered in that term and round
-    15 .. 15+n-1    keeper   answers: for each log node, the clock before the newest Renew it answered `Renewed` was sent; 0: none
-    15+n            keeper   answers: checksum
+    word            writer   value 0               loop     beat: the clock (CLOCK_BOOTTIME,
+    microseconds) when the loop last turned 1               loop     lease end: the clock until
+    which the writer had its lease at that beat 2               loop     order: sequence number, odd
+    while the loop writes 3               loop     order: term, 0: renew nothing 4, 5
+    loop     order: round, 16 bytes 6               loop     order: lease in milliseconds 7
+    loop     order: checksum 8               keeper   to how many log nodes it is connected 9
+    keeper   its own beat: the clock when it last looked at the board 10              keeper
+    answers: sequence number, odd while the keeper writes 11              keeper   answers: term 12,
+    13          keeper   answers: round 14              keeper   answers: how many questions a
+    majority has answered in that term and round 15 .. 15+n-1    keeper   answers: for each log
+    node, the clock before the newest Renew it answered `Renewed` was sent; 0: none 15+n
+    keeper   answers: checksum
 
-A word is stored by one machine instruction, so the beats and the lease end need no more. The order and the answers have several words. Their writer makes
-the sequence number odd, writes the words and a CRC-32 of the sequence number and the words, and makes the number even. A reader believes them if the
-number is even, is the same before and after, and the checksum is right. The checksum makes this hold on machines that reorder stores too. A reader that
-finds no such state after a few tries gets None, and None means: renew nothing, count nothing.
+A word is stored by one machine instruction, so the beats and the lease end need no more. The order
+and the answers have several words. Their writer makes the sequence number odd, writes the words and
+a CRC-32 of the sequence number and the words, and makes the number even. A reader believes them if
+the number is even, is the same before and after, and the checksum is right. The checksum makes this
+hold on machines that reorder stores too. A reader that finds no such state after a few tries gets
+None, and None means: renew nothing, count nothing.
 
 The order of the two sides (L2, L4):
 
-- The loop writes the lease end and then an order when a term and round begin. It writes term 0 at the decision to hand over, at a release, at a stop and
-  when the writer is lost.
-- The keeper renews only for the order that it reads at that moment, and only while the lease end (the loop's or by its own answers) lies ahead.
-- The loop counts answers only if their term and round are still the writer's own at that moment. So an answer to a Renew that was under way when the loop
-  withdrew the order counts for nothing. The log nodes refuse a Renew of a released or older term.
+- The loop writes the lease end and then an order when a term and round begin. It writes term 0 at
+  the decision to hand over, at a release, at a stop and when the writer is lost.
+- The keeper renews only for the order that it reads at that moment, and only while the lease end
+  (the loop's or by its own answers) lies ahead.
+- The loop counts answers only if their term and round are still the writer's own at that moment. So
+  an answer to a Renew that was under way when the loop withdrew the order counts for nothing. The
+  log nodes refuse a Renew of a released or older term.
 """
 
 from __future__ import annotations
@@ -91,7 +92,7 @@ class Board:
     def close(self) -> None:
         self._words.release()
 
-    # ------------------------------------------------------------------ the loop writes, the keeper reads
+    # ------------------------------------------------------------ the loop writes, the keeper reads
 
     def beat(self, now_us: int, lease_until_us: int) -> None:
         self._words[_LEASE_END] = lease_until_us
@@ -106,8 +107,10 @@ class Board:
         return self._words[_LEASE_END]
 
     def order(self, order: Order | None, lease_until_us: int = 0) -> None:
-        """None: renew nothing from now on. ``lease_until_us``: the lease end that goes with the order. It is written first: an order is of use from its first
-        moment on, and the loop may stand still before its next beat."""
+        """None: renew nothing from now on. ``lease_until_us``: the lease end that goes with the
+        order. It is written first: an order is of use from its first moment on, and the loop may
+        stand still before its next beat.
+        """
         if order is None:
             self._write(_ORDER, [0, 0, 0, 0])
         else:
@@ -120,7 +123,7 @@ class Board:
             return None
         return Order(words[0], _ROUND.pack(words[1], words[2]), words[3])
 
-    # ------------------------------------------------------------------ the keeper writes, the loop reads
+    # ------------------------------------------------------------ the keeper writes, the loop reads
 
     def connected(self, lines: int) -> None:
         self._words[_LINES] = lines
@@ -137,19 +140,25 @@ class Board:
         return self._words[_KEEPER_BEAT]
 
     def answers(self, answers: Answers) -> None:
-        self._write(_ANSWERS, [answers.term, *_ROUND.unpack(answers.round), answers.questions, *answers.sent_us])
+        self._write(
+            _ANSWERS,
+            [answers.term, *_ROUND.unpack(answers.round), answers.questions, *answers.sent_us],
+        )
 
     def read_answers(self) -> Answers | None:
         words = self._read(_ANSWERS, _ANSWERS_WORDS + self._nodes)
         if words is None or words[0] == 0:
             return None
-        return Answers(words[0], _ROUND.pack(words[1], words[2]), words[3], tuple(words[_ANSWERS_WORDS:]))
+        return Answers(
+            words[0], _ROUND.pack(words[1], words[2]), words[3], tuple(words[_ANSWERS_WORDS:])
+        )
 
     # ------------------------------------------------------------------ several words at once
 
     def _write(self, at: int, values: list[int]) -> None:
         words = self._words
-        sequence = (words[at] | 1) + 1  # even, and another than before; also after a writer that died between
+        # even, and another than before; also after a writer that died between
+        sequence = (words[at] | 1) + 1
         words[at] = sequence - 1
         for offset, value in enumerate(values, at + 1):
             words[offset] = value
@@ -162,10 +171,15 @@ class Board:
             sequence = words[at]
             values = list(words[at + 1 : at + 1 + count])
             checksum = words[at + 1 + count]
-            if not sequence & 1 and words[at] == sequence and checksum == _checksum(sequence, values):
+            if (
+                not sequence & 1
+                and words[at] == sequence
+                and checksum == _checksum(sequence, values)
+            ):
                 return values
         return None
 
 
 def _checksum(sequence: int, values: list[int]) -> int:
-    return zlib.crc32(struct.pack(f"={1 + len(values)}Q", sequence, *values)) + 1  # never 0: memory that was never written does not check
+    # never 0: memory that was never written does not check
+    return zlib.crc32(struct.pack(f"={1 + len(values)}Q", sequence, *values)) + 1

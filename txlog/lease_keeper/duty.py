@@ -1,11 +1,14 @@
-"""When the lease keeper renews, and which answers count. A plain machine: readings, answers and time in, a question out.
+"""When the lease keeper renews, and which answers count. A plain machine: readings, answers and
+time in, a question out.
 
-Decides: whether the loop is inside one long command, whether the lease may still be renewed, when the next Renew is due. Must not know: sockets, processes,
-where the readings come from.
+Decides: whether the loop is inside one long command, whether the lease may still be renewed, when
+the next Renew is due.
+Must not know: sockets, processes, where the readings come from.
 
-Invariants (L2, L7): a question is asked only for the order read at that moment; only while the beat has stopped for more than a quarter of the lease and
-less than the limit; only while the lease lives; never while the primary is stopped or gone. An answer counts once a node, only for the term and round of
-the present order, from the clock reading that was taken before its question was sent.
+Invariants (L2, L7): a question is asked only for the order read at that moment; only while the beat
+has stopped for more than a quarter of the lease and less than the limit; only while the lease
+lives; never while the primary is stopped or gone. An answer counts once a node, only for the term
+and round of the present order, from the clock reading that was taken before its question was sent.
 """
 
 from __future__ import annotations
@@ -16,7 +19,8 @@ from typing import Final
 
 from txlog.lease_keeper.board import Answers, Order
 
-STOPPED: Final = frozenset("TtZXx")  # the kernel's letters for a process that is stopped, traced or dead
+# the kernel's letters for a process that is stopped, traced or dead
+STOPPED: Final = frozenset("TtZXx")
 WAITING: Final = "D"  # in the kernel, not to be interrupted: a disk, or a frozen process
 FIRST_NUMBER: Final = 1 << 62  # apart from the proposer's own numbers
 _REMEMBERED: Final = 16  # questions that may still be answered
@@ -46,9 +50,17 @@ class Duty:
         self._over = False  # this stand-still is not helped any more
         self._waits_since = 0  # the primary has been in the state D at every look since
 
-    def look(self, now_us: int, beat_us: int, lease_until_us: int, order: Order | None, state: str) -> Question | None:
-        """A question that is to be sent now. ``now_us`` was read before everything else; ``state`` is the kernel's letter for the primary."""
-        if order is None or self._order is None or (order.term, order.round) != (self._order.term, self._order.round):
+    def look(
+        self, now_us: int, beat_us: int, lease_until_us: int, order: Order | None, state: str
+    ) -> Question | None:
+        """A question that is to be sent now. ``now_us`` was read before everything else; ``state``
+        is the kernel's letter for the primary.
+        """
+        if (
+            order is None
+            or self._order is None
+            or (order.term, order.round) != (self._order.term, self._order.round)
+        ):
             self._begin(order)
         if beat_us != self._beat_us:
             self._beat_us = beat_us
@@ -63,7 +75,10 @@ class Duty:
         if stood_us >= self.limit_us or now_us >= max(lease_until_us, self.lease_until_us):
             self._over = True
             return None
-        if self._is_stopped(state, now_us, order.lease_ms * 1000) or now_us < self._asked_us + quarter_us:
+        if (
+            self._is_stopped(state, now_us, order.lease_ms * 1000)
+            or now_us < self._asked_us + quarter_us
+        ):
             return None
         self._asked_us = now_us
         self._number += 1
@@ -92,7 +107,9 @@ class Duty:
         order = self._order
         if order is None or term != order.term or round != order.round:
             return False
-        question = next((question for question in self._questions if question.number == number), None)
+        question = next(
+            (question for question in self._questions if question.number == number), None
+        )
         if question is None or question.sent_us <= self._sent_us[node]:
             return False
         self._sent_us[node] = question.sent_us

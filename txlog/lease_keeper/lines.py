@@ -1,7 +1,9 @@
 """The lease keeper's connections to the log nodes: opened ahead, never waited for.
 
-Decides: when a connection is tried again, and that a node which is not the expected one is not spoken to. Must not know: when to renew. Sockets do not block: a
-node that is away costs the other nodes nothing. Only addresses are connected to; names are looked up by the event loop.
+Decides: when a connection is tried again, and that a node which is not the expected one is not
+spoken to.
+Must not know: when to renew. Sockets do not block: a node that is away costs the other nodes
+nothing. Only addresses are connected to; names are looked up by the event loop.
 """
 
 from __future__ import annotations
@@ -54,7 +56,13 @@ class Words:
 def words_of(told: dict[str, Any]) -> Words:
     """From what `txlog.client.keeper` sends."""
     secret = bytes.fromhex(told["secret"]) if told["secret"] is not None else None
-    return Words(told["log"], bytes.fromhex(told["incarnation"]), bytes.fromhex(told["group"]), told["membership"], secret)
+    return Words(
+        told["log"],
+        bytes.fromhex(told["incarnation"]),
+        bytes.fromhex(told["group"]),
+        told["membership"],
+        secret,
+    )
 
 
 class Line:
@@ -88,11 +96,17 @@ class Line:
     def _connect(self, place: Place, now_us: int) -> None:
         words = self._words
         assert words is not None
-        hello = Hello(PROTOCOL, words.log, words.incarnation, PURPOSE, words.membership, words.group)
-        self._caller = handshake.Caller(hello, words.secret, secrets.token_bytes(handshake.NONCE_BYTES))
+        hello = Hello(
+            PROTOCOL, words.log, words.incarnation, PURPOSE, words.membership, words.group
+        )
+        self._caller = handshake.Caller(
+            hello, words.secret, secrets.token_bytes(handshake.NONCE_BYTES)
+        )
         self._decoder = self._outgoing = None
         try:
-            self._socket = sock = socket.socket(socket.AF_INET6 if ":" in place.host else socket.AF_INET, socket.SOCK_STREAM)
+            self._socket = sock = socket.socket(
+                socket.AF_INET6 if ":" in place.host else socket.AF_INET, socket.SOCK_STREAM
+            )
             sock.setblocking(False)
             tune_socket(sock, DEAD_PEER_MS)
             if (code := sock.connect_ex((place.host, place.port))) not in (0, errno.EINPROGRESS):
@@ -122,7 +136,7 @@ class Line:
                 self.close()
 
     def on_ready(self, now_us: int) -> list[Message]:
-        """The selector has something for this line: what the node said, once the handshake is over."""
+        """The selector has something for this line: what the node said after the handshake."""
         if self._socket is None:
             return []
         try:
@@ -147,7 +161,12 @@ class Line:
 
     def _greet(self, data: bytes) -> None:
         caller, place, words = self._caller, self._place, self._words
-        assert caller is not None and place is not None and words is not None and self._socket is not None
+        assert (
+            caller is not None
+            and place is not None
+            and words is not None
+            and self._socket is not None
+        )
         if out := caller.feed(data):
             self._socket.sendall(out)
         if caller.welcome is None:

@@ -1,11 +1,14 @@
 """The lease keeper's process: readings, sockets, and the end with its parent.
 
-Decides: how it notices that the parent is gone or stopped. Must not know: when a renewal is due (`duty` says), who the primary's clients are.
+Decides: how it notices that the parent is gone or stopped.
+Must not know: when a renewal is due (`duty` says), who the primary's clients are.
 
-Life: `txlog.client.keeper` starts it with the board as an inherited file, and a pipe as its standard input. The pipe carries one line of JSON whenever the log
-nodes' addresses or the caller's words change; the secret comes over it too. The process ends at once when its parent ends: the kernel sends SIGKILL
-(PR_SET_PDEATHSIG), the pipe closes, and the parent's number is compared before each question. Signals that end a process group politely are blocked: the parent
-may need its lease until it has handed over.
+Life: `txlog.client.keeper` starts it with the board as an inherited file, and a pipe as its
+standard input. The pipe carries one line of JSON whenever the log nodes' addresses or the caller's
+words change; the secret comes over it too. The process ends at once when its parent ends: the
+kernel sends SIGKILL (PR_SET_PDEATHSIG), the pipe closes, and the parent's number is compared before
+each question. Signals that end a process group politely are blocked: the parent may need its lease
+until it has handed over.
 """
 
 from __future__ import annotations
@@ -26,7 +29,14 @@ from txlog.lease_keeper.lines import UP, Line, Place, words_of
 from txlog.messages import Renew, Renewed
 from txlog.wire import encode
 
-POLITE: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
+POLITE: Final = (
+    signal.SIGINT,
+    signal.SIGTERM,
+    signal.SIGHUP,
+    signal.SIGQUIT,
+    signal.SIGUSR1,
+    signal.SIGUSR2,
+)
 EXIT_NO_PARENT: Final = 3
 EXIT_UNREADABLE: Final = 4
 LONGEST_LINE_BYTES: Final = 1 << 20
@@ -36,7 +46,9 @@ _PR_SET_PDEATHSIG: Final = 1
 
 
 def process_state(pid: int) -> str:
-    """The kernel's letter for the state of a process' first thread; "": there is none, or it cannot be read."""
+    """The kernel's letter for the state of a process' first thread; "":
+    there is none, or it cannot be read.
+    """
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
             return file.read().rpartition(b")")[2].split()[0].decode()
@@ -101,7 +113,8 @@ class Keeper:
         board = self._board
         now = now_us()  # before everything that a question depends on
         order = board.read_order()
-        for line in self._lines:  # without an order too: the loop may stand still right after it has given one
+        # without an order too: the loop may stand still right after it has given one
+        for line in self._lines:
             line.tick(now)
         board.keeper_beat(now)
         board.connected(sum(line.state == UP for line in self._lines))
@@ -109,11 +122,15 @@ class Keeper:
         question = self._duty.look(now, board.beat_us, board.lease_until_us, order, state)
         if question is not None:
             self._ask(question)
-        self._next_look_us = now + (order.lease_ms * 1000 // _LOOKS if order is not None else int(_IDLE_S * 1e6))
+        self._next_look_us = now + (
+            order.lease_ms * 1000 // _LOOKS if order is not None else int(_IDLE_S * 1e6)
+        )
 
     def _ask(self, question: Question) -> None:
         order = question.order
-        frame = encode(Renew(order.term, self._incarnation, order.round, order.lease_ms, question.number))
+        frame = encode(
+            Renew(order.term, self._incarnation, order.round, order.lease_ms, question.number)
+        )
         for line in self._lines:
             line.send(frame)
 
@@ -121,13 +138,18 @@ class Keeper:
         told = False
         for message in line.on_ready(now_us()):
             if isinstance(message, Renewed):
-                told = self._duty.on_renewed(line.index, message.term, message.round, message.number) or told
+                told = (
+                    self._duty.on_renewed(line.index, message.term, message.round, message.number)
+                    or told
+                )
         if told and (answers := self._duty.answers) is not None:
             self._board.answers(answers)
 
 
 def main(arguments: list[str]) -> None:
-    """``arguments``: the parent's process id, the board's file, the number of log nodes, the limit in milliseconds."""
+    """``arguments``: the parent's process id, the board's file, the number of log nodes,
+    the limit in milliseconds.
+    """
     parent, file, nodes, limit_ms = map(int, arguments)
     signal.pthread_sigmask(signal.SIG_BLOCK, POLITE)
     end_with_parent(parent)

@@ -1,7 +1,9 @@
 """Who is connected to a log node, and what all of them together may hold.
 
-Decides: whom a node has no descriptor or memory for. Must not know: what callers say. Invariants: descriptors are left for the node's own files and for the
-other log nodes; a caller that has not finished the handshake gives way to a newer one, so idle connections keep no caller out.
+Decides: whom a node has no descriptor or memory for.
+Must not know: what callers say.
+Invariants: descriptors are left for the node's own files and for the other log nodes; a caller that
+has not finished the handshake gives way to a newer one, so idle connections keep no caller out.
 """
 
 from __future__ import annotations
@@ -14,7 +16,8 @@ import structlog
 
 log = structlog.get_logger("txlog.callers")
 
-_RESERVE: Final = 8  # descriptors for segments that are made and read, beside those that `storage.files` keeps
+# descriptors for segments that are made and read, beside those that `storage.files` keeps
+_RESERVE: Final = 8
 _RESERVE_A_LOG: Final = 3  # its next segment, and the other log nodes
 _LEAST: Final = 2  # callers, however few descriptors there are
 
@@ -29,7 +32,9 @@ class Caller(Protocol):
 
 
 class Callers:
-    """All connections, in the order in which they came: what is done to all of them must not depend on addresses in memory."""
+    """All connections, in the order in which they came: what is done to all of them must not depend
+    on addresses in memory.
+    """
 
     def __init__(self, most: int, per_address: int, output_bytes: int, input_bytes: int) -> None:
         self.limit = most
@@ -52,13 +57,21 @@ class Callers:
         spare = soft - open_descriptors() + len(self._all) - _RESERVE - _RESERVE_A_LOG * logs
         self.limit = max(_LEAST, min(self._most, spare))
         if self.limit < self._most:
-            log.warning("fewer connections than max-connections", limit=self.limit, descriptors=soft, wanted=self._most)
+            log.warning(
+                "fewer connections than max-connections",
+                limit=self.limit,
+                descriptors=soft,
+                wanted=self._most,
+            )
 
     def add(self, caller: Caller) -> str:
         """Why it cannot be served, "" when it can."""
         fresh = self._fresh
         if self._addresses.get(caller.address, 0) >= self._per_address:
-            self._give_way(next(other for other in fresh if other.address == caller.address), "too many connections from its address, and it says nothing")
+            self._give_way(
+                next(other for other in fresh if other.address == caller.address),
+                "too many connections from its address, and it says nothing",
+            )
         elif len(self._all) >= self.limit:
             if not fresh:
                 return f"too many connections: {len(self._all)}, the limit is {self.limit}"
@@ -98,7 +111,11 @@ class Callers:
         self._output[caller] = held
         if sum(self._output.values()) > self._output_bytes:
             self._output = {other: other.unread for other in self._output}  # some have read since
-            self._relieve(self._output, self._output_bytes, "it does not read its answers, and all callers together hold too much memory")
+            self._relieve(
+                self._output,
+                self._output_bytes,
+                "it does not read its answers, and all callers together hold too much memory",
+            )
 
     def on_input(self, caller: Caller, held: int) -> None:
         if caller not in self._all:
@@ -107,7 +124,11 @@ class Callers:
             self._input[caller] = held
         else:
             self._input.pop(caller, None)
-        self._relieve(self._input, self._input_bytes, "its message has come in part only, and all callers together hold too much memory")
+        self._relieve(
+            self._input,
+            self._input_bytes,
+            "its message has come in part only, and all callers together hold too much memory",
+        )
 
     def _relieve(self, held: dict[Caller, int], limit: int, reason: str) -> None:
         while held and sum(held.values()) > limit:
@@ -116,7 +137,8 @@ class Callers:
 
 def open_descriptors() -> int:
     folder = next((name for name in ("/proc/self/fd", "/dev/fd") if os.path.isdir(name)), "")
-    return len(os.listdir(folder)) - 1 if folder else 64  # the listing has one of its own; a system that does not tell
+    # the listing has one of its own; a system that does not tell
+    return len(os.listdir(folder)) - 1 if folder else 64
 
 
 def raise_descriptor_limit() -> None:

@@ -1,8 +1,11 @@
-"""One TCP connection of a log node: bytes in and out, the handshake, and nothing of what messages mean.
+"""One TCP connection of a log node: bytes in and out, the handshake, and nothing of what messages
+mean.
 
-Decides: who may speak before the handshake is over (nobody), when a slow or hostile connection is closed, when bytes leave (once a loop turn).
-Must not know: terms, entries, disks. Invariants: the node speaks first (a Challenge); before the Welcome only a Hello of bounded size is read;
-messages that arrive while the log is being opened wait in order.
+Decides: who may speak before the handshake is over (nobody), when a slow or hostile connection is
+closed, when bytes leave (once a loop turn).
+Must not know: terms, entries, disks.
+Invariants: the node speaks first (a Challenge); before the Welcome only a Hello of bounded size is
+read; messages that arrive while the log is being opened wait in order.
 """
 
 from __future__ import annotations
@@ -16,7 +19,17 @@ import structlog
 
 from txlog import handshake
 from txlog.handshake import Door
-from txlog.messages import DeleteLog, Hello, InitGroup, JoinGroup, Membership, Message, Reject, StatusQuery, Welcome
+from txlog.messages import (
+    DeleteLog,
+    Hello,
+    InitGroup,
+    JoinGroup,
+    Membership,
+    Message,
+    Reject,
+    StatusQuery,
+    Welcome,
+)
 from txlog.server.session import Session
 from txlog.sockets import tune_socket
 from txlog.throttle import ThrottledLog
@@ -26,7 +39,8 @@ _HANDSHAKE_TIMEOUT_S: Final = 5.0
 _LARGE_BYTES: Final = 64 << 10  # what is less at once needs no account
 _TOOL_FRAME_BYTES: Final = 1 << 20  # of a caller that names no log
 
-log = ThrottledLog(structlog.get_logger("txlog.connection"))  # whoever connects can cause these lines
+# whoever connects can cause these lines
+log = ThrottledLog(structlog.get_logger("txlog.connection"))
 
 
 NodeMessage = InitGroup | JoinGroup | Membership | DeleteLog | StatusQuery
@@ -46,12 +60,16 @@ class Node(Protocol):
     def on_connection(self, connection: Connection) -> str: ...  # why it cannot be served
     def on_greeted(self, connection: Connection) -> None: ...
     def on_connection_lost(self, connection: Connection) -> None: ...
-    def on_output(self, connection: Connection, held: int) -> None: ...  # so many bytes wait for this caller to read them
-    def on_input(self, connection: Connection, held: int) -> None: ...  # of a message that has come in part
+    # so many bytes wait for this caller to read them
+    def on_output(self, connection: Connection, held: int) -> None: ...
+    # of a message that has come in part
+    def on_input(self, connection: Connection, held: int) -> None: ...
 
 
 class Connection:
-    """A `session.Sink` over a socket; an `asyncio.Protocol` in all but descent, for the sake of the compiled code."""
+    """A `session.Sink` over a socket; an `asyncio.Protocol` in all but descent,
+    for the sake of the compiled code.
+    """
 
     def __init__(self, node: Node) -> None:
         self.blocked = False
@@ -68,7 +86,8 @@ class Connection:
         self._session: Session | None = None
         self._opening: asyncio.Task[None] | None = None
         self.greeted = False
-        self._queue: deque[Message] = deque()  # asked, and not looked at while the caller does not read
+        # asked, and not looked at while the caller does not read
+        self._queue: deque[Message] = deque()
         self._reading = True
         self._input = 0
         self._out: list[bytes] = []
@@ -81,7 +100,10 @@ class Connection:
         transport = cast(asyncio.Transport, transport)  # uvloop's does not inherit from it
         self._transport = transport
         peer = transport.get_extra_info("peername")
-        self.peer_name, self.address = str(peer), str(peer[0]) if isinstance(peer, tuple) and peer else ""
+        self.peer_name, self.address = (
+            str(peer),
+            str(peer[0]) if isinstance(peer, tuple) and peer else "",
+        )
         tune_socket(transport.get_extra_info("socket"))
         transport.set_write_buffer_limits(high=self._node.max_output_bytes)
         if reason := self._node.on_connection(self):
@@ -101,7 +123,9 @@ class Connection:
             elif (hello := self._door.feed(data)) is not None:
                 self._hello(hello)
         except WireError as error:
-            log.warning("unreadable bytes, connection closed", peer=self.peer_name, reason=str(error))
+            log.warning(
+                "unreadable bytes, connection closed", peer=self.peer_name, reason=str(error)
+            )
             self._abort()
         except handshake.HandshakeError as refused:
             log.warning("connection refused", peer=self.peer_name, reason=refused.reason)
@@ -125,9 +149,16 @@ class Connection:
         return self.blocked or self._out_bytes > self._node.max_output_bytes
 
     def _work(self) -> None:
-        """One question at a time, as long as the caller reads the answers. Meanwhile it is not read."""
+        """One question at a time, as long as the caller reads the answers.
+        Meanwhile it is not read.
+        """
         queue, session = self._queue, self._session
-        while queue and not self.full and self._transport is not None and (session is None or not session.serving):
+        while (
+            queue
+            and not self.full
+            and self._transport is not None
+            and (session is None or not session.serving)
+        ):
             message = queue.popleft()
             if session is not None:
                 session.on_messages([message])
@@ -181,7 +212,12 @@ class Connection:
         """Of a caller that has proven the secret, where one is set."""
         reject = self._node.check_hello(hello)
         if reject is not None:
-            log.warning("connection refused", peer=self.peer_name, purpose=hello.purpose, reason=reject.reason)
+            log.warning(
+                "connection refused",
+                peer=self.peer_name,
+                purpose=hello.purpose,
+                reason=reject.reason,
+            )
             self._end(reject)
             return
         self.purpose = hello.purpose
@@ -190,7 +226,8 @@ class Connection:
             self._greet(hello, None)
             return
         assert self._transport is not None
-        self._read(False)  # what comes with the Hello waits; more of it must not pile up while a large log is checked
+        # what comes with the Hello waits; more of it must not pile up while a large log is checked
+        self._read(False)
         self._opening = self._loop.create_task(self._open(hello))
 
     async def _open(self, hello: Hello) -> None:
@@ -208,7 +245,11 @@ class Connection:
         self._session = session
         self._read(True)
         largest = self._node.max_frame_bytes
-        self._out.append(self._door.welcome(self._node.welcome(hello), largest if hello.log else min(largest, _TOOL_FRAME_BYTES)))
+        self._out.append(
+            self._door.welcome(
+                self._node.welcome(hello), largest if hello.log else min(largest, _TOOL_FRAME_BYTES)
+            )
+        )
         self._outgoing = self._door.outgoing
         self._flush()
         self.data_received(b"")  # what came with the Hello
@@ -218,7 +259,9 @@ class Connection:
         if isinstance(message, NodeMessage):
             self._node.on_node_message(self, message)
             return True
-        self.end(f"{handshake.PROTOCOL}: a {type(message).__name__} on a connection that names no log")
+        self.end(
+            f"{handshake.PROTOCOL}: a {type(message).__name__} on a connection that names no log"
+        )
         return False
 
     # ------------------------------------------------------------------ out
@@ -249,15 +292,18 @@ class Connection:
     @property
     def unread(self) -> int:
         """Bytes that wait for the caller to read them."""
-        return self._out_bytes + (self._transport.get_write_buffer_size() if self._transport is not None else 0)
+        return self._out_bytes + (
+            self._transport.get_write_buffer_size() if self._transport is not None else 0
+        )
 
     def end(self, reason: str) -> None:
         """Say why, and close once it has been sent."""
         self._end(Reject(reason))
 
     def retire(self, reject: Reject) -> None:
-        """The membership under which this connection was made is over (S8), or its log is being deleted. Its session ends now: what it still waits for is never
-        answered."""
+        """The membership under which this connection was made is over (S8), or its log is being
+        deleted. Its session ends now: what it still waits for is never answered.
+        """
         if self._session is not None:
             session, self._session = self._session, None
             session.close()

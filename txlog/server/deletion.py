@@ -1,15 +1,18 @@
 """One log node's part in `txlog delete-log`: the steps by which a log goes.
 
-Decides: which step may follow which, and when a log is in use. Must not know: what the other nodes of the group have done; `client.delete` has the order.
+Decides: which step may follow which, and when a log is in use.
+Must not know: what the other nodes of the group have done; `client.delete` has the order.
 
-A log goes in three steps, each of them on every node of the group before the next one begins anywhere:
+A log goes in three steps, each of them on every node of the group before the next one begins
+anywhere:
 
-  mark    The log leaves the node's list of logs, in one write of the identity. From then on the node neither serves the log nor votes in it.
-  remove  The folder goes, then the identity says "gone".
-  clear   The name is free: a writer may make a new log of it.
+  mark    The log leaves the node's list of logs, in one write of the identity. From then on the
+  node neither serves the log nor votes in it. remove  The folder goes, then the identity says
+  "gone". clear   The name is free: a writer may make a new log of it.
 
-So a copy with entries never votes beside an empty log of the same name. A crash leaves a whole log, or one that is marked or gone and votes nowhere; another
-run of the command finishes the deletion. Invariant: a node that was marked is never "kept" again without a new creation.
+So a copy with entries never votes beside an empty log of the same name. A crash leaves a whole log,
+or one that is marked or gone and votes nowhere; another run of the command finishes the deletion.
+Invariant: a node that was marked is never "kept" again without a new creation.
 """
 
 from __future__ import annotations
@@ -29,8 +32,10 @@ LOOK: Final = "look"
 MARK: Final = "mark"
 REMOVE: Final = "remove"
 CLEAR: Final = "clear"
-_FROM: Final = {MARK: (NONE, KEPT), REMOVE: (MARKED,), CLEAR: (GONE,)}  # a step's work is done where the deletion is so far
-_BEFORE: Final = {REMOVE: (NONE, KEPT), CLEAR: (MARKED,)}  # it is too early there; elsewhere the step was done already
+# a step's work is done where the deletion is so far
+_FROM: Final = {MARK: (NONE, KEPT), REMOVE: (MARKED,), CLEAR: (GONE,)}
+# it is too early there; elsewhere the step was done already
+_BEFORE: Final = {REMOVE: (NONE, KEPT), CLEAR: (MARKED,)}
 
 log = structlog.get_logger("txlog.deletion")
 
@@ -40,7 +45,8 @@ class Logs(Protocol):
 
     def in_use(self, name: str) -> str: ...  # by whom, "" when by no writer and reader
     def last_position(self, name: str) -> int: ...
-    async def let_go(self, name: str) -> None: ...  # end every connection of the log and close its files
+    # end every connection of the log and close its files
+    async def let_go(self, name: str) -> None: ...
 
 
 class Deletions:
@@ -57,22 +63,38 @@ class Deletions:
             try:
                 return await self._do(wanted.log, wanted.step)
             except DiskFull:
-                return Reject(f"{handshake.BUSY}: the disk of this log node is full, nothing was changed")
+                return Reject(
+                    f"{handshake.BUSY}: the disk of this log node is full, nothing was changed"
+                )
 
     def _why_not(self, wanted: DeleteLog) -> Reject | None:
         identity = self._folder.identity
         if not identity.group or wanted.group != identity.group_id:
-            return Reject(f"{handshake.GROUP}: this log node belongs to {'another group' if identity.group else 'no group yet'}")
+            return Reject(
+                f"{handshake.GROUP}: this log node belongs to "
+                f"{'another group' if identity.group else 'no group yet'}"
+            )
         if wanted.version != identity.membership or identity.replaced:
-            return over(identity, f"the deletion goes by version {wanted.version}, this log node by {identity.membership}")
+            return over(
+                identity,
+                f"the deletion goes by version {wanted.version}, this log node by "
+                f"{identity.membership}",
+            )
         if not valid_log_name(wanted.log):
             return Reject(f"{handshake.NAME}: {wanted.log[:80]!r} is not a log's name")
         if wanted.step != LOOK and wanted.step not in _FROM:
             return Reject(f"{handshake.PROTOCOL}: {wanted.step[:80]!r} is no step of a deletion")
         state = self._folder.deletion_of(wanted.log)
         if state in _BEFORE.get(wanted.step, ()):
-            return Reject(f"{handshake.LOG}: log '{wanted.log}' is '{state}' here, it is too early to {wanted.step} it")
-        if wanted.step == MARK and state in (NONE, KEPT) and (reason := self._logs.in_use(wanted.log)):
+            return Reject(
+                f"{handshake.LOG}: log '{wanted.log}' is '{state}' here, it is too early to "
+                f"{wanted.step} it"
+            )
+        if (
+            wanted.step == MARK
+            and state in (NONE, KEPT)
+            and (reason := self._logs.in_use(wanted.log))
+        ):
             return Reject(f"{handshake.BUSY}: {reason}")
         return None
 
@@ -90,8 +112,13 @@ class Deletions:
                 await asyncio.get_running_loop().run_in_executor(None, folder.remove_log, name)
             except DiskFull:
                 raise
-            except OSError as error:  # the mark stays, so the log votes nowhere; the operator can repair the folder and run the command again
-                return Reject(f"{handshake.LOG}: {error.filename or folder.log_folder(name)} cannot be removed: {error.strerror or error}")
+            except OSError as error:
+                # the mark stays, so the log votes nowhere; the operator can repair the folder and
+                # run the command again
+                return Reject(
+                    f"{handshake.LOG}: {error.filename or folder.log_folder(name)} cannot be "
+                    f"removed: {error.strerror or error}"
+                )
             log.info("folder of a deleted log removed", log=name)
         else:
             folder.clear_log(name)

@@ -1,9 +1,12 @@
 """The driver of one log on one node: acceptor, store, sync thread, readers.
 
-Decides: when the disk is synced (at once when something waits, one sync in flight, all that arrives meanwhile goes with the next), what is done in a
-thread: reading old entries, and the syncs of a slow disk. Must not know: terms, leases, quorums: the acceptor says what to do, this does it in that order.
-Invariants (A6): a SendAfterPersist leaves only after ``on_persisted`` of its sequence; the store sees disk outputs in the acceptor's order; any error of
-the disk ends the process (A5), and so does any other error in here: part of the outputs would be lost, a promise among them.
+Decides: when the disk is synced (at once when something waits, one sync in flight, all that arrives
+meanwhile goes with the next), what is done in a thread: reading old entries, and the syncs of a
+slow disk.
+Must not know: terms, leases, quorums: the acceptor says what to do, this does it in that order.
+Invariants (A6): a SendAfterPersist leaves only after ``on_persisted`` of its sequence; the store
+sees disk outputs in the acceptor's order; any error of the disk ends the process (A5), and so does
+any other error in here: part of the outputs would be lost, a promise among them.
 """
 
 from __future__ import annotations
@@ -19,7 +22,20 @@ import structlog
 
 from txlog.clock import timer_s
 from txlog.consensus.acceptor import Acceptor
-from txlog.consensus.outputs import Expel, Halt, Peer, PeerFetch, PutBack, Send, SendAfterPersist, Serve, Trace, Truncate, WriteEntries, WriteMeta
+from txlog.consensus.outputs import (
+    Expel,
+    Halt,
+    Peer,
+    PeerFetch,
+    PutBack,
+    Send,
+    SendAfterPersist,
+    Serve,
+    Trace,
+    Truncate,
+    WriteEntries,
+    WriteMeta,
+)
 from txlog.messages import MAX_LEASE_MS, Fetch, Fetched, Heartbeat, Message, TailQuery
 from txlog.server.scrubbing import DEFAULTS, Scrubbing, ScrubLimits
 from txlog.server.session import Feed, Session
@@ -30,9 +46,11 @@ from txlog.storage.store import LogStore
 
 log = structlog.get_logger("txlog.log")
 
-MAX_SERVED_BYTES: Final = 8 << 20  # of entries in one answer, whatever was asked for; one larger entry still goes
+# of entries in one answer, whatever was asked for; one larger entry still goes
+MAX_SERVED_BYTES: Final = 8 << 20
 SLOW_SYNC_US: Final = 10_000  # a disk that usually takes longer is waited for in a thread
-FEED_GATHER_US: Final = 10_000  # entries that follow one another sooner reach a reader together, unless it asked for the tail
+# entries that follow one another sooner reach a reader together, unless it asked for the tail
+FEED_GATHER_US: Final = 10_000
 
 HaltProcess = Callable[[str], None]
 
@@ -40,15 +58,20 @@ HaltProcess = Callable[[str], None]
 class Peers(Protocol):
     """The way to the other log nodes of the group, for one log."""
 
-    def fetch(self, node: str, fetch: Fetch, topic: str) -> None: ...  # answers come to `LogDriver.on_peer_fetched`
+    # answers come to `LogDriver.on_peer_fetched`
+    def fetch(self, node: str, fetch: Fetch, topic: str) -> None: ...
     def close(self) -> None: ...
 
 
 _P = ParamSpec("_P")
 
 
-def _or_end(entrance: Callable[Concatenate[LogDriver, _P], None]) -> Callable[Concatenate[LogDriver, _P], None]:
-    """For every way into the driver: an error that nobody expects ends the process, rather than leave a log half alive."""
+def _or_end(
+    entrance: Callable[Concatenate[LogDriver, _P], None],
+) -> Callable[Concatenate[LogDriver, _P], None]:
+    """For every way into the driver: an error that nobody expects ends the process, rather than
+    leave a log half alive.
+    """
 
     def guarded(self: LogDriver, /, *args: _P.args, **kwargs: _P.kwargs) -> None:
         try:
@@ -63,9 +86,17 @@ class LogDriver:
     """See the module. Implements `session.Source`."""
 
     def __init__(
-        self, name: str, store: LogStore, peer_ids: list[str], rng: random.Random, clock: Callable[[], int], halt: HaltProcess, readers: ThreadPoolExecutor,
-        scrub: ScrubLimits = DEFAULTS, max_lease_ms: int = MAX_LEASE_MS,
-    ) -> None:  # fmt: skip
+        self,
+        name: str,
+        store: LogStore,
+        peer_ids: list[str],
+        rng: random.Random,
+        clock: Callable[[], int],
+        halt: HaltProcess,
+        readers: ThreadPoolExecutor,
+        scrub: ScrubLimits = DEFAULTS,
+        max_lease_ms: int = MAX_LEASE_MS,
+    ) -> None:
         self.name = name
         self.store = store
         self.peers: Peers | None = None
@@ -167,7 +198,8 @@ class LogDriver:
         for output in self._acceptor.take_outputs():
             kind = type(output)
             if kind is Send:
-                self._send(output.to, output.message)  # type: ignore[union-attr]  # asked by identity, which is not narrowed
+                # asked by identity, which is not narrowed
+                self._send(output.to, output.message)  # type: ignore[union-attr]
             elif kind is SendAfterPersist:
                 if output.sequence <= self._persisted:  # type: ignore[union-attr]  # as above
                     self._send(output.to, output.message)  # type: ignore[union-attr]  # as above
@@ -184,8 +216,10 @@ class LogDriver:
         self._arm()
 
     def _feed(self) -> None:
-        """A log that is busy wakes its readers for several entries at once: each time costs both processes more than another entry in it does. The first
-        entry after a pause goes at once, and so does what a reader that asked for the tail waits for (R2)."""
+        """A log that is busy wakes its readers for several entries at once: each time costs both
+        processes more than another entry in it does. The first entry after a pause goes at once,
+        and so does what a reader that asked for the tail waits for (R2).
+        """
         now = self._clock()
         wait_us = self._fed_us + FEED_GATHER_US - now
         if wait_us <= 0 or self._fed < self._hurry:
@@ -217,7 +251,11 @@ class LogDriver:
                 self._written = output.sequence
                 self._put_backs.append(output.sequence)
                 self.store.put_back(output.entry)
-                log.warning("entry put back from another log node", log=self.name, position=output.entry.position)
+                log.warning(
+                    "entry put back from another log node",
+                    log=self.name,
+                    position=output.entry.position,
+                )
             elif isinstance(output, Serve):
                 self._serve(output)
             elif isinstance(output, PeerFetch):
@@ -235,7 +273,12 @@ class LogDriver:
     def _expel(self, expel: Expel) -> None:
         session = self._sessions.get(expel.to)
         if session is not None:
-            log.error("a caller says what cannot be, its session ends", log=self.name, peer=session.sink.peer_name, reason=expel.reason)
+            log.error(
+                "a caller says what cannot be, its session ends",
+                log=self.name,
+                peer=session.sink.peer_name,
+                reason=expel.reason,
+            )
             session.sink.end(f"log: {expel.reason}")
 
     def _fatal(self, reason: str) -> None:
@@ -255,8 +298,9 @@ class LogDriver:
     # ------------------------------------------------------------------ the disk
 
     def _sync(self) -> None:
-        """Usually right here, behind everything this turn of the loop brings: two changes of thread cost more than a quick disk.
-        A slow one is waited for beside the loop."""
+        """Usually right here, behind everything this turn of the loop brings: two changes of thread
+        cost more than a quick disk. A slow one is waited for beside the loop.
+        """
         self._syncing = True
         if self._sync_us < SLOW_SYNC_US:
             self._loop.call_soon(self._sync_here)
@@ -292,7 +336,9 @@ class LogDriver:
         if self._closed:
             return
         if error is not None:
-            self._fatal(str(error) if isinstance(error, StorageFatal) else f"{self.store.path}: {error!r}")
+            self._fatal(
+                str(error) if isinstance(error, StorageFatal) else f"{self.store.path}: {error!r}"
+            )
             return
         self._persisted = covered
         now = self._clock()
@@ -304,10 +350,12 @@ class LogDriver:
         mended = False
         while self._put_backs and self._put_backs[0] <= covered:
             mended = True
-            self._acceptor.on_put_back(self._put_backs.pop(0), self.store.scan(), now)  # with what was found damaged meanwhile
+            # with what was found damaged meanwhile
+            self._acceptor.on_put_back(self._put_backs.pop(0), self.store.scan(), now)
         self._pump()
         if mended:
-            for feed in self._feeds:  # some may wait before the hole, and nothing needs to be committed ever again
+            # some may wait before the hole, and nothing needs to be committed ever again
+            for feed in self._feeds:
                 feed.push()
 
     def _look_for_room(self) -> None:
@@ -321,7 +369,10 @@ class LogDriver:
         has_room = self.store.has_room
         if has_room != self._has_room:
             self._has_room = has_room
-            log.warning("the disk has room again" if has_room else "the disk is full: appends are refused", log=self.name)
+            log.warning(
+                "the disk has room again" if has_room else "the disk is full: appends are refused",
+                log=self.name,
+            )
             self._acceptor.on_room(has_room)
             self._pump()
 
@@ -344,7 +395,7 @@ class LogDriver:
         return self.store.recent(start, upto, max_bytes)
 
     def read_behind(self, feed: Feed, start: int, upto: int, max_bytes: int) -> None:
-        """Committed entries only: they are never truncated, so the thread and the loop do not meet."""
+        """Committed entries only: they are never truncated, so thread and loop do not meet."""
         future = self._loop.run_in_executor(self._readers, self.store.read, start, upto, max_bytes)
         future.add_done_callback(lambda done: self._read_done(done, feed.on_read))
 
@@ -379,24 +430,29 @@ class LogDriver:
         elif entries := self.store.recent(answer.start, serve.upto, max_bytes):
             send(entries)
         elif answer.start <= (committed := self._acceptor.committed):
-            future = self._loop.run_in_executor(self._readers, self.store.read, answer.start, min(serve.upto, committed), max_bytes)
+            future = self._loop.run_in_executor(
+                self._readers, self.store.read, answer.start, min(serve.upto, committed), max_bytes
+            )
             session = self._sessions.get(serve.to)
             if session is not None:
                 session.serving += 1
             future.add_done_callback(lambda done: self._read_done(done, sent))
         else:
-            send(self.store.read(answer.start, serve.upto, max_bytes))  # rare: an uncommitted suffix longer than what is kept in memory
+            # rare: an uncommitted suffix longer than what is kept in memory
+            send(self.store.read(answer.start, serve.upto, max_bytes))
 
     def heartbeat(self) -> Heartbeat:
         acceptor, now = self._acceptor, self._clock()
         return Heartbeat(
-            acceptor.committed, acceptor.last, acceptor.promise.term, acceptor.window_left_ms(now), acceptor.living_writer(now), acceptor.successor(now),
-            acceptor.suspicion is not None,
+            acceptor.committed, acceptor.last, acceptor.promise.term, acceptor.window_left_ms(now),
+            acceptor.living_writer(now), acceptor.successor(now), acceptor.suspicion is not None,
         )  # fmt: skip
 
     @_or_end
     def beat(self) -> None:
-        """Every heartbeat: readers hear where the log stands, and what was synced is put on record when the log is quiet."""
+        """Every heartbeat: readers hear where the log stands, and what was synced is put on record
+        when the log is quiet.
+        """
         if self._closed:
             return
         try:
@@ -404,7 +460,9 @@ class LogDriver:
             if not self._looking and (look := self.store.begin_look()) is not None:
                 self._looking = True
                 future = self._loop.run_in_executor(self._readers, look.run)
-                future.add_done_callback(lambda done: self._read_done(done, lambda _: self._looked(look)))
+                future.add_done_callback(
+                    lambda done: self._read_done(done, lambda _: self._looked(look))
+                )
             if not self._syncing and self.store.evidence_due:
                 self.store.write_evidence(self._acceptor.committed)
             self.sync_queued()
@@ -414,7 +472,10 @@ class LogDriver:
         broken = self._acceptor.broken
         for feed in list(self._feeds) if broken else ():
             if feed.next >= broken:
-                feed.sink.end(f"log: no log node has a good copy of position {broken}: {self._acceptor.broken_reason}")
+                feed.sink.end(
+                    f"log: no log node has a good copy of position {broken}: "
+                    f"{self._acceptor.broken_reason}"
+                )
         if self._feeds and not self._closed:
             heartbeat = self.heartbeat()
             for feed in self._feeds:
@@ -422,11 +483,17 @@ class LogDriver:
                     feed.sink.send(heartbeat)
 
     def _looked(self, look: Look) -> None:
-        """S6: a read has met bytes that did not check, and the whole segment was looked at again."""
+        """S6: a read has met bytes that did not check, and the whole segment was checked again."""
         self._looking = False
         met = self.store.end_look(look, self._acceptor.committed)
         if met.lost or met.headers:
-            log.error("damage met while reading", log=self.name, positions=met.lost[:20], from_memory=met.restored[:20], headers=met.headers)
+            log.error(
+                "damage met while reading",
+                log=self.name,
+                positions=met.lost[:20],
+                from_memory=met.restored[:20],
+                headers=met.headers,
+            )
         if met.lost:
             self._acceptor.on_damage(self.store.scan(), self._clock())
             self._pump()
@@ -436,13 +503,21 @@ class LogDriver:
         return self._syncing or self._written > self._persisted
 
     def sync_queued(self) -> None:
-        """What the store was asked by others than the acceptor; a sync in flight is followed by another heartbeat."""
+        """What the store was asked by others than the acceptor;
+        a sync in flight is followed by another heartbeat.
+        """
         if not (self._syncing or self._closed) and self.store.queued:
             self._sync()
 
     def status(self) -> dict[str, Any]:
         acceptor = self._acceptor.status(self._clock())
-        return {"log": self.name, **acceptor, "room": self._has_room, "readers": len(self._feeds), "scrub": self._scrubbing.status()}
+        return {
+            "log": self.name,
+            **acceptor,
+            "room": self._has_room,
+            "readers": len(self._feeds),
+            "scrub": self._scrubbing.status(),
+        }
 
     # ------------------------------------------------------------------ time
 

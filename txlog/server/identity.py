@@ -1,11 +1,14 @@
 """A log node's data folder: whose it is, which group and node it belongs to, which logs it holds.
 
-Decides: when a folder may be used, and how the node's identity is kept (S7). Must not know: what is inside a log's folder. Blocking file work; called
-at start, at `init`, and when a log is made.
+Decides: when a folder may be used, and how the node's identity is kept (S7).
+Must not know: what is inside a log's folder. Blocking file work; called at start, at `init`, and
+when a log is made.
 
-The folder: ``node.json`` (identity, with a checksum), ``lock`` (flock), ``logs/<name>/``. Invariants: an identity is replaced by rename, never half
-written; a log's name stands in it only after its folder does, so a listed log without a folder is a lost disk and not a new log; a group once given
-is never changed. A log that is being deleted leaves the list before its folder goes; its name is taken until the deletion ends (`server.deletion`).
+The folder: ``node.json`` (identity, with a checksum), ``lock`` (flock), ``logs/<name>/``.
+Invariants: an identity is replaced by rename, never half written; a log's name stands in it only
+after its folder does, so a listed log without a folder is a lost disk and not a new log; a group
+once given is never changed. A log that is being deleted leaves the list before its folder goes; its
+name is taken until the deletion ends (`server.deletion`).
 """
 
 from __future__ import annotations
@@ -57,9 +60,12 @@ class Identity:
     membership: int = 0
     members: list[str] = field(default_factory=list)
     logs: list[str] = field(default_factory=list)
-    folder: str = ""  # random id of the folder itself: a place in a membership is given to one disk and no other (S8)
-    joined: int = 1  # the membership version that this node came with; above 1 its logs begin as newcomers'
-    deleting: dict[str, str] = field(default_factory=dict)  # logs under deletion: MARKED or GONE, by name; none of them stands in ``logs``
+    # random id of the folder itself: a place in a membership is given to one disk and no other (S8)
+    folder: str = ""
+    # the membership version that this node came with; above 1 its logs begin as newcomers'
+    joined: int = 1
+    # logs under deletion: MARKED or GONE, by name; none of them stands in ``logs``
+    deleting: dict[str, str] = field(default_factory=dict)
 
     @property
     def others(self) -> dict[str, str]:
@@ -71,7 +77,9 @@ class Identity:
     @property
     def replaced(self) -> bool:
         """Another node has this one's place."""
-        return bool(self.group) and all(member.partition("=")[0] != self.node for member in self.members)
+        return bool(self.group) and all(
+            member.partition("=")[0] != self.node for member in self.members
+        )
 
     @property
     def group_id(self) -> bytes:
@@ -85,7 +93,9 @@ class DataFolder:
         self.path = path
         self.identity = identity
         self._lock = lock
-        self._changing = threading.Lock()  # several logs may be made at once, each in a thread of its own, while the loop takes a membership
+        # several logs may be made at once, each in a thread of its own,
+        # while the loop takes a membership
+        self._changing = threading.Lock()
 
     @staticmethod
     def open(path: Path) -> DataFolder:
@@ -96,7 +106,10 @@ class DataFolder:
         except OSError as error:
             raise FolderError(f"data folder {path} cannot be used: {error.strerror}") from error
         if _FILE not in names and names - {_LOCK, "lost+found"}:
-            raise FolderError(f"data folder {path} is not ours: it holds files and no {_FILE}; give an empty folder")
+            raise FolderError(
+                f"data folder {path} is not ours: it holds files and no {_FILE}; give an empty "
+                "folder"
+            )
         lock = _lock(path)
         folder = DataFolder(path, Identity(), lock)
         try:
@@ -130,7 +143,9 @@ class DataFolder:
         self.identity = identity
 
     def make_log_folder(self, name: str) -> Path:
-        """The folder, there and durable. `add_log` makes the log known once its store has been made in it."""
+        """The folder, there and durable.
+        `add_log` makes the log known once its store has been made in it.
+        """
         folder = self.log_folder(name)
         with _room_or_nothing():
             folder.mkdir(parents=True, exist_ok=True)
@@ -149,13 +164,23 @@ class DataFolder:
         return self.identity.deleting.get(name) or (KEPT if name in self.identity.logs else NONE)
 
     def mark_log(self, name: str) -> None:
-        """The log is not one of this node's logs any more, durably. Raises `DiskFull`, any other OSError."""
+        """The log is not one of this node's logs any more, durably.
+        Raises `DiskFull`, any other OSError.
+        """
         with self._changing:
             old = self.identity
-            self.write(replace(old, logs=[log for log in old.logs if log != name], deleting={**old.deleting, name: MARKED}))
+            self.write(
+                replace(
+                    old,
+                    logs=[log for log in old.logs if log != name],
+                    deleting={**old.deleting, name: MARKED},
+                )
+            )
 
     def remove_log(self, name: str) -> None:
-        """The folder of a marked log goes, durably, before the identity says so. Raises `DiskFull`, any other OSError."""
+        """The folder of a marked log goes, durably, before the identity says so. Raises `DiskFull`,
+        any other OSError.
+        """
         assert self.identity.deleting.get(name) == MARKED, "a log's folder goes only after its mark"
         folder = self.log_folder(name)
         if folder.exists():
@@ -170,7 +195,11 @@ class DataFolder:
         with self._changing:
             old = self.identity
             assert old.deleting.get(name) == GONE, "a name is free only after its folder is gone"
-            self.write(replace(old, deleting={log: state for log, state in old.deleting.items() if log != name}))
+            self.write(
+                replace(
+                    old, deleting={log: state for log, state in old.deleting.items() if log != name}
+                )
+            )
 
     def take_membership(self, version: int, members: list[str]) -> None:
         """S8, durable when it returns. Raises `DiskFull`, any other OSError."""
@@ -190,17 +219,25 @@ def read_identity(path: Path) -> Identity:
         outer = json.loads((path / _FILE).read_text())
         body = outer["identity"]
         if crc32c(body.encode()) != outer["crc32c"]:
-            raise FolderError(f"data folder {path}: {_FILE} has a wrong checksum: a lost disk; replace this node")
+            raise FolderError(
+                f"data folder {path}: {_FILE} has a wrong checksum: a lost disk; replace this node"
+            )
         inner = json.loads(body)
         if inner.pop("magic") != _MAGIC:
             raise FolderError(f"data folder {path} is not ours: {_FILE} belongs to something else")
         if (version := inner.pop("format")) not in _FORMATS:
-            raise FolderError(f"data folder {path}: {_FILE} has format {version}, this program reads {_FORMAT}")
+            raise FolderError(
+                f"data folder {path}: {_FILE} has format {version}, this program reads {_FORMAT}"
+            )
         return Identity(**inner)
     except OSError as error:
-        raise FolderError(f"data folder {path}: {_FILE} cannot be read: {error.strerror}") from error
+        raise FolderError(
+            f"data folder {path}: {_FILE} cannot be read: {error.strerror}"
+        ) from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise FolderError(f"data folder {path}: {_FILE} is unreadable: a lost disk; replace this node") from error
+        raise FolderError(
+            f"data folder {path}: {_FILE} is unreadable: a lost disk; replace this node"
+        ) from error
 
 
 def _lock(path: Path) -> int:

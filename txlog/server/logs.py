@@ -1,7 +1,8 @@
 """A log's folder inside a node's data folder: made once, opened, its refusals in words.
 
-Decides: that every log of a node that joined later begins as a newcomer's (S8); in which order folder, store and the node's list of logs come to be
-(`identity` says why). Must not know: what a store holds. Blocking file work, called in a thread.
+Decides: that every log of a node that joined later begins as a newcomer's (S8); in which order
+folder, store and the node's list of logs come to be (`identity` says why).
+Must not know: what a store holds. Blocking file work, called in a thread.
 """
 
 from __future__ import annotations
@@ -17,26 +18,44 @@ class StoreRefused(Exception):
 
 
 def open_store(folder: DataFolder, name: str, segment_bytes: int, cache_bytes: int) -> LogStore:
-    """The log ``name`` of this node, made if there is none. Raises `StoreRefused`, and OSError when the disk fails."""
+    """The log ``name`` of this node, made if there is none. Raises `StoreRefused`, and OSError when
+    the disk fails.
+    """
     identity = folder.identity
     path = folder.log_folder(name)
     if name in identity.deleting:
         raise StoreRefused(f"log '{name}' is being deleted: 'txlog delete-log' finishes it")
     if name in identity.logs and not path.is_dir():
-        raise StoreRefused(f"{path}: the folder of log '{name}' is gone; what it had promised is lost with it, so this node cannot vote in it")
+        raise StoreRefused(
+            f"{path}: the folder of log '{name}' is gone; what it had promised is lost with it, "
+            "so this node cannot vote in it"
+        )
     if name in identity.logs and not (path / META_NAME).exists():
-        raise StoreRefused(f"{path}: the log is known here and its folder holds no {META_NAME}: a lost disk; replace this node")
+        raise StoreRefused(
+            f"{path}: the log is known here and its folder holds no {META_NAME}: a lost disk; "
+            "replace this node"
+        )
     try:
         if name not in identity.logs:
             folder.make_log_folder(name)
-        store = LogStore.open(path, name, identity.group_id, identity.node, segment_bytes=segment_bytes, cache_bytes=cache_bytes, newcomer=identity.joined > 1)
+        store = LogStore.open(
+            path,
+            name,
+            identity.group_id,
+            identity.node,
+            segment_bytes=segment_bytes,
+            cache_bytes=cache_bytes,
+            newcomer=identity.joined > 1,
+        )
     except DiskFull as error:
         raise StoreRefused(f"{path}: {error.strerror}") from error
     except StorageError as error:
         raise StoreRefused(str(error)) from error
     try:
         folder.add_log(name)
-    except DiskFull as error:  # until it is on the list nothing is promised in it: the next one who asks for the log finds it
+    except DiskFull as error:
+        # until it is on the list nothing is promised in it:
+        # the next one who asks for the log finds it
         store.close()
         raise StoreRefused(f"{path}: {error.strerror}") from error
     return store

@@ -1,8 +1,9 @@
 """Which membership a log node goes by, and how it hears of a newer one (S8).
 
-Decides: whether a membership may follow the one a node has; whom it asks for news, and how often. Must not know: logs, connections, how it is kept
-(`identity`) and made known (`node`). Invariants: a node's membership version never goes down, and one version has one list of members here; a change
-replaces one member.
+Decides: whether a membership may follow the one a node has; whom it asks for news, and how often.
+Must not know: logs, connections, how it is kept (`identity`) and made known (`node`).
+Invariants: a node's membership version never goes down, and one version has one list of members
+here; a change replaces one member.
 """
 
 from __future__ import annotations
@@ -47,42 +48,74 @@ def over(identity: Identity, reason: str) -> Reject:
 
 
 def check_version(identity: Identity, hello: Hello) -> Reject | None:
-    """May this caller be served, as far as memberships go? A node that is behind the caller first has to catch up with it."""
+    """May this caller be served, as far as memberships go? A node that is behind the caller first
+    has to catch up with it.
+    """
     if 0 < hello.membership < identity.membership:
-        return over(identity, f"version {hello.membership} is over, the group is at {identity.membership}")
+        return over(
+            identity, f"version {hello.membership} is over, the group is at {identity.membership}"
+        )
     if hello.membership > identity.membership:
-        return Reject(f"{handshake.MEMBERSHIP}: this log node has version {identity.membership} and asks for version {hello.membership}")
+        return Reject(
+            f"{handshake.MEMBERSHIP}: this log node has version {identity.membership} and asks "
+            f"for version {hello.membership}"
+        )
     if hello.log and identity.replaced:
-        return over(identity, f"this log node was replaced in version {identity.membership}; what it holds is of no use to the group any more")
+        return over(
+            identity,
+            f"this log node was replaced in version {identity.membership}; what it holds is of no "
+            "use to the group any more",
+        )
     return None
 
 
 def why_not(identity: Identity, wanted: Membership, from_member: bool) -> str:
-    """Why ``wanted`` is not taken, "" when it is or is here already. ``from_member``: another node goes by it already, so it may be more than one step ahead
-    or leave this node out."""
+    """Why ``wanted`` is not taken, "" when it is or is here already. ``from_member``: another node
+    goes by it already, so it may be more than one step ahead or leave this node out.
+    """
     if not identity.group or wanted.group != identity.group_id:
-        return f"{handshake.GROUP}: this log node belongs to {'another group' if identity.group else 'no group'}"
+        return (
+            f"{handshake.GROUP}: this log node belongs to "
+            f"{'another group' if identity.group else 'no group'}"
+        )
     if wanted.version == identity.membership and wanted.members == identity.members:
         return ""
     if wanted.version <= identity.membership:
-        return f"{handshake.MEMBERSHIP}: this log node has version {identity.membership} already: {', '.join(identity.members)}"
+        return (
+            f"{handshake.MEMBERSHIP}: this log node has version {identity.membership} already: "
+            f"{', '.join(identity.members)}"
+        )
     ids, mine = node_ids(wanted.members), node_ids(identity.members)
-    if len(ids) != len(wanted.members) or len(ids) != len(mine) or not all(map(is_member, wanted.members)):
+    if (
+        len(ids) != len(wanted.members)
+        or len(ids) != len(mine)
+        or not all(map(is_member, wanted.members))
+    ):
         return f"{handshake.PROTOCOL}: a membership is as many distinct NODE=HOST:PORT as before"
     if from_member:
         return ""
     if wanted.version == identity.membership + 1 and len(ids - mine) != 1:
-        return f"{handshake.MEMBERSHIP}: version {wanted.version} would replace {len(ids - mine)} nodes of version {identity.membership}; one at a time"
+        return (
+            f"{handshake.MEMBERSHIP}: version {wanted.version} would replace {len(ids - mine)} "
+            f"nodes of version {identity.membership}; one at a time"
+        )
     if identity.node not in ids:
         return f"{handshake.MEMBERSHIP}: this log node would be left out: it is not lost"
     return ""
 
 
 class News:
-    """Asks the other members which membership they go by: from the start on every few seconds, since a node that was left out is told by nobody, and at once
-    when somebody shows a higher version."""
+    """Asks the other members which membership they go by: from the start on every few seconds,
+    since a node that was left out is told by nobody, and at once when somebody shows a higher
+    version.
+    """
 
-    def __init__(self, identity: Callable[[], Identity], take: Callable[[Membership], None], secret: bytes | None) -> None:
+    def __init__(
+        self,
+        identity: Callable[[], Identity],
+        take: Callable[[Membership], None],
+        secret: bytes | None,
+    ) -> None:
         self._identity = identity
         self._take = take
         self._secret = secret
@@ -91,7 +124,9 @@ class News:
 
     def start(self) -> None:
         if self._asking is None:
-            self._asking = asyncio.get_running_loop().create_task(self._ask_all(), name="news of the membership")
+            self._asking = asyncio.get_running_loop().create_task(
+                self._ask_all(), name="news of the membership"
+            )
 
     def heard_of(self, version: int) -> None:
         if version > self._identity().membership:
@@ -119,5 +154,9 @@ class News:
         finally:
             tool.close()
         identity = self._identity()
-        if welcome.group == identity.group_id and welcome.membership > identity.membership and welcome.node in node_ids(welcome.members):
+        if (
+            welcome.group == identity.group_id
+            and welcome.membership > identity.membership
+            and welcome.node in node_ids(welcome.members)
+        ):
             self._take(Membership(welcome.group, welcome.membership, welcome.members))

@@ -1,7 +1,9 @@
 """A log node's process: data folder, listening socket, logs, signals, and the exit code.
 
-Decides: which connections and logs there are, and with what code and words the process ends. Must not know: what a log's messages mean.
-Invariants: a log is opened once however many name it; no log exists in a node without a group (S7); a failed disk ends the process at once (A5).
+Decides: which connections and logs there are, and with what code and words the process ends.
+Must not know: what a log's messages mean.
+Invariants: a log is opened once however many name it; no log exists in a node without a group (S7);
+a failed disk ends the process at once (A5).
 """
 
 from __future__ import annotations
@@ -25,7 +27,18 @@ from txlog import handshake
 from txlog.client.address import format_host_port, valid_log_name
 from txlog.clock import now_us
 from txlog.config import LogServerConfig
-from txlog.messages import DeleteLog, Hello, InitDone, InitGroup, JoinGroup, Membership, Reject, Status, StatusQuery, Welcome
+from txlog.messages import (
+    DeleteLog,
+    Hello,
+    InitDone,
+    InitGroup,
+    JoinGroup,
+    Membership,
+    Reject,
+    Status,
+    StatusQuery,
+    Welcome,
+)
 from txlog.server.callers import Callers, raise_descriptor_limit
 from txlog.server.connection import Connection, NodeMessage
 from txlog.server.deletion import Deletions
@@ -48,7 +61,8 @@ EXIT_PORT: Final = 3
 EXIT_FOLDER: Final = 4
 
 GROUP_BYTES: Final = 16  # of a group's id
-_OPENING_PATIENCE_S: Final = 2.0  # a caller waits no longer for a log that is being opened: it gets a proven refusal and comes again
+# a caller waits no longer for a log that is being opened: it gets a proven refusal and comes again
+_OPENING_PATIENCE_S: Final = 2.0
 _CREATOR: Final = "creator"
 _NAMES_SHOWN: Final = 5  # of the logs in a refusal
 _PEER: Final = "peer"
@@ -66,7 +80,9 @@ class StartError(Exception):
 
 
 def halt(reason: str) -> NoReturn:
-    """A5: end at once. Nothing is flushed or closed in good order: the kernel may call pages clean that never reached the disk."""
+    """A5: end at once. Nothing is flushed or closed in good order: the kernel may call pages clean
+    that never reached the disk.
+    """
     sys.stderr.write(f"txlog: halted: {reason}\n")
     sys.stderr.flush()
     os._exit(EXIT_DISK)
@@ -84,9 +100,16 @@ class LogNode:
         self._folder = folder
         self._rng = random.Random(secrets.randbits(128))
         self._logs: dict[str, asyncio.Task[LogDriver]] = {}
-        self._refused: dict[str, str] = {}  # logs of this node that could not be opened at the start, and why: they stay so in this life
+        # logs of this node that could not be opened at the start, and why:
+        # they stay so in this life
+        self._refused: dict[str, str] = {}
         self.max_output_bytes = config.max_output_bytes
-        self._callers = Callers(config.max_connections, config.max_callers_per_address, config.max_total_output_bytes, config.max_total_input_bytes)
+        self._callers = Callers(
+            config.max_connections,
+            config.max_callers_per_address,
+            config.max_total_output_bytes,
+            config.max_total_input_bytes,
+        )
         self._pid = os.getpid()
         self._readers = ThreadPoolExecutor(2, thread_name_prefix="log reader")
         self._server: asyncio.Server | None = None
@@ -113,17 +136,28 @@ class LogNode:
         if self._refused and len(self._refused) == len(self.identity.logs):
             raise StartError(next(iter(self._refused.values())), EXIT_FOLDER)
         try:
-            self._server = await loop.create_server(lambda: cast(asyncio.Protocol, Connection(self)), self.config.bind, self.config.port, backlog=512)
+            self._server = await loop.create_server(
+                lambda: cast(asyncio.Protocol, Connection(self)),
+                self.config.bind,
+                self.config.port,
+                backlog=512,
+            )
         except OSError as error:
             where = format_host_port(self.config.bind, self.config.port)
-            why = "the port is taken" if error.errno == errno.EADDRINUSE else (error.strerror or str(error))
+            why = (
+                "the port is taken"
+                if error.errno == errno.EADDRINUSE
+                else (error.strerror or str(error))
+            )
             raise StartError(f"cannot listen on {where}: {why}", EXIT_PORT) from error
         self.port = self._server.sockets[0].getsockname()[1]
         self._callers.measure(len(self._logs))
         self._beats = loop.create_task(self._beat(), name="heartbeats")
         log.info(
-            "log node listens", address=format_host_port(self.config.bind, self.port), az=self.config.az, data=str(self.config.data),
-            group=self.identity.group or "none yet: run txlog init", node=self.identity.node, logs=self.identity.logs,
+            "log node listens", address=format_host_port(self.config.bind, self.port),
+            az=self.config.az, data=str(self.config.data),
+            group=self.identity.group or "none yet: run txlog init", node=self.identity.node,
+            logs=self.identity.logs,
         )  # fmt: skip
         if self.identity.others:
             self._news.start()
@@ -171,9 +205,21 @@ class LogNode:
     async def _open(self, name: str) -> LogDriver:
         loop = asyncio.get_running_loop()
         config = self.config
-        store = await loop.run_in_executor(None, open_store, self._folder, name, config.segment_bytes, config.cache_bytes)
+        store = await loop.run_in_executor(
+            None, open_store, self._folder, name, config.segment_bytes, config.cache_bytes
+        )
         scrub = ScrubLimits(config.scrub_bytes_per_s, config.scrub_pause_s)
-        driver = LogDriver(name, store, sorted(self.identity.others), self._rng, now_us, halt, self._readers, scrub, config.max_lease_ms)
+        driver = LogDriver(
+            name,
+            store,
+            sorted(self.identity.others),
+            self._rng,
+            now_us,
+            halt,
+            self._readers,
+            scrub,
+            config.max_lease_ms,
+        )
         driver.peers = self._peer_links(driver)
         driver.start()
         if self._server is not None:
@@ -182,16 +228,33 @@ class LogNode:
         return driver
 
     def _drivers(self) -> list[LogDriver]:
-        return [task.result() for _, task in sorted(self._logs.items()) if task.done() and not task.cancelled() and task.exception() is None]
+        return [
+            task.result()
+            for _, task in sorted(self._logs.items())
+            if task.done() and not task.cancelled() and task.exception() is None
+        ]
 
     def _peer_links(self, driver: LogDriver) -> PeerLinks:
         name = driver.name
         return PeerLinks(
-            self.identity.others, lambda: self._peer_hello(name), self.secret, self._rng, driver.on_peer_fetched, self._news.heard_of, self.identity.members
+            self.identity.others,
+            lambda: self._peer_hello(name),
+            self.secret,
+            self._rng,
+            driver.on_peer_fetched,
+            self._news.heard_of,
+            self.identity.members,
         )
 
     def _peer_hello(self, name: str) -> Hello:
-        return Hello(PROTOCOL, name, self.incarnation, _PEER, self.identity.membership, self.identity.group_id)
+        return Hello(
+            PROTOCOL,
+            name,
+            self.incarnation,
+            _PEER,
+            self.identity.membership,
+            self.identity.group_id,
+        )
 
     # ------------------------------------------------------------------ connection.Node
 
@@ -200,12 +263,19 @@ class LogNode:
 
     def check_hello(self, hello: Hello) -> Reject | None:
         if len(hello.incarnation) != handshake.INCARNATION_BYTES:
-            return Reject(f"{handshake.PROTOCOL}: an incarnation has {handshake.INCARNATION_BYTES} bytes")
+            return Reject(
+                f"{handshake.PROTOCOL}: an incarnation has {handshake.INCARNATION_BYTES} bytes"
+            )
         identity = self.identity
         if hello.log and not identity.group:
-            return Reject(f"{handshake.NO_GROUP}: this log node belongs to no group yet: run txlog init")
+            return Reject(
+                f"{handshake.NO_GROUP}: this log node belongs to no group yet: run txlog init"
+            )
         if hello.group and hello.group != identity.group_id:
-            return Reject(f"{handshake.GROUP}: this log node belongs to {'another group' if identity.group else 'no group yet'}")
+            return Reject(
+                f"{handshake.GROUP}: this log node belongs to "
+                f"{'another group' if identity.group else 'no group yet'}"
+            )
         if wrong := check_version(identity, hello):
             self._news.heard_of(hello.membership)
             return wrong
@@ -214,14 +284,23 @@ class LogNode:
         if not valid_log_name(hello.log):
             return Reject(f"{handshake.NAME}: {hello.log[:80]!r} is not a log's name")
         if hello.log in identity.deleting:
-            return Reject(f"{handshake.LOG}: log '{hello.log}' is being deleted: 'txlog delete-log' finishes it")
+            return Reject(
+                f"{handshake.LOG}: log '{hello.log}' is being deleted: 'txlog delete-log' "
+                "finishes it"
+            )
         known = set(identity.logs) | set(self._logs)
         if hello.log in known:
             return None
         if hello.purpose != _CREATOR:
-            return Reject(f"{handshake.NO_LOG}: there is no log '{hello.log}' on log node {identity.node}, which has {_names(known)}: --create makes a new log")
+            return Reject(
+                f"{handshake.NO_LOG}: there is no log '{hello.log}' on log node {identity.node}, "
+                f"which has {_names(known)}: --create makes a new log"
+            )
         if len(known) >= self.config.max_logs:
-            return Reject(f"{handshake.NO_LOG}: there is no log '{hello.log}' on this node, and max-logs is {self.config.max_logs}")
+            return Reject(
+                f"{handshake.NO_LOG}: there is no log '{hello.log}' on this node, and max-logs is "
+                f"{self.config.max_logs}"
+            )
         return None
 
     async def open_session(self, hello: Hello, connection: Connection) -> Session | str:
@@ -235,7 +314,10 @@ class LogNode:
             log.error("log cannot be opened", log=hello.log, reason=str(error))
             return f"{handshake.LOG}: {error}"
         except OSError as error:
-            halt(f"log '{hello.log}': {error.filename or self.config.data}: {error.strerror or error}")
+            halt(
+                f"log '{hello.log}': {error.filename or self.config.data}: "
+                f"{error.strerror or error}"
+            )
         except Exception as error:
             log.error("log cannot be opened", log=hello.log, exc_info=error)
             halt(f"log '{hello.log}': {error!r}")
@@ -243,7 +325,15 @@ class LogNode:
 
     def welcome(self, hello: Hello) -> Welcome:
         identity = self.identity
-        return Welcome(identity.node, self.config.az, identity.group_id, identity.membership, identity.members, self.incarnation, identity.folder)
+        return Welcome(
+            identity.node,
+            self.config.az,
+            identity.group_id,
+            identity.membership,
+            identity.members,
+            self.incarnation,
+            identity.folder,
+        )
 
     def on_connection(self, connection: Connection) -> str:
         return self._callers.add(connection)
@@ -281,28 +371,53 @@ class LogNode:
         """S7. Blocks the loop for two fsyncs, once in a node's life."""
         identity = self.identity
         members = dict(member.split("=", 1) for member in wanted.members if "=" in member)
-        if len(wanted.group) != GROUP_BYTES or wanted.node not in members or len(members) != len(wanted.members):
-            return Reject(f"{handshake.PROTOCOL}: a group needs an id of {GROUP_BYTES} bytes and distinct members, this node among them")
+        if (
+            len(wanted.group) != GROUP_BYTES
+            or wanted.node not in members
+            or len(members) != len(wanted.members)
+        ):
+            return Reject(
+                f"{handshake.PROTOCOL}: a group needs an id of {GROUP_BYTES} bytes and distinct "
+                "members, this node among them"
+            )
         if wrong := next((member for member in wanted.members if not is_member(member)), None):
             return Reject(f"{handshake.PROTOCOL}: {wrong[:80]!r} is not a member: NODE=HOST:PORT")
         if identity.group:
-            if (identity.group_id, identity.node, identity.members) == (wanted.group, wanted.node, wanted.members):
+            if (identity.group_id, identity.node, identity.members) == (
+                wanted.group,
+                wanted.node,
+                wanted.members,
+            ):
                 return InitDone(wanted.group, wanted.node, False)
-            return Reject(f"{handshake.GROUP}: this log node is '{identity.node}' of group {identity.group} already")
+            return Reject(
+                f"{handshake.GROUP}: this log node is '{identity.node}' of group {identity.group} "
+                "already"
+            )
         try:
-            self._folder.write(Identity(wanted.group.hex(), wanted.node, 1, list(wanted.members), [], identity.folder))
+            self._folder.write(
+                Identity(
+                    wanted.group.hex(), wanted.node, 1, list(wanted.members), [], identity.folder
+                )
+            )
         except DiskFull:
             return _FULL
         except OSError as error:
             halt(f"{self.config.data}: {error.strerror or error}")
         self._news.start()
-        log.info("log node joined its group", group=wanted.group.hex(), node=wanted.node, members=wanted.members)
+        log.info(
+            "log node joined its group",
+            group=wanted.group.hex(),
+            node=wanted.node,
+            members=wanted.members,
+        )
         return InitDone(wanted.group, wanted.node, True)
 
     # ------------------------------------------------------------------ S8: another membership
 
     def _take(self, wanted: Membership, from_member: bool) -> Membership | Reject:
-        """On disk first; then nothing said under the old version is answered any more, and who speaks under it is refused. Blocks the loop for two fsyncs."""
+        """On disk first; then nothing said under the old version is answered any more, and who
+        speaks under it is refused. Blocks the loop for two fsyncs.
+        """
         identity = self.identity
         if reason := why_not(identity, wanted, from_member):
             return Reject(reason)
@@ -313,10 +428,14 @@ class LogNode:
                 return _FULL
             except OSError as error:
                 halt(f"{self.config.data}: {error.strerror or error}")
-            log.info("the group has another membership", version=wanted.version, members=wanted.members)
+            log.info(
+                "the group has another membership", version=wanted.version, members=wanted.members
+            )
             for connection in self._connections():
                 if connection.log_name:
-                    connection.retire(over(self.identity, f"the group is at version {wanted.version} from now on"))
+                    connection.retire(
+                        over(self.identity, f"the group is at version {wanted.version} from now on")
+                    )
             for driver in self._drivers():
                 if not self.identity.replaced:
                     driver.on_membership(sorted(self.identity.others), self._peer_links(driver))
@@ -326,36 +445,73 @@ class LogNode:
     def _learn(self, news: Membership) -> None:
         answer = self._take(news, True)
         if isinstance(answer, Reject):
-            log.error("another log node goes by a membership that cannot be taken here", version=news.version, members=news.members, reason=answer.reason)
+            log.error(
+                "another log node goes by a membership that cannot be taken here",
+                version=news.version,
+                members=news.members,
+                reason=answer.reason,
+            )
 
     def _say_if_replaced(self) -> None:
         identity = self.identity
         if identity.replaced:
             log.error(
-                "this log node was replaced; stop it, and empty its folder before the machine is used as a log node again",
-                node=identity.node, version=identity.membership, members=identity.members,
-            )  # fmt: skip
+                "this log node was replaced; stop it, and empty its folder before the machine is "
+                "used as a log node again",
+                node=identity.node,
+                version=identity.membership,
+                members=identity.members,
+            )
 
     def _join(self, wanted: JoinGroup) -> InitDone | Reject:
-        """The place is given to this folder and to no other, so a disk that is lost again cannot come back under the same id."""
+        """The place is given to this folder and to no other, so a disk that is lost again cannot
+        come back under the same id.
+        """
         identity = self.identity
         if wanted.folder != identity.folder or not identity.folder:
-            return Reject(f"{handshake.GROUP}: the place was made for another data folder than this node's")
+            return Reject(
+                f"{handshake.GROUP}: the place was made for another data folder than this node's"
+            )
         if identity.group:
             if (identity.group_id, identity.node) == (wanted.group, wanted.node):
                 self._open_all(wanted.logs)  # it may have ended before they were there
                 return InitDone(wanted.group, wanted.node, False)
-            return Reject(f"{handshake.GROUP}: this log node is '{identity.node}' of group {identity.group} already")
-        fresh = Identity(wanted.group.hex(), wanted.node, wanted.version, list(wanted.members), [], identity.folder, wanted.version)
-        if len(wanted.group) != GROUP_BYTES or fresh.replaced or wanted.version < 2 or not all(map(is_member, wanted.members)):
-            return Reject(f"{handshake.PROTOCOL}: a newcomer needs a group's id of {GROUP_BYTES} bytes, a version above 1, and members, this node among them")
+            return Reject(
+                f"{handshake.GROUP}: this log node is '{identity.node}' of group {identity.group} "
+                "already"
+            )
+        fresh = Identity(
+            wanted.group.hex(),
+            wanted.node,
+            wanted.version,
+            list(wanted.members),
+            [],
+            identity.folder,
+            wanted.version,
+        )
+        if (
+            len(wanted.group) != GROUP_BYTES
+            or fresh.replaced
+            or wanted.version < 2
+            or not all(map(is_member, wanted.members))
+        ):
+            return Reject(
+                f"{handshake.PROTOCOL}: a newcomer needs a group's id of {GROUP_BYTES} bytes, a "
+                "version above 1, and members, this node among them"
+            )
         try:
             self._folder.write(fresh)
         except DiskFull:
             return _FULL
         except OSError as error:
             halt(f"{self.config.data}: {error.strerror or error}")
-        log.info("log node joins its group", group=fresh.group, node=wanted.node, version=wanted.version, members=wanted.members)
+        log.info(
+            "log node joins its group",
+            group=fresh.group,
+            node=wanted.node,
+            version=wanted.version,
+            members=wanted.members,
+        )
         self._open_all(wanted.logs)
         self._news.start()
         return InitDone(wanted.group, wanted.node, True)
@@ -375,14 +531,30 @@ class LogNode:
         task = self._logs.get(name)
         if task is not None and not task.done():
             return f"log '{name}' is being opened"
-        users = [connection.peer_name for connection in self._connections() if connection.log_name == name and connection.purpose != _PEER]
+        users = [
+            connection.peer_name
+            for connection in self._connections()
+            if connection.log_name == name and connection.purpose != _PEER
+        ]
         if users:
-            return f"log '{name}' has {len(users)} connections of engine nodes ({users[0]}): stop those engine nodes first"
-        left = next((driver.heartbeat().window_left_ms for driver in self._drivers() if driver.name == name), 0)
+            return (
+                f"log '{name}' has {len(users)} connections of engine nodes ({users[0]}): stop "
+                "those engine nodes first"
+            )
+        left = next(
+            (
+                driver.heartbeat().window_left_ms
+                for driver in self._drivers()
+                if driver.name == name
+            ),
+            0,
+        )
         return f"a writer's lease on log '{name}' runs for {left} ms more" if left else ""
 
     def last_position(self, name: str) -> int:
-        return next((driver.heartbeat().last[1] for driver in self._drivers() if driver.name == name), 0)
+        return next(
+            (driver.heartbeat().last[1] for driver in self._drivers() if driver.name == name), 0
+        )
 
     async def let_go(self, name: str) -> None:
         for connection in self._connections():
@@ -415,9 +587,12 @@ class LogNode:
         identity = self.identity
         logs = [driver.status() for driver in self._drivers()]
         return {
-            "az": self.config.az, "node": identity.node, "group": identity.group, "membership": identity.membership, "members": identity.members,
-            "joined": identity.joined, "replaced": identity.replaced, "logs": logs, "known_logs": identity.logs, "deleting": identity.deleting,
-            "connections": len(self._callers), "max_connections": self._callers.limit, "refused": self._refused, "pid": self._pid,
+            "az": self.config.az, "node": identity.node, "group": identity.group,
+            "membership": identity.membership, "members": identity.members,
+            "joined": identity.joined, "replaced": identity.replaced, "logs": logs,
+            "known_logs": identity.logs, "deleting": identity.deleting,
+            "connections": len(self._callers), "max_connections": self._callers.limit,
+            "refused": self._refused, "pid": self._pid,
         }  # fmt: skip
 
 
@@ -428,10 +603,17 @@ def _names(logs: set[str]) -> str:
 
 
 def _on_exception(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """A broken invariant or a failed disk ends the process wherever it shows; a connection's trouble does not."""
+    """A broken invariant or a failed disk ends the process wherever it shows; a connection's
+    trouble does not.
+    """
     error = context.get("exception")
     if isinstance(error, AssertionError | StorageFatal):
-        log.error("an invariant does not hold" if isinstance(error, AssertionError) else "the disk failed", exc_info=error)
+        log.error(
+            "an invariant does not hold"
+            if isinstance(error, AssertionError)
+            else "the disk failed",
+            exc_info=error,
+        )
         halt(str(error) or repr(error))
     log.error(context.get("message", "error in the event loop"), exc_info=error)
 

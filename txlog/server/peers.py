@@ -1,8 +1,12 @@
-"""From one log node to the other nodes of its group, for one log: questions about entries (PeerFetch), answers back.
+"""From one log node to the other nodes of its group, for one log: questions about entries
+(PeerFetch), answers back.
 
-Decides: when a connection is made (with the first question), when it ends, and which question goes out. Must not know: what the entries are for.
-Invariant: of each topic a node is asked one thing at a time. While an answer is under way, or no connection is up, the newest question waits: the acceptor
-asks again by its own deadline, and over a thin link answers of some MiB would pile up behind one another.
+Decides: when a connection is made (with the first question), when it ends, and which question goes
+out.
+Must not know: what the entries are for.
+Invariant: of each topic a node is asked one thing at a time. While an answer is under way, or no
+connection is up, the newest question waits: the acceptor asks again by its own deadline, and over a
+thin link answers of some MiB would pile up behind one another.
 """
 
 from __future__ import annotations
@@ -17,7 +21,9 @@ from txlog.client.address import parse_host_port
 from txlog.client.link import SocketLink
 from txlog.messages import Fetch, Fetched, Hello, Message, Reject, Welcome
 
-_LOOK_S: Final = 10.0  # a connection without a question is closed then, one on which nothing comes although something is asked made anew
+# a connection without a question is closed then, one on which nothing comes although something is
+# asked made anew
+_LOOK_S: Final = 10.0
 _FORGET_S: Final = 60.0  # longer than the acceptor waits for any answer: it asks no more
 
 
@@ -31,12 +37,15 @@ class _Line:
         self.look = look
         self.asked_s = 0.0
         self.messages = 0  # heard
-        self.seen: tuple[int, int] | None = None  # what had come by the last look, if something was under way then
+        # what had come by the last look, if something was under way then
+        self.seen: tuple[int, int] | None = None
         self.under_way: dict[str, Fetch] = {}  # by topic: sent, not answered
         self.waiting: dict[str, Fetch] = {}  # by topic: the newest that could not be sent yet
 
     def send(self) -> None:
-        for topic in [topic for topic in self.waiting if topic not in self.under_way] if self.link.up else ():
+        for topic in (
+            [topic for topic in self.waiting if topic not in self.under_way] if self.link.up else ()
+        ):
             fetch = self.under_way[topic] = self.waiting.pop(topic)
             self.link.send(fetch)
 
@@ -45,7 +54,9 @@ class _Line:
             del self.under_way[topic]
 
     def lost(self) -> None:
-        """The connection: what was under way is asked again on the next one, unless there is a newer question."""
+        """The connection: what was under way is asked again on the next one,
+        unless there is a newer question.
+        """
         self.waiting = self.under_way | self.waiting
         self.under_way = {}
 
@@ -54,9 +65,15 @@ class PeerLinks:
     """Implements `driver.Peers` and `link.LinkOwner`."""
 
     def __init__(
-        self, others: dict[str, str], make_hello: Callable[[], Hello], secret: bytes | None, rng: random.Random, on_fetched: Callable[[str, Fetched], None],
-        on_news: Callable[[int], None], members: list[str],
-    ) -> None:  # fmt: skip
+        self,
+        others: dict[str, str],
+        make_hello: Callable[[], Hello],
+        secret: bytes | None,
+        rng: random.Random,
+        on_fetched: Callable[[str, Fetched], None],
+        on_news: Callable[[int], None],
+        members: list[str],
+    ) -> None:
         self._others = sorted(others.items())  # (node id, host:port)
         self._make_hello = make_hello
         self._secret = secret
@@ -64,7 +81,8 @@ class PeerLinks:
         self._on_fetched = on_fetched
         self._members = members
         self._on_news = on_news  # somebody has that membership version
-        self._version = make_hello().membership  # answers count under this one only; another version gets another `PeerLinks`
+        # answers count under this one only; another version gets another `PeerLinks`
+        self._version = make_hello().membership
         self._lines: dict[int, _Line] = {}
         self._closed = False
 
@@ -84,7 +102,9 @@ class PeerLinks:
     def _open(self, index: int) -> _Line:
         host, port = parse_host_port(self._others[index][1])
         link = SocketLink(index, host, port, self, self._make_hello, self._secret, self._rng)
-        line = self._lines[index] = _Line(link, asyncio.get_running_loop().call_later(_LOOK_S, self._look, index))
+        line = self._lines[index] = _Line(
+            link, asyncio.get_running_loop().call_later(_LOOK_S, self._look, index)
+        )
         link.start()
         return line
 
@@ -92,7 +112,9 @@ class PeerLinks:
         """Every now and then: is the connection still of use?"""
         line, loop = self._lines[index], asyncio.get_running_loop()
         silent_s = loop.time() - line.asked_s
-        if silent_s >= _FORGET_S or (silent_s >= _LOOK_S and not line.under_way and not line.waiting):
+        if silent_s >= _FORGET_S or (
+            silent_s >= _LOOK_S and not line.under_way and not line.waiting
+        ):
             del self._lines[index]
             line.link.close()
             return
@@ -114,10 +136,16 @@ class PeerLinks:
 
     def on_up(self, index: int, welcome: Welcome) -> str | None:
         if welcome.node != self._others[index][0]:
-            return f"group: {self._others[index][1]} is log node {welcome.node}, not {self._others[index][0]}"
+            return (
+                f"group: {self._others[index][1]} is log node {welcome.node}, not "
+                f"{self._others[index][0]}"
+            )
         if welcome.membership != self._version or welcome.members != self._members:
             self._on_news(welcome.membership)
-            return f"{handshake.MEMBERSHIP}: log node {welcome.node} has version {welcome.membership} ({', '.join(welcome.members)}), we have {self._version}"
+            return (
+                f"{handshake.MEMBERSHIP}: log node {welcome.node} has version "
+                f"{welcome.membership} ({', '.join(welcome.members)}), we have {self._version}"
+            )
         if index in self._lines:
             self._lines[index].send()
         return None

@@ -1,9 +1,11 @@
 """The scrubber's driver: its timer, its reads in a thread, what is told of it.
 
-Decides: that a piece waits while the log syncs (it is the lowest in rank, but not for ever). Must not know: what to read or when (`storage.scrub` does), what a
-finding means (the store takes a second look, the acceptor has it put back).
+Decides: that a piece waits while the log syncs (it is the lowest in rank, but not for ever).
+Must not know: what to read or when (`storage.scrub` does), what a finding means (the store takes a
+second look, the acceptor has it put back).
 
-Invariants: one piece of one log is being read at a time; nothing here touches the loop for longer than it takes to start a thread's job.
+Invariants: one piece of one log is being read at a time; nothing here touches the loop for longer
+than it takes to start a thread's job.
 """
 
 from __future__ import annotations
@@ -25,7 +27,8 @@ from txlog.storage.store import LogStore
 log = structlog.get_logger("txlog.scrub")
 
 YIELD_S: Final = 0.002
-_PASSING: Final = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)  # a process short of files or memory has better to do, and goes on
+# a process short of files or memory has better to do, and goes on
+_PASSING: Final = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 MAX_YIELDS: Final = 50  # under a load that never ends the scrubber still gets its piece in
 
 
@@ -47,7 +50,15 @@ class Host(Protocol):
 
 
 class Scrubbing:
-    def __init__(self, name: str, store: LogStore, host: Host, limits: ScrubLimits, clock: Callable[[], int], readers: ThreadPoolExecutor) -> None:
+    def __init__(
+        self,
+        name: str,
+        store: LogStore,
+        host: Host,
+        limits: ScrubLimits,
+        clock: Callable[[], int],
+        readers: ThreadPoolExecutor,
+    ) -> None:
         self._name = name
         self._store = store
         self._host = host
@@ -62,7 +73,9 @@ class Scrubbing:
     def start(self) -> None:
         deadline = self._scrubber.deadline()
         if deadline and not self._closed:
-            self._timer = self._loop.call_later(timer_s(deadline - self._clock()), self._guarded, self._on_timer)
+            self._timer = self._loop.call_later(
+                timer_s(deadline - self._clock()), self._guarded, self._on_timer
+            )
 
     def close(self) -> None:
         self._closed = True
@@ -94,7 +107,9 @@ class Scrubbing:
             return
         self._in_thread(self._store.read_piece, (piece,), lambda _: self._read(piece))
 
-    def _in_thread(self, job: Callable[..., Any], arguments: tuple[Any, ...], then: Callable[[Any], None]) -> None:
+    def _in_thread(
+        self, job: Callable[..., Any], arguments: tuple[Any, ...], then: Callable[[Any], None]
+    ) -> None:
         def done(future: asyncio.Future[Any]) -> None:
             if future.cancelled():
                 return
@@ -118,7 +133,8 @@ class Scrubbing:
             if store.still_so(check):
                 scrubber.on_finding()
                 log.error(
-                    "scrub found bytes that do not check", log=self._name, file=check.span.where, position=check.position if check.frames_bad else 0,
+                    "scrub found bytes that do not check", log=self._name, file=check.span.where,
+                    position=check.position if check.frames_bad else 0,
                     header_block=check.block_bad, behind_the_end=check.slack_bad,
                 )  # fmt: skip
                 store.on_scrubbed(check)
@@ -140,7 +156,7 @@ class Scrubbing:
             self._store.write_meta_again()
             self._host.sync_queued()
         log.info(
-            "scrub pass ended", log=self._name, bytes=ended.bytes, entries=ended.entries, seconds=round((ended.ended_us - ended.began_us) / 1e6, 3),
-            findings=ended.findings,
+            "scrub pass ended", log=self._name, bytes=ended.bytes, entries=ended.entries,
+            seconds=round((ended.ended_us - ended.began_us) / 1e6, 3), findings=ended.findings,
         )  # fmt: skip
         self.start()

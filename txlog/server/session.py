@@ -1,8 +1,11 @@
 """One caller of one log: its messages go to the log's driver, its subscription is fed from here.
 
-Decides: how much of the log is read ahead for a reader (a chunk, and nothing while its socket is full). Must not know: sockets (a `Sink` is given),
-terms, leases, quorums. The same object serves a TCP connection and a caller in the same process. Invariants: a feed sends committed entries only,
-each once, in order, from the position asked for; nothing is sent to a sink that says it is blocked, except answers.
+Decides: how much of the log is read ahead for a reader (a chunk, and nothing while its socket is
+full).
+Must not know: sockets (a `Sink` is given), terms, leases, quorums. The same object serves a TCP
+connection and a caller in the same process.
+Invariants: a feed sends committed entries only, each once, in order, from the position asked for;
+nothing is sent to a sink that says it is blocked, except answers.
 """
 
 from __future__ import annotations
@@ -35,9 +38,11 @@ class Source(Protocol):
     def add_feed(self, feed: Feed) -> None: ...
     def remove_feed(self, feed: Feed) -> None: ...
     def committed(self) -> int: ...
-    def readable(self, start: int) -> int: ...  # how far committed entries can be given from there: a hole being repaired ends it
+    # how far committed entries can be given from there: a hole being repaired ends it
+    def readable(self, start: int) -> int: ...
     def recent(self, start: int, upto: int, max_bytes: int) -> list[bytes]: ...
-    def read_behind(self, feed: Feed, start: int, upto: int, max_bytes: int) -> None: ...  # in a thread; ``feed.on_read`` gets the answer
+    # in a thread; ``feed.on_read`` gets the answer
+    def read_behind(self, feed: Feed, start: int, upto: int, max_bytes: int) -> None: ...
     def heartbeat(self) -> Heartbeat: ...
 
 
@@ -113,7 +118,8 @@ class Session:
             if kind is Subscribe:
                 break
             if kind is Fetch and not self._may_fence:
-                message.fence = 0  # type: ignore[union-attr]  # asked by identity, which is not narrowed
+                # asked by identity, which is not narrowed
+                message.fence = 0  # type: ignore[union-attr]
         else:
             self._source.handle(self._peer, messages)
             return

@@ -1,7 +1,8 @@
 """The thread that syncs a slow disk.
 
-Decides: nothing. It runs one job after the other, and the loop is told of each. Must not know: what the jobs do. It is not compiled: the simulator puts its own
-worker in its place, and it is used only where a sync takes milliseconds.
+Decides: nothing. It runs one job after the other, and the loop is told of each.
+Must not know: what the jobs do. It is not compiled: the simulator puts its own worker in its place,
+and it is used only where a sync takes milliseconds.
 """
 
 from __future__ import annotations
@@ -14,15 +15,21 @@ from typing import Any
 
 
 class Worker:
-    """One thread that runs one job at a time and tells the loop. `run_in_executor` makes three objects and two locks of the same."""
+    """One thread that runs one job at a time and tells the loop. `run_in_executor` makes three
+    objects and two locks of the same.
+    """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, name: str) -> None:
         self._loop = loop
-        self._jobs: SimpleQueue[tuple[Callable[[], Any], Callable[[Any, BaseException | None], None]] | None] = SimpleQueue()
+        self._jobs: SimpleQueue[
+            tuple[Callable[[], Any], Callable[[Any, BaseException | None], None]] | None
+        ] = SimpleQueue()
         self._runner = threading.Thread(target=self._run, name=name, daemon=True)
         self._runner.start()
 
-    def submit(self, job: Callable[[], Any], done: Callable[[Any, BaseException | None], None]) -> None:
+    def submit(
+        self, job: Callable[[], Any], done: Callable[[Any, BaseException | None], None]
+    ) -> None:
         self._jobs.put((job, done))
 
     def stop(self) -> None:

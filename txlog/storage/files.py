@@ -1,7 +1,9 @@
-"""The file system as the store sees it: few calls, so that a test can stand in for it and fail or stop at any of them.
+"""The file system as the store sees it: few calls, so that a test can stand in for it and fail or
+stop at any of them.
 
-Decides: how meta gets to disk. Must not know: segments, entries, what an error of the disk means (`errors`).
-Every method of `Files` that changes something is one step that a crash can come before or after. All raise OSError.
+Decides: how meta gets to disk.
+Must not know: segments, entries, what an error of the disk means (`errors`). Every method of
+`Files` that changes something is one step that a crash can come before or after. All raise OSError.
 """
 
 from __future__ import annotations
@@ -50,8 +52,10 @@ class Files:
         return os.fstat(fd).st_size
 
     def read(self, fd: int, offset: int, length: int) -> bytes:
-        """Up to ``length`` bytes; fewer only at the end of the file. A block that the disk cannot read comes as zeros: it is damage like any other,
-        checksums find it, and a put-back writes it again."""
+        """Up to ``length`` bytes; fewer only at the end of the file. A block that the disk cannot
+        read comes as zeros: it is damage like any other, checksums find it, and a put-back writes
+        it again.
+        """
         try:
             return self._read(fd, offset, length)
         except OSError as error:
@@ -80,10 +84,14 @@ class Files:
         return b"".join(pieces)
 
     def forget(self, fd: int, offset: int, length: int) -> None:
-        """What memory holds of these synced bytes is dropped, so that the next read asks the disk. Only whole pages are, and only where the platform can."""
+        """What memory holds of these synced bytes is dropped, so that the next read asks the disk.
+        Only whole pages are, and only where the platform can.
+        """
         if hasattr(os, "posix_fadvise"):
             start = offset - offset % _BLOCK
-            os.posix_fadvise(fd, start, -(-(offset + length) // _BLOCK) * _BLOCK - start, os.POSIX_FADV_DONTNEED)
+            os.posix_fadvise(
+                fd, start, -(-(offset + length) // _BLOCK) * _BLOCK - start, os.POSIX_FADV_DONTNEED
+            )
 
     def write(self, fd: int, offset: int, data: bytes) -> None:
         done = os.pwrite(fd, data, offset)
@@ -116,7 +124,9 @@ _kept: list[int] = []
 
 
 def keep_descriptors() -> None:
-    """For the log's own files, when the process has no other left: connections may have taken all. Called now and then, since a file may have used one."""
+    """For the log's own files, when the process has no other left: connections may have taken all.
+    Called now and then, since a file may have used one.
+    """
     try:
         while len(_kept) < KEPT_DESCRIPTORS:
             _kept.append(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
@@ -139,7 +149,9 @@ META_NAME: Final = "meta"
 
 
 class MetaFile:
-    """`meta` on disk. A write is one slot, fsync, the other slot, fsync; it returns when both hold it (V2)."""
+    """`meta` on disk. A write is one slot, fsync, the other slot, fsync;
+    it returns when both hold it (V2).
+    """
 
     def __init__(self, files: Files, fd: int, meta: LogMeta, counter: int) -> None:
         self._files = files
@@ -161,16 +173,21 @@ class MetaFile:
 
     @staticmethod
     def open(files: Files, folder: Path) -> MetaFile:
-        """Raises `StorageLost` when neither slot is good. A slot that does not hold the newest is written again."""
+        """Raises `StorageLost` when neither slot is good.
+        A slot that does not hold the newest is written again.
+        """
         fd = files.open(folder / META_NAME)
         found = choose(files.read(fd, 0, META_BYTES))
         if found is None:
             files.close(fd)
-            raise StorageLost(f"{folder / META_NAME}: neither slot is readable: a lost disk; replace this node")
+            raise StorageLost(
+                f"{folder / META_NAME}: neither slot is readable: a lost disk; replace this node"
+            )
         meta, counter, stale = found
         for slot in stale:
             files.write(fd, slot * SLOT_BYTES, encode_slot(meta, counter))
-        files.sync(fd)  # always: a killed process may have left slots that only the page cache holds
+        # always: a killed process may have left slots that only the page cache holds
+        files.sync(fd)
         return MetaFile(files, fd, meta, counter)
 
     def write(self, meta: LogMeta) -> None:

@@ -1,7 +1,9 @@
 """A log's folder as people see it: its entries as text, and everything in it that does not check.
 
-Decides: how an entry reads, what counts as a finding. Must not know: a running log; nothing is locked, changed or repaired here, so it may look at the folder
-of a running node (whose last entries may then be half written). Invariant: `verify` reads every frame of every segment, sealed or not.
+Decides: how an entry reads, what counts as a finding.
+Must not know: a running log; nothing is locked, changed or repaired here, so it may look at the
+folder of a running node (whose last entries may then be half written).
+Invariant: `verify` reads every frame of every segment, sealed or not.
 """
 
 from __future__ import annotations
@@ -45,7 +47,11 @@ class Finding:
     text: str
 
     def __str__(self) -> str:
-        return f"{self.file}: position {self.position}: {self.text}" if self.position else f"{self.file}: {self.text}"
+        return (
+            f"{self.file}: position {self.position}: {self.text}"
+            if self.position
+            else f"{self.file}: {self.text}"
+        )
 
 
 @dataclass(slots=True)
@@ -76,8 +82,10 @@ def read_meta(folder: Path) -> LogMeta | None:
 # --------------------------------------------------------------------------- verify
 
 
-def verify(folder: Path, progress: Callable[[int, int], None] = lambda done, total: None) -> Summary:
-    """Checksums, chain, order of the log in ``folder``. Raises OSError when a file cannot be read."""
+def verify(
+    folder: Path, progress: Callable[[int, int], None] = lambda done, total: None
+) -> Summary:
+    """Checksums, chain, order of the log in ``folder``. Raises OSError when a read fails."""
     summary = Summary(0, 0, 0, [])
     meta = _verify_meta(folder, summary)
     paths = _segments(folder)
@@ -87,7 +95,9 @@ def verify(folder: Path, progress: Callable[[int, int], None] = lambda done, tot
     if meta is None:
         return summary
     if meta.newest not in [first for first, _ in paths]:
-        summary.findings.append(Finding(folder / SEGMENTS_NAME, meta.newest, "the newest segment is missing"))
+        summary.findings.append(
+            Finding(folder / SEGMENTS_NAME, meta.newest, "the newest segment is missing")
+        )
     position, chain = meta.trim[1] + 1, meta.trim_chain
     known: bytes | None = chain
     total = sum(path.stat().st_size for _, path in paths)
@@ -95,7 +105,15 @@ def verify(folder: Path, progress: Callable[[int, int], None] = lambda done, tot
     committed = 0
     for index, (first, path) in enumerate(paths):
         if first != position:
-            summary.findings.append(Finding(path, position, f"positions {position} to {first - 1} are missing" if first > position else "begins too early"))
+            summary.findings.append(
+                Finding(
+                    path,
+                    position,
+                    f"positions {position} to {first - 1} are missing"
+                    if first > position
+                    else "begins too early",
+                )
+            )
             known = None
         scan = _verify_segment(meta, path, first, known, index + 1 < len(paths), summary)
         proven, committed = max(proven, scan.synced), max(committed, scan.committed)
@@ -107,7 +125,13 @@ def verify(folder: Path, progress: Callable[[int, int], None] = lambda done, tot
     summary.last = position - 1
     for claimed, what in ((proven, "fsync'd"), (committed, "committed")):
         if claimed > summary.last:
-            summary.findings.append(Finding(paths[-1][1], summary.last + 1, f"missing, and position {claimed} is known to have been {what} here"))
+            summary.findings.append(
+                Finding(
+                    paths[-1][1],
+                    summary.last + 1,
+                    f"missing, and position {claimed} is known to have been {what} here",
+                )
+            )
             break
     return summary
 
@@ -123,38 +147,80 @@ def _verify_meta(folder: Path, summary: Summary) -> LogMeta | None:
         return None
     meta, _, stale = found
     for slot in stale:
-        summary.findings.append(Finding(path, 0, f"slot {slot} (at byte {slot * SLOT_BYTES}) is not readable or older than the other"))
+        summary.findings.append(
+            Finding(
+                path,
+                0,
+                f"slot {slot} (at byte {slot * SLOT_BYTES}) is not readable or older than the "
+                "other",
+            )
+        )
     if meta.cut:
-        summary.findings.append(Finding(path, meta.cut, "a truncation was cut short; the next start finishes it"))
+        summary.findings.append(
+            Finding(path, meta.cut, "a truncation was cut short; the next start finishes it")
+        )
     return meta
 
 
-def _verify_segment(meta: LogMeta, path: Path, first: int, previous: bytes | None, followed: bool, summary: Summary) -> SegmentScan:
+def _verify_segment(
+    meta: LogMeta, path: Path, first: int, previous: bytes | None, followed: bool, summary: Summary
+) -> SegmentScan:
     data = path.read_bytes()
     log = log_id(meta.group, meta.log)
     seed = segment_seed(log, first)
     header = decode_header(data)
     findings = summary.findings
     if header is None or (header.log, header.first) != (log, first):
-        findings.append(Finding(path, 0, "header is not readable" if header is None else "header is of another log or segment"))
+        findings.append(
+            Finding(
+                path,
+                0,
+                "header is not readable"
+                if header is None
+                else "header is of another log or segment",
+            )
+        )
         header = None
     elif previous is not None and header.previous_chain != previous:
-        findings.append(Finding(path, first, "does not continue the chain of the segment before it"))
+        findings.append(
+            Finding(path, first, "does not continue the chain of the segment before it")
+        )
     scan = scan_segment(data, first, _previous(header, previous), seed)
     if clean_block(data[:BLOCK_BYTES], seed) != data[:BLOCK_BYTES]:
         findings.append(Finding(path, 0, "bytes of the header block do not check"))
     evidence = newest_evidence(data[:BLOCK_BYTES], seed)
-    scan.synced, scan.committed = max(scan.synced, evidence.synced), max(scan.committed, evidence.committed)
+    scan.synced, scan.committed = (
+        max(scan.synced, evidence.synced),
+        max(scan.committed, evidence.committed),
+    )
     for offset, _ in scan.repairs:
         position = first + list(scan.offsets).index(offset)
-        findings.append(Finding(path, position, f"frame header at byte {offset} does not check; its entry does"))
+        findings.append(
+            Finding(path, position, f"frame header at byte {offset} does not check; its entry does")
+        )
     for gap in scan.gaps:
-        what = f"position {gap.first}" if gap.first == gap.last else f"positions {gap.first} to {gap.last}"
+        what = (
+            f"position {gap.first}"
+            if gap.first == gap.last
+            else f"positions {gap.first} to {gap.last}"
+        )
         findings.append(Finding(path, gap.first, f"{what} at byte {gap.offset} does not check"))
     if scan.torn:
-        findings.append(Finding(path, scan.last + 1, f"bytes {scan.end} to {scan.dirty} do not check, nothing good follows in this segment"))
+        findings.append(
+            Finding(
+                path,
+                scan.last + 1,
+                f"bytes {scan.end} to {scan.dirty} do not check, nothing good follows in this "
+                "segment",
+            )
+        )
     seal = decode_seal(data[:BLOCK_BYTES], seed)
-    if followed and seal is not None and not scan.gaps and crc32c(memoryview(data)[BLOCK_BYTES : seal.used]) != seal.checksum:
+    if (
+        followed
+        and seal is not None
+        and not scan.gaps
+        and crc32c(memoryview(data)[BLOCK_BYTES : seal.used]) != seal.checksum
+    ):
         findings.append(Finding(path, 0, "the seal does not agree with the frames"))
     return scan
 
@@ -165,7 +231,11 @@ def _previous(header: SegmentHeader | None, previous: bytes | None) -> bytes | N
 
 def _segments(folder: Path) -> list[tuple[int, Path]]:
     inner = folder / SEGMENTS_NAME
-    found = [(parse_segment_name(path.name), path) for path in inner.iterdir()] if inner.is_dir() else []
+    found = (
+        [(parse_segment_name(path.name), path) for path in inner.iterdir()]
+        if inner.is_dir()
+        else []
+    )
     return sorted((first, path) for first, path in found if first is not None)
 
 
@@ -185,7 +255,9 @@ def entries(folder: Path, start: int = 1, stop: int = 0) -> Iterator[Entry | Fin
         data = path.read_bytes()
         seed = segment_seed(log_id(meta.group, meta.log), first)
         header = decode_header(data)
-        scan = scan_segment(data, first, header.previous_chain if header is not None else None, seed)
+        scan = scan_segment(
+            data, first, header.previous_chain if header is not None else None, seed
+        )
         repaired = dict(scan.repairs)
         gaps = {gap.first: gap for gap in scan.gaps}
         for position in range(max(start, first), scan.last + 1):
@@ -193,9 +265,18 @@ def entries(folder: Path, start: int = 1, stop: int = 0) -> Iterator[Entry | Fin
                 return
             offset = scan.offsets[position - first]
             if position in gaps:
-                yield Finding(path, position, f"positions {position} to {gaps[position].last} at byte {gaps[position].offset} do not check")
+                yield Finding(
+                    path,
+                    position,
+                    f"positions {position} to {gaps[position].last} at byte "
+                    f"{gaps[position].offset} do not check",
+                )
             if offset:
-                frame = read_frame_header(repaired[offset], 0, seed) if offset in repaired else read_frame_header(data, offset, seed)
+                frame = (
+                    read_frame_header(repaired[offset], 0, seed)
+                    if offset in repaired
+                    else read_frame_header(data, offset, seed)
+                )
                 encoded = read_frame_entry(data, offset, frame[0]) if frame is not None else None
                 if encoded is not None:
                     yield decode_entry(encoded)
@@ -205,7 +286,10 @@ def describe(entry: Entry) -> str:
     """One entry as text: a line about it, then a line an effect."""
     kind = KIND_NAMES.get(entry.kind, f"kind {entry.kind}")
     more = " continued" if entry.continued else ""
-    head = f"{entry.position} term {entry.term} {kind}{more} at {entry.wall_ms} ms, {len(entry.payload)} bytes, chain {entry.chain.hex()}"
+    head = (
+        f"{entry.position} term {entry.term} {kind}{more} at {entry.wall_ms} ms, "
+        f"{len(entry.payload)} bytes, chain {entry.chain.hex()}"
+    )
     if entry.format != FORMAT_VERSION:
         return f"{head}\n  format {entry.format} is unknown to this program"
     if entry.kind == DATA:
@@ -216,7 +300,9 @@ def describe(entry: Entry) -> str:
 
 
 def effects(payload: bytes) -> list[list[bytes]]:
-    """The argv lists in a DATA payload: RESP arrays of bulk strings, one behind another. What is not that comes as one last list that says so."""
+    """The argv lists in a DATA payload: RESP arrays of bulk strings, one behind another. What is
+    not that comes as one last list that says so.
+    """
     found: list[list[bytes]] = []
     at = 0
     while at < len(payload):
@@ -250,9 +336,13 @@ def _number(payload: bytes, at: int, mark: bytes) -> tuple[int, int]:
 
 
 def quote(argument: bytes) -> str:
-    """Printable ASCII as it is where that is unmistakable, else in quotes with escapes: nothing in a log may steer a terminal."""
+    """Printable ASCII as it is where that is unmistakable, else in quotes with escapes: nothing in
+    a log may steer a terminal.
+    """
     shown = argument[:MAX_ARGUMENT]
-    text = "".join(chr(byte) if 33 <= byte < 127 and byte not in b"\"'\\" else _escape(byte) for byte in shown)
+    text = "".join(
+        chr(byte) if 33 <= byte < 127 and byte not in b"\"'\\" else _escape(byte) for byte in shown
+    )
     plain = bool(shown) and all(33 <= byte < 127 and byte not in b"\"'\\" for byte in shown)
     more = f"...({len(argument)} bytes)" if len(argument) > MAX_ARGUMENT else ""
     return (text if plain else f'"{text}"') + more

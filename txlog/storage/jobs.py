@@ -1,7 +1,9 @@
 """The queue of a log's disk work, and how each piece of it reaches the disk.
 
-Decides: the order of writes and syncs within each piece, so that a crash between any two of them loses nothing. Must not know: why it is asked.
-Runs in the log's sync thread. Any error of the disk is `StorageFatal`.
+Decides: the order of writes and syncs within each piece, so that a crash between any two of them
+loses nothing.
+Must not know: why it is asked. Runs in the log's sync thread. Any error of the disk is
+`StorageFatal`.
 """
 
 from __future__ import annotations
@@ -26,7 +28,10 @@ class Write:
     offset: int
     frame: tuple[bytes, bytes, bytes]
 
-    def __init__(self, segment: SegmentFile, offset: int, frame: tuple[bytes, bytes, bytes]) -> None:  # once an entry: one that is compiled
+    # once an entry: one that is compiled
+    def __init__(
+        self, segment: SegmentFile, offset: int, frame: tuple[bytes, bytes, bytes]
+    ) -> None:
         self.segment = segment
         self.offset = offset
         self.frame = frame
@@ -87,7 +92,9 @@ class Claim:
 
 @dataclass(slots=True)
 class Tidy:
-    """What does not check in a segment's header block goes, the header is written again from memory. The next start makes a new seal."""
+    """What does not check in a segment's header block goes, the header is written again from
+    memory. The next start makes a new seal.
+    """
 
     segment: SegmentFile
 
@@ -101,7 +108,9 @@ Job = Write | Roll | Meta | Cut | PutBack | Clear | Claim | Tidy | MetaAgain
 
 
 def read_disk(files: Files, path: str, offset: int, length: int) -> bytes | None:
-    """From the disk, not from memory; on a file descriptor of its own, so that nobody waits for it. Fewer bytes at the end of the file, None if it is gone."""
+    """From the disk, not from memory; on a file descriptor of its own, so that nobody waits for it.
+    Fewer bytes at the end of the file, None if it is gone.
+    """
     try:
         fd = files.open(Path(path))
     except FileNotFoundError:
@@ -113,18 +122,34 @@ def read_disk(files: Files, path: str, offset: int, length: int) -> bytes | None
         files.close(fd)
 
 
-def carry_out(queue: list[Job], meta: MetaFile, files: Files, spare: Spare, folder: Path, files_lock: AbstractContextManager[object]) -> None:
+def carry_out(
+    queue: list[Job],
+    meta: MetaFile,
+    files: Files,
+    spare: Spare,
+    folder: Path,
+    files_lock: AbstractContextManager[object],
+) -> None:
     try:
         spare.check()
         _Carrier(meta, files, spare, folder, files_lock).run(queue)
     except StorageFatal:
         raise
     except OSError as error:
-        raise StorageFatal(f"{error.filename or folder.parent}: {error.strerror or error}") from error
+        raise StorageFatal(
+            f"{error.filename or folder.parent}: {error.strerror or error}"
+        ) from error
 
 
 class _Carrier:
-    def __init__(self, meta: MetaFile, files: Files, spare: Spare, folder: Path, files_lock: AbstractContextManager[object]) -> None:
+    def __init__(
+        self,
+        meta: MetaFile,
+        files: Files,
+        spare: Spare,
+        folder: Path,
+        files_lock: AbstractContextManager[object],
+    ) -> None:
         self.meta = meta
         self.files = files
         self.spare = spare
@@ -135,12 +160,19 @@ class _Carrier:
         self.offset = 0
         self.unsynced: SegmentFile | None = None
 
-    # Only the newest segment and those under repair are open here; readers open and close old ones, under the same lock.
+    # Only the newest segment and those under repair are open here; readers open and close old ones,
+    # under the same lock.
 
     def run(self, queue: list[Job]) -> None:
         for index, job in enumerate(queue):
-            if isinstance(job, Meta) and index + 1 < len(queue) and isinstance(queue[index + 1], Meta):
-                continue  # the next one holds a promise at least as high; both are answered behind the last sync of this queue
+            if (
+                isinstance(job, Meta)
+                and index + 1 < len(queue)
+                and isinstance(queue[index + 1], Meta)
+            ):
+                # the next one holds a promise at least as high; both are answered behind the last
+                # sync of this queue
+                continue
             if isinstance(job, Write):
                 if self.segment is not job.segment:
                     self.write()
@@ -157,7 +189,9 @@ class _Carrier:
                 continue
             self.sync()
             if isinstance(job, Meta):
-                self.meta.write(replace(self.meta.meta, promise=job.promise, suspicion=job.suspicion))
+                self.meta.write(
+                    replace(self.meta.meta, promise=job.promise, suspicion=job.suspicion)
+                )
             elif isinstance(job, MetaAgain):
                 self.meta.write(self.meta.meta)
             elif isinstance(job, Cut):
@@ -200,10 +234,21 @@ class _Carrier:
             self.unsynced = None
 
     def roll(self, job: Roll) -> None:
-        """Old one sealed and synced; new one made whole under its name; then meta says so; only then anything is written into it."""
+        """Old one sealed and synced; new one made whole under its name; then meta says so; only
+        then anything is written into it.
+        """
         job.old.open()
-        if job.whole and job.old.checksum is not None:  # without one (it was cut, or put back into) the next start looks at every frame, and seals it
-            job.old.write_seal(job.used, job.last_position, job.last_term, job.last_chain, job.synced, job.committed)
+        # without one (it was cut, or put back into)
+        # the next start looks at every frame, and seals it
+        if job.whole and job.old.checksum is not None:
+            job.old.write_seal(
+                job.used,
+                job.last_position,
+                job.last_term,
+                job.last_chain,
+                job.synced,
+                job.committed,
+            )
         self.files.sync(job.old.fd)
         self.unsynced = None
         with self.files_lock:
@@ -218,7 +263,9 @@ class _Carrier:
         self.meta.write(replace(self.meta.meta, newest=fresh.first))
 
     def cut(self, job: Cut) -> None:
-        """On record first, so that a cut stopped half way is finished at the next start and not taken for damage."""
+        """On record first, so that a cut stopped half way is finished at the next start and not
+        taken for damage.
+        """
         self.meta.write(replace(self.meta.meta, cut=job.position, newest=job.segment.first))
         with self.files_lock:
             for segment in reversed(job.removed):

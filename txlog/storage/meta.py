@@ -1,10 +1,12 @@
 """The log's `meta`: what a node must never forget, in two slots.
 
-Decides: what meta holds, its bytes, and which slot is believed. Must not know: files, when a change is due. A change is written to one slot and
-fsync'd, then to the other (`disk` does it), so a slot that rots takes nothing back (V2).
+Decides: what meta holds, its bytes, and which slot is believed.
+Must not know: files, when a change is due. A change is written to one slot and fsync'd, then to the
+other (`disk` does it), so a slot that rots takes nothing back (V2).
 
-A slot is 4096 bytes: magic, format, counter, length, crc32c, then JSON. The good slot with the highest counter is believed.
-Who the node is (group, node id, members) belongs to the node's folder; meta repeats group and node so that a log's folder moved elsewhere is noticed.
+A slot is 4096 bytes: magic, format, counter, length, crc32c, then JSON. The good slot with the
+highest counter is believed. Who the node is (group, node id, members) belongs to the node's folder;
+meta repeats group and node so that a log's folder moved elsewhere is noticed.
 """
 
 from __future__ import annotations
@@ -35,7 +37,8 @@ class LogMeta:
     log: str
     group: bytes
     node: str
-    newest: int = 1  # first position of the newest segment that anything may have been acknowledged from
+    # first position of the newest segment that anything may have been acknowledged from
+    newest: int = 1
     promise: Promise = field(default_factory=Promise)
     suspicion: Suspicion | None = None
     trim: EntryId = NO_ENTRY
@@ -51,8 +54,19 @@ def encode_slot(meta: LogMeta, counter: int) -> bytes:
             "group": meta.group.hex(),
             "node": meta.node,
             "newest": meta.newest,
-            "promise": [promise.term, promise.incarnation.hex(), promise.round.hex(), promise.lease_ms],
-            "suspicion": [suspicion.position, suspicion.epoch.hex(), suspicion.reason[:MAX_REASON], suspicion.cut, suspicion.newcomer]
+            "promise": [
+                promise.term,
+                promise.incarnation.hex(),
+                promise.round.hex(),
+                promise.lease_ms,
+            ],
+            "suspicion": [
+                suspicion.position,
+                suspicion.epoch.hex(),
+                suspicion.reason[:MAX_REASON],
+                suspicion.cut,
+                suspicion.newcomer,
+            ]
             if suspicion is not None
             else None,
             "trim": [*meta.trim, meta.trim_chain.hex()],
@@ -87,7 +101,9 @@ def decode_slot(slot: bytes) -> tuple[int, LogMeta] | None:
         fields["node"],
         fields["newest"],
         Promise(term, bytes.fromhex(incarnation), bytes.fromhex(round), lease_ms),
-        Suspicion(suspicion[0], bytes.fromhex(suspicion[1]), suspicion[2], *suspicion[3:]) if suspicion is not None else None,
+        Suspicion(suspicion[0], bytes.fromhex(suspicion[1]), suspicion[2], *suspicion[3:])
+        if suspicion is not None
+        else None,
         (trim_term, trim_position),
         bytes.fromhex(trim_chain),
         fields["cut"],
@@ -95,10 +111,16 @@ def decode_slot(slot: bytes) -> tuple[int, LogMeta] | None:
 
 
 def choose(raw: bytes) -> tuple[LogMeta, int, list[int]] | None:
-    """From both slots' bytes: the meta to believe, its counter, and the slots that do not hold it. None: no slot is good."""
+    """From both slots' bytes: the meta to believe, its counter, and the slots that do not hold it.
+    None: no slot is good.
+    """
     slots = [decode_slot(raw[:SLOT_BYTES]), decode_slot(raw[SLOT_BYTES:META_BYTES])]
     good = [found for found in slots if found is not None]
     if not good:
         return None
     counter, meta = max(good, key=lambda found: found[0])
-    return meta, counter, [index for index, found in enumerate(slots) if found is None or found[0] != counter]
+    return (
+        meta,
+        counter,
+        [index for index, found in enumerate(slots) if found is None or found[0] != counter],
+    )

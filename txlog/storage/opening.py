@@ -1,12 +1,16 @@
 """From a log's folder to what is in it: the start-up part of the store.
 
-Decides: in which order a folder is made, checked, repaired; when it is a lost disk (S7). Must not know: promises, what becomes of damage.
+Decides: in which order a folder is made, checked, repaired; when it is a lost disk (S7).
+Must not know: promises, what becomes of damage.
 
-Every segment is checked whole at every start: a sealed one by one checksum at the speed of reading, any other (the newest; one that was
-put back into; one whose seal does not agree) frame by frame. Repairs made here need nobody else: the other slot of meta, a segment's header block
-(its neighbour and its frames say what belongs there), a frame header whose entry proves itself. A truncation that was under way is finished first.
+Every segment is checked whole at every start: a sealed one by one checksum at the speed of reading,
+any other (the newest; one that was put back into; one whose seal does not agree) frame by frame.
+Repairs made here need nobody else: the other slot of meta, a segment's header block (its neighbour
+and its frames say what belongs there), a frame header whose entry proves itself. A truncation that
+was under way is finished first.
 
-Invariants: nothing that may have been acknowledged is removed, except what a truncation on record removes; the same folder opened twice gives the same report.
+Invariants: nothing that may have been acknowledged is removed, except what a truncation on record
+removes; the same folder opened twice gives the same report.
 """
 
 from __future__ import annotations
@@ -48,10 +52,15 @@ Progress = Callable[[int, int], None]  # bytes checked, bytes to check
 
 
 def check_log_name(name: str) -> None:
-    """Raises `StorageError` unless ``name`` may be a log's name, and so a folder's: letters, digits, dot, dash, underscore."""
+    """Raises `StorageError` unless ``name`` may be a log's name, and so a folder's: letters,
+    digits, dot, dash, underscore.
+    """
     allowed = all(c.isascii() and (c.isalnum() or c in "._-") for c in name)
     if not name or len(name) > MAX_NAME_BYTES or not allowed or name.startswith("."):
-        raise StorageError(f"{name!r} cannot be the name of a log: at most {MAX_NAME_BYTES} letters, digits, '.', '-', '_', not beginning with '.'")
+        raise StorageError(
+            f"{name!r} cannot be the name of a log: at most {MAX_NAME_BYTES} letters, digits, "
+            "'.', '-', '_', not beginning with '.'"
+        )
 
 
 @dataclass(slots=True)
@@ -85,8 +94,12 @@ def lock_folder(files: Files, folder: Path) -> int:
         raise StorageError(f"{folder}: cannot be used: {error.strerror}") from error
 
 
-def open_folder(files: Files, folder: Path, fresh: LogMeta, segment_bytes: int, progress: Progress) -> Opened:
-    """``fresh``: whose log it must be, and what a new one begins with. Raises `StorageError`, its `StorageInUse` and `StorageLost`."""
+def open_folder(
+    files: Files, folder: Path, fresh: LogMeta, segment_bytes: int, progress: Progress
+) -> Opened:
+    """``fresh``: whose log it must be, and what a new one begins with. Raises `StorageError`, its
+    `StorageInUse` and `StorageLost`.
+    """
     check_log_name(fresh.log)
     lock = lock_folder(files, folder)
     try:
@@ -113,19 +126,28 @@ class _Opener:
         firsts = self._firsts()
         if not files.exists(folder / META_NAME):
             if firsts and not files.exists(folder / MAKING_NAME):
-                raise StorageLost(f"{folder}: there are segments and no {META_NAME}: a lost disk; replace this node")
+                raise StorageLost(
+                    f"{folder}: there are segments and no {META_NAME}: a lost disk; replace this "
+                    "node"
+                )
             self._create(fresh, segment_bytes)
             firsts = self._firsts()
         meta = MetaFile.open(files, folder)
         have = meta.meta
         if (have.log, have.group, have.node) != (fresh.log, fresh.group, fresh.node):
-            raise StorageError(f"{folder}: belongs to log '{have.log}' of node {have.node or '-'} in group {have.group.hex() or '-'}, not to this one")
+            raise StorageError(
+                f"{folder}: belongs to log '{have.log}' of node {have.node or '-'} in group "
+                f"{have.group.hex() or '-'}, not to this one"
+            )
         if NEXT_NEW_NAME in files.names(folder):
             files.unlink(folder / NEXT_NEW_NAME)
         if MAKING_NAME in files.names(folder):
             files.unlink(folder / MAKING_NAME)
         if have.newest not in firsts:
-            raise StorageLost(f"{folder / SEGMENTS_NAME / segment_name(have.newest)}: the newest segment is missing: a lost disk; replace this node")
+            raise StorageLost(
+                f"{folder / SEGMENTS_NAME / segment_name(have.newest)}: the newest segment is "
+                "missing: a lost disk; replace this node"
+            )
         if have.cut:
             firsts = self._finish_cut(meta, firsts)
         opened = self._load(meta, firsts)
@@ -139,12 +161,16 @@ class _Opener:
         return sorted(first for first in found if first is not None)
 
     def _create(self, fresh: LogMeta, segment_bytes: int) -> None:
-        """Between `making` and its removal nothing can have been promised: a log cut short here is made again."""
+        """Between `making` and its removal nothing can have been promised:
+        a log cut short here is made again.
+        """
         self.files.close(self.files.open(self.folder / MAKING_NAME, create=True))
         self.files.sync_folder(self.folder)
         path = self.folder / SEGMENTS_NAME / segment_name(1)
         make_zeroed(self.files, self.folder / NEXT_NEW_NAME, segment_bytes)
-        segment = SegmentFile(self.files, path, log_id(fresh.group, fresh.log), 1, segment_bytes, 0, GENESIS_CHAIN)
+        segment = SegmentFile(
+            self.files, path, log_id(fresh.group, fresh.log), 1, segment_bytes, 0, GENESIS_CHAIN
+        )
         self.files.rename(self.folder / NEXT_NEW_NAME, path)
         segment.fd = self.files.open(path)
         segment.write_header()
@@ -189,16 +215,24 @@ class _Opener:
         self.total = sum(self._size(first) for first in firsts)
         term, chain = meta.meta.trim[0], meta.meta.trim_chain
         position = meta.meta.trim[1] + 1
-        known: bytes | None = chain  # chain of the entry before, as far as what was read so far says
-        opened.synced = firsts[-1] - 1  # a segment comes to be after everything before it is on disk
+        # chain of the entry before, as far as what was read so far says
+        known: bytes | None = chain
+        # a segment comes to be after everything before it is on disk
+        opened.synced = firsts[-1] - 1
         for index, first in enumerate(firsts):
             if first < position or (index == 0 and first != position):
-                raise StorageLost(f"{self._path(first)}: positions {position} to {first - 1} are in no segment")
+                raise StorageLost(
+                    f"{self._path(first)}: positions {position} to {first - 1} are in no segment"
+                )
             following = firsts[index + 1] if index + 1 < len(firsts) else None
             previous = (term, known) if first == position else None
-            segment, scan, sealed = self._scan(meta.meta, first, previous, may_trust_seal=following is not None)
+            segment, scan, sealed = self._scan(
+                meta.meta, first, previous, may_trust_seal=following is not None
+            )
             if first > position:
-                self._open_end(opened, opened.segments[-1], position, first - 1, segment.previous_chain)
+                self._open_end(
+                    opened, opened.segments[-1], position, first - 1, segment.previous_chain
+                )
             elif known is not None and known != segment.previous_chain:
                 raise StorageLost(f"{segment.path}: does not continue the entries before it")
             opened.segments.append(segment)
@@ -207,7 +241,8 @@ class _Opener:
                 segment.close()
             self.done += segment.size
             self.progress(self.done, self.total)
-        # A killed process leaves writes that only the page cache holds. What is reported here will be acknowledged, so the disk must have it.
+        # A killed process leaves writes that only the page cache holds. What is reported here will
+        # be acknowledged, so the disk must have it.
         opened.segments[-1].open()
         self._write_again(opened)
         for segment in opened.segments[-2:]:
@@ -216,14 +251,17 @@ class _Opener:
         if len(firsts) > 1:
             opened.segments[-2].close()
         self.files.sync_folder(self.folder / SEGMENTS_NAME)
-        if meta.meta.newest != firsts[-1]:  # made, and not yet told to meta: nothing was acknowledged from it
+        # made, and not yet told to meta: nothing was acknowledged from it
+        if meta.meta.newest != firsts[-1]:
             meta.meta.newest = firsts[-1]
             meta.write(meta.meta)
         return opened
 
     def _write_again(self, opened: Opened) -> None:
-        """What no sync of an earlier life is known to have covered. If that life ended in a failed sync, the kernel may call its pages clean though the
-        platter lacks them: to sync once more would do nothing, to write once more makes them dirty."""
+        """What no sync of an earlier life is known to have covered. If that life ended in a failed
+        sync, the kernel may call its pages clean though the platter lacks them: to sync once more
+        would do nothing, to write once more makes them dirty.
+        """
         segment, positions, first = opened.segments[-1], opened.positions, opened.synced + 1
         start = positions.offset(first) if first in positions else 0
         if first > positions.last:
@@ -242,14 +280,23 @@ class _Opener:
         finally:
             self.files.close(fd)
 
-    def _open_end(self, opened: Opened, segment: SegmentFile, first: int, last: int, next_chain: bytes) -> None:
+    def _open_end(
+        self, opened: Opened, segment: SegmentFile, first: int, last: int, next_chain: bytes
+    ) -> None:
         """A segment's last frames are lost: the next segment begins later than this one ends."""
-        opened.gaps.append(Located(segment, Gap(first, last, segment.used, 0, opened.tail_known, next_chain)))
+        opened.gaps.append(
+            Located(segment, Gap(first, last, segment.used, 0, opened.tail_known, next_chain))
+        )
         for position in range(max(first, opened.positions.last + 1), last + 1):
             opened.positions.add(0, 0, next_chain if position == last else bytes(CHAIN_BYTES))
 
     def _take(
-        self, opened: Opened, segment: SegmentFile, scan: SegmentScan, sealed: tuple[int, int, bytes] | None, following: int | None
+        self,
+        opened: Opened,
+        segment: SegmentFile,
+        scan: SegmentScan,
+        sealed: tuple[int, int, bytes] | None,
+        following: int | None,
     ) -> tuple[int, int, bytes | None]:
         """Add what one segment holds. (next position, term and chain of the one before it)."""
         opened.synced = max(opened.synced, scan.synced)
@@ -278,9 +325,15 @@ class _Opener:
         return last + 1, term, chain
 
     def _scan(
-        self, meta: LogMeta, first: int, previous: tuple[int, bytes | None] | None, may_trust_seal: bool = False
+        self,
+        meta: LogMeta,
+        first: int,
+        previous: tuple[int, bytes | None] | None,
+        may_trust_seal: bool = False,
     ) -> tuple[SegmentFile, SegmentScan, tuple[int, int, bytes] | None]:
-        """One segment, its header block put right. With a seal that agrees: (last position, term, chain) instead of a full scan."""
+        """One segment, its header block put right. With a seal that agrees: (last position, term,
+        chain) instead of a full scan.
+        """
         files, path = self.files, self._path(first)
         log = log_id(meta.group, meta.log)
         fd = files.open(path)
@@ -298,27 +351,48 @@ class _Opener:
         seal = decode_seal(block, segment.seed)
         segment.sealed = seal is not None
         if good and header is not None:
-            segment.previous_term, segment.previous_chain = header.previous_term, header.previous_chain
-            if may_trust_seal and seal is not None and segment.read_checksum(seal.used) == seal.checksum:
+            segment.previous_term, segment.previous_chain = (
+                header.previous_term,
+                header.previous_chain,
+            )
+            if (
+                may_trust_seal
+                and seal is not None
+                and segment.read_checksum(seal.used) == seal.checksum
+            ):
                 self._clear_slack(segment, seal.used)
                 segment.used = segment.dirty = seal.used
                 segment.checksum = seal.checksum
                 segment.stride, segment.points = seal.stride, seal.points
-                scan = SegmentScan(first, synced=max(seal.synced, evidence.synced), committed=max(seal.committed, evidence.committed))
+                scan = SegmentScan(
+                    first,
+                    synced=max(seal.synced, evidence.synced),
+                    committed=max(seal.committed, evidence.committed),
+                )
                 return segment, scan, (seal.last_position, seal.last_term, seal.last_chain)
         elif header is not None:
             raise StorageError(f"{path}: belongs to another log, or was renamed")
         scan = self._scan_frames(segment, header, previous)
-        scan.synced, scan.committed = max(scan.synced, evidence.synced), max(scan.committed, evidence.committed)
+        scan.synced, scan.committed = (
+            max(scan.synced, evidence.synced),
+            max(scan.committed, evidence.committed),
+        )
         return segment, scan, None
 
     def _clear_slack(self, segment: SegmentFile, used: int) -> None:
-        """Behind the last frame of a segment that is known complete there is nothing: a byte there is damage to nothing."""
+        """Behind the last frame of a segment that is known complete there is nothing: a byte there
+        is damage to nothing.
+        """
         if self.files.read(segment.fd, used, segment.size).strip(b"\0"):
             segment.clear(used, segment.size)
             self.files.sync(segment.fd)
 
-    def _scan_frames(self, segment: SegmentFile, header: SegmentHeader | None, previous: tuple[int, bytes | None] | None) -> SegmentScan:
+    def _scan_frames(
+        self,
+        segment: SegmentFile,
+        header: SegmentHeader | None,
+        previous: tuple[int, bytes | None] | None,
+    ) -> SegmentScan:
         files = self.files
         data = files.read(segment.fd, 0, segment.size)
         before = header.previous_chain if header is not None else None
@@ -332,7 +406,9 @@ class _Opener:
                 start = scan.offsets[0] + FRAME_HEADER_BYTES
                 before = data[start : start + CHAIN_BYTES]
             if before is None:
-                raise StorageLost(f"{segment.path}: its header and what stands before it are both unreadable")
+                raise StorageLost(
+                    f"{segment.path}: its header and what stands before it are both unreadable"
+                )
             segment.previous_chain = before
             segment.previous_term = previous[0] if previous is not None else 0
             segment.write_header()

@@ -1,6 +1,7 @@
 """Where the newest entries are: term, offset and chain by position, in compact arrays.
 
-Decides: how many positions are kept (the newest 64 Ki at least, at most twice that). Must not know: files, what is in an entry.
+Decides: how many positions are kept (the newest 64 Ki at least, at most twice that).
+Must not know: files, what is in an entry.
 Invariant: positions ``base`` .. ``last`` are all there; 32 bytes each.
 """
 

@@ -1,13 +1,17 @@
 """What the bytes of one segment hold after whatever happened to them (S1).
 
-Decides: where the good frames are, which positions are lost, where the next frame belongs, and whether bytes behind it are a tail that does not check. Must not
-know: files, other segments, and what has to be done about a loss (the acceptor knows).
+Decides: where the good frames are, which positions are lost, where the next frame belongs, and
+whether bytes behind it are a tail that does not check.
+Must not know: files, other segments, and what has to be done about a loss (the acceptor knows).
 
-A frame is good if its header and its entry check, it stands in order, and its entry continues the chain as far as that is known. If the header is bad, its
-length is not believed: the next good frame is searched byte by byte for its magic, so that one flipped bit never hides what is behind it. An entry that checks
-by its own header and continues position and chain is good although its frame header is not: the header is made again (``repairs``).
+A frame is good if its header and its entry check, it stands in order, and its entry continues the
+chain as far as that is known. If the header is bad, its length is not believed: the next good frame
+is searched byte by byte for its magic, so that one flipped bit never hides what is behind it. An
+entry that checks by its own header and continues position and chain is good although its frame
+header is not: the header is made again (``repairs``).
 
-Invariants: nothing good is ever reported lost; nothing is cut here; a gap lists every position between two good frames.
+Invariants: nothing good is ever reported lost; nothing is cut here; a gap lists every position
+between two good frames.
 """
 
 from __future__ import annotations
@@ -35,14 +39,17 @@ from txlog.storage.segment import (
     read_frame_header,
 )
 
-_ENTRY_HEAD: Final = struct.Struct(">16sQQB3xI")  # of an entry: previous chain, position, term, kind, payload length
+# of an entry: previous chain, position, term, kind, payload length
+_ENTRY_HEAD: Final = struct.Struct(">16sQQB3xI")
 _U32: Final = struct.Struct(">I")
 _NO_CHAIN: Final = bytes(CHAIN_BYTES)
 
 
 @dataclass(slots=True)
 class Gap:
-    """Positions ``first``..``last`` are lost; their frames belong at ``offset`` and end at ``end`` (0: open, nothing good follows in this segment)."""
+    """Positions ``first``..``last`` are lost; their frames belong at ``offset`` and end at ``end``
+    (0: open, nothing good follows in this segment).
+    """
 
     first: int
     last: int
@@ -50,7 +57,9 @@ class Gap:
     end: int
     known: EntryId | None = None  # of ``first``, if its frame header checks
     next_chain: bytes | None = None  # the chain of ``last``, told by the good frame behind it
-    exact: bool = False  # one position whose place, id and chain are known from memory: a running log goes on over it even at its end
+    # one position whose place, id and chain are known from memory: a running log goes on over it
+    # even at its end
+    exact: bool = False
 
 
 @dataclass(slots=True)
@@ -93,7 +102,9 @@ class SegmentScan:
 
 
 def scan_segment(data: bytes, first: int, previous_chain: bytes | None, seed: int) -> SegmentScan:
-    """``data``: the whole segment. ``previous_chain``: of the entry before ``first``, None if it is not known."""
+    """``data``: the whole segment. ``previous_chain``:
+    of the entry before ``first``, None if it is not known.
+    """
     scan = SegmentScan(first)
     scan.dirty = max(BLOCK_BYTES, len(data.rstrip(b"\0")))
     at, position, chain = BLOCK_BYTES, first, previous_chain
@@ -110,7 +121,15 @@ def scan_segment(data: bytes, first: int, previous_chain: bytes | None, seed: in
             scan.repairs.append((at, repair))
         if header is not None and (encoded is None or not _belongs(encoded, header, chain)):
             end = at + FRAME_OVERHEAD + header[0]
-            lost.append(Gap(position, position, at, end, known=(header[2], position) if encoded is None else None))
+            lost.append(
+                Gap(
+                    position,
+                    position,
+                    at,
+                    end,
+                    known=(header[2], position) if encoded is None else None,
+                )
+            )
             at, position, chain = end, position + 1, None
             continue
         if header is None or encoded is None:
@@ -139,8 +158,12 @@ def scan_segment(data: bytes, first: int, previous_chain: bytes | None, seed: in
     return scan
 
 
-def good_run(scan: SegmentScan, data: bytes, at: int, position: int, chain: bytes, seed: int) -> tuple[int, int, bytes]:
-    """Everything good from ``at`` on, up to the first doubt: what start-up spends its time in, so it is written out. (offset, position, chain) behind it."""
+def good_run(
+    scan: SegmentScan, data: bytes, at: int, position: int, chain: bytes, seed: int
+) -> tuple[int, int, bytes]:
+    """Everything good from ``at`` on, up to the first doubt: what start-up spends its time in, so
+    it is written out. (offset, position, chain) behind it.
+    """
     size, add_term, add_offset = len(data), scan.terms.append, scan.offsets.append
     chains, synced, committed = scan.chains, scan.synced, scan.committed
     frame, crc, head = FRAME.unpack_from, _U32.unpack_from, _ENTRY_HEAD.unpack_from
@@ -148,12 +171,23 @@ def good_run(scan: SegmentScan, data: bytes, at: int, position: int, chain: byte
         magic, length, framed, term, kind, _, _, frame_synced, frame_committed = frame(data, at)
         start = at + FRAME_HEADER_BYTES
         stop = start + length
-        if magic != FRAME_MAGIC or framed != position or length < ENTRY_HEADER_BYTES or stop + 4 > size:
+        if (
+            magic != FRAME_MAGIC
+            or framed != position
+            or length < ENTRY_HEADER_BYTES
+            or stop + 4 > size
+        ):
             break
         if crc32c(data[at : start - 4], seed) != crc(data, start - 4)[0]:
             break
         encoded = data[start:stop]
-        if crc32c(encoded) != crc(data, stop)[0] or head(encoded) != (chain, position, term, kind, length - ENTRY_HEADER_BYTES):
+        if crc32c(encoded) != crc(data, stop)[0] or head(encoded) != (
+            chain,
+            position,
+            term,
+            kind,
+            length - ENTRY_HEADER_BYTES,
+        ):
             break
         chain = chain_of(encoded)
         add_term(term)
@@ -173,11 +207,17 @@ def good_run(scan: SegmentScan, data: bytes, at: int, position: int, chain: byte
 
 
 def _settle(scan: SegmentScan, lost: list[Gap]) -> None:
-    """Something good follows: these are gaps. Neighbours stay apart where a frame's size is known."""
+    """Something good follows: these are gaps. Neighbours stay apart if a frame's size is known."""
     for gap in lost:
         for position in range(gap.first, gap.last + 1):
             known = gap.known[0] if gap.known is not None else 0
-            scan._add(known, 0, gap.next_chain if gap.next_chain is not None and position == gap.last else _NO_CHAIN)
+            scan._add(
+                known,
+                0,
+                gap.next_chain
+                if gap.next_chain is not None and position == gap.last
+                else _NO_CHAIN,
+            )
         scan.gaps.append(gap)
     lost.clear()
 
@@ -192,12 +232,21 @@ def _plausible(data: bytes, at: int, position: int, seed: int) -> FrameHeader | 
 
 def _belongs(encoded: bytes, header: FrameHeader, chain: bytes | None) -> bool:
     previous, position, term, kind, length = _ENTRY_HEAD.unpack_from(encoded)
-    agrees = (position, term, kind, length) == (header[1], header[2], header[3], len(encoded) - ENTRY_HEADER_BYTES)
+    agrees = (position, term, kind, length) == (
+        header[1],
+        header[2],
+        header[3],
+        len(encoded) - ENTRY_HEADER_BYTES,
+    )
     return agrees and (chain is None or previous == chain)
 
 
-def _salvage(data: bytes, at: int, position: int, chain: bytes | None, seed: int) -> tuple[FrameHeader, bytes, bytes] | None:
-    """The entry of a frame whose header is bad, if the entry proves itself: its checksum, position and chain agree."""
+def _salvage(
+    data: bytes, at: int, position: int, chain: bytes | None, seed: int
+) -> tuple[FrameHeader, bytes, bytes] | None:
+    """The entry of a frame whose header is bad, if the entry proves itself: its checksum, position
+    and chain agree.
+    """
     start = at + FRAME_HEADER_BYTES
     if chain is None or start + ENTRY_HEADER_BYTES > len(data):
         return None
@@ -211,12 +260,15 @@ def _salvage(data: bytes, at: int, position: int, chain: bytes | None, seed: int
         return None
     if entry.position != position or entry.previous_chain != chain:
         return None
-    head = encode_frame(entry, 0, 0, seed)[0]  # the evidence it carried is lost; other frames carry theirs
+    # the evidence it carried is lost; other frames carry theirs
+    head = encode_frame(entry, 0, 0, seed)[0]
     return (length, position, entry.term, entry.kind, 0, 0, 0), encoded, head
 
 
 def _next_good(data: bytes, at: int, position: int, stop: int, seed: int) -> tuple[int, int] | None:
-    """(offset, position) of the first frame behind ``at`` that checks wholly and can be a later one."""
+    """(offset, position) of the first frame behind ``at`` that checks wholly
+    and can be a later one.
+    """
     there = data.find(FRAME_MAGIC, at + 1, stop)
     while there >= 0:
         header = read_frame_header(data, there, seed)

@@ -1,9 +1,13 @@
-"""A second look at a whole segment of a running log, after a read of it met bytes that do not check.
+"""A second look at a whole segment of a running log, after a read of it met bytes that do not
+check.
 
-Decides: which positions of the synced part are lost, and what is known of them. Must not know: where the doubt came from, what becomes of the loss.
-`Look.run` reads and scans in any thread, a piece at a time and on a file descriptor of its own, so that nothing waits for it; the rest runs in the loop.
+Decides: which positions of the synced part are lost, and what is known of them.
+Must not know: where the doubt came from, what becomes of the loss. `Look.run` reads and scans in
+any thread, a piece at a time and on a file descriptor of its own, so that nothing waits for it; the
+rest runs in the loop.
 
-What memory still knows of a newest entry (place, id, chain) is worth more than what its damaged frame says of it: such a position is a gap of its own, `exact`.
+What memory still knows of a newest entry (place, id, chain) is worth more than what its damaged
+frame says of it: such a position is a gap of its own, `exact`.
 Invariant: only bytes that a sync had covered when the look began are judged.
 """
 
@@ -41,14 +45,18 @@ class Look:
                 return
             pieces.append(piece)
         segment = self.segment
-        self.scan = scan_segment(b"".join(pieces), segment.first, segment.previous_chain, segment.seed)
+        self.scan = scan_segment(
+            b"".join(pieces), segment.first, segment.previous_chain, segment.seed
+        )
 
     def gaps(self, positions: Positions) -> list[Gap]:
         scan = self.scan
         assert scan is not None
         found = [gap for gap in scan.gaps if gap.first <= self.last]
         if scan.last < self.last:
-            found.append(Gap(scan.last + 1, self.last, scan.end, self.stop, scan.tail_known, self.next_chain))
+            found.append(
+                Gap(scan.last + 1, self.last, scan.end, self.stop, scan.tail_known, self.next_chain)
+            )
         return [exact for gap in found for exact in self._exact(gap, positions)]
 
     def _exact(self, gap: Gap, positions: Positions) -> list[Gap]:
@@ -57,14 +65,24 @@ class Look:
             return [gap]
         ends = [positions.offset(position) for position in run[1:]] + [gap.end]
         return [
-            Gap(position, position, positions.offset(position), end, (positions.term(position), position), positions.chain(position), True)
+            Gap(
+                position,
+                position,
+                positions.offset(position),
+                end,
+                (positions.term(position), position),
+                positions.chain(position),
+                True,
+            )
             for position, end in zip(run, ends, strict=True)
         ]
 
 
 @dataclass(slots=True)
 class Met:
-    """What a look has found: positions whose entries are lost on disk, those of them that memory still had, and how many frame headers were made again."""
+    """What a look has found: positions whose entries are lost on disk, those of them that memory
+    still had, and how many frame headers were made again.
+    """
 
     lost: list[int] = field(default_factory=list)
     restored: list[int] = field(default_factory=list)

@@ -1,11 +1,14 @@
 """The scrubber (S6): which piece of the log to read next, when, and whether what was read checks.
 
-Decides: the pace of a pass (a piece, then as long a wait as the rate asks), the order (segments from the oldest on, each from its header block to its end), and
-what `txlog verify` would say of a segment: header block, checksums, chain, order, nothing behind the last frame, the seal. Must not know: files, threads, who
-has a good copy. A doubt is no verdict: the store looks at the whole segment again before anything is done about it.
+Decides: the pace of a pass (a piece, then as long a wait as the rate asks), the order (segments
+from the oldest on, each from its header block to its end), and what `txlog verify` would say of a
+segment: header block, checksums, chain, order, nothing behind the last frame, the seal.
+Must not know: files, threads, who has a good copy. A doubt is no verdict: the store looks at the
+whole segment again before anything is done about it.
 
-Invariants: one piece at a time; only bytes that a sync has covered are read; at most one frame and one piece are kept in memory; a segment with damage already
-known is passed over, it was looked at whole when that was found.
+Invariants: one piece at a time; only bytes that a sync has covered are read; at most one frame and
+one piece are kept in memory; a segment with damage already known is passed over, it was looked at
+whole when that was found.
 """
 
 from __future__ import annotations
@@ -54,14 +57,31 @@ class Span:
 class Segments(Protocol):
     """What a scrubber may ask of the store, synchronous."""
 
-    def span_after(self, first: int) -> Span | None: ...  # the next segment that begins behind ``first`` and is not known damaged
+    # the next segment that begins behind ``first`` and is not known damaged
+    def span_after(self, first: int) -> Span | None: ...
     def synced_bytes(self) -> int: ...  # how much a whole pass would read now
 
 
 class SegmentCheck:
-    """One segment, fed from its first byte on. ``position`` is the first that has not been seen good."""
+    """One segment, fed from its first byte on.
+    ``position`` is the first that has not been seen good.
+    """
 
-    __slots__ = ("_chain", "_checksum", "_have", "_need", "_rest", "_seal", "block_bad", "entries", "frames_bad", "offset", "position", "slack_bad", "span")
+    __slots__ = (
+        "_chain",
+        "_checksum",
+        "_have",
+        "_need",
+        "_rest",
+        "_seal",
+        "block_bad",
+        "entries",
+        "frames_bad",
+        "offset",
+        "position",
+        "slack_bad",
+        "span",
+    )
 
     def __init__(self, span: Span) -> None:
         self.span = span
@@ -105,7 +125,9 @@ class SegmentCheck:
         self.frames_bad = True
 
     def _block(self, block: bytes) -> None:
-        self.block_bad = decode_header(block) != self.span.header or clean_block(block, self.span.seed) != block
+        self.block_bad = (
+            decode_header(block) != self.span.header or clean_block(block, self.span.seed) != block
+        )
         self._seal = decode_seal(block, self.span.seed) if self.span.closed else None
 
     def _frames(self, data: bytes) -> None:
@@ -116,7 +138,9 @@ class SegmentCheck:
         if self._have < self._need:
             return
         joined = b"".join(self._rest)
-        at, position, self._chain = good_run(SegmentScan(self.position), joined, 0, self.position, self._chain, span.seed)
+        at, position, self._chain = good_run(
+            SegmentScan(self.position), joined, 0, self.position, self._chain, span.seed
+        )
         self.entries += position - self.position
         self.position = position
         rest = joined[at:]
@@ -124,7 +148,9 @@ class SegmentCheck:
         if self._have >= FRAME_HEADER_BYTES:
             header = read_frame_header(rest, 0, span.seed)
             left = span.end - self.offset - len(data)  # of the segment's frames, not read yet
-            self._need = FRAME_OVERHEAD + header[0] if header is not None and header[1] == position else 0
+            self._need = (
+                FRAME_OVERHEAD + header[0] if header is not None and header[1] == position else 0
+            )
             if self._need <= self._have or self._need > self._have + left:
                 self.frames_bad = True
 
@@ -158,7 +184,9 @@ class Piece:
 
 
 class Scrubber:
-    """One a log. ``bytes_per_s`` 0: never anything to do. ``pause_us``: from the end of a pass, or the start, which reads everything too, to the next."""
+    """One a log. ``bytes_per_s`` 0: never anything to do. ``pause_us``: from the end of a pass, or
+    the start, which reads everything too, to the next.
+    """
 
     def __init__(self, bytes_per_s: int, pause_us: int, now_us: int) -> None:
         self.passes = 0  # ended
@@ -214,7 +242,9 @@ class Scrubber:
             self.present.findings += 1
 
     def again(self) -> None:
-        """The segment has changed while it was read: what did not check may never have been meant to. From its start."""
+        """The segment has changed while it was read: what did not check may never have been meant
+        to. From its start.
+        """
         self._check = None
         self._cursor -= 1
 
@@ -232,11 +262,16 @@ class Scrubber:
             "passes": self.passes,
             "findings": self.findings,
             "position": self._cursor if present is not None else 0,
-            "done_percent": min(100, present.bytes * 100 // max(1, present.total)) if present is not None else None,
+            "done_percent": min(100, present.bytes * 100 // max(1, present.total))
+            if present is not None
+            else None,
             "last": None
             if last is None
             else {
-                "bytes": last.bytes, "entries": last.entries, "findings": last.findings,
-                "seconds": (last.ended_us - last.began_us) // 1_000_000, "ago_s": (now_us - last.ended_us) // 1_000_000,
+                "bytes": last.bytes,
+                "entries": last.entries,
+                "findings": last.findings,
+                "seconds": (last.ended_us - last.began_us) // 1_000_000,
+                "ago_s": (now_us - last.ended_us) // 1_000_000,
             },
-        }  # fmt: skip
+        }

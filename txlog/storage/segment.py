@@ -1,15 +1,19 @@
 """A segment file's bytes: header block, evidence, seal, frames.
 
-Decides: the binary form of everything in a segment. Must not know: files, what a scan makes of bad bytes (`recovery`).
+Decides: the binary form of everything in a segment.
+Must not know: files, what a scan makes of bad bytes (`recovery`).
 
-A segment is a header block of 8 KiB, then frames without holes, then zeros. The block holds, each in sectors of its own:
-the header (whose segment this is, and what comes before it), two evidence slots (written when a log falls quiet, so that `synced`
-is on disk although no later frame carries it), and the seal (written once, when the next segment has taken over: a checksum over all frames, so that an
-old segment is checked at the speed of memory, and every so-many-th frame's offset, so that nobody walks it from its start).
+A segment is a header block of 8 KiB, then frames without holes, then zeros. The block holds, each
+in sectors of its own: the header (whose segment this is, and what comes before it), two evidence
+slots (written when a log falls quiet, so that `synced` is on disk although no later frame carries
+it), and the seal (written once, when the next segment has taken over: a checksum over all frames,
+so that an old segment is checked at the speed of memory, and every so-many-th frame's offset, so
+that nobody walks it from its start).
 
-A frame is a header (magic, entry length, position, term, kind, flags, `synced`, `committed`, crc), the entry's canonical bytes, the entry's crc32c.
-Every checksum but the entry's own starts from a seed of the log's id and the segment's first position: bytes of another log or segment, or bytes that a client
-stored as a value, never pass for a frame. Zeros never check as anything.
+A frame is a header (magic, entry length, position, term, kind, flags, `synced`, `committed`, crc),
+the entry's canonical bytes, the entry's crc32c. Every checksum but the entry's own starts from a
+seed of the log's id and the segment's first position: bytes of another log or segment, or bytes
+that a client stored as a value, never pass for a frame. Zeros never check as anything.
 """
 
 from __future__ import annotations
@@ -43,7 +47,8 @@ _SEAL: Final = struct.Struct(">4sQQQ16sQQIII")
 _SEAL_MAGIC: Final = b"Seal"
 SEAL_BYTES: Final = BLOCK_BYTES - SEAL_AT
 
-FRAME: Final = struct.Struct(">4sIQQBBHQQ")  # magic, entry length, position, term, kind, flags, nothing, synced, committed; then its crc32c
+# magic, entry length, position, term, kind, flags, nothing, synced, committed; then its crc32c
+FRAME: Final = struct.Struct(">4sIQQBBHQQ")
 FRAME_MAGIC: Final = b"\xf7Tx\x01"
 FRAME_HEADER_BYTES: Final = FRAME.size + 4
 FRAME_OVERHEAD: Final = FRAME_HEADER_BYTES + 4
@@ -83,13 +88,18 @@ class SegmentHeader:
 
 
 def encode_header(header: SegmentHeader) -> bytes:
-    head = _HEADER.pack(_MAGIC, FORMAT, header.log, header.first, header.previous_term, header.previous_chain)
+    head = _HEADER.pack(
+        _MAGIC, FORMAT, header.log, header.first, header.previous_term, header.previous_chain
+    )
     return head + _U32.pack(crc32c(head))
 
 
 def decode_header(block: bytes) -> SegmentHeader | None:
     """None: these bytes are no header of this format."""
-    if len(block) < _HEADER.size + 4 or crc32c(block[: _HEADER.size]) != _U32.unpack_from(block, _HEADER.size)[0]:
+    if (
+        len(block) < _HEADER.size + 4
+        or crc32c(block[: _HEADER.size]) != _U32.unpack_from(block, _HEADER.size)[0]
+    ):
         return None
     magic, format, log, first, term, chain = _HEADER.unpack_from(block)
     return SegmentHeader(log, first, term, chain) if magic == _MAGIC and format == FORMAT else None
@@ -113,7 +123,11 @@ def encode_evidence(evidence: Evidence, seed: int) -> bytes:
 
 
 def _good_evidence(raw: bytes, seed: int) -> bool:
-    return len(raw) == EVIDENCE_BYTES and raw[:4] == _EVIDENCE_MAGIC and crc32c(raw[:-4], seed) == _U32.unpack_from(raw, _EVIDENCE.size)[0]
+    return (
+        len(raw) == EVIDENCE_BYTES
+        and raw[:4] == _EVIDENCE_MAGIC
+        and crc32c(raw[:-4], seed) == _U32.unpack_from(raw, _EVIDENCE.size)[0]
+    )
 
 
 def newest_evidence(block: bytes, seed: int) -> Evidence:
@@ -146,7 +160,8 @@ class Seal:
 
 def encode_seal(seal: Seal, seed: int) -> bytes:
     head = _SEAL.pack(
-        _SEAL_MAGIC, seal.used, seal.last_position, seal.last_term, seal.last_chain, seal.synced, seal.committed, seal.checksum, seal.stride, len(seal.points)
+        _SEAL_MAGIC, seal.used, seal.last_position, seal.last_term, seal.last_chain, seal.synced,
+        seal.committed, seal.checksum, seal.stride, len(seal.points)
     )  # fmt: skip
     body = head + struct.pack(f">{len(seal.points)}I", *seal.points)
     return body + _U32.pack(crc32c(body, seed))
@@ -156,11 +171,28 @@ def decode_seal(block: bytes, seed: int) -> Seal | None:
     raw = block[SEAL_AT:BLOCK_BYTES]
     if len(raw) < SEAL_BYTES:
         return None
-    magic, used, position, term, chain, synced, committed, checksum, stride, count = _SEAL.unpack_from(raw)
+    magic, used, position, term, chain, synced, committed, checksum, stride, count = (
+        _SEAL.unpack_from(raw)
+    )
     end = _SEAL.size + 4 * count
-    if magic != _SEAL_MAGIC or count > MAX_POINTS or stride == 0 or crc32c(raw[:end], seed) != _U32.unpack_from(raw, end)[0]:
+    if (
+        magic != _SEAL_MAGIC
+        or count > MAX_POINTS
+        or stride == 0
+        or crc32c(raw[:end], seed) != _U32.unpack_from(raw, end)[0]
+    ):
         return None
-    return Seal(used, position, term, chain, synced, committed, checksum, stride, array("I", struct.unpack_from(f">{count}I", raw, _SEAL.size)))
+    return Seal(
+        used,
+        position,
+        term,
+        chain,
+        synced,
+        committed,
+        checksum,
+        stride,
+        array("I", struct.unpack_from(f">{count}I", raw, _SEAL.size)),
+    )
 
 
 def thin_points(points: array[int], stride: int) -> tuple[int, array[int]]:
@@ -170,7 +202,9 @@ def thin_points(points: array[int], stride: int) -> tuple[int, array[int]]:
 
 
 def clean_block(block: bytes, seed: int) -> bytes:
-    """The header block without what does not check in it: evidence and seal as they are if good, zeros elsewhere. The header is left alone."""
+    """The header block without what does not check in it: evidence and seal as they are if good,
+    zeros elsewhere. The header is left alone.
+    """
     clean = bytearray(BLOCK_BYTES)
     clean[: _HEADER.size + 4] = block[: _HEADER.size + 4]
     for at in EVIDENCE_AT:
@@ -192,20 +226,37 @@ def frame_bytes(entry_bytes: int) -> int:
     return FRAME_OVERHEAD + entry_bytes
 
 
-def encode_frame(entry: Entry, synced: int, committed: int, seed: int, flags: int = 0) -> tuple[bytes, bytes, bytes]:
+def encode_frame(
+    entry: Entry, synced: int, committed: int, seed: int, flags: int = 0
+) -> tuple[bytes, bytes, bytes]:
     """Header, entry, checksum: pieces to be written one behind the other."""
     encoded = entry.encoded
-    head = FRAME.pack(FRAME_MAGIC, len(encoded), entry.position, entry.term, entry.kind, flags, 0, synced, committed)
+    head = FRAME.pack(
+        FRAME_MAGIC,
+        len(encoded),
+        entry.position,
+        entry.term,
+        entry.kind,
+        flags,
+        0,
+        synced,
+        committed,
+    )
     return head + _U32.pack(crc32c(head, seed)), encoded, _U32.pack(crc32c(encoded))
 
 
-FrameHeader = tuple[int, int, int, int, int, int, int]  # entry length, position, term, kind, flags, synced, committed
+# entry length, position, term, kind, flags, synced, committed
+FrameHeader = tuple[int, int, int, int, int, int, int]
 
 
 def read_frame_header(data: bytes, at: int, seed: int) -> FrameHeader | None:
     """The frame header at ``at`` if it checks. Its length then is what was written."""
     end = at + FRAME.size
-    if end + 4 > len(data) or data[at : at + 4] != FRAME_MAGIC or crc32c(data[at:end], seed) != _U32.unpack_from(data, end)[0]:
+    if (
+        end + 4 > len(data)
+        or data[at : at + 4] != FRAME_MAGIC
+        or crc32c(data[at:end], seed) != _U32.unpack_from(data, end)[0]
+    ):
         return None
     _, length, position, term, kind, flags, _, synced, committed = FRAME.unpack_from(data, at)
     return length, position, term, kind, flags, synced, committed

@@ -1,8 +1,9 @@
 """One segment's file while its log is open.
 
-Decides: in which order a segment comes into being, is sealed, loses its tail. Must not know: which entries, promises, other segments.
-Every method that writes is called by one thread at a time: the opener's, then the log's sync thread. Positions and offsets here are the logical ones: an
-append reserves its place in the loop before the sync thread writes it.
+Decides: in which order a segment comes into being, is sealed, loses its tail.
+Must not know: which entries, promises, other segments. Every method that writes is called by one
+thread at a time: the opener's, then the log's sync thread. Positions and offsets here are the
+logical ones: an append reserves its place in the loop before the sync thread writes it.
 """
 
 from __future__ import annotations
@@ -36,11 +37,20 @@ _CHUNK = 1 << 20
 
 class SegmentFile:
     __slots__ = (
-        "checksum", "dirty", "evidence_counter", "fd", "files", "first", "log", "path", "points", "previous_chain", "previous_term", "sealed", "seed", "size",
-        "stride", "used",
+        "checksum", "dirty", "evidence_counter", "fd", "files", "first", "log", "path", "points",
+        "previous_chain", "previous_term", "sealed", "seed", "size", "stride", "used",
     )  # fmt: skip
 
-    def __init__(self, files: Files, path: Path, log: bytes, first: int, size: int, previous_term: int, previous_chain: bytes) -> None:
+    def __init__(
+        self,
+        files: Files,
+        path: Path,
+        log: bytes,
+        first: int,
+        size: int,
+        previous_term: int,
+        previous_chain: bytes,
+    ) -> None:
         self.files = files
         self.path = path
         self.fd = -1
@@ -52,7 +62,8 @@ class SegmentFile:
         self.previous_chain = previous_chain
         self.used = BLOCK_BYTES  # where the next frame goes
         self.dirty = BLOCK_BYTES  # behind the last byte that may not be zero
-        self.checksum: int | None = 0  # crc32c of the frames so far, None: some of them changed since they were checked
+        # crc32c of the frames so far, None: some of them changed since they were checked
+        self.checksum: int | None = 0
         self.sealed = False
         self.evidence_counter = 0
         self.stride = POINT_STRIDE  # points[i] is the offset of position first + i * stride
@@ -76,7 +87,11 @@ class SegmentFile:
     def nearest(self, position: int) -> tuple[int, int]:
         """(position, offset) of a frame at or below ``position`` to walk from."""
         index = min((position - self.first) // self.stride, len(self.points) - 1)
-        return (self.first, BLOCK_BYTES) if index <= 0 else (self.first + index * self.stride, self.points[index])
+        return (
+            (self.first, BLOCK_BYTES)
+            if index <= 0
+            else (self.first + index * self.stride, self.points[index])
+        )
 
     def adopt(self, scan: SegmentScan) -> None:
         self.used = scan.end
@@ -92,15 +107,25 @@ class SegmentFile:
     # ----------------------------------------------------------------------- on disk
 
     def write_header(self) -> None:
-        self.files.write(self.fd, 0, encode_header(SegmentHeader(self.log, self.first, self.previous_term, self.previous_chain)))
+        self.files.write(
+            self.fd,
+            0,
+            encode_header(
+                SegmentHeader(self.log, self.first, self.previous_term, self.previous_chain)
+            ),
+        )
 
     def write_evidence(self, synced: int, committed: int) -> None:
-        """Into both slots, so that one may rot; a sector of its own each, so that one torn write leaves the other."""
+        """Into both slots, so that one may rot; a sector of its own each, so that one torn write
+        leaves the other.
+        """
         self._write_slot(synced, committed)
         self._write_slot(synced, committed)
 
     def reset_evidence(self, synced: int, committed: int) -> None:
-        """Both slots, one after the other on disk: nothing above ``synced`` may be claimed any more."""
+        """Both slots, one after the other on disk:
+        nothing above ``synced`` may be claimed any more.
+        """
         for _ in EVIDENCE_AT:
             self._write_slot(synced, committed)
             self.files.sync(self.fd)
@@ -110,21 +135,45 @@ class SegmentFile:
         raw = encode_evidence(Evidence(self.evidence_counter, synced, committed), self.seed)
         self.files.write(self.fd, EVIDENCE_AT[self.evidence_counter % 2], raw)
 
-    def write_seal(self, used: int, last_position: int, last_term: int, last_chain: bytes, synced: int, committed: int) -> None:
-        """To be synced together with the frames: a seal over frames that did not reach the disk does not check. Only with a checksum of bytes as they were
-        written or checked: one of what the disk gives now would vouch for whatever has rotted since."""
+    def write_seal(
+        self,
+        used: int,
+        last_position: int,
+        last_term: int,
+        last_chain: bytes,
+        synced: int,
+        committed: int,
+    ) -> None:
+        """To be synced together with the frames: a seal over frames that did not reach the disk
+        does not check. Only with a checksum of bytes as they were written or checked: one of what
+        the disk gives now would vouch for whatever has rotted since.
+        """
         assert self.checksum is not None, "a seal over bytes that nobody has checked"
         stride, points = thin_points(self.points, self.stride)
-        seal = Seal(used, last_position, last_term, last_chain, synced, committed, self.checksum, stride, points)
+        seal = Seal(
+            used,
+            last_position,
+            last_term,
+            last_chain,
+            synced,
+            committed,
+            self.checksum,
+            stride,
+            points,
+        )
         self.files.write(self.fd, SEAL_AT, encode_seal(seal, self.seed))
         self.sealed = True
 
     def tidy_block(self) -> None:
-        """As a start does. Evidence that checks stays; a seal goes, even a good one: it may be what does not agree with the frames. Synced."""
+        """As a start does. Evidence that checks stays; a seal goes, even a good one: it may be what
+        does not agree with the frames. Synced.
+        """
         if self.sealed:
             self.break_seal()
         block = clean_block(self.files.read(self.fd, 0, BLOCK_BYTES), self.seed)
-        header = encode_header(SegmentHeader(self.log, self.first, self.previous_term, self.previous_chain))
+        header = encode_header(
+            SegmentHeader(self.log, self.first, self.previous_term, self.previous_chain)
+        )
         self.files.write(self.fd, 0, header + block[len(header) : SEAL_AT] + bytes(SEAL_BYTES))
         self.files.sync(self.fd)
 

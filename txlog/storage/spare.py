@@ -1,11 +1,15 @@
 """The next segment's file, made ahead of its need.
 
-Decides: when there is room for another segment (A5: "disk full" is found here, before an append is taken). Must not know: entries, positions.
-One thread a log. The blocks are reserved first (from then on there is room), then filled with zeros, because overwriting written blocks makes fdatasync
-cheaper than writing into fresh ones; the filling is paced so that the log's own fdatasync is not held up behind it.
+Decides: when there is room for another segment (A5: "disk full" is found here, before an append is
+taken).
+Must not know: entries, positions. One thread a log. The blocks are reserved first (from then on
+there is room), then filled with zeros, because overwriting written blocks makes fdatasync cheaper
+than writing into fresh ones; the filling is paced so that the log's own fdatasync is not held up
+behind it.
 
-Invariants: the file `next` is complete or not there (`next.new` is what is being made); a full disk is asked again every ``retry_s``; any other error of the
-disk is kept and raised in the thread that uses the log.
+Invariants: the file `next` is complete or not there (`next.new` is what is being made); a full disk
+is asked again every ``retry_s``; any other error of the disk is kept and raised in the thread that
+uses the log.
 """
 
 from __future__ import annotations
@@ -26,7 +30,13 @@ _SYNC_EVERY: Final = 4
 _PAUSE_S: Final = 0.005
 
 
-def make_zeroed(files: Files, path: Path, size: int, reserved: Callable[[], None] = lambda: None, stop: threading.Event | None = None) -> bool:
+def make_zeroed(
+    files: Files,
+    path: Path,
+    size: int,
+    reserved: Callable[[], None] = lambda: None,
+    stop: threading.Event | None = None,
+) -> bool:
     """A durable file of zeros whose blocks are written. False: stopped before it was done."""
     fd = files.open(path, create=True)
     try:
@@ -46,9 +56,13 @@ def make_zeroed(files: Files, path: Path, size: int, reserved: Callable[[], None
 
 
 class Spare:
-    """``threaded`` False: everything is done in `start` and `take` themselves, for a world without threads."""
+    """``threaded`` False: everything is done in `start` and `take` themselves,
+    for a world without threads.
+    """
 
-    def __init__(self, files: Files, folder: Path, size: int, retry_s: float = 1.0, threaded: bool = True) -> None:
+    def __init__(
+        self, files: Files, folder: Path, size: int, retry_s: float = 1.0, threaded: bool = True
+    ) -> None:
         self._files = files
         self._folder = folder
         self.size = size
@@ -60,7 +74,9 @@ class Spare:
         self._full = False
         self._failure: OSError | None = None
         self._maker: threading.Thread | None = None
-        self.has_segment = False  # the blocks of one more segment are ours, or a `Roll` in the store's queue is about to take them
+        # the blocks of one more segment are ours,
+        # or a `Roll` in the store's queue is about to take them
+        self.has_segment = False
 
     def start(self, complete: bool) -> None:
         """``complete``: the file `next` was found."""
@@ -70,7 +86,9 @@ class Spare:
         else:
             self._wanted.set()
         if self._threaded:
-            self._maker = threading.Thread(target=self._run, name=f"spare {self._folder.name}", daemon=True)
+            self._maker = threading.Thread(
+                target=self._run, name=f"spare {self._folder.name}", daemon=True
+            )
             self._maker.start()
         elif not complete:
             self._prepare()
@@ -83,10 +101,15 @@ class Spare:
     def check(self) -> None:
         """Raise what went wrong in the thread."""
         if self._failure is not None:
-            raise StorageFatal(f"{self._folder}: the next segment could not be made: {self._failure.strerror or self._failure}")
+            raise StorageFatal(
+                f"{self._folder}: the next segment could not be made: "
+                f"{self._failure.strerror or self._failure}"
+            )
 
     def take(self, path: Path) -> None:
-        """Rename the complete file to ``path`` (its content and the folder's are then the caller's to sync) and begin the next. Waits while it is filled."""
+        """Rename the complete file to ``path`` (its content and the folder's are then the caller's
+        to sync) and begin the next. Waits while it is filled.
+        """
         while not self._ready.wait(0.05):
             self.check()
             if self._full:

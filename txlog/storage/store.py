@@ -1,14 +1,18 @@
 """A log on disk: what the driver tells to be written, and what everybody reads.
 
-Decides: where each entry goes, what is kept in memory, what is left of a damaged log (S1, S2). Must not know: terms, leases, quorums, who may put back what.
+Decides: where each entry goes, what is kept in memory, what is left of a damaged log (S1, S2).
+Must not know: terms, leases, quorums, who may put back what.
 
-What the driver asks (`write_entries`, `truncate`, `write_meta`, `put_back`, `write_evidence`) takes effect in memory at once and is queued; the function that
-`begin_sync` returns carries the queue out, in order, and ends with everything on disk. It runs in one thread at a time and does all writing of a running log
-(but for the next segment's zeros). Memory: the newest entries' bytes (``cache_bytes``; never less than what is not written yet), 32 bytes for each of the
-newest 64 Ki entries, 4 bytes for every 64th entry of the rest.
+What the driver asks (`write_entries`, `truncate`, `write_meta`, `put_back`, `write_evidence`) takes
+effect in memory at once and is queued; the function that `begin_sync` returns carries the queue
+out, in order, and ends with everything on disk. It runs in one thread at a time and does all
+writing of a running log (but for the next segment's zeros). Memory: the newest entries' bytes
+(``cache_bytes``; never less than what is not written yet), 32 bytes for each of the newest 64 Ki
+entries, 4 bytes for every 64th entry of the rest.
 
-Invariants: the queue is carried out in the order it was asked; nothing goes into a segment before all before it is on disk and `meta` names the segment;
-a frame says `synced` only of what a sync has covered; reads check the entry's crc and never give bytes that do not check.
+Invariants: the queue is carried out in the order it was asked; nothing goes into a segment before
+all before it is on disk and `meta` names the segment; a frame says `synced` only of what a sync has
+covered; reads check the entry's crc and never give bytes that do not check.
 """
 
 from __future__ import annotations
@@ -49,7 +53,8 @@ from txlog.storage.spare import Spare
 
 DEFAULT_SEGMENT_BYTES: Final = 64 << 20
 DEFAULT_CACHE_BYTES: Final = 32 << 20
-_MARGIN_BYTES: Final = 16 << 20  # of room in the newest segment: with more, nobody need be told that the disk is full
+# of room in the newest segment: with more, nobody need be told that the disk is full
+_MARGIN_BYTES: Final = 16 << 20
 _OBJECT_BYTES: Final = 150  # of memory for a cached entry besides its bytes
 _READ_AHEAD: Final = 64 << 10
 _OLD_OPEN: Final = 8
@@ -57,7 +62,9 @@ _NEWCOMER_EPOCH: Final = b"newcomer"
 
 
 class LogStore:
-    def __init__(self, files: Files, path: Path, opened: Opened, spare: Spare, cache_bytes: int) -> None:
+    def __init__(
+        self, files: Files, path: Path, opened: Opened, spare: Spare, cache_bytes: int
+    ) -> None:
         self.path = path
         self._folder = path / SEGMENTS_NAME
         self._files = files
@@ -71,11 +78,14 @@ class LogStore:
         self._tail_known = opened.tail_known
         self._spare = spare
         self._log = log_id(opened.meta.meta.group, opened.meta.meta.log)
-        self._synced_evidence = opened.synced  # greatest `synced` that a frame or slot on disk claims
+        # greatest `synced` that a frame or slot on disk claims
+        self._synced_evidence = opened.synced
         self._committed = opened.committed  # greatest `committed` on disk
-        self._written = self._positions.last  # the last position that has a place, a good entry or not
+        # the last position that has a place, a good entry or not
+        self._written = self._positions.last
         self._flushed = self._written  # the last position that a sync has covered
-        self._generation = 0  # of truncations: a sync begun before one says nothing of what came after
+        # of truncations: a sync begun before one says nothing of what came after
+        self._generation = 0
         self._finished = (0, self._written)  # (generation, position) of the newest sync that ended
         self._queue: list[jobs.Job] = []
         self._cache: dict[int, bytes] = {}
@@ -83,9 +93,11 @@ class LogStore:
         self._cache_size = 0
         self._cache_bytes = cache_bytes
         self._lock = threading.RLock()  # places and gaps, between the loop and reading threads
-        self._files_lock = threading.RLock()  # open files, between reading threads and the removal of a segment
+        # open files, between reading threads and the removal of a segment
+        self._files_lock = threading.RLock()
         self._placed: dict[int, bytes] = {}  # put back, and not on disk yet
-        self._old_open: list[SegmentFile] = []  # old segments that readers have opened, the longest unused first
+        # old segments that readers have opened, the longest unused first
+        self._old_open: list[SegmentFile] = []
         self._found: list[int] = []  # where reads have met bytes that do not check
         self._floor = 0  # known committed when such damage was last judged
         self._mends_asked = 0
@@ -107,11 +119,21 @@ class LogStore:
         threaded: bool = True,
         newcomer: bool = False,
     ) -> LogStore:
-        """The log in folder ``path``, made if it is not there (``newcomer``: as one that counts for nothing yet, S8);
-        ``recovered`` says what is in it. Blocking: reads every segment. Raises `StorageError`."""
+        """The log in folder ``path``, made if it is not there (``newcomer``: as one that counts for
+        nothing yet, S8); ``recovered`` says what is in it. Blocking: reads every segment. Raises
+        `StorageError`.
+        """
         files = files or Files()
-        suspicion = Suspicion(1, _NEWCOMER_EPOCH, "a newcomer that has not copied the log yet", newcomer=True) if newcomer else None
-        opened = open_folder(files, path, LogMeta(log, group, node, suspicion=suspicion), segment_bytes, progress)
+        suspicion = (
+            Suspicion(
+                1, _NEWCOMER_EPOCH, "a newcomer that has not copied the log yet", newcomer=True
+            )
+            if newcomer
+            else None
+        )
+        opened = open_folder(
+            files, path, LogMeta(log, group, node, suspicion=suspicion), segment_bytes, progress
+        )
         spare = Spare(files, path, segment_bytes, threaded=threaded)
         spare.start(opened.spare_complete)
         return LogStore(files, path, opened, spare, cache_bytes)
@@ -124,7 +146,7 @@ class LogStore:
         self._meta.close()
         self._files.close(self._lock_fd)
 
-    # ----------------------------------------------------------------------- the state of the log (S1)
+    # -------------------------------------------------------------------- the state of the log (S1)
 
     def _report(self) -> Recovered:
         meta = self._meta.meta
@@ -148,7 +170,9 @@ class LogStore:
         return self._scan_now()
 
     def _scan_now(self) -> Scan:
-        """Where the log ends: in front of the first damage above what is known committed; damage below it is a hole if something good follows."""
+        """Where the log ends: in front of the first damage above what is known committed; damage
+        below it is a hole if something good follows.
+        """
         last, committed = self._written, max(self._committed, self._floor)
         for located in self._gaps:
             if located.gap.last > committed:
@@ -159,8 +183,13 @@ class LogStore:
                 last = located.gap.first - 1
         damage = [lost for located in self._gaps for lost in _damage(located)]
         newest = self._segments[-1]
-        if newest.dirty > newest.used or max(self._synced_evidence, self._committed) > self._written:
-            damage.append(Damage(self._written + 1, self._tail_known, None, f"{newest.path} at {newest.used}"))
+        if (
+            newest.dirty > newest.used
+            or max(self._synced_evidence, self._committed) > self._written
+        ):
+            damage.append(
+                Damage(self._written + 1, self._tail_known, None, f"{newest.path} at {newest.used}")
+            )
         last_id, chain = self._end_at(last)
         return Scan(last_id, chain, damage)
 
@@ -169,7 +198,10 @@ class LogStore:
             return (self._positions.term(position), position), self._positions.chain(position)
         segment = self._segments[bisect_right(self._firsts, position + 1) - 1]
         if position == segment.first - 1:
-            return (segment.previous_term, position) if position else NO_ENTRY, segment.previous_chain
+            return (
+                segment.previous_term,
+                position,
+            ) if position else NO_ENTRY, segment.previous_chain
         entry = self.entry_at(position)
         if entry is None:
             raise StorageFatal(f"{self.where(position)}: position {position} cannot be read")
@@ -191,7 +223,11 @@ class LogStore:
                 offset = segment.add(entry.position, size)
                 self._positions.add(entry.term, offset, entry.chain)
                 self._written = entry.position
-                self._queue.append(jobs.Write(segment, offset, encode_frame(entry, synced, committed, segment.seed)))
+                self._queue.append(
+                    jobs.Write(
+                        segment, offset, encode_frame(entry, synced, committed, segment.seed)
+                    )
+                )
                 self._remember(entry.position, entry.encoded)
         self._synced_evidence = max(self._synced_evidence, synced)
         self._committed = max(self._committed, committed)
@@ -199,22 +235,42 @@ class LogStore:
             self._shrink_cache()
 
     def _roll(self, size: int) -> SegmentFile:
-        """The next segment, from the next position on. Its file comes to be when the queue is carried out."""
+        """The next segment, from the next position on.
+        Its file comes to be when the queue is carried out.
+        """
         old = self._segments[-1]
         if size > self._spare.size - BLOCK_BYTES:  # the acceptor has been told `largest_entry`
-            raise ValueError(f"an entry of {size} bytes does not fit into a segment of {self._spare.size}")
+            raise ValueError(
+                f"an entry of {size} bytes does not fit into a segment of {self._spare.size}"
+            )
         (term, _), chain = self._end_at(self._written)
         path = self._folder / segment_name(self._written + 1)
-        fresh = SegmentFile(self._files, path, self._log, self._written + 1, self._spare.size, term, chain)
+        fresh = SegmentFile(
+            self._files, path, self._log, self._written + 1, self._spare.size, term, chain
+        )
         whole = not any(located.segment is old for located in self._gaps)
-        self._queue.append(jobs.Roll(old, fresh, self._written, term, chain, self._flushed, self._committed, whole, old.used))
+        self._queue.append(
+            jobs.Roll(
+                old,
+                fresh,
+                self._written,
+                term,
+                chain,
+                self._flushed,
+                self._committed,
+                whole,
+                old.used,
+            )
+        )
         self._rolls_asked += 1
         self._segments.append(fresh)
         self._firsts.append(fresh.first)
         return fresh
 
     def write_meta(self, promise: Promise, suspicion: Suspicion | None) -> None:
-        self._queue.append(jobs.Meta(replace(promise), replace(suspicion) if suspicion is not None else None))
+        self._queue.append(
+            jobs.Meta(replace(promise), replace(suspicion) if suspicion is not None else None)
+        )
 
     def truncate(self, position: int) -> None:
         """Everything from ``position`` on, and whatever else is behind the entry before it."""
@@ -243,10 +299,14 @@ class LogStore:
             for gone in [at for at in waiting if at >= keep]:
                 waiting.pop(gone, None)
         self._forget(keep)
-        self._queue.append(jobs.Cut(segment, removed, keep, offset, stop, self._synced_evidence, self._committed))
+        self._queue.append(
+            jobs.Cut(segment, removed, keep, offset, stop, self._synced_evidence, self._committed)
+        )
 
     def _cut_place(self, segment: SegmentFile, position: int) -> tuple[int, int]:
-        """(offset, first position cut). Lost positions right in front of ``position`` in one gap have no place of their own and go with it."""
+        """(offset, first position cut). Lost positions right in front of ``position`` in one gap
+        have no place of their own and go with it.
+        """
         for located in self._gaps:
             if located.gap.first <= position <= located.gap.last:
                 return located.gap.offset, located.gap.first
@@ -256,11 +316,15 @@ class LogStore:
             return self._positions.offset(position), position
         place = self._walk(position)
         if place is None:
-            raise StorageFatal(f"{self.where(position)}: position {position} cannot be found to cut there")
+            raise StorageFatal(
+                f"{self.where(position)}: position {position} cannot be found to cut there"
+            )
         return place[1], position
 
     def put_back(self, entry: Entry) -> Scan:
-        """S2: over the damage at its position. The answer says what is damaged then; an entry that cannot stand there changes nothing."""
+        """S2: over the damage at its position. The answer says what is damaged then; an entry that
+        cannot stand there changes nothing.
+        """
         with self._lock:
             if entry.position == self._written + 1:
                 self._put_back_tail(entry)
@@ -271,7 +335,9 @@ class LogStore:
     def _put_back_tail(self, entry: Entry) -> None:
         segment, size = self._segments[-1], frame_bytes(len(entry.encoded))
         chain = self._end_at(self._written)[1]
-        if chain != entry.previous_chain or size > max(segment.room, self._spare.size - BLOCK_BYTES):
+        if chain != entry.previous_chain or size > max(
+            segment.room, self._spare.size - BLOCK_BYTES
+        ):
             return
         if size > segment.room and not self._may_roll:
             return
@@ -289,7 +355,14 @@ class LogStore:
         self._place(segment, offset, entry)
 
     def _put_back_gap(self, entry: Entry) -> None:
-        found = next((located for located in self._gaps if located.gap.first <= entry.position <= located.gap.last), None)
+        found = next(
+            (
+                located
+                for located in self._gaps
+                if located.gap.first <= entry.position <= located.gap.last
+            ),
+            None,
+        )
         if found is None:
             return
         self._staged[entry.position] = entry
@@ -314,7 +387,11 @@ class LogStore:
                 return
 
     def _continues(self, entry: Entry, gap: Gap) -> bool:
-        before = self._positions.chain(entry.position - 1) if entry.position - 1 in self._positions else None
+        before = (
+            self._positions.chain(entry.position - 1)
+            if entry.position - 1 in self._positions
+            else None
+        )
         if before is not None and before != bytes(CHAIN_BYTES) and before != entry.previous_chain:
             return False
         return gap.next_chain is None or entry.position != gap.last or gap.next_chain == entry.chain
@@ -323,7 +400,9 @@ class LogStore:
         self._generation += 1
         synced = min(self._synced_evidence, entry.position - 1)
         self._placed[entry.position] = entry.encoded
-        frame = encode_frame(entry, synced, min(self._committed, entry.position), segment.seed, FLAG_PUT_BACK)
+        frame = encode_frame(
+            entry, synced, min(self._committed, entry.position), segment.seed, FLAG_PUT_BACK
+        )
         self._mend(jobs.PutBack(segment, offset, frame))
 
     def _mend(self, job: jobs.PutBack | jobs.Clear | jobs.Tidy | jobs.MetaAgain) -> None:
@@ -342,7 +421,9 @@ class LogStore:
 
     @property
     def evidence_due(self) -> bool:
-        """Something was synced and no frame or slot on disk says so: if no append follows within 100 ms, `write_evidence`, and sync."""
+        """Something was synced and no frame or slot on disk says so: if no append follows within
+        100 ms, `write_evidence`, and sync.
+        """
         self._harvest()
         return self._flushed > self._synced_evidence
 
@@ -354,7 +435,9 @@ class LogStore:
 
     @property
     def has_room(self) -> bool:
-        """A5: False while the disk is full and the newest segment nears its end. What may be taken is `room_bytes`."""
+        """A5: False while the disk is full and the newest segment nears its end.
+        What may be taken is `room_bytes`.
+        """
         self._spare.check()
         self._spare.retry()
         newest = self._segments[-1]
@@ -362,23 +445,31 @@ class LogStore:
 
     @property
     def room_bytes(self) -> int:
-        """A5: entries of so many bytes in all, `entry_overhead` for each, have their blocks for certain, however they fall into segments."""
+        """A5: entries of so many bytes in all, `entry_overhead` for each, have their blocks for
+        certain, however they fall into segments.
+        """
         room = self._segments[-1].room
         return max(room, self._spare.size - BLOCK_BYTES) if self._may_roll else room
 
     @property
     def _may_roll(self) -> bool:
-        """One more segment's blocks are ours, and no `Roll` in the queue or on its way has them already."""
+        """One more segment's blocks are ours,
+        and no `Roll` in the queue or on its way has them already.
+        """
         return self._spare.has_segment and self._rolls_done == self._rolls_asked
 
     def begin_sync(self) -> Callable[[], None]:
-        """What carries out everything asked so far; it raises `StorageFatal`. The next one may be begun when it has returned."""
+        """What carries out everything asked so far; it raises `StorageFatal`. The next one may be
+        begun when it has returned.
+        """
         queue, self._queue = self._queue, []
         generation, written = self._generation, self._written
         placed, mends, rolls = list(self._placed), self._mends_asked, self._rolls_asked
 
         def sync() -> None:
-            jobs.carry_out(queue, self._meta, self._files, self._spare, self._folder, self._files_lock)
+            jobs.carry_out(
+                queue, self._meta, self._files, self._spare, self._folder, self._files_lock
+            )
             for position in placed:
                 self._placed.pop(position, None)
             self._mends_done, self._rolls_done = mends, rolls
@@ -396,7 +487,7 @@ class LogStore:
         if generation == self._generation and position > self._flushed:
             self._flushed = position
 
-    # ----------------------------------------------------------------------- the newest entries, in memory
+    # ---------------------------------------------------------------- the newest entries, in memory
 
     def _remember(self, position: int, encoded: bytes) -> None:
         self._cache[position] = encoded
@@ -415,7 +506,9 @@ class LogStore:
         self._cache_low = min(self._cache_low, position)
 
     def recent(self, start: int, upto: int, max_bytes: int) -> list[bytes]:
-        """Encoded entries from ``start`` up to ``upto``, as long as they are in memory: at least one if the first is, else within ``max_bytes``."""
+        """Encoded entries from ``start`` up to ``upto``, as long as they are in memory: at least
+        one if the first is, else within ``max_bytes``.
+        """
         found: list[bytes] = []
         get = self._cache.get
         for position in range(start, upto + 1):
@@ -451,11 +544,20 @@ class LogStore:
         return entry.chain if entry is not None else None
 
     def _gap_at(self, position: int) -> Gap | None:
-        return next((located.gap for located in self._gaps if located.gap.first <= position <= located.gap.last), None)
+        return next(
+            (
+                located.gap
+                for located in self._gaps
+                if located.gap.first <= position <= located.gap.last
+            ),
+            None,
+        )
 
     def read(self, start: int, upto: int, max_bytes: int) -> list[bytes]:
-        """Encoded entries from ``start`` on, from memory or disk, in any thread: at least one if the first is there, else within ``max_bytes``.
-        Empty: a hole, past the end, or bytes that do not check (then `found_damage` knows more)."""
+        """Encoded entries from ``start`` on, from memory or disk, in any thread: at least one if
+        the first is there, else within ``max_bytes``. Empty: a hole, past the end, or bytes that do
+        not check (then `found_damage` knows more).
+        """
         found = self.recent(start, upto, max_bytes)
         if not found and (placed := self._placed.get(start)) is not None:
             return [placed]
@@ -477,11 +579,18 @@ class LogStore:
                 if at - base + size > len(data):
                     if found:
                         break
-                    data, base = self._pread(segment, at, max(size, min(max_bytes + _READ_AHEAD, 4 << 20))), at
+                    data, base = (
+                        self._pread(segment, at, max(size, min(max_bytes + _READ_AHEAD, 4 << 20))),
+                        at,
+                    )
                     if len(data) < size:
                         break
                     continue
-                encoded = read_frame_entry(data, at - base, header[0]) if header is not None and header[1] == position else None
+                encoded = (
+                    read_frame_entry(data, at - base, header[0])
+                    if header is not None and header[1] == position
+                    else None
+                )
                 if encoded is None:
                     self._met_damage(position, generation)
                     break
@@ -494,7 +603,9 @@ class LogStore:
             return found
 
     def _walk(self, position: int) -> tuple[SegmentFile, int, int] | None:
-        """(segment, offset, last position readable from there without a hole) of a position on disk."""
+        """(segment, offset, last position readable from there without a hole)
+        of a position on disk.
+        """
         generation = self._generation
         with self._lock:
             place = self._nearest(position)
@@ -502,7 +613,9 @@ class LogStore:
             return None
         segment, at_position, offset, limit = place
         while at_position < position:
-            header = read_frame_header(self._pread(segment, offset, FRAME_HEADER_BYTES), 0, segment.seed)
+            header = read_frame_header(
+                self._pread(segment, offset, FRAME_HEADER_BYTES), 0, segment.seed
+            )
             if header is None or header[1] != at_position:
                 self._met_damage(at_position, generation)
                 return None
@@ -511,12 +624,17 @@ class LogStore:
         return segment, offset, limit
 
     def _nearest(self, position: int) -> tuple[SegmentFile, int, int, int] | None:
-        """(segment, a position at or below, its offset, last position readable from ``position`` without a hole)."""
+        """(segment, a position at or below, its offset, last position readable from ``position``
+        without a hole).
+        """
         index = bisect_right(self._firsts, position) - 1
         if index < 0 or not self._meta.meta.trim[1] < position <= self._flushed:
             return None
         segment = self._segments[index]
-        limit = min(self._firsts[index + 1] - 1 if index + 1 < len(self._firsts) else self._written, self._flushed)
+        limit = min(
+            self._firsts[index + 1] - 1 if index + 1 < len(self._firsts) else self._written,
+            self._flushed,
+        )
         gaps = [located.gap for located in self._gaps if located.segment is segment]
         for gap in gaps:
             if gap.first <= position <= gap.last:
@@ -532,7 +650,9 @@ class LogStore:
         return segment, at_position, offset, limit
 
     def _pread(self, segment: SegmentFile, offset: int, length: int) -> bytes:
-        """Old segments are opened for it, a few at a time: a long log has more of them than a process may have files."""
+        """Old segments are opened for it, a few at a time: a long log has more of them than a
+        process may have files.
+        """
         with self._files_lock:
             if segment.fd < 0:
                 segment.open()
@@ -547,10 +667,12 @@ class LogStore:
         if generation == self._generation:  # else it was cut away or put back meanwhile
             self._found.append(position)
 
-    # ----------------------------------------------------------------------- damage met while running
+    # --------------------------------------------------------------------- damage met while running
 
     def found_damage(self, committed: int = 0) -> Scan | None:
-        """What reads have met since the last call, looked at here and now: None if nothing, else the state of the log with it."""
+        """What reads have met since the last call, looked at here and now: None if nothing, else
+        the state of the log with it.
+        """
         fresh = False
         while (look := self.begin_look()) is not None:
             look.run()
@@ -558,7 +680,9 @@ class LogStore:
         return self._scan_now() if fresh else None
 
     def begin_look(self) -> Look | None:
-        """A segment in which a read has met bytes that do not check: run the look, in any thread, then `end_look`. None: there is no doubt now."""
+        """A segment in which a read has met bytes that do not check: run the look, in any thread,
+        then `end_look`. None: there is no doubt now.
+        """
         if not self.settled:
             return None
         self._harvest()
@@ -568,8 +692,18 @@ class LogStore:
             index = bisect_right(self._firsts, position) - 1
             if index >= 0 and position <= self._flushed and self._gap_at(position) is None:
                 last, stop = self._synced_end(index)
-                self._found += [other for other in found if not self._firsts[index] <= other <= last]
-                return Look(self._files, self._segments[index], position, last, stop, self._next_chain(index, last), self._generation)
+                self._found += [
+                    other for other in found if not self._firsts[index] <= other <= last
+                ]
+                return Look(
+                    self._files,
+                    self._segments[index],
+                    position,
+                    last,
+                    stop,
+                    self._next_chain(index, last),
+                    self._generation,
+                )
         return None
 
     def _synced_end(self, index: int) -> tuple[int, int]:
@@ -577,14 +711,25 @@ class LogStore:
         segment = self._segments[index]
         end = self._firsts[index + 1] - 1 if index + 1 < len(self._firsts) else self._written
         last = min(end, self._flushed)
-        return last, segment.used if last == end or last + 1 not in self._positions else self._positions.offset(last + 1)
+        return (
+            last,
+            segment.used
+            if last == end or last + 1 not in self._positions
+            else self._positions.offset(last + 1),
+        )
 
     def _next_chain(self, index: int, last: int) -> bytes | None:
         following = self._segments[index + 1] if index + 1 < len(self._segments) else None
-        return following.previous_chain if following is not None and following.first == last + 1 else None
+        return (
+            following.previous_chain
+            if following is not None and following.first == last + 1
+            else None
+        )
 
     def end_look(self, look: Look, committed: int) -> Met:
-        """``committed``: known now; damage above it ends the log. What memory still has is put back from there, what is left is in `scan`."""
+        """``committed``: known now; damage above it ends the log. What memory still has is put back
+        from there, what is left is in `scan`.
+        """
         met = Met()
         if look.generation != self._generation:
             self._found.append(look.position)
@@ -597,7 +742,10 @@ class LogStore:
             met.headers += 1
         fresh = [gap for gap in look.gaps(self._positions) if self._gap_at(gap.first) is None]
         with self._lock:
-            self._gaps = sorted([*self._gaps, *(Located(look.segment, gap) for gap in fresh)], key=lambda located: located.gap.first)
+            self._gaps = sorted(
+                [*self._gaps, *(Located(look.segment, gap) for gap in fresh)],
+                key=lambda located: located.gap.first,
+            )
             for gap in fresh:
                 run = range(gap.first, gap.last + 1)
                 met.lost += run
@@ -619,7 +767,9 @@ class LogStore:
     # ----------------------------------------------------------------------- the scrubber (S6)
 
     def span_after(self, first: int) -> Span | None:
-        """The next segment that begins behind ``first``, holds something that is on disk, and is not known damaged."""
+        """The next segment that begins behind ``first``, holds something that is on disk, and is
+        not known damaged.
+        """
         self._harvest()
         hurt = {located.segment.first for located in self._gaps}
         for index in range(bisect_right(self._firsts, first), len(self._segments)):
@@ -631,10 +781,22 @@ class LogStore:
             last, end = self._synced_end(index)
             chain = self._next_chain(index, last)
             size = segment.size if chain is not None else end
-            header = SegmentHeader(segment.log, segment.first, segment.previous_term, segment.previous_chain)
+            header = SegmentHeader(
+                segment.log, segment.first, segment.previous_term, segment.previous_chain
+            )
             if chain is None:
                 chain = self._end_at(last)[1]
-            return Span(segment.first, str(segment.path), segment.seed, header, end, last, chain, size, self._generation)
+            return Span(
+                segment.first,
+                str(segment.path),
+                segment.seed,
+                header,
+                end,
+                last,
+                chain,
+                size,
+                self._generation,
+            )
         return None
 
     def synced_bytes(self) -> int:
@@ -650,7 +812,9 @@ class LogStore:
             piece.check.feed(data)
 
     def still_so(self, check: SegmentCheck) -> bool:
-        """What the scrubber was told of this segment has not changed meanwhile: what does not check there is worth a look."""
+        """What the scrubber was told of this segment has not changed meanwhile: what does not check
+        there is worth a look.
+        """
         return check.span.generation == self._generation
 
     def on_scrubbed(self, check: SegmentCheck) -> None:
@@ -665,7 +829,9 @@ class LogStore:
             self._mend(jobs.Clear(segment, check.span.end, check.span.size))
 
     def meta_rots(self) -> bool:
-        """In any thread: a slot of meta does not hold what the other holds. It may also be under change just now: writing it once more does no harm."""
+        """In any thread: a slot of meta does not hold what the other holds. It may also be under
+        change just now: writing it once more does no harm.
+        """
         data = jobs.read_disk(self._files, str(self.path / META_NAME), 0, META_BYTES)
         found = choose(data) if data is not None else None
         return found is None or bool(found[2])
@@ -686,6 +852,11 @@ def _damage(located: Located) -> list[Damage]:
     gap = located.gap
     where = f"{located.segment.path} at {gap.offset}"
     return [
-        Damage(position, gap.known if position == gap.first else None, gap.next_chain if position == gap.last else None, where)
+        Damage(
+            position,
+            gap.known if position == gap.first else None,
+            gap.next_chain if position == gap.last else None,
+            where,
+        )
         for position in range(gap.first, gap.last + 1)
     ]

@@ -1,17 +1,22 @@
 """The parts of a long list: a chain of packed nodes between two open ends.
 
-Decides: how a long list's elements are stored and found. Must not know: keys, replies, effects, when a list is long (`quicklist`).
-A chain has two arms, which meet at the origin, somewhere inside the list. An arm grows and shrinks at its outer end only: a Python list of a few
-elements (``open``), where a push or a pop is one list operation, and behind it nodes of up to NODE_ITEMS elements, the outermost last. What is
-pushed beyond the open end's room is packed and joins the outermost node; a pop that finds the open end empty unpacks that node; an arm that runs
-dry takes half of the other's nodes. Since both arms grow outward, cumulative counts from the origin stay true under pushes and pops at both ends:
-they are brought up to date only when a place in the middle is asked for, and a bisection finds its node.
+Decides: how a long list's elements are stored and found.
+Must not know: keys, replies, effects, when a list is long (`quicklist`). A chain has two arms,
+which meet at the origin, somewhere inside the list. An arm grows and shrinks at its outer end only:
+a Python list of a few elements (``open``), where a push or a pop is one list operation, and behind
+it nodes of up to NODE_ITEMS elements, the outermost last. What is pushed beyond the open end's room
+is packed and joins the outermost node; a pop that finds the open end empty unpacks that node; an
+arm that runs dry takes half of the other's nodes. Since both arms grow outward, cumulative counts
+from the origin stay true under pushes and pops at both ends: they are brought up to date only when
+a place in the middle is asked for, and a bisection finds its node.
 
-A node is a blob (see `packed`) or, where elements are large on average, a list of them as they are. A blob of numbers is narrowed (see `digits`) when
-another node comes outside of it, and after a change inside the list. Nodes are never changed, only replaced, so that copies share them. Nothing here
-depends on how a list came to be: nodes' borders are not part of its value.
-Invariants: a node's count is that of its elements and not zero; a node that has another one outside of it is as narrow as it can be; ``ends`` is true
-as far as it goes, and it never goes beyond ``nodes``.
+A node is a blob (see `packed`) or, where elements are large on average, a list of them as they are.
+A blob of numbers is narrowed (see `digits`) when another node comes outside of it, and after a
+change inside the list. Nodes are never changed, only replaced, so that copies share them. Nothing
+here depends on how a list came to be: nodes' borders are not part of its value.
+Invariants: a node's count is that of its elements and not zero; a node that has another one outside
+of it is as narrow as it can be; ``ends`` is true as far as it goes, and it never goes beyond
+``nodes``.
 """
 
 from __future__ import annotations
@@ -78,7 +83,9 @@ def _joined(one: Node, two: Node) -> Node:
 
 
 def _stride(blob: bytes, count: int) -> int:
-    """The bytes an element takes if all of a blob's are equally long, else 0. If every step meets the same head, every element ends where the next begins."""
+    """The bytes an element takes if all of a blob's are equally long, else 0. If every step meets
+    the same head, every element ends where the next begins.
+    """
     step, rest = divmod(len(blob), count)
     if rest:
         return 0
@@ -89,7 +96,12 @@ def _stride(blob: bytes, count: int) -> int:
 
 
 def _packed_size(items: list[bytes]) -> int:
-    return sum([length + (6 if length < 10 else 7 if length < 100 else len(b"%d" % length) + 5) for length in map(len, items)])
+    return sum(
+        [
+            length + (6 if length < 10 else 7 if length < 100 else len(b"%d" % length) + 5)
+            for length in map(len, items)
+        ]
+    )
 
 
 def element(node: Node, count: int, at: int) -> bytes:
@@ -151,7 +163,9 @@ def without(items: list[bytes], value: bytes, most: int, backward: bool) -> list
 
 
 class Arm:
-    """One half of a chain, from the origin outward. ``mirrored``: outward is toward the list's first element."""
+    """One half of a chain, from the origin outward. ``mirrored``:
+    outward is toward the list's first element.
+    """
 
     __slots__ = ("counts", "ends", "mirrored", "nodes", "open", "total")
 
@@ -160,7 +174,8 @@ class Arm:
         self.open: list[bytes] = []  # the outermost element last
         self.nodes: list[Node] = []  # the outermost node last; each in the list's order
         self.counts: list[int] = []
-        self.ends: list[int] = []  # elements from the origin up to and with a node: a prefix of what `nodes` would give
+        # elements from the origin up to and with a node: a prefix of what `nodes` would give
+        self.ends: list[int] = []
         self.total = 0  # elements in nodes
 
     def copy(self) -> Arm:
@@ -182,7 +197,7 @@ class Arm:
             self.add(make_node(piece), len(piece))
 
     def add(self, node: Node, count: int) -> None:
-        """A node at the outer end, inside of what is open; it joins its neighbour if there is room."""
+        """A node at the outer end, inside what is open; it joins its neighbour if there is room."""
         nodes, counts = self.nodes, self.counts
         self.total += count
         if nodes and counts[-1] + count <= NODE_ITEMS and type(nodes[-1]) is type(node):
@@ -220,7 +235,9 @@ class Arm:
             del other.open[:half]
 
     def drop_nodes(self, count: int) -> int:
-        """Drop whole nodes from the outer end, as many as ``count`` elements cover; how many of these are left to drop."""
+        """Drop whole nodes from the outer end, as many as ``count`` elements cover; how many of
+        these are left to drop.
+        """
         counts = self.counts
         keep = len(counts)
         while keep and counts[keep - 1] <= count:
@@ -234,7 +251,9 @@ class Arm:
         return count
 
     def find(self, distance: int) -> tuple[int, int]:
-        """The node of the element that has ``distance`` elements of nodes outside of it, and the element's place in that node."""
+        """The node of the element that has ``distance`` elements of nodes outside of it, and the
+        element's place in that node.
+        """
         counts = self.counts
         last = len(counts) - 1
         left = distance
@@ -254,7 +273,9 @@ class Arm:
         return at, outside if self.mirrored else counts[at] - 1 - outside
 
     def encoded(self, start: int, stop: int, parts: list[bytes]) -> None:
-        """Append the elements of nodes at distances ``start`` to ``stop`` from the outer end, in the list's order."""
+        """Append the elements of nodes at distances ``start`` to ``stop`` from the outer end, in
+        the list's order.
+        """
         step = -1 if self.mirrored else 1
         at, place = self.find(start if self.mirrored else stop - 1)
         nodes, counts = self.nodes, self.counts
@@ -303,14 +324,27 @@ class Arm:
     def _join(self, at: int) -> None:
         """Node ``at`` and the one inside of it become one, if they have room in it."""
         nodes, counts = self.nodes, self.counts
-        if 0 < at < len(nodes) and counts[at - 1] + counts[at] <= NODE_ITEMS and type(nodes[at - 1]) is type(nodes[at]):
+        if (
+            0 < at < len(nodes)
+            and counts[at - 1] + counts[at] <= NODE_ITEMS
+            and type(nodes[at - 1]) is type(nodes[at])
+        ):
             inner, outer = nodes[at - 1], nodes[at]
-            nodes[at - 1 : at + 1] = [closed(_joined(outer, inner) if self.mirrored else _joined(inner, outer))]
+            nodes[at - 1 : at + 1] = [
+                closed(_joined(outer, inner) if self.mirrored else _joined(inner, outer))
+            ]
             counts[at - 1 : at + 1] = [counts[at - 1] + counts[at]]
             del self.ends[at - 1 :]
 
     def size(self) -> int:
-        total = getsizeof(self) + getsizeof(self.open) + getsizeof(self.nodes) + getsizeof(self.counts) + getsizeof(self.ends) + _NUMBER * len(self.ends)
+        total = (
+            getsizeof(self)
+            + getsizeof(self.open)
+            + getsizeof(self.nodes)
+            + getsizeof(self.counts)
+            + getsizeof(self.ends)
+            + _NUMBER * len(self.ends)
+        )
         total += sum(map(len, self.open)) + _OBJECT * len(self.open)
         for node in self.nodes:
             total += getsizeof(node)
@@ -407,7 +441,7 @@ class Chain:
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def pieces(self, backward: bool) -> Iterator[tuple[Arm, int, Node, int]]:
-        """Every open end (node -1) and node with its elements in the list's order, and their count."""
+        """Every open end (node -1) and node with its elements in list order, and their count."""
         left, right = self.left, self.right
         arms = (right, left) if backward else (left, right)
         for arm in arms:

@@ -1,10 +1,12 @@
 """Packed blobs of numbers at half their size: four bits a character.
 
-Decides: which blobs can be narrow, how they look. Must not know: elements, when a blob is worth narrowing. A blob (see `packed`) that consists of
-digits, a little punctuation and its own framing needs no more than sixteen letters, a line break and a head's beginning being one each. To and fro is a
-few passes in C, and a few narrow blobs' wide forms are remembered, so that reading a place again and again costs what it does with any blob.
-Invariants: ``wide(narrow(blob)) == blob`` for any blob whatsoever, byte by byte: a number's spelling is kept. A narrow blob begins with a byte that no
-blob begins with.
+Decides: which blobs can be narrow, how they look.
+Must not know: elements, when a blob is worth narrowing. A blob (see `packed`) that consists of
+digits, a little punctuation and its own framing needs no more than sixteen letters, a line break
+and a head's beginning being one each. To and fro is a few passes in C, and a few narrow blobs' wide
+forms are remembered, so that reading a place again and again costs what it does with any blob.
+Invariants: ``wide(narrow(blob)) == blob`` for any blob whatsoever, byte by byte: a number's
+spelling is kept. A narrow blob begins with a byte that no blob begins with.
 """
 
 from __future__ import annotations
@@ -13,7 +15,9 @@ from binascii import hexlify, unhexlify
 from functools import lru_cache
 from typing import Final
 
-NARROW: Final = 0xA0  # a narrow blob's first byte is this or more (a head's beginning comes first), any other blob's is a dollar sign
+# a narrow blob's first byte is this or more (a head's beginning comes first),
+# any other blob's is a dollar sign
+NARROW: Final = 0xA0
 
 _KEPT_WIDE: Final = 128  # blobs remembered; a list's node has some kilobytes at most
 _LOOK: Final = 64  # bytes looked at before all are: most blobs that cannot be narrow tell it there
@@ -23,7 +27,8 @@ _DOLLAR: Final = 0x24
 
 _PUNCTUATION: Final = b"-.:,"
 _ALPHABET: Final = b"0123456789$\r\n" + _PUNCTUATION
-_TO_LETTERS: Final = bytes.maketrans(_PUNCTUATION, b"cdef")  # "a" is a head's beginning, "b" any other line break
+# "a" is a head's beginning, "b" any other line break
+_TO_LETTERS: Final = bytes.maketrans(_PUNCTUATION, b"cdef")
 _FROM_LETTERS: Final = bytes.maketrans(b"cdef", _PUNCTUATION)
 
 
@@ -32,7 +37,8 @@ def _letters(blob: bytes) -> bytes | None:
     if blob[:_LOOK].translate(None, _ALPHABET) or blob.translate(None, _ALPHABET):
         return None
     letters = (_CRLF + blob).replace(_HEAD, b"a").replace(_CRLF, b"b").translate(_TO_LETTERS)
-    return letters if letters.isalnum() else None  # else a dollar sign or half a line break of an element's own
+    # else a dollar sign or half a line break of an element's own
+    return letters if letters.isalnum() else None
 
 
 def narrow(blob: bytes) -> bytes:
@@ -40,7 +46,8 @@ def narrow(blob: bytes) -> bytes:
     letters = _letters(blob)
     if letters is None:
         return blob
-    return unhexlify(letters + b"a" if len(letters) & 1 else letters)  # a blob ends with a line break: one more head is none of its own
+    # a blob ends with a line break: one more head is none of its own
+    return unhexlify(letters + b"a" if len(letters) & 1 else letters)
 
 
 @lru_cache(maxsize=_KEPT_WIDE)

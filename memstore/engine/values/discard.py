@@ -1,26 +1,35 @@
-"""Letting go of large values piece by piece: freeing a million members at once would stop the loop for a tenth of a second.
+"""Letting go of large values piece by piece: freeing a million members at once would stop the loop
+for a tenth of a second.
 
-Decides: in how small steps pieces are freed. Must not know: keys, commands, which classes hand their pieces over.
-However a large value goes away (DEL, UNLINK, expiry, SET over it, RENAME, FLUSHALL, a STORE, on a replica or a primary), what goes last is the
-reference to it, so the hook is there: a container that has grown large keeps a `Guard` beside its list of pieces, and the guard's end hands the list
-over. ``Keyspace.free_some``, called by the node's housekeeping, empties what was handed over. Containers that are not large have no guard and
-pay nothing.
-Invariant: when a guard ends nothing but itself and its dying container refers to the pieces: they are emptied in place.
+Decides: in how small steps pieces are freed.
+Must not know: keys, commands, which classes hand their pieces over. However a large value goes away
+(DEL, UNLINK, expiry, SET over it, RENAME, FLUSHALL, a STORE, on a replica or a primary), what goes
+last is the reference to it, so the hook is there: a container that has grown large keeps a `Guard`
+beside its list of pieces, and the guard's end hands the list over. ``Keyspace.free_some``, called
+by the node's housekeeping, empties what was handed over. Containers that are not large have no
+guard and pay nothing.
+Invariant: when a guard ends nothing but itself and its dying container refers to the pieces: they
+are emptied in place.
 """
 
 from __future__ import annotations
 
 from typing import Any, Final
 
-LARGE: Final = 16  # pieces (of some hundred things each) from which on a container should have a guard: below, it is gone within a millisecond
+# pieces (of some hundred things each) from which on a container should have a guard: below, it is
+# gone within a millisecond
+LARGE: Final = 16
 _STEP: Final = 2048  # elements of one piece dropped at once
 
-# For the process, not for a keyspace: whose value it was is not known where the last reference goes.
+# For the process, not for a keyspace:
+# whose value it was is not known where the last reference goes.
 _waiting: list[list[Any]] = []
 
 
 class Guard:
-    """Stands beside a large container's list of pieces: dicts or lists of things, or single objects. Where the list is exchanged, set ``pieces`` anew."""
+    """Stands beside a large container's list of pieces: dicts or lists of things, or single
+    objects. Where the list is exchanged, set ``pieces`` anew.
+    """
 
     __slots__ = ("pieces",)
 
@@ -43,7 +52,9 @@ def waiting() -> bool:
 
 
 def free_some(units: int) -> int:
-    """Let go of about ``units`` things; how many of them are left over. An element of a dict or list counts as one, a piece itself too."""
+    """Let go of about ``units`` things; how many of them are left over. An element of a dict or
+    list counts as one, a piece itself too.
+    """
     while _waiting and units > 0:
         pieces = _waiting.pop()  # freeing may hand over more
         while pieces and units > 0:

@@ -1,7 +1,9 @@
 """Doubles as Redis reads and prints them: the scores of sorted sets, their bounds, their weights.
 
-Decides: which texts are doubles (C's strtod decides at Redis: hexadecimal, ``inf`` and ``infinity`` in any case), how one is printed. Must not know:
-keys, replies, who asks. What Python's float takes beyond that (underscores, blanks around, nan) is refused.
+Decides: which texts are doubles (C's strtod decides at Redis: hexadecimal, ``inf`` and ``infinity``
+in any case), how one is printed.
+Must not know: keys, replies, who asks. What Python's float takes beyond that (underscores, blanks
+around, nan) is refused.
 Invariant: `parse_double` of what `show_double` gives is the same double.
 """
 
@@ -12,17 +14,22 @@ from typing import Final
 
 INFINITY: Final = float("inf")
 _DECIMAL: Final = re.compile(rb"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
-_HEX: Final = re.compile(rb"[+-]?0[xX](?:[0-9a-fA-F]+\.?[0-9a-fA-F]*|\.[0-9a-fA-F]+)(?:[pP][+-]?[0-9]+)?")
+_HEX: Final = re.compile(
+    rb"[+-]?0[xX](?:[0-9a-fA-F]+\.?[0-9a-fA-F]*|\.[0-9a-fA-F]+)(?:[pP][+-]?[0-9]+)?"
+)
 _INFINITE: Final = re.compile(rb"[+-]?inf(?:inity)?", re.IGNORECASE)
 _ZERO: Final = re.compile(rb"[+-]?(?:[0.]+(?:[eE].*)?|0[xX][0.]+(?:[pP].*)?)")
 _BLANKS: Final = b" \t\n\v\f\r"
 _FAR: Final = 20  # more digits of an exponent than this decide alone
-_PACKED_INTEGER: Final = float(1 << 62)  # integers up to here are kept as integers in Redis' listpacks
+# integers up to here are kept as integers in Redis' listpacks
+_PACKED_INTEGER: Final = float(1 << 62)
 _NO_DIGITS_LOST: Final = 15  # so many decimal digits are always exact
 
 
 def parse_double(text: bytes) -> float | None:
-    """The double that ``text`` as a whole spells; None: none, or one out of range (an underflow to zero too)."""
+    """The double that ``text`` as a whole spells; None:
+    none, or one out of range (an underflow to zero too).
+    """
     if text.isdigit() and len(text) <= _NO_DIGITS_LOST:
         return float(text)
     if _DECIMAL.fullmatch(text) and (value := float(text)) and value - value == 0:
@@ -34,7 +41,9 @@ def parse_double(text: bytes) -> float | None:
 
 
 def parse_bound(text: bytes) -> float | None:
-    """As Redis reads the ends of score ranges, more freely: leading blanks, nothing at all (zero), what is out of range as infinity or zero."""
+    """As Redis reads the ends of score ranges, more freely: leading blanks, nothing at all (zero),
+    what is out of range as infinity or zero.
+    """
     text = text.partition(b"\x00")[0]
     return _read(text.lstrip(_BLANKS)) if text else 0.0
 
@@ -54,10 +63,18 @@ def _read(text: bytes) -> float | None:
 
 
 def show_double(value: float) -> bytes:
-    """Seventeen significant digits, as much as it takes to give the same double again: the way of replies and of effects."""
+    """Seventeen significant digits, as much as it takes to give the same double again: the way of
+    replies and of effects.
+    """
     return b"%.17g" % value
 
 
 def show_packed(value: float) -> bytes:
-    """As a listpack of Redis keeps a score, which shows in ZSCAN: whole numbers without an exponent."""
-    return b"%d" % value if -_PACKED_INTEGER <= value <= _PACKED_INTEGER and value == int(value) else b"%.17g" % value
+    """As a listpack of Redis keeps a score, which shows in ZSCAN:
+    whole numbers without an exponent.
+    """
+    return (
+        b"%d" % value
+        if -_PACKED_INTEGER <= value <= _PACKED_INTEGER and value == int(value)
+        else b"%.17g" % value
+    )

@@ -1,11 +1,15 @@
-"""Hashes: fields with values, packed into one bytes object while they are few and small, into sixteen while they are some hundreds, then a table.
+"""Hashes: fields with values, packed into one bytes object while they are few and small, into
+sixteen while they are some hundreds, then a table.
 
-Decides: how a hash is kept, and what OBJECT ENCODING says of it, which are two things: the one follows what was measured here, the other the
-limits a client can set. Must not know: keys, commands, settings (the limits come as arguments).
-Packed, a pair costs its bytes and some ten more; in a table a pair costs about 110 bytes beside its own, which is near what Redis pays there and five
-times what it pays for a listpack. The times of a look-up are even enough: one to two microseconds packed, half a microsecond in a table. A hash that
-changed over never changes back, and neither does its encoding.
-Invariants: ``listpack`` once false stays so; ``mark`` is in no element of a hash packed into one bytes object (`packed.find`).
+Decides: how a hash is kept, and what OBJECT ENCODING says of it, which are two things: the one
+follows what was measured here, the other the limits a client can set.
+Must not know: keys, commands, settings (the limits come as arguments). Packed, a pair costs its
+bytes and some ten more; in a table a pair costs about 110 bytes beside its own, which is near what
+Redis pays there and five times what it pays for a listpack. The times of a look-up are even enough:
+one to two microseconds packed, half a microsecond in a table. A hash that changed over never
+changes back, and neither does its encoding.
+Invariants: ``listpack`` once false stays so; ``mark`` is in no element of a hash packed into one
+bytes object (`packed.find`).
 """
 
 from __future__ import annotations
@@ -19,7 +23,14 @@ from typing import Any, Final
 from memstore.engine.reply import bulk
 from memstore.engine.values import Kind, register
 from memstore.engine.values.packed import NEWLINE, pack, unpack
-from memstore.engine.values.parted import Parted, packable, pairs_of, value_of, with_pair, without_pair
+from memstore.engine.values.parted import (
+    Parted,
+    packable,
+    pairs_of,
+    value_of,
+    with_pair,
+    without_pair,
+)
 from memstore.engine.values.table import Table, within
 
 PACKED_PAIRS: Final = 64  # in one bytes object
@@ -62,10 +73,16 @@ class Hash:
 
     def __contains__(self, field: bytes) -> bool:
         data = self.data
-        return value_of(data, field, self.mark) is not None if isinstance(data, bytes) else field in data
+        return (
+            value_of(data, field, self.mark) is not None
+            if isinstance(data, bytes)
+            else field in data
+        )
 
     def put(self, field: bytes, value: bytes, most_pairs: int, longest: int) -> bool:
-        """Set a field; True: it is new. Beyond ``most_pairs`` pairs, or with anything longer than ``longest``, the encoding is hashtable from now on."""
+        """Set a field; True: it is new. Beyond ``most_pairs`` pairs, or with anything longer than
+        ``longest``, the encoding is hashtable from now on.
+        """
         if self.listpack and (len(field) > longest or len(value) > longest):
             self.listpack = False
         data = self.data
@@ -135,11 +152,15 @@ class Hash:
 
     def fields(self) -> list[bytes]:
         data = self.data
-        return list(data.keys()) if isinstance(data, Table) else [field for field, _ in self.items()]
+        return (
+            list(data.keys()) if isinstance(data, Table) else [field for field, _ in self.items()]
+        )
 
     def values(self) -> list[bytes]:
         data = self.data
-        return list(data.values()) if isinstance(data, Table) else [value for _, value in self.items()]
+        return (
+            list(data.values()) if isinstance(data, Table) else [value for _, value in self.items()]
+        )
 
     def encoded_pairs(self) -> bytes:
         """All fields and values as bulk strings, alternating."""
@@ -148,7 +169,12 @@ class Hash:
             return data
         if isinstance(data, Parted):
             return b"".join(data.parts)
-        return b"".join([b"$%d\r\n%b\r\n$%d\r\n%b\r\n" % (len(field), field, len(value), value) for field, value in data.items()])
+        return b"".join(
+            [
+                b"$%d\r\n%b\r\n$%d\r\n%b\r\n" % (len(field), field, len(value), value)
+                for field, value in data.items()
+            ]
+        )
 
     def random(self, rng: Random) -> bytes:
         """A field by chance, each as likely as any other. There must be one."""
@@ -158,9 +184,15 @@ class Hash:
         return data.random(rng)
 
     def scan(self, cursor: int, count: int) -> tuple[int, list[tuple[bytes, bytes]]]:
-        """Some ``count`` pairs and the cursor to go on from, 0 at the end. What Redis would keep as a listpack is returned whole, as it does it."""
+        """Some ``count`` pairs and the cursor to go on from, 0 at the end. What Redis would keep as
+        a listpack is returned whole, as it does it.
+        """
         data = self.data
-        return data.scan(cursor, count) if isinstance(data, Table) and not self.listpack else (0, list(self.items()))
+        return (
+            data.scan(cursor, count)
+            if isinstance(data, Table) and not self.listpack
+            else (0, list(self.items()))
+        )
 
     # ----------------------------------------------------------------- as a kind of value
 
@@ -197,12 +229,20 @@ class Hash:
 
     def cut(self, start: int, members: int, size: int) -> tuple[int, int, int]:
         """Packed hashes are small: one piece."""
-        return self.data.cut(start, members, size, _pair_bytes) if isinstance(self.data, Table) else (0, len(self), self.weigh())
+        return (
+            self.data.cut(start, members, size, _pair_bytes)
+            if isinstance(self.data, Table)
+            else (0, len(self), self.weigh())
+        )
 
     def span(self, start: int, stop: int) -> bytes:
         """The pairs whose fields' CRC is ``start`` or more and less than ``stop``, 0: no limit."""
         data = self.data
-        pairs = data.between(start, stop) if isinstance(data, Table) else within(self.items(), start, stop)
+        pairs = (
+            data.between(start, stop)
+            if isinstance(data, Table)
+            else within(self.items(), start, stop)
+        )
         flat: list[bytes] = []
         for pair in sorted(pairs):
             flat += pair

@@ -1,7 +1,9 @@
-"""Long double arithmetic as Redis does it on x86: 64 bits of mantissa, exactly rounded, printed with seventeen decimals.
+"""Long double arithmetic as Redis does it on x86: 64 bits of mantissa, exactly rounded, printed
+with seventeen decimals.
 
-Decides: what INCRBYFLOAT (and its like) understands, adds and prints. Must not know: keys, replies. Floats of Python have 53 bits and would print
-other digits, and results must be the same on every machine, so everything here is integer arithmetic.
+Decides: what INCRBYFLOAT (and its like) understands, adds and prints.
+Must not know: keys, replies. Floats of Python have 53 bits and would print other digits, and
+results must be the same on every machine, so everything here is integer arithmetic.
 Invariant: a Fraction that leaves `parse` or `add` is a number an 80-bit long double can hold.
 """
 
@@ -18,12 +20,14 @@ _LONGEST: Final = 5 * 1024 - 1
 _DECIMAL: Final = re.compile(rb"([+-]?)(\d*)\.?(\d*)(?:[eE]([+-]?\d+))?")
 _HEX: Final = re.compile(rb"([+-]?)0[xX]([0-9a-fA-F]*)\.?([0-9a-fA-F]*)(?:[pP]([+-]?\d+))?")
 _INFINITY: Final = re.compile(rb"[+-]?inf(?:inity)?", re.IGNORECASE)
-_FAR: Final = 100_000  # an exponent beyond this decides alone; keeps a short hostile text from asking for a giant power
+# an exponent beyond this decides alone; keeps a short hostile text from asking for a giant power
+_FAR: Final = 100_000
 _CHUNK: Final = 4000  # Python refuses to convert more decimal digits at once
 _CHUNK_POWER: Final[int] = 10**_CHUNK
 _DECIMALS: Final = 17
 
-INFINITE: Final = None  # what `parse` gives for a spelled-out infinity and `add` for a sum too large
+# what `parse` gives for a spelled-out infinity and `add` for a sum too large
+INFINITE: Final = None
 Number = Fraction | None
 
 
@@ -43,18 +47,30 @@ def parse(text: bytes) -> Number:
     raise NotANumber
 
 
-def _assemble(negative: bool, whole: bytes, part: bytes, exponent: bytes | None, base: int, power: int) -> Fraction:
+def _assemble(
+    negative: bool, whole: bytes, part: bytes, exponent: bytes | None, base: int, power: int
+) -> Fraction:
     digits = (whole + part).lstrip(b"0")
     if not digits:
         return Fraction(0)
-    shift = 0 if exponent is None else (int(exponent) if len(exponent) < 12 else (-_FAR if exponent[:1] == b"-" else _FAR) * 10)
+    shift = (
+        0
+        if exponent is None
+        else (
+            int(exponent) if len(exponent) < 12 else (-_FAR if exponent[:1] == b"-" else _FAR) * 10
+        )
+    )
     per_digit = 4 if base == 16 else 1
     magnitude = shift + (len(digits) - len(part)) * per_digit
     if not -_FAR < magnitude < _FAR:
         raise NotANumber
     mantissa: int = int(digits, 16) if base == 16 else _to_int(digits)
     shift -= len(part) * per_digit
-    value = rounded(Fraction(mantissa * int(power**shift)) if shift >= 0 else Fraction(mantissa, int(power**-shift)))
+    value = rounded(
+        Fraction(mantissa * int(power**shift))
+        if shift >= 0
+        else Fraction(mantissa, int(power**-shift))
+    )
     if not value:  # too large, or so small that nothing is left
         raise NotANumber
     return -value if negative else value

@@ -1,10 +1,12 @@
 """Strings of more than 64 KiB that APPEND or SETRANGE has changed: bytes that are changed in place.
 
-Decides: how such a string is kept. Must not know: keys, commands.
-A short string is plain ``bytes``, and so is a long one that was set as a whole: it costs no more than its bytes. The
-first APPEND or SETRANGE whose result is longer than `LONG` copies it once; those that follow cost what they write.
-A bytearray grows by an eighth at most beyond its content, so the room it does not use is bounded.
-Invariant: no reference to ``data`` or a view of it leaves a method: who reads gets a copy of what it asked for.
+Decides: how such a string is kept.
+Must not know: keys, commands. A short string is plain ``bytes``, and so is a long one that was set
+as a whole: it costs no more than its bytes. The first APPEND or SETRANGE whose result is longer
+than `LONG` copies it once; those that follow cost what they write. A bytearray grows by an eighth
+at most beyond its content, so the room it does not use is bounded.
+Invariant: no reference to ``data`` or a view of it leaves a method: who reads gets a copy of what
+it asked for.
 """
 
 from __future__ import annotations

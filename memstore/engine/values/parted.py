@@ -1,10 +1,13 @@
-"""Pairs packed: fields with values in one bytes object, and in sixteen of them by the fields' CRC-32 when they are too many for one.
+"""Pairs packed: fields with values in one bytes object, and in sixteen of them by the fields'
+CRC-32 when they are too many for one.
 
-Decides: how a pair is found, set and taken out in a packed form. Must not know: what the pairs are for, when another form is better.
-One bytes object is read through to find a field, so it serves some dozens of pairs; sixteen serve some hundreds as quickly, in a fourth of the memory
-that a dict of bytes objects needs.
-Invariants: a field stands once, in the part its CRC names; no element contains the mark that goes with the form (`packed.find`), none is as long as
-there are prepared heads. What `packable` refuses must not be put.
+Decides: how a pair is found, set and taken out in a packed form.
+Must not know: what the pairs are for, when another form is better. One bytes object is read through
+to find a field, so it serves some dozens of pairs; sixteen serve some hundreds as quickly, in a
+fourth of the memory that a dict of bytes objects needs.
+Invariants: a field stands once, in the part its CRC names; no element contains the mark that goes
+with the form (`packed.find`), none is as long as there are prepared heads. What `packable` refuses
+must not be put.
 """
 
 from __future__ import annotations
@@ -25,7 +28,9 @@ _MARKS: Final = 4  # a pair has two heads and two ends
 
 
 def packable(field: bytes, value: bytes, mark: bytes) -> bytes | None:
-    """The mark that serves beside this pair where ``mark`` served before; None: the pair cannot be packed."""
+    """The mark that serves beside this pair where ``mark`` served before; None:
+    the pair cannot be packed.
+    """
     if len(field) > _LONGEST or len(value) > _LONGEST:
         return None
     if b"\n" in field or b"\n" in value:
@@ -57,7 +62,9 @@ def with_pair(blob: bytes, field: bytes, value: bytes, mark: bytes) -> tuple[byt
     if at < 0:
         return b"".join((blob, head, HEADS[len(value)], value, b"\r\n")), True
     at += len(head)
-    return b"".join((blob[:at], HEADS[len(value)], value, b"\r\n", blob[end_of(blob, at, mark) :])), False
+    return b"".join(
+        (blob[:at], HEADS[len(value)], value, b"\r\n", blob[end_of(blob, at, mark) :])
+    ), False
 
 
 def without_pair(blob: bytes, field: bytes, mark: bytes) -> bytes | None:

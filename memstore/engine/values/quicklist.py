@@ -1,9 +1,12 @@
 """Lists: one packed blob while short, a chain when long.
 
-Decides: when a list is long, how a short one answers. Must not know: keys, replies, effects, how a chain is built (`chain`).
-A short list takes its bytes and little more, and a push, a pop or a reply of all of it is one copy of at most a kilobyte; all else takes it apart.
-A list that has become long stays a chain until it is gone: queues go back and forth, and their key goes with their last element.
-Invariant: either there is a chain, or ``blob`` holds ``count`` elements in no more than SMALL_BYTES.
+Decides: when a list is long, how a short one answers.
+Must not know: keys, replies, effects, how a chain is built (`chain`). A short list takes its bytes
+and little more, and a push, a pop or a reply of all of it is one copy of at most a kilobyte; all
+else takes it apart. A list that has become long stays a chain until it is gone: queues go back and
+forth, and their key goes with their last element.
+Invariant: either there is a chain, or ``blob`` holds ``count`` elements in no more than
+SMALL_BYTES.
 """
 
 from __future__ import annotations
@@ -14,11 +17,24 @@ from typing import Final
 
 from memstore.engine.reply import HEADS
 from memstore.engine.values import Kind, register
-from memstore.engine.values.chain import OPEN_ITEMS, Chain, Node, Sought, closed, element, encode, encoded_part, items_of, make_node, without
+from memstore.engine.values.chain import (
+    OPEN_ITEMS,
+    Chain,
+    Node,
+    Sought,
+    closed,
+    element,
+    encode,
+    encoded_part,
+    items_of,
+    make_node,
+    without,
+)
 from memstore.engine.values.packed import unpack
 
 SMALL_BYTES: Final = 1024  # a list of no more is one blob
-_HEAD: Final = 9  # bytes that an element takes beside its own, at most, if it is no longer than that
+# bytes that an element takes beside its own, at most, if it is no longer than that
+_HEAD: Final = 9
 _CRLF: Final = b"\r\n"
 _DIGEST_STEP: Final = 32  # elements
 
@@ -39,7 +55,11 @@ class List:
 
     def __bool__(self) -> bool:
         chain = self.chain
-        return self.count > 0 if chain is None else bool(chain.left.open or chain.right.open or chain.left.nodes or chain.right.nodes)
+        return (
+            self.count > 0
+            if chain is None
+            else bool(chain.left.open or chain.right.open or chain.left.nodes or chain.right.nodes)
+        )
 
     def _grow(self) -> Chain:
         """From now on a chain."""
@@ -127,7 +147,8 @@ class List:
             return open_end.pop() if open_end else chain.supply(chain.right, chain.left).pop()
         blob = self.blob
         self.count -= 1
-        if blob.count(b"\r\n$") == self.count:  # no element has it: the last one is where the last element begins
+        # no element has it: the last one is where the last element begins
+        if blob.count(b"\r\n$") == self.count:
             start = blob.rfind(b"\r\n$") + 2 if self.count else 0
             self.blob = blob[:start]
             return blob[blob.index(b"\n", start) + 1 : -2]
@@ -155,9 +176,15 @@ class List:
     # ----------------------------------------------------------------- places
 
     def encoded(self, start: int, stop: int) -> bytes:
-        """Elements ``start`` to ``stop`` as RESP bulks one behind the other; ``start < stop <= len(self)``."""
+        """Elements ``start`` to ``stop`` as RESP bulks one behind the other;
+        ``start < stop <= len(self)``.
+        """
         chain = self.chain
-        return encoded_part(self.blob, self.count, start, stop) if chain is None else chain.encoded(start, stop)
+        return (
+            encoded_part(self.blob, self.count, start, stop)
+            if chain is None
+            else chain.encoded(start, stop)
+        )
 
     def items(self, start: int = 0, stop: int | None = None) -> list[bytes]:
         """Elements ``start`` to ``stop`` (the end)."""
@@ -209,7 +236,9 @@ class List:
         return True
 
     def remove(self, value: bytes, count: int) -> int:
-        """The first ``count`` occurrences, the last ``-count``, or all if it is 0; how many there were."""
+        """The first ``count`` occurrences, the last ``-count``, or all if it is 0;
+        how many there were.
+        """
         most = abs(count) or len(self)
         if self.chain is not None:
             return self.chain.remove(value, most, count < 0)
@@ -219,8 +248,12 @@ class List:
             self._set(left)
         return len(items) - len(left)
 
-    def positions(self, value: bytes, skip: int, most: int, within: int, backward: bool) -> list[int]:
-        """Where ``value`` is: up to ``most`` places after the first ``skip``, among the first ``within`` elements from that end (0: no limit)."""
+    def positions(
+        self, value: bytes, skip: int, most: int, within: int, backward: bool
+    ) -> list[int]:
+        """Where ``value`` is: up to ``most`` places after the first ``skip``, among the first
+        ``within`` elements from that end (0: no limit).
+        """
         found: list[int] = []
         seen, length = 0, len(self)
         within = min(within or length, length)
@@ -258,7 +291,11 @@ class List:
         return new
 
     def size(self) -> int:
-        return getsizeof(self) + getsizeof(self.blob) + (0 if self.chain is None else self.chain.size())
+        return (
+            getsizeof(self)
+            + getsizeof(self.blob)
+            + (0 if self.chain is None else self.chain.size())
+        )
 
     def canonical(self) -> bytes:
         return self.encoded(0, len(self))
@@ -274,7 +311,9 @@ class List:
         return (0 if at >= length else at), max(0, at - start), total
 
     def _weigh_some(self, at: int, size: int) -> tuple[int, int]:
-        """Where some elements from ``at`` on end, and what they weigh: a few packed ones, which are small, or of large ones as many as reach ``size``."""
+        """Where some elements from ``at`` on end, and what they weigh: a few packed ones, which are
+        small, or of large ones as many as reach ``size``.
+        """
         stop = min(at + _DIGEST_STEP, len(self))
         chain = self.chain
         if chain is not None:
@@ -298,4 +337,16 @@ class List:
         return self.encoded(start, stop) if start < stop else b""
 
 
-register(List, Kind(b"list", lambda value: b"quicklist", List.copy, List.size, List.canonical, List.size, List.cut, List.span))
+register(
+    List,
+    Kind(
+        b"list",
+        lambda value: b"quicklist",
+        List.copy,
+        List.size,
+        List.canonical,
+        List.size,
+        List.cut,
+        List.span,
+    ),
+)

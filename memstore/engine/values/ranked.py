@@ -1,11 +1,14 @@
-"""Members in the order of (score, member), found by score, by member and by rank: the ordered half of a large sorted set.
+"""Members in the order of (score, member), found by score, by member and by rank: the ordered half
+of a large sorted set.
 
-Decides: how the order is stored: blocks of up to 512 members as two parallel lists, scores and members, so that a member costs two pointers and no
-object of its own; beside them the last pair of every block, which finds a block by bisection; and a Fenwick tree over the blocks' lengths, built
-when a rank is first asked for and dropped when blocks come or go, which turns block and rank into one another in O(log n).
+Decides: how the order is stored: blocks of up to 512 members as two parallel lists, scores and
+members, so that a member costs two pointers and no object of its own; beside them the last pair of
+every block, which finds a block by bisection; and a Fenwick tree over the blocks' lengths, built
+when a rank is first asked for and dropped when blocks come or go, which turns block and rank into
+one another in O(log n).
 Must not know: keys, replies, which member has which score (the caller's table says).
-Invariants: no block is empty; blocks and their insides ascend by (score, member); lasts[i] is the last pair of block i; the tree, if there is one,
-has the blocks' lengths.
+Invariants: no block is empty; blocks and their insides ascend by (score, member); lasts[i] is the
+last pair of block i; the tree, if there is one, has the blocks' lengths.
 """
 
 from __future__ import annotations
@@ -43,18 +46,29 @@ class Ranked:
             discard.hand_over(self._scores)
 
     def copy(self) -> Ranked:
-        return Ranked(list(chain.from_iterable(self._scores)), list(chain.from_iterable(self._members)))
+        return Ranked(
+            list(chain.from_iterable(self._scores)), list(chain.from_iterable(self._members))
+        )
 
     def size(self) -> int:
         """Bytes without the members and scores themselves."""
-        lists = [*self._scores, *self._members, self._scores, self._members, self._last_scores, self._last_members]
+        lists = [
+            *self._scores,
+            *self._members,
+            self._scores,
+            self._members,
+            self._last_scores,
+            self._last_members,
+        ]
         tree = self._tree.__sizeof__() if self._tree else 0
         return self.__sizeof__() + tree + sum([block.__sizeof__() for block in lists])
 
     # ----------------------------------------------------------------- one member
 
     def _block(self, score: float, member: bytes) -> int:
-        """The first block whose last pair is not below this one; the number of blocks if there is none."""
+        """The first block whose last pair is not below this one;
+        the number of blocks if there is none.
+        """
         lasts = self._last_scores
         at = bisect_left(lasts, score)
         if at < len(lasts) and lasts[at] == score:
@@ -87,7 +101,9 @@ class Ranked:
             self._adjust(block, 1)
 
     def remove(self, score: float, member: bytes) -> bytes:
-        """The member must be there with this score, and not be the only one. The member as it was kept."""
+        """The member must be there with this score, and not be the only one.
+        The member as it was kept.
+        """
         block = self._block(score, member)
         at = self._place(block, score, member)
         kept = self._members[block].pop(at)
@@ -99,7 +115,10 @@ class Ranked:
             self._join(block)
             return kept
         if at == len(scores):
-            self._last_scores[block], self._last_members[block] = scores[-1], self._members[block][-1]
+            self._last_scores[block], self._last_members[block] = (
+                scores[-1],
+                self._members[block][-1],
+            )
         if self._tree is not None:
             self._adjust(block, -1)
         return kept
@@ -118,7 +137,10 @@ class Ranked:
     def _join(self, block: int) -> None:
         """Put a block that has become small (it may be empty) together with a neighbour."""
         left = block - 1 if block else block
-        scores, members = self._scores[left] + self._scores[left + 1], self._members[left] + self._members[left + 1]
+        scores, members = (
+            self._scores[left] + self._scores[left + 1],
+            self._members[left] + self._members[left + 1],
+        )
         self._scores[left : left + 2] = [scores]
         self._members[left : left + 2] = [members]
         del self._last_scores[left], self._last_members[left]
@@ -130,7 +152,9 @@ class Ranked:
     # ----------------------------------------------------------------- ranks
 
     def _lengths(self) -> list[int]:
-        """The Fenwick tree: element i (from 1 on) is the sum of the lengths of the blocks i - (i & -i) ... i - 1."""
+        """The Fenwick tree: element i (from 1 on) is the sum of the lengths of the blocks i - (i &
+        -i) ... i - 1.
+        """
         tree = [0, *map(len, self._members)]
         size = len(tree)
         for at in range(1, size):
@@ -160,7 +184,9 @@ class Ranked:
         return total
 
     def _locate(self, rank: int) -> tuple[int, int]:
-        """The block and the place in it of the member with this rank, which must be less than the count."""
+        """The block and the place in it of the member with this rank,
+        which must be less than the count.
+        """
         if rank < len(self._members[0]):
             return 0, rank
         tree = self._tree if self._tree is not None else self._lengths()
@@ -187,7 +213,9 @@ class Ranked:
         return self._before(block) + cut(self._scores[block], score)
 
     def before(self, member: bytes, inclusive: bool) -> int:
-        """How many members stand before this one, or up to it, if all scores are equal; some number if they are not."""
+        """How many members stand before this one, or up to it, if all scores are equal; some number
+        if they are not.
+        """
         cut = bisect_right if inclusive else bisect_left
         block = cut(self._last_members, member)
         if block == len(self._members):
@@ -200,7 +228,10 @@ class Ranked:
         """Members and scores from rank ``start`` to before ``stop``; 0 <= start < stop <= count."""
         block, at = self._locate(start)
         wanted = stop - start
-        members, scores = self._members[block][at : at + wanted], self._scores[block][at : at + wanted]
+        members, scores = (
+            self._members[block][at : at + wanted],
+            self._scores[block][at : at + wanted],
+        )
         while len(members) < wanted:
             block += 1
             left = wanted - len(members)
@@ -224,7 +255,8 @@ class Ranked:
             block, at = block + 1, 0
         self.count -= len(taken)
         left = self._members[first]
-        if block == first + 1 and len(left) >= _FEW:  # the way of popping one by one: no block comes or goes
+        # the way of popping one by one: no block comes or goes
+        if block == first + 1 and len(left) >= _FEW:
             self._last_scores[first], self._last_members[first] = self._scores[first][-1], left[-1]
             if self._tree is not None:
                 self._adjust(first, -len(taken))
@@ -234,21 +266,33 @@ class Ranked:
         return taken
 
     def _mend(self, first: int, end: int) -> None:
-        """Blocks ``first`` to before ``end`` lost members: drop those that are empty, correct the last pairs, join what became small."""
+        """Blocks ``first`` to before ``end`` lost members: drop those that are empty, correct the
+        last pairs, join what became small.
+        """
         kept = [block for block in range(first, end) if self._members[block]]
         self._last_scores[first:end] = [self._scores[block][-1] for block in kept]
         self._last_members[first:end] = [self._members[block][-1] for block in kept]
         self._scores[first:end] = [self._scores[block] for block in kept]
         self._members[first:end] = [self._members[block] for block in kept]
         for block in range(min(first + len(kept), len(self._members)) - 1, first - 1, -1):
-            if block < len(self._members) and len(self._members[block]) < _FEW and len(self._members) > 1:
+            if (
+                block < len(self._members)
+                and len(self._members[block]) < _FEW
+                and len(self._members) > 1
+            ):
                 self._join(block)
 
     def check(self) -> None:
         """The invariants, for tests."""
-        pairs = [pair for scores, members in zip(self._scores, self._members, strict=True) for pair in zip(scores, members, strict=True)]
+        pairs = [
+            pair
+            for scores, members in zip(self._scores, self._members, strict=True)
+            for pair in zip(scores, members, strict=True)
+        ]
         assert all(self._members) and len(pairs) == self.count and pairs == sorted(set(pairs))
-        assert self._last_scores == [block[-1] for block in self._scores] and self._last_members == [block[-1] for block in self._members]
+        assert self._last_scores == [
+            block[-1] for block in self._scores
+        ] and self._last_members == [block[-1] for block in self._members]
         assert all(len(block) <= BLOCK for block in self._members)
         if self._tree is not None:
             tree = self._tree

@@ -1,8 +1,11 @@
-"""A small sorted set as one bytes object: its scores as doubles, then a byte for each member's length, then the members, all in the set's order.
+"""A small sorted set as one bytes object: its scores as doubles, then a byte for each member's
+length, then the members, all in the set's order.
 
-Decides: how the pieces lie and how a member is found, put in and cut out without taking the rest apart. Must not know: when a set is small,
-keys, replies. A member costs its bytes and nine more. The functions take the body and the number of members, and give a new body: a body is never
-changed. Doubles lie as this machine has them: bodies never leave the process.
+Decides: how the pieces lie and how a member is found, put in and cut out without taking the rest
+apart.
+Must not know: when a set is small, keys, replies. A member costs its bytes and nine more. The
+functions take the body and the number of members, and give a new body: a body is never changed.
+Doubles lie as this machine has them: bodies never leave the process.
 Invariants: members ascend by (score, member); no member is longer than `LONGEST`.
 """
 
@@ -14,7 +17,9 @@ from itertools import accumulate, pairwise
 from struct import Struct
 from typing import Final
 
-MOST: Final = 128  # members; an operation takes some microseconds then, as long as it takes to run the command around it
+# members; an operation takes some microseconds then,
+# as long as it takes to run the command around it
+MOST: Final = 128
 LONGEST: Final = 64  # bytes of a member: packing longer ones saves little and makes copying dear
 
 _DOUBLE: Final = Struct("d")
@@ -57,7 +62,8 @@ def find(body: bytes, count: int, member: bytes) -> int:
         return -1
     starts = _starts(body, count)
     while at >= 0:
-        # The last member that begins here or before: an empty one begins where the next does and comes before it.
+        # The last member that begins here or before: an empty one begins where the next does and
+        # comes before it.
         rank = bisect_right(starts, at, 0, count) - 1
         if starts[rank] == at and starts[rank + 1] - at == len(member):
             return rank
@@ -83,7 +89,17 @@ def insert(body: bytes, count: int, score: float, member: bytes) -> bytes:
 def _insert_at(body: bytes, count: int, at: int, score: float, member: bytes) -> bytes:
     lengths = 8 * count + at
     here = 9 * count + sum(body[8 * count : lengths])
-    return b"".join((body[: 8 * at], _pack_score(score), body[8 * at : lengths], bytes((len(member),)), body[lengths:here], member, body[here:]))
+    return b"".join(
+        (
+            body[: 8 * at],
+            _pack_score(score),
+            body[8 * at : lengths],
+            bytes((len(member),)),
+            body[lengths:here],
+            member,
+            body[here:],
+        )
+    )
 
 
 def move(body: bytes, count: int, at: int, score: float, member: bytes) -> bytes:
@@ -91,7 +107,9 @@ def move(body: bytes, count: int, at: int, score: float, member: bytes) -> bytes
     to = place(body, count, score, member)
     if to == at or to == at + 1:  # before itself or behind: it stays where it is
         return b"".join((body[: 8 * at], _pack_score(score), body[8 * at + 8 :]))
-    return _insert_at(delete(body, count, at, at + 1), count - 1, to if to < at else to - 1, score, member)
+    return _insert_at(
+        delete(body, count, at, at + 1), count - 1, to if to < at else to - 1, score, member
+    )
 
 
 def delete(body: bytes, count: int, start: int, stop: int) -> bytes:
@@ -99,7 +117,14 @@ def delete(body: bytes, count: int, start: int, stop: int) -> bytes:
     lengths = 8 * count
     here = 9 * count + sum(body[lengths : lengths + start])
     there = here + sum(body[lengths + start : lengths + stop])
-    return b"".join((body[: 8 * start], body[8 * stop : lengths + start], body[lengths + stop : here], body[there:]))
+    return b"".join(
+        (
+            body[: 8 * start],
+            body[8 * stop : lengths + start],
+            body[lengths + stop : here],
+            body[there:],
+        )
+    )
 
 
 def below(body: bytes, count: int, score: float, inclusive: bool) -> int:
@@ -109,6 +134,8 @@ def below(body: bytes, count: int, score: float, inclusive: bool) -> int:
 
 
 def before(body: bytes, count: int, member: bytes, inclusive: bool) -> int:
-    """How many members stand before this one, or up to it, if all scores are equal; some number if they are not."""
+    """How many members stand before this one, or up to it, if all scores are equal; some number if
+    they are not.
+    """
     row = members(body, count, 0, count)
     return bisect_right(row, member) if inclusive else bisect_left(row, member)

@@ -1,11 +1,16 @@
-"""Sets: sorted packed integers while every member is one and they are few, else a hash table of members.
+"""Sets: sorted packed integers while every member is one and they are few, else a hash table of
+members.
 
-Decides: how a set is stored, when it becomes a table, how its members are added, taken out, drawn and walked. Must not know: keys, commands, effects,
-settings (a limit is an argument). Integers stand in one bytes object, in order, of 2, 4 or 8 bytes each, the width of the widest ever in it; a
-member is found by bisection. (An array would spare the copy at each change, of some hundred bytes as a rule, and take 50 bytes more a set.)
-A table is for good: a set does not become integers again, as in Redis.
-Invariants: ``width`` is the array code of what ``held`` packs, or empty where ``held`` is a table; packed integers are in order and all different; only
-the canonical spelling of an integer is one, so a member and its number tell the same.
+Decides: how a set is stored, when it becomes a table, how its members are added, taken out, drawn
+and walked.
+Must not know: keys, commands, effects, settings (a limit is an argument). Integers stand in one
+bytes object, in order, of 2, 4 or 8 bytes each, the width of the widest ever in it; a member is
+found by bisection. (An array would spare the copy at each change, of some hundred bytes as a rule,
+and take 50 bytes more a set.) A table is for good: a set does not become integers again, as in
+Redis.
+Invariants: ``width`` is the array code of what ``held`` packs, or empty where ``held`` is a table;
+packed integers are in order and all different; only the canonical spelling of an integer is one, so
+a member and its number tell the same.
 """
 
 from __future__ import annotations
@@ -28,7 +33,8 @@ _BYTES: Final = {"h": 2, "i": 4, "q": 8}
 _TABLE: Final = ""  # the width of a table
 _LONGEST_INTEGER: Final = 20  # bytes
 _MOST_DIGESTED: Final = 8192  # packed integers
-_DENSE: Final = 3  # one in so many wanted: to list all members costs less than to draw until there are enough
+# one in so many wanted: to list all members costs less than to draw until there are enough
+_DENSE: Final = 3
 
 
 class Set:
@@ -66,7 +72,11 @@ class Set:
         return at < len(integers) and integers[at] == number
 
     def __iter__(self) -> Iterator[bytes]:
-        return map(b"%d".__mod__, self._integers()) if isinstance(self.held, bytes) else iter(self.held)
+        return (
+            map(b"%d".__mod__, self._integers())
+            if isinstance(self.held, bytes)
+            else iter(self.held)
+        )
 
     def add(self, member: bytes, limit: int) -> bool:
         """Whether the member is new. More than ``limit`` integers make it a table."""
@@ -121,7 +131,9 @@ class Set:
     def _pack(self, numbers: list[int]) -> None:
         """Hold these integers, which are in order and all different."""
         if numbers:
-            self.width = max(self.width, _width(max(numbers[-1], -1 - numbers[0])), key=_BYTES.__getitem__)
+            self.width = max(
+                self.width, _width(max(numbers[-1], -1 - numbers[0])), key=_BYTES.__getitem__
+            )
         self.held = array(self.width, numbers).tobytes()
 
     def become_table(self) -> Table:
@@ -210,7 +222,7 @@ def _width(number: int) -> str:
 
 
 def ordered_integers(members: Iterable[bytes], limit: int) -> list[int] | None:
-    """The members as integers in their order; None if one is none or there are more than ``limit``."""
+    """The members as integers in order; None if one is none or there are more than ``limit``."""
     found: list[int] = []
     for member in members:
         number = parse_integer(member)
@@ -238,7 +250,9 @@ def among(members: list[bytes], others: Set) -> list[bytes]:
 
 
 def not_among(members: list[bytes], others: Set) -> list[bytes]:
-    return [member for member, there in zip(members, others.which(members), strict=True) if not there]
+    return [
+        member for member, there in zip(members, others.which(members), strict=True) if not there
+    ]
 
 
 def _encoding(value: Any) -> bytes:
@@ -255,7 +269,9 @@ def _weigh(value: Any) -> int:
 
 
 def _cut(value: Any, start: int, members: int, size: int) -> tuple[int, int, int]:
-    """Packed integers are one piece, or none where a setting allows so many that to go through them would stop the loop."""
+    """Packed integers are one piece, or none where a setting allows so many that to go through them
+    would stop the loop.
+    """
     held = value.held
     if isinstance(held, bytes):
         return 0, len(value) if len(value) <= _MOST_DIGESTED else 0, 0
@@ -272,7 +288,9 @@ def _span(value: Any, start: int, stop: int) -> bytes:
     held = value.held
     if not isinstance(held, bytes):
         return pack(sorted([member for member, _ in held.between(start, stop)]))
-    return pack(sorted([member for member, _ in within(dict.fromkeys(value, True).items(), start, stop)]))
+    return pack(
+        sorted([member for member, _ in within(dict.fromkeys(value, True).items(), start, stop)])
+    )
 
 
 register(Set, Kind(b"set", _encoding, Set.copy, Set.size, _canonical, _weigh, _cut, _span))

@@ -1,9 +1,13 @@
 """Sorted sets: members with scores, in the order of (score, member).
 
-Decides: how one is stored (packed up to 128 short members, else a table beside a ranked list), what OBJECT ENCODING says of it. Must not know: keys,
-commands, settings, replies. Every range, whatever it is given by, is a range of ranks: `below` and `before` find its ends, `part` and `remove_part`
-work on it. ``skiplist`` is what is reported, set by the commands from the configured limits and never taken back; how it is stored has its own limits.
-Invariants: the table and the ranked list hold the same pairs; a member is one bytes object in both; a score is never NaN.
+Decides: how one is stored (packed up to 128 short members, else a table beside a ranked list), what
+OBJECT ENCODING says of it.
+Must not know: keys, commands, settings, replies. Every range, whatever it is given by, is a range
+of ranks: `below` and `before` find its ends, `part` and `remove_part` work on it. ``skiplist`` is
+what is reported, set by the commands from the configured limits and never taken back; how it is
+stored has its own limits.
+Invariants: the table and the ranked list hold the same pairs; a member is one bytes object in both;
+a score is never NaN.
 """
 
 from __future__ import annotations
@@ -105,7 +109,9 @@ class SortedSet:
             if not count:
                 self.body, self.count = Large.of([score], [member]), 1
                 return None
-            self.body = body = Large.of(list(scored.scores(body, count)), scored.members(body, count, 0, count))
+            self.body = body = Large.of(
+                list(scored.scores(body, count)), scored.members(body, count, 0, count)
+            )
         assert type(body) is Large
         table, ranked = body.table, body.ranked
         before: float | None = table.get(member)
@@ -161,7 +167,9 @@ class SortedSet:
         return body.ranked.below(score, inclusive)
 
     def before(self, member: bytes, inclusive: bool) -> int:
-        """How many members stand before this one, or up to it, if all scores are equal (else what is found is not specified, as in Redis)."""
+        """How many members stand before this one, or up to it, if all scores are equal (else what
+        is found is not specified, as in Redis).
+        """
         body = self.body
         if type(body) is bytes:
             return scored.before(body, self.count, member, inclusive)
@@ -169,12 +177,16 @@ class SortedSet:
         return body.ranked.before(member, inclusive)
 
     def part(self, start: int, stop: int) -> tuple[list[bytes], list[float]]:
-        """Members and scores of the ranks from ``start`` to before ``stop``, which lie within the set."""
+        """Members and scores of the ranks from ``start`` to before ``stop``,
+        which lie within the set.
+        """
         if start >= stop:
             return [], []
         body = self.body
         if type(body) is bytes:
-            return scored.members(body, self.count, start, stop), list(scored.scores(body, self.count)[start:stop])
+            return scored.members(body, self.count, start, stop), list(
+                scored.scores(body, self.count)[start:stop]
+            )
         assert type(body) is Large
         return body.ranked.part(start, stop)
 
@@ -215,7 +227,8 @@ class SortedSet:
         if type(body) is bytes:
             return total + body.__sizeof__()
         assert type(body) is Large
-        return total + body.table.size() + body.ranked.size() + self.count * _SCORE  # the table counts the members
+        # the table counts the members
+        return total + body.table.size() + body.ranked.size() + self.count * _SCORE
 
     # ----------------------------------------------------------------- for digests
 
@@ -238,12 +251,17 @@ class SortedSet:
         return (0 if at >= count else at), max(0, at - start), total
 
     def span(self, start: int, stop: int) -> bytes:
-        """What stands at the ranks from ``start`` to before ``stop``, 0: the end; with what the table beside the order says of each."""
+        """What stands at the ranks from ``start`` to before ``stop``, 0: the end; with what the
+        table beside the order says of each.
+        """
         members, scores = self.part(start, min(stop or self.count, self.count))
         body = self.body
         if type(body) is not bytes:
             assert type(body) is Large
-            scores += [nan if (score := body.table.get(member)) is None else 0.0 if score == at else score for member, at in zip(members, scores, strict=True)]
+            scores += [
+                nan if (score := body.table.get(member)) is None else 0.0 if score == at else score
+                for member, at in zip(members, scores, strict=True)
+            ]
         else:
             scores += [0.0] * len(members)
         return pack(members) + pack_doubles(f"<{len(scores)}d", *scores)
@@ -254,7 +272,10 @@ class SortedSet:
         pairs = list(self.items())
         assert len(pairs) == self.count
         if type(body) is bytes:
-            assert pairs == sorted(pairs, key=lambda pair: (pair[1], pair[0])) and len(dict(pairs)) == self.count
+            assert (
+                pairs == sorted(pairs, key=lambda pair: (pair[1], pair[0]))
+                and len(dict(pairs)) == self.count
+            )
             return
         assert type(body) is Large
         body.ranked.check()
@@ -262,7 +283,9 @@ class SortedSet:
 
 
 def _canonical(value: SortedSet) -> bytes:
-    return b"".join([b"%d:%b%b;" % (len(member), member, show_double(score)) for member, score in value.items()])
+    return b"".join(
+        [b"%d:%b%b;" % (len(member), member, show_double(score)) for member, score in value.items()]
+    )
 
 
 register(

@@ -1,15 +1,20 @@
-"""The hash table under big hashes, sets and sorted sets: member to value, in dicts of a few hundred, in the order of the members' CRC-32.
+"""The hash table under big hashes, sets and sorted sets: member to value, in dicts of a few
+hundred, in the order of the members' CRC-32.
 
-Decides: in which dict a member lives, when a dict is split or two are merged, what a scan cursor means. Must not know: what values are, keys,
-replies. Up to `_ALONE` members it is one dict. Beyond, linear hashing over the CRC's leading bits: ``_buckets`` holds the dicts in the order of the
-CRCs they stand for, and growing splits one of them, shrinking merges two: no pause however large the table. With ``_parted`` = 2s, the first 2s
-dicts each stand for one value of the ``level + 1`` leading bits, the others for one value of the ``level`` leading bits; a pass is
-over when all of a level are split. About 40 bytes a place, beside the member itself.
-A cursor is the CRC from which to go on, so it means the same on every node and whatever the table's size has become, and a member that is there
-from the beginning of a scan to its end is returned. A random member is drawn by rejection: a dict by chance, a place in it by chance, and again if
-there is nobody; ``_most`` is no less than any dict's length. Members whose CRCs were made to be alike make one dict long, which costs what a
-long dict costs: `random`, a step of `scan` and its splits, one a pass, are O(length) then.
-The order of iteration is the node's own: nothing logged or digested may depend on it.
+Decides: in which dict a member lives, when a dict is split or two are merged, what a scan cursor
+means.
+Must not know: what values are, keys, replies. Up to `_ALONE` members it is one dict. Beyond, linear
+hashing over the CRC's leading bits: ``_buckets`` holds the dicts in the order of the CRCs they
+stand for, and growing splits one of them, shrinking merges two: no pause however large the table.
+With ``_parted`` = 2s, the first 2s dicts each stand for one value of the ``level + 1`` leading
+bits, the others for one value of the ``level`` leading bits; a pass is over when all of a level are
+split. About 40 bytes a place, beside the member itself. A cursor is the CRC from which to go on, so
+it means the same on every node and whatever the table's size has become, and a member that is there
+from the beginning of a scan to its end is returned. A random member is drawn by rejection: a dict
+by chance, a place in it by chance, and again if there is nobody; ``_most`` is no less than any
+dict's length. Members whose CRCs were made to be alike make one dict long, which costs what a long
+dict costs: `random`, a step of `scan` and its splits, one a pass, are O(length) then. The order of
+iteration is the node's own: nothing logged or digested may depend on it.
 """
 
 from __future__ import annotations
@@ -23,7 +28,8 @@ from typing import Any, Final
 
 from memstore.engine.values.discard import LARGE, Guard
 
-_LOAD: Final = 160  # members a dict on average: such dicts are well filled just before they are split and just after
+# members a dict on average: such dicts are well filled just before they are split and just after
+_LOAD: Final = 160
 _ALONE: Final = 2 * _LOAD
 _CRC_BITS: Final = 32
 _FEWEST: Final = 10  # what the smallest dict worth rebuilding holds
@@ -34,7 +40,18 @@ _MISSING: Final = object()
 
 
 class Table:
-    __slots__ = ("_alone", "_buckets", "_ceiling", "_count", "_floor", "_guard", "_level_size", "_most", "_parted", "_shift")
+    __slots__ = (
+        "_alone",
+        "_buckets",
+        "_ceiling",
+        "_count",
+        "_floor",
+        "_guard",
+        "_level_size",
+        "_most",
+        "_parted",
+        "_shift",
+    )
 
     def __init__(self) -> None:
         self._alone: dict[bytes, Any] | None = {}  # all members, while it is one dict
@@ -50,7 +67,9 @@ class Table:
 
     @classmethod
     def filled(cls, members: Sequence[bytes], value: Any) -> Table:
-        """A table of these members, which as a rule differ, each with this value: at a quarter of the cost of so many `put`."""
+        """A table of these members, which as a rule differ, each with this value: at a quarter of
+        the cost of so many `put`.
+        """
         table = cls()
         places = len(members) // _LOAD
         if len(members) <= _ALONE:
@@ -66,7 +85,9 @@ class Table:
         buckets: list[dict[bytes, Any]] = [{} for _ in range(places)]
         table._buckets = buckets
         for member in members:
-            buckets[at if (at := crc32(member) >> shift) < parted else (at + parted) >> 1][member] = value
+            buckets[at if (at := crc32(member) >> shift) < parted else (at + parted) >> 1][
+                member
+            ] = value
         table._count = sum(map(len, buckets))
         table._most = max(map(len, buckets))
         table._settle()
@@ -98,7 +119,10 @@ class Table:
         if self._alone is not None:
             return list(map(self._alone.__contains__, members))
         buckets, parted, shift = self._buckets, self._parted, self._shift
-        return [member in buckets[at if (at := crc32(member) >> shift) < parted else (at + parted) >> 1] for member in members]
+        return [
+            member in buckets[at if (at := crc32(member) >> shift) < parted else (at + parted) >> 1]
+            for member in members
+        ]
 
     def put(self, member: bytes, value: Any) -> bool:
         """Set the member's value. True: the member is new."""
@@ -164,9 +188,16 @@ class Table:
         return new
 
     def size(self) -> int:
-        """Bytes taken, about, members included (as long as those of one dict are on average), values not."""
+        """Bytes taken, about, members included (as long as those of one dict
+        are on average), values not.
+        """
         homes = self._buckets if self._alone is None else [self._alone]
-        total = sum(map(dict.__sizeof__, homes)) + 16 * len(homes) + getsizeof(self._buckets) + getsizeof(self)
+        total = (
+            sum(map(dict.__sizeof__, homes))
+            + 16 * len(homes)
+            + getsizeof(self._buckets)
+            + getsizeof(self)
+        )
         sample = max(homes, key=len) if len(homes) <= LARGE else max(homes[:LARGE], key=len)
         if sample:
             total += sum(map(bytes.__sizeof__, sample)) * self._count // len(sample)
@@ -196,13 +227,17 @@ class Table:
         raise AssertionError("fewer members than counted")
 
     def scan(self, cursor: int, count: int) -> tuple[int, list[tuple[bytes, Any]]]:
-        """Some ``count`` members from ``cursor`` on, 0 at the beginning, and the cursor to go on from, 0 at the end. Members of one CRC come together."""
+        """Some ``count`` members from ``cursor`` on, 0 at the beginning, and the cursor to go on
+        from, 0 at the end. Members of one CRC come together.
+        """
         found: list[tuple[bytes, Any]] = []
         if not 0 <= cursor < 1 << _CRC_BITS:
             return 0, found
         homes = self._buckets if self._alone is None else [self._alone]
         at = cursor >> self._shift
-        place = 0 if self._alone is not None else at if at < self._parted else (at + self._parted) >> 1
+        place = (
+            0 if self._alone is not None else at if at < self._parted else (at + self._parted) >> 1
+        )
         while place < len(homes):
             left = count - len(found)
             if left <= 0:
@@ -219,8 +254,11 @@ class Table:
             cursor, place = end, place + 1
         return 0, found
 
-    def cut(self, start: int, members: int, size: int, weigh: Callable[[bytes, Any], int]) -> tuple[int, int, int]:
-        """Where a scan from the CRC ``start`` is after about so many members, or so much by ``weigh``, 0: at the end; how many they are, and their weight.
+    def cut(
+        self, start: int, members: int, size: int, weigh: Callable[[bytes, Any], int]
+    ) -> tuple[int, int, int]:
+        """Where a scan from the CRC ``start`` is after about so many members, or so much by
+        ``weigh``, 0: at the end; how many they are, and their weight.
 
         No more than one member, and those of its CRC, go beyond that weight.
         """
@@ -229,14 +267,18 @@ class Table:
             cursor, items = self.scan(cursor, _WHOLE)
             weights = [weigh(member, value) for member, value in items]
             if total + sum(weights) > size:
-                return _cut_by_weight([crc32(member) for member, _ in items], weights, cursor, count, total, size)
+                return _cut_by_weight(
+                    [crc32(member) for member, _ in items], weights, cursor, count, total, size
+                )
             count += len(items)
             total += sum(weights)
             if not cursor or count >= members:
                 return cursor, count, total
 
     def between(self, start: int, stop: int) -> list[tuple[bytes, Any]]:
-        """The members whose CRC is ``start`` or more and less than ``stop`` (0: no limit), in no order."""
+        """The members whose CRC is ``start`` or more and less than ``stop`` (0:
+        no limit), in no order.
+        """
         if not start and not stop:
             return list(self.items())
         cursor, found = start, []
@@ -255,7 +297,7 @@ class Table:
             return place << shift, place + 1 << shift
         return 2 * place - parted << shift, 2 * place - parted + 2 << shift
 
-    # ----------------------------------------------------------------- growing and shrinking, a step at a time
+    # ------------------------------------------------------ growing and shrinking, a step at a time
 
     def _grow(self) -> None:
         if self._alone is not None:
@@ -326,8 +368,10 @@ class Table:
 _NO_BUCKETS: Final[list[dict[bytes, Any]]] = []  # shared and never written
 
 
-def _cut_by_weight(crcs: list[int], weights: list[int], end: int, count: int, total: int, size: int) -> tuple[int, int, int]:
-    """`Table.cut` among members that are too heavy together. ``end``: the cursor behind them all."""
+def _cut_by_weight(
+    crcs: list[int], weights: list[int], end: int, count: int, total: int, size: int
+) -> tuple[int, int, int]:
+    """`Table.cut` among members too heavy together. ``end``: the cursor behind them all."""
     before = -1
     for crc, weight in sorted(zip(crcs, weights, strict=True)):
         if total >= size and crc != before:
@@ -338,7 +382,9 @@ def _cut_by_weight(crcs: list[int], weights: list[int], end: int, count: int, to
     return end, count, total
 
 
-def within(pairs: Iterable[tuple[bytes, Any]], start: int, stop: int) -> Iterable[tuple[bytes, Any]]:
+def within(
+    pairs: Iterable[tuple[bytes, Any]], start: int, stop: int
+) -> Iterable[tuple[bytes, Any]]:
     """Those that `Table.between` would give if they were in a table."""
     if not start and not stop:
         return pairs
@@ -348,7 +394,9 @@ def within(pairs: Iterable[tuple[bytes, Any]], start: int, stop: int) -> Iterabl
 
 
 def _part(home: dict[bytes, Any], start: int, count: int) -> tuple[list[tuple[bytes, Any]], int]:
-    """The first ``count`` of a dict from the CRC ``start`` on, with all that share the last one's CRC, and the next CRC, 0: there is none."""
+    """The first ``count`` of a dict from the CRC ``start`` on, with all that share the last one's
+    CRC, and the next CRC, 0: there is none.
+    """
     ordered = sorted([(at, member) for member in home if (at := crc32(member)) >= start])
     end = count
     while 0 < end < len(ordered) and ordered[end][0] == ordered[end - 1][0]:

@@ -1,4 +1,5 @@
-"""The same random hash commands at a real redis-server and at the engine: the same replies byte for byte, but for what is by chance or has no order.
+"""The same random hash commands at a real redis-server and at the engine: the same replies byte for
+byte, but for what is by chance or has no order.
 
 MEMSTORE_AGAINST_REDIS sets the number of sequences a test tries (default 40).
 """
@@ -25,7 +26,12 @@ from tests.engine.harness import Harness
 pytestmark = pytest.mark.redis
 
 SEQUENCES = int(os.environ.get("MEMSTORE_AGAINST_REDIS", "40"))
-relaxed = settings(max_examples=SEQUENCES, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate], suppress_health_check=list(HealthCheck))
+relaxed = settings(
+    max_examples=SEQUENCES,
+    deadline=None,
+    phases=[Phase.explicit, Phase.reuse, Phase.generate],
+    suppress_health_check=list(HealthCheck),
+)
 LIMITS = ((512, 64), (4, 8), (0, 64), (100, 0))  # hash-max-listpack-entries and -value
 
 
@@ -52,12 +58,18 @@ def comparable(argv: Command, answer: bytes) -> object:
         assert isinstance(items, list)
         return items[0], sorted(items[1])
     if name == b"HRANDFIELD":
-        return answer[:1], answer.count(b"\r\n*2\r\n"), len(items) if isinstance(items := parse(answer), list) else items is None
+        return (
+            answer[:1],
+            answer.count(b"\r\n*2\r\n"),
+            len(items) if isinstance(items := parse(answer), list) else items is None,
+        )
     return answer
 
 
 def walked(run: Run, argv: Command) -> object:
-    """All that an HSCAN and those that go on from it return: calls of two servers end at different places."""
+    """All that an HSCAN and those that go on from it return:
+    calls of two servers end at different places.
+    """
     found, cursor, calls = [], argv[2], 0
     while cursor != b"0" or not calls:
         answer = run(*argv[:2], cursor, *argv[3:])
@@ -70,16 +82,21 @@ def walked(run: Run, argv: Command) -> object:
 
 
 def check_chosen(h: Harness, argv: Command, answer: bytes) -> None:
-    """HRANDFIELD's answer holds pairs of the hash, different ones unless repetition was asked for."""
+    """HRANDFIELD's answer holds pairs of the hash, different ones unless repetition is allowed."""
     flat = parse(h.run(b"HGETALL", argv[1]))
     assert isinstance(flat, list | dict)
-    known = dict(pairs(flat))  # type: ignore[call-overload]  # pairs of bytes, which its type does not say
+    # pairs of bytes, which its type does not say
+    known = dict(pairs(flat))  # type: ignore[call-overload]
     chosen = parse(answer)
     if chosen is None or not isinstance(chosen, list | bytes) or answer[:1] == b"-":
         return
     fields = [chosen] if isinstance(chosen, bytes) else chosen
     if len(argv) == 4:
-        taken = fields if h.session.resp3 else [list(pair) for pair in zip(fields[::2], fields[1::2], strict=True)]
+        taken = (
+            fields
+            if h.session.resp3
+            else [list(pair) for pair in zip(fields[::2], fields[1::2], strict=True)]
+        )
         assert all(known[field] == value for field, value in taken)
         fields = [field for field, _ in taken]
     assert set(fields) <= known.keys()
@@ -91,7 +108,14 @@ def compare(port: int, sequence: list[Command], resp3: bool, limits: tuple[int, 
     client, h = RawClient(port), Harness(wall_ms=time.time_ns() // 1_000_000, settings=chosen)
     try:
         client.run(b"FLUSHALL")
-        client.run(b"CONFIG", b"SET", b"hash-max-listpack-entries", b"%d" % limits[0], b"hash-max-listpack-value", b"%d" % limits[1])
+        client.run(
+            b"CONFIG",
+            b"SET",
+            b"hash-max-listpack-entries",
+            b"%d" % limits[0],
+            b"hash-max-listpack-value",
+            b"%d" % limits[1],
+        )
         client.run(b"HELLO", b"3" if resp3 else b"2")
         h.session.resp3 = resp3
         queued: list[Command] = []
@@ -102,9 +126,17 @@ def compare(port: int, sequence: list[Command], resp3: bool, limits: tuple[int, 
             if argv[0].upper() == b"EXEC" and any(one[0].upper() in UNORDERED for one in queued):
                 assert ours[:4] == theirs[:4], (at, argv, sequence[: at + 1])
             elif argv[0].upper() == b"HSCAN" and ours[:1] == theirs[:1] == b"*":
-                assert walked(h.run, argv) == walked(client.run, argv), (at, argv, sequence[: at + 1])
+                assert walked(h.run, argv) == walked(client.run, argv), (
+                    at,
+                    argv,
+                    sequence[: at + 1],
+                )
             else:
-                assert comparable(argv, ours) == comparable(argv, theirs), (at, argv, sequence[: at + 1])
+                assert comparable(argv, ours) == comparable(argv, theirs), (
+                    at,
+                    argv,
+                    sequence[: at + 1],
+                )
             queued = [*queued, argv] if ours == b"+QUEUED\r\n" else []
             if argv[0].upper() == b"HRANDFIELD" and ours[:1] not in b"-+":
                 check_chosen(h, argv, ours)
@@ -129,8 +161,14 @@ def test_hashes(port: int, sequence: list[Command], resp3: bool, limits: tuple[i
 
 
 @relaxed
-@given(st.lists(st.one_of(hashes, hashes, others), min_size=10, max_size=80), st.booleans(), st.sampled_from(LIMITS))
-def test_hashes_among_others(port: int, sequence: list[Command], resp3: bool, limits: tuple[int, int]) -> None:
+@given(
+    st.lists(st.one_of(hashes, hashes, others), min_size=10, max_size=80),
+    st.booleans(),
+    st.sampled_from(LIMITS),
+)
+def test_hashes_among_others(
+    port: int, sequence: list[Command], resp3: bool, limits: tuple[int, int]
+) -> None:
     compare(port, sequence, resp3, limits)
 
 
@@ -143,12 +181,18 @@ def test_table_rows_say_what_redis_says(port: int) -> None:
         assert isinstance(theirs, list) and theirs[0] is not None, row.name
         info = theirs[0]
         assert (info[1], tuple(info[3:6])) == (row.arity, (row.first, row.last, row.step)), row.name
-        assert {flag.decode() for flag in info[2]} == {name for flag, name in FLAG_NAMES.items() if row.flags & flag}, row.name
+        assert {flag.decode() for flag in info[2]} == {
+            name for flag, name in FLAG_NAMES.items() if row.flags & flag
+        }, row.name
         docs = parse(client.run(b"COMMAND", b"DOCS", row.name))
         assert isinstance(docs, list)
         told = dict(zip(docs[1][::2], docs[1][1::2], strict=True))
-        assert (told[b"since"].decode(), told[b"group"].decode()) == (row.since, row.group), row.name
-        assert h.run(b"COMMAND", b"GETKEYS", *filler(row.name, row.arity)) == client.run(b"COMMAND", b"GETKEYS", *filler(row.name, row.arity))
+        assert (told[b"since"].decode(), told[b"group"].decode()) == (row.since, row.group), (
+            row.name
+        )
+        assert h.run(b"COMMAND", b"GETKEYS", *filler(row.name, row.arity)) == client.run(
+            b"COMMAND", b"GETKEYS", *filler(row.name, row.arity)
+        )
     client.close()
 
 

@@ -1,4 +1,6 @@
-"""An engine and its sessions in this process, without shard or sockets: what a command answers is what its handler returned."""
+"""An engine and its sessions in this process, without shard or sockets: what a command answers is
+what its handler returned.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,9 @@ class Node:
     def connect(self, address: str = "") -> Client:
         id = len(self.engine.sessions) + 1
         authenticated = not self.config.requirepass
-        session = Session(id, address or f"127.0.0.1:{50_000 + id}", "127.0.0.1:6379", NOW_MS, authenticated)
+        session = Session(
+            id, address or f"127.0.0.1:{50_000 + id}", "127.0.0.1:6379", NOW_MS, authenticated
+        )
         self.engine.sessions[id] = session
         return Client(self, session)
 

@@ -194,9 +194,19 @@ RESET
 """.strip().splitlines()
 
 
-# Flags that mean here what they mean there. When a row may run while the node restores, in scripts or in MULTI follows from how this node works, and
-# BLOCKING from how the shard waits.
-SHARED_FLAGS = {"write", "readonly", "denyoom", "admin", "pubsub", "fast", "no_auth", "skip_monitor", "skip_slowlog"}
+# Flags that mean here what they mean there. When a row may run while the node restores, in scripts
+# or in MULTI follows from how this node works, and BLOCKING from how the shard waits.
+SHARED_FLAGS = {
+    "write",
+    "readonly",
+    "denyoom",
+    "admin",
+    "pubsub",
+    "fast",
+    "no_auth",
+    "skip_monitor",
+    "skip_slowlog",
+}
 
 
 class Redis(RawClient):
@@ -242,7 +252,8 @@ def test_rows_say_what_redis_says_of_them(redis_port: int) -> None:
     for row in _rows(node):
         name = row.name.lower()
         told = decoded(redis.run(b"COMMAND", b"INFO", name))[0]
-        if told is None or name.startswith(b"debug|"):  # DEBUG's subcommands are rows here and not there
+        # DEBUG's subcommands are rows here and not there
+        if told is None or name.startswith(b"debug|"):
             continue
         arity, flags, (first, last, step), acl = told[1], set(told[2]), told[3:6], set(told[6])
         mine = {word for bit, word in FLAG_NAMES.items() if row.flags & bit}
@@ -253,7 +264,9 @@ def test_rows_say_what_redis_says_of_them(redis_port: int) -> None:
         if mine & SHARED_FLAGS != flags & SHARED_FLAGS:
             different.append((name, "flags", sorted(mine - flags), sorted(flags - mine)))
         if {"@" + word.decode() for word in categories(row)} - {"@blocking"} != acl - {"@blocking"}:
-            different.append((name, "categories", sorted(b"@" + word for word in categories(row)), sorted(acl)))
+            different.append(
+                (name, "categories", sorted(b"@" + word for word in categories(row)), sorted(acl))
+            )
     assert not different, "\n".join(map(str, different))
 
 

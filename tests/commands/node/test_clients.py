@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from memstore.engine.requests import PAUSE_ALL, PAUSE_NONE, PAUSE_WRITE, CloseSession, Pause, Unpause
+from memstore.engine.requests import (
+    PAUSE_ALL,
+    PAUSE_NONE,
+    PAUSE_WRITE,
+    CloseSession,
+    Pause,
+    Unpause,
+)
 from tests.commands.node.harness import NOW_MS, Client, Node
 
 
@@ -35,7 +42,13 @@ def test_info_tells_age_idle_and_state(node: Node, client: Client) -> None:
     node.wall_ms += 7_500
     client.session.last_ms = NOW_MS + 4_000
     line = fields(client.ask("CLIENT INFO"))
-    assert (line["age"], line["idle"], line["flags"], line["multi"], line["db"]) == ("7", "3", "N", "-1", "0")
+    assert (line["age"], line["idle"], line["flags"], line["multi"], line["db"]) == (
+        "7",
+        "3",
+        "N",
+        "-1",
+        "0",
+    )
     client.session.multi, client.session.no_evict, client.session.db = [], True, 3
     line = fields(client.ask("CLIENT INFO"))
     assert (line["flags"], line["multi"], line["db"]) == ("xe", "0", "3")
@@ -52,7 +65,10 @@ def test_setinfo_names_the_library(client: Client) -> None:
     assert client.ask("CLIENT SETINFO lib-ver 5.0") == "OK"
     line = fields(client.ask("CLIENT INFO"))
     assert (line["lib-name"], line["lib-ver"]) == ("redis-py", "5.0")
-    assert client.ask("CLIENT SETINFO lib-name 'a b'") == "-ERR lib-name cannot contain spaces, newlines or special characters."
+    assert (
+        client.ask("CLIENT SETINFO lib-name 'a b'")
+        == "-ERR lib-name cannot contain spaces, newlines or special characters."
+    )
     assert client.ask("CLIENT SETINFO foo bar") == "-ERR Unrecognized option 'foo'"
 
 
@@ -76,7 +92,11 @@ def test_kill_by_filters(node: Node, client: Client, filters: str, killed: list[
     node.connect()
     node.connect("10.0.0.3:7")
     assert client.ask(f"CLIENT KILL {filters}") == len(killed)
-    asked = [(request.session.id, request.after_replies) for request in node.engine.requests if isinstance(request, CloseSession)]
+    asked = [
+        (request.session.id, request.after_replies)
+        for request in node.engine.requests
+        if isinstance(request, CloseSession)
+    ]
     assert asked == [(id, id == 1) for id in killed]
     assert [id for id, session in node.engine.sessions.items() if session.closing] == killed
 
@@ -84,7 +104,9 @@ def test_kill_by_filters(node: Node, client: Client, filters: str, killed: list[
 def test_kill_by_address_takes_oneself_too(node: Node, client: Client) -> None:
     assert client.ask(f"CLIENT KILL {client.session.address}") == "OK"
     assert node.engine.requests == [CloseSession(client.session, after_replies=True)]
-    assert client.ask(f"CLIENT KILL {client.session.address}") == "-ERR No such client", "it is closing already"
+    assert client.ask(f"CLIENT KILL {client.session.address}") == "-ERR No such client", (
+        "it is closing already"
+    )
 
 
 def test_a_wrong_filter_kills_nobody(node: Node, client: Client) -> None:

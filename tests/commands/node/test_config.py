@@ -14,7 +14,9 @@ from tests.commands.node.harness import Client, Node
 
 def test_no_more_clients_than_the_system_has_room_for(node: Node, client: Client) -> None:
     node.config.most_clients = 60
-    assert client.ask("CONFIG SET maxclients 61").endswith("The operating system is not able to handle the specified number of clients, try with 60")
+    assert client.ask("CONFIG SET maxclients 61").endswith(
+        "The operating system is not able to handle the specified number of clients, try with 60"
+    )
     assert client.ask("CONFIG SET maxclients 60") == "OK"
 
 
@@ -32,8 +34,17 @@ def test_every_row_has_a_field_a_text_and_a_default_in_its_range() -> None:
 
 def test_defaults_are_what_the_design_says() -> None:
     config = ServerConfig()
-    assert (config.lease_ms, config.strong_read_timeout_ms, config.busy_limit_ms, config.busy_reply_threshold_ms) == (1000, 1000, 15_000, 5000)
-    assert (config.max_uncommitted_bytes, config.max_entry_bytes, config.databases) == (64 << 20, 4 << 20, 16)
+    assert (
+        config.lease_ms,
+        config.strong_read_timeout_ms,
+        config.busy_limit_ms,
+        config.busy_reply_threshold_ms,
+    ) == (1000, 1000, 15_000, 5000)
+    assert (config.max_uncommitted_bytes, config.max_entry_bytes, config.databases) == (
+        64 << 20,
+        4 << 20,
+        16,
+    )
     assert config.bind.split()[0] == "127.0.0.1"
     assert config.protected_mode
 
@@ -41,10 +52,17 @@ def test_defaults_are_what_the_design_says() -> None:
 def test_a_file_and_overrides(tmp_path: Path) -> None:
     path = tmp_path / "memstore.toml"
     path.write_text(
-        'port = 7000\nmax-entry-bytes = "1mb"\nprotected-mode = false\nbind = ["127.0.0.1", "10.0.0.1"]\nlease-ms = 500\nenable-debug-command = true\n'
+        'port = 7000\nmax-entry-bytes = "1mb"\nprotected-mode = false\nbind = ["127.0.0.1", '
+        '"10.0.0.1"]\nlease-ms = 500\nenable-debug-command = true\n'
     )
     config = load(path, {"port": 7001, "az": "b", "lease_ms": None})
-    assert (config.port, config.az, config.max_entry_bytes, config.protected_mode, config.lease_ms) == (7001, "b", 1 << 20, False, 500)
+    assert (
+        config.port,
+        config.az,
+        config.max_entry_bytes,
+        config.protected_mode,
+        config.lease_ms,
+    ) == (7001, "b", 1 << 20, False, 500)
     assert config.bind == "127.0.0.1 10.0.0.1"
     assert config.enable_debug_command == "yes"
     assert config.config_file == str(path)
@@ -56,18 +74,35 @@ def test_a_file_and_overrides(tmp_path: Path) -> None:
     [
         ("lease = 3", "unknown setting 'lease'"),
         ("leas-ms = 3", "unknown setting 'leas-ms'; did you mean 'lease-ms'?"),
-        ("lease-ms = 3", "lease-ms (milliseconds) = 3: argument must be between 100 and 60000 inclusive"),
-        ('lease-ms = "soon"', "lease-ms (milliseconds) = 'soon': argument couldn't be parsed into an integer"),
+        (
+            "lease-ms = 3",
+            "lease-ms (milliseconds) = 3: argument must be between 100 and 60000 inclusive",
+        ),
+        (
+            'lease-ms = "soon"',
+            "lease-ms (milliseconds) = 'soon': argument couldn't be parsed into an integer",
+        ),
         ("lease-ms = true", "lease-ms (milliseconds) = True: must be an integer"),
         ("lease-ms = 1.5", "lease-ms (milliseconds) = 1.5: must be an integer"),
         ("az = 1", "az = 1: must be a text"),
         ("protected-mode = 1", "protected-mode = 1: must be true or false"),
-        ('max-entry-bytes = "4 mb"', "max-entry-bytes (bytes) = '4 mb': argument must be a memory value"),
-        ('log-level = "loud"', "log-level = 'loud': argument(s) must be one of the following: debug, info, warning, error"),
+        (
+            'max-entry-bytes = "4 mb"',
+            "max-entry-bytes (bytes) = '4 mb': argument must be a memory value",
+        ),
+        (
+            'log-level = "loud"',
+            "log-level = 'loud': argument(s) must be one of the following: debug, info, warning, "
+            "error",
+        ),
         ("requirepass = 12345", "requirepass = ...: must be a text"),
         ("port = ", "not valid TOML"),
-        ('max-entry-bytes = "8mb"', "max-entry-bytes"),  # a log node's segments and frames need not hold it
-        ("max-uncommitted-bytes = 1048576", "max-entry-bytes (4194304) is larger than max-uncommitted-bytes (1048576)"),
+        # a log node's segments and frames need not hold it
+        ('max-entry-bytes = "8mb"', "max-entry-bytes"),
+        (
+            "max-uncommitted-bytes = 1048576",
+            "max-entry-bytes (4194304) is larger than max-uncommitted-bytes (1048576)",
+        ),
         ("cluster-enabled = true\ndatabases = 4", "databases cannot be set with cluster-enabled"),
     ],
 )
@@ -86,7 +121,11 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
 
 
 def test_the_example_file_is_the_defaults(tmp_path: Path) -> None:
-    settings = "\n".join(line.removeprefix("# ") for line in example().splitlines() if " = " in line and line.startswith("# "))
+    settings = "\n".join(
+        line.removeprefix("# ")
+        for line in example().splitlines()
+        if " = " in line and line.startswith("# ")
+    )
     assert set(tomllib.loads(settings)) == set(TABLE)
     path = tmp_path / "memstore.toml"
     path.write_text(settings)
@@ -99,7 +138,12 @@ def test_the_example_file_is_the_defaults(tmp_path: Path) -> None:
 
 
 def test_get_by_patterns(client: Client) -> None:
-    assert client.ask("CONFIG GET maxmemory*") == ["maxmemory", "0", "maxmemory-policy", "noeviction"]
+    assert client.ask("CONFIG GET maxmemory*") == [
+        "maxmemory",
+        "0",
+        "maxmemory-policy",
+        "noeviction",
+    ]
     assert client.ask("CONFIG GET save appendonly") == ["save", "", "appendonly", "yes"]
     assert client.ask("CONFIG GET hz HZ h?") == ["hz", "10"]
     every = client.ask("CONFIG GET *")
@@ -115,28 +159,67 @@ def test_get_is_a_map_in_resp3(client: Client) -> None:
 def test_set_changes_all_or_nothing(node: Node, client: Client) -> None:
     assert client.ask("CONFIG SET hz 20 timeout 30") == "OK"
     assert (node.config.hz, node.config.timeout) == (20, 30)
-    assert client.ask("CONFIG SET hz 40 timeout x").startswith("-ERR CONFIG SET failed (possibly related to argument 'timeout')")
-    assert client.ask("CONFIG SET hz 40 port 1").endswith("argument 'port') - can't set immutable config")
-    assert client.ask("CONFIG SET hz 40 nosuch 1") == "-ERR Unknown option or number of arguments for CONFIG SET - 'nosuch'"
+    assert client.ask("CONFIG SET hz 40 timeout x").startswith(
+        "-ERR CONFIG SET failed (possibly related to argument 'timeout')"
+    )
+    assert client.ask("CONFIG SET hz 40 port 1").endswith(
+        "argument 'port') - can't set immutable config"
+    )
+    assert (
+        client.ask("CONFIG SET hz 40 nosuch 1")
+        == "-ERR Unknown option or number of arguments for CONFIG SET - 'nosuch'"
+    )
     assert node.config.hz == 20
 
 
 def test_set_by_an_alias_and_in_units(node: Node, client: Client) -> None:
-    assert client.ask("CONFIG SET lua-time-limit 77 PROTO-MAX-BULK-LEN 1gb latency-tracking no") == "OK"
+    assert (
+        client.ask("CONFIG SET lua-time-limit 77 PROTO-MAX-BULK-LEN 1gb latency-tracking no")
+        == "OK"
+    )
     assert node.config.busy_reply_threshold_ms == 77
     assert node.config.proto_max_bulk_len == 1 << 30
     assert node.config.latency_tracking is False
-    assert client.ask("CONFIG GET busy-reply-threshold lua-time-limit proto-max-bulk-len latency-tracking") == [
-        *("busy-reply-threshold", "77", "lua-time-limit", "77", "proto-max-bulk-len", "1073741824", "latency-tracking", "no"),
+    assert client.ask(
+        "CONFIG GET busy-reply-threshold lua-time-limit proto-max-bulk-len latency-tracking"
+    ) == [
+        *(
+            "busy-reply-threshold",
+            "77",
+            "lua-time-limit",
+            "77",
+            "proto-max-bulk-len",
+            "1073741824",
+            "latency-tracking",
+            "no",
+        ),
     ]
 
 
-@pytest.mark.parametrize("line", ["save ''", "appendonly yes", "appendfsync always", "maxmemory 0", "maxmemory-policy noeviction"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "save ''",
+        "appendonly yes",
+        "appendfsync always",
+        "maxmemory 0",
+        "maxmemory-policy noeviction",
+    ],
+)
 def test_what_is_always_so_may_be_set_to_what_it_is(client: Client, line: str) -> None:
     assert client.ask(f"CONFIG SET {line}") == "OK"
 
 
-@pytest.mark.parametrize("line", ["save '900 1'", "appendonly no", "appendfsync no", "maxmemory 1gb", "maxmemory-policy allkeys-lru"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "save '900 1'",
+        "appendonly no",
+        "appendfsync no",
+        "maxmemory 1gb",
+        "maxmemory-policy allkeys-lru",
+    ],
+)
 def test_and_to_nothing_else(client: Client, line: str) -> None:
     assert client.ask(f"CONFIG SET {line}").startswith("-ERR CONFIG SET failed")
 

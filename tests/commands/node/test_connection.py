@@ -12,7 +12,9 @@ WRONGPASS = "-WRONGPASS invalid username-password pair or user is disabled."
 
 
 def test_hello_tells_the_node_and_switches_the_protocol(node: Node, client: Client) -> None:
-    assert client.line("HELLO 3").startswith(b"%7\r\n$6\r\nserver\r\n$5\r\nredis\r\n$7\r\nversion\r\n$6\r\n7.0.15\r\n$5\r\nproto\r\n:3\r\n")
+    assert client.line("HELLO 3").startswith(
+        b"%7\r\n$6\r\nserver\r\n$5\r\nredis\r\n$7\r\nversion\r\n$6\r\n7.0.15\r\n$5\r\nproto\r\n:3\r\n"
+    )
     assert client.session.resp3
     assert client.line("CLIENT GETNAME") == b"_\r\n"
     assert client.ask("HELLO")["proto"] == 3
@@ -20,7 +22,15 @@ def test_hello_tells_the_node_and_switches_the_protocol(node: Node, client: Clie
     assert not client.session.resp3
 
 
-@pytest.mark.parametrize(("role", "word"), [("primary", "master"), ("replica", "replica"), ("candidate", "replica"), ("restoring", "replica")])
+@pytest.mark.parametrize(
+    ("role", "word"),
+    [
+        ("primary", "master"),
+        ("replica", "replica"),
+        ("candidate", "replica"),
+        ("restoring", "replica"),
+    ],
+)
 def test_hello_tells_the_role(node: Node, client: Client, role: str, word: str) -> None:
     node.engine.facts.role = role
     assert client.ask("HELLO 3")["role"] == word
@@ -29,7 +39,9 @@ def test_hello_tells_the_role(node: Node, client: Client, role: str, word: str) 
 def test_hello_that_fails_changes_nothing() -> None:
     node = Node(requirepass="secret")
     client = node.connect()
-    assert client.ask("HELLO 3 SETNAME me").startswith("-NOAUTH HELLO must be called with the client already authenticated")
+    assert client.ask("HELLO 3 SETNAME me").startswith(
+        "-NOAUTH HELLO must be called with the client already authenticated"
+    )
     assert client.ask("HELLO 3 AUTH default wrong SETNAME me") == WRONGPASS
     assert not client.session.resp3
     assert client.session.name == b""
@@ -68,10 +80,27 @@ def test_reset_makes_the_connection_new(node: Node, client: Client) -> None:
     client.line("HELLO 3 SETNAME me")
     client.line("WATCH a b")
     client.line("MONITOR")
-    session.multi, session.db, session.reads, session.readonly, session.reply_mode = [], 5, EVENTUAL, True, REPLY_OFF
+    session.multi, session.db, session.reads, session.readonly, session.reply_mode = (
+        [],
+        5,
+        EVENTUAL,
+        True,
+        REPLY_OFF,
+    )
     assert client.line("RESET") == b"+RESET\r\n"
-    assert (session.multi, session.db, session.reads, session.readonly, session.reply_mode) == (None, 0, STRONG, False, REPLY_ON)
-    assert (session.name, session.resp3, session.watched, session.monitor) == (b"", False, [], False)
+    assert (session.multi, session.db, session.reads, session.readonly, session.reply_mode) == (
+        None,
+        0,
+        STRONG,
+        False,
+        REPLY_ON,
+    )
+    assert (session.name, session.resp3, session.watched, session.monitor) == (
+        b"",
+        False,
+        [],
+        False,
+    )
     assert node.engine.watchers == {}
     assert node.engine.monitors == []
     assert session.plain

@@ -59,7 +59,9 @@ def test_a_hostile_pattern_ends_soon() -> None:
     assert not matches(b"*a" * 200 + b"b", b"a" * 5000)
 
 
-pieces = st.one_of(st.sampled_from([b"*", b"?", b"a", b"b", b"[ab]", b"[^a]", b"[a-c]", b"\\a", b"\\*"]))
+pieces = st.one_of(
+    st.sampled_from([b"*", b"?", b"a", b"b", b"[ab]", b"[^a]", b"[a-c]", b"\\a", b"\\*"])
+)
 
 
 def _expression(piece: bytes) -> bytes:
@@ -67,9 +69,14 @@ def _expression(piece: bytes) -> bytes:
     return table.get(piece, piece)
 
 
-@given(st.lists(pieces, max_size=8), st.lists(st.sampled_from([b"a", b"b", b"c", b"*", b"\n"]), min_size=1, max_size=8))
+@given(
+    st.lists(pieces, max_size=8),
+    st.lists(st.sampled_from([b"a", b"b", b"c", b"*", b"\n"]), min_size=1, max_size=8),
+)
 def test_as_a_regular_expression_says(pattern: list[bytes], text: list[bytes]) -> None:
-    expected = re.fullmatch(b"".join(map(_expression, pattern)), b"".join(text), re.DOTALL) is not None
+    expected = (
+        re.fullmatch(b"".join(map(_expression, pattern)), b"".join(text), re.DOTALL) is not None
+    )
     assert matches(b"".join(pattern), b"".join(text)) is expected
 
 
@@ -80,7 +87,9 @@ def test_a_literal_matches_only_itself(pattern: bytes, text: bytes) -> None:
 
 
 def reference(pattern: bytes, text: bytes, nocase: bool = False) -> bool:
-    """Redis' stringmatchlen, statement by statement, with its two special cases of the empty text: slow, and of no cleverness."""
+    """Redis' stringmatchlen, statement by statement, with its two special cases of the empty text:
+    slow, and of no cleverness.
+    """
     if not text:
         return pattern in (b"", b"*")
     return _reference(pattern, text, nocase)
@@ -101,7 +110,9 @@ def _reference(pattern: bytes, text: bytes, nocase: bool) -> bool:
         if byte == b"*":
             while pattern[p + 1 : p + 2] == b"*":
                 p += 1
-            return p + 1 == len(pattern) or any(_reference(pattern[p + 1 :], text[at:], nocase) for at in range(t, len(text)))
+            return p + 1 == len(pattern) or any(
+                _reference(pattern[p + 1 :], text[at:], nocase) for at in range(t, len(text))
+            )
         if byte == b"[":
             p += 1
             negated = pattern[p : p + 1] == b"^"
@@ -144,7 +155,9 @@ def _reference(pattern: bytes, text: bytes, nocase: bool) -> bool:
 
 SPECIAL = [b"*", b"?", b"[", b"]", b"^", b"-", b"\\"]
 PLAIN = [b"a", b"b", b"c", b"\x00", b"\n", b"\x7f", b"\x80", b"\xff"]
-ODD = st.lists(st.sampled_from([*SPECIAL, *PLAIN, b"Z", b"[^", b"[a-", b"**", b"[b-\xff]"]), max_size=9).map(b"".join)
+ODD = st.lists(
+    st.sampled_from([*SPECIAL, *PLAIN, b"Z", b"[^", b"[a-", b"**", b"[b-\xff]"]), max_size=9
+).map(b"".join)
 TEXT = st.lists(st.sampled_from([*SPECIAL, *PLAIN, b"A", b"z"]), max_size=7).map(b"".join)
 many = settings(max_examples=1500, deadline=None)
 
@@ -157,13 +170,24 @@ def test_all_three_ways_do_what_redis_does(pattern: bytes, text: bytes, nocase: 
     if pattern not in (b"", b"*"):
         segments = glob._segments(pattern, nocase)
         assert glob._Long(segments).matches(text) is wanted
-        assert (re.compile(glob._expression(segments), re.DOTALL).fullmatch(text) is not None) is wanted
+        assert (
+            re.compile(glob._expression(segments), re.DOTALL).fullmatch(text) is not None
+        ) is wanted
 
 
 @many
-@given(st.lists(st.sampled_from([b"*", b"?", b"a", b"b", b"[ab]", b"[^a]", b"aab"]), max_size=12).map(b"".join), st.text("ab", max_size=40).map(str.encode))
+@given(
+    st.lists(st.sampled_from([b"*", b"?", b"a", b"b", b"[ab]", b"[^a]", b"aab"]), max_size=12).map(
+        b"".join
+    ),
+    st.text("ab", max_size=40).map(str.encode),
+)
 def test_long_texts_of_few_letters(pattern: bytes, text: bytes) -> None:
-    wanted = re.fullmatch(pattern.replace(b"*", b".*").replace(b"?", b"."), text, re.DOTALL) is not None if text else pattern in (b"", b"*")
+    wanted = (
+        re.fullmatch(pattern.replace(b"*", b".*").replace(b"?", b"."), text, re.DOTALL) is not None
+        if text
+        else pattern in (b"", b"*")
+    )
     assert matches(pattern, text) is wanted
     if pattern not in (b"", b"*"):
         assert glob._Long(glob._segments(pattern, False)).matches(text) is wanted
@@ -173,14 +197,44 @@ def test_long_texts_of_few_letters(pattern: bytes, text: bytes) -> None:
 def test_a_real_server_says_the_same(redis_port: int) -> None:
     client = RawClient(redis_port)
     rng = random.Random(7)
-    heads = [b"*", b"?", b"[", b"]", b"^", b"-", b"\\", b"a", b"b", b"\x00", b"\n", b"\x7f", b"\x80", b"\xff", b"[^", b"[a-", b"[\x80-b]"]
+    heads = [
+        b"*",
+        b"?",
+        b"[",
+        b"]",
+        b"^",
+        b"-",
+        b"\\",
+        b"a",
+        b"b",
+        b"\x00",
+        b"\n",
+        b"\x7f",
+        b"\x80",
+        b"\xff",
+        b"[^",
+        b"[a-",
+        b"[\x80-b]",
+    ]
     for _ in range(60):
-        texts = {b"".join(rng.choices([b"a", b"b", b"[", b"]", b"\\", b"*", b"-", b"\x00", b"\n", b"\x80", b"\xff"], k=rng.randrange(6))) for _ in range(20)}
+        texts = {
+            b"".join(
+                rng.choices(
+                    [b"a", b"b", b"[", b"]", b"\\", b"*", b"-", b"\x00", b"\n", b"\x80", b"\xff"],
+                    k=rng.randrange(6),
+                )
+            )
+            for _ in range(20)
+        }
         patterns = [b"".join(rng.choices(heads, k=rng.randrange(1, 9))) for _ in range(100)]
         client.run(b"FLUSHALL")
         client.run(b"MSET", *[part for text in texts for part in (text, b"1")])
-        for pattern, answer in zip(patterns, client.pipeline([(b"KEYS", pattern) for pattern in patterns]), strict=True):
-            assert set(decode(answer)[0]) == {text for text in texts if matches(pattern, text)}, pattern
+        for pattern, answer in zip(
+            patterns, client.pipeline([(b"KEYS", pattern) for pattern in patterns]), strict=True
+        ):
+            assert set(decode(answer)[0]) == {text for text in texts if matches(pattern, text)}, (
+                pattern
+            )
     client.close()
 
 
@@ -205,7 +259,8 @@ HOSTILE = [
 def test_a_hostile_pattern_takes_a_second_at_most(pattern: bytes, text: bytes) -> None:
     start = time.process_time()
     matches(pattern, text)
-    assert time.process_time() - start < 5  # minutes, as each of them took; the bound is wide for busy machines
+    # minutes, as each of them took; the bound is wide for busy machines
+    assert time.process_time() - start < 5
 
 
 def test_what_is_kept_of_patterns_is_bounded() -> None:
@@ -218,6 +273,11 @@ def test_what_is_kept_of_patterns_is_bounded() -> None:
 def test_a_command_reads_its_pattern_once(client: Client) -> None:
     start = time.process_time()
     for pattern in (b"[a-z]" * 50_000, b"*[a-z]?" * 50_000):
-        for words in ((b"CONFIG", b"GET"), (b"COMMAND", b"LIST", b"FILTERBY", b"PATTERN"), (b"KEYS",), (b"SCAN", b"0", b"MATCH")):
+        for words in (
+            (b"CONFIG", b"GET"),
+            (b"COMMAND", b"LIST", b"FILTERBY", b"PATTERN"),
+            (b"KEYS",),
+            (b"SCAN", b"0", b"MATCH"),
+        ):
             assert client.raw(*words, pattern)[:1] == b"*"
     assert time.process_time() - start < 5  # once for each name took 18 s

@@ -38,7 +38,13 @@ def test_docs_leave_out_what_is_not_there(client: Client) -> None:
 
 @pytest.mark.parametrize(
     ("line", "keys"),
-    [("get a", ["a"]), ("memory usage k", ["k"]), ("debug object k", ["k"]), ("mset a 1 b 2", ["a", "b"]), ("MEMORY USAGE k SAMPLES 5", ["k"])],
+    [
+        ("get a", ["a"]),
+        ("memory usage k", ["k"]),
+        ("debug object k", ["k"]),
+        ("mset a 1 b 2", ["a", "b"]),
+        ("MEMORY USAGE k SAMPLES 5", ["k"]),
+    ],
 )
 def test_getkeys(client: Client, line: str, keys: list[str]) -> None:
     assert client.ask(f"COMMAND GETKEYS {line}") == keys
@@ -47,12 +53,21 @@ def test_getkeys(client: Client, line: str, keys: list[str]) -> None:
 
 def test_getkeys_errors(client: Client) -> None:
     assert client.ask("COMMAND GETKEYS ping x") == "-ERR The command has no key arguments"
-    assert client.ask("COMMAND GETKEYS get a b") == "-ERR Invalid number of arguments specified for command"
+    assert (
+        client.ask("COMMAND GETKEYS get a b")
+        == "-ERR Invalid number of arguments specified for command"
+    )
     assert client.ask("COMMAND GETKEYS nosuch x") == "-ERR Invalid command specified"
 
 
 def test_list_filters(client: Client) -> None:
-    assert set(client.ask("COMMAND LIST FILTERBY PATTERN slowlog*")) == {"slowlog", "slowlog|get", "slowlog|len", "slowlog|reset", "slowlog|help"}
+    assert set(client.ask("COMMAND LIST FILTERBY PATTERN slowlog*")) == {
+        "slowlog",
+        "slowlog|get",
+        "slowlog|len",
+        "slowlog|reset",
+        "slowlog|help",
+    }
     dangerous = client.ask("COMMAND LIST FILTERBY ACLCAT dangerous")
     assert {"config|set", "debug|sleep", "info", "keys"} <= set(dangerous)
     assert "get" not in dangerous
@@ -72,4 +87,6 @@ def test_help_of_every_container(node: Node, client: Client) -> None:
         lines = client.ask(f"{name} HELP")
         assert lines[0].startswith(f"{name} <subcommand>")
         told = {line.split()[0] for line in lines[1:] if line and not line.startswith(" ")}
-        assert {sub.decode() for sub in node.engine.table[name.encode()].subcommands} <= told | {"HELP"}, name
+        assert {sub.decode() for sub in node.engine.table[name.encode()].subcommands} <= told | {
+            "HELP"
+        }, name

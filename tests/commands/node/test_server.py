@@ -14,10 +14,20 @@ from tests.engine.harness import Harness
 
 @pytest.mark.parametrize(
     ("line", "now", "force"),
-    [("", False, False), ("NOSAVE", False, False), ("save now", True, False), ("FORCE", False, True), ("NOW FORCE NOSAVE", True, True)],
+    [
+        ("", False, False),
+        ("NOSAVE", False, False),
+        ("save now", True, False),
+        ("FORCE", False, True),
+        ("NOW FORCE NOSAVE", True, True),
+    ],
 )
-def test_shutdown_is_asked_of_the_node(node: Node, client: Client, line: str, now: bool, force: bool) -> None:
-    assert client.line(f"SHUTDOWN {line}") == b"", "no reply: the end of the connection is the answer"
+def test_shutdown_is_asked_of_the_node(
+    node: Node, client: Client, line: str, now: bool, force: bool
+) -> None:
+    assert client.line(f"SHUTDOWN {line}") == b"", (
+        "no reply: the end of the connection is the answer"
+    )
     assert node.engine.requests == [Shutdown(client.session, now, force)]
 
 
@@ -60,7 +70,9 @@ def test_memory_usage_grows_with_key_and_value(node: Node, client: Client) -> No
     for key, value in ((b"small", b"x"), (b"large", b"x" * 10_000), (b"expires", b"x")):
         database.put(key, value)
     database.set_expire(b"expires", NOW_MS + 1000)
-    small, large, expires = (client.ask(f"MEMORY USAGE {key}") for key in ("small", "large", "expires"))
+    small, large, expires = (
+        client.ask(f"MEMORY USAGE {key}") for key in ("small", "large", "expires")
+    )
     assert 60 < small < 500
     assert large - small == 9_999
     assert expires > small
@@ -81,7 +93,11 @@ def test_memory_stats_and_doctor(node: Node, client: Client) -> None:
     facts.rss_bytes = 50 << 20
     client.line("HELLO 3")
     stats = client.ask("MEMORY STATS")
-    assert (stats["total.allocated"], stats["keys.count"], stats["keys.bytes-per-key"]) == (50 << 20, 1, 50 << 20)
+    assert (stats["total.allocated"], stats["keys.count"], stats["keys.bytes-per-key"]) == (
+        50 << 20,
+        1,
+        50 << 20,
+    )
     assert stats["db.0"]["overhead.hashtable.main"] > 0
     assert client.ask("MEMORY DOCTOR").endswith("Nothing looks wrong about this node's memory.\n")
     facts.uncommitted_bytes = 60 << 20
@@ -109,9 +125,15 @@ def test_who_may_debug(mode: str, address: str, allowed: bool) -> None:
     client = node.connect(address)
     assert client.ask("DEBUG") == "-ERR wrong number of arguments for 'debug' command"
     for text in ("DEBUG NOSUCH", "DEBUG SLEEP"):
-        assert str(client.ask(text)).startswith("-ERR DEBUG command not allowed.") is not allowed, text
+        assert str(client.ask(text)).startswith("-ERR DEBUG command not allowed.") is not allowed, (
+            text
+        )
     for sub in node.engine.table[b"DEBUG"].subcommands:
-        line = f"DEBUG {sub.decode()} x" if sub not in (b"DIGEST", b"HELP") else f"DEBUG {sub.decode()}"
+        line = (
+            f"DEBUG {sub.decode()} x"
+            if sub not in (b"DIGEST", b"HELP")
+            else f"DEBUG {sub.decode()}"
+        )
         refused = str(client.ask(line)).startswith("-ERR DEBUG command not allowed.")
         assert refused is not allowed, line
 
@@ -120,8 +142,14 @@ def test_debug_is_off_by_default_and_no_client_can_turn_it_on() -> None:
     assert Settings().enable_debug_command == "no"
     node = Node(enable_debug_command="no")
     client = node.connect("127.0.0.1:5")
-    assert client.ask("DEBUG SLEEP 3600").startswith("-ERR DEBUG command not allowed.") and node.engine.requests == []
-    refused = "-ERR CONFIG SET failed (possibly related to argument 'enable-debug-command') - can't set immutable config"
+    assert (
+        client.ask("DEBUG SLEEP 3600").startswith("-ERR DEBUG command not allowed.")
+        and node.engine.requests == []
+    )
+    refused = (
+        "-ERR CONFIG SET failed (possibly related to argument 'enable-debug-command') - can't "
+        "set immutable config"
+    )
     assert client.ask("CONFIG SET enable-debug-command yes") == refused
 
 
@@ -129,7 +157,10 @@ def test_a_transaction_with_a_debug_that_is_refused_does_not_run() -> None:
     h = Harness(settings=Settings(enable_debug_command="no"))
     answers = h.lines("MULTI", "SET a 1", "DEBUG SLEEP 0", "EXEC")
     assert answers[2] == error(REFUSED)
-    assert answers[3] == b"-EXECABORT Transaction discarded because of previous errors.\r\n" and h.units == []
+    assert (
+        answers[3] == b"-EXECABORT Transaction discarded because of previous errors.\r\n"
+        and h.units == []
+    )
 
 
 def test_debug_sleep(node: Node, client: Client) -> None:
@@ -164,11 +195,17 @@ def test_debug_digests_follow_the_data(node: Node, client: Client) -> None:
 
 def test_debug_object(node: Node, client: Client) -> None:
     node.engine.keyspace.database(0).put(b"k", b"12345")
-    assert client.ask("DEBUG OBJECT k").startswith("Value at:0x0 refcount:1 encoding:int serializedlength:5 lru:")
+    assert client.ask("DEBUG OBJECT k").startswith(
+        "Value at:0x0 refcount:1 encoding:int serializedlength:5 lru:"
+    )
     assert client.ask("DEBUG OBJECT nosuch") == "-ERR no such key"
 
 
 def test_debug_protocol_in_resp3(client: Client) -> None:
     client.line("HELLO 3")
-    assert client.line("DEBUG PROTOCOL attrib").startswith(b"|1\r\n$14\r\nkey-popularity\r\n*2\r\n$7\r\nkey:123\r\n:90\r\n$39\r\n")
-    assert client.line("DEBUG PROTOCOL push").startswith(b">2\r\n$16\r\nserver-cpu-usage\r\n:42\r\n$40\r\n")
+    assert client.line("DEBUG PROTOCOL attrib").startswith(
+        b"|1\r\n$14\r\nkey-popularity\r\n*2\r\n$7\r\nkey:123\r\n:90\r\n$39\r\n"
+    )
+    assert client.line("DEBUG PROTOCOL push").startswith(
+        b">2\r\n$16\r\nserver-cpu-usage\r\n:42\r\n$40\r\n"
+    )

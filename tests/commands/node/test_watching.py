@@ -61,9 +61,15 @@ def test_slowlog_is_bounded(client: Client) -> None:
     [
         ([b"AUTH", b"p"], [b"AUTH", b"(redacted)"]),
         ([b"auth", b"u", b"p"], [b"auth", b"(redacted)", b"(redacted)"]),
-        ([b"HELLO", b"3", b"AUTH", b"u", b"p", b"SETNAME", b"n"], [b"HELLO", b"3", b"AUTH", b"(redacted)", b"(redacted)", b"SETNAME", b"n"]),
+        (
+            [b"HELLO", b"3", b"AUTH", b"u", b"p", b"SETNAME", b"n"],
+            [b"HELLO", b"3", b"AUTH", b"(redacted)", b"(redacted)", b"SETNAME", b"n"],
+        ),
         ([b"HELLO", b"3", b"SETNAME", b"n"], [b"HELLO", b"3", b"SETNAME", b"n"]),
-        ([b"CONFIG", b"SET", b"hz", b"1", b"RequirePass", b"p"], [b"CONFIG", b"SET", b"hz", b"1", b"RequirePass", b"(redacted)"]),
+        (
+            [b"CONFIG", b"SET", b"hz", b"1", b"RequirePass", b"p"],
+            [b"CONFIG", b"SET", b"hz", b"1", b"RequirePass", b"(redacted)"],
+        ),
         ([b"CONFIG", b"GET", b"requirepass"], [b"CONFIG", b"GET", b"requirepass"]),
     ],
 )
@@ -75,7 +81,10 @@ def test_passwords_are_never_shown(argv: list[bytes], shown: list[bytes]) -> Non
 def test_a_monitor_line_is_redis_line() -> None:
     argv = [b"SET", b'a b"\x00\x01\n', b"x\\y\xff"]
     line = monitor.line(1_795_354_645_833_228, 3, "127.0.0.1:54686", argv)
-    assert line == b'+1795354645.833228 [3 127.0.0.1:54686] "SET" "a b\\"\\x00\\x01\\n" "x\\\\y\\xff"\r\n'
+    assert (
+        line
+        == b'+1795354645.833228 [3 127.0.0.1:54686] "SET" "a b\\"\\x00\\x01\\n" "x\\\\y\\xff"\r\n'
+    )
 
 
 def test_monitor_registers_once(node: Node, client: Client) -> None:
@@ -95,7 +104,10 @@ def test_latency_events(node: Node, client: Client) -> None:
     latency.note_event(b"command", 120, NOW_MS + 2000)
     latency.note_event(b"command", 60, NOW_MS + 5000)
     latency.note_event(b"fsync", 300, NOW_MS)
-    assert client.ask("LATENCY LATEST") == [["command", NOW_S + 5, 60, 120], ["fsync", NOW_S, 300, 300]]
+    assert client.ask("LATENCY LATEST") == [
+        ["command", NOW_S + 5, 60, 120],
+        ["fsync", NOW_S, 300, 300],
+    ]
     assert client.ask("LATENCY HISTORY command") == [[NOW_S, 20], [NOW_S + 2, 120], [NOW_S + 5, 60]]
     graph = client.ask("LATENCY GRAPH command")
     assert graph.startswith("command - high 120 ms, low 20 ms (all time high 120 ms)\n")
@@ -119,7 +131,9 @@ def test_doctor(node: Node, client: Client) -> None:
     client.line("CONFIG SET latency-monitor-threshold 10")
     assert client.ask("LATENCY DOCTOR") == "No spike has been seen.\n"
     node.engine.latency.note_event(b"command", 20, NOW_MS)
-    assert client.ask("LATENCY DOCTOR").startswith("command: 1 spikes, 20 ms on average, worst ever 20 ms.\n")
+    assert client.ask("LATENCY DOCTOR").startswith(
+        "command: 1 spikes, 20 ms on average, worst ever 20 ms.\n"
+    )
 
 
 def test_histogram(node: Node, client: Client) -> None:
@@ -127,7 +141,10 @@ def test_histogram(node: Node, client: Client) -> None:
     for us in (0, 1, 2, 3, 4, 100):
         latency.note_call(b"GET", us)
     latency.note_call(b"CONFIG|GET", 7, calls=3)
-    assert client.ask("LATENCY HISTOGRAM get") == ["get", ["calls", 6, "histogram_usec", [1, 2, 2, 3, 4, 5, 128, 6]]]
+    assert client.ask("LATENCY HISTOGRAM get") == [
+        "get",
+        ["calls", 6, "histogram_usec", [1, 2, 2, 3, 4, 5, 128, 6]],
+    ]
     client.line("HELLO 3")
     assert client.ask("LATENCY HISTOGRAM") == {
         "get": {"calls": 6, "histogram_usec": {1: 2, 2: 3, 4: 5, 128: 6}},

@@ -18,9 +18,19 @@ SAMPLES: dict[str, tuple[Sample, ...]] = {
         (_LARGE, "SADD big x y z"),
         ("SELECT 1", "SADD w a"),
     ),
-    "SREM": ((_NUMBERS, "SREM i 3"), (_NUMBERS, "SREM i 3 none 1"), (_WORDS, "SREM w a b c 1 a"), (_LARGE, "SREM big member7"), (_WORDS, "SREM w none")),
+    "SREM": (
+        (_NUMBERS, "SREM i 3"),
+        (_NUMBERS, "SREM i 3 none 1"),
+        (_WORDS, "SREM w a b c 1 a"),
+        (_LARGE, "SREM big member7"),
+        (_WORDS, "SREM w none"),
+    ),
     "SISMEMBER": ((_NUMBERS, "SISMEMBER i 3"), (_WORDS, "SISMEMBER w none"), ("SISMEMBER none a",)),
-    "SMISMEMBER": ((_NUMBERS, "SMISMEMBER i 3 03 4"), (_LARGE, "SMISMEMBER big member1 none"), ("SMISMEMBER none a b",)),
+    "SMISMEMBER": (
+        (_NUMBERS, "SMISMEMBER i 3 03 4"),
+        (_LARGE, "SMISMEMBER big member1 none"),
+        ("SMISMEMBER none a b",),
+    ),
     "SCARD": ((_NUMBERS, "SCARD i"), (_LARGE, "SCARD big"), ("SCARD none",)),
     "SMEMBERS": ((_NUMBERS, "SMEMBERS i"), (_LARGE, "SMEMBERS big"), ("SMEMBERS none",)),
     "SMOVE": (
@@ -30,7 +40,11 @@ SAMPLES: dict[str, tuple[Sample, ...]] = {
         ("SADD one 1", "SMOVE one none 1"),
         (_WORDS, "SMOVE w w a"),
     ),
-    "SSCAN": ((_NUMBERS, "SSCAN i 0"), (_LARGE, "SSCAN big 0 MATCH *1* COUNT 50"), ("SSCAN none 0",)),
+    "SSCAN": (
+        (_NUMBERS, "SSCAN i 0"),
+        (_LARGE, "SSCAN big 0 MATCH *1* COUNT 50"),
+        ("SSCAN none 0",),
+    ),
     "SPOP": (
         (_NUMBERS, "SPOP i"),
         (_LARGE, "SPOP big"),
@@ -50,8 +64,19 @@ SAMPLES: dict[str, tuple[Sample, ...]] = {
     "SINTER": ((_LARGE, _OTHER, "SINTER big other"), (_NUMBERS, "SINTER i none")),
     "SUNION": ((_LARGE, _OTHER, _NUMBERS, "SUNION big other none i"),),
     "SDIFF": ((_LARGE, _OTHER, "SDIFF big other none"), (_LARGE, "SDIFF big big")),
-    "SINTERSTORE": ((_LARGE, _OTHER, "SINTERSTORE s big other"), (_WORDS, "SINTERSTORE w w none"), (_WORDS, _OTHER, "SINTERSTORE w w other")),
+    "SINTERSTORE": (
+        (_LARGE, _OTHER, "SINTERSTORE s big other"),
+        (_WORDS, "SINTERSTORE w w none"),
+        (_WORDS, _OTHER, "SINTERSTORE w w other"),
+    ),
     "SUNIONSTORE": ((_LARGE, _OTHER, "SUNIONSTORE none big other"), (_WORDS, "SUNIONSTORE e w")),
-    "SDIFFSTORE": ((_LARGE, _OTHER, "SDIFFSTORE other big other"), (_WORDS, "SDIFFSTORE w w w"), ("SDIFFSTORE none nothing",)),
-    "SINTERCARD": ((_LARGE, _OTHER, "SINTERCARD 2 big other LIMIT 1"), (_NUMBERS, "SINTERCARD 1 i")),
+    "SDIFFSTORE": (
+        (_LARGE, _OTHER, "SDIFFSTORE other big other"),
+        (_WORDS, "SDIFFSTORE w w w"),
+        ("SDIFFSTORE none nothing",),
+    ),
+    "SINTERCARD": (
+        (_LARGE, _OTHER, "SINTERCARD 2 big other LIMIT 1"),
+        (_NUMBERS, "SINTERCARD 1 i"),
+    ),
 }

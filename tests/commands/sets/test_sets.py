@@ -1,4 +1,4 @@
-"""Sets as clients see them, what is logged of them, how they are kept, and what a reply waits for."""
+"""Sets as clients see them, what is logged of them, how they are kept, what a reply waits for."""
 
 from __future__ import annotations
 
@@ -30,7 +30,9 @@ def encoding(h: Harness, key: str) -> object:
 
 
 def fill(h: Harness, key: str, count: int, word: str = "m") -> None:
-    assert h.line(f"SADD {key} " + " ".join(f"{word}{n}" for n in range(count))) == b":%d\r\n" % count
+    assert (
+        h.line(f"SADD {key} " + " ".join(f"{word}{n}" for n in range(count))) == b":%d\r\n" % count
+    )
 
 
 # ----------------------------------------------------------------- what is logged
@@ -57,7 +59,11 @@ def test_long_members_and_keys_are_logged_whole(h: Harness) -> None:
     key, member = b"k" * 2000, b"m" * 3000
     h.run(b"SADD", key, member)
     assert h.effects == [[b"SADD", key, member]]
-    assert h.run(b"SREM", key, member) == b":1\r\n" and h.effects == [[b"SREM", key, member]] and h.same()
+    assert (
+        h.run(b"SREM", key, member) == b":1\r\n"
+        and h.effects == [[b"SREM", key, member]]
+        and h.same()
+    )
 
 
 def test_chance_is_logged_as_what_it_came_to(h: Harness) -> None:
@@ -75,7 +81,15 @@ def test_chance_is_logged_as_what_it_came_to(h: Harness) -> None:
 
 
 def test_a_set_that_became_empty_is_gone_with_its_expiry(h: Harness) -> None:
-    for line in ("SREM s a", "SREM s a b", "SPOP s", "SPOP s 1", "SMOVE s t a", "SDIFFSTORE s s s", "SINTERSTORE s s none"):
+    for line in (
+        "SREM s a",
+        "SREM s a b",
+        "SPOP s",
+        "SPOP s 1",
+        "SMOVE s t a",
+        "SDIFFSTORE s s s",
+        "SINTERSTORE s s none",
+    ):
         h.lines("DEL t", "SADD s a", "PEXPIREAT s 4000000000000")
         h.line(line)
         assert h.line("EXISTS s") == b":0\r\n", line
@@ -97,11 +111,17 @@ def test_what_stays_keeps_its_expiry(h: Harness) -> None:
 
 def test_a_store_logs_what_was_there_and_the_result(h: Harness) -> None:
     h.lines("SADD a 1 2 3", "SADD b 2 3 4", "SET out x")
-    assert h.line("SINTERSTORE out a b") == b":2\r\n" and h.effects == [[b"DEL", b"out"], [b"SADD", b"out", b"2", b"3"]]
+    assert h.line("SINTERSTORE out a b") == b":2\r\n" and h.effects == [
+        [b"DEL", b"out"],
+        [b"SADD", b"out", b"2", b"3"],
+    ]
     assert h.line("SDIFFSTORE new a b") == b":1\r\n" and h.effects == [[b"SADD", b"new", b"1"]]
     assert h.line("SDIFFSTORE new a a") == b":0\r\n" and h.effects == [[b"DEL", b"new"]]
     assert h.line("SINTERSTORE new a none") == b":0\r\n" and h.effects == []
-    assert h.line("SUNIONSTORE a a b") == b":4\r\n" and h.effects == [[b"DEL", b"a"], [b"SADD", b"a", b"1", b"2", b"3", b"4"]]
+    assert h.line("SUNIONSTORE a a b") == b":4\r\n" and h.effects == [
+        [b"DEL", b"a"],
+        [b"SADD", b"a", b"1", b"2", b"3", b"4"],
+    ]
     assert h.line("SINTERSTORE out a b new s") == b":0\r\n" and h.same()
 
 
@@ -121,7 +141,11 @@ def test_a_move_is_one_effect_that_changes_two_keys(h: Harness) -> None:
     assert h.effects == [[b"SMOVE", b"a", b"b", b"1"]] and h.changed == {(0, b"a"), (0, b"b")}
     assert h.line("SMOVE a b 2") == b":1\r\n" and h.changed == {(0, b"a")}, "it was there"
     assert h.line("SMOVE a b none") == h.line("SMOVE none b 1") == b":0\r\n" and h.effects == []
-    assert h.line("SMOVE a a x") == b":1\r\n" and h.line("SMOVE a a y") == b":0\r\n" and h.effects == []
+    assert (
+        h.line("SMOVE a a x") == b":1\r\n"
+        and h.line("SMOVE a a y") == b":0\r\n"
+        and h.effects == []
+    )
     assert h.line("SMOVE a new x") == b":1\r\n" and h.line("EXISTS a new") == b":1\r\n" and h.same()
 
 
@@ -129,8 +153,28 @@ def test_a_wrong_type_changes_nothing(h: Harness) -> None:
     h.lines("SET x 1", "SADD s 1 2")
     before = h.digest()
     for line in (
-        *("SADD x a", "SREM x a", "SISMEMBER x a", "SMISMEMBER x a", "SCARD x", "SMEMBERS x", "SPOP x", "SPOP x 0", "SRANDMEMBER x", "SRANDMEMBER x 0"),
-        *("SMOVE x s 1", "SMOVE s x 1", "SINTER none x", "SUNION s x", "SDIFF none x", "SINTERSTORE s s x", "SUNIONSTORE s x", "SDIFFSTORE s s x"),
+        *(
+            "SADD x a",
+            "SREM x a",
+            "SISMEMBER x a",
+            "SMISMEMBER x a",
+            "SCARD x",
+            "SMEMBERS x",
+            "SPOP x",
+            "SPOP x 0",
+            "SRANDMEMBER x",
+            "SRANDMEMBER x 0",
+        ),
+        *(
+            "SMOVE x s 1",
+            "SMOVE s x 1",
+            "SINTER none x",
+            "SUNION s x",
+            "SDIFF none x",
+            "SINTERSTORE s s x",
+            "SUNIONSTORE s x",
+            "SDIFFSTORE s s x",
+        ),
         *("SINTERCARD 2 none x", "SSCAN x 0"),
     ):
         assert h.line(line) == WRONG and h.effects == [], line
@@ -138,15 +182,29 @@ def test_a_wrong_type_changes_nothing(h: Harness) -> None:
     assert h.digest() == before
 
 
-# ----------------------------------------------------------------- how it is kept, and how OBJECT ENCODING calls it
+# ------------------------------------------------- how it is kept, and how OBJECT ENCODING calls it
 
 
 def test_integers_come_in_order(h: Harness) -> None:
     h.line("SADD s 10 -5 2 70000 -3000000000 2")
-    assert h.line("SMEMBERS s") == b"*5\r\n$11\r\n-3000000000\r\n$2\r\n-5\r\n$1\r\n2\r\n$2\r\n10\r\n$5\r\n70000\r\n"
+    assert (
+        h.line("SMEMBERS s")
+        == b"*5\r\n$11\r\n-3000000000\r\n$2\r\n-5\r\n$1\r\n2\r\n$2\r\n10\r\n$5\r\n70000\r\n"
+    )
     h.line("SADD t 3 1")
-    assert decode(h.line("SUNION s t") or b"")[0] == [b"-3000000000", b"-5", b"1", b"2", b"3", b"10", b"70000"]
-    assert decode(h.line("SSCAN s 0 COUNT 1") or b"")[0] == [b"0", [b"-3000000000", b"-5", b"2", b"10", b"70000"]]
+    assert decode(h.line("SUNION s t") or b"")[0] == [
+        b"-3000000000",
+        b"-5",
+        b"1",
+        b"2",
+        b"3",
+        b"10",
+        b"70000",
+    ]
+    assert decode(h.line("SSCAN s 0 COUNT 1") or b"")[0] == [
+        b"0",
+        [b"-3000000000", b"-5", b"2", b"10", b"70000"],
+    ]
 
 
 def test_what_is_no_integer_or_one_too_many_makes_a_table_for_good(h: Harness) -> None:
@@ -159,7 +217,11 @@ def test_what_is_no_integer_or_one_too_many_makes_a_table_for_good(h: Harness) -
         assert encoding(h, "s") == b"hashtable", line
         h.line("DEL s")
     h.line("SADD s 1 2 3 4")
-    assert encoding(h, "s") == b"intset" and h.line("COPY s t") == b":1\r\n" and encoding(h, "t") == b"intset"
+    assert (
+        encoding(h, "s") == b"intset"
+        and h.line("COPY s t") == b":1\r\n"
+        and encoding(h, "t") == b"intset"
+    )
     h.line("SADD s 4 3")
     assert encoding(h, "s") == b"intset", "nothing new came"
     h.line("SADD s 5")
@@ -188,13 +250,34 @@ def test_few_that_a_large_spop_leaves_may_be_integers_again(h: Harness) -> None:
 members = st.one_of(
     st.integers(-5, 40).map(lambda n: b"%d" % n),
     st.integers(-(2**63), 2**63 - 1).map(lambda n: b"%d" % n),
-    st.sampled_from([b"32767", b"32768", b"-32768", b"-32769", b"2147483647", b"2147483648", b"-2147483648", b"-2147483649"]),
-    st.sampled_from([b"x", b"", b"007", b"-0", b"9223372036854775808", b"-9223372036854775809", b"1.0", b" 1"]),
+    st.sampled_from(
+        [
+            b"32767",
+            b"32768",
+            b"-32768",
+            b"-32769",
+            b"2147483647",
+            b"2147483648",
+            b"-2147483648",
+            b"-2147483649",
+        ]
+    ),
+    st.sampled_from(
+        [b"x", b"", b"007", b"-0", b"9223372036854775808", b"-9223372036854775809", b"1.0", b" 1"]
+    ),
 )
 
 
 @settings(max_examples=300, deadline=None)
-@given(st.lists(st.tuples(st.sampled_from(["add", "add", "many", "remove"]), st.lists(members, min_size=1, max_size=8))), st.sampled_from([0, 1, 5, 512]))
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["add", "add", "many", "remove"]),
+            st.lists(members, min_size=1, max_size=8),
+        )
+    ),
+    st.sampled_from([0, 1, 5, 512]),
+)
 def test_a_set_holds_what_a_set_holds(steps: list[tuple[str, list[bytes]]], limit: int) -> None:
     ours, model, packed = Set(), set[bytes](), True
     for step, drawn in steps:
@@ -208,7 +291,11 @@ def test_a_set_holds_what_a_set_holds(steps: list[tuple[str, list[bytes]]], limi
                 assert change(member) is ((member in model) is (step == "remove"))
                 (model.discard if step == "remove" else model.add)(member)
         assert len(ours) == len(model) and set(ours) == model and len(list(ours)) == len(model)
-        assert ours.which(drawn) == [member in model for member in drawn] == [member in ours for member in drawn]
+        assert (
+            ours.which(drawn)
+            == [member in model for member in drawn]
+            == [member in ours for member in drawn]
+        )
         assert packed or not ours.is_packed, "a table is for good"
         packed = ours.is_packed
         if packed:
@@ -218,13 +305,23 @@ def test_a_set_holds_what_a_set_holds(steps: list[tuple[str, list[bytes]]], limi
             assert set(ours.sample(Random(3), len(model) // 2)) <= model
         kind = kind_of(ours)
         twin = build(sorted(model), limit)
-        assert kind.canonical(ours) == kind.canonical(twin) == kind.canonical(ours.copy()) and kind.size(ours) > 40
+        assert (
+            kind.canonical(ours) == kind.canonical(twin) == kind.canonical(ours.copy())
+            and kind.size(ours) > 40
+        )
         assert sorted(ours.scan(0, 1000)[1]) == sorted(model)
 
 
 def test_one_at_a_time_or_many_at_once_is_kept_the_same() -> None:
     for limit in (0, 3, 512):
-        for drawn in ([b"1", b"2", b"3"], [b"1", b"2", b"3", b"4"], [b"1", b"x", b"2"], [b"70000", b"1"], [b"x"], [b"3", b"3", b"3", b"3", b"2"]):
+        for drawn in (
+            [b"1", b"2", b"3"],
+            [b"1", b"2", b"3", b"4"],
+            [b"1", b"x", b"2"],
+            [b"70000", b"1"],
+            [b"x"],
+            [b"3", b"3", b"3", b"3", b"2"],
+        ):
             one, many = Set(), Set()
             for member in drawn:
                 one.add(member, limit)
@@ -272,7 +369,9 @@ def test_spop_leaves_each_as_often(h: Harness) -> None:
 
 def test_srandmember_has_a_bound_on_repeats(h: Harness) -> None:
     h.line("SADD s 1 2")
-    assert (h.line("SRANDMEMBER s -16777217") or b"").startswith(b"-ERR value is out of range, value must between -16777216 and ")
+    assert (h.line("SRANDMEMBER s -16777217") or b"").startswith(
+        b"-ERR value is out of range, value must between -16777216 and "
+    )
     assert h.line("SRANDMEMBER none -1000") == b"*0\r\n"
     assert h.line("SRANDMEMBER s 9223372036854775807") == b"*2\r\n$1\r\n1\r\n$1\r\n2\r\n"
 
@@ -285,11 +384,24 @@ def test_resp3_has_sets_where_redis_has_them(h: Harness) -> None:
     h.line("SADD s 1")
     for line in ("SMEMBERS s", "SINTER s", "SUNION s", "SDIFF s"):
         assert h.line(line) == b"~1\r\n$1\r\n1\r\n", line
-    for line in ("SMEMBERS none", "SINTER s none", "SUNION none", "SDIFF none", "SPOP none 1", "SPOP s 0"):
+    for line in (
+        "SMEMBERS none",
+        "SINTER s none",
+        "SUNION none",
+        "SDIFF none",
+        "SPOP none 1",
+        "SPOP s 0",
+    ):
         assert h.line(line) == b"~0\r\n", line
     assert h.line("SRANDMEMBER s 1") == h.line("SRANDMEMBER s -1") == b"*1\r\n$1\r\n1\r\n"
-    assert h.line("SRANDMEMBER none") == h.line("SPOP none") == b"_\r\n" and h.line("SRANDMEMBER none 1") == b"*0\r\n"
-    assert h.line("SMISMEMBER s 1 2") == b"*2\r\n:1\r\n:0\r\n" and h.line("SSCAN s 0") == b"*2\r\n$1\r\n0\r\n*1\r\n$1\r\n1\r\n"
+    assert (
+        h.line("SRANDMEMBER none") == h.line("SPOP none") == b"_\r\n"
+        and h.line("SRANDMEMBER none 1") == b"*0\r\n"
+    )
+    assert (
+        h.line("SMISMEMBER s 1 2") == b"*2\r\n:1\r\n:0\r\n"
+        and h.line("SSCAN s 0") == b"*2\r\n$1\r\n0\r\n*1\r\n$1\r\n1\r\n"
+    )
     assert h.line("SPOP s 1") == b"~1\r\n$1\r\n1\r\n"
 
 
@@ -306,7 +418,9 @@ def test_a_walk_returns_what_stays_while_others_come_and_go(h: Harness) -> None:
     found: set[bytes] = set()
     cursor, turn = b"0", 0
     while True:
-        cursor, items = decode(h.run(b"SSCAN", b"s", cursor, b"MATCH", b"stay*", b"COUNT", b"20") or b"")[0]
+        cursor, items = decode(
+            h.run(b"SSCAN", b"s", cursor, b"MATCH", b"stay*", b"COUNT", b"20") or b""
+        )[0]
         found.update(items)
         turn += 1
         h.line("SADD s " + " ".join(f"other{turn}-{n}" for n in range(100)))
@@ -320,7 +434,18 @@ def test_a_walk_returns_what_stays_while_others_come_and_go(h: Harness) -> None:
 
 @pytest.mark.parametrize(
     "line",
-    ["DEL s", "UNLINK s", "SET s x", "RENAME other s", "FLUSHALL", "FLUSHDB", "SUNIONSTORE s other", "SPOP s 20000", "COPY other s REPLACE", "PEXPIREAT s 1"],
+    [
+        "DEL s",
+        "UNLINK s",
+        "SET s x",
+        "RENAME other s",
+        "FLUSHALL",
+        "FLUSHDB",
+        "SUNIONSTORE s other",
+        "SPOP s 20000",
+        "COPY other s REPLACE",
+        "PEXPIREAT s 1",
+    ],
 )
 def test_however_it_goes_a_large_set_is_freed_in_pieces(line: str) -> None:
     h = Harness()
@@ -335,7 +460,9 @@ def test_however_it_goes_a_large_set_is_freed_in_pieces(line: str) -> None:
     while discard.waiting():
         discard.free_some(1_000_000)
     h.line(line)
-    assert h.same() and sum(map(len, buckets)) == 20_000, "still there when the command is over, on both nodes"
+    assert h.same() and sum(map(len, buckets)) == 20_000, (
+        "still there when the command is over, on both nodes"
+    )
     turns = 0
     while h.engine.keyspace.free_some(2000) or h.mirror.keyspace.free_some(2000):
         turns += 1
@@ -385,7 +512,9 @@ def test_a_reply_waits_for_what_it_saw(change: str, command: str) -> None:
     assert node.commit()[reader.id]
 
 
-@pytest.mark.parametrize("command", ["SISMEMBER t a", "SINTER t none", "SINTERCARD 1 t", "SRANDMEMBER t 5", "SSCAN t 0"])
+@pytest.mark.parametrize(
+    "command", ["SISMEMBER t a", "SINTER t none", "SINTERCARD 1 t", "SRANDMEMBER t 5", "SSCAN t 0"]
+)
 def test_a_reply_waits_for_nothing_else(command: str) -> None:
     node = Node()
     writer, reader = node.session(), node.session()

@@ -54,7 +54,14 @@ def words(h: Harness, text: str) -> str:
     ],
 )
 def test_a_list(h: Harness, text: str, answer: str) -> None:
-    h.lines("RPUSH l 3 1 2 10", "MSET w_2 10 w_10 20 w_3 30", "HSET o_1 f 2", "HSET o_2 f 1", "HSET o_10 f 3", "SET o_3 text")
+    h.lines(
+        "RPUSH l 3 1 2 10",
+        "MSET w_2 10 w_10 20 w_3 30",
+        "HSET o_1 f 2",
+        "HSET o_2 f 1",
+        "HSET o_10 f 3",
+        "SET o_3 text",
+    )
     assert words(h, text) == answer
     assert h.effects == []
 
@@ -79,7 +86,9 @@ def test_equal_texts_put_a_set_into_one_order_whatever_its_past(size: int) -> No
     assert one.line("SORT s BY w_* ALPHA") == two.line("SORT s BY w_* ALPHA")
 
 
-@pytest.mark.parametrize("element", ["1e-310", "1e-400", "1e400", "5x", "nan", "1_0", "--5", "1e", "."])
+@pytest.mark.parametrize(
+    "element", ["1e-310", "1e-400", "1e400", "5x", "nan", "1_0", "--5", "1e", "."]
+)
 def test_what_is_no_double_is_refused_before_anything_changes(h: Harness, element: str) -> None:
     h.lines(f"RPUSH l 1 {element}", "RPUSH out x")
     assert parse(h.line("SORT l STORE out")) == NO_DOUBLE
@@ -90,7 +99,16 @@ def test_what_is_no_double_is_refused_before_anything_changes(h: Harness, elemen
 
 def test_doubles_as_c_reads_them(h: Harness) -> None:
     h.run(b"RPUSH", b"l", b"inf", b" 5", b"", b"0x10", b"-inf", b"7\x00x", b"+6", b"0x1p-1074")
-    assert parse(h.line("SORT l")) == [b"-inf", b"", b"0x1p-1074", b" 5", b"+6", b"7\x00x", b"0x10", b"inf"]
+    assert parse(h.line("SORT l")) == [
+        b"-inf",
+        b"",
+        b"0x1p-1074",
+        b" 5",
+        b"+6",
+        b"7\x00x",
+        b"0x10",
+        b"inf",
+    ]
     h.run(b"RPUSH", b"l", b" ")
     assert parse(h.line("SORT l")) == NO_DOUBLE
 
@@ -111,14 +129,18 @@ def test_sets_and_sorted_sets(h: Harness) -> None:
     assert words(h, "SORT z BY nosort DESC LIMIT 1 2") == "c b"
     assert words(h, "SORT z ALPHA") == "a b c"
     h.line("SORT s BY nosort STORE out")
-    assert h.effects == [[b"RPUSH", b"out", b"a", b"b", b"c"]], "what is stored has an order that means something"
+    assert h.effects == [[b"RPUSH", b"out", b"a", b"b", b"c"]], (
+        "what is stored has an order that means something"
+    )
 
 
 def test_store_replaces_whatever_was_there(h: Harness) -> None:
     h.lines("RPUSH l 3 1 2", "SET out text PXAT 4000000000000")
     assert h.line("SORT l STORE out") == b":3\r\n"
     assert h.effects == [[b"DEL", b"out"], [b"RPUSH", b"out", b"1", b"2", b"3"]]
-    assert h.line("TTL out") == b":-1\r\n" and h.line("OBJECT ENCODING out") == b"$9\r\nquicklist\r\n"
+    assert (
+        h.line("TTL out") == b":-1\r\n" and h.line("OBJECT ENCODING out") == b"$9\r\nquicklist\r\n"
+    )
     assert h.line("SORT l BY nosort LIMIT 5 5 STORE out") == b":0\r\n"
     assert h.effects == [[b"DEL", b"out"]] and h.line("EXISTS out") == b":0\r\n"
     assert h.line("SORT l BY nosort LIMIT 5 5 STORE out") == b":0\r\n"
@@ -144,7 +166,18 @@ def test_an_expired_weight_is_no_weight_and_its_end_is_logged(h: Harness) -> Non
     assert h.effects == [[b"DEL", b"w_1"]] and h.same()
 
 
-@pytest.mark.parametrize("text", ["SORT l LIMIT 0", "SORT l STORE", "SORT l BY", "SORT l GET", "SORT l NOSORT", "SORT_RO l STORE out", "SORT_RO l STORE"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "SORT l LIMIT 0",
+        "SORT l STORE",
+        "SORT l BY",
+        "SORT l GET",
+        "SORT l NOSORT",
+        "SORT_RO l STORE out",
+        "SORT_RO l STORE",
+    ],
+)
 def test_what_is_no_option(h: Harness, text: str) -> None:
     h.line("RPUSH l 3 1 2")
     assert parse(h.line(text)) == "ERR syntax error"
@@ -153,9 +186,15 @@ def test_what_is_no_option(h: Harness, text: str) -> None:
 def test_errors_in_their_order(h: Harness) -> None:
     h.line("HSET h f v")
     assert parse(h.line("SORT h LIMIT 0 x")) == "ERR value is not an integer or out of range"
-    assert parse(h.line("SORT h LIMIT 0 9223372036854775808")) == "ERR value is not an integer or out of range"
+    assert (
+        parse(h.line("SORT h LIMIT 0 9223372036854775808"))
+        == "ERR value is not an integer or out of range"
+    )
     assert parse(h.line("SORT h BAD")) == "ERR syntax error"
-    assert parse(h.line("SORT h")) == "WRONGTYPE Operation against a key holding the wrong kind of value"
+    assert (
+        parse(h.line("SORT h"))
+        == "WRONGTYPE Operation against a key holding the wrong kind of value"
+    )
 
 
 def test_cluster_mode_knows_no_keys_that_are_not_named() -> None:

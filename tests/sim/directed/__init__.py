@@ -1,4 +1,6 @@
-"""Directed schedules: faults at exact moments, for bugs that chance hardly finds. `stage` says how one is written; the others hold them by theme."""
+"""Directed schedules: faults at exact moments, for bugs that chance hardly finds. `stage` says how
+one is written; the others hold them by theme.
+"""
 
 from __future__ import annotations
 

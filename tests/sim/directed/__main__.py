@@ -1,11 +1,13 @@
-"""`python -m tests.sim.directed`: the schedules by name; with a name, one of them played, on the right code or under a mutant.
+"""`python -m tests.sim.directed`: the schedules by name; with a name, one of them played, on the
+right code or under a mutant.
 
-Decides: what is printed. Must not know: what a schedule does.
+Decides: what is printed.
+Must not know: what a schedule does.
 
-    python -m tests.sim.directed                               what there is
-    python -m tests.sim.directed longer-foreign-tail           played once; --trace prints every event
-    python -m tests.sim.directed all --seeds 20                each with so many seeds: other delays, other luck
-    python -m tests.sim.directed NAME --mutant MUTANT          under a planted bug
+    python -m tests.sim.directed                               what there is python -m
+    tests.sim.directed longer-foreign-tail           played once; --trace prints every event python
+    -m tests.sim.directed all --seeds 20                each with so many seeds: other delays, other
+    luck python -m tests.sim.directed NAME --mutant MUTANT          under a planted bug
 """
 
 from __future__ import annotations
@@ -27,7 +29,11 @@ def main() -> int:
     parser.add_argument("--trace", action="store_true")
     args = parser.parse_args()
     if not args.name:
-        print("\n".join(f"{name}: {' '.join(chosen.what.split())}" for name, chosen in SCHEDULES.items()))
+        print(
+            "\n".join(
+                f"{name}: {' '.join(chosen.what.split())}" for name, chosen in SCHEDULES.items()
+            )
+        )
         return 0
     failed = missed = 0
     for name in SCHEDULES if args.name == "all" else [args.name]:

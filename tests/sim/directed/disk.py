@@ -1,6 +1,7 @@
 """Schedules about what is on disk when the power goes: A5, A6, V2, S1, S4, S7.
 
-Decides: the moments. Must not know: which mutant each is for.
+Decides: the moments.
+Must not know: which mutant each is for.
 """
 
 from __future__ import annotations
@@ -24,7 +25,9 @@ def _big(number: int) -> tuple[str, str, str]:
 
 @schedule(max_entry_bytes=2000, message_bytes=1, sync_us=15_000)
 def power_lost_between_write_and_sync(stage: Stage) -> None:
-    """Two entries are written and not yet synced when all three nodes lose power; of each node's two only the second survives."""
+    """Two entries are written and not yet synced when all three nodes lose power; of each node's
+    two only the second survives.
+    """
     stage.teach_slow_disks()
     found = []
 
@@ -35,10 +38,15 @@ def power_lost_between_write_and_sync(stage: Stage) -> None:
             _put(inode.durable, offset + half, data[half:])
 
     for log in stage.cluster.logs:
-        log.disk._keep_some = second_survives  # type: ignore[method-assign]  # the luck of this machine
-        log.disk.crash_in, log.disk.crash_in_segment = 4, True  # write and sync of the first, write of the others, their sync
+        # the luck of this machine
+        log.disk._keep_some = second_survives  # type: ignore[method-assign]
+        # write and sync of the first, write of the others, their sync
+        log.disk.crash_in, log.disk.crash_in_segment = 4, True
     stage.pipeline("a", _big(0), _big(1), _big(2))
-    stage.until(lambda: all(log.host in stage.network.gone for log in stage.cluster.logs), "all have lost power")
+    stage.until(
+        lambda: all(log.host in stage.network.gone for log in stage.cluster.logs),
+        "all have lost power",
+    )
     if not all(size > 3000 for size in found):
         raise NotStaged(f"two entries in one write: {found}")
     stage.until(lambda: all(stage.acceptor(az) is not None for az in "abc"), "all are back")
@@ -46,7 +54,9 @@ def power_lost_between_write_and_sync(stage: Stage) -> None:
 
 @schedule(max_entry_bytes=2000, segment_bytes=32 * 1024)
 def power_lost_behind_a_new_segment(stage: Stage) -> None:
-    """One batch fills a segment and begins the next; it is acknowledged by two nodes, which lose power at once, and the third lacks it."""
+    """One batch fills a segment and begins the next; it is acknowledged by two nodes, which lose
+    power at once, and the third lacks it.
+    """
     logs, engines = stage.logs, stage.engines
     base = stage.last("a")
     stage.nothing_survives(logs["a"], logs["b"])
@@ -54,7 +64,10 @@ def power_lost_behind_a_new_segment(stage: Stage) -> None:
     stage.run_for(200)
     stage.cut(engines["a"], logs["c"])
     stage.told(stage.pipeline("a", *map(_big, range(13, 18))))
-    stage.expect(len(logs["a"].driver.store._segments) == len(logs["b"].driver.store._segments) == 2, "the batch rolled")
+    stage.expect(
+        len(logs["a"].driver.store._segments) == len(logs["b"].driver.store._segments) == 2,
+        "the batch rolled",
+    )
     stage.expect(base + 18 == stage.last("a"), "each write is an entry")
     stage.power_off(engines["a"], logs["a"], logs["b"])
     stage.run_for(100)
@@ -64,21 +77,28 @@ def power_lost_behind_a_new_segment(stage: Stage) -> None:
 
 @schedule(max_entry_bytes=2000, segment_bytes=32 * 1024)
 def power_lost_inside_a_cut(stage: Stage) -> None:
-    """A dead writer's tail over two segments is cut for the next writer's entries, and the power goes when only the newer segment is gone."""
+    """A dead writer's tail over two segments is cut for the next writer's entries, and the power
+    goes when only the newer segment is gone.
+    """
     logs, engines = stage.logs, stage.engines
     stage.told(stage.pipeline("a", *map(_big, range(13))))
     stage.run_for(200)
     stage.cut(engines["a"], logs["a"], logs["b"])
     stage.pipeline("a", *map(_big, range(13, 20)))
     stage.until(
-        lambda: len(logs["c"].driver.store._segments) == 2 and stage.acceptor("c").durable == stage.last("c"), "log-c alone holds a tail in two segments"
+        lambda: (
+            len(logs["c"].driver.store._segments) == 2
+            and stage.acceptor("c").durable == stage.last("c")
+        ),
+        "log-c alone holds a tail in two segments",
     )
     stage.power_off(engines["a"])
     stage.isolate(logs["c"])
     stage.elect("b")
     stage.told(stage.ask("b", ("SET", "r:0", "b")))
     disk = logs["c"].disk
-    disk.crash_in, disk.crash_in_segment = 2, True  # the newer segment's removal, then the first write of the cut
+    # the newer segment's removal, then the first write of the cut
+    disk.crash_in, disk.crash_in_segment = 2, True
     stage.heal(logs["c"])
     stage.until(lambda: logs["c"].host in stage.network.gone, "the power goes inside the cut")
     stage.until(lambda: stage.acceptor("c") is not None, "log-c is back")
@@ -86,14 +106,22 @@ def power_lost_inside_a_cut(stage: Stage) -> None:
 
 @schedule()
 def slot_of_meta_rots(stage: Stage) -> None:
-    """A node has promised a second writer and has no entry of him yet; one bit of the slot of `meta` that was written last flips, and it starts again."""
+    """A node has promised a second writer and has no entry of him yet; one bit of the slot of
+    `meta` that was written last flips, and it starts again.
+    """
     log = stage.logs["c"]
     stage.power_off(stage.engines["a"])
     stage.keep_campaigning("b")
-    stage.until(lambda: stage.proposer("b") and stage.proposer("b").state == "opening", "engine-b is promised")
+    stage.until(
+        lambda: stage.proposer("b") and stage.proposer("b").state == "opening",
+        "engine-b is promised",
+    )
     stage.cut(stage.engines["b"], log)
     stage.run_for(200)
-    stage.expect(stage.acceptor("c")._durable_promise.term == 2 and stage.acceptor("c").last[0] == 1, "log-c has promised")
+    stage.expect(
+        stage.acceptor("c")._durable_promise.term == 2 and stage.acceptor("c").last[0] == 1,
+        "log-c has promised",
+    )
     inode = next(inode for path, inode in log.disk._tree.items() if path.name == META_NAME)
     newest = max((0, 1), key=lambda slot: (_counter(bytes(inode.data), slot), slot))
     for copy in (inode.data, inode.durable):
@@ -111,7 +139,9 @@ def _counter(data: bytes, slot: int) -> int:
 
 @schedule()
 def sync_fails_and_power_goes(stage: Stage) -> None:
-    """A node's sync fails and its disk has none of it; soon its power goes. It and another node acknowledged the write, the third lacks it."""
+    """A node's sync fails and its disk has none of it; soon its power goes. It and another node
+    acknowledged the write, the third lacks it.
+    """
     logs, engines = stage.logs, stage.engines
     stage.cut(engines["a"], logs["c"])
     stage.nothing_survives(logs["a"])
@@ -134,25 +164,37 @@ def _torn(inode: Inode) -> None:
 
 @schedule()
 def power_lost_inside_one_write_everywhere(stage: Stage) -> None:
-    """All three nodes come back with a torn last frame, none of them whole: they agree on what the log is, and the shard serves again."""
+    """All three nodes come back with a torn last frame, none of them whole: they agree on what the
+    log is, and the shard serves again.
+    """
     base = stage.last("a")
     for log in stage.cluster.logs:
         log.disk._keep_some = _torn  # type: ignore[method-assign]  # the luck of this machine
         log.disk.crash_in, log.disk.crash_in_segment = 2, True  # the write, its sync
     write = stage.ask("a", ("SET", "r:0", "x" * 200))
-    stage.until(lambda: all(log.host in stage.network.gone for log in stage.cluster.logs), "all have lost power")
-    stage.until(lambda: all(stage.acceptor(az) and stage.acceptor(az).suspicion for az in "abc"), "all are suspect")
+    stage.until(
+        lambda: all(log.host in stage.network.gone for log in stage.cluster.logs),
+        "all have lost power",
+    )
+    stage.until(
+        lambda: all(stage.acceptor(az) and stage.acceptor(az).suspicion for az in "abc"),
+        "all are suspect",
+    )
     stage.let("b")
     stage.run_for(8000)
     stage.expect(stage.leads("b"), "the shard serves again")
-    stage.expect(all(stage.acceptor(az).counts and stage.last(az) > base for az in "abc"), "all are whole")
+    stage.expect(
+        all(stage.acceptor(az).counts and stage.last(az) > base for az in "abc"), "all are whole"
+    )
     stage.expect(not write.done or write.answer != "OK", "nothing was acknowledged")
 
 
 @schedule(lease_ms=4000)
 def acknowledged_by_one_and_agreed_away(stage: Stage) -> None:
-    """A node's disk loses the newest entry when the writer has heard that it has it; another one's power goes inside its sync, and the last never got it. He
-    lives, and reaches the second again when all nodes have agreed on a log without the entry."""
+    """A node's disk loses the newest entry when the writer has heard that it has it; another one's
+    power goes inside its sync, and the last never got it. He lives, and reaches the second again
+    when all nodes have agreed on a log without the entry.
+    """
     logs, engines = stage.logs, stage.engines
 
     base = stage.last("a")
@@ -161,15 +203,23 @@ def acknowledged_by_one_and_agreed_away(stage: Stage) -> None:
     disk.crash_in, disk.crash_in_segment = 2, True  # the write, its sync
     stage.cut(engines["a"], logs["c"])
     stage.ask("a", ("SET", "r:0", "x"))
-    stage.until(lambda: max(feed.match for feed in stage.proposer("a")._feeds) == base + 1, "engine-a has heard of log-a that it has the entry")
+    stage.until(
+        lambda: max(feed.match for feed in stage.proposer("a")._feeds) == base + 1,
+        "engine-a has heard of log-a that it has the entry",
+    )
     stage.until(lambda: logs["b"].host in stage.network.gone, "log-b has lost its power")
     stage.part(engines["a"], logs["a"], logs["b"])
     stage.cut(logs["c"], logs["b"])  # so that log-b is not the first to hear of all
     stage.rot(logs["a"], base + 1)
     logs["a"].kill()
-    stage.until(lambda: all(stage.acceptor(az) and stage.acceptor(az).suspicion for az in "ab"), "both are suspect")
+    stage.until(
+        lambda: all(stage.acceptor(az) and stage.acceptor(az).suspicion for az in "ab"),
+        "both are suspect",
+    )
     stage.until(lambda: stage.acceptor("a").counts, "all nodes have agreed")
-    stage.expect(stage.last("a") == stage.last("b") == stage.last("c") == base, "the entry is on no disk")
+    stage.expect(
+        stage.last("a") == stage.last("b") == stage.last("c") == base, "the entry is on no disk"
+    )
     stage.heal(engines["a"], logs["b"])
     stage.run_for(1500)
     stage.power_off(engines["a"], logs["b"])
@@ -178,7 +228,9 @@ def acknowledged_by_one_and_agreed_away(stage: Stage) -> None:
 
 @schedule(max_entry_bytes=2000, segment_bytes=32 * 1024, sync_us=15_000)
 def disk_full_behind_a_queue(stage: Stage) -> None:
-    """A disk has blocks for one more segment and no more, and is slow: what comes while one sync is under way would fill two. It is refused, nobody ends."""
+    """A disk has blocks for one more segment and no more, and is slow: what comes while one sync is
+    under way would fill two. It is refused, nobody ends.
+    """
     log = stage.logs["b"]
     stage.teach_slow_disks()
     log.disk.full, log.disk.slow_us = True, 300_000
@@ -192,7 +244,9 @@ def disk_full_behind_a_queue(stage: Stage) -> None:
 
 @alone
 def wiped_folder() -> None:
-    """The folder of a log is emptied while its node is away: it must not come back as a log that never promised (real files)."""
+    """The folder of a log is emptied while its node is away: it must not come back as a log that
+    never promised (real files).
+    """
     with tempfile.TemporaryDirectory() as place:
         folder = DataFolder.open(Path(place) / "data")
         folder.write(Identity("00" * 16, "n1", 1, ["n1=127.0.0.1:1"]))

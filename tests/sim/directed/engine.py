@@ -1,6 +1,8 @@
 """Schedules about what clients may see: the tracker, time, demotion, reads at replicas.
 
-Decides: the moments. Must not know: which mutant each is for. What is not judged by the history at the end is said by an explicit promise.
+Decides: the moments.
+Must not know: which mutant each is for. What is not judged by the history at the end is said by an
+explicit promise.
 """
 
 from __future__ import annotations
@@ -10,14 +12,19 @@ from tests.sim.records import EVENTUAL, SESSION
 
 Command = tuple[str, ...]
 
-# What was there before, what is written and not committed, who looks at it. Each look must wait for the commit.
+# What was there before, what is written and not committed, who looks at it.
+# Each look must wait for the commit.
 LOOKS: dict[str, tuple[list[Command], Command, list[Command]]] = {
     "a read": ([], ("SET", "f:0", "1"), [("GET", "f:0")]),
     "a read of what is deleted": ([("SET", "f:1", "1")], ("DEL", "f:1"), [("EXISTS", "f:1")]),
     "a write that changes nothing": ([], ("SET", "f:2", "1"), [("SETNX", "f:2", "2")]),
     "an error": ([], ("SADD", "f:3", "m"), [("INCR", "f:3")]),
     "a count of all keys": ([], ("SET", "f:4", "1"), [("DBSIZE",)]),
-    "a key looked up by a pattern": ([("RPUSH", "f:5", "1"), ("SET", "g:1", "a")], ("SET", "g:1", "b"), [("SORT", "f:5", "BY", "nosort", "GET", "g:*")]),
+    "a key looked up by a pattern": (
+        [("RPUSH", "f:5", "1"), ("SET", "g:1", "a")],
+        ("SET", "g:1", "b"),
+        [("SORT", "f:5", "BY", "nosort", "GET", "g:*")],
+    ),
     "a transaction": ([], ("SET", "f:6", "1"), [("MULTI",), ("GET", "f:6"), ("EXEC",)]),
     "a read after FLUSHDB": ([("SET", "f:7", "1")], ("FLUSHDB",), [("GET", "f:7")]),
 }
@@ -25,7 +32,9 @@ LOOKS: dict[str, tuple[list[Command], Command, list[Command]]] = {
 
 @schedule()
 def looks_at_what_is_not_committed(stage: Stage) -> None:
-    """The log nodes' answers do not come through: whoever looks, in any way, at what was written meanwhile gets no answer before they do."""
+    """The log nodes' answers do not come through: whoever looks, in any way, at what was written
+    meanwhile gets no answer before they do.
+    """
     logs, engine = stage.cluster.logs, stage.engines["a"]
     for name, (before, write, look) in LOOKS.items():
         for command in before:
@@ -41,14 +50,19 @@ def looks_at_what_is_not_committed(stage: Stage) -> None:
         seen = reader.ask(*look)
         stage.run_for(40)
         stage.expect(not written.done, "a write was answered that no log node has confirmed")
-        stage.expect(not seen.done, f"{name} was answered before the write it shows was committed: {seen.answer!r}")
+        stage.expect(
+            not seen.done,
+            f"{name} was answered before the write it shows was committed: {seen.answer!r}",
+        )
         stage.heal(engine)
         stage.told(seen)
 
 
 @schedule(walls={"engine-c": 5000})
 def replica_whose_clock_is_ahead(stage: Stage) -> None:
-    """A key with an expiry is read at a replica whose clock is five seconds ahead, then at the primary."""
+    """A key with an expiry is read at a replica whose clock is five seconds ahead,
+    then at the primary.
+    """
     stage.told(stage.ask("a", ("SET", "e:0", "v", "PX", "3000")))
     stage.run_for(300)
     stage.told(stage.ask("c", ("GET", "e:0")))
@@ -57,13 +71,18 @@ def replica_whose_clock_is_ahead(stage: Stage) -> None:
 
 @schedule(walls={"engine-a": 3000})
 def successor_whose_clock_is_behind(stage: Stage) -> None:
-    """A key has expired by the primary's clock and was seen as gone; the next primary's clock is three seconds behind."""
+    """A key has expired by the primary's clock and was seen as gone; the next primary's clock is
+    three seconds behind.
+    """
     logs, engines = stage.logs, stage.engines
-    stage.told(stage.ask("a", ("DEBUG", "SET-ACTIVE-EXPIRE", "0")))  # its deletion of the key would say in the log that it is gone
+    # its deletion of the key would say in the log that it is gone
+    stage.told(stage.ask("a", ("DEBUG", "SET-ACTIVE-EXPIRE", "0")))
     stage.told(stage.ask("a", ("SET", "e:0", "v", "PX", "500")))
     stage.run_for(503)
     stage.told(stage.ask("a", ("SET", "r:0", "later")))
-    stage.until(lambda: stage.acceptor("c").committed == stage.last("a"), "log-c knows it committed")
+    stage.until(
+        lambda: stage.acceptor("c").committed == stage.last("a"), "log-c knows it committed"
+    )
     stage.part(engines["a"], *logs.values())
     gone = stage.ask("c", ("GET", "e:0"))
     stage.told(gone)
@@ -78,13 +97,18 @@ def _start_again(stage: Stage, az: str) -> None:
     engine = stage.engines[az]
     life = engine.lives
     engine.kill()
-    stage.until(lambda: engine.lives > life and stage.role(az) == "replica", f"engine-{az} starts again and follows")
+    stage.until(
+        lambda: engine.lives > life and stage.role(az) == "replica",
+        f"engine-{az} starts again and follows",
+    )
 
 
 @schedule(walls={"engine-a": 5000})
 def predecessor_whose_clock_is_ahead(stage: Stage) -> None:
-    """An idle primary whose clock is five seconds ahead is cut off and keeps its memory when its lease is over, seconds after its last entry. Its successor
-    has just started: its time begins at that entry's. What it sets for less than the difference is read at both."""
+    """An idle primary whose clock is five seconds ahead is cut off and keeps its memory when its
+    lease is over, seconds after its last entry. Its successor has just started: its time begins at
+    that entry's. What it sets for less than the difference is read at both.
+    """
     logs, engines = stage.logs, stage.engines
     stage.told(stage.ask("a", ("SET", "r:0", "1")))
     stage.run_for(2000)
@@ -105,8 +129,10 @@ def watched_key_that_expires(stage: Stage) -> None:
     primary dies. The next one starts when the lease is over. Its own clock is three seconds behind,
     and its time begins at the newest entry's."""
     stage.power_off(stage.engines["b"])
-    stage.told(stage.ask("a", ("DEBUG", "SET-ACTIVE-EXPIRE", "0")))  # its deletion of the key would say in the log that it is gone
-    stage.told(stage.ask("a", ("SET", "e:0", "v", "PX", "900")))  # an idle primary would write its time after a second
+    # its deletion of the key would say in the log that it is gone
+    stage.told(stage.ask("a", ("DEBUG", "SET-ACTIVE-EXPIRE", "0")))
+    # an idle primary would write its time after a second
+    stage.told(stage.ask("a", ("SET", "e:0", "v", "PX", "900")))
     watcher = stage.caller("a")
     stage.told(watcher.ask(("WATCH", "e:0")))
     stage.run_for(903)
@@ -118,13 +144,17 @@ def watched_key_that_expires(stage: Stage) -> None:
     stage.power_on(stage.engines["b"])
     stage.elect("b")
     shown = stage.told(stage.ask("b", ("GET", "e:0")))
-    stage.expect(shown is None, f"a key whose expiry has stopped a transaction is there again: {shown!r}")
+    stage.expect(
+        shown is None, f"a key whose expiry has stopped a transaction is there again: {shown!r}"
+    )
 
 
 @schedule()
 def primary_that_wakes(stage: Stage) -> None:
-    """A primary without anything under way is stopped for three leases; another leads and writes; a read that lies in the first one's socket is answered when
-    it wakes. It may keep its memory, and show it only when it has followed the log to its end."""
+    """A primary without anything under way is stopped for three leases; another leads and writes; a
+    read that lies in the first one's socket is answered when it wakes. It may keep its memory, and
+    show it only when it has followed the log to its end.
+    """
     engines = stage.engines
     stage.told(stage.ask("a", ("SET", "r:0", "old")))
     reader = stage.caller("a", EVENTUAL)
@@ -135,12 +165,17 @@ def primary_that_wakes(stage: Stage) -> None:
     stage.told(stage.ask("b", ("SET", "r:0", "new")))
     stage.run_for(1000)
     lain = reader.ask(("GET", "r:0"))
-    stage.expect(stage.told(lain) != b"old", "a node that was no primary for seconds showed what it held when it still was")
+    stage.expect(
+        stage.told(lain) != b"old",
+        "a node that was no primary for seconds showed what it held when it still was",
+    )
 
 
 @schedule()
 def session_on_a_node_that_starts_again(stage: Stage) -> None:
-    """A primary is demoted with a write under way and follows the log anew from a log node that is behind: a session's reads must not go back."""
+    """A primary is demoted with a write under way and follows the log anew from a log node that is
+    behind: a session's reads must not go back.
+    """
     logs, engines = stage.logs, stage.engines
     stage.cut(engines["a"], logs["a"])
     session = stage.caller("a", SESSION)

@@ -1,6 +1,8 @@
 """Schedules about the lease: L1, L2, L4.
 
-Decides: the moments. Must not know: which mutant each is for. That two nodes never hold the lease at one true time is looked at after every event.
+Decides: the moments.
+Must not know: which mutant each is for. That two nodes never hold the lease at one true time is
+looked at after every event.
 """
 
 from __future__ import annotations
@@ -20,7 +22,9 @@ from txlog.storage.store import LogStore
 
 @schedule(segment_bytes=32 * 1024)
 def refused_by_full_disks(stage: Stage) -> None:
-    """Two log nodes are full and refuse what the writer sends, again and again; when their windows have closed they have room, and somebody else asks."""
+    """Two log nodes are full and refuse what the writer sends, again and again; when their windows
+    have closed they have room, and somebody else asks.
+    """
     logs, engines = stage.logs, stage.engines
     for az in "bc":
         logs[az].disk.full = True
@@ -31,7 +35,9 @@ def refused_by_full_disks(stage: Stage) -> None:
         stage.run_for(25)
     stage.until(lambda: not any(stage.acceptor(az).has_room for az in "bc"), "two nodes are full")
     stage.ask("a", ("SET", "r:0", "x"))
-    stage.until(lambda: all(stage.window_left_ms(az) == 0 for az in "bc"), "the windows of both are closed")
+    stage.until(
+        lambda: all(stage.window_left_ms(az) == 0 for az in "bc"), "the windows of both are closed"
+    )
     stage.part(engines["a"], logs["b"], logs["c"])
     for az in "bc":
         logs[az].disk.full = False
@@ -42,7 +48,9 @@ def refused_by_full_disks(stage: Stage) -> None:
 
 @schedule(clocks={"engine-a": -30_300, "log-b": 30_300, "log-c": 30_300})
 def clocks_at_the_bound(stage: Stage) -> None:
-    """The writer's clock is as slow as allowed and two log nodes' are as quick; it loses both just after they renewed, and another asks without pause."""
+    """The writer's clock is as slow as allowed and two log nodes' are as quick; it loses both just
+    after they renewed, and another asks without pause.
+    """
     logs, engines = stage.logs, stage.engines
     node = engines["a"].node
     assert node is not None
@@ -56,15 +64,22 @@ def clocks_at_the_bound(stage: Stage) -> None:
 
 @schedule(sync_us=15_000)
 def window_while_the_disk_works(stage: Stage) -> None:
-    """A new writer's first entry is on its way to one node's disk when another candidate, who has read it, asks that node and one that lacks it."""
+    """A new writer's first entry is on its way to one node's disk when another candidate, who has
+    read it, asks that node and one that lacks it.
+    """
     logs, engines = stage.logs, stage.engines
     stage.teach_slow_disks()
     base = stage.last("a")
     stage.power_off(engines["a"])
-    stage.until(lambda: all(stage.window_left_ms(az) == 0 for az in "abc"), "all windows are closed")
+    stage.until(
+        lambda: all(stage.window_left_ms(az) == 0 for az in "abc"), "all windows are closed"
+    )
     stage.part(engines["c"], logs["a"])
     stage.keep_campaigning("b")
-    stage.until(lambda: stage.proposer("b") and stage.proposer("b").state == "opening", "engine-b is promised")
+    stage.until(
+        lambda: stage.proposer("b") and stage.proposer("b").state == "opening",
+        "engine-b is promised",
+    )
     stage.cut(engines["b"], logs["c"])
     logs["b"].disk.slow_us = 60_000
     stage.until(lambda: stage.last("b") == base + 1, "log-b has its first entry in memory")
@@ -78,8 +93,16 @@ def window_while_the_disk_works(stage: Stage) -> None:
 
 @schedule()
 def release_names_one(stage: Stage) -> None:
-    """The primary hands over to engine-b while engine-c campaigns without pause: for half a lease only the one that was named is let in."""
-    stage.until(lambda: len(stage.engines["a"].node.roles.live_peers(stage.engines["a"].clock.now_us())) == 2, "both replicas report")  # type: ignore[union-attr]  # it runs
+    """The primary hands over to engine-b while engine-c campaigns without pause: for half a lease
+    only the one that was named is let in.
+    """
+    # it runs
+    stage.until(
+        lambda: (
+            len(stage.engines["a"].node.roles.live_peers(stage.engines["a"].clock.now_us())) == 2
+        ),
+        "both replicas report",
+    )  # type: ignore[union-attr]
     stage.let("b")
     stage.ask("a", ("MEMSTORE", "HANDOVER", f"{stage.engines['b'].host}:6379"))
     stage.keep_campaigning("c", 0.5)
@@ -90,7 +113,9 @@ def release_names_one(stage: Stage) -> None:
 
 @schedule()
 def restarted_nodes_and_a_living_lease(stage: Stage) -> None:
-    """Two log nodes start again while the writer's lease lives: what they have promised and granted binds them although they do not remember it (L3)."""
+    """Two log nodes start again while the writer's lease lives: what they have promised and granted
+    binds them although they do not remember it (L3).
+    """
     logs, engines = stage.logs, stage.engines
     stage.told(stage.ask("a", ("SET", "r:0", "x")))
     stage.part(engines["a"], logs["b"], logs["c"])
@@ -102,13 +127,17 @@ def restarted_nodes_and_a_living_lease(stage: Stage) -> None:
 
 @schedule()
 def answers_that_take_half_a_lease(stage: Stage) -> None:
-    """A renewal comes to two log nodes at once and their answers take half a lease; nothing more comes through, and another asks when the windows close."""
+    """A renewal comes to two log nodes at once and their answers take half a lease; nothing more
+    comes through, and another asks when the windows close.
+    """
     logs, engines = stage.logs, stage.engines
     for az in "bc":
         stage.network.link(logs[az].host, engines["a"].host).delay_us += 500_000
     stage.run_for(1)
     before = {az: stage.window_left_ms(az) for az in "bc"}
-    stage.until(lambda: all(stage.window_left_ms(az) > before[az] for az in "bc"), "both have renewed")
+    stage.until(
+        lambda: all(stage.window_left_ms(az) > before[az] for az in "bc"), "both have renewed"
+    )
     stage.cut(engines["a"], logs["b"], logs["c"])
     stage.run_for(950)
     stage.keep_campaigning("b", 5)
@@ -119,9 +148,15 @@ def answers_that_take_half_a_lease(stage: Stage) -> None:
 
 @schedule()
 def hand_over_while_writes_are_under_way(stage: Stage) -> None:
-    """One write is on its way to the log nodes, the next is executed and waits for it, when the primary is asked to hand over."""
+    """One write is on its way to the log nodes, the next is executed and waits for it, when the
+    primary is asked to hand over.
+    """
     engine = stage.engines["a"]
-    stage.until(lambda: len(engine.node.roles.live_peers(engine.clock.now_us())) == 2, "both replicas report")  # type: ignore[union-attr]  # it runs
+    # it runs
+    stage.until(
+        lambda: len(engine.node.roles.live_peers(engine.clock.now_us())) == 2,
+        "both replicas report",
+    )  # type: ignore[union-attr]
     stage.let("b")
     callers = [stage.caller("a") for _ in range(3)]
     for caller in callers:
@@ -132,7 +167,10 @@ def hand_over_while_writes_are_under_way(stage: Stage) -> None:
     stage.run_for(5)
     writes.append(callers[1].ask(("SET", "r:1", "2")))
     stage.run_for(5)
-    stage.expect(not writes[0].done and not writes[1].done, "a write was answered that no log node has confirmed")
+    stage.expect(
+        not writes[0].done and not writes[1].done,
+        "a write was answered that no log node has confirmed",
+    )
     callers[2].ask(("MEMSTORE", "HANDOVER"))
     for write in writes:
         stage.told(write)
@@ -143,24 +181,43 @@ def hand_over_while_writes_are_under_way(stage: Stage) -> None:
 
 @alone
 def renewed_before_the_promise_is_on_disk() -> None:
-    """A new node takes its first writer's Append, and a Renew from his helper thread (L7, which the cluster of the simulator lacks) before its disk has the
-    promise; the power goes. What had been answered `Renewed` would be a window that nobody remembers: one that never promised does not wait (L3)."""
+    """A new node takes its first writer's Append, and a Renew from his helper thread (L7, which the
+    cluster of the simulator lacks) before its disk has the promise; the power goes. What had been
+    answered `Renewed` would be a window that nobody remembers: one that never promised does not
+    wait (L3).
+    """
     disk = Disk(World(1), "h")
     disk._keep_some = lambda inode: None  # type: ignore[method-assign]  # the luck of this machine
 
     def life(now_us: int) -> Acceptor:
-        store = LogStore.open(Path("/data/logs/l"), "l", bytes(16), "n", segment_bytes=32 * 1024, files=disk, threaded=False)
+        store = LogStore.open(
+            Path("/data/logs/l"),
+            "l",
+            bytes(16),
+            "n",
+            segment_bytes=32 * 1024,
+            files=disk,
+            threaded=False,
+        )
         return Acceptor(store.recovered, store, ["b", "c"], Random(1), now_us)
 
     acceptor = life(1_000_000)
     acceptor.on_message(1, Seal(1, b"w", b"r", NO_ENTRY, 1000, False), 1_000_000)
-    acceptor.on_message(1, Append(1, b"w", b"r", 1000, 1, NO_ENTRY, GENESIS_CHAIN, 0, [], b"", 0), 1_000_000)
+    acceptor.on_message(
+        1, Append(1, b"w", b"r", 1000, 1, NO_ENTRY, GENESIS_CHAIN, 0, [], b"", 0), 1_000_000
+    )
     acceptor.on_message(1, Renew(1, b"w", b"r", 1000, 2), 1_001_000)
-    renewed = any(isinstance(output, Send) and isinstance(output.message, Renewed) for output in acceptor.take_outputs())
+    renewed = any(
+        isinstance(output, Send) and isinstance(output.message, Renewed)
+        for output in acceptor.take_outputs()
+    )
     disk.lose_power()
     acceptor = life(1_100_000)
     acceptor.on_message(1, Seal(2, b"other", b"s", NO_ENTRY, 1000, True), 1_200_000)
-    promised = any(isinstance(output, Send) and isinstance(output.message, Promised) for output in acceptor.take_outputs())
+    promised = any(
+        isinstance(output, Send) and isinstance(output.message, Promised)
+        for output in acceptor.take_outputs()
+    )
     if not promised:
         raise NotStaged("a node that never promised makes another wait")
     if renewed:
@@ -169,14 +226,31 @@ def renewed_before_the_promise_is_on_disk() -> None:
 
 @alone
 def append_without_a_seal() -> None:
-    """A session that no log node has promised anything appends in a higher term, while the elected writer's lease runs on two nodes."""
+    """A session that no log node has promised anything appends in a higher term, while the elected
+    writer's lease runs on two nodes.
+    """
     disk = Disk(World(1), "h")
-    store = LogStore.open(Path("/data/logs/l"), "l", bytes(16), "n", segment_bytes=32 * 1024, files=disk, threaded=False)
+    store = LogStore.open(
+        Path("/data/logs/l"),
+        "l",
+        bytes(16),
+        "n",
+        segment_bytes=32 * 1024,
+        files=disk,
+        threaded=False,
+    )
     acceptor = Acceptor(store.recovered, store, ["b", "c"], Random(1), 1_000_000)
     acceptor.on_message(1, Seal(1, b"w", b"r", NO_ENTRY, 1000, False), 1_000_000)
-    acceptor.on_message(1, Append(1, b"w", b"r", 1000, 1, NO_ENTRY, GENESIS_CHAIN, 0, [], b"", 0), 1_000_000)
+    acceptor.on_message(
+        1, Append(1, b"w", b"r", 1000, 1, NO_ENTRY, GENESIS_CHAIN, 0, [], b"", 0), 1_000_000
+    )
     if acceptor.window_writer != b"w":
         raise NotStaged("the elected writer has no window")
-    acceptor.on_message(2, Append(2, b"foreign", b"s", 1000, 1, NO_ENTRY, GENESIS_CHAIN, 0, [], b"", 0), 1_100_000)
+    acceptor.on_message(
+        2, Append(2, b"foreign", b"s", 1000, 1, NO_ENTRY, GENESIS_CHAIN, 0, [], b"", 0), 1_100_000
+    )
     if acceptor.window_writer != b"w" or acceptor.promise.term != 1:
-        raise Violation("an Append of a session that never sealed fenced the writer and took its window, while its lease runs")
+        raise Violation(
+            "an Append of a session that never sealed fenced the writer and took its window, "
+            "while its lease runs"
+        )

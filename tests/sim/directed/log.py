@@ -1,6 +1,8 @@
 """Schedules about what counts as held and committed: W3, A1, A2, S2, S3.
 
-Decides: the moments. Must not know: which mutant each is for (`tests.sim.mutants` names them). ``base`` is the last position before a schedule begins.
+Decides: the moments.
+Must not know: which mutant each is for (`tests.sim.mutants` names them). ``base`` is the last
+position before a schedule begins.
 """
 
 from __future__ import annotations
@@ -14,7 +16,9 @@ def _sets(count: int, mark: str) -> list[tuple[str, str, str]]:
 
 @schedule(message_bytes=1, window_entries=1)
 def older_entry_on_a_majority(stage: Stage) -> None:
-    """Raft's figure 8: an entry of a dead writer's term reaches a majority under a later one, and an entry of a term between them replaces it."""
+    """Raft's figure 8: an entry of a dead writer's term reaches a majority under a later one, and
+    an entry of a term between them replaces it.
+    """
     logs, engines = stage.logs, stage.engines
     base = stage.last("a")
     stage.cut(engines["a"], logs["b"], logs["c"])
@@ -24,15 +28,22 @@ def older_entry_on_a_majority(stage: Stage) -> None:
     stage.isolate(logs["a"])
 
     stage.keep_campaigning("b")
-    stage.until(lambda: stage.proposer("b") and stage.proposer("b").state == "opening", "engine-b is promised")
+    stage.until(
+        lambda: stage.proposer("b") and stage.proposer("b").state == "opening",
+        "engine-b is promised",
+    )
     stage.cut(engines["b"], logs["c"])
-    stage.until(lambda: stage.acceptor("b").durable == base + 1, "log-b alone holds the second term's entry")
+    stage.until(
+        lambda: stage.acceptor("b").durable == base + 1, "log-b alone holds the second term's entry"
+    )
     stage.power_off(engines["b"])
     stage.isolate(logs["b"])
     stage.heal(logs["a"], logs["c"], engines["c"])
 
     stage.keep_campaigning("c")
-    stage.until(lambda: stage.last("c") == base + 1, "log-c takes the first term's entry from engine-c")
+    stage.until(
+        lambda: stage.last("c") == base + 1, "log-c takes the first term's entry from engine-c"
+    )
     stage.cut(engines["c"], logs["c"])
     stage.run_for(20)
     stage.power_off(engines["c"])
@@ -46,14 +57,19 @@ def older_entry_on_a_majority(stage: Stage) -> None:
 
 @schedule(message_bytes=1, window_entries=3, max_entry_bytes=32)
 def longer_foreign_tail(stage: Stage) -> None:
-    """A node that holds a dead writer's longer tail confirms the first shared entry of it; the others of that length are not the new writer's."""
+    """A node that holds a dead writer's longer tail confirms the first shared entry of it; the
+    others of that length are not the new writer's.
+    """
     logs, engines = stage.logs, stage.engines
     base = stage.last("a")
     stage.cut(logs["a"], engines["a"])
     stage.cut(logs["b"], engines["a"])
     stage.cut(engines["a"], logs["c"])
     stage.pipeline("a", *_sets(6, "a"))
-    stage.until(lambda: stage.last("a") == stage.last("b") == base + 3, "two nodes hold three entries, nobody knows them committed")
+    stage.until(
+        lambda: stage.last("a") == stage.last("b") == base + 3,
+        "two nodes hold three entries, nobody knows them committed",
+    )
     stage.heal(logs["a"], engines["a"])
     stage.until(lambda: stage.acceptor("a").durable == base + 6, "log-a holds three more")
     stage.power_off(engines["a"])
@@ -63,7 +79,10 @@ def longer_foreign_tail(stage: Stage) -> None:
     stage.elect("b")
     stage.part(logs["c"], engines["b"])
     stage.pipeline("b", *_sets(5, "b"))
-    stage.until(lambda: stage.acceptor("b").durable == base + 9, "log-b holds more of engine-b than log-a of engine-a")
+    stage.until(
+        lambda: stage.acceptor("b").durable == base + 9,
+        "log-b holds more of engine-b than log-a of engine-a",
+    )
     stage.network.reset_between(engines["b"].host, logs["a"].host, False)
     stage.heal(logs["a"])
     stage.until(lambda: stage.last("a") == base + 9, "log-a has followed")
@@ -71,13 +90,21 @@ def longer_foreign_tail(stage: Stage) -> None:
 
 @schedule(sync_us=15_000, clocks={"log-b": 9_000_000, "log-c": 9_000_000})
 def sealed_over_what_is_on_its_way_to_disk(stage: Stage) -> None:
-    """An entry lies in a node's memory when a candidate that has not seen it asks for the promise; the node's disk takes it a moment later."""
+    """An entry lies in a node's memory when a candidate that has not seen it asks for the promise;
+    the node's disk takes it a moment later.
+    """
     logs, engines = stage.logs, stage.engines
     stage.teach_slow_disks()
-    stage.until(lambda: all(stage.window_left_ms(az) == 0 for az in "bc"), "the quick clocks' windows are closed")
+    stage.until(
+        lambda: all(stage.window_left_ms(az) == 0 for az in "bc"),
+        "the quick clocks' windows are closed",
+    )
     base = stage.last("a")
     stage.campaign("b")
-    stage.until(lambda: stage.proposer("b") and stage.proposer("b").state == "probing", "engine-b has read the log")
+    stage.until(
+        lambda: stage.proposer("b") and stage.proposer("b").state == "probing",
+        "engine-b has read the log",
+    )
     engines["b"].pause(125_000)
     stage.run_for(3)
     stage.cut(engines["a"], logs["c"])
@@ -96,7 +123,9 @@ def sealed_over_what_is_on_its_way_to_disk(stage: Stage) -> None:
 
 @schedule(message_bytes=1, window_entries=1)
 def bad_sector_over_several_entries(stage: Stage) -> None:
-    """Four acknowledged entries rot on one node; their writer gives it two of them back and dies, and the other node that has them is away."""
+    """Four acknowledged entries rot on one node; their writer gives it two of them back and dies,
+    and the other node that has them is away.
+    """
     logs, engines = stage.logs, stage.engines
     base = stage.last("a")
     stage.cut(engines["a"], logs["c"])
@@ -116,12 +145,16 @@ def bad_sector_over_several_entries(stage: Stage) -> None:
 
 @schedule()
 def rotten_entry_that_others_lack(stage: Stage) -> None:
-    """The only node that has acknowledged an entry loses it to a bad sector while the others lack it; then one of them takes it, which makes it committed."""
+    """The only node that has acknowledged an entry loses it to a bad sector while the others lack
+    it; then one of them takes it, which makes it committed.
+    """
     logs, engines = stage.logs, stage.engines
     base = stage.last("a")
     stage.cut(engines["a"], logs["a"], logs["c"])
     write = stage.ask("a", ("SET", "r:0", "x"))
-    stage.until(lambda: stage.proposer("a")._feeds[1].match == base + 1, "log-b has acknowledged it")
+    stage.until(
+        lambda: stage.proposer("a")._feeds[1].match == base + 1, "log-b has acknowledged it"
+    )
     stage.part(engines["a"], logs["b"])
     stage.rot(logs["b"], base + 1)
     logs["b"].kill()
@@ -139,10 +172,13 @@ def rotten_entry_that_others_lack(stage: Stage) -> None:
 
 @schedule()
 def stale_copy_for_a_rotten_entry(stage: Stage) -> None:
-    """A committed entry rots on a node, and the only node it can ask holds another writer's entry of that position."""
+    """A committed entry rots on a node, and the only node it can ask holds another writer's entry
+    of that position.
+    """
     logs, engines = stage.logs, stage.engines
     base = stage.last("a")
-    stage.cut(engines["a"], logs["a"], logs["b"])  # a longer entry than what will rot: nothing of that is left behind it
+    # a longer entry than what will rot: nothing of that is left behind it
+    stage.cut(engines["a"], logs["a"], logs["b"])
     stage.ask("a", ("SET", "r:0", "x" * 1000))
     stage.until(lambda: stage.acceptor("c").durable == base + 1, "log-c alone holds the entry")
     stage.power_off(engines["a"])
@@ -161,7 +197,9 @@ def stale_copy_for_a_rotten_entry(stage: Stage) -> None:
 
 @schedule()
 def tail_asked_of_a_suspect_node(stage: Stage) -> None:
-    """A strong read at a replica, while of the two nodes that hold the newest write one is away and the other has lost it to a bad sector."""
+    """A strong read at a replica, while of the two nodes that hold the newest write one is away and
+    the other has lost it to a bad sector.
+    """
     logs, engines = stage.logs, stage.engines
     base = stage.last("a")
     stage.cut(engines["a"], logs["c"])

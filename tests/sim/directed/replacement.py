@@ -1,7 +1,9 @@
 """Schedules about a log node that takes a lost one's place: S8.
 
-Decides: the moments. Must not know: which mutant each is for. The lost node is log-a: either its disk is empty when it comes back, or another machine takes its
-place while it goes on, cut off with the writer (``old``). The operator is `txlog replace-node` itself.
+Decides: the moments.
+Must not know: which mutant each is for. The lost node is log-a: either its disk is empty when it
+comes back, or another machine takes its place while it goes on, cut off with the writer (``old``).
+The operator is `txlog replace-node` itself.
 """
 
 from __future__ import annotations
@@ -29,7 +31,9 @@ def _empty(stage: Stage) -> None:
 
 
 def _elsewhere(stage: Stage) -> LogMember:
-    """A new machine for log-a's place; the old one goes on and reaches engine-a only. Gives the old one."""
+    """A new machine for log-a's place; the old one goes on and reaches engine-a only.
+    Gives the old one.
+    """
     cluster, old = stage.cluster, stage.logs["a"]
     stage.part(old, stage.logs["b"], stage.logs["c"], stage.engines["b"], stage.engines["c"])
     for pair in ((CLIENTS, old.host), (old.host, CLIENTS)):
@@ -52,7 +56,9 @@ def _operator(stage: Stage, old: LogMember | None = None) -> asyncio.Task[None]:
     async def operate() -> None:
         while True:
             try:
-                await replace_node(lost, new, named, None, 60, lambda text: stage.world.note("operator", text))
+                await replace_node(
+                    lost, new, named, None, 60, lambda text: stage.world.note("operator", text)
+                )
                 return
             except (AdminError, OSError, TimeoutError) as error:
                 stage.world.note("operator", f"again: {error}")
@@ -86,7 +92,9 @@ async def _tell(log: LogMember, message: Message) -> Message:
 
 @schedule()
 def newcomer_that_hears_only_who_lacks_the_write(stage: Stage) -> None:
-    """A write is on log-a and log-b when log-a loses its disk; as its place is given anew, log-b is cut off, and a candidate asks the newcomer and log-c."""
+    """A write is on log-a and log-b when log-a loses its disk; as its place is given anew, log-b is
+    cut off, and a candidate asks the newcomer and log-c.
+    """
     logs, engines = stage.logs, stage.engines
     stage.cut(engines["a"], logs["c"])
     stage.part(engines["c"], logs["a"], logs["b"])
@@ -106,7 +114,9 @@ def newcomer_that_hears_only_who_lacks_the_write(stage: Stage) -> None:
 
 @schedule()
 def lease_that_the_lost_node_granted(stage: Stage) -> None:
-    """The writer's lease is from log-a and log-b when log-a loses its disk and is replaced; another candidate asks the newcomer and log-c without pause."""
+    """The writer's lease is from log-a and log-b when log-a loses its disk and is replaced; another
+    candidate asks the newcomer and log-c without pause.
+    """
     logs, engines = stage.logs, stage.engines
     node = engines["a"].node
     assert node is not None
@@ -125,13 +135,18 @@ def lease_that_the_lost_node_granted(stage: Stage) -> None:
 
 @schedule()
 def writer_whom_the_lost_node_had_promised(stage: Stage) -> None:
-    """log-a and log-b have promised engine-b, who has written nothing yet, when log-a is lost; engine-c asks the newcomer and log-c."""
+    """log-a and log-b have promised engine-b, who has written nothing yet, when log-a is lost;
+    engine-c asks the newcomer and log-c.
+    """
     logs, engines = stage.logs, stage.engines
     stage.power_off(engines["a"])
     stage.part(engines["b"], logs["c"])
     stage.part(engines["c"], logs["a"], logs["b"])
     stage.keep_campaigning("b")
-    stage.until(lambda: stage.proposer("b") and stage.proposer("b").state == "opening", "engine-b is promised")
+    stage.until(
+        lambda: stage.proposer("b") and stage.proposer("b").state == "opening",
+        "engine-b is promised",
+    )
     stage.part(engines["b"], logs["a"], logs["b"])
     _empty(stage)
     _operator(stage)
@@ -142,30 +157,48 @@ def writer_whom_the_lost_node_had_promised(stage: Stage) -> None:
 
 @schedule()
 def operator_who_comes_late(stage: Stage) -> None:
-    """A run of `replace-node` stands still before it tells log-b of the second version; when it goes on, the group is at its third."""
+    """A run of `replace-node` stands still before it tells log-b of the second version; when it
+    goes on, the group is at its third.
+    """
     log = stage.logs["b"]
     for version in (2, 3):
         stale = Membership(log.identity.group_id, log.identity.membership, log.identity.members)
         _empty(stage)
         done = _operator(stage)
-        stage.until(lambda done=done: done.done(), "the node is replaced")  # type: ignore[misc]  # bound now
-        stage.expect(log.identity.membership == version and _counts(stage), f"the group is at version {version}")
+        # bound now
+        stage.until(lambda done=done: done.done(), "the node is replaced")  # type: ignore[misc]
+        stage.expect(
+            log.identity.membership == version and _counts(stage),
+            f"the group is at version {version}",
+        )
 
     told = _task(stage, _tell(log, stale))
     stage.until(told.done, "log-b answers")
-    stage.expect(log.identity.membership == 3, f"log-b went back to membership version {log.identity.membership}")
-    stage.expect(isinstance(told.exception(), AdminError) or isinstance(told.result(), Reject), "log-b took a lower version")
+    stage.expect(
+        log.identity.membership == 3,
+        f"log-b went back to membership version {log.identity.membership}",
+    )
+    stage.expect(
+        isinstance(told.exception(), AdminError) or isinstance(told.result(), Reject),
+        "log-b took a lower version",
+    )
 
 
 @schedule()
 def power_lost_behind_a_new_membership(stage: Stage) -> None:
-    """log-b takes a new membership, answers the newcomer under it, and loses power; when it is back it meets the old writer, who has the lost node."""
+    """log-b takes a new membership, answers the newcomer under it, and loses power; when it is back
+    it meets the old writer, who has the lost node.
+    """
     logs, engines = stage.logs, stage.engines
-    stage.network.reset_between(engines["a"].host, logs["b"].host, False)  # log-b has nobody there whom it could tell
+    # log-b has nobody there whom it could tell
+    stage.network.reset_between(engines["a"].host, logs["b"].host, False)
     stage.part(engines["a"], logs["b"], logs["c"])
     old = _elsewhere(stage)
     _operator(stage, old)
-    stage.until(lambda: stage.acceptor("a") and stage.acceptor("a").joining.state == "waiting", "the newcomer has copied all")
+    stage.until(
+        lambda: stage.acceptor("a") and stage.acceptor("a").joining.state == "waiting",
+        "the newcomer has copied all",
+    )
     stage.power_off(logs["b"])
     stage.isolate(logs["b"])
     stage.run_for(20)
@@ -181,7 +214,9 @@ def power_lost_behind_a_new_membership(stage: Stage) -> None:
 
 @schedule()
 def writer_who_still_has_the_lost_node(stage: Stage) -> None:
-    """The writer reaches log-b and the lost node while that is replaced; when the newcomer counts he writes, and another one asks the newcomer and log-c."""
+    """The writer reaches log-b and the lost node while that is replaced; when the newcomer counts
+    he writes, and another one asks the newcomer and log-c.
+    """
     logs, engines = stage.logs, stage.engines
     stage.part(engines["a"], logs["c"])
     old = _elsewhere(stage)
@@ -190,7 +225,8 @@ def writer_who_still_has_the_lost_node(stage: Stage) -> None:
     stage.ask("a", ("SET", "r:0", "x"))
     stage.run_for(50)
     stage.part(logs["b"], logs["a"], logs["c"], engines["b"], engines["c"])
-    stage.network.reset_between(engines["c"].host, logs["c"].host, False)  # whatever it has not been told it hears now
+    # whatever it has not been told it hears now
+    stage.network.reset_between(engines["c"].host, logs["c"].host, False)
     stage.elect("c")
     stage.run_for(500)
     stage.heal(old)
@@ -199,26 +235,35 @@ def writer_who_still_has_the_lost_node(stage: Stage) -> None:
 
 @schedule(sync_us=15_000)
 def ack_on_its_way_when_the_membership_changes(stage: Stage) -> None:
-    """A write is on the lost node's disk and on its way to log-b's when log-b takes the new membership: the two acks are no majority of either."""
+    """A write is on the lost node's disk and on its way to log-b's when log-b takes the new
+    membership: the two acks are no majority of either.
+    """
     logs, engines = stage.logs, stage.engines
     stage.teach_slow_disks()
     stage.part(engines["a"], logs["c"])
     base, old = stage.last("a"), _elsewhere(stage)
     logs["b"].disk.slow_us = 400_000
     write = stage.ask("a", ("SET", "r:0", "x"))
-    stage.until(lambda: stage.last("b") == old.driver._acceptor.durable == base + 1, "log-b has the write in memory and the lost node on disk")
+    stage.until(
+        lambda: stage.last("b") == old.driver._acceptor.durable == base + 1,
+        "log-b has the write in memory and the lost node on disk",
+    )
     before = logs["b"].identity
     fresh = stage.logs["a"]
     others = [member for member in before.members if not member.startswith(old.name)]
     members = sorted([f"a-{fresh.identity.folder[:8]}={fresh.host}:{LOG_PORT}", *others])
-    _task(stage, _tell(logs["b"], Membership(before.group_id, 2, members)))  # the operator's first step
+    # the operator's first step
+    _task(stage, _tell(logs["b"], Membership(before.group_id, 2, members)))
     stage.until(lambda: logs["b"].identity.membership == 2, "log-b has the new membership")
     if stage.acceptor("b").durable != base:
         raise NotStaged("log-b's disk is slow")
     logs["b"].disk.slow_us = 0
     stage.until(lambda: stage.acceptor("b").durable == base + 1, "log-b has the write on disk")
     stage.run_for(100)
-    stage.expect(write.records[0].outcome != OK, "a write was acknowledged by one node of the old membership and one of the new one")
+    stage.expect(
+        write.records[0].outcome != OK,
+        "a write was acknowledged by one node of the old membership and one of the new one",
+    )
     _operator(stage, old)
     stage.until(lambda: _counts(stage), "the newcomer counts", 10)
     stage.heal(old)
@@ -227,8 +272,10 @@ def ack_on_its_way_when_the_membership_changes(stage: Stage) -> None:
 
 @schedule()
 def sealed_again_while_a_unit_gathers(stage: Stage) -> None:
-    """A log node is replaced, so the term is sealed again. Meanwhile one write is under way, and behind it gathers what keeps a key that is about to expire.
-    The new term's LEADERSHIP goes between the two; a replica that has no more than that must not say that the key is gone."""
+    """A log node is replaced, so the term is sealed again. Meanwhile one write is under way, and
+    behind it gathers what keeps a key that is about to expire. The new term's LEADERSHIP goes
+    between the two; a replica that has no more than that must not say that the key is gone.
+    """
     one, two, reader = stage.caller("a"), stage.caller("a"), stage.caller("b")
     for caller in (one, two, reader):
         stage.told(caller.ask(("PING",)))

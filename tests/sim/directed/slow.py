@@ -1,7 +1,8 @@
 """Schedules about disks that are slow when another node is to take over: W1, W2, L8.
 
-Decides: the moments. Must not know: which mutant each is for. What must hold is progress: another node leads within
-a time that follows from the disks, and keeps its role.
+Decides: the moments.
+Must not know: which mutant each is for. What must hold is progress: another node leads within a
+time that follows from the disks, and keeps its role.
 """
 
 from __future__ import annotations
@@ -38,12 +39,16 @@ def slow_down(stage: Stage, azs: str, sync_ms: int) -> None:
 
 def primary_dies(stage: Stage) -> None:
     stage.power_off(stage.engines["a"])
-    stage.until(lambda: all(stage.window_left_ms(az) == 0 for az in "abc"), "all windows are closed")
+    stage.until(
+        lambda: all(stage.window_left_ms(az) == 0 for az in "abc"), "all windows are closed"
+    )
 
 
 @schedule()
 def takeover_on_slow_disks(stage: Stage) -> None:
-    """Two disks take a second for each sync when the primary dies: a promise takes two, the first entry one, each perhaps behind one that is under way."""
+    """Two disks take a second for each sync when the primary dies: a promise takes two, the first
+    entry one, each perhaps behind one that is under way.
+    """
     primary_dies(stage)
     slow_down(stage, "bc", 1000)
     stage.power_off(stage.logs["a"])
@@ -54,7 +59,9 @@ def takeover_on_slow_disks(stage: Stage) -> None:
 
 @schedule()
 def large_writes_on_slow_disks(stage: Stage) -> None:
-    """Many clients write large values, and each disk takes 4 MB a second: load alone does not cost the role."""
+    """Many clients write large values, and each disk takes 4 MB a second:
+    load alone does not cost the role.
+    """
     for az in "abc":
         stage.logs[az].disk.bytes_per_s = 4_000_000
     term = stage.proposer("a").term
@@ -62,7 +69,10 @@ def large_writes_on_slow_disks(stage: Stage) -> None:
     end = stage.world.now + 12 * SECOND
     while stage.world.now < end and not all(one.done for one in asked):
         stage.run_for(50)
-        stage.expect(stage.leads("a") and stage.proposer("a").term == term, "the primary keeps its role under load")
+        stage.expect(
+            stage.leads("a") and stage.proposer("a").term == term,
+            "the primary keeps its role under load",
+        )
     stage.expect(all(one.done for one in asked), "every write is answered")
     for az in "abc":
         stage.logs[az].disk.bytes_per_s = 0
@@ -70,7 +80,9 @@ def large_writes_on_slow_disks(stage: Stage) -> None:
 
 @schedule()
 def first_entry_slower_than_a_lease(stage: Stage) -> None:
-    """A sync takes longer than a lease: the answer that commits a new writer's first entry is about a message of more than a lease ago."""
+    """A sync takes longer than a lease: the answer that commits a new writer's first entry is about
+    a message of more than a lease ago.
+    """
     primary_dies(stage)
     slow_down(stage, "bc", 2100)
     stage.power_off(stage.logs["a"])
@@ -81,21 +93,38 @@ def first_entry_slower_than_a_lease(stage: Stage) -> None:
         if number % 10 == 0:
             stage.ask("b", ("SET", "r:0", f"slow.{number}"))
         stage.run_for(50)
-        stage.expect(stage.leads("b") and stage.proposer("b").term == term, "a new primary keeps its role on disks slower than a lease")
+        stage.expect(
+            stage.leads("b") and stage.proposer("b").term == term,
+            "a new primary keeps its role on disks slower than a lease",
+        )
     slow_down(stage, "bc", 1)
 
 
 @alone
 def candidates_that_overtake_one_another() -> None:
-    """A promise takes the disk longer than candidates wait between two attempts: each asks for a higher term while the other's promise is on its way."""
+    """A promise takes the disk longer than candidates wait between two attempts: each asks for a
+    higher term while the other's promise is on its way.
+    """
     disk = Disk(World(1), "h")
-    store = LogStore.open(Path("/data/logs/l"), "l", bytes(16), "n", segment_bytes=32 * 1024, files=disk, threaded=False)
+    store = LogStore.open(
+        Path("/data/logs/l"),
+        "l",
+        bytes(16),
+        "n",
+        segment_bytes=32 * 1024,
+        files=disk,
+        threaded=False,
+    )
     acceptor = Acceptor(store.recovered, store, ["b", "c"], Random(1), 1_000_000)
     acceptor.on_message(1, Seal(1, b"first", b"r1", NO_ENTRY, 1000, False), 1_000_000)
     if acceptor.promise.incarnation != b"first":
         raise NotStaged("a promise is on its way to disk")
     for number in range(2, 8):
         candidate = b"second" if number % 2 == 0 else b"first"
-        acceptor.on_message(number % 2, Seal(number, candidate, b"r%d" % number, NO_ENTRY, 1000, False), 1_000_000 + number * 100_000)
+        acceptor.on_message(
+            number % 2,
+            Seal(number, candidate, b"r%d" % number, NO_ENTRY, 1000, False),
+            1_000_000 + number * 100_000,
+        )
         if acceptor.promise.incarnation != b"first":
             raise Violation("a candidate's promise was overtaken before it was on disk")

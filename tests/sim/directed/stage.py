@@ -1,10 +1,14 @@
-"""The stage of a directed schedule: the cluster of a run without drawn faults, and hands to place them.
+"""The stage of a directed schedule: the cluster of a run without drawn faults, and hands to place
+them.
 
-Decides: how a schedule waits for a moment, cuts and heals, lets a node campaign or not, asks as a client, and what is judged at the end: all that is judged in
-an ordinary run. Must not know: any one schedule. Moments are conditions looked at between two events, so a fault comes exactly when they first hold.
+Decides: how a schedule waits for a moment, cuts and heals, lets a node campaign or not, asks as a
+client, and what is judged at the end: all that is judged in an ordinary run.
+Must not know: any one schedule. Moments are conditions looked at between two events, so a fault
+comes exactly when they first hold.
 
-A schedule takes away only what safety must not depend on: jitter (a node campaigns when told), luck (which unsynced bytes a power loss leaves). One that does
-not reach its own moments fails as *not staged*, which is no finding: a mutant counts as caught only by a broken promise.
+A schedule takes away only what safety must not depend on: jitter (a node campaigns when told), luck
+(which unsynced bytes a power loss leaves). One that does not reach its own moments fails as *not
+staged*, which is no finding: a mutant counts as caught only by a broken promise.
 """
 
 from __future__ import annotations
@@ -27,8 +31,9 @@ from txlog.storage.store import LogStore
 
 NEVER = 1 << 62
 QUIET: dict[str, Any] = {
-    "broken_clocks": False, "drift_ppm": 0, "skew_ms": 0, "delay_us": 400, "sync_us": 150, "segment_bytes": 64 * 1024, "cache_bytes": 1 << 20,
-    "max_entry_bytes": 4096, "digest_ms": 0, "message_bytes": 4 << 20, "window_entries": 4096, "keep_bytes": 16 << 20,
+    "broken_clocks": False, "drift_ppm": 0, "skew_ms": 0, "delay_us": 400, "sync_us": 150,
+    "segment_bytes": 64 * 1024, "cache_bytes": 1 << 20, "max_entry_bytes": 4096, "digest_ms": 0,
+    "message_bytes": 4 << 20, "window_entries": 4096, "keep_bytes": 16 << 20,
 }  # fmt: skip
 NOT_STAGED = "not staged: "
 
@@ -60,7 +65,9 @@ def alone(act: Callable[[], None]) -> Callable[[], None]:
 
 
 def schedule(**settings: Any) -> Callable[[Callable[[Stage], None]], Callable[[Stage], None]]:
-    """``settings``: in place of the quiet ones. By node: ``clocks``, how much faster than true time, ppm; ``walls``, how far the wall clock is ahead, ms."""
+    """``settings``: in place of the quiet ones. By node: ``clocks``, how much faster than true
+    time, ppm; ``walls``, how far the wall clock is ahead, ms.
+    """
 
     def add(act: Callable[[Stage], None]) -> Callable[[Stage], None]:
         name = act.__name__.replace("_", "-")
@@ -145,7 +152,18 @@ class Caller:
         now, loop = stage.world.now, stage.cluster.clients
         found = []
         for group in groups:
-            found.append(Record(number, self.asked, _parts(group), now, level=self.level, connection=number, node=self.member.host, commands=group))
+            found.append(
+                Record(
+                    number,
+                    self.asked,
+                    _parts(group),
+                    now,
+                    level=self.level,
+                    connection=number,
+                    node=self.member.host,
+                    commands=group,
+                )
+            )
         self.asked += 1
         stage.run.history += found
         asked = Asked(found)
@@ -156,7 +174,9 @@ class Caller:
         loop = self.stage.cluster.clients
         if self.wire is None:
             try:
-                _, self.wire = await asyncio.wait_for(loop.create_connection(Wire, self.member.host, PORT), 1.0)
+                _, self.wire = await asyncio.wait_for(
+                    loop.create_connection(Wire, self.member.host, PORT), 1.0
+                )
             except (OSError, TimeoutError):
                 for record in asked.records:
                     record.outcome = records.REFUSED
@@ -164,7 +184,9 @@ class Caller:
                 return
             if self.level != STRONG:
                 await self.wire.ask([(b"MEMSTORE", b"READS", self.level.encode())])
-        answers = asked.answers = await self.wire.ask([command for record in asked.records for command in record.commands], 30.0)
+        answers = asked.answers = await self.wire.ask(
+            [command for record in asked.records for command in record.commands], 30.0
+        )
         for record in asked.records:
             record.complete = self.stage.world.now
             mine, answers = answers[: len(record.commands)], answers[len(record.commands) :]
@@ -187,10 +209,20 @@ def _part(command: tuple[bytes, ...]) -> Part:
     """What the history is to make of it, by command and family of the key."""
     words = [word.decode() for word in command]
     family = words[1].partition(":")[0] if len(words) > 1 else ""
-    kinds = {("GET", "r"): records.GET, ("GET", "{j}"): records.READ, ("GET", "c"): records.COUNT, ("GET", "e"): records.LOOK, ("INCR", "c"): records.INCREASE}
+    kinds = {
+        ("GET", "r"): records.GET,
+        ("GET", "{j}"): records.READ,
+        ("GET", "c"): records.COUNT,
+        ("GET", "e"): records.LOOK,
+        ("INCR", "c"): records.INCREASE,
+    }
     if (kind := kinds.get((words[0], family))) is not None:
         return Part(kind, words[1])
-    kinds = {("SET", "r"): records.SET, ("APPEND", "{j}"): records.APPEND, ("SET", "e"): records.LEASED}
+    kinds = {
+        ("SET", "r"): records.SET,
+        ("APPEND", "{j}"): records.APPEND,
+        ("SET", "e"): records.LEASED,
+    }
     if (kind := kinds.get((words[0], family))) is not None:
         return Part(kind, words[1], words[2])
     return Part(records.ANY, "", words[0])
@@ -203,9 +235,14 @@ class Stage:
         self.cluster = self.run.cluster
         self.network = self.run.network
         self.logs: dict[str, LogMember] = {member.az: member for member in self.cluster.logs}
-        self.engines: dict[str, EngineMember] = {member.az: member for member in self.cluster.engines}
+        self.engines: dict[str, EngineMember] = {
+            member.az: member for member in self.cluster.engines
+        }
         for member in self.members:
-            member.clock.ppm, member.clock.wall_offset_ms = clocks.get(member.name, 0), walls.get(member.name, 0)
+            member.clock.ppm, member.clock.wall_offset_ms = (
+                clocks.get(member.name, 0),
+                walls.get(member.name, 0),
+            )
         self.run.checkers._check_leases = all(abs(ppm) <= 30_300 for ppm in clocks.values())
         self._held_back: set[str] = set()
         self._eager: set[str] = set()  # those that campaign again and again
@@ -232,7 +269,9 @@ class Stage:
         self.run_for(50)
 
     def finish(self) -> None:
-        """All heals; the cluster has to serve, every node comes to one state, and everything is read once more."""
+        """All heals; the cluster has to serve, every node comes to one state, and everything is
+        read once more.
+        """
         self.heal_all()
         self._held_back.clear()
         self._eager.clear()
@@ -288,7 +327,9 @@ class Stage:
 
     def proposer(self, az: str) -> Any:
         node = self.engines[az].node
-        return node.log.writer._proposer if node is not None and node.log.writer is not None else None
+        return (
+            node.log.writer._proposer if node is not None and node.log.writer is not None else None
+        )
 
     def window_left_ms(self, az: str) -> int:
         return int(self.acceptor(az).window_left_ms(self.logs[az].clock.now_us()))
@@ -370,7 +411,9 @@ class Stage:
 
     def heal(self, one: Member, *others: Member) -> None:
         hosts = {other.host for other in others or self.members}
-        healed = [pair for pair in self._cuts if one.host in pair and hosts & (set(pair) - {one.host})]
+        healed = [
+            pair for pair in self._cuts if one.host in pair and hosts & (set(pair) - {one.host})
+        ]
         self._cuts = [pair for pair in self._cuts if pair not in healed]
         for pair in healed:
             self.network.link(*pair).blocked -= 1
@@ -400,16 +443,23 @@ class Stage:
     def nothing_survives(self, *logs: LogMember) -> None:
         """What no sync has covered is gone with the power or a failed sync."""
         for log in logs:
-            log.disk._keep_some = lambda inode: None  # type: ignore[method-assign]  # the luck of this machine
+            # the luck of this machine
+            log.disk._keep_some = lambda inode: None  # type: ignore[method-assign]
 
     def rot(self, log: LogMember, *positions: int) -> None:
         """The frames of these positions become unreadable, headers and entries."""
         store: LogStore = log.driver.store
         log.rotten = True
         for position in positions:
-            store_segment = max((segment for segment in store._segments if segment.first <= position), key=lambda segment: segment.first)
+            store_segment = max(
+                (segment for segment in store._segments if segment.first <= position),
+                key=lambda segment: segment.first,
+            )
             offset = store._positions.offset(position)
-            for copy in (log.disk._tree[store_segment.path].data, log.disk._tree[store_segment.path].durable):
+            for copy in (
+                log.disk._tree[store_segment.path].data,
+                log.disk._tree[store_segment.path].durable,
+            ):
                 for at in range(offset, offset + 90):
                     copy[at] ^= 0xA5
             self.world.note("FAULT", f"position {position} of {log.name} rots")

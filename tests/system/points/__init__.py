@@ -1,1 +1,3 @@
-"""One module a promise of the product, each a function that hurts a real cluster and returns a `Result` of counts."""
+"""One module a promise of the product, each a function that hurts a real cluster and returns a
+`Result` of counts.
+"""

@@ -1,7 +1,9 @@
-"""A long command must not cost the primary its role: DEBUG SLEEP 5, and KEYS * over millions of keys.
+"""A long command must not cost the primary its role: DEBUG SLEEP 5, and KEYS * over millions of
+keys.
 
-Decides: what keeps the loop busy and what counts as a change of role. Must not know: how leases are kept. The other engine nodes
-are asked all the time who they take for primary; any moment in which another one says "master" counts.
+Decides: what keeps the loop busy and what counts as a change of role.
+Must not know: how leases are kept. The other engine nodes are asked all the time who they take for
+primary; any moment in which another one says "master" counts.
 """
 
 from __future__ import annotations
@@ -18,13 +20,18 @@ from tests.system.results import Result
 
 
 class RoleWatch:
-    """Asks every engine node for its role every 50 ms in a thread of its own and keeps what it heard."""
+    """Asks every engine node for its role every 50 ms in a thread of its own
+    and keeps what it heard.
+    """
 
     def __init__(self, cluster: Cluster) -> None:
         self.addresses = {p.name: p.address for p in cluster.engines()}
         self.masters: dict[str, int] = {}
         self.stopping = threading.Event()
-        self.threads = [threading.Thread(target=self._watch, args=(name,), daemon=True) for name in self.addresses]
+        self.threads = [
+            threading.Thread(target=self._watch, args=(name,), daemon=True)
+            for name in self.addresses
+        ]
 
     def __enter__(self) -> RoleWatch:
         for thread in self.threads:
@@ -49,7 +56,9 @@ def term(cluster: Cluster, name: str) -> str:
     return f"term {info(cluster.process(name).address, timeout=10)['log_term']}"
 
 
-def _held(cluster: Cluster, what: str, act: Callable[[tuple[str, int]], object], result: Result) -> None:
+def _held(
+    cluster: Cluster, what: str, act: Callable[[tuple[str, int]], object], result: Result
+) -> None:
     primary = cluster.wait_primary()
     before = term(cluster, primary.name)
     with RoleWatch(cluster) as watch:
@@ -65,18 +74,34 @@ def _held(cluster: Cluster, what: str, act: Callable[[tuple[str, int]], object],
         written = ask(primary.address, "SET", "after the long command", "x", timeout=5)
     problems = []
     if after_primary.name != primary.name or others:
-        problems.append(f"the role moved: {after_primary.name} is primary, others seen as master {others}")
+        problems.append(
+            f"the role moved: {after_primary.name} is primary, others seen as master {others}"
+        )
     if before != after:
         problems.append(f"the term changed from {before} to {after}")
     if isinstance(answer, ReplyError) or written != b"OK":
         problems.append(f"answers: {answer!r}, then {written!r}")
-    result.add({"command": what, "took s": took, "answer": str(answer)[:30], "term": f"{before} -> {after}", "others as master": len(others)}, problems)
+    result.add(
+        {
+            "command": what,
+            "took s": took,
+            "answer": str(answer)[:30],
+            "term": f"{before} -> {after}",
+            "others as master": len(others),
+        },
+        problems,
+    )
 
 
 def debug_sleep(cluster: Cluster, runs: int = 1, seconds: float = 5.0) -> Result:
     result = Result(f"DEBUG SLEEP {seconds:g} at lease {cluster.lease_ms} ms")
     for _ in range(runs):
-        _held(cluster, f"DEBUG SLEEP {seconds:g}", lambda address: _ask_slowly(address, "DEBUG", "SLEEP", seconds), result)
+        _held(
+            cluster,
+            f"DEBUG SLEEP {seconds:g}",
+            lambda address: _ask_slowly(address, "DEBUG", "SLEEP", seconds),
+            result,
+        )
     return result
 
 
@@ -96,7 +121,9 @@ def keys_star(cluster: Cluster, count: int = 5_000_000, runs: int = 1) -> Result
 
 
 def _count_keys(address: tuple[str, int], expected: int) -> object:
-    """Reads the reply without building it: its head, then bytes until the PONG of a PING sent behind it."""
+    """Reads the reply without building it:
+    its head, then bytes until the PONG of a PING sent behind it.
+    """
     with Blocking(address, timeout=120.0) as connection:
         connection.send("KEYS", "*")
         connection.send("PING")
@@ -113,4 +140,8 @@ def _count_keys(address: tuple[str, int], expected: int) -> object:
             size += len(data)
             end = (end + data)[-7:]
         number = int(head[1 : head.index(b"\r\n")])
-        return f"{number} keys, {size >> 20} MiB" if number >= expected else ReplyError(f"{number} keys of {expected}")
+        return (
+            f"{number} keys, {size >> 20} MiB"
+            if number >= expected
+            else ReplyError(f"{number} keys of {expected}")
+        )

@@ -1,7 +1,9 @@
-"""Rot and loss on the log nodes' disks: flipped bytes are found and put back, proven loss is refused, an emptied folder does not vote.
+"""Rot and loss on the log nodes' disks: flipped bytes are found and put back, proven loss is
+refused, an emptied folder does not vote.
 
-Decides: where bytes are flipped and what is demanded. Must not know: the file format; it finds a place by the bytes of a value
-written there, or at random among bytes in use. `txlog verify` is the judge beside the recorded history.
+Decides: where bytes are flipped and what is demanded.
+Must not know: the file format; it finds a place by the bytes of a value written there, or at random
+among bytes in use. `txlog verify` is the judge beside the recorded history.
 """
 
 from __future__ import annotations
@@ -59,7 +61,9 @@ def verify(cluster: Cluster, node: Process) -> tuple[int, str]:
 
 
 def _status(cluster: Cluster) -> str:
-    return cluster.txlog("status", *[f"{p.host}:{p.port}" for p in cluster.log_nodes() if alive(p.pid)], bound_s=20).stdout
+    return cluster.txlog(
+        "status", *[f"{p.host}:{p.port}" for p in cluster.log_nodes() if alive(p.pid)], bound_s=20
+    ).stdout
 
 
 async def _some_load(cluster: Cluster, writes: int, tag: str) -> list[Operation]:
@@ -71,7 +75,9 @@ async def _some_load(cluster: Cluster, writes: int, tag: str) -> list[Operation]
 
 
 async def flipped_bytes(cluster: Cluster, places: int = 50, seed: int = 1) -> Result:
-    """One node after the other: stop, flip one bit at a random used place, start, wait until it is whole again, stop, verify, start."""
+    """One node after the other: stop, flip one bit at a random used place, start, wait until it is
+    whole again, stop, verify, start.
+    """
     result = Result(f"one flipped bit in one log node's segments, at {places} random places")
     rng = random.Random(seed)
     history = await _some_load(cluster, 2000, "flip:")
@@ -86,7 +92,9 @@ async def flipped_bytes(cluster: Cluster, places: int = 50, seed: int = 1) -> Re
     return result
 
 
-def _one_flip(cluster: Cluster, node: Process, rng: random.Random) -> tuple[dict[str, object], list[str]]:
+def _one_flip(
+    cluster: Cluster, node: Process, rng: random.Random
+) -> tuple[dict[str, object], list[str]]:
     cluster.terminate(node)
     sizes = [(path, used_bytes(path)) for path in segments(node)]
     path, used = rng.choices(sizes, weights=[size for _, size in sizes])[0]
@@ -102,16 +110,31 @@ def _one_flip(cluster: Cluster, node: Process, rng: random.Random) -> tuple[dict
     mended, told_after = verify(cluster, node)
     same = path.exists() and path.read_bytes()[offset : offset + 1] == whole[offset : offset + 1]
     cluster.restart(node)
-    wait_until(f"{node.name} is back\n{cluster.tail(node.name)}", lambda: node.name in last_positions(cluster), CAUGHT_UP_S)
+    wait_until(
+        f"{node.name} is back\n{cluster.tail(node.name)}",
+        lambda: node.name in last_positions(cluster),
+        CAUGHT_UP_S,
+    )
     problems = []
     where = f"{node.name} {path.name} byte {offset} of {used}, bit {bit}"
     if found != 1 or not names:
         problems.append(f"{where}: `txlog verify` did not find it (exit {found}): {told[-300:]}")
     if back_in is None:
-        problems.append(f"{where}: the node was not whole again\n{cluster.output(node.name)[before:][-1500:]}")
+        problems.append(
+            f"{where}: the node was not whole again\n{cluster.output(node.name)[before:][-1500:]}"
+        )
     if mended != 0:
-        problems.append(f"{where}: `txlog verify` is not clean after the put-back (exit {mended}): {told_after[-300:]}")
-    row = {"node": node.name, "byte": offset, "of": used, "verify found": found == 1, "back in s": -1.0 if back_in is None else back_in}
+        problems.append(
+            f"{where}: `txlog verify` is not clean after the put-back (exit {mended}): "
+            f"{told_after[-300:]}"
+        )
+    row = {
+        "node": node.name,
+        "byte": offset,
+        "of": used,
+        "verify found": found == 1,
+        "back in s": -1.0 if back_in is None else back_in,
+    }
     return {**row, "verify clean": mended == 0, "byte restored": same}, problems
 
 
@@ -121,14 +144,20 @@ def _whole_again(cluster: Cluster, node: Process) -> float | None:
     while time.monotonic() - start < CAUGHT_UP_S:
         rows = cluster.log_status()
         furthest = max((row.last for row in rows.values()), default=0)
-        if node.name in rows and rows[node.name].last >= furthest - 20 and rows[node.name].state == "good":
+        if (
+            node.name in rows
+            and rows[node.name].last >= furthest - 20
+            and rows[node.name].state == "good"
+        ):
             return time.monotonic() - start
         time.sleep(0.1)
     return None
 
 
 def everywhere(cluster: Cluster) -> Result:
-    """The same proven entry rotten on all three: the log refuses to serve and names the position. The cluster is of no use afterwards."""
+    """The same proven entry rotten on all three: the log refuses to serve and names the position.
+    The cluster is of no use afterwards.
+    """
     result = Result("the same proven entry flipped on all three log nodes")
     primary = cluster.wait_primary()
     needle = f"needle-{cluster.token}".encode()
@@ -154,7 +183,10 @@ def everywhere(cluster: Cluster) -> Result:
     for process in cluster.engines():
         cluster.restart(process)
     time.sleep(6.0)
-    said = {node.name: cluster.output(node.name)[before[node.name] :] + _status(cluster) for node in nodes}
+    said = {
+        node.name: cluster.output(node.name)[before[node.name] :] + _status(cluster)
+        for node in nodes
+    }
     number = _position(positions[nodes[0].name][1])
     names = re.compile(rf"position\W+{number}\b")
     naming = sum(names.search(text) is not None for text in said.values()) if number else 0
@@ -165,13 +197,19 @@ def everywhere(cluster: Cluster) -> Result:
     if any(code != 1 for code, _ in positions.values()):
         problems.append(f"`txlog verify` did not find it everywhere: {positions}")
     if naming == 0:
-        problems.append(f"no log node names position {number}: {[text[-400:] for text in said.values()]}")
+        problems.append(
+            f"no log node names position {number}: {[text[-400:] for text in said.values()]}"
+        )
     if served:
         problems.append(f"{served} serve although a proven entry is lost")
     result.notes.append(f"`txlog verify`: {positions[nodes[0].name][1][:200]}")
-    result.notes.append(f"`txlog status`: {' / '.join(row.state for row in cluster.log_status().values())[:400]}")
+    result.notes.append(
+        f"`txlog status`: {' / '.join(row.state for row in cluster.log_status().values())[:400]}"
+    )
     result.notes.append(f"an engine node: {_told(cluster.engines()[0])}")
-    result.add({"position": number, "nodes naming it": naming, "engines serving": len(served)}, problems)
+    result.add(
+        {"position": number, "nodes naming it": naming, "engines serving": len(served)}, problems
+    )
     return result
 
 
@@ -197,7 +235,9 @@ def _told(process: Process) -> str:
 
 
 def empty_folder(cluster: Cluster) -> Result:
-    """A wiped node under its old name must not help to elect or to commit: with it and one good node there is no majority."""
+    """A wiped node under its old name must not help to elect or to commit: with it and one good
+    node there is no majority.
+    """
     result = Result("an empty folder under an old node's name does not vote")
     primary = cluster.wait_primary()
     assert ask(primary.address, "SET", "kept", "yes") == b"OK"
@@ -219,14 +259,29 @@ def empty_folder(cluster: Cluster) -> Result:
     masters = [p.name for p in cluster.engines() if cluster.role(p) == "master"]
     cluster.restart(stopped)
     after = cluster.wait_primary(20.0)
-    wait_until("writes go on with the majority", lambda: ask(after.address, "SET", "after", "yes", timeout=5) == b"OK", 10)
+    wait_until(
+        "writes go on with the majority",
+        lambda: ask(after.address, "SET", "after", "yes", timeout=5) == b"OK",
+        10,
+    )
     kept = ask(after.address, "GET", "kept", timeout=5)
     problems = []
     if with_two != b"OK":
         problems.append(f"two good nodes did not suffice: {with_two!r}")
     if written or masters:
-        problems.append(f"with one good node and the wiped one: {written} writes acknowledged, masters {masters}")
+        problems.append(
+            f"with one good node and the wiped one: {written} writes acknowledged, masters "
+            f"{masters}"
+        )
     if kept != b"yes":
         problems.append(f"a value is lost: {kept!r}")
-    result.add({"writes on 2 good": with_two == b"OK", "acked on 1 good + wiped": written, "masters then": len(masters), "kept": kept == b"yes"}, problems)
+    result.add(
+        {
+            "writes on 2 good": with_two == b"OK",
+            "acked on 1 good + wiped": written,
+            "masters then": len(masters),
+            "kept": kept == b"yes",
+        },
+        problems,
+    )
     return result

@@ -1,7 +1,10 @@
-"""Disk full on one log node: writes go on. On two: writes stop as the table of outcomes says, and come back when there is room.
+"""Disk full on one log node: writes go on. On two: writes stop as the table of outcomes says, and
+come back when there is room.
 
-Decides: how a disk is filled (a small tmpfs mounted over the node's folder, and a filler file in it; root is needed). Must not
-know: when segments are made. Invariant: what is mounted is unmounted by `Cluster.stop`.
+Decides: how a disk is filled (a small tmpfs mounted over the node's folder, and a filler file in
+it; root is needed).
+Must not know: when segments are made.
+Invariant: what is mounted is unmounted by `Cluster.stop`.
 """
 
 from __future__ import annotations
@@ -36,7 +39,9 @@ def small_disk(cluster: Cluster, node: Process, size_mib: int = 512) -> None:
     data = Path(node.data)
     aside = data.with_name(data.name + ".aside")
     shutil.copytree(data, aside)
-    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size_mib}m", "tmpfs", str(data)], check=True)
+    subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={size_mib}m", "tmpfs", str(data)], check=True
+    )
     cluster.mounts.append(data)
     shutil.copytree(aside, data, dirs_exist_ok=True)
     shutil.rmtree(aside)
@@ -57,7 +62,9 @@ def fill(node: Process) -> Path:
 
 
 async def _pour(cluster: Cluster, mib: int, refused: Counter[str]) -> None:
-    """Writes so many MiB to make the log need new segments; ends early when writes stop being taken."""
+    """Writes so many MiB to make the log need new segments;
+    ends early when writes stop being taken.
+    """
     address = (await asyncio.to_thread(cluster.wait_primary)).address
     connection = await Connection.open(address)
     value = "v" * 100_000
@@ -97,19 +104,29 @@ async def _one(cluster: Cluster, one: Process, result: Result, plan: Plan | None
     await _pour(cluster, 200, refused)
     await load.wait_acknowledged(200, 20)
     gap, _ = checks.longest_gap(load.history, begun, time.monotonic())
-    said = "disk full" in cluster.output(one.name).lower() or "disk full" in cluster.txlog("status", f"{one.host}:{one.port}").stdout.lower()
+    said = (
+        "disk full" in cluster.output(one.name).lower()
+        or "disk full" in cluster.txlog("status", f"{one.host}:{one.port}").stdout.lower()
+    )
     await load.finish()
-    judgement = await asyncio.to_thread(checks.judge_at, cluster.wait_primary().address, load.history)
+    judgement = await asyncio.to_thread(
+        checks.judge_at, cluster.wait_primary().address, load.history
+    )
     problems = judgement.problems()
     if load.errors or refused or judgement.unknown:
         problems.append(f"errors with one disk full: {dict(load.errors)} {dict(refused)}")
     if not said:
-        problems.append(f"{one.name} does not say that its disk is full (perhaps it was not)\n{cluster.tail(one.name)}")
+        problems.append(
+            f"{one.name} does not say that its disk is full (perhaps it was "
+            f"not)\n{cluster.tail(one.name)}"
+        )
     result.add({"full": one.name, "gap s": gap, "said so": said, **judgement.row()}, problems)
     filler.unlink()
 
 
-async def _two(cluster: Cluster, one: Process, two: Process, result: Result, plan: Plan | None) -> None:
+async def _two(
+    cluster: Cluster, one: Process, two: Process, result: Result, plan: Plan | None
+) -> None:
     await asyncio.sleep(3.0)
     load = Load(cluster.addresses(), plan or Plan(clients=20, think_s=0.01), tag="full2:")
     await load.start()
@@ -120,24 +137,42 @@ async def _two(cluster: Cluster, one: Process, two: Process, result: Result, pla
     await asyncio.sleep(4.0)
     stopped_from = time.monotonic()
     await asyncio.sleep(2.0)
-    still = sum(op.changes and op.outcome == OK and op.complete > stopped_from for op in load.history)
+    still = sum(
+        op.changes and op.outcome == OK and op.complete > stopped_from for op in load.history
+    )
     told = Counter(op.detail.split(" ")[0] for op in load.history if op.outcome != OK)
-    later = Counter([await asyncio.to_thread(_first_word, process) for process in cluster.engines()])
+    later = Counter(
+        [await asyncio.to_thread(_first_word, process) for process in cluster.engines()]
+    )
     for filler in fillers:
         filler.unlink()
     room = time.monotonic()
     await load.wait_acknowledged(200, 30)
     back = checks.first_acknowledged_after(load.history, room)
     await load.finish()
-    judgement = await asyncio.to_thread(checks.judge_at, cluster.wait_primary().address, load.history)
+    judgement = await asyncio.to_thread(
+        checks.judge_at, cluster.wait_primary().address, load.history
+    )
     problems = judgement.problems()
     if still:
-        problems.append(f"{still} writes were acknowledged with two disks full (or the disks were not full: poured until {dict(refused)})")
+        problems.append(
+            f"{still} writes were acknowledged with two disks full (or the disks were not full: "
+            f"poured until {dict(refused)})"
+        )
     if back is None or back > BACK_BOUND_S:
         problems.append(f"serving again {back} s after there was room")
     if set(later) != {"MASTERDOWN"}:
         problems.append(f"writes sent while two disks were full were told {dict(later)}")
-    strange = set(told) - {"UNKNOWN", "MASTERDOWN", "READONLY", "TRYAGAIN", "LOADING", "closed:", "MOVED", "CLUSTERDOWN"}
+    strange = set(told) - {
+        "UNKNOWN",
+        "MASTERDOWN",
+        "READONLY",
+        "TRYAGAIN",
+        "LOADING",
+        "closed:",
+        "MOVED",
+        "CLUSTERDOWN",
+    }
     if strange:
         problems.append(f"clients were told {dict(told)}")
     result.add(

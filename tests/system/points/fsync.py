@@ -1,6 +1,7 @@
 """strace of single SETs: each reply leaves after a covering fdatasync on two log nodes.
 
-Decides: what is traced and how many SETs. Must not know: how to read a recording (`strace_check`).
+Decides: what is traced and how many SETs.
+Must not know: how to read a recording (`strace_check`).
 """
 
 from __future__ import annotations
@@ -33,10 +34,17 @@ def traced_sets(cluster: Cluster, count: int = 1000) -> Result:
             time.sleep(0.2)
             values = [f"needle-{cluster.token[:6]}-{n:06d}." for n in range(count)]
             begun = time.monotonic()
-            refused = sum(connection.call("SET", f"traced:{n % 10}", value) != b"OK" for n, value in enumerate(values))
+            refused = sum(
+                connection.call("SET", f"traced:{n % 10}", value) != b"OK"
+                for n, value in enumerate(values)
+            )
             took = time.monotonic() - begun
             time.sleep(0.3)
-            node_of = {int(task.name): name for pid, name in traced.items() for task in Path(f"/proc/{pid}/task").iterdir()}
+            node_of = {
+                int(task.name): name
+                for pid, name in traced.items()
+                for task in Path(f"/proc/{pid}/task").iterdir()
+            }
         finally:
             tracer.send_signal(signal.SIGINT)
             tracer.wait(20)
@@ -44,13 +52,24 @@ def traced_sets(cluster: Cluster, count: int = 1000) -> Result:
         found = strace_check.verdict(strace_check.journeys(lines, values, node_of))
     problems = list(found.early[:5])
     if found.answered != count:
-        problems.append(f"{count - found.answered} replies were not found in the recording ({recording})")
+        problems.append(
+            f"{count - found.answered} replies were not found in the recording ({recording})"
+        )
     if refused:
         problems.append(f"{refused} SETs were not answered with OK")
     if not all(alive(pid) for pid in traced):
         problems.append("a traced process died")
     counts = {f"on {nodes} nodes": found.covered.get(nodes, 0) for nodes in range(4)}
-    result.add({"SETs": count, "replies": found.answered, "early": len(found.early), **counts, "seconds": took}, problems)
+    result.add(
+        {
+            "SETs": count,
+            "replies": found.answered,
+            "early": len(found.early),
+            **counts,
+            "seconds": took,
+        },
+        problems,
+    )
     return result
 
 

@@ -1,6 +1,7 @@
 """`MEMSTORE HANDOVER` under load: planned, and nobody is told anything but where to go.
 
-Decides: what clients may be told. Must not know: how the hand-over is made.
+Decides: what clients may be told.
+Must not know: how the hand-over is made.
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ ALLOWED = {"READONLY", "MOVED"}
 
 async def under_load(cluster: Cluster, runs: int, plan: Plan | None = None) -> Result:
     """One load, `runs` hand-overs; judged as a whole at the end."""
-    result = Result(f"MEMSTORE HANDOVER under {(plan or Plan()).clients} writing clients, {runs} times")
+    result = Result(
+        f"MEMSTORE HANDOVER under {(plan or Plan()).clients} writing clients, {runs} times"
+    )
     load = Load(cluster.addresses(), plan or Plan(), tag="h:")
     await load.start()
     await load.wait_acknowledged(500, 30)
@@ -51,12 +54,32 @@ async def under_load(cluster: Cluster, runs: int, plan: Plan | None = None) -> R
             details = sorted({op.detail for op in during if op.outcome == UNKNOWN})
             problems.append(f"{unknown} outcomes unknown: {details[:3]}")
         acked = sum(op.outcome == OK and op.changes for op in during)
-        row = {"from": old_name, "to": new_name, "reply": reply, "gap ms": gap * 1000, "acked": acked}
-        result.add({**row, "refused": sum(op.outcome == REFUSED for op in during), "unknown": unknown, "told": ",".join(sorted(refusals))}, problems)
+        row = {
+            "from": old_name,
+            "to": new_name,
+            "reply": reply,
+            "gap ms": gap * 1000,
+            "acked": acked,
+        }
+        result.add(
+            {
+                **row,
+                "refused": sum(op.outcome == REFUSED for op in during),
+                "unknown": unknown,
+                "told": ",".join(sorted(refusals)),
+            },
+            problems,
+        )
     result.notes.append(f"whole load: {judgement.row()}")
-    result.notes.append(f"closed with a command outstanding: {load.closed_outstanding}; closed idle: {load.closed_idle}; errors {dict(load.errors)}")
+    result.notes.append(
+        f"closed with a command outstanding: {load.closed_outstanding}; closed idle: "
+        f"{load.closed_idle}; errors {dict(load.errors)}"
+    )
     result.failures += judgement.problems()
-    result.require(load.closed_outstanding == 0, f"{load.closed_outstanding} connections were closed with a command outstanding")
+    result.require(
+        load.closed_outstanding == 0,
+        f"{load.closed_outstanding} connections were closed with a command outstanding",
+    )
     return result
 
 
@@ -65,4 +88,10 @@ def _handover(address: tuple[str, int]) -> str:
         reply = ask(address, "MEMSTORE", "HANDOVER", timeout=15)
     except OSError as error:
         return f"({error or type(error).__name__})"
-    return str(reply) if isinstance(reply, ReplyError) else reply.decode() if isinstance(reply, bytes) else str(reply)
+    return (
+        str(reply)
+        if isinstance(reply, ReplyError)
+        else reply.decode()
+        if isinstance(reply, bytes)
+        else str(reply)
+    )

@@ -1,6 +1,7 @@
 """kill -9 under 50 writing clients: of the primary, of each log node, of everything at once.
 
-Decides: whom to kill, when, and what is demanded afterwards. Must not know: how roles or quorums work.
+Decides: whom to kill, when, and what is demanded afterwards.
+Must not know: how roles or quorums work.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ LOG_NODE_GAP_S = 0.2
 WARM_WRITES = 500
 
 
-async def _in_thread(function, *args):  # type: ignore[no-untyped-def]  # any blocking helper of Cluster, off the load's loop
+# any blocking helper of Cluster, off the load's loop
+async def _in_thread(function, *args):  # type: ignore[no-untyped-def]
     return await asyncio.to_thread(function, *args)
 
 
@@ -41,8 +43,20 @@ async def primary(cluster: Cluster, runs: int, plan: Plan | None = None) -> Resu
         judgement = await _in_thread(checks.judge_at, new.address, load.history)
         problems = judgement.problems()
         if first is None or first > NEW_PRIMARY_BOUND_S:
-            problems.append(f"the first write at {new.name} was acknowledged {first} s after the kill of {old.name}")
-        result.add({"killed": old.name, "new": new.name, "first ack s": first or -1.0, "gap s": gap, **judgement.row()}, problems)
+            problems.append(
+                f"the first write at {new.name} was acknowledged {first} s after the kill of "
+                f"{old.name}"
+            )
+        result.add(
+            {
+                "killed": old.name,
+                "new": new.name,
+                "first ack s": first or -1.0,
+                "gap s": gap,
+                **judgement.row(),
+            },
+            problems,
+        )
         await _in_thread(_back, cluster, old)
     return result
 
@@ -90,14 +104,25 @@ async def log_node(cluster: Cluster, runs: int, plan: Plan | None = None) -> Res
         judgement = await _in_thread(checks.judge_at, after.address, load.history)
         problems = judgement.problems()
         if load.errors or judgement.unknown or judgement.refused:
-            problems.append(f"errors were seen: {dict(load.errors)}, unknown {judgement.unknown}, refused {judgement.refused}")
+            problems.append(
+                f"errors were seen: {dict(load.errors)}, unknown {judgement.unknown}, refused "
+                f"{judgement.refused}"
+            )
         if max(gap, gap_back) > LOG_NODE_GAP_S:
-            problems.append(f"gap of {gap * 1000:.0f} ms after the kill, {gap_back * 1000:.0f} ms after the restart")
+            problems.append(
+                f"gap of {gap * 1000:.0f} ms after the kill, {gap_back * 1000:.0f} ms after the "
+                "restart"
+            )
         if caught_up is None:
             problems.append(f"{node.name} did not catch up\n{cluster.tail(node.name)}")
         if before.name != after.name:
             problems.append(f"the primary changed from {before.name} to {after.name}")
-        row = {"killed": node.name, "gap ms": gap * 1000, "gap at return ms": gap_back * 1000, "caught up s": -1.0 if caught_up is None else caught_up}
+        row = {
+            "killed": node.name,
+            "gap ms": gap * 1000,
+            "gap at return ms": gap_back * 1000,
+            "caught up s": -1.0 if caught_up is None else caught_up,
+        }
         result.add({**row, "errors": sum(load.errors.values()), **judgement.row()}, problems)
     return result
 
@@ -121,7 +146,9 @@ def _caught_up(cluster: Cluster, name: str, bound_s: float = 30.0) -> float | No
 
 async def everything(cluster: Cluster, runs: int, plan: Plan | None = None) -> Result:
     """All six at once; started again by their own commands: nothing acknowledged is lost."""
-    result = Result(f"kill -9 of all six processes at once under {(plan or Plan()).clients} writing clients")
+    result = Result(
+        f"kill -9 of all six processes at once under {(plan or Plan()).clients} writing clients"
+    )
     for run in range(runs):
         load = Load(cluster.addresses(), _plan(plan, run), tag=f"a{run}:")
         await load.start()
@@ -140,7 +167,9 @@ async def everything(cluster: Cluster, runs: int, plan: Plan | None = None) -> R
         await again.start()
         await again.wait_acknowledged(200, 30)
         await again.finish()
-        result.add({"primary": new.name, "primary again s": back, **judgement.row()}, judgement.problems())
+        result.add(
+            {"primary": new.name, "primary again s": back, **judgement.row()}, judgement.problems()
+        )
         for process in cluster.engines():
             await _in_thread(cluster.wait_answers, process)
     return result

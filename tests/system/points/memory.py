@@ -1,7 +1,9 @@
 """Memory of a million string keys beside redis-server, and a long soak over five million.
 
-Decides: what is loaded and measured. Must not know: how values are kept. Growth is the process' resident memory (VmRSS) after the load minus before it. Of
-the longest turns of the loop, what the machine stood still in (`standstill`) is told apart, to know where to look; the bound is on the whole turn.
+Decides: what is loaded and measured.
+Must not know: how values are kept. Growth is the process' resident memory (VmRSS) after the load
+minus before it. Of the longest turns of the loop, what the machine stood still in (`standstill`) is
+told apart, to know where to look; the bound is on the whole turn.
 """
 
 from __future__ import annotations
@@ -38,7 +40,14 @@ def growth(cluster: Cluster, count: int = 1_000_000) -> Result:
         before = resident(redis.child.pid)
         bulk.load(redis.addresses()[0], count)
         theirs = resident(redis.child.pid) - before
-        result.rows.append({"process": "redis-server", "grew MiB": theirs / (1 << 20), "bytes a key": theirs / count, "ratio": 1.0})
+        result.rows.append(
+            {
+                "process": "redis-server",
+                "grew MiB": theirs / (1 << 20),
+                "bytes a key": theirs / count,
+                "ratio": 1.0,
+            }
+        )
     primary = cluster.wait_primary()
     engines = cluster.engines()
     at_start = {p.name: resident(p.pid) for p in engines}
@@ -46,13 +55,27 @@ def growth(cluster: Cluster, count: int = 1_000_000) -> Result:
     took = bulk.load(primary.address, count)
     result.notes.append(f"loaded in {took:.1f} s ({count / took:.0f} keys/s)")
     for process in engines:
-        wait_until(f"{process.name} has applied the load", lambda process=process: _size(process.address) >= size_before + count, 120)
+        wait_until(
+            f"{process.name} has applied the load",
+            lambda process=process: _size(process.address) >= size_before + count,
+            120,
+        )
     time.sleep(1.0)
     for process in engines:
         ours = resident(process.pid) - at_start[process.name]
         role = "primary" if process.name == primary.name else "replica"
-        row = {"process": f"{process.name} ({role})", "grew MiB": ours / (1 << 20), "bytes a key": ours / count, "ratio": ours / theirs}
-        result.add(row, [f"{process.name} grew {ours / theirs:.2f} times as much as redis-server"] if ours > RATIO_BOUND * theirs else [])
+        row = {
+            "process": f"{process.name} ({role})",
+            "grew MiB": ours / (1 << 20),
+            "bytes a key": ours / count,
+            "ratio": ours / theirs,
+        }
+        result.add(
+            row,
+            [f"{process.name} grew {ours / theirs:.2f} times as much as redis-server"]
+            if ours > RATIO_BOUND * theirs
+            else [],
+        )
     return result
 
 
@@ -84,7 +107,10 @@ def soak(cluster: Cluster, seconds: float = 600.0, count: int = 5_000_000) -> Re
     with Standstill(BEAT_MS) as standstill, RoleWatch(cluster) as watch:
         loads = [
             _benchmark(cluster, primary.address, command, count, tag)
-            for command, tag in ((["SET", "key:0000__rand_int__", "y" * 100], "set"), (["GET", "key:0000__rand_int__"], "get"))
+            for command, tag in (
+                (["SET", "key:0000__rand_int__", "y" * 100], "set"),
+                (["GET", "key:0000__rand_int__"], "get"),
+            )
         ]
         begun = time.monotonic()
         while time.monotonic() - begun < seconds:
@@ -92,7 +118,10 @@ def soak(cluster: Cluster, seconds: float = 600.0, count: int = 5_000_000) -> Re
             turns.append(_next_turn(primary.address))
             ended = [load.poll() for load in loads if load.poll() is not None]
             if ended or not alive(primary.pid):
-                result.failures.append(f"the load ended early with {ended}; {cluster.tail('soak-set')} {cluster.tail('soak-get')}")
+                result.failures.append(
+                    f"the load ended early with {ended}; {cluster.tail('soak-set')} "
+                    f"{cluster.tail('soak-get')}"
+                )
                 break
         ran = time.monotonic() - begun
         for load in loads:
@@ -105,16 +134,24 @@ def soak(cluster: Cluster, seconds: float = 600.0, count: int = 5_000_000) -> Re
     others = {name: n for name, n in watch.masters.items() if name != primary.name}
     problems = []
     if after.name != primary.name or others or term(cluster, after.name) != before_term:
-        problems.append(f"the role moved: {primary.name} -> {after.name}, seen as master elsewhere {others}, term {before_term} -> {term(cluster, after.name)}")
+        problems.append(
+            f"the role moved: {primary.name} -> {after.name}, seen as master elsewhere {others}, "
+            f"term {before_term} -> {term(cluster, after.name)}"
+        )
     if longest.ms >= TURN_BOUND_MS:
-        problems.append(f"longest turn of the loop {longest.ms:.1f} ms, of which the machine stood still {longest.still_ms:.1f}")
+        problems.append(
+            f"longest turn of the loop {longest.ms:.1f} ms, of which the machine stood still "
+            f"{longest.still_ms:.1f}"
+        )
     row = {
         "ran s": ran,
         "longest turn ms": longest.ms,
         "of it standstill": longest.still_ms,
         "own work": longest.own_ms,
         "longest beside standstill": max(turn.ms - turn.still_ms for turn in turns),
-        f"seconds with one >= {TURN_BOUND_MS:g} ms": sum(turn.ms >= TURN_BOUND_MS for turn in turns),
+        f"seconds with one >= {TURN_BOUND_MS:g} ms": sum(
+            turn.ms >= TURN_BOUND_MS for turn in turns
+        ),
         "while loading ms": turn_load,
         "commands": sum(turn.commands for turn in turns),
         "role changes": len(others),
@@ -128,10 +165,36 @@ def _next_turn(address: tuple[str, int]) -> Turn:
     """The longest turn of the event loop since this was asked before."""
     fields = info(address, timeout=10)
     ask(address, "CONFIG", "RESETSTAT", timeout=10)
-    own_us, commands = int(fields["longest_loop_turn_cpu_usec"]), int(fields["total_commands_processed"])
-    return Turn(int(fields["longest_loop_turn_usec"]) / 1000, own_us / 1000, int(fields["longest_loop_turn_at_ms"]), commands)
+    own_us, commands = (
+        int(fields["longest_loop_turn_cpu_usec"]),
+        int(fields["total_commands_processed"]),
+    )
+    return Turn(
+        int(fields["longest_loop_turn_usec"]) / 1000,
+        own_us / 1000,
+        int(fields["longest_loop_turn_at_ms"]),
+        commands,
+    )
 
 
-def _benchmark(cluster: Cluster, address: tuple[str, int], command: list[str], count: int, tag: str) -> subprocess.Popen[bytes]:
-    args = ["redis-benchmark", "-h", address[0], "-p", str(address[1]), "-c", "25", "-P", "16", "-r", str(count), "-n", "1000000000", "-q", *command]
+def _benchmark(
+    cluster: Cluster, address: tuple[str, int], command: list[str], count: int, tag: str
+) -> subprocess.Popen[bytes]:
+    args = [
+        "redis-benchmark",
+        "-h",
+        address[0],
+        "-p",
+        str(address[1]),
+        "-c",
+        "25",
+        "-P",
+        "16",
+        "-r",
+        str(count),
+        "-n",
+        "1000000000",
+        "-q",
+        *command,
+    ]
     return cluster.spawn(args, f"soak-{tag}")

@@ -1,7 +1,10 @@
-"""SIGSTOP of the primary with GETs unread in its sockets: when it wakes, none of them may be answered with a value that is old.
+"""SIGSTOP of the primary with GETs unread in its sockets: when it wakes, none of them may be
+answered with a value that is old.
 
-Decides: what lies in the sockets and what may come back. Must not know: leases. While the primary sleeps a new primary
-acknowledges newer values for every key asked for. After SIGCONT every GET must be refused, or its connection closed; anything else is counted apart.
+Decides: what lies in the sockets and what may come back.
+Must not know: leases. While the primary sleeps a new primary acknowledges newer values for every
+key asked for. After SIGCONT every GET must be refused, or its connection closed; anything else is
+counted apart.
 """
 
 from __future__ import annotations
@@ -18,7 +21,9 @@ PAUSE_S = 5.0
 
 
 def stale_reads(cluster: Cluster, runs: int, pause_s: float = PAUSE_S) -> Result:
-    result = Result(f"SIGSTOP of the primary for {pause_s:g} s with {GETS} GETs unread in its sockets")
+    result = Result(
+        f"SIGSTOP of the primary for {pause_s:g} s with {GETS} GETs unread in its sockets"
+    )
     for run in range(runs):
         row, problems = _one(cluster, run, pause_s)
         result.add(row, problems)
@@ -59,9 +64,15 @@ def _one(cluster: Cluster, run: int, pause_s: float) -> tuple[dict[str, object],
         problems.append(f"{seen['old']} OLD VALUES were read")
     if seen["refused"] + seen["closed"] != GETS:
         problems.append(f"not every GET was refused or closed: {dict(seen)}")
-    wait_until(f"{old.name} serves as a replica again", lambda: _reads_new(old.address, keys[0]), 30)
+    wait_until(
+        f"{old.name} serves as a replica again", lambda: _reads_new(old.address, keys[0]), 30
+    )
     row = {"paused": old.name, "new": new.name, "new primary s": took, "newer acked": newer}
-    return {**row, **{name: seen[name] for name in ("old", "new value", "refused", "closed", "silent")}, "errors": dict(errors)}, problems
+    return {
+        **row,
+        **{name: seen[name] for name in ("old", "new value", "refused", "closed", "silent")},
+        "errors": dict(errors),
+    }, problems
 
 
 def _answer(sock: Blocking, errors: Counter[str]) -> str:

@@ -1,1 +1,3 @@
-"""`make soak`: a real cluster in three zones, many redis-py clients, every fault at once, and one verdict over the recorded history."""
+"""`make soak`: a real cluster in three zones, many redis-py clients, every fault at once, and one
+verdict over the recorded history.
+"""

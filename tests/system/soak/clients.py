@@ -1,9 +1,13 @@
-"""The clients: redis-py, asyncio, one connection each, no retries of its own; every operation and its outcome goes into the open window's history.
+"""The clients: redis-py, asyncio, one connection each, no retries of its own; every operation and
+its outcome goes into the open window's history.
 
-Decides: what a client asks next (the simulator's workload), which node it asks, how what redis-py returns or raises is classed. Must not know: faults, what is
-right. Invariants: nothing is sent twice; a typed refusal is believed, so that the judges hold the server to it; whatever else goes wrong after the command may
-have left is UNKNOWN; after any trouble the connection is given up, so that "a session" is one connection. An operation for which no node could be reached is
-counted as not sent.
+Decides: what a client asks next (the simulator's workload), which node it asks, how what redis-py
+returns or raises is classed.
+Must not know: faults, what is right.
+Invariants: nothing is sent twice; a typed refusal is believed, so that the judges hold the server
+to it; whatever else goes wrong after the command may have left is UNKNOWN; after any trouble the
+connection is given up, so that "a session" is one connection. An operation for which no node could
+be reached is counted as not sent.
 """
 
 from __future__ import annotations
@@ -35,7 +39,8 @@ from tests.system.workload import Finder
 
 LARGE = (300, 1500)  # bytes of some tokens
 
-# What says that the command was not executed. redis-py takes the code off the text, so the class is what remains of it.
+# What says that the command was not executed. redis-py takes the code off the text, so the class is
+# what remains of it.
 REFUSING: dict[type[RedisError], str] = {
     ReadOnlyError: "READONLY",
     MasterDownError: "MASTERDOWN",
@@ -64,7 +69,17 @@ class Figures:
 
 
 class Client:
-    def __init__(self, number: int, group: int, windows: Windows, finder: Finder, figures: Figures, seed: int, level: str, reads_only: bool) -> None:
+    def __init__(
+        self,
+        number: int,
+        group: int,
+        windows: Windows,
+        finder: Finder,
+        figures: Figures,
+        seed: int,
+        level: str,
+        reads_only: bool,
+    ) -> None:
         self.number = number
         self.group = group
         self.windows = windows
@@ -81,7 +96,11 @@ class Client:
     async def run(self, pause_s: float, over: asyncio.Event) -> None:
         while not over.is_set():
             # In bursts: a fault should find much under way, or nothing. The mean is `pause_s`.
-            await asyncio.sleep(0.2 * pause_s * self.rng.random() if self.rng.random() < 0.75 else self.rng.random() * 7.4 * pause_s)
+            await asyncio.sleep(
+                0.2 * pause_s * self.rng.random()
+                if self.rng.random() < 0.75
+                else self.rng.random() * 7.4 * pause_s
+            )
             await self.windows.admitted()
             await self._one()
         await self._leave()
@@ -106,14 +125,18 @@ class Client:
 
     def _record(self, parts: list[Part]) -> Record:
         node = f"{self.address[0]}:{self.address[1]}"
-        return Record(self.number, 0, parts, now_us(), level=self.level, connection=self.connection, node=node)
+        return Record(
+            self.number, 0, parts, now_us(), level=self.level, connection=self.connection, node=node
+        )
 
     def _count(self, record: Record) -> None:
         self.figures.outcomes[record.outcome] += 1
         if record.outcome == OK:
             self.figures.levels[record.level] += 1
             self.figures.kinds["multi" if len(record.parts) > 1 else record.parts[0].kind] += 1
-            if not self.reads_only and any(part.value is not None or part.kind == "increase" for part in record.parts):
+            if not self.reads_only and any(
+                part.value is not None or part.kind == "increase" for part in record.parts
+            ):
                 self.figures.acknowledged(record.complete / 1e6)
         else:
             self.figures.errors[record.detail.split(" ")[0].rstrip(":")] += 1
@@ -125,7 +148,9 @@ class Client:
             host, _, port = refused.partition("primary=")[2].split(" ")[0].rpartition(":")
             if port.isdigit() and port != "0" and (host, int(port)) != self.address:
                 self.finder.told((host, int(port)))
-        elif refused.startswith("TRYAGAIN") and all(record.outcome != UNKNOWN for record in records):
+        elif refused.startswith("TRYAGAIN") and all(
+            record.outcome != UNKNOWN for record in records
+        ):
             await asyncio.sleep(0.02)
             return
         await self._leave()
@@ -136,7 +161,9 @@ class Client:
     async def _connect(self) -> bool:
         try:
             if self.reads_only:
-                choice = [address for address in self.finder.addresses if address != self.finder.current]
+                choice = [
+                    address for address in self.finder.addresses if address != self.finder.current
+                ]
                 self.address = self.rng.choice(choice or self.finder.addresses)
             else:
                 self.address = await asyncio.wait_for(self.finder.find(), CONNECT_S)
@@ -163,7 +190,9 @@ class Client:
             await closed(self.redis)
             self.redis = None
 
-    async def _ask(self, commands: Sequence[tuple[bytes, ...]], records: list[Record], transaction: bool) -> None:
+    async def _ask(
+        self, commands: Sequence[tuple[bytes, ...]], records: list[Record], transaction: bool
+    ) -> None:
         assert self.redis is not None
         try:
             if transaction or len(commands) > 1:
@@ -189,7 +218,13 @@ def classify(record: Record, answers: Sequence[Any]) -> None:
         word = next((word for kind, word in REFUSING.items() if isinstance(error, kind)), "")
         record.outcome = REFUSED if word else UNKNOWN
         text = str(error)
-        record.detail = f"{word} {text}" if word else text if text.startswith("UNKNOWN") else f"{type(error).__name__} {text}"
+        record.detail = (
+            f"{word} {text}"
+            if word
+            else text
+            if text.startswith("UNKNOWN")
+            else f"{type(error).__name__} {text}"
+        )
         return
     record.outcome = OK
     for part, answer in zip(record.parts, answers, strict=True):

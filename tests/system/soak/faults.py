@@ -1,8 +1,11 @@
-"""Does what the schedule says, and undoes it: each fault heals after its time, and its node must be well again within a bound.
+"""Does what the schedule says, and undoes it: each fault heals after its time, and its node must be
+well again within a bound.
 
-Decides: targets, how each kind is done and undone, what counts as healed. Must not know: what clients see. Invariants: a lane's next fault begins after the one
-before has healed (`kill-all` waits for both lanes of processes); after `run` everything lives, runs and is joined again; a node that does not come back is a
-problem of the run, not a reason to stop it.
+Decides: targets, how each kind is done and undone, what counts as healed.
+Must not know: what clients see.
+Invariants: a lane's next fault begins after the one before has healed (`kill-all` waits for both
+lanes of processes); after `run` everything lives, runs and is joined again; a node that does not
+come back is a problem of the run, not a reason to stop it.
 """
 
 from __future__ import annotations
@@ -70,14 +73,20 @@ class Faults:
     async def run(self, faults: list[Fault], begun: float) -> None:
         """All lanes, until each has had its last fault and healed."""
         self.begun = begun
-        await asyncio.gather(*(self._lane(lane, [fault for fault in faults if fault.lane == lane], begun) for lane in self.locks))
+        await asyncio.gather(
+            *(
+                self._lane(lane, [fault for fault in faults if fault.lane == lane], begun)
+                for lane in self.locks
+            )
+        )
 
     async def _lane(self, lane: str, faults: list[Fault], begun: float) -> None:
         end = max((fault.at_s + fault.lasts_s for fault in faults), default=0.0)
         for fault in faults:
             await asyncio.sleep(max(0.0, begun + fault.at_s - time.monotonic()))
             if time.monotonic() > begun + end:
-                self.done.skipped[fault.kind] += 1  # those before took longer than drawn; the run ends when it was to end
+                # those before took longer than drawn; the run ends when it was to end
+                self.done.skipped[fault.kind] += 1
                 continue
             async with self.locks[lane]:
                 await self._one(fault)
@@ -106,7 +115,9 @@ class Faults:
     async def _kill_engine(self, fault: Fault, rng: Random) -> None:
         process = await self._engine(fault, rng)
         self.cluster.down.add(process.name)
-        await asyncio.to_thread(self.cluster.terminate if fault.kind == "terminate" else self.cluster.kill, process)
+        await asyncio.to_thread(
+            self.cluster.terminate if fault.kind == "terminate" else self.cluster.kill, process
+        )
         await asyncio.sleep(fault.lasts_s)
         await self._back([process])
         await self._serving([process])
@@ -129,7 +140,8 @@ class Faults:
     async def _hand_over(self, fault: Fault, rng: Random) -> None:
         primary = await asyncio.to_thread(self.cluster.primary)
         if primary is not None:
-            with contextlib.suppress(OSError):  # a cut or a kill may come between: then there is nothing to hand over
+            # a cut or a kill may come between: then there is nothing to hand over
+            with contextlib.suppress(OSError):
                 await asyncio.to_thread(ask, primary.address, "MEMSTORE", "HANDOVER", timeout=5.0)
 
     # ------------------------------------------------------------------ log nodes
@@ -160,7 +172,9 @@ class Faults:
         await self._whole([node])
 
     async def _flip_running(self, fault: Fault, rng: Random) -> None:
-        """The node goes on with it for a while, and is then killed, so that it must find it: one bit at a time may be wrong."""
+        """The node goes on with it for a while, and is then killed, so that it must find it: one
+        bit at a time may be wrong.
+        """
         (node,) = self._logs(fault, rng)
         await asyncio.to_thread(self._flip, node, rng)
         await asyncio.sleep(fault.lasts_s)
@@ -171,7 +185,8 @@ class Faults:
 
     def _flip(self, node: Process, rng: Random) -> None:
         found = segments(node)
-        path = found[-1] if rng.random() < 0.5 else rng.choice(found)  # the newest as often as all others
+        # the newest as often as all others
+        path = found[-1] if rng.random() < 0.5 else rng.choice(found)
         used = used_bytes(path)
         if used:
             offset, bit = rng.randrange(used), rng.randrange(8)
@@ -180,7 +195,10 @@ class Faults:
 
     async def _fill_disks(self, fault: Fault, rng: Random) -> None:
         nodes = self._logs(fault, rng)
-        before = {node.name: await asyncio.to_thread(self.cluster.said, node, "disk full") for node in nodes}
+        before = {
+            node.name: await asyncio.to_thread(self.cluster.said, node, "disk full")
+            for node in nodes
+        }
         fillers: list[Path] = []
         try:
             for node in nodes:
@@ -193,7 +211,9 @@ class Faults:
                 (Path(str(node.data)).parent / "filler").unlink(missing_ok=True)
         await self._whole(nodes)
         for node in nodes:
-            self.done.noticed_full += await asyncio.to_thread(self.cluster.said, node, "disk full") > before[node.name]
+            self.done.noticed_full += (
+                await asyncio.to_thread(self.cluster.said, node, "disk full") > before[node.name]
+            )
 
     async def _pour(self, within_s: float) -> None:
         """Large values over few keys, so that log nodes need new segments; not judged."""
@@ -207,7 +227,9 @@ class Faults:
                 if primary is not None:
                     connection = await Connection.open(primary.address, 1.0)
                     while left and time.monotonic() < end:
-                        reply = await connection.call("SET", f"pour:{left % 10}", value, timeout=2.0)
+                        reply = await connection.call(
+                            "SET", f"pour:{left % 10}", value, timeout=2.0
+                        )
                         if isinstance(reply, ReplyError):
                             break
                         left -= 1

@@ -1,12 +1,16 @@
-"""What joins the zones, and how it is cut: network namespaces where the machine allows them, else TCP proxies.
+"""What joins the zones, and how it is cut: network namespaces where the machine allows them, else
+TCP proxies.
 
-Decides: the addresses of the zones, and which packets of which direction are dropped. Must not know: processes, schedules, what is judged. A link is a pair
-(from, to) of zones or CLIENTS; what goes from the one to the other is dropped, without a word to either side. Invariants: cuts overlap (a link is open when no
-cut names it); `close` leaves no namespace, device or rule behind.
+Decides: the addresses of the zones, and which packets of which direction are dropped.
+Must not know: processes, schedules, what is judged. A link is a pair (from, to) of zones or
+CLIENTS; what goes from the one to the other is dropped, without a word to either side.
+Invariants: cuts overlap (a link is open when no cut names it); `close` leaves no namespace, device
+or rule behind.
 
-Namespaces: one a zone, and one for the bridge between them, whose forwarding filter (nft, family bridge) is the only place where packets are dropped. Clients
-are outside and reach the bridge by a device of their own. Proxies: one between each engine node and each log node, which hold the bytes of one direction;
-clients and the log nodes among themselves cannot be cut off by them.
+Namespaces: one a zone, and one for the bridge between them, whose forwarding filter (nft, family
+bridge) is the only place where packets are dropped. Clients are outside and reach the bridge by a
+device of their own. Proxies: one between each engine node and each log node, which hold the bytes
+of one direction; clients and the log nodes among themselves cannot be cut off by them.
 """
 
 from __future__ import annotations
@@ -25,7 +29,10 @@ ZONES = ("a", "b", "c")
 CLIENTS = "clients"
 Link = tuple[str, str]
 
-_FILTER = "add table bridge soak; add chain bridge soak cuts { type filter hook forward priority 0; policy accept; }"
+_FILTER = (
+    "add table bridge soak; add chain bridge soak cuts { type filter hook forward priority 0; "
+    "policy accept; }"
+)
 
 
 class Network(Protocol):
@@ -71,7 +78,9 @@ class Namespaces:
         return (self.host(log_zone), self.ports[log_zone])
 
     def make(self) -> None:
-        """Everything but processes. Raises `OSError` with the command that this machine does not take."""
+        """Everything but processes. Raises `OSError` with the command that this machine
+        does not take.
+        """
         hub, outside = self._hub, f"{self.tag}r"
         _run("ip", "netns", "add", hub)
         _run("ip", "-n", hub, "link", "add", "br0", "type", "bridge")
@@ -83,7 +92,21 @@ class Namespaces:
         for zone in ZONES:
             space = f"{self.tag}{zone}"
             _run("ip", "netns", "add", space)
-            _run("ip", "-n", space, "link", "add", "eth0", "type", "veth", "peer", "name", f"zone-{zone}", "netns", hub)
+            _run(
+                "ip",
+                "-n",
+                space,
+                "link",
+                "add",
+                "eth0",
+                "type",
+                "veth",
+                "peer",
+                "name",
+                f"zone-{zone}",
+                "netns",
+                hub,
+            )
             _run("ip", "-n", hub, "link", "set", "dev", f"zone-{zone}", "master", "br0", "up")
             _run("ip", "-n", space, "addr", "add", f"{self.host(zone)}/24", "dev", "eth0")
             _run("ip", "-n", space, "link", "set", "dev", "eth0", "up")
@@ -92,8 +115,13 @@ class Namespaces:
 
     def unmake(self) -> None:
         for space in (*(f"{self.tag}{zone}" for zone in ZONES), self._hub):
-            subprocess.run(["ip", "netns", "del", space], capture_output=True, check=False, timeout=20)
-        subprocess.run(["ip", "link", "del", f"{self.tag}r"], capture_output=True, check=False, timeout=20)  # usually gone with the hub
+            subprocess.run(
+                ["ip", "netns", "del", space], capture_output=True, check=False, timeout=20
+            )
+        # usually gone with the hub
+        subprocess.run(
+            ["ip", "link", "del", f"{self.tag}r"], capture_output=True, check=False, timeout=20
+        )
 
     async def open(self, log_ports: dict[str, int]) -> None:
         self.ports = log_ports
@@ -113,8 +141,19 @@ class Namespaces:
     def _apply(self) -> None:
         """All rules anew, in one step."""
         dropped = sorted({link for links in self.cuts.values() for link in links})
-        rules = [f"add rule bridge soak cuts ip saddr {self.host(source)} ip daddr {self.host(target)} drop" for source, target in dropped]
-        _run("ip", "netns", "exec", self._hub, "nft", "; ".join(["flush chain bridge soak cuts", *rules]))
+        rules = [
+            f"add rule bridge soak cuts ip saddr {self.host(source)} ip daddr {self.host(target)} "
+            "drop"
+            for source, target in dropped
+        ]
+        _run(
+            "ip",
+            "netns",
+            "exec",
+            self._hub,
+            "nft",
+            "; ".join(["flush chain bridge soak cuts", *rules]),
+        )
 
 
 class Proxies:
@@ -137,7 +176,9 @@ class Proxies:
     async def open(self, log_ports: dict[str, int]) -> None:
         for engine_zone in ZONES:
             for log_zone in ZONES:
-                self.made[engine_zone, log_zone] = await Proxy((self.host(log_zone), log_ports[log_zone])).start()
+                self.made[engine_zone, log_zone] = await Proxy(
+                    (self.host(log_zone), log_ports[log_zone])
+                ).start()
 
     async def close(self) -> None:
         for proxy in self.made.values():
@@ -154,12 +195,17 @@ class Proxies:
     def _apply(self) -> None:
         dropped = {link for links in self.cuts.values() for link in links}
         for (engine_zone, log_zone), proxy in self.made.items():
-            for link, direction in (((engine_zone, log_zone), TO_TARGET), ((log_zone, engine_zone), FROM_TARGET)):
+            for link, direction in (
+                ((engine_zone, log_zone), TO_TARGET),
+                ((log_zone, engine_zone), FROM_TARGET),
+            ):
                 (proxy.hold if link in dropped else proxy.let_go)(direction)
 
 
 def choose(wanted: str = "auto") -> tuple[Network, str]:
-    """The network to use, and a word on why: namespaces if this machine makes them, unless `wanted` is "proxies"."""
+    """The network to use, and a word on why:
+    namespaces if this machine makes them, unless `wanted` is "proxies".
+    """
     if wanted == "proxies":
         return Proxies(), "as asked for"
     if os.geteuid() != 0:

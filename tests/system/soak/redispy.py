@@ -1,6 +1,7 @@
 """A redis-py client as the soak uses it: one connection, bounded waits, nothing sent twice.
 
-Decides: its settings. Must not know: what is asked of it.
+Decides: its settings.
+Must not know: what is asked of it.
 """
 
 from __future__ import annotations
@@ -37,5 +38,6 @@ def now_us() -> int:
 
 
 async def closed(client: Redis) -> None:
-    with contextlib.suppress(RedisError, OSError, TimeoutError):  # of a connection that is given up nothing is asked
+    # of a connection that is given up nothing is asked
+    with contextlib.suppress(RedisError, OSError, TimeoutError):
         await asyncio.wait_for(client.aclose(), 1.0)

@@ -1,6 +1,8 @@
-"""What a soak says at its end: figures, faults, and a verdict for each check; as text and as a file.
+"""What a soak says at its end: figures, faults, and a verdict for each check; as text and as a
+file.
 
-Decides: how it looks, and that at least 60 % of the operations must have succeeded. Must not know: how anything was checked.
+Decides: how it looks, and that at least 60 % of the operations must have succeeded.
+Must not know: how anything was checked.
 """
 
 from __future__ import annotations
@@ -44,18 +46,34 @@ class Report:
 
     def demand_successes(self) -> None:
         enough = self.share >= SUCCEED_AT_LEAST
-        self.verdict(f"at least {SUCCEED_AT_LEAST:.0%} of the operations succeeded", [] if enough else [f"{self.share:.1%} did"])
+        self.verdict(
+            f"at least {SUCCEED_AT_LEAST:.0%} of the operations succeeded",
+            [] if enough else [f"{self.share:.1%} did"],
+        )
 
     def text(self) -> str:
-        lines = [f"== soak, {self.begun}: {self.minutes:.1f} minutes, seed {self.seed}, revision {self.revision}"]
-        lines += [f"   network: {self.network}", f"   disks: {self.disks}", f"   clients: {_listed(self.clients)}"]
-        lines += [f"   operations: {sum(self.outcomes.values())}, of which succeeded {self.share:.1%} ({_listed(self.outcomes)})"]
-        lines += [f"   succeeded by {name}: {_listed(counts)}" for name, counts in self.succeeded.items()]
+        lines = [
+            f"== soak, {self.begun}: {self.minutes:.1f} minutes, seed {self.seed}, revision "
+            f"{self.revision}"
+        ]
+        lines += [
+            f"   network: {self.network}",
+            f"   disks: {self.disks}",
+            f"   clients: {_listed(self.clients)}",
+        ]
+        lines += [
+            f"   operations: {sum(self.outcomes.values())}, of which succeeded {self.share:.1%} "
+            f"({_listed(self.outcomes)})"
+        ]
+        lines += [
+            f"   succeeded by {name}: {_listed(counts)}" for name, counts in self.succeeded.items()
+        ]
         lines += [f"   not succeeded: {_listed(self.errors)}", "   faults:"]
         for kind, row in self.faults.items():
             mean = row["seconds"] / max(1, row["count"])
             lines.append(
-                f"     {kind:<22}{row['count']:>5.0f}   {mean:6.1f} s each until well again" + (f", {row['left out']:.0f} left out" if row["left out"] else "")
+                f"     {kind:<22}{row['count']:>5.0f}   {mean:6.1f} s each until well again"
+                + (f", {row['left out']:.0f} left out" if row["left out"] else "")
             )
         lines += [f"     {'all':<22}{sum(row['count'] for row in self.faults.values()):>5.0f}"]
         lines += [f"   {name}: {value:g}" for name, value in self.seen.items()]
@@ -73,9 +91,17 @@ class Report:
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"{self.begun.replace(' ', '-').replace(':', '')}-seed-{self.seed}.txt"
         path.write_text(self.text() + "\n")
-        path.with_suffix(".json").write_text(json.dumps({**asdict(self), "share": self.share, "passed": self.passed}, indent=2) + "\n")
+        path.with_suffix(".json").write_text(
+            json.dumps({**asdict(self), "share": self.share, "passed": self.passed}, indent=2)
+            + "\n"
+        )
         return path
 
 
 def _listed(counts: dict[str, int] | Counter[str]) -> str:
-    return ", ".join(f"{name} {count}" for name, count in sorted(counts.items(), key=lambda row: -row[1])) or "none"
+    return (
+        ", ".join(
+            f"{name} {count}" for name, count in sorted(counts.items(), key=lambda row: -row[1])
+        )
+        or "none"
+    )

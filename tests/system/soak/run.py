@@ -1,7 +1,9 @@
 """One soak from its first process to its verdict.
 
-Decides: the order of things, how many clients of which kind there are, which checks a run must pass. Must not know: how a fault is done, how a history is
-judged. A run that finds something keeps its folder: data, output of all processes, histories, schedule, report.
+Decides: the order of things, how many clients of which kind there are, which checks a run must
+pass.
+Must not know: how a fault is done, how a history is judged. A run that finds something keeps its
+folder: data, output of all processes, histories, schedule, report.
 """
 
 from __future__ import annotations
@@ -49,7 +51,9 @@ class Plan:
     def levels(self) -> list[tuple[str, bool]]:
         """(level, reads only) of each client."""
         readers = [(STRONG, self.strong), (SESSION, self.session), (EVENTUAL, self.eventual)]
-        return [(STRONG, False)] * self.writers + [(level, True) for level, count in readers for _ in range(count)]
+        return [(STRONG, False)] * self.writers + [
+            (level, True) for level, count in readers for _ in range(count)
+        ]
 
 
 Say = Callable[[str], None]
@@ -64,13 +68,27 @@ async def soak(plan: Plan, say: Say = print) -> Report:
         revision=_revision(),
         minutes=plan.seconds / 60,
         network=f"{network.name} ({why})",
-        disks=f"on the real disk, none is ever full ({no_disks})" if no_disks else "one ext4 image a log node",
-        clients={"writers and readers": plan.writers, "strong readers": plan.strong, "session readers": plan.session, "eventual readers": plan.eventual},
+        disks=f"on the real disk, none is ever full ({no_disks})"
+        if no_disks
+        else "one ext4 image a log node",
+        clients={
+            "writers and readers": plan.writers,
+            "strong readers": plan.strong,
+            "session readers": plan.session,
+            "eventual readers": plan.eventual,
+        },
     )
-    faults = list(plan.faults) if plan.faults is not None else schedule(plan.seed, plan.seconds, possible(plan.kinds, network, not no_disks))
+    faults = (
+        list(plan.faults)
+        if plan.faults is not None
+        else schedule(plan.seed, plan.seconds, possible(plan.kinds, network, not no_disks))
+    )
     folder = scratch("soak")
     (folder / "schedule.txt").write_text("".join(f"{fault}\n" for fault in faults))
-    say(f"soak of {plan.seconds / 60:g} minutes, seed {plan.seed}, {len(faults)} faults; network: {report.network}; disks: {report.disks}; folder {folder}")
+    say(
+        f"soak of {plan.seconds / 60:g} minutes, seed {plan.seed}, {len(faults)} faults; network: "
+        f"{report.network}; disks: {report.disks}; folder {folder}"
+    )
     cluster = Zones(network, folder, disks=not no_disks)
     try:
         await network.open(cluster.log_ports)
@@ -95,10 +113,17 @@ async def soak(plan: Plan, say: Say = print) -> Report:
 
 def possible(kinds: Iterable[str], network: Network, disks: bool) -> list[str]:
     """Without those that this network and these disks cannot have."""
-    return [kind for kind in kinds if (disks or KINDS[kind].group != "disk") and (network.cuts_clients or "clients" not in kind)]
+    return [
+        kind
+        for kind in kinds
+        if (disks or KINDS[kind].group != "disk")
+        and (network.cuts_clients or "clients" not in kind)
+    ]
 
 
-async def _hurt(plan: Plan, cluster: Zones, network: Network, faults: list[Fault], report: Report, say: Say) -> None:
+async def _hurt(
+    plan: Plan, cluster: Zones, network: Network, faults: list[Fault], report: Report, say: Say
+) -> None:
     finder = Finder(cluster.addresses())
     figures = Figures()
     windows = Windows(plan.groups, plan.window_s, cluster.root, finder)
@@ -106,7 +131,8 @@ async def _hurt(plan: Plan, cluster: Zones, network: Network, faults: list[Fault
     over, judged = asyncio.Event(), asyncio.Event()
     levels = plan.levels()
     clients = [
-        Client(number, number % plan.groups, windows, finder, figures, plan.seed, level, reads_only) for number, (level, reads_only) in enumerate(levels)
+        Client(number, number % plan.groups, windows, finder, figures, plan.seed, level, reads_only)
+        for number, (level, reads_only) in enumerate(levels)
     ]
     begun = time.monotonic()
     watching = asyncio.create_task(watch.run(over))
@@ -123,7 +149,9 @@ async def _hurt(plan: Plan, cluster: Zones, network: Network, faults: list[Fault
         await asyncio.gather(*asking, watching)
         judged.set()
         await judging
-        report.verdict("journals of earlier windows are as they were judged", await windows.look_at_kept())
+        report.verdict(
+            "journals of earlier windows are as they were judged", await windows.look_at_kept()
+        )
     finally:
         over.set()
         telling.cancel()
@@ -136,7 +164,9 @@ async def _hurt(plan: Plan, cluster: Zones, network: Network, faults: list[Fault
 async def _until(end: float, tasks: list[asyncio.Task[None]]) -> None:
     """Sleeps; an error in any of the tasks ends the run."""
     while (left := end - time.monotonic()) > 0:
-        done, _ = await asyncio.wait(tasks, timeout=min(left, 1.0), return_when=asyncio.FIRST_EXCEPTION)
+        done, _ = await asyncio.wait(
+            tasks, timeout=min(left, 1.0), return_when=asyncio.FIRST_EXCEPTION
+        )
         for task in done:
             task.result()
 
@@ -145,7 +175,9 @@ async def _tell(figures: Figures, windows: Windows, begun: float, say: Say) -> N
     while True:
         await asyncio.sleep(30)
         good, all_ = figures.outcomes["ok"], sum(figures.outcomes.values())
-        found = f"{windows.judged['windows']} windows judged" + (f", {len(windows.findings)} FINDINGS" if windows.findings else "")
+        found = f"{windows.judged['windows']} windows judged" + (
+            f", {len(windows.findings)} FINDINGS" if windows.findings else ""
+        )
         minutes = (time.monotonic() - begun) / 60
         say(f"[{minutes:.1f} min] {all_} operations, {good / max(1, all_):.1%} succeeded, {found}")
 
@@ -155,7 +187,14 @@ def _fill(report: Report, figures: Figures, windows: Windows, done: Done, seen: 
     report.errors = dict(figures.errors)
     report.succeeded = {"kind": dict(figures.kinds), "level": dict(figures.levels)}
     kinds = sorted(done.counts | done.skipped)
-    report.faults = {kind: {"count": done.counts[kind], "seconds": done.seconds[kind] / 1000, "left out": done.skipped[kind]} for kind in kinds}
+    report.faults = {
+        kind: {
+            "count": done.counts[kind],
+            "seconds": done.seconds[kind] / 1000,
+            "left out": done.skipped[kind],
+        }
+        for kind in kinds
+    }
     report.seen = {
         "role changes": seen.role_changes,
         "longest time without a primary, s": round(seen.longest_without_primary_s, 1),
@@ -165,7 +204,9 @@ def _fill(report: Report, figures: Figures, windows: Windows, done: Done, seen: 
         "connections of clients": figures.connections,
     }
     report.judged = dict(windows.judged)
-    report.verdict("no lost write, no dirty read, one order of everything, in every window", windows.findings)
+    report.verdict(
+        "no lost write, no dirty read, one order of everything, in every window", windows.findings
+    )
     report.verdict("everybody was well again after each fault", done.problems)
     report.verdict("nobody ended without a fault", seen.died)
     report.demand_successes()
@@ -176,7 +217,9 @@ async def _last_looks(cluster: Zones, report: Report) -> None:
     end = time.monotonic() + EQUAL_BOUND_S
     digests: dict[str, str] = {}
     while time.monotonic() < end:
-        digests = {row.name: await asyncio.to_thread(cluster.digest, row) for row in cluster.engines()}
+        digests = {
+            row.name: await asyncio.to_thread(cluster.digest, row) for row in cluster.engines()
+        }
         if len(set(digests.values())) == 1 and all(digests.values()):
             break
         await asyncio.sleep(1.0)
@@ -198,5 +241,11 @@ async def _last_looks(cluster: Zones, report: Report) -> None:
 
 
 def _revision() -> str:
-    done = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["git", "describe", "--always", "--dirty"],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     return done.stdout.strip() or "unknown"

@@ -1,8 +1,10 @@
 """Which faults happen when: drawn from the seed before anything starts.
 
-Decides: kinds, times, lengths, and the draw from which a fault takes its targets. Must not know: how a fault is done. There are three lanes, engine nodes, log
-nodes and the network, which run side by side; in a lane a fault begins when the one before has healed. One lane of log nodes keeps to what the log promises: a
-bit is flipped or a node lost on one log node at a time; majorities are lost together only for moments, and only in ways that lose no disk.
+Decides: kinds, times, lengths, and the draw from which a fault takes its targets.
+Must not know: how a fault is done. There are three lanes, engine nodes, log nodes and the network,
+which run side by side; in a lane a fault begins when the one before has healed. One lane of log
+nodes keeps to what the log promises: a bit is flipped or a node lost on one log node at a time;
+majorities are lost together only for moments, and only in ways that lose no disk.
 """
 
 from __future__ import annotations
@@ -71,7 +73,7 @@ class Fault:
 
 
 def kinds_of(names: Iterable[str]) -> list[str]:
-    """Kinds by their own names or their group's. Raises `ValueError` for one that does not exist."""
+    """Kinds by their own names or their group's. Raises `ValueError` for an unknown one."""
     found: list[str] = []
     for name in names:
         of_name = [kind for kind, row in KINDS.items() if name in (kind, row.group)]
@@ -82,7 +84,9 @@ def kinds_of(names: Iterable[str]) -> list[str]:
 
 
 def schedule(seed: int, seconds: float, kinds: Iterable[str]) -> list[Fault]:
-    """In the order of their times. The same seed gives a kind's lane the same faults whatever other lanes do."""
+    """In the order of their times. The same seed gives a kind's lane
+    the same faults whatever other lanes do.
+    """
     allowed = list(kinds)
     found: list[Fault] = []
     for lane, quiet_s in QUIET_S.items():
@@ -100,4 +104,7 @@ def schedule(seed: int, seconds: float, kinds: Iterable[str]) -> list[Fault]:
             found.append(Fault(0, kind, at, lasts, draw))
             at += lasts
     found.sort(key=lambda fault: fault.at_s)
-    return [Fault(number + 1, fault.kind, fault.at_s, fault.lasts_s, fault.draw) for number, fault in enumerate(found)]
+    return [
+        Fault(number + 1, fault.kind, fault.at_s, fault.lasts_s, fault.draw)
+        for number, fault in enumerate(found)
+    ]

@@ -1,7 +1,9 @@
-"""Looks at the cluster from outside while it is hurt: who is the primary, for how long nobody is, and who died without a fault.
+"""Looks at the cluster from outside while it is hurt: who is the primary, for how long nobody is,
+and who died without a fault.
 
-Decides: how often it looks, what is a role change. Must not know: faults (the cluster knows whom they took away), clients. A process that ended by itself is a
-finding; it is started again, so that the run goes on.
+Decides: how often it looks, what is a role change.
+Must not know: faults (the cluster knows whom they took away), clients. A process that ended by
+itself is a finding; it is started again, so that the run goes on.
 """
 
 from __future__ import annotations
@@ -44,7 +46,9 @@ class Watch:
                 since = now
             else:
                 self.seen.without_primary_s += now - before
-                self.seen.longest_without_primary_s = max(self.seen.longest_without_primary_s, now - since)
+                self.seen.longest_without_primary_s = max(
+                    self.seen.longest_without_primary_s, now - since
+                )
             before = now
             round_ += 1
             if round_ % 5 == 0:

@@ -1,9 +1,13 @@
-"""The history in windows: each has keys of its own, is judged when all of it was answered, and is then dropped, so that memory and time stay bounded.
+"""The history in windows: each has keys of its own, is judged when all of it was answered, and is
+then dropped, so that memory and time stay bounded.
 
-Decides: when a window closes, what its final state is, what is kept. Must not know: faults. A window's keys are cut into groups that share nothing, each judged
-alone by `tests.sim.history`. The final state is read at the primary after the last answer; what could still happen then (an unknown write that lies in a
-socket) may happen: nobody reads the key any more. Journals of one group of each window are kept to the end and read again: a write may be lost late.
-Invariants: an unjudged window keeps its records; no more than UNJUDGED_MAX windows are open or unjudged, else clients wait.
+Decides: when a window closes, what its final state is, what is kept.
+Must not know: faults. A window's keys are cut into groups that share nothing, each judged alone by
+`tests.sim.history`. The final state is read at the primary after the last answer; what could still
+happen then (an unknown write that lies in a socket) may happen: nobody reads the key any more.
+Journals of one group of each window are kept to the end and read again: a write may be lost late.
+Invariants: an unjudged window keeps its records; no more than UNJUDGED_MAX windows are open or
+unjudged, else clients wait.
 """
 
 from __future__ import annotations
@@ -78,7 +82,8 @@ class Windows:
         self.room.set()
         self.judged: Counter[str] = Counter()  # "windows", "operations", "final reads"
         self.findings: list[str] = []
-        self.kept: dict[str, tuple[str, frozenset[str]]] = {}  # journal -> (its final value, tokens that may still join it)
+        # journal -> (its final value, tokens that may still join it)
+        self.kept: dict[str, tuple[str, frozenset[str]]] = {}
         self._files: list[Path] = []
 
     async def admitted(self) -> None:
@@ -119,9 +124,17 @@ class Windows:
     async def _settle_group(self, window: Window, group: int) -> list[str]:
         prefix = window.prefix(group)
         kinds = [(READ, "j", JOURNALS), (COUNT, "c", COUNTERS), (GET, "r", REGISTERS)]
-        finals = await self.read_finals([Part(kind, prefix + key_of(family, index)) for kind, family, count in kinds for index in range(count)])
+        finals = await self.read_finals(
+            [
+                Part(kind, prefix + key_of(family, index))
+                for kind, family, count in kinds
+                for index in range(count)
+            ]
+        )
         if not finals:
-            return [f"the final state of group {group} could not be read within {FINAL_BOUND_S:g} s"]
+            return [
+                f"the final state of group {group} could not be read within {FINAL_BOUND_S:g} s"
+            ]
         records = window.groups[group]
         records += finals
         self.judged["final reads"] += len(finals)
@@ -134,12 +147,16 @@ class Windows:
     # ------------------------------------------------------------------ the final state
 
     async def read_finals(self, parts: list[Part]) -> list[Record]:
-        """Strong reads at the primary, all of them answered; none if that is not possible within the bound."""
+        """Strong reads at the primary, all of them answered;
+        none if that is not possible within the bound.
+        """
         end = time.monotonic() + FINAL_BOUND_S
         while time.monotonic() < end:
             records = []
             for start in range(0, len(parts), CHUNK):
-                records += await self._read_at_primary([Part(part.kind, part.key) for part in parts[start : start + CHUNK]])
+                records += await self._read_at_primary(
+                    [Part(part.kind, part.key) for part in parts[start : start + CHUNK]]
+                )
             if len(records) == len(parts) and all(record.outcome == OK for record in records):
                 return records
             await asyncio.sleep(0.2)
@@ -158,8 +175,12 @@ class Windows:
             records.append(Record(-1, 0, [part], invoke, complete, OK, final=True))
         return records
 
-    async def at_primary(self, commands: list[tuple[str, ...]]) -> tuple[int, int, list[object]] | None:
-        """One pipeline on a connection of its own: when it was asked and answered, and its answers (errors among them); nothing if that failed."""
+    async def at_primary(
+        self, commands: list[tuple[str, ...]]
+    ) -> tuple[int, int, list[object]] | None:
+        """One pipeline on a connection of its own: when it was asked and answered, and its answers
+        (errors among them); nothing if that failed.
+        """
         try:
             address = await asyncio.wait_for(self.finder.find(), 2.0)
         except TimeoutError:
@@ -183,9 +204,13 @@ class Windows:
             await closed(client)
 
     async def _delete(self, prefix: str) -> None:
-        """What is judged and not kept. If it fails, some keys remain: no harm in a run of bounded length."""
+        """What is judged and not kept. If it fails, some keys remain:
+        no harm in a run of bounded length.
+        """
         families = (("j", JOURNALS), ("c", COUNTERS), ("r", REGISTERS), ("e", LEASES))
-        keys = [prefix + key_of(family, index) for family, count in families for index in range(count)]
+        keys = [
+            prefix + key_of(family, index) for family, count in families for index in range(count)
+        ]
         await self.at_primary([("UNLINK", *[key for key in keys if key not in self.kept])])
 
     # ------------------------------------------------------------------ what is kept
@@ -200,7 +225,10 @@ class Windows:
         for record in finals:
             part = record.parts[0]
             if part.kind == READ:
-                self.kept[part.key] = (str(part.answer or ""), frozenset(open_tokens.get(part.key, ())))
+                self.kept[part.key] = (
+                    str(part.answer or ""),
+                    frozenset(open_tokens.get(part.key, ())),
+                )
 
     async def look_at_kept(self) -> list[str]:
         """What is wrong with the journals that were kept, at the end of it all."""
@@ -213,9 +241,15 @@ class Windows:
             before, may_join = self.kept[part.key]
             value = str(part.answer or "")
             if not value.startswith(before):
-                found.append(f"{part.key}: what was there when its window was judged is lost: {len(before)} bytes then, {len(value)} now")
+                found.append(
+                    f"{part.key}: what was there when its window was judged is lost: "
+                    f"{len(before)} bytes then, {len(value)} now"
+                )
             elif any(token not in may_join for token in value[len(before) :].split(",")[:-1]):
-                found.append(f"{part.key}: grew after its window was judged by what had been answered or refused")
+                found.append(
+                    f"{part.key}: grew after its window was judged by what had been answered or "
+                    "refused"
+                )
         return found
 
     def _write(self, window: Window, bad: bool) -> None:

@@ -1,8 +1,12 @@
-"""The cluster of a soak: a log node and an engine node in each of three zones, every log node on a small disk of its own if the machine allows it.
+"""The cluster of a soak: a log node and an engine node in each of three zones, every log node on a
+small disk of its own if the machine allows it.
 
-Decides: commands, ports, folders, disks, and what "whole" means of a node. Must not know: when anything is hurt. Processes are started by their own commands
-(`txlog server`, `memstore server`), inside their zone of the `Network`. Invariants: a log node's data is never on tmpfs (a small disk is an ext4 image on the
-real one); what is mounted is unmounted by `stop`; `down` names the processes that a fault took away, so that any other death is news.
+Decides: commands, ports, folders, disks, and what "whole" means of a node.
+Must not know: when anything is hurt. Processes are started by their own commands (`txlog server`,
+`memstore server`), inside their zone of the `Network`.
+Invariants: a log node's data is never on tmpfs (a small disk is an ext4 image on the real one);
+what is mounted is unmounted by `stop`; `down` names the processes that a fault took away, so that
+any other death is news.
 """
 
 from __future__ import annotations
@@ -37,7 +41,9 @@ def disks_possible() -> str:
 
 
 class Zones(Cluster):
-    def __init__(self, network: Network, folder: Path, lease_ms: int = 1000, disks: bool = True) -> None:
+    def __init__(
+        self, network: Network, folder: Path, lease_ms: int = 1000, disks: bool = True
+    ) -> None:
         super().__init__(lease_ms=lease_ms, folder=folder)
         self.network = network
         self.disks = disks
@@ -63,7 +69,11 @@ class Zones(Cluster):
         for row in self.rows[:3]:
             self.restart(row)
         for row in self.rows[:3]:
-            wait_until(f"{row.name} listens\n{self.tail(row.name)}", lambda row=row: listens(row.address), START_BOUND_S)
+            wait_until(
+                f"{row.name} listens\n{self.tail(row.name)}",
+                lambda row=row: listens(row.address),
+                START_BOUND_S,
+            )
         done = self.txlog("init", *[f"{row.host}:{row.port}" for row in self.rows[:3]])
         if done.returncode:
             raise RuntimeError(f"`txlog init`: {done.stdout} {done.stderr}")
@@ -71,7 +81,11 @@ class Zones(Cluster):
             self.restart(row)
             wait_until(f"a primary\n{self.tail(row.name)}", self.primary, START_BOUND_S)
         for row in self.rows[3:]:
-            wait_until(f"{row.name} serves\n{self.tail(row.name)}", lambda row=row: self.serving(row), START_BOUND_S)
+            wait_until(
+                f"{row.name} serves\n{self.tail(row.name)}",
+                lambda row=row: self.serving(row),
+                START_BOUND_S,
+            )
 
     def _log_row(self, zone: str, settings: Path) -> Process:
         mount = self.root / "disks" / f"log-{zone}"
@@ -80,20 +94,78 @@ class Zones(Cluster):
             image = mount.with_suffix(".img")
             with image.open("wb") as file:
                 file.truncate(DISK_MIB * MIB)
-            subprocess.run(["mkfs.ext4", "-q", "-F", "-m", "0", str(image)], check=True, capture_output=True)
-            subprocess.run(["mount", "-o", "loop,noatime", str(image), str(mount)], check=True, capture_output=True)
+            subprocess.run(
+                ["mkfs.ext4", "-q", "-F", "-m", "0", str(image)], check=True, capture_output=True
+            )
+            subprocess.run(
+                ["mount", "-o", "loop,noatime", str(image), str(mount)],
+                check=True,
+                capture_output=True,
+            )
             self.mounts.append(mount)
         host, port, data = self.network.host(zone), self.log_ports[zone], mount / "node"
-        command = ["txlog", "server", "--az", zone, "--port", str(port), "--bind", host, "--data", str(data)]
+        command = [
+            "txlog",
+            "server",
+            "--az",
+            zone,
+            "--port",
+            str(port),
+            "--bind",
+            host,
+            "--data",
+            str(data),
+        ]
         command += ["--secret-file", str(self.secret), "--config", str(settings)]
-        return Process(f"log-{zone}", "log", zone, 0, host, port, str(data), self._inside(zone, command), str(TREE))
+        return Process(
+            f"log-{zone}",
+            "log",
+            zone,
+            0,
+            host,
+            port,
+            str(data),
+            self._inside(zone, command),
+            str(TREE),
+        )
 
     def _engine_row(self, zone: str) -> Process:
         logs = ",".join("{}:{}".format(*self.network.log_address(zone, other)) for other in ZONES)
         host, port = self.network.host(zone), self.engine_ports[zone]
-        command = ["memstore", "server", "--az", zone, "--port", str(port), "--bind", host, "--log", f"txlog://{logs}/{SHARD}", "--create"]
-        command += ["--secret-file", str(self.secret), "--lease-ms", str(self.lease_ms), "--set", "protected-mode=no", "--set", "enable-debug-command=yes"]
-        return Process(f"engine-{zone}", "engine", zone, 0, host, port, None, self._inside(zone, command), str(TREE))
+        command = [
+            "memstore",
+            "server",
+            "--az",
+            zone,
+            "--port",
+            str(port),
+            "--bind",
+            host,
+            "--log",
+            f"txlog://{logs}/{SHARD}",
+            "--create",
+        ]
+        command += [
+            "--secret-file",
+            str(self.secret),
+            "--lease-ms",
+            str(self.lease_ms),
+            "--set",
+            "protected-mode=no",
+            "--set",
+            "enable-debug-command=yes",
+        ]
+        return Process(
+            f"engine-{zone}",
+            "engine",
+            zone,
+            0,
+            host,
+            port,
+            None,
+            self._inside(zone, command),
+            str(TREE),
+        )
 
     def _inside(self, zone: str, command: list[str]) -> list[str]:
         return self.network.inside(zone, [sys.executable, "-m", *command])
@@ -122,10 +194,15 @@ class Zones(Cluster):
             if self.serving(process):
                 return ""
             time.sleep(0.2)
-        return f"{process.name} does not serve {bound_s:g} s after its fault\n{self.tail(process.name)}"
+        return (
+            f"{process.name} does not serve {bound_s:g} s after its "
+            f"fault\n{self.tail(process.name)}"
+        )
 
     def wait_whole(self, process: Process, bound_s: float) -> str:
-        """Empty once the log node has what the others have and calls itself good, else what is wrong after `bound_s`."""
+        """Empty once the log node has what the others have and calls itself good, else what is
+        wrong after `bound_s`.
+        """
         end = time.monotonic() + bound_s
         said = "nothing"
         while time.monotonic() < end:
@@ -140,14 +217,21 @@ class Zones(Cluster):
                 if mine is not None and mine.state == "good" and mine.last >= furthest - 200:
                     return ""
             time.sleep(0.5)
-        return f"{process.name} is not whole {bound_s:g} s after its fault: {said}\n{self.tail(process.name)}"
+        return (
+            f"{process.name} is not whole {bound_s:g} s after its fault: "
+            f"{said}\n{self.tail(process.name)}"
+        )
 
     def died(self) -> list[Process]:
         """Who ended although no fault ended it. Children are reaped on the way."""
         for child in self.children:
             child.poll()
         self.children = [child for child in self.children if child.returncode is None]
-        return [row for row in self.processes() if row.pid and row.name not in self.down and not alive(row.pid)]
+        return [
+            row
+            for row in self.processes()
+            if row.pid and row.name not in self.down and not alive(row.pid)
+        ]
 
     # ------------------------------------------------------------------ disks
 
@@ -173,7 +257,12 @@ class Zones(Cluster):
     def verify(self, node: Process) -> str:
         """What `txlog verify` finds in a stopped node's folder; empty if nothing."""
         done = self.txlog("verify", str(node.data))
-        return "" if done.returncode == 0 else f"`txlog verify` of {node.name}: exit {done.returncode}: {(done.stdout + done.stderr).strip()[-600:]}"
+        return (
+            ""
+            if done.returncode == 0
+            else f"`txlog verify` of {node.name}: exit {done.returncode}: "
+            f"{(done.stdout + done.stderr).strip()[-600:]}"
+        )
 
     def digest(self, process: Process) -> str:
         with contextlib.suppress(OSError):

@@ -1,7 +1,9 @@
-"""Real machines on in-memory disks, for the tests of this folder and the golden scripts: what a driver does, without time or sockets.
+"""Real machines on in-memory disks, for the tests of this folder and the golden scripts: what a
+driver does, without time or sockets.
 
-A `Disk` keeps what was written and what was synced apart, so that a crash can take away any suffix of the unsynced writes. A
-`LogNode` applies outputs as the seam demands (`txlog.consensus.outputs`). Messages leave through ``post(source, target, message)``.
+A `Disk` keeps what was written and what was synced apart, so that a crash can take away any suffix
+of the unsynced writes. A `LogNode` applies outputs as the seam demands (`txlog.consensus.outputs`).
+Messages leave through ``post(source, target, message)``.
 """
 
 from __future__ import annotations
@@ -82,7 +84,9 @@ class State:
 
 
 class Disk:
-    """``synced`` is what a power loss leaves for certain; ``now`` is what a reader sees; ``pending`` leads from one to the other."""
+    """``synced`` is what a power loss leaves for certain; ``now`` is what a reader sees;
+    ``pending`` leads from one to the other.
+    """
 
     def __init__(self) -> None:
         self.synced = State()
@@ -113,10 +117,12 @@ class Disk:
             if isinstance(frame.entry, Entry):
                 frame.entry = Rot(frame.entry, header)
 
-    # ------------------------------------------------------------------ what the acceptor may ask (History)
+    # ---------------------------------------------------------- what the acceptor may ask (History)
 
     def entry_at(self, position: int) -> Entry | None:
-        found = self.now.frames[position - 1].entry if 0 < position <= len(self.now.frames) else None
+        found = (
+            self.now.frames[position - 1].entry if 0 < position <= len(self.now.frames) else None
+        )
         return found if isinstance(found, Entry) else None
 
     def id_at(self, position: int) -> EntryId | None:
@@ -135,21 +141,32 @@ class Disk:
         proven = max([f.synced for f in frames if isinstance(f.entry, Entry)], default=0)
         scan = self.scan(committed)
         return Recovered(
-            promise=self.now.promise, last=scan.last, last_chain=scan.last_chain, committed=committed, proven=max(committed, proven),
-            suspicion=self.now.suspicion, damage=scan.damage,
+            promise=self.now.promise, last=scan.last, last_chain=scan.last_chain,
+            committed=committed, proven=max(committed, proven), suspicion=self.now.suspicion,
+            damage=scan.damage,
         )  # fmt: skip
 
     def scan(self, committed: int) -> Scan:
         frames = self.now.frames
         last, chain, damage, ended = NO_ENTRY, GENESIS_CHAIN, [], False
-        good_behind = [any(isinstance(f.entry, Entry) for f in frames[index + 1 :]) for index in range(len(frames))]
+        good_behind = [
+            any(isinstance(f.entry, Entry) for f in frames[index + 1 :])
+            for index in range(len(frames))
+        ]
         for index, frame in enumerate(frames):
             if isinstance(frame.entry, Entry):
                 if not ended:
                     last, chain = frame.entry.id, frame.entry.chain
                 continue
             follower = frames[index + 1].entry if index + 1 < len(frames) else None
-            damage.append(Damage(index + 1, frame.entry.known, follower.previous_chain if isinstance(follower, Entry) else None, f"frame {index + 1}"))
+            damage.append(
+                Damage(
+                    index + 1,
+                    frame.entry.known,
+                    follower.previous_chain if isinstance(follower, Entry) else None,
+                    f"frame {index + 1}",
+                )
+            )
             if index + 1 > committed or not good_behind[index]:
                 ended = True
         return Scan(last, chain, damage)
@@ -175,7 +192,9 @@ class LogNode:
     def start(self, now: int) -> None:
         self.up = True
         self.waiting, self.applied = [], 0
-        self.acceptor = Acceptor(self.disk.recover(), self.disk, self.peers, Random(self.rng.getrandbits(64)), now)
+        self.acceptor = Acceptor(
+            self.disk.recover(), self.disk, self.peers, Random(self.rng.getrandbits(64)), now
+        )
         self.run(now)
 
     def crash(self, keep: int) -> None:
@@ -241,7 +260,9 @@ class LogNode:
                 self.traces.append(output.text)
         for put_back in put_backs:
             self.sync(now)
-            self.acceptor.on_put_back(put_back.sequence, self.disk.scan(self.acceptor.committed), now)
+            self.acceptor.on_put_back(
+                put_back.sequence, self.disk.scan(self.acceptor.committed), now
+            )
         if put_backs:
             self.run(now)
 

@@ -1,4 +1,6 @@
-"""The log node's machine by example, one rule a test; the rule's number stands in its name or first line."""
+"""The log node's machine by example, one rule a test;
+the rule's number stands in its name or first line.
+"""
 
 from __future__ import annotations
 
@@ -44,19 +46,43 @@ class Bench:
     def __init__(self, peers: int = 2) -> None:
         self.said: list[tuple[str, Message]] = []
         self.now = 1_000_000
-        self.node = LogNode("n0", [f"n{i}" for i in range(peers + 1)], Random(1), lambda source, target, message: self.said.append((target, message)))
+        self.node = LogNode(
+            "n0",
+            [f"n{i}" for i in range(peers + 1)],
+            Random(1),
+            lambda source, target, message: self.said.append((target, message)),
+        )
         self.node.start(self.now)
 
     @property
     def machine(self):  # type: ignore[no-untyped-def]
         return self.node.acceptor
 
-    def ask(self, message: Message, sync: bool = True, source: str = "w", seal: bool = True) -> list[Message]:
-        """``seal``: as a writer whose Seal has not come to this node, which seals here before it goes on."""
+    def ask(
+        self, message: Message, sync: bool = True, source: str = "w", seal: bool = True
+    ) -> list[Message]:
+        """``seal``: as a writer whose Seal has not come to this node,
+        which seals here before it goes on.
+        """
         self.said.clear()
         self.node.deliver(source, message, self.now)
-        if seal and isinstance(message, Append) and any(isinstance(answer, Unsealed) for _, answer in self.said):
-            self.node.deliver(source, Seal(message.term, message.incarnation, message.round, (message.term, 1 << 40), message.lease_ms, False), self.now)
+        if (
+            seal
+            and isinstance(message, Append)
+            and any(isinstance(answer, Unsealed) for _, answer in self.said)
+        ):
+            self.node.deliver(
+                source,
+                Seal(
+                    message.term,
+                    message.incarnation,
+                    message.round,
+                    (message.term, 1 << 40),
+                    message.lease_ms,
+                    False,
+                ),
+                self.now,
+            )
             self.node.sync(self.now)
             self.said.clear()
             self.node.deliver(source, message, self.now)
@@ -78,22 +104,49 @@ class Bench:
 def log_of(*terms: int, text: bytes = b"x", behind: list[Entry] | None = None) -> list[Entry]:
     entries = list(behind or [])
     for term in terms:
-        entries.append(make_entry(len(entries) + 1, term, DATA, 0, entries[-1].chain if entries else GENESIS_CHAIN, text))
+        entries.append(
+            make_entry(
+                len(entries) + 1,
+                term,
+                DATA,
+                0,
+                entries[-1].chain if entries else GENESIS_CHAIN,
+                text,
+            )
+        )
     return entries
 
 
 def append(
-    term: int, log: list[Entry], start: int = 1, upto: int | None = None, round: bytes = b"", who: bytes = A, committed: int = 0, **more: object
+    term: int,
+    log: list[Entry],
+    start: int = 1,
+    upto: int | None = None,
+    round: bytes = b"",
+    who: bytes = A,
+    committed: int = 0,
+    **more: object,
 ) -> Append:
     before = log[start - 2] if start > 1 else None
     entries = [entry.encoded for entry in log[start - 1 : upto]]
     previous: EntryId = before.id if before else NO_ENTRY
     return Append(
-        term, who, round or b"round%d" % term, LEASE, 7, previous, before.chain if before else GENESIS_CHAIN, committed, entries, **more  # type: ignore[arg-type]
-    )  # fmt: skip
+        term,
+        who,
+        round or b"round%d" % term,
+        LEASE,
+        7,
+        previous,
+        before.chain if before else GENESIS_CHAIN,
+        committed,
+        entries,
+        **more,  # type: ignore[arg-type]
+    )
 
 
-def seal(term: int, who: bytes = A, expected: EntryId = (99, 99), round: bytes = b"", probe: bool = False) -> Seal:
+def seal(
+    term: int, who: bytes = A, expected: EntryId = (99, 99), round: bytes = b"", probe: bool = False
+) -> Seal:
     return Seal(term, who, round or b"round%d" % term, expected, LEASE, probe)
 
 
@@ -153,39 +206,69 @@ def test_a1_another_incarnation_waits_for_the_window_the_own_one_does_not() -> N
 
 
 def test_a2_an_append_needs_the_writers_seal_on_this_node() -> None:
-    """That a majority elected it was believed: one Append of a higher term fenced the living writer, and opened a window that kept everybody out."""
+    """That a majority elected it was believed: one Append of a higher term fenced the living
+    writer, and opened a window that kept everybody out.
+    """
     bench = Bench()
     bench.ask(append(4, log_of(4)))
     living = bench.machine.promise
     assert bench.one(append(5, log_of(4), 2, who=B), seal=False) == Unsealed(5, b"round5", 7)
-    assert bench.one(append(4, log_of(4), 2, who=B, round=b"other"), seal=False) == Unsealed(4, b"other", 7)
+    assert bench.one(append(4, log_of(4), 2, who=B, round=b"other"), seal=False) == Unsealed(
+        4, b"other", 7
+    )
     assert bench.machine.promise == living and bench.machine.window_writer == A
     assert bench.one(append(3, log_of(3))) == Refused(3, b"round3", 4)
     assert isinstance(bench.one(seal(5, B)), LeaseHeld), "and its Seal waits for the window"
     bench.now += WINDOW_US
     assert isinstance(bench.one(seal(5, B)), Promised)
-    assert bench.one(append(5, log_of(5, behind=log_of(4)), 2, who=B), seal=False) == Appended(5, b"round5", 7, 2)
+    assert bench.one(append(5, log_of(5, behind=log_of(4)), 2, who=B), seal=False) == Appended(
+        5, b"round5", 7, 2
+    )
 
 
-@pytest.mark.parametrize("message", [append(0, log_of(0), round=b""), append(1, log_of(1))], ids=["no term", "first term"])
+@pytest.mark.parametrize(
+    "message",
+    [append(0, log_of(0), round=b""), append(1, log_of(1))],
+    ids=["no term", "first term"],
+)
 def test_a2_a_node_that_never_promised_takes_no_append(message: Append) -> None:
-    """Term 0 and an empty round are what a fresh node has promised: who came with these was taken for its writer."""
+    """Term 0 and an empty round are what a fresh node has promised: who came with these was taken
+    for its writer.
+    """
     bench = Bench()
     message.round = message.round if message.term else b""
     [answer] = bench.ask(message, seal=False)
     assert isinstance(answer, Unsealed | Unavailable)
-    assert bench.machine.last == NO_ENTRY and bench.machine.window_left_ms(bench.now) == 0 and bench.machine.promise.term == 0
+    assert (
+        bench.machine.last == NO_ENTRY
+        and bench.machine.window_left_ms(bench.now) == 0
+        and bench.machine.promise.term == 0
+    )
 
 
 def test_a2_a_promise_that_is_nobodys_lets_nobody_in() -> None:
-    """It was pulled with entries, or is a fence: it has no round. Who came without a round was taken for its writer."""
+    """It was pulled with entries, or is a fence: it has no round. Who came without a round was
+    taken for its writer.
+    """
     bench = Bench()
     bench.machine.raise_promise(4)
     bench.node.run(bench.now)
-    for hostile in (Renew(4, B, b"", LEASE, 1), Release(4, b"", B), append(4, log_of(4), round=b""), Seal(4, B, b"", (9, 9), LEASE, False), CatchUp(4, b"", 9)):
+    for hostile in (
+        Renew(4, B, b"", LEASE, 1),
+        Release(4, b"", B),
+        append(4, log_of(4), round=b""),
+        Seal(4, B, b"", (9, 9), LEASE, False),
+        CatchUp(4, b"", 9),
+    ):
         bench.ask(hostile, seal=False)
-        assert bench.machine.window_left_ms(bench.now) == 0 and bench.machine.successor(bench.now) == b"" and bench.machine.last == NO_ENTRY
-    assert bench.one(seal(4)) == Refused(4, b"round4", 4), "its own vote in that term is not known: the writer seals above it"
+        assert (
+            bench.machine.window_left_ms(bench.now) == 0
+            and bench.machine.successor(bench.now) == b""
+            and bench.machine.last == NO_ENTRY
+        )
+    assert bench.one(seal(4)) == Refused(4, b"round4", 4), (
+        "its own vote in that term is not known: the writer seals above it"
+    )
     assert isinstance(bench.one(seal(5)), Promised)
     assert isinstance(bench.one(append(5, log_of(5)), seal=False), Appended)
 
@@ -206,8 +289,10 @@ def test_a2_a_contradiction_ends_the_callers_session_and_not_the_node() -> None:
     """What a caller says proves nothing about this disk: it ended the node."""
     log, other = log_of(1, 1, 1), log_of(2, 2, 2)
     hostile = [
-        append(2, other), append(2, other, 3), append(2, log_of(1, 1, 2), 4), Append(2, A, b"round2", LEASE, 7, (0, 0), b"c" * 16, 0, []),
-        Append(2, A, b"round2", LEASE, 7, (2, 3), log[2].chain, 0, []), append(2, log_of(1, 2, 2, 2), 3),
+        append(2, other), append(2, other, 3), append(2, log_of(1, 1, 2), 4),
+        Append(2, A, b"round2", LEASE, 7, (0, 0), b"c" * 16, 0, []),
+        Append(2, A, b"round2", LEASE, 7, (2, 3), log[2].chain, 0, []),
+        append(2, log_of(1, 2, 2, 2), 3),
     ]  # fmt: skip
     for message in hostile:
         bench = Bench()
@@ -216,7 +301,9 @@ def test_a2_a_contradiction_ends_the_callers_session_and_not_the_node() -> None:
         with pytest.raises(Violation, match="expels"):
             bench.ask(message)
         assert bench.machine.committed == 3 and bench.machine.last == (1, 3)
-        assert isinstance(bench.one(append(2, log_of(2, behind=log), 4)), Appended), "and it goes on"
+        assert isinstance(bench.one(append(2, log_of(2, behind=log), 4)), Appended), (
+            "and it goes on"
+        )
 
 
 def test_a2_gap() -> None:
@@ -254,14 +341,18 @@ def test_a2_same_id_is_not_the_same_entry() -> None:
 
 
 def test_a2_truncation_lowers_durable_at_once() -> None:
-    """Else an empty Append at the same position would be answered from a stale mark, and a power loss take the entry away."""
+    """Else an empty Append at the same position would be answered from a stale mark, and a power
+    loss take the entry away.
+    """
     bench = Bench()
     mine = log_of(1, 1, 1)
     bench.ask(append(1, mine))
     other = log_of(2, 2, behind=mine[:1])
     assert bench.ask(append(2, other, 2), sync=False) == []
     assert bench.machine.durable == 1
-    assert bench.ask(append(2, other, 4), sync=False) == [], "nothing is acknowledged before it is on disk"
+    assert bench.ask(append(2, other, 4), sync=False) == [], (
+        "nothing is acknowledged before it is on disk"
+    )
     bench.node.sync(bench.now)
     assert bench.said == [("w", Appended(2, b"round2", 7, 3))] * 2
     assert bench.machine.durable == 3
@@ -290,7 +381,8 @@ def test_a3_committed_is_bounded_by_what_is_confirmed_in_this_term() -> None:
     bench = Bench()
     mine = log_of(1, 1, 1)
     bench.ask(append(1, mine))
-    bench.ask(append(2, mine, upto=1, committed=3))  # the writer of term 2 has said nothing about 2 and 3 yet
+    # the writer of term 2 has said nothing about 2 and 3 yet
+    bench.ask(append(2, mine, upto=1, committed=3))
     assert bench.machine.committed == 1
     bench.ask(append(2, mine, 2, committed=2))
     assert bench.machine.committed == 2
@@ -303,7 +395,9 @@ def test_a4_readers_get_committed_entries_candidates_all() -> None:
     reader = bench.one(Fetch(1, 1, 1 << 20, False), sync=False)
     candidate = bench.one(Fetch(2, 1, 1 << 20, True), sync=False)
     assert isinstance(reader, Fetched) and reader.entries == [entry.encoded for entry in log[:2]]
-    assert isinstance(candidate, Fetched) and len(candidate.entries) == 3 and candidate.last == (1, 3)
+    assert (
+        isinstance(candidate, Fetched) and len(candidate.entries) == 3 and candidate.last == (1, 3)
+    )
 
 
 def test_a4_f9_a_pull_raises_the_promise_first_and_acknowledges_nothing() -> None:
@@ -331,7 +425,9 @@ def test_a5_disk_full_is_answered_and_recovered_from() -> None:
     bench.ask(append(1, log, upto=1))
     bench.machine.on_room(False)
     assert bench.one(append(1, log, 2)) == Unavailable(1, b"round1", 7, "disk full")
-    assert isinstance(bench.one(append(1, log, 2, upto=1)), Appended), "commit progress needs no room"
+    assert isinstance(bench.one(append(1, log, 2, upto=1)), Appended), (
+        "commit progress needs no room"
+    )
     bench.machine.on_room(True)
     assert isinstance(bench.one(append(1, log, 2)), Appended)
 
@@ -342,9 +438,13 @@ def test_a5_what_does_not_fit_comes_again_when_the_rest_is_on_disk() -> None:
     bench.machine.room_bytes = sum(len(entry.encoded) for entry in log[:3])
     assert bench.ask(append(1, log), sync=False) == []
     bench.node.sync(bench.now)
-    assert [message for _, message in bench.said] == [Gap(1, b"round1", 7, (1, 3), 0)] and bench.machine.room_bytes == 0
+    assert [message for _, message in bench.said] == [
+        Gap(1, b"round1", 7, (1, 3), 0)
+    ] and bench.machine.room_bytes == 0
     assert isinstance(bench.one(append(1, log)), Unavailable)
-    assert isinstance(bench.one(append(1, log, upto=3)), Appended), "what is here already needs no room"
+    assert isinstance(bench.one(append(1, log, upto=3)), Appended), (
+        "what is here already needs no room"
+    )
     bench.machine.room_bytes = len(log[3].encoded)
     assert bench.one(append(1, log)) == Appended(1, b"round1", 7, 4)
 
@@ -364,7 +464,9 @@ def test_a6_an_answer_waits_for_everything_it_depends_on() -> None:
     machine.on_message(0, append(1, log_of(1)), bench.now)
     outputs = machine.take_outputs()
     answer = outputs[-1]
-    assert isinstance(answer, SendAfterPersist) and answer.sequence == 2, "behind the promise and the entry"
+    assert isinstance(answer, SendAfterPersist) and answer.sequence == 2, (
+        "behind the promise and the entry"
+    )
     machine.on_persisted(1, bench.now)
     assert machine.durable == 0
     machine.on_persisted(2, bench.now)
@@ -464,10 +566,18 @@ def suspect_bench() -> tuple[Bench, list[Entry]]:
 def test_s3_a_suspect_node_counts_nowhere_but_serves_its_good_entries() -> None:
     bench, log = suspect_bench()
     assert bench.machine.suspicion.position == 3
-    assert [type(answer) for answer in bench.ask(seal(2))] == [Suspected] and bench.ask(TailQuery(1)) == [] and bench.ask(renew(1)) == []
+    assert (
+        [type(answer) for answer in bench.ask(seal(2))] == [Suspected]
+        and bench.ask(TailQuery(1)) == []
+        and bench.ask(renew(1)) == []
+    )
     assert bench.one(seal(0)) == Refused(0, b"round0", 1)
     [answer] = bench.ask(Fetch(1, 1, 1 << 20, True))
-    assert isinstance(answer, Fetched) and answer.suspect and answer.entries == [entry.encoded for entry in log[:2]]
+    assert (
+        isinstance(answer, Fetched)
+        and answer.suspect
+        and answer.entries == [entry.encoded for entry in log[:2]]
+    )
 
 
 def test_s3_suspicion_survives_a_restart() -> None:
@@ -475,7 +585,9 @@ def test_s3_suspicion_survives_a_restart() -> None:
     epoch = bench.machine.suspicion.epoch
     bench.node.sync(bench.now)
     bench.restart()
-    assert bench.machine.suspicion is not None and bench.machine.suspicion.epoch != epoch, "damage again: a new doubt"
+    assert bench.machine.suspicion is not None and bench.machine.suspicion.epoch != epoch, (
+        "damage again: a new doubt"
+    )
 
 
 def test_s3_v3_one_append_does_not_end_it_matching_up_to_heal_does() -> None:
@@ -497,8 +609,9 @@ def test_s3_v3_one_append_does_not_end_it_matching_up_to_heal_does() -> None:
 
 
 def test_s3_what_was_cut_cannot_be_put_back_into_trust() -> None:
-    """Healing cut the doubtful tail, then power failed inside the first rewritten entry: putting that one back must not end the suspicion,
-    for nobody knows what stood behind it."""
+    """Healing cut the doubtful tail, then power failed inside the first rewritten entry: putting
+    that one back must not end the suspicion, for nobody knows what stood behind it.
+    """
     bench, log = suspect_bench()
     bench.node.sync(bench.now)
     bench.ask(append(1, log, 3, upto=3))

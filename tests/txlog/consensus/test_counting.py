@@ -29,7 +29,9 @@ def test_r2_the_bound_is_the_greatest_id_of_a_majority() -> None:
     assert question.on_tail(0, Tail(7, (2, 5), 5)) is None
     assert question.on_tail(0, Tail(7, (2, 5), 5)) is None, "one node, one answer"
     assert question.on_tail(1, Tail(6, (9, 9), 9)) is None, "of another question"
-    assert question.on_tail(2, Tail(7, (1, 90), 5)) == (2, 5), "ids, not positions: a dead writer's tail is longer"
+    assert question.on_tail(2, Tail(7, (1, 90), 5)) == (2, 5), (
+        "ids, not positions: a dead writer's tail is longer"
+    )
 
 
 def test_w1_would_a_majority_promise() -> None:
@@ -50,7 +52,9 @@ def test_l2_the_window_outlasts_the_lease_by_a_sixteenth_rounded_up() -> None:
 
 
 def test_l2_windows_outlast_leases_at_the_worst_clocks() -> None:
-    """The writer's clock slow by 1/33, the node's fast by 1/33: when the node lets go, the writer has stopped."""
+    """The writer's clock slow by 1/33, the node's fast by 1/33:
+    when the node lets go, the writer has stopped.
+    """
     slow, fast = 32 / 33, 34 / 33
     for lease_ms in (1, 7, 1000, 10_000):
         lease_over_at = lease_ms * 1000 / slow

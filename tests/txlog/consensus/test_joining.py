@@ -1,4 +1,4 @@
-"""A newcomer's machine by example (S8): what it does not do before it counts, and when it counts."""
+"""A newcomer's machine by example (S8): when it counts, and what it does not do before."""
 
 from __future__ import annotations
 
@@ -8,7 +8,18 @@ from tests.txlog.consensus.test_acceptor import Bench, append, log_of, renew, se
 from tests.txlog.consensus.test_repair import converse, rotten_while_it_runs
 from txlog.consensus.outputs import Suspicion
 from txlog.entry import NO_ENTRY, Entry, EntryId
-from txlog.messages import Appended, Fetch, Fetched, Gap, LeaseHeld, Promised, Refused, Suspected, Tail, TailQuery
+from txlog.messages import (
+    Appended,
+    Fetch,
+    Fetched,
+    Gap,
+    LeaseHeld,
+    Promised,
+    Refused,
+    Suspected,
+    Tail,
+    TailQuery,
+)
 
 LEASE_MS = 1600
 WINDOW_US = 1_700_000
@@ -31,15 +42,34 @@ def asked(bench: Bench) -> Fetch:
     return found[-1]
 
 
-def answer(fetch: Fetch, promised: int, last: EntryId, committed: int = 0, entries: list[Entry] | None = None, **more: bool) -> Fetched:
+def answer(
+    fetch: Fetch,
+    promised: int,
+    last: EntryId,
+    committed: int = 0,
+    entries: list[Entry] | None = None,
+    **more: bool,
+) -> Fetched:
     encoded = [entry.encoded for entry in entries or []]
     return Fetched(
-        fetch.token, fetch.start, promised, last, committed, NO_ENTRY, more.get("suspect", False), encoded, committed, LEASE_MS, more.get("newcomer", False)
+        fetch.token,
+        fetch.start,
+        promised,
+        last,
+        committed,
+        NO_ENTRY,
+        more.get("suspect", False),
+        encoded,
+        committed,
+        LEASE_MS,
+        more.get("newcomer", False),
     )
 
 
 def silent(bench: Bench) -> None:
-    """It promises nothing, renews nothing, answers no tail and says nothing of how far it is that could be counted."""
+    """It promises nothing, renews nothing, answers no tail and says nothing of how far it is that
+    could be counted.
+    """
     assert bench.ask(seal(9, expected=(99, 99), probe=True)) == []
     assert bench.ask(TailQuery(1)) == []
     assert bench.ask(renew(bench.machine.promise.term)) == []
@@ -68,7 +98,11 @@ def test_it_copies_the_greatest_log_promises_the_greatest_promise_and_waits_a_wi
     assert pull.uncommitted and pull.max_bytes
     silent(bench)
     bench.ask(answer(pull, 2, log[-1].id, 2, log), source="n2")
-    assert bench.machine.promise.term == 5 and bench.machine.last == (2, 3) and bench.machine.committed == 2
+    assert (
+        bench.machine.promise.term == 5
+        and bench.machine.last == (2, 3)
+        and bench.machine.committed == 2
+    )
     silent(bench)
     later(bench, WINDOW_US - 1)
     assert not joined(bench)
@@ -92,7 +126,9 @@ def test_a_seal_is_kept_and_not_answered_by_a_promise() -> None:
 
 
 def test_a_long_uncommitted_tail_is_copied_in_pieces() -> None:
-    """Each piece was asked for from the committed position on: the same again and again, when what is not committed is longer than one."""
+    """Each piece was asked for from the committed position on: the same again and again, when what
+    is not committed is longer than one.
+    """
     log = log_of(1, 1, 1, 1, 1)
     bench, first = newcomer()
     for source in ("n1", "n2"):
@@ -100,7 +136,9 @@ def test_a_long_uncommitted_tail_is_copied_in_pieces() -> None:
     source = bench.machine.joining._source
     for _ in range(3):
         pull = asked(bench)
-        bench.ask(answer(pull, 1, log[-1].id, 1, log[pull.start - 1 : pull.start + 1]), source=source)
+        bench.ask(
+            answer(pull, 1, log[-1].id, 1, log[pull.start - 1 : pull.start + 1]), source=source
+        )
     assert bench.machine.last == log[-1].id and bench.machine.joining.state == "waiting"
 
 
@@ -208,7 +246,9 @@ def test_a_torn_tail_of_a_newcomer_is_cut_for_it_has_acknowledged_nothing() -> N
 
 @pytest.mark.parametrize("fresh", [True, False])
 def test_the_exchange_of_all_nodes_does_not_end_while_a_newcomer_is_among_them(fresh: bool) -> None:
-    """S4 takes the greatest log of all; what the lost node acknowledged together with this one may be in the torn tail."""
+    """S4 takes the greatest log of all; what the lost node acknowledged together with this one may
+    be in the torn tail.
+    """
     log = log_of(1, 1, 1)
     bench = Bench()
     bench.ask(append(1, log))
@@ -217,27 +257,37 @@ def test_the_exchange_of_all_nodes_does_not_end_while_a_newcomer_is_among_them(f
     for _ in range(4):  # a writer is given time to heal; then once more behind the fence
         fetch = asked(bench)
         bench.ask(answer(fetch, max(1, fetch.fence), (1, 2), 2, suspect=True), source="n1")
-        bench.ask(answer(fetch, max(1, fetch.fence), NO_ENTRY, suspect=True, newcomer=fresh), source="n2")
-        if not bench.machine.counts and not any(isinstance(message, Fetch) for _, message in bench.said):
+        bench.ask(
+            answer(fetch, max(1, fetch.fence), NO_ENTRY, suspect=True, newcomer=fresh), source="n2"
+        )
+        if not bench.machine.counts and not any(
+            isinstance(message, Fetch) for _, message in bench.said
+        ):
             later(bench, 500_000)
     assert bench.machine.counts is not fresh
 
 
 @pytest.mark.parametrize("way", ["put back", "healed by the writer"])
 def test_damage_found_while_it_copies_does_not_make_it_an_ordinary_suspect(way: str) -> None:
-    """Else S3's ways out of suspicion would let it count with a part of the log, without the others' promises and without its window."""
+    """Else S3's ways out of suspicion would let it count with a part of the log, without the
+    others' promises and without its window.
+    """
     log = log_of(1, 1, 1, 1, 1)
     bench, _ = newcomer()
     bench.ask(append(1, log, upto=3))
     rotten_while_it_runs(bench, 2)
     assert bench.machine.newcomer and bench.node.disk.synced.suspicion.newcomer
     if way == "put back":
-        for fetch in [message for _, message in bench.said if isinstance(message, Fetch) and message.max_bytes]:
+        for fetch in [
+            message for _, message in bench.said if isinstance(message, Fetch) and message.max_bytes
+        ]:
             bench.ask(answer(fetch, 1, log[-1].id, 5, log[fetch.start - 1 :]), source="n1")
     else:
         told = bench.one(append(1, log, start=2, upto=3))
         assert isinstance(told, Suspected)
-        assert isinstance(bench.one(append(1, log, start=4, upto=3, heal_epoch=told.epoch, heal=3)), Suspected)
+        assert isinstance(
+            bench.one(append(1, log, start=4, upto=3, heal_epoch=told.epoch, heal=3)), Suspected
+        )
     assert not joined(bench)
     silent(bench)
     bench.restart()
@@ -255,13 +305,17 @@ def test_a_newcomer_damaged_while_its_last_step_goes_to_disk_is_a_suspect_member
     bench.node.tick(bench.now)
     assert bench.machine.healing
     rotten_while_it_runs(bench, 2)
-    assert not joined(bench) and not bench.machine.newcomer, "it has done all that a newcomer must; what it holds is damaged, as any member's may be"
+    assert not joined(bench) and not bench.machine.newcomer, (
+        "it has done all that a newcomer must; what it holds is damaged, as any member's may be"
+    )
     assert bench.machine.joining.deadline == 0
     silent(bench)
 
 
 def test_what_nobody_calls_committed_is_copied_in_pieces_too() -> None:
-    """A dead writer's suffix may be larger than one answer, and while there is no writer nobody commits it."""
+    """A dead writer's suffix may be larger than one answer,
+    and while there is no writer nobody commits it.
+    """
     log = log_of(1, 1, 1, 1, 1)
     bench, first = newcomer()
     for source in ("n1", "n2"):
@@ -271,7 +325,10 @@ def test_what_nobody_calls_committed_is_copied_in_pieces_too() -> None:
         pull = asked(bench)
         starts.append(pull.start)
         assert len(starts) < 5, starts
-        bench.ask(answer(pull, 1, log[-1].id, 1, log[pull.start - 1 : pull.start + 1]), source=bench.machine.joining._source)
+        bench.ask(
+            answer(pull, 1, log[-1].id, 1, log[pull.start - 1 : pull.start + 1]),
+            source=bench.machine.joining._source,
+        )
     assert starts == [1, 3, 5] and bench.machine.last == (1, 5) and bench.machine.committed == 1
 
 
@@ -297,10 +354,21 @@ def test_pieces_that_take_longer_than_they_are_first_waited_for_are_taken() -> N
     bench, first = newcomer()
 
     def says(node: str, fetch: Fetch) -> Fetched:
-        return answer(fetch, 1, log[-1].id, 4, log[fetch.start - 1 : fetch.start + 1] if fetch.max_bytes else None)
+        return answer(
+            fetch,
+            1,
+            log[-1].id,
+            4,
+            log[fetch.start - 1 : fetch.start + 1] if fetch.max_bytes else None,
+        )
 
     bench.said = [(node, first) for node in ("n1", "n2")]
-    converse(bench, says, lambda node: 5_000_000 if bench.machine.joining.state == "copying" else 1000, lambda: bench.machine.joining.state == "waiting")
+    converse(
+        bench,
+        says,
+        lambda node: 5_000_000 if bench.machine.joining.state == "copying" else 1000,
+        lambda: bench.machine.joining.state == "waiting",
+    )
     assert bench.machine.last == (1, 4)
 
 
@@ -332,7 +400,8 @@ def test_a_piece_that_does_not_join_on_is_not_taken() -> None:
     bench.ask(answer(asked(bench), 1, log[-1].id, 0, log[:2]), source=bench.machine.joining._source)
     pull = asked(bench)
     other = log_of(2)
-    bench.ask(append(2, other, round=b"another"))  # a writer of a higher term has cut what was copied
+    # a writer of a higher term has cut what was copied
+    bench.ask(append(2, other, round=b"another"))
     assert bench.machine.last == (2, 1)
     bench.ask(answer(pull, 1, log[-1].id, 0, log[2:]), source=bench.machine.joining._source)
     assert bench.machine.last == (2, 1)

@@ -1,4 +1,6 @@
-"""The writer's machine when the group gets another membership (S8): it stays the writer, and what was said before counts no more."""
+"""The writer's machine when the group gets another membership (S8): it stays the writer, and what
+was said before counts no more.
+"""
 
 from __future__ import annotations
 
@@ -23,15 +25,21 @@ def test_s8_another_membership_voids_acks_and_the_writer_seals_again() -> None:
         bench.machine.on_disconnected(node, bench.now)
     bench.machine.on_membership(bench.now)
     bench.take()
-    assert bench.machine.state == OPEN and bench.machine.lease_until_us == lease, "it stays the writer, what was granted stays"
+    assert bench.machine.state == OPEN and bench.machine.lease_until_us == lease, (
+        "it stays the writer, what was granted stays"
+    )
     bench.clear()
     for node in range(3):
         bench.machine.on_connected(node, bench.now)
     bench.take()
-    assert all(bench.newest(node, Seal).term == 2 for node in range(3)) and not any(isinstance(m, Append | Renew) for m in bench.sent[0])
+    assert all(bench.newest(node, Seal).term == 2 for node in range(3)) and not any(
+        isinstance(m, Append | Renew) for m in bench.sent[0]
+    )
     bench.promise(0, entry.id)
     bench.tell(1, Appended(old.term, old.round, old.number, entry.position))
-    assert bench.machine.committed < entry.position, "one ack of the old membership and one that came late are no majority"
+    assert bench.machine.committed < entry.position, (
+        "one ack of the old membership and one that came late are no majority"
+    )
     bench.promise(1, (1, 1))
     assert bench.heard(Reopened)[0].term == 2
     bench.machine.append(LEADERSHIP, b"me", 1, False, bench.now)
@@ -64,4 +72,6 @@ def test_s8_a_candidate_begins_again(stage: str) -> None:
     assert bench.machine.state == "fetching"
     if stage == "sealing":
         bench.promise(1)
-        assert bench.machine.state == "fetching", "and one more under the new one: no majority of either"
+        assert bench.machine.state == "fetching", (
+            "and one more under the new one: no majority of either"
+        )

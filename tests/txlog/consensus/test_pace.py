@@ -1,4 +1,6 @@
-"""Waiting as long as the log nodes need: a candidate, a writer that opens, one that seals again, on disks slower than any fixed time-out."""
+"""Waiting as long as the log nodes need: a candidate, a writer that opens, one that seals again, on
+disks slower than any fixed time-out.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +11,27 @@ import pytest
 from tests.txlog.consensus.test_acceptor import Bench as NodeBench
 from tests.txlog.consensus.test_proposer import LEASE, Bench
 from txlog.consensus.outputs import CampaignOver, Fenced, Opened
-from txlog.consensus.pace import ANSWER_LONGEST_US, DISK_LONGEST_US, HALVING_US, SEAL_LONGEST_US, Pace
+from txlog.consensus.pace import (
+    ANSWER_LONGEST_US,
+    DISK_LONGEST_US,
+    HALVING_US,
+    SEAL_LONGEST_US,
+    Pace,
+)
 from txlog.consensus.proposer import IDLE, OPEN, OPENING, SEALING
 from txlog.entry import NO_ENTRY
-from txlog.messages import Append, Appended, Fetched, LeaseHeld, Promised, Refused, Renew, Renewed, Seal, Unavailable
+from txlog.messages import (
+    Append,
+    Appended,
+    Fetched,
+    LeaseHeld,
+    Promised,
+    Refused,
+    Renew,
+    Renewed,
+    Seal,
+    Unavailable,
+)
 
 A, B = b"writer-a".ljust(16), b"writer-b".ljust(16)
 
@@ -42,7 +61,9 @@ def test_a_promise_that_takes_two_slow_syncs_is_waited_for(sync_ms: int) -> None
     bench = sealing()
     asked = len([message for message in bench.sent[0] if isinstance(message, Seal)])
     wait(bench, 2 * sync_ms)
-    assert len([message for message in bench.sent[0] if isinstance(message, Seal)]) == asked, "another Seal would cost two more syncs"
+    assert len([message for message in bench.sent[0] if isinstance(message, Seal)]) == asked, (
+        "another Seal would cost two more syncs"
+    )
     bench.promise(0)
     bench.promise(1)
     assert bench.machine.state == OPENING
@@ -167,7 +188,7 @@ def test_time_in_which_the_loop_stood_still_is_no_measurement() -> None:
     assert pace.disk_us == 500_000
 
 
-# --------------------------------------------------------------------------- answers over a slow network
+# ---------------------------------------------------------------------- answers over a slow network
 
 
 def test_a_late_answer_lengthens_the_next_campaign() -> None:
@@ -177,7 +198,8 @@ def test_a_late_answer_lengthens_the_next_campaign() -> None:
     wait(bench, LEASE // 4 + 20)
     assert bench.machine.state == IDLE
     wait(bench, 100)
-    bench.tell(0, Fetched(fetch.token, 1, 0, NO_ENTRY, 0, NO_ENTRY, False, []))  # type: ignore[union-attr]  # it is a Fetch
+    # it is a Fetch
+    bench.tell(0, Fetched(fetch.token, 1, 0, NO_ENTRY, 0, NO_ENTRY, False, []))  # type: ignore[union-attr]
     before = bench.machine.pace.answer_us
     assert before >= 300_000
     bench.campaign()
@@ -197,7 +219,10 @@ def test_estimates_are_bounded_and_fall_again() -> None:
         pace.synced(1000, 0)
         pace.answered(1000, 0)
     assert pace.disk_us < 10_000 and pace.answer_us < 10_000
-    assert pace.commit_timeout_us(0, LEASE) == LEASE * 1000 and pace.answer_patience_us(LEASE) == LEASE * 250
+    assert (
+        pace.commit_timeout_us(0, LEASE) == LEASE * 1000
+        and pace.answer_patience_us(LEASE) == LEASE * 250
+    )
 
 
 def test_a_commit_timeout_that_was_set_is_kept() -> None:
@@ -221,7 +246,7 @@ def test_only_questions_that_were_given_up_prove_something() -> None:
     assert pace.disk_us == 2_000_000
 
 
-# --------------------------------------------------------------------------- the first entry of a term
+# ------------------------------------------------------------------------ the first entry of a term
 
 
 def opening(sync_ms: int) -> Bench:
@@ -244,7 +269,11 @@ def test_the_first_entry_may_take_longer_than_the_lease(sync_ms: int) -> None:
         bench.tick(20)
         beats += len(bench.sent[0]) > before
     assert beats >= 2 * sync_ms // LEASE, "an Append at least once a lease keeps the window open"
-    for message in [message for message in bench.sent[0] if isinstance(message, Append) and message.number >= first.number]:
+    for message in [
+        message
+        for message in bench.sent[0]
+        if isinstance(message, Append) and message.number >= first.number
+    ]:
         for node in (0, 1):
             bench.tell(node, Appended(message.term, message.round, message.number, 1))
     assert bench.machine.state == OPEN and len(bench.heard(Opened)) == 1
@@ -301,9 +330,13 @@ def test_a_candidate_is_held_up_while_anothers_promise_is_on_its_way_to_disk() -
     first = Seal(1, A, b"r1", NO_ENTRY, 160, False)
     assert bench.ask(first, sync=False) == []
     answer = bench.one(Seal(2, B, b"r2", NO_ENTRY, 160, False), sync=False)
-    assert isinstance(answer, LeaseHeld) and answer.left_ms == 100 and bench.machine.promise.term == 1
+    assert (
+        isinstance(answer, LeaseHeld) and answer.left_ms == 100 and bench.machine.promise.term == 1
+    )
     assert isinstance(bench.one(Seal(2, B, b"r3", NO_ENTRY, 160, True), sync=False), LeaseHeld)
-    assert bench.ask(Seal(3, A, b"r4", NO_ENTRY, 160, False), sync=False) == [], "the same candidate may ask for more"
+    assert bench.ask(Seal(3, A, b"r4", NO_ENTRY, 160, False), sync=False) == [], (
+        "the same candidate may ask for more"
+    )
     bench.said.clear()
     bench.node.sync(bench.now)
     assert [type(message) for _, message in bench.said] == [Promised, Promised]

@@ -8,9 +8,27 @@ from typing import TypeVar
 import pytest
 
 from txlog.consensus.limits import Limits
-from txlog.consensus.outputs import CampaignOver, Committed, Fenced, LeaseUntil, Opened, ProposerOutput, Reopened, Send
+from txlog.consensus.outputs import (
+    CampaignOver,
+    Committed,
+    Fenced,
+    LeaseUntil,
+    Opened,
+    ProposerOutput,
+    Reopened,
+    Send,
+)
 from txlog.consensus.proposer import IDLE, OPEN, OPENING, Proposer
-from txlog.entry import DATA, GENESIS_CHAIN, HANDOVER, LEADERSHIP, NO_ENTRY, Entry, EntryId, decode_entry
+from txlog.entry import (
+    DATA,
+    GENESIS_CHAIN,
+    HANDOVER,
+    LEADERSHIP,
+    NO_ENTRY,
+    Entry,
+    EntryId,
+    decode_entry,
+)
 from txlog.messages import (
     Append,
     Appended,
@@ -82,12 +100,24 @@ class Bench:
         self.machine.start_campaign(applied, chain, LEASE, b"me", 1, self.now)
         self.take()
 
-    def fetched(self, node: int, entries: list[Entry] | None = None, promised: int = 0, committed: int = 0, suspect: bool = False) -> None:
+    def fetched(
+        self,
+        node: int,
+        entries: list[Entry] | None = None,
+        promised: int = 0,
+        committed: int = 0,
+        suspect: bool = False,
+    ) -> None:
         fetch = self.newest(node, Fetch)
         log = entries or []
         last = log[-1].id if log else NO_ENTRY
         encoded = [entry.encoded for entry in log if entry.position >= fetch.start]
-        self.tell(node, Fetched(fetch.token, fetch.start, promised, last, committed, NO_ENTRY, suspect, encoded))
+        self.tell(
+            node,
+            Fetched(
+                fetch.token, fetch.start, promised, last, committed, NO_ENTRY, suspect, encoded
+            ),
+        )
 
     def promise(self, node: int, last: EntryId = NO_ENTRY, committed: int = 0) -> None:
         seal = self.newest(node, Seal)
@@ -95,7 +125,15 @@ class Bench:
 
     def appended(self, node: int, position: int | None = None) -> None:
         message = self.newest(node, Append)
-        self.tell(node, Appended(message.term, message.round, message.number, message.previous[1] + len(message.entries) if position is None else position))
+        self.tell(
+            node,
+            Appended(
+                message.term,
+                message.round,
+                message.number,
+                message.previous[1] + len(message.entries) if position is None else position,
+            ),
+        )
 
     def open(self, log: list[Entry] | None = None) -> None:
         """Won by the answers of nodes 0 and 1; all three get LEADERSHIP, 0 and 1 acknowledge it."""
@@ -177,7 +215,9 @@ def test_w1_lease_held_waits_that_long_and_a_little() -> None:
     bench.tell(0, LeaseHeld(seal.term, seal.round, 4, 300))
     bench.tell(1, LeaseHeld(seal.term, seal.round, 4, 700))
     [over] = bench.heard(CampaignOver)
-    assert over.held and 700 <= over.retry_ms <= 700 + LEASE // 8, "both windows must close, unless the third node answers"
+    assert over.held and 700 <= over.retry_ms <= 700 + LEASE // 8, (
+        "both windows must close, unless the third node answers"
+    )
 
 
 def test_w1_behind_reads_again() -> None:
@@ -223,10 +263,20 @@ def test_w1_a_large_suffix_is_read_in_pieces() -> None:
     bench.campaign()
     first = bench.newest(0, Fetch)
     for node in (0, 1):
-        bench.tell(node, Fetched(first.token, 1, 1, log[4].id, 1, NO_ENTRY, False, [log[0].encoded, log[1].encoded]))
+        bench.tell(
+            node,
+            Fetched(
+                first.token, 1, 1, log[4].id, 1, NO_ENTRY, False, [log[0].encoded, log[1].encoded]
+            ),
+        )
     more = bench.newest(0, Fetch)
     assert more.start == 3
-    bench.tell(0, Fetched(more.token, 3, 1, log[4].id, 1, NO_ENTRY, False, [entry.encoded for entry in log[2:]]))
+    bench.tell(
+        0,
+        Fetched(
+            more.token, 3, 1, log[4].id, 1, NO_ENTRY, False, [entry.encoded for entry in log[2:]]
+        ),
+    )
     assert bench.newest(0, Seal).expected == log[4].id
 
 
@@ -260,10 +310,14 @@ def test_w2_leadership_is_first_and_older_entries_are_committed_with_it_not_befo
     bench.promise(0, log[1].id)
     bench.promise(1, log[0].id)
     assert [entry.kind for entry in entries_of(bench.newest(0, Append))] == [LEADERSHIP]
-    assert [entry.position for entry in entries_of(bench.newest(1, Append))] == [2, 3], "fed from where it stands"
+    assert [entry.position for entry in entries_of(bench.newest(1, Append))] == [2, 3], (
+        "fed from where it stands"
+    )
     bench.appended(0, 2)
     bench.appended(1, 2)
-    assert bench.machine.committed == 0, "an older entry on a majority is not committed by being there"
+    assert bench.machine.committed == 0, (
+        "an older entry on a majority is not committed by being there"
+    )
     bench.appended(0, 3)
     bench.appended(1, 3)
     [opened] = bench.heard(Opened)
@@ -307,7 +361,9 @@ def test_w4_a_window_holds_back_the_slow_node_only() -> None:
         bench.appended(1)
     assert len(bench.sent[2]) == 3 and bench.machine.in_flight == 0
     bench.appended(2)
-    assert sum(len(message.entries) for message in bench.sent[2] if isinstance(message, Append)) == 6
+    assert (
+        sum(len(message.entries) for message in bench.sent[2] if isinstance(message, Append)) == 6
+    )
 
 
 def test_w4_what_is_no_longer_at_hand_is_pulled_from_another_node() -> None:
@@ -342,7 +398,9 @@ def test_w6_after_a_reconnect_the_nodes_answer_says_where_to_go_on() -> None:
     first = bench.newest(2, Append)
     assert first.previous == (1, 1) and len(first.entries) == 3
     bench.tell(2, Gap(1, first.round, first.number, NO_ENTRY, 0))
-    assert bench.newest(2, Append).previous == NO_ENTRY and len(bench.newest(2, Append).entries) == 4
+    assert (
+        bench.newest(2, Append).previous == NO_ENTRY and len(bench.newest(2, Append).entries) == 4
+    )
 
 
 def test_w6_a_lost_message_is_noticed_by_the_next_or_by_silence() -> None:
@@ -352,10 +410,16 @@ def test_w6_a_lost_message_is_noticed_by_the_next_or_by_silence() -> None:
     bench.append()
     later = bench.newest(0, Append)
     bench.tell(0, Gap(1, later.round, later.number, (1, 1), 0))
-    assert [entry.position for entry in entries_of(bench.newest(0, Append))] == [lost.position, lost.position + 1]
+    assert [entry.position for entry in entries_of(bench.newest(0, Append))] == [
+        lost.position,
+        lost.position + 1,
+    ]
     bench.clear()
     bench.tick(LEASE // 2)
-    assert [entry.position for entry in entries_of(bench.newest(1, Append))] == [lost.position, lost.position + 1]
+    assert [entry.position for entry in entries_of(bench.newest(1, Append))] == [
+        lost.position,
+        lost.position + 1,
+    ]
 
 
 def test_w7_commit_progress_travels_alone_after_a_millisecond() -> None:
@@ -368,7 +432,11 @@ def test_w7_commit_progress_travels_alone_after_a_millisecond() -> None:
     assert bench.machine.deadline() == bench.now + 1000
     bench.clear()
     bench.tick(1)
-    assert [message.committed for message in (bench.newest(node, Append) for node in range(3))] == [2, 2, 2]
+    assert [message.committed for message in (bench.newest(node, Append) for node in range(3))] == [
+        2,
+        2,
+        2,
+    ]
 
 
 def test_w7_waits_longer_for_the_next_append_when_appends_are_many() -> None:
@@ -383,7 +451,11 @@ def test_w7_waits_longer_for_the_next_append_when_appends_are_many() -> None:
     bench.tick(1)
     assert bench.sent == [[], [], []]
     bench.tick(3)
-    assert [message.committed for message in (bench.newest(node, Append) for node in range(3))] == [13, 13, 13]
+    assert [message.committed for message in (bench.newest(node, Append) for node in range(3))] == [
+        13,
+        13,
+        13,
+    ]
 
 
 def test_w7_or_with_the_next_append() -> None:
@@ -417,7 +489,12 @@ def test_w5_f7_refused_by_a_minority_seals_again_above_it() -> None:
     assert bench.machine.may_renew_beside()
     seal = reseal(bench)
     assert not bench.machine.may_renew_beside(), "L7: the old term is about to end"
-    assert not seal.probe and seal.term == 6 and seal.expected == entry.id and seal.round != bench.machine.round
+    assert (
+        not seal.probe
+        and seal.term == 6
+        and seal.expected == entry.id
+        and seal.round != bench.machine.round
+    )
     waiting = bench.append()  # while it lasts: assigned, not sent
     assert bench.newest(0, Append).previous[1] + 1 < waiting.position
     bench.promise(0, entry.id)
@@ -429,8 +506,15 @@ def test_w5_f7_refused_by_a_minority_seals_again_above_it() -> None:
     assert bench.machine.committed == 1, "acks of the old term are forgotten"
     bench.machine.append(LEADERSHIP, b"me", 1, False, bench.now)
     bench.take()
-    sent = [entry for message in bench.sent[0] if isinstance(message, Append) and message.term == 6 for entry in entries_of(message)]
-    assert [entry.term for entry in sent] == [1, 6], "what was assigned meanwhile, then the new term"
+    sent = [
+        entry
+        for message in bench.sent[0]
+        if isinstance(message, Append) and message.term == 6
+        for entry in entries_of(message)
+    ]
+    assert [entry.term for entry in sent] == [1, 6], (
+        "what was assigned meanwhile, then the new term"
+    )
     bench.appended(0)
     bench.appended(1)
     assert bench.machine.committed == 1, "entry 3 is on a majority and of the old term"
@@ -445,7 +529,11 @@ def test_w5_refused_by_a_majority_fences_for_good() -> None:
     reseal(bench, 5)
     sent = bench.newest(1, Append)
     bench.tell(1, Refused(sent.term, sent.round, 5))
-    assert len(bench.heard(Fenced)) == 1 and bench.machine.state == IDLE and bench.machine.lease_until_us == 0
+    assert (
+        len(bench.heard(Fenced)) == 1
+        and bench.machine.state == IDLE
+        and bench.machine.lease_until_us == 0
+    )
     bench.clear()
     bench.tell(0, Appended(sent.term, sent.round, sent.number, 2))
     assert bench.said == []
@@ -470,7 +558,9 @@ def test_w5_refused_at_or_below_the_current_term_says_nothing() -> None:
     sent = bench.newest(0, Append)
     for node in range(3):
         bench.tell(node, Refused(sent.term, sent.round, sent.term))
-    assert bench.heard(Fenced) == [] and [len(messages) for messages in bench.sent] == [count + 1 for count in sent_before]
+    assert bench.heard(Fenced) == [] and [len(messages) for messages in bench.sent] == [
+        count + 1 for count in sent_before
+    ]
 
 
 def test_w5_behind_at_a_majority_fences_lease_held_waits() -> None:
@@ -483,7 +573,9 @@ def test_w5_behind_at_a_majority_fences_lease_held_waits() -> None:
     assert bench.heard(Fenced) == []
     asked = [len(messages) for messages in bench.sent]
     bench.tick(LEASE // 4)
-    assert bench.newest(0, Seal) is seal, "the same question: another term would overtake a promise on its way to disk"
+    assert bench.newest(0, Seal) is seal, (
+        "the same question: another term would overtake a promise on its way to disk"
+    )
     assert [len(messages) for messages in bench.sent] == [asked[0] + 1, asked[1] + 1, asked[2]]
     for node in (0, 1):
         bench.tell(node, Behind(seal.term, seal.round, 5, (5, 3), 1))
@@ -575,7 +667,11 @@ def test_l4_a_released_term_is_not_sealed_again() -> None:
     for node in (0, 1):
         bench.promise(node, entry.id)
     bench.tick(10 * LEASE)
-    assert not bench.heard(Reopened) and bench.machine.term == 1 and [len(messages) for messages in bench.sent] == said
+    assert (
+        not bench.heard(Reopened)
+        and bench.machine.term == 1
+        and [len(messages) for messages in bench.sent] == said
+    )
 
 
 def test_l7_a_renewal_made_elsewhere_counts() -> None:
@@ -607,7 +703,12 @@ def test_l8_without_a_majority_for_its_oldest_append_it_stops_renewing() -> None
     bench.clear()
     bench.tick(LEASE)
     assert not any(isinstance(message, Renew) for messages in bench.sent for message in messages)
-    assert all(message.entries for messages in bench.sent for message in messages if isinstance(message, Append)), "only the append itself is tried again"
+    assert all(
+        message.entries
+        for messages in bench.sent
+        for message in messages
+        if isinstance(message, Append)
+    ), "only the append itself is tried again"
     for node in (1, 2):
         bench.appended(node)
     assert bench.machine.lease_until_us > bench.now, "it has one again: the lease comes back"
@@ -660,7 +761,9 @@ def test_s3_what_a_node_acknowledged_before_it_was_suspect_is_not_counted_any_mo
     sent = bench.newest(2, Append)
     bench.tell(2, Suspected(sent.term, sent.round, sent.number, b"doubt", sent.previous[1] + 1))
     bench.tell(0, Appended(sent.term, sent.round, bench.newest(0, Append).number, second.position))
-    assert bench.machine.committed == first.position, "one node that is whole, and one that says it may have lost it"
+    assert bench.machine.committed == first.position, (
+        "one node that is whole, and one that says it may have lost it"
+    )
     bench.appended(1, second.position)
     assert bench.machine.committed == second.position
     healing = bench.newest(2, Append)

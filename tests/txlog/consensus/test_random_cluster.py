@@ -1,7 +1,9 @@
-"""Three log nodes and three would-be writers on a bad network with bad luck, some hundred short lives from a seed each.
+"""Three log nodes and three would-be writers on a bad network with bad luck, some hundred short
+lives from a seed each.
 
-Checked at every step: one writer a term, committed entries never change, promises never go down, leases do not overlap in true
-time; at the end, faults over: somebody writes again, nothing acknowledged is missing, all nodes hold the same log.
+Checked at every step: one writer a term, committed entries never change, promises never go down,
+leases do not overlap in true time; at the end, faults over: somebody writes again, nothing
+acknowledged is missing, all nodes hold the same log.
 """
 
 from __future__ import annotations
@@ -16,7 +18,15 @@ import pytest
 
 from tests.txlog.consensus.cluster import LogNode, Violation, new_writer
 from txlog.consensus.limits import Limits
-from txlog.consensus.outputs import CampaignOver, Committed, Fenced, LeaseUntil, Opened, Reopened, Send
+from txlog.consensus.outputs import (
+    CampaignOver,
+    Committed,
+    Fenced,
+    LeaseUntil,
+    Opened,
+    Reopened,
+    Send,
+)
 from txlog.consensus.proposer import IDLE, OPEN, RELEASED
 from txlog.entry import DATA, GENESIS_CHAIN, HANDOVER, LEADERSHIP, NO_ENTRY, Entry
 from txlog.messages import LeaseHeld, Message, Promised
@@ -26,7 +36,9 @@ LEASE_MS = 100
 
 
 class Writer:
-    """What an engine node does around its proposer: campaigns, appends, follows the log, gives up when its lease is over."""
+    """What an engine node does around its proposer: campaigns, appends, follows the log, gives up
+    when its lease is over.
+    """
 
     def __init__(self, name: str, world: World) -> None:
         self.name = name
@@ -39,7 +51,9 @@ class Writer:
         """A new process."""
         self.lives += 1
         rng = Random(self.world.rng.getrandbits(64))
-        limits = Limits(window_entries=8, message_bytes=400, keep_bytes=self.world.keep_bytes, fetch_bytes=500)
+        limits = Limits(
+            window_entries=8, message_bytes=400, keep_bytes=self.world.keep_bytes, fetch_bytes=500
+        )
         self.machine = new_writer(f"{self.name}.{self.lives}", len(NODES), rng, limits)
         self.log: list[Entry] = []  # what it has applied
         self.appended: dict[int, Entry] = {}  # not known committed
@@ -63,7 +77,9 @@ class Writer:
         """R1 in short: read what some node knows committed."""
         node = self.world.rng.choice(self.world.nodes)
         if node.up and self.machine.state == IDLE:
-            for position in range(len(self.log) + 1, node.acceptor.readable_upto(len(self.log) + 1) + 1):
+            for position in range(
+                len(self.log) + 1, node.acceptor.readable_upto(len(self.log) + 1) + 1
+            ):
                 entry = node.disk.entry_at(position)
                 if entry is None:
                     return
@@ -80,7 +96,12 @@ class Writer:
             if world.now >= self.retry_at:
                 last = self.log[-1] if self.log else None
                 machine.start_campaign(
-                    last.id if last else NO_ENTRY, last.chain if last else GENESIS_CHAIN, LEASE_MS, b"lead " + self.address.encode(), 1, self.clock()
+                    last.id if last else NO_ENTRY,
+                    last.chain if last else GENESIS_CHAIN,
+                    LEASE_MS,
+                    b"lead " + self.address.encode(),
+                    1,
+                    self.clock(),
                 )
         elif machine.state == OPEN:
             if self.served and self.lease_until <= self.clock() and not self.handover:
@@ -88,7 +109,9 @@ class Writer:
                 self.idle(20)
             elif self.handover:
                 if machine.committed >= self.handover:
-                    successor = rng.choice([writer for writer in world.writers if writer is not self])
+                    successor = rng.choice(
+                        [writer for writer in world.writers if writer is not self]
+                    )
                     machine.release(successor.machine.incarnation, self.clock())
                     world.seen["released"] += 1
                     successor.retry_at = 0
@@ -158,12 +181,17 @@ class World:
         self.events: list[tuple[int, int, str, Any]] = []
         self.ticket = count()
         self.seen: Counter[str] = Counter()
-        self.loss, self.duplicate, self.slow = rng.choice([0, 0.02, 0.1]), rng.choice([0, 0.05]), rng.choice([300, 2000, 15000])
+        self.loss, self.duplicate, self.slow = (
+            rng.choice([0, 0.02, 0.1]),
+            rng.choice([0, 0.05]),
+            rng.choice([300, 2000, 15000]),
+        )
         self.keep_bytes = rng.choice([0, 2000, 1 << 20])
         self.rotten = rng.random() < 0.3
         self.cut: set[tuple[str, str]] = set()
         self.committed: dict[int, bytes] = {}
-        self.acknowledged: dict[int, tuple[bytes, int]] = {}  # and the term whose writer knew it committed
+        # and the term whose writer knew it committed
+        self.acknowledged: dict[int, tuple[bytes, int]] = {}
         self.terms: dict[int, str] = {}
         self.promised: dict[str, int] = dict.fromkeys(NODES, 0)
         self.nodes = [LogNode(name, NODES, rng, self.post) for name in NODES]
@@ -190,7 +218,8 @@ class World:
         self.claim_term(opened.term, writer)
         log = writer.log + opened.prefix
         for position, (chain, term) in self.acknowledged.items():
-            # A writer that was overtaken may learn late that its LEADERSHIP is committed; only older terms bind it.
+            # A writer that was overtaken may learn late that its LEADERSHIP is committed; only
+            # older terms bind it.
             if term < opened.term and (position > len(log) or log[position - 1].chain != chain):
                 raise Violation(f"term {opened.term} lacks acknowledged entry {position}")
 
@@ -253,7 +282,11 @@ class World:
         self.check_node(node)
         if node.dirty and not getattr(node, "syncing", False):
             node.syncing = True  # type: ignore[attr-defined]
-            delay = self.rng.randint(100, 800) if self.calm else self.rng.choice([200, 1000, self.rng.randint(100, 60_000)])
+            delay = (
+                self.rng.randint(100, 800)
+                if self.calm
+                else self.rng.choice([200, 1000, self.rng.randint(100, 60_000)])
+            )
             self.at(delay, "sync", (node, node.applied, node.acceptor))
 
     def step(self) -> None:
@@ -313,9 +346,15 @@ class World:
             writer.machine.on_disconnected(NODES.index(node.name), writer.clock())
 
     def restart(self, node: LogNode) -> None:
-        # One disk at most is bad at a time: what a majority acknowledged must survive a minority's loss, not a majority's.
+        # One disk at most is bad at a time: what a majority acknowledged must survive a minority's
+        # loss, not a majority's.
         others = [other for other in self.nodes if other is not node]
-        if self.rotten and not self.calm and all(o.disk.now.suspicion is None and not self.rotten_frames(o) for o in others) and node.disk.now.frames:
+        if (
+            self.rotten
+            and not self.calm
+            and all(o.disk.now.suspicion is None and not self.rotten_frames(o) for o in others)
+            and node.disk.now.frames
+        ):
             node.disk.rot(self.rng.randint(1, len(node.disk.now.frames)), self.rng.random() < 0.5)
             self.seen["rot"] += 1
         node.start(self.node_clock(node))
@@ -350,10 +389,16 @@ class World:
         while self.now < deadline:
             self.step()
             if len(self.acknowledged) > before + 20 and all(
-                node.acceptor.counts and not node.acceptor.holes and node.acceptor.committed > before for node in self.nodes
+                node.acceptor.counts
+                and not node.acceptor.holes
+                and node.acceptor.committed > before
+                for node in self.nodes
             ):
                 return
-        raise Violation(f"no progress: {len(self.acknowledged) - before} new, {[node.acceptor.status(self.now) for node in self.nodes]}")
+        raise Violation(
+            f"no progress: {len(self.acknowledged) - before} new, "
+            f"{[node.acceptor.status(self.now) for node in self.nodes]}"
+        )
 
 
 def life(seed: int) -> Counter[str]:

@@ -1,4 +1,6 @@
-"""Entries from other nodes, by example: what may be put back (S2), the exchange of all nodes (S4), a log that nobody can mend (S5)."""
+"""Entries from other nodes, by example: what may be put back (S2), the exchange of all nodes (S4),
+a log that nobody can mend (S5).
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,20 @@ from txlog.consensus.log import Scan
 from txlog.consensus.outputs import PeerFetch, Promise, PutBack, Truncate, WriteMeta
 from txlog.consensus.patience import FIRST_US, LONGEST_US, Patience
 from txlog.entry import NO_ENTRY, Entry, EntryId
-from txlog.messages import Appended, CatchUp, Fetch, Fetched, Gap, LeaseHeld, Promised, Refused, Suspected, Tail, TailQuery, Unavailable
+from txlog.messages import (
+    Appended,
+    CatchUp,
+    Fetch,
+    Fetched,
+    Gap,
+    LeaseHeld,
+    Promised,
+    Refused,
+    Suspected,
+    Tail,
+    TailQuery,
+    Unavailable,
+)
 
 
 def surveyed(bench: Bench) -> Fetch:
@@ -20,10 +35,29 @@ def surveyed(bench: Bench) -> Fetch:
     return [message for _, message in bench.said if isinstance(message, Fetch)][-1]
 
 
-def answer(fetch: Fetch, log: list[Entry], last: EntryId | None = None, committed: int = 0, suspect: bool = False, proven: int = 0) -> Fetched:
-    entries = [entry.encoded for entry in log if entry.position >= fetch.start] if fetch.max_bytes else []
+def answer(
+    fetch: Fetch,
+    log: list[Entry],
+    last: EntryId | None = None,
+    committed: int = 0,
+    suspect: bool = False,
+    proven: int = 0,
+) -> Fetched:
+    entries = (
+        [entry.encoded for entry in log if entry.position >= fetch.start] if fetch.max_bytes else []
+    )
     top = last or (log[-1].id if log else NO_ENTRY)
-    return Fetched(fetch.token, fetch.start, max(1, fetch.fence), top, committed, NO_ENTRY, suspect, entries, proven)
+    return Fetched(
+        fetch.token,
+        fetch.start,
+        max(1, fetch.fence),
+        top,
+        committed,
+        NO_ENTRY,
+        suspect,
+        entries,
+        proven,
+    )
 
 
 def tell(bench: Bench, node: str, fetched: Fetched) -> None:
@@ -33,8 +67,15 @@ def tell(bench: Bench, node: str, fetched: Fetched) -> None:
         bench.node.sync(bench.now)
 
 
-def converse(bench: Bench, says: Callable[[str, Fetch], Fetched | None], takes_us: Callable[[str], int], until: Callable[[], bool]) -> None:
-    """For ten minutes at most: what the node asks is answered so much later, one question a node at a time, the newest (`PeerLinks`); its deadlines pass."""
+def converse(
+    bench: Bench,
+    says: Callable[[str, Fetch], Fetched | None],
+    takes_us: Callable[[str], int],
+    until: Callable[[], bool],
+) -> None:
+    """For ten minutes at most: what the node asks is answered so much later, one question a node at
+    a time, the newest (`PeerLinks`); its deadlines pass.
+    """
     under_way: dict[str, tuple[int, Fetched]] = {}
     waiting: dict[str, Fetch] = {}
     end = bench.now + 600_000_000
@@ -72,8 +113,17 @@ def agree(bench: Bench, **says: Callable[[Fetch], Fetched]) -> None:
     raise AssertionError("no fence was raised")
 
 
-def damaged(log: list[Entry], *positions: int, committed: int = 0, header: bool = False, peers: int = 2, ack: int = 0) -> Bench:
-    """A node that held ``log`` and found these positions bad at start. ``ack``: synced up to there before the rest was written."""
+def damaged(
+    log: list[Entry],
+    *positions: int,
+    committed: int = 0,
+    header: bool = False,
+    peers: int = 2,
+    ack: int = 0,
+) -> Bench:
+    """A node that held ``log`` and found these positions bad at start. ``ack``: synced up to there
+    before the rest was written.
+    """
     bench = Bench(peers)
     term = log[-1].term
     if ack:
@@ -98,7 +148,9 @@ def test_s2_a_hole_below_committed_stops_nothing_but_readers() -> None:
     bench.now += WINDOW_US
     assert isinstance(bench.ask(seal(2, B, expected=(1, 5)))[-1], Promised)
     tell(bench, "n1", answer(fetch := Fetch(machine.repair._token, 2, 1, True), LOG, committed=0))
-    assert fetch.start == 2 and not machine.holes, "its chain is the next good frame's previous chain"
+    assert fetch.start == 2 and not machine.holes, (
+        "its chain is the next good frame's previous chain"
+    )
     assert bench.node.disk.chain_at(2) == LOG[1].chain
 
 
@@ -112,7 +164,9 @@ def test_s2_by_the_id_in_the_good_header() -> None:
     bench = damaged(LOG, 5, header=True)
     assert bench.machine.suspicion is not None
     tell(bench, "n1", answer(surveyed(bench), LOG))
-    assert bench.machine.suspicion is None and bench.machine.last == (1, 5), "a clean end after the put-back"
+    assert bench.machine.suspicion is None and bench.machine.last == (1, 5), (
+        "a clean end after the put-back"
+    )
 
 
 def test_a_put_back_that_changed_nothing_is_tried_again_later() -> None:
@@ -146,7 +200,9 @@ def test_s2_f3_any_other_candidate_may_be_a_stale_entry_of_a_dead_writer() -> No
 def test_s2_a_later_proven_entry_proves_those_before_it() -> None:
     bench = damaged(LOG, 2, 3)  # nothing is known of 2, of 3 the next frame's previous chain
     tell(bench, "n1", answer(surveyed(bench), LOG))
-    assert bench.machine.last == (1, 5) and bench.machine.suspicion is None, "the scan went on behind them, over 4 and 5"
+    assert bench.machine.last == (1, 5) and bench.machine.suspicion is None, (
+        "the scan went on behind them, over 4 and 5"
+    )
 
 
 def test_s2_a_run_that_does_not_chain_is_not_put_back() -> None:
@@ -162,13 +218,19 @@ def test_s3_f2_that_others_lack_the_entry_ends_nothing_while_they_are_a_majority
     fetch = surveyed(bench)
     tell(bench, "n1", answer(fetch, LOG[:4]))
     tell(bench, "n2", answer(fetch, LOG[:4]))
-    assert bench.machine.suspicion is not None and not any(isinstance(output, Truncate) for _, output in bench.node.disk.pending)
+    assert bench.machine.suspicion is not None and not any(
+        isinstance(output, Truncate) for _, output in bench.node.disk.pending
+    )
 
 
 def test_s4_all_answer_and_the_greatest_good_prefix_is_copied() -> None:
     bench = damaged(LOG, 4, 5)
     other = log_of(2, 2, behind=LOG[:3])
-    agree(bench, n1=lambda fetch: answer(fetch, [], last=(1, 2), suspect=True), n2=lambda fetch: answer(fetch, other, suspect=False))
+    agree(
+        bench,
+        n1=lambda fetch: answer(fetch, [], last=(1, 2), suspect=True),
+        n2=lambda fetch: answer(fetch, other, suspect=False),
+    )
     copy = surveyed(bench)
     assert copy.uncommitted and copy.start == 1
     tell(bench, "n2", answer(copy, other))
@@ -186,7 +248,9 @@ def fenced(bench: Bench) -> Fetch:
         for node, fetched in zip(("n1", "n2"), nobody, strict=True):
             fetched.token = fetch.token
             tell(bench, node, fetched)
-        assert bench.machine.suspicion is not None and bench.machine.promise.term == (2 if again == 2 else 1)
+        assert bench.machine.suspicion is not None and bench.machine.promise.term == (
+            2 if again == 2 else 1
+        )
         if again < 2:
             bench.now += 500_000
             bench.node.tick(bench.now)
@@ -221,13 +285,18 @@ def test_s4_a_writer_who_heals_is_not_turned_away() -> None:
     suspected = bench.one(append(1, LOG, 5))
     assert isinstance(suspected, Suspected)
     bench.ask(append(1, LOG, 6, heal_epoch=suspected.epoch, heal=5))
-    assert bench.machine.promise.term == 1 and bench.machine.suspicion is None and bench.machine.last == (1, 5)
+    assert (
+        bench.machine.promise.term == 1
+        and bench.machine.suspicion is None
+        and bench.machine.last == (1, 5)
+    )
 
 
 def test_s4_what_was_acknowledged_before_the_second_answer_is_copied() -> None:
     bench = damaged(LOG, 5)
     second = fenced(bench)
-    tell(bench, "n1", answer(second, LOG, last=(1, 5), suspect=True))  # healed meanwhile, acknowledged 5, and lost power once more
+    # healed meanwhile, acknowledged 5, and lost power once more
+    tell(bench, "n1", answer(second, LOG, last=(1, 5), suspect=True))
     tell(bench, "n2", answer(second, [], last=(1, 4), suspect=True))
     tell(bench, "n1", answer(surveyed(bench), LOG))
     assert bench.machine.suspicion is None and bench.machine.last == (1, 5)
@@ -235,7 +304,11 @@ def test_s4_what_was_acknowledged_before_the_second_answer_is_copied() -> None:
 
 def test_s4_another_suspicion_has_a_fence_of_its_own() -> None:
     bench = damaged(LOG, 5)
-    agree(bench, n1=lambda f: answer(f, [], last=(1, 4), suspect=True), n2=lambda f: answer(f, [], last=(1, 4), suspect=True))
+    agree(
+        bench,
+        n1=lambda f: answer(f, [], last=(1, 4), suspect=True),
+        n2=lambda f: answer(f, [], last=(1, 4), suspect=True),
+    )
     assert bench.machine.suspicion is None
     bench.ask(append(3, log_of(3, 3, behind=LOG[:4]), 5))
     bench.said.clear()
@@ -276,7 +349,9 @@ def test_s4_a_fence_is_promised_on_disk_before_it_is_told() -> None:
     assert isinstance(told, Fetched) and told.promised == 7
     assert bench.one(append(1, log_of(1, behind=LOG), 6)) == Refused(1, b"round1", 7)
     [told] = bench.ask(Fetch(3, 6, 0, True, 1 << 60))
-    assert isinstance(told, Fetched) and told.promised == 7 == bench.machine.promise.term, "no group campaigns so often"
+    assert isinstance(told, Fetched) and told.promised == 7 == bench.machine.promise.term, (
+        "no group campaigns so often"
+    )
 
 
 def test_s4_waits_for_every_node() -> None:
@@ -289,19 +364,29 @@ def test_s4_waits_for_every_node() -> None:
     assert not bench.said, "what was asked waits for the other"
     bench.now += 1_500_000
     bench.node.tick(bench.now)
-    assert len([message for _, message in bench.said if isinstance(message, Fetch)]) == 2, "asked again, both"
+    assert len([message for _, message in bench.said if isinstance(message, Fetch)]) == 2, (
+        "asked again, both"
+    )
 
 
 def test_s4_the_own_prefix_may_be_the_greatest() -> None:
     bench = damaged(LOG, 5)
-    agree(bench, n1=lambda fetch: answer(fetch, [], last=(1, 3), suspect=True), n2=lambda fetch: answer(fetch, [], last=(1, 4), suspect=True))
+    agree(
+        bench,
+        n1=lambda fetch: answer(fetch, [], last=(1, 3), suspect=True),
+        n2=lambda fetch: answer(fetch, [], last=(1, 4), suspect=True),
+    )
     assert bench.machine.last == (1, 4) and bench.machine.suspicion is None
     assert len(bench.node.disk.now.frames) == 4, "the rest is cut"
 
 
 def test_s4_an_answer_of_a_source_that_moved_on_is_not_copied() -> None:
     bench = damaged(LOG, 5)
-    agree(bench, n1=lambda fetch: answer(fetch, [], last=(1, 3), suspect=True), n2=lambda fetch: answer(fetch, LOG, suspect=True))
+    agree(
+        bench,
+        n1=lambda fetch: answer(fetch, [], last=(1, 3), suspect=True),
+        n2=lambda fetch: answer(fetch, LOG, suspect=True),
+    )
     copy = surveyed(bench)
     assert copy.start == 1, "the copy is asked for, from what is committed on"
     tell(bench, "n2", answer(copy, log_of(2, behind=LOG)))
@@ -314,7 +399,11 @@ def test_s5_a_proven_entry_that_nobody_has_breaks_the_log() -> None:
     tell(bench, "n1", answer(fetch, [], last=(1, 4), suspect=True, proven=5))
     tell(bench, "n2", answer(fetch, [], last=(1, 4), suspect=True))
     machine = bench.machine
-    assert machine.broken == 5 and "entry 5" in machine.broken_reason and "frame 5" in machine.broken_reason
+    assert (
+        machine.broken == 5
+        and "entry 5" in machine.broken_reason
+        and "frame 5" in machine.broken_reason
+    )
     assert machine.status(bench.now)["broken"]["position"] == 5
     assert bench.node.disk.now.frames[4] is not None, "never truncated"
     assert len(bench.node.disk.now.frames) == 5
@@ -339,10 +428,20 @@ def test_s5_a_hole_that_nobody_can_fill_breaks_the_log_until_somebody_can() -> N
 @pytest.mark.parametrize("slow_us", [400_000, 2_500_000, 7_000_000])
 def test_answers_that_take_longer_than_they_are_first_waited_for_are_used(slow_us: int) -> None:
     bench = damaged(LOG, 2, committed=4)
-    converse(bench, lambda node, fetch: answer(fetch, []), lambda node: {"n1": 1000, "n2": slow_us}[node], lambda: bench.machine.broken == 2)
+    converse(
+        bench,
+        lambda node, fetch: answer(fetch, []),
+        lambda node: {"n1": 1000, "n2": slow_us}[node],
+        lambda: bench.machine.broken == 2,
+    )
     assert bench.machine.broken == 2, "both have said that they do not have it"
     bench = damaged(LOG, 2, committed=4)
-    converse(bench, lambda node, fetch: answer(fetch, LOG), lambda node: slow_us, lambda: not bench.machine.holes)
+    converse(
+        bench,
+        lambda node, fetch: answer(fetch, LOG),
+        lambda node: slow_us,
+        lambda: not bench.machine.holes,
+    )
     assert not bench.machine.holes
 
 
@@ -364,7 +463,12 @@ def test_pieces_that_take_longer_than_they_are_first_waited_for_are_taken(slow_u
 def test_how_long_is_waited_is_of_one_piece_of_work() -> None:
     bench = damaged(LOG, 2, committed=4)
     patience = bench.machine.repair._patience
-    converse(bench, lambda node, fetch: answer(fetch, LOG), lambda node: 7_000_000, lambda: not bench.machine.holes)
+    converse(
+        bench,
+        lambda node, fetch: answer(fetch, LOG),
+        lambda node: 7_000_000,
+        lambda: not bench.machine.holes,
+    )
     assert patience.us > FIRST_US
     bench.node.tick(bench.machine.deadline())
     assert bench.machine.deadline() == 0 and bench.machine.repair._patience.us == FIRST_US
@@ -405,7 +509,11 @@ def test_when_all_have_answered_in_vain_it_is_asked_again_soon() -> None:
 
 def test_a_writer_who_comes_by_while_the_greatest_log_is_copied_holds_nothing_up() -> None:
     bench = damaged(LOG, 5)
-    agree(bench, n1=lambda fetch: answer(fetch, [], last=(1, 3), suspect=True), n2=lambda fetch: answer(fetch, LOG, suspect=True))
+    agree(
+        bench,
+        n1=lambda fetch: answer(fetch, [], last=(1, 3), suspect=True),
+        n2=lambda fetch: answer(fetch, LOG, suspect=True),
+    )
     assert bench.machine.deadline() >= bench.now + 2_000_000, "the copy is under way"
     bench.ask(append(3, LOG[:4], heal=9))
     assert bench.machine.suspicion is not None and bench.machine.deadline() <= bench.now + 500_000
@@ -470,7 +578,7 @@ def test_an_old_promise_on_disk_is_raised_to_the_entries_held() -> None:
     assert isinstance(bench.node.disk.pending[0][1], WriteMeta)
 
 
-# --------------------------------------------------------------------------- S6: damage met while running
+# --------------------------------------------------------------------- S6: damage met while running
 
 
 def rotten_while_it_runs(bench: Bench, *positions: int, header: bool = True) -> None:
@@ -497,22 +605,35 @@ def test_s6_below_committed_it_is_a_hole_that_is_put_back_while_the_node_works()
     assert bench.machine.suspicion is None and bench.machine.last == (1, 5)
     fetch = surveyed(bench)
     assert fetch.start == 2
-    assert bench.one(append(1, log_of(1, behind=LOG), 6, committed=5)) == Appended(1, b"round1", 7, 6)
+    assert bench.one(append(1, log_of(1, behind=LOG), 6, committed=5)) == Appended(
+        1, b"round1", 7, 6
+    )
     tell(bench, "n2", answer(fetch, LOG, committed=2))
     assert not bench.machine.holes and bench.node.disk.chain_at(2) == LOG[1].chain
 
 
 def test_s6_above_committed_the_node_is_suspect_at_once_and_for_good_until_it_is_whole() -> None:
-    """It was a hole until the restart: the writer's next Append truncated there what had been acknowledged, and a crash before the write lost it unseen."""
+    """It was a hole until the restart: the writer's next Append truncated there what had been
+    acknowledged, and a crash before the write lost it unseen.
+    """
     bench = met(4, committed=3)
     machine = bench.machine
-    assert machine.suspicion is not None and machine.last == (1, 3) and machine.durable == 3 and machine.proven == 5
+    assert (
+        machine.suspicion is not None
+        and machine.last == (1, 3)
+        and machine.durable == 3
+        and machine.proven == 5
+    )
     assert bench.node.disk.synced.suspicion is not None, "on disk"
-    assert bench.ask(renew(1)) == [] and bench.ask(TailQuery(1)) == [] and bench.ask(seal(2, B)) == []
+    assert (
+        bench.ask(renew(1)) == [] and bench.ask(TailQuery(1)) == [] and bench.ask(seal(2, B)) == []
+    )
     bench.restart()
     assert bench.machine.suspicion is not None
     tell(bench, "n1", answer(surveyed(bench), LOG))
-    assert bench.machine.suspicion is None and bench.machine.last == (1, 5), "whole again, with what stood behind the damage"
+    assert bench.machine.suspicion is None and bench.machine.last == (1, 5), (
+        "whole again, with what stood behind the damage"
+    )
 
 
 def test_s6_a_writer_goes_on_from_in_front_of_the_damage_and_heals() -> None:
@@ -521,8 +642,12 @@ def test_s6_a_writer_goes_on_from_in_front_of_the_damage_and_heals() -> None:
     assert bench.one(append(1, longer, 6)) == Gap(1, b"round1", 7, (1, 3), 3)
     suspected = bench.one(append(1, longer, 4))
     assert isinstance(suspected, Suspected)
-    assert bench.one(append(1, longer, 7, heal_epoch=suspected.epoch, heal=6)) == Appended(1, b"round1", 7, 6)
-    assert bench.machine.suspicion is None and [bench.node.disk.chain_at(entry.position) for entry in longer] == [entry.chain for entry in longer]
+    assert bench.one(append(1, longer, 7, heal_epoch=suspected.epoch, heal=6)) == Appended(
+        1, b"round1", 7, 6
+    )
+    assert bench.machine.suspicion is None and [
+        bench.node.disk.chain_at(entry.position) for entry in longer
+    ] == [entry.chain for entry in longer]
 
 
 def test_s6_what_is_under_way_to_the_disk_comes_back_with_the_put_back() -> None:
@@ -537,7 +662,11 @@ def test_s6_what_is_under_way_to_the_disk_comes_back_with_the_put_back() -> None
     bench.node.sync(bench.now)
     assert bench.machine.durable == 4
     tell(bench, "n1", answer(fetch, longer))
-    assert bench.machine.last == (1, 7) and bench.machine.durable == 7 and bench.machine.suspicion is None
+    assert (
+        bench.machine.last == (1, 7)
+        and bench.machine.durable == 7
+        and bench.machine.suspicion is None
+    )
 
 
 def test_s6_more_damage_while_a_put_back_is_under_way() -> None:
@@ -586,10 +715,14 @@ def test_s6_what_is_known_committed_and_of_which_nothing_is_known_needs_a_start(
 
 
 def test_a_question_for_the_tail_while_a_hole_is_the_last_durable_position_ends_nobody() -> None:
-    """A new writer cuts right behind the hole; for as long as a sync takes its id, which nobody here knows, is the durable one."""
+    """A new writer cuts right behind the hole; for as long as a sync takes its id, which nobody
+    here knows, is the durable one.
+    """
     bench = damaged(LOG, 2, committed=2)
     fresh = log_of(2, behind=LOG[:2])
     assert bench.ask(append(2, fresh, start=3), sync=False) == []
     assert bench.ask(TailQuery(5), sync=False) == [], "no answer is better than an end"
     bench.node.sync(bench.now)
-    assert [message for message in bench.ask(TailQuery(6)) if not isinstance(message, Fetch)] == [Tail(6, (2, 3), 2)]
+    assert [message for message in bench.ask(TailQuery(6)) if not isinstance(message, Fetch)] == [
+        Tail(6, (2, 3), 2)
+    ]

@@ -1,4 +1,6 @@
-"""What a stranger's message may not do to a log node: be kept for ever, close the log for years, or be larger than its disk takes."""
+"""What a stranger's message may not do to a log node: be kept for ever, close the log for years, or
+be larger than its disk takes.
+"""
 
 from __future__ import annotations
 
@@ -8,20 +10,43 @@ from typing import Any
 import pytest
 
 from tests.txlog.consensus.test_acceptor import LEASE, A, Bench, append, log_of, renew, seal
-from txlog.messages import MAX_LEASE_MS, MAX_TERM_STEP, Append, Appended, LeaseHeld, Promised, Release, Renew, Seal, Unavailable
+from txlog.messages import (
+    MAX_LEASE_MS,
+    MAX_TERM_STEP,
+    Append,
+    Appended,
+    LeaseHeld,
+    Promised,
+    Release,
+    Renew,
+    Seal,
+    Unavailable,
+)
 
 LONG = b"x" * 5000  # more than a slot of meta holds
-HOSTILE: dict[str, Any] = {"round": LONG, "incarnation": LONG, "lease_ms": 1 << 60, "term": (1 << 64) - 1}
+HOSTILE: dict[str, Any] = {
+    "round": LONG,
+    "incarnation": LONG,
+    "lease_ms": 1 << 60,
+    "term": (1 << 64) - 1,
+}
 
 
 @pytest.mark.parametrize("field", HOSTILE)
-@pytest.mark.parametrize("message", [seal(1), append(1, log_of(1)), renew(1)], ids=["seal", "append", "renew"])
-def test_nothing_of_a_message_beyond_the_limits_is_kept(message: Seal | Append | Renew, field: str) -> None:
-    """A round of 5000 bytes made a promise that did not fit its slot; a lease of 2^60 ms closed the log and ended the heartbeats; behind the last term
-    there is no next one."""
+@pytest.mark.parametrize(
+    "message", [seal(1), append(1, log_of(1)), renew(1)], ids=["seal", "append", "renew"]
+)
+def test_nothing_of_a_message_beyond_the_limits_is_kept(
+    message: Seal | Append | Renew, field: str
+) -> None:
+    """A round of 5000 bytes made a promise that did not fit its slot; a lease of 2^60 ms closed the
+    log and ended the heartbeats; behind the last term there is no next one.
+    """
     bench = Bench()
     answers = bench.ask(replace(message, **{field: HOSTILE[field]}))
-    assert [type(answer) for answer in answers] == ([] if isinstance(message, Renew) else [Unavailable])
+    assert [type(answer) for answer in answers] == (
+        [] if isinstance(message, Renew) else [Unavailable]
+    )
     assert bench.machine.promise.term == 0
     assert bench.machine.window_left_ms(bench.now) == 0
     assert isinstance(bench.one(seal(1)), Promised)

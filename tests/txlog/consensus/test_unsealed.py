@@ -72,7 +72,9 @@ def test_a2_a_suspect_node_says_so_and_is_fed() -> None:
 
 
 def test_a2_a_node_that_gave_the_term_to_another_round_is_met_above_it() -> None:
-    """The other candidate of this term did not get through: that node would never take an Append of ours."""
+    """The other candidate of this term did not get through:
+    that node would never take an Append of ours.
+    """
     bench = Bench()
     opened(bench)
     seal = unsealed(bench, 2)

@@ -1,4 +1,6 @@
-"""When the lease keeper renews, told as stories; and bugs planted in it, each of which a story must catch."""
+"""When the lease keeper renews, told as stories;
+and bugs planted in it, each of which a story must catch.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,9 @@ ROUND = b"r" * 16
 
 
 class Primary:
-    """A primary, its log nodes and its lease keeper, in steps of time. Log nodes answer at once unless they are `away`."""
+    """A primary, its log nodes and its lease keeper, in steps of time. Log nodes answer at once
+    unless they are `away`.
+    """
 
     def __init__(self, nodes: int = 3) -> None:
         self.duty = Duty(nodes, LIMIT_US)
@@ -50,7 +54,9 @@ class Primary:
         return question
 
     def answer(self, node: int, question: Question) -> bool:
-        return self.duty.on_renewed(node, question.order.term, question.order.round, question.number)
+        return self.duty.on_renewed(
+            node, question.order.term, question.order.round, question.number
+        )
 
     def stand_still(self, us: int) -> None:
         until = self.now + us
@@ -81,7 +87,9 @@ def a_long_command_keeps_its_lease_up_to_the_limit() -> None:
     for _ in range(400):
         if primary.leads():
             primary.stand_still(STEP_US)
-    assert len(primary.asked) > 40 and all(later.sent_us - earlier.sent_us >= QUARTER_US for earlier, later in pairwise(primary.asked))
+    assert len(primary.asked) > 40 and all(
+        later.sent_us - earlier.sent_us >= QUARTER_US for earlier, later in pairwise(primary.asked)
+    )
     assert all(QUARTER_US < question.sent_us - begun < LIMIT_US for question in primary.asked)
     assert LIMIT_US <= primary.now - begun <= LIMIT_US + LEASE_MS * 1000 + STEP_US
     primary.stand_still(5_000_000)
@@ -97,7 +105,9 @@ def the_lease_counts_from_before_the_question() -> None:
     primary.stand_still(QUARTER_US + STEP_US)
     (question,) = primary.asked
     primary.now += QUARTER_US // 2
-    assert primary.answer(0, question) and primary.duty.lease_until_us == 0, "one node is no majority"
+    assert primary.answer(0, question) and primary.duty.lease_until_us == 0, (
+        "one node is no majority"
+    )
     assert not primary.answer(0, question) and primary.duty.lease_until_us == 0, "and counts once"
     assert primary.answer(2, question)
     assert primary.duty.lease_until_us == question.sent_us + LEASE_MS * 1000
@@ -176,9 +186,12 @@ def a_writer_that_asks_for_no_more_lease_is_not_helped() -> None:
 STORIES: dict[str, Callable[[], None]] = {
     story.__name__: story
     for story in (
-        while_the_loop_turns_nothing_is_asked, a_long_command_keeps_its_lease_up_to_the_limit, the_lease_counts_from_before_the_question,
-        a_minority_renews_nothing, a_stopped_primary_loses_its_lease, a_frozen_primary_loses_its_lease_and_a_slow_disk_does_not_cost_it,
-        answers_of_an_older_round_count_for_nothing, a_lease_that_was_given_up_is_not_renewed, a_writer_that_asks_for_no_more_lease_is_not_helped,
+        while_the_loop_turns_nothing_is_asked, a_long_command_keeps_its_lease_up_to_the_limit,
+        the_lease_counts_from_before_the_question, a_minority_renews_nothing,
+        a_stopped_primary_loses_its_lease,
+        a_frozen_primary_loses_its_lease_and_a_slow_disk_does_not_cost_it,
+        answers_of_an_older_round_count_for_nothing, a_lease_that_was_given_up_is_not_renewed,
+        a_writer_that_asks_for_no_more_lease_is_not_helped,
     )
 }  # fmt: skip
 
@@ -186,13 +199,33 @@ STORIES: dict[str, Callable[[], None]] = {
 BUGS: dict[str, tuple[str, str, str]] = {
     "renews while the loop turns": ("look", "if stood_us <= quarter_us:", "if stood_us <= 0:"),
     "renews beyond the limit": ("look", "stood_us >= self.limit_us or ", ""),
-    "brings a dead lease back": ("look", " or now_us >= max(lease_until_us, self.lease_until_us)", ""),
-    "renews while the primary is stopped": ("_is_stopped", "return not state or state in STOPPED", "return False"),
-    "renews while the primary is frozen": ("_is_stopped", "return now_us - self._waits_since >= lease_us", "return False"),
-    "renews after a release": ("look", "if order is None or self._over:\n", "order = order or Order(7, b'r' * 16, 1000)\n    if self._over:\n"),
+    "brings a dead lease back": (
+        "look",
+        " or now_us >= max(lease_until_us, self.lease_until_us)",
+        "",
+    ),
+    "renews while the primary is stopped": (
+        "_is_stopped",
+        "return not state or state in STOPPED",
+        "return False",
+    ),
+    "renews while the primary is frozen": (
+        "_is_stopped",
+        "return now_us - self._waits_since >= lease_us",
+        "return False",
+    ),
+    "renews after a release": (
+        "look",
+        "if order is None or self._over:\n",
+        "order = order or Order(7, b'r' * 16, 1000)\n    if self._over:\n",
+    ),
     "counts an answer of an old round": ("_begin", "self._questions.clear()", "pass"),
     "keeps answers of an old round": ("_begin", "self._sent_us = [0] * self._nodes", "pass"),
-    "counts from the answer": ("on_renewed", "self._sent_us[node] = question.sent_us", "self._sent_us[node] = question.sent_us + 100_000"),
+    "counts from the answer": (
+        "on_renewed",
+        "self._sent_us[node] = question.sent_us",
+        "self._sent_us[node] = question.sent_us + 100_000",
+    ),
     "one node is enough": ("_majority_sent_us", "[self._nodes // 2]", "[0]"),
     "asks at every look": ("look", " or now_us < self._asked_us + quarter_us", ""),
 }
@@ -226,14 +259,24 @@ def board(nodes: int = 3) -> tuple[Board, memoryview]:
 
 def test_what_one_side_writes_the_other_reads() -> None:
     shared, _ = board()
-    assert shared.read_order() is None and shared.read_answers() is None, "memory that was never written"
+    assert shared.read_order() is None and shared.read_answers() is None, (
+        "memory that was never written"
+    )
     shared.beat(5, 9)
-    order, answers = Order((1 << 64) - 1, bytes(range(16)), 60_000), Answers(3, b"q" * 16, 2, (10, 0, 12))
+    order, answers = (
+        Order((1 << 64) - 1, bytes(range(16)), 60_000),
+        Answers(3, b"q" * 16, 2, (10, 0, 12)),
+    )
     shared.order(order, 9)
     shared.answers(answers)
     shared.keeper_beat(7)
     assert shared.keeper_beat_us == 7
-    assert (shared.beat_us, shared.lease_until_us, shared.read_order(), shared.read_answers()) == (5, 9, order, answers)
+    assert (shared.beat_us, shared.lease_until_us, shared.read_order(), shared.read_answers()) == (
+        5,
+        9,
+        order,
+        answers,
+    )
     shared.order(None)
     assert shared.read_order() is None and shared.read_answers() == answers
 
@@ -271,7 +314,9 @@ def test_a_half_written_order_is_no_order() -> None:
         for at in range(len(words)):
             words[at] = pictures[rng.randrange(2)][at]
         found = shared.read_order()
-        assert found is None or (found in orders and list(words[2:8]) in [picture[2:8] for picture in pictures])
+        assert found is None or (
+            found in orders and list(words[2:8]) in [picture[2:8] for picture in pictures]
+        )
 
 
 def test_a_writer_that_died_in_the_middle_leaves_nothing_to_read() -> None:

@@ -1,4 +1,6 @@
-"""The loop's side of the lease keeper by itself: a process that cannot be started, hangs, or does not end; and its connections' options."""
+"""The loop's side of the lease keeper by itself: a process that cannot be started, hangs, or does
+not end; and its connections' options.
+"""
 
 from __future__ import annotations
 
@@ -29,8 +31,9 @@ from txlog.sockets import tune_socket
 def make() -> LeaseKeeper:
     """Its client knows no log node and has no writer."""
     client: Any = SimpleNamespace(
-        clock=now_us, nodes=3, embedded=False, writer=None, secret=None, membership=1, incarnation=bytes(16), pace=Pace(),
-        address=SimpleNamespace(log="log"), members=SimpleNamespace(group=bytes(16), node_of={}),
+        clock=now_us, nodes=3, embedded=False, writer=None, secret=None, membership=1,
+        incarnation=bytes(16), pace=Pace(), address=SimpleNamespace(log="log"),
+        members=SimpleNamespace(group=bytes(16), node_of={}),
     )  # fmt: skip
     return LeaseKeeper(client, 15_000)
 
@@ -51,7 +54,9 @@ def refuse(*_: Any) -> Any:
     raise OSError(errno.EMFILE, "Too many open files")
 
 
-async def test_without_a_descriptor_for_the_pipe_the_process_is_started_later(keeper: LeaseKeeper) -> None:
+async def test_without_a_descriptor_for_the_pipe_the_process_is_started_later(
+    keeper: LeaseKeeper,
+) -> None:
     """The error came out of a timer, and that ended the node."""
     errors: list[dict[str, Any]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: errors.append(context))
@@ -67,7 +72,9 @@ async def test_without_a_descriptor_for_the_pipe_the_process_is_started_later(ke
     assert errors == []
 
 
-async def test_without_memory_to_share_there_is_no_keeper_and_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_without_memory_to_share_there_is_no_keeper_and_no_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     keeper = make()
     monkeypatch.setattr(keeper_module.mmap, "mmap", refuse)
     keeper.start()
@@ -80,11 +87,15 @@ async def test_a_process_that_hangs_is_killed_and_started_again(keeper: LeaseKee
     first = keeper.process
     assert first is not None
     os.kill(first.pid, signal.SIGSTOP)
-    await eventually(lambda: keeper.process is not None and keeper.process is not first and turns(keeper))
+    await eventually(
+        lambda: keeper.process is not None and keeper.process is not first and turns(keeper)
+    )
     await eventually(lambda: first.returncode == -signal.SIGKILL)
 
 
-async def test_one_long_stand_still_of_the_loop_is_no_silence_of_the_process(keeper: LeaseKeeper) -> None:
+async def test_one_long_stand_still_of_the_loop_is_no_silence_of_the_process(
+    keeper: LeaseKeeper,
+) -> None:
     await eventually(lambda: turns(keeper))
     first = keeper.process
     time.sleep(1.5 * keeper_module._SILENT_LOOKS * keeper_module._LOOK_US / 1e6)
@@ -92,7 +103,9 @@ async def test_one_long_stand_still_of_the_loop_is_no_silence_of_the_process(kee
     assert keeper.process is first and first is not None and first.poll() is None
 
 
-def test_the_loop_does_not_wait_for_the_end_of_a_killed_process(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_loop_does_not_wait_for_the_end_of_a_killed_process(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     class Stuck:
         """Inside the kernel: a signal does not end it yet."""
 
@@ -126,9 +139,19 @@ def test_the_loop_does_not_wait_for_the_end_of_a_killed_process(monkeypatch: pyt
 def test_a_vanished_peer_of_an_idle_connection_is_noticed() -> None:
     with socket.socket() as sock:
         tune_socket(sock, 1000)
-        options = (socket.TCP_NODELAY, socket.TCP_USER_TIMEOUT, socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL)
+        options = (
+            socket.TCP_NODELAY,
+            socket.TCP_USER_TIMEOUT,
+            socket.TCP_KEEPIDLE,
+            socket.TCP_KEEPINTVL,
+        )
         values = [sock.getsockopt(socket.IPPROTO_TCP, option) for option in options]
-        assert (bool(values[0]), values[1], values[2] <= 10, values[3] <= 10) == (True, 1000, True, True)
+        assert (bool(values[0]), values[1], values[2] <= 10, values[3] <= 10) == (
+            True,
+            1000,
+            True,
+            True,
+        )
         assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
 
 
@@ -145,12 +168,27 @@ async def test_each_address_of_a_name_has_a_connection_of_its_own() -> None:
             return None
 
     owner: Any = None
-    link = SocketLink(0, "name", 1, owner, lambda: Hello(1, "log", bytes(16), "writer", 0, bytes(16)), None, random.Random(1))
+    link = SocketLink(
+        0,
+        "name",
+        1,
+        owner,
+        lambda: Hello(1, "log", bytes(16), "writer", 0, bytes(16)),
+        None,
+        random.Random(1),
+    )
     first, second = link._new_connection(), link._new_connection()
-    assert isinstance(first, _Connection) and isinstance(second, _Connection) and first is not second
+    assert (
+        isinstance(first, _Connection) and isinstance(second, _Connection) and first is not second
+    )
     old, new = Transport(), Transport()
     for connection, transport in ((first, old), (second, new)):
         made: Any = transport
         connection.connection_made(made)
     first.connection_lost(None)
-    assert (old.aborted, new.aborted, link.connection is second, link._down.is_set()) == (True, False, True, False)
+    assert (old.aborted, new.aborted, link.connection is second, link._down.is_set()) == (
+        True,
+        False,
+        True,
+        False,
+    )

@@ -1,21 +1,19 @@
 """Golden scripts: a few commands, then what the machines said, word for word.
 
-A script is blocks of ``commands``, a line ``----``, the expected output and an empty line. Time stands still except for ``tick``; messages wait
-until ``deliver``. `MEMSTORE_REWRITE=1 pytest tests/txlog/scripts` writes down what happens now: commit only what you understand.
+A script is blocks of ``commands``, a line ``----``, the expected output and an empty line. Time
+stands still except for ``tick``; messages wait until ``deliver``. `MEMSTORE_REWRITE=1 pytest
+tests/txlog/scripts` writes down what happens now: commit only what you understand.
 
-    campaign W            W asks to become the writer, from what it has applied
-    lead W                the same, won, and not told
-    append W TEXT...      (one turn)   handover W TO   release W TO   stop W   abort W   restart-writer W
-    deliver [NAMES]       messages move (only between these) until nothing moves; every node syncs whenever it has something to sync
-    deliver-nosync NAMES  the same without syncs;  sync NODE
-    drop [NAMES]          messages waiting (between these) are lost
-    cut NODE / join NODE  the node is unreachable / reachable again (the writers' connections too)
-    tick MS               time passes, timers fire
-    crash NODE [KEEP]     of its unsynced writes the first KEEP survive (0);  restart NODE
-    rot NODE POSITION [header]   the frame no longer checks (its header still does)
-    promise-one W NODE    W, who reaches no other, gets the promise of NODE for the next term
-    full NODE / room NODE
-    nodes / writers       who holds what
+    campaign W            W asks to become the writer, from what it has applied lead W
+    the same, won, and not told append W TEXT...      (one turn)   handover W TO   release W TO
+    stop W   abort W   restart-writer W deliver [NAMES]       messages move (only between these)
+    until nothing moves; every node syncs whenever it has something to sync deliver-nosync NAMES
+    the same without syncs;  sync NODE drop [NAMES]          messages waiting (between these) are
+    lost cut NODE / join NODE  the node is unreachable / reachable again (the writers' connections
+    too) tick MS               time passes, timers fire crash NODE [KEEP]     of its unsynced writes
+    the first KEEP survive (0);  restart NODE rot NODE POSITION [header]   the frame no longer
+    checks (its header still does) promise-one W NODE    W, who reaches no other, gets the promise
+    of NODE for the next term full NODE / room NODE nodes / writers       who holds what
 """
 
 from __future__ import annotations
@@ -26,9 +24,28 @@ from random import Random
 from tests.txlog.consensus.cluster import LogNode, new_writer
 from txlog import messages as m
 from txlog.consensus.limits import Limits
-from txlog.consensus.outputs import CampaignOver, Committed, Fenced, LeaseUntil, Opened, ProposerOutput, Reopened, Send, Trace
+from txlog.consensus.outputs import (
+    CampaignOver,
+    Committed,
+    Fenced,
+    LeaseUntil,
+    Opened,
+    ProposerOutput,
+    Reopened,
+    Send,
+    Trace,
+)
 from txlog.consensus.proposer import Proposer
-from txlog.entry import DATA, GENESIS_CHAIN, HANDOVER, KIND_NAMES, LEADERSHIP, NO_ENTRY, Entry, decode_entry
+from txlog.entry import (
+    DATA,
+    GENESIS_CHAIN,
+    HANDOVER,
+    KIND_NAMES,
+    LEADERSHIP,
+    NO_ENTRY,
+    Entry,
+    decode_entry,
+)
 
 LEASE_MS = 160  # a window is 170 ms
 START_US = 1_000_000
@@ -84,7 +101,14 @@ class Script:
     def do_campaign(self, name: str) -> None:
         writer = self.writer(name)
         last = writer.log[-1] if writer.log else None
-        writer.machine.start_campaign(last.id if last else NO_ENTRY, last.chain if last else GENESIS_CHAIN, LEASE_MS, name.encode(), 1, self.now)
+        writer.machine.start_campaign(
+            last.id if last else NO_ENTRY,
+            last.chain if last else GENESIS_CHAIN,
+            LEASE_MS,
+            name.encode(),
+            1,
+            self.now,
+        )
 
     def do_keep(self, size: str) -> None:
         self.limits = Limits(keep_bytes=int(size))
@@ -139,7 +163,11 @@ class Script:
             waiting, self.net = self.net, []
             moved = False
             for source, target, message in waiting:
-                if source in self.cut or target in self.cut or (target in self.nodes and not self.nodes[target].up):
+                if (
+                    source in self.cut
+                    or target in self.cut
+                    or (target in self.nodes and not self.nodes[target].up)
+                ):
                     continue
                 if names and not (source in names and target in names):
                     self.net.append((source, target, message))
@@ -165,7 +193,9 @@ class Script:
     def do_promise_one(self, name: str, node: str) -> None:
         """A candidate that reaches one node only gets its promise and fails."""
         term = self.nodes[node].acceptor.promise.term + 1
-        self.nodes[node].deliver(name, m.Seal(term, name.encode(), b"stray", (term, 0), LEASE_MS, False), self.now)
+        self.nodes[node].deliver(
+            name, m.Seal(term, name.encode(), b"stray", (term, 0), LEASE_MS, False), self.now
+        )
         self.nodes[node].sync(self.now)
         self.net = [item for item in self.net if item[1] != name]
 
@@ -173,7 +203,9 @@ class Script:
         self.nodes[name].sync(self.now)
 
     def do_drop(self, *names: str) -> None:
-        self.net = [item for item in self.net if names and not (item[0] in names and item[1] in names)]
+        self.net = [
+            item for item in self.net if names and not (item[0] in names and item[1] in names)
+        ]
 
     def do_cut(self, name: str) -> None:
         self.cut.add(name)
@@ -190,7 +222,10 @@ class Script:
         end = self.now + int(ms) * 1000
         while True:
             due = [
-                time for time in [w.machine.deadline() for w in self.writers.values()] + [n.acceptor.deadline() for n in self.nodes.values() if n.up] if time
+                time
+                for time in [w.machine.deadline() for w in self.writers.values()]
+                + [n.acceptor.deadline() for n in self.nodes.values() if n.up]
+                if time
             ]
             self.now = min([end] + [max(time, self.now) for time in due])
             for name, writer in self.writers.items():
@@ -229,16 +264,33 @@ class Script:
                 self.lines.append(f"{name} down")
                 continue
             a = node.acceptor
-            log = " ".join(self.tell_entry(f.entry) if isinstance(f.entry, Entry) else "??" for f in node.disk.now.frames)
-            extra = "".join(f" {word}" for word, on in (("suspect", a.suspicion is not None), ("broken", a.broken), ("full", not a.has_room)) if on)
+            log = " ".join(
+                self.tell_entry(f.entry) if isinstance(f.entry, Entry) else "??"
+                for f in node.disk.now.frames
+            )
+            extra = "".join(
+                f" {word}"
+                for word, on in (
+                    ("suspect", a.suspicion is not None),
+                    ("broken", a.broken),
+                    ("full", not a.has_room),
+                )
+                if on
+            )
             held = f" window {a.window_left_ms(self.now)}ms" if a.window_left_ms(self.now) else ""
-            self.lines.append(f"{name} promised {a.promise.term} last {a.last[1]}@{a.last[0]} durable {a.durable} committed {a.committed}{held}{extra}: {log}")
+            self.lines.append(
+                f"{name} promised {a.promise.term} last {a.last[1]}@{a.last[0]} durable "
+                f"{a.durable} committed {a.committed}{held}{extra}: {log}"
+            )
 
     def do_writers(self) -> None:
         for name, writer in sorted(self.writers.items()):
             w = writer.machine
             left = max(0, w.lease_until_us - self.now) // 1000
-            self.lines.append(f"{name} {w.state} term {w.term} last {w.last[1]}@{w.last[0]} committed {w.committed} lease {left}ms")
+            self.lines.append(
+                f"{name} {w.state} term {w.term} last {w.last[1]}@{w.last[0]} committed "
+                f"{w.committed} lease {left}ms"
+            )
 
     # ------------------------------------------------------------------ telling
 
@@ -283,7 +335,11 @@ class Script:
 
     @staticmethod
     def tell_entry(entry: Entry) -> str:
-        text = entry.payload.decode() if entry.kind == DATA else KIND_NAMES[entry.kind][:4] + "(" + entry.payload.decode() + ")"
+        text = (
+            entry.payload.decode()
+            if entry.kind == DATA
+            else KIND_NAMES[entry.kind][:4] + "(" + entry.payload.decode() + ")"
+        )
         return f"{entry.position}@{entry.term}:{text}"
 
     def tell(self, message: m.Message) -> str:
@@ -291,21 +347,36 @@ class Script:
         if isinstance(message, m.Append):
             entries = " ".join(self.tell_entry(decode_entry(data)) for data in message.entries)
             heal = f" heal {message.heal}" if message.heal_epoch else ""
-            return f"Append t{message.term} after {message.previous[1]}@{message.previous[0]} [{entries}] committed {message.committed}{heal}"
+            return (
+                f"Append t{message.term} after {message.previous[1]}@{message.previous[0]} "
+                f"[{entries}] committed {message.committed}{heal}"
+            )
         if isinstance(message, m.Seal):
-            return f"{'Probe' if message.probe else 'Seal'} t{message.term} expected {message.expected[1]}@{message.expected[0]}"
+            return (
+                f"{'Probe' if message.probe else 'Seal'} t{message.term} expected "
+                f"{message.expected[1]}@{message.expected[0]}"
+            )
         if isinstance(message, m.Promised):
-            return f"{'WouldPromise' if message.probe else 'Promised'} t{message.term} last {message.last[1]}@{message.last[0]} committed {message.committed}"
+            return (
+                f"{'WouldPromise' if message.probe else 'Promised'} t{message.term} last "
+                f"{message.last[1]}@{message.last[0]} committed {message.committed}"
+            )
         if isinstance(message, m.Fetch):
             fence = f" fence {message.fence}" if message.fence else ""
-            return f"Fetch from {message.start}{' uncommitted' if message.uncommitted else ''}{fence}"
+            return (
+                f"Fetch from {message.start}{' uncommitted' if message.uncommitted else ''}{fence}"
+            )
         if isinstance(message, m.Fetched):
             suspect = " suspect" if message.suspect else ""
             last = f"{message.last[1]}@{message.last[0]}"
-            return f"Fetched {len(message.entries)} from {message.start} promised {message.promised} last {last} committed {message.committed}{suspect}"
+            return (
+                f"Fetched {len(message.entries)} from {message.start} promised "
+                f"{message.promised} last {last} committed {message.committed}{suspect}"
+            )
         fields = {
-            m.Refused: "promised", m.LeaseHeld: "left_ms", m.Behind: "last", m.Appended: "position", m.Gap: "last", m.Conflict: "back_to",
-            m.Suspected: "position", m.Unavailable: "reason", m.CatchUp: "committed",
+            m.Refused: "promised", m.LeaseHeld: "left_ms", m.Behind: "last", m.Appended: "position",
+            m.Gap: "last", m.Conflict: "back_to", m.Suspected: "position", m.Unavailable: "reason",
+            m.CatchUp: "committed",
         }  # fmt: skip
         field = fields.get(type(message))
         term = getattr(message, "term", 0)

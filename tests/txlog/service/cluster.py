@@ -1,4 +1,6 @@
-"""Log services for tests: three log nodes in this process on free ports, or an embedded log; and helpers around a client."""
+"""Log services for tests: three log nodes in this process on free ports, or an embedded log; and
+helpers around a client.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from tests.ports import free_port
-from txlog.client import CampaignLost, Heartbeat, LogAddress, LogClient, Subscription, Writer, embedded
+from txlog.client import (
+    CampaignLost,
+    Heartbeat,
+    LogAddress,
+    LogClient,
+    Subscription,
+    Writer,
+    embedded,
+)
 from txlog.client.admin import init_group
 from txlog.clock import wall_ms
 from txlog.config import LogServerConfig
@@ -43,7 +53,9 @@ class Service:
 
     async def client(self, az: str = "a", address: LogAddress | None = None) -> LogClient:
         self._seed += 1
-        client = LogClient(address or self.address(), az, random.Random(self._seed), self.secret, create=True)
+        client = LogClient(
+            address or self.address(), az, random.Random(self._seed), self.secret, create=True
+        )
         await client.start()
         self.clients.append(client)
         return client
@@ -110,7 +122,12 @@ class Group(Service):
     def __init__(self, folder: Path, secret: bytes | None = None, **settings: Any) -> None:
         """``settings``: of the log nodes."""
         super().__init__(folder, secret)
-        self.settings: dict[str, Any] = {"segment_bytes": SEGMENT_BYTES, "cache_bytes": 64 << 10, "secret": secret, **settings}
+        self.settings: dict[str, Any] = {
+            "segment_bytes": SEGMENT_BYTES,
+            "cache_bytes": 64 << 10,
+            "secret": secret,
+            **settings,
+        }
         self.ports = [free_port() for _ in range(3)]
         self.running: dict[int, LogNode] = {}
 
@@ -125,15 +142,21 @@ class Group(Service):
             await self.down(index)
 
     def address(self) -> LogAddress:
-        return LogAddress.parse("txlog://" + ",".join(f"127.0.0.1:{port}" for port in self.ports) + "/shard-0")
+        return LogAddress.parse(
+            "txlog://" + ",".join(f"127.0.0.1:{port}" for port in self.ports) + "/shard-0"
+        )
 
     async def proxies(self) -> tuple[list[Proxy], LogAddress]:
         """One before each node, and the address that leads through them."""
         proxies = [await Proxy(port).start() for port in self.ports]
-        return proxies, LogAddress.parse("txlog://" + ",".join(f"127.0.0.1:{proxy.port}" for proxy in proxies) + "/shard-0")
+        return proxies, LogAddress.parse(
+            "txlog://" + ",".join(f"127.0.0.1:{proxy.port}" for proxy in proxies) + "/shard-0"
+        )
 
     async def up(self, index: int) -> None:
-        config = LogServerConfig("abc"[index], self.folder / f"node{index}", self.ports[index], **self.settings)
+        config = LogServerConfig(
+            "abc"[index], self.folder / f"node{index}", self.ports[index], **self.settings
+        )
         node = LogNode(config, DataFolder.open(config.data))
         await node.start()
         self.running[index] = node
@@ -178,11 +201,15 @@ class Reader:
         self.error = reason
 
     def read(self, client: LogClient, start: int = 1, chain: bytes = GENESIS_CHAIN) -> Reader:
-        self.subscription = client.subscribe(start, chain, self.on_records, self.on_heartbeat, self.on_error)
+        self.subscription = client.subscribe(
+            start, chain, self.on_records, self.on_heartbeat, self.on_error
+        )
         return self
 
     async def until(self, position: int, timeout_s: float = 10) -> list[Entry]:
-        await eventually(lambda: bool(self.entries) and self.entries[-1].position >= position, timeout_s)
+        await eventually(
+            lambda: bool(self.entries) and self.entries[-1].position >= position, timeout_s
+        )
         return self.entries
 
 
@@ -194,7 +221,13 @@ async def eventually(condition: object, timeout_s: float = 10) -> None:
             await asyncio.sleep(0.005)
 
 
-async def win(client: LogClient, applied: EntryId = NO_ENTRY, chain: bytes = GENESIS_CHAIN, lease_ms: int = LEASE_MS, timeout_s: float = 10) -> Writer:
+async def win(
+    client: LogClient,
+    applied: EntryId = NO_ENTRY,
+    chain: bytes = GENESIS_CHAIN,
+    lease_ms: int = LEASE_MS,
+    timeout_s: float = 10,
+) -> Writer:
     """Campaign until it is won."""
     async with asyncio.timeout(timeout_s):
         while True:

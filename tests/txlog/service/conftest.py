@@ -1,4 +1,6 @@
-"""A node that halts must fail its test, not end the test run; and the group of three that most tests ask."""
+"""A node that halts must fail its test, not end the test run;
+and the group of three that most tests ask.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,9 @@ from txlog.server import node
 
 @pytest.fixture(autouse=True)
 def halts(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
-    """The reasons for which a node of this test would have ended its process; a test that expects one clears the list."""
+    """The reasons for which a node of this test would have ended its process; a test that expects
+    one clears the list.
+    """
     reasons: list[str] = []
 
     def halt(reason: str) -> None:

@@ -1,4 +1,6 @@
-"""What every log service must do, the same for all implementations: a quorum of three log nodes, and the embedded log."""
+"""What every log service must do, the same for all implementations: a quorum of three log nodes,
+and the embedded log.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.txlog.service.cluster import LEASE_MS, Embedded, Group, Reader, Service, committed, eventually, win
+from tests.txlog.service.cluster import (
+    LEASE_MS,
+    Embedded,
+    Group,
+    Reader,
+    Service,
+    committed,
+    eventually,
+    win,
+)
 from txlog.client import CampaignLost, NoMajority
 from txlog.clock import now_us, wall_ms
 from txlog.entry import DATA, GENESIS_CHAIN, LEADERSHIP, NO_ENTRY
@@ -25,7 +36,9 @@ async def service(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterat
 async def test_a_campaign_on_an_empty_log_begins_with_leadership(service: Service) -> None:
     client = await service.client()
     writer = await win(client)
-    assert [(entry.position, entry.kind, entry.term) for entry in writer.prefix] == [(1, LEADERSHIP, writer.term)]
+    assert [(entry.position, entry.kind, entry.term) for entry in writer.prefix] == [
+        (1, LEADERSHIP, writer.term)
+    ]
     assert writer.prefix[0].payload == b'{"node":"test"}'
     assert writer.next_position == 2
     assert writer.lease_until_us > now_us()
@@ -44,7 +57,9 @@ async def test_appends_get_dense_positions_and_are_committed_in_order(service: S
     assert writer.in_flight_bytes == 0
 
 
-async def test_a_reader_gets_every_committed_entry_once_in_order_from_any_position(service: Service) -> None:
+async def test_a_reader_gets_every_committed_entry_once_in_order_from_any_position(
+    service: Service,
+) -> None:
     client = await service.client()
     writer = await win(client)
     early = Reader().read(client)
@@ -74,7 +89,8 @@ async def test_old_entries_are_read_back_from_disk(service: Service) -> None:
     client = await service.client()
     writer = await win(client)
     payload = b"x" * 20_000
-    await committed(writer, [payload] * 100)  # more than a node of the tests keeps in memory, over several segments
+    # more than a node of the tests keeps in memory, over several segments
+    await committed(writer, [payload] * 100)
     reader = Reader().read(client)
     entries = await reader.until(101)
     assert [entry.position for entry in entries] == list(range(1, 102))
@@ -97,7 +113,9 @@ async def test_a_paused_reader_gets_nothing_and_misses_nothing(service: Service)
     assert [entry.position for entry in entries] == list(range(1, 52))
 
 
-async def test_the_tail_covers_every_append_acknowledged_before_the_question(service: Service) -> None:
+async def test_the_tail_covers_every_append_acknowledged_before_the_question(
+    service: Service,
+) -> None:
     client = await service.client()
     writer = await win(client)
     for number in range(20):
@@ -136,7 +154,9 @@ async def test_a_restart_of_everything_keeps_everything(service: Service) -> Non
     writer = await win(client)
     assert writer.term > term
     assert [entry.position for entry in writer.prefix] == list(range(1, 53))
-    assert [entry.payload for entry in writer.prefix[1:51]] == [b"%d" % number for number in range(50)]
+    assert [entry.payload for entry in writer.prefix[1:51]] == [
+        b"%d" % number for number in range(50)
+    ]
     assert writer.prefix[-1].kind == LEADERSHIP
     await committed(writer, [b"after"])
 
@@ -282,12 +302,16 @@ async def test_a_group_restarted_under_a_living_writer_loses_nothing(group: Grou
     assert lost == []
 
 
-async def test_a_flipped_byte_under_a_running_node_is_found_by_a_read_and_put_back(group: Group) -> None:
+async def test_a_flipped_byte_under_a_running_node_is_found_by_a_read_and_put_back(
+    group: Group,
+) -> None:
     client = await group.client("a")
     writer = await win(client)
     await committed(writer, [b"entry %d." % number + b"z" * 2000 for number in range(200)])
     await committed(writer, [b"last"])  # what is on disk now leaves the memory, but for the newest
-    index = group.ports.index(client.address.nodes[[state.az for state in client.node_states()].index("a")][1])
+    index = group.ports.index(
+        client.address.nodes[[state.az for state in client.node_states()].index("a")][1]
+    )
     segments = sorted((group.folder / f"node{index}" / "logs" / "shard-0" / "segments").iterdir())
     damaged = next(path for path in segments if b"entry 20." in path.read_bytes())
     at = damaged.read_bytes().index(b"entry 20.")
@@ -295,6 +319,8 @@ async def test_a_flipped_byte_under_a_running_node_is_found_by_a_read_and_put_ba
         file.seek(at)
         file.write(b"X")
     entries = await Reader().read(client).until(writer.committed)
-    assert [entry.payload[:10] for entry in entries[1:201]] == [(b"entry %d." % number + b"z" * 9)[:10] for number in range(200)]
+    assert [entry.payload[:10] for entry in entries[1:201]] == [
+        (b"entry %d." % number + b"z" * 9)[:10] for number in range(200)
+    ]
     await eventually(lambda: damaged.read_bytes()[at : at + 9] == b"entry 20.")
     await eventually(lambda: group.running[index].status()["logs"][0]["holes"] == [])

@@ -1,4 +1,6 @@
-"""A log is made only when that is asked for, and `txlog delete-log` takes it from every node of its group."""
+"""A log is made only when that is asked for,
+and `txlog delete-log` takes it from every node of its group.
+"""
 
 from __future__ import annotations
 
@@ -57,7 +59,10 @@ async def written(group: Group, payloads: list[bytes]) -> None:
 
 async def test_a_log_that_no_node_knows_is_refused_with_the_names_there_are(group: Group) -> None:
     await written(group, [b"x"])
-    with pytest.raises(LogRefused, match=r"no log 'shard-1' on log node [abc], which has shard-0: --create makes a new log"):
+    with pytest.raises(
+        LogRefused,
+        match=r"no log 'shard-1' on log node [abc], which has shard-0: --create makes a new log",
+    ):
         await without_create(group, "shard-1")
     assert [node.identity.logs for node in group.running.values()] == [[NAME]] * 3
     client = await without_create(group)
@@ -134,7 +139,9 @@ CUTS = [
 
 
 @pytest.mark.parametrize("cut", CUTS)
-async def test_a_deletion_that_was_cut_short_is_finished_by_the_next_run(group: Group, cut: list[list[str]]) -> None:
+async def test_a_deletion_that_was_cut_short_is_finished_by_the_next_run(
+    group: Group, cut: list[list[str]]
+) -> None:
     """After each cut and a restart of all nodes no empty log votes beside a copy with entries."""
     await written(group, [b"old"])
     await asyncio.sleep(0.6)  # the lease
@@ -144,7 +151,9 @@ async def test_a_deletion_that_was_cut_short_is_finished_by_the_next_run(group: 
     await group.restart()
     votes = [index for index, names in enumerate(cut) if not names]
     client = await group.client()  # it may create the log: only nodes that were cleared take it
-    assert [node.identity.logs for node in group.running.values()] == [[NAME] if not names or names[-1] == "clear" else [] for names in cut]
+    assert [node.identity.logs for node in group.running.values()] == [
+        [NAME] if not names or names[-1] == "clear" else [] for names in cut
+    ]
     if len(votes) < 2:
         await asyncio.sleep(0.3)
         assert sum(state.connected for state in client.node_states()) < 2
@@ -153,7 +162,11 @@ async def test_a_deletion_that_was_cut_short_is_finished_by_the_next_run(group: 
     await group.close(client)
     kept = group.running[0].identity.logs == [NAME] and cut[0][-1:] == ["clear"]
     line = await delete(group)
-    assert line == f"log '{NAME}' is deleted; the log '{NAME}' of a was made later and stays" if kept else "is deleted" in line
+    assert (
+        line == f"log '{NAME}' is deleted; the log '{NAME}' of a was made later and stays"
+        if kept
+        else "is deleted" in line
+    )
     assert folders(group) == [kept, False, False]
     client = await group.client()
     assert await committed(await win(client, NO_ENTRY, GENESIS_CHAIN), [b"new"]) == [2]
@@ -162,7 +175,12 @@ async def test_a_deletion_that_was_cut_short_is_finished_by_the_next_run(group: 
 async def test_steps_out_of_order_are_refused(group: Group) -> None:
     await written(group, [b"x"])
     await asyncio.sleep(0.6)
-    for names, words in ((["remove"], "too early to remove"), (["clear"], None), (["mark", "clear"], "too early to clear"), (["burn"], "no step")):
+    for names, words in (
+        (["remove"], "too early to remove"),
+        (["clear"], None),
+        (["mark", "clear"], "too early to clear"),
+        (["burn"], "no step"),
+    ):
         if words is None:
             assert (await steps(group, 0, names)).state == "kept"
             continue
@@ -189,17 +207,37 @@ def test_an_identity_of_the_former_format_is_read(tmp_path: Path) -> None:
 
 
 def memstore(*words: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "memstore", *map(str, words)], capture_output=True, text=True, timeout=30)
+    return subprocess.run(
+        [sys.executable, "-m", "memstore", *map(str, words)],
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
 
 
 @contextlib.contextmanager
 def engine(address: str, port: int, *options: str) -> Iterator[Callable[..., str]]:
     """An engine node that serves; gives what it answers to a command."""
-    command = [sys.executable, "-m", "memstore", "server", "--az", "a", "--port", str(port), "--log", address, *options]
+    command = [
+        sys.executable,
+        "-m",
+        "memstore",
+        "server",
+        "--az",
+        "a",
+        "--port",
+        str(port),
+        "--log",
+        address,
+        *options,
+    ]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     def ask(*words: str) -> str:
-        with socket.create_connection(("127.0.0.1", port), timeout=5) as sock, sock.makefile("rwb") as file:
+        with (
+            socket.create_connection(("127.0.0.1", port), timeout=5) as sock,
+            sock.makefile("rwb") as file,
+        ):
             file.write(" ".join(words).encode() + b"\r\n")
             file.flush()
             line = file.readline().decode().strip()
@@ -211,7 +249,9 @@ def engine(address: str, port: int, *options: str) -> Iterator[Callable[..., str
             with contextlib.suppress(OSError):
                 if ask("SET", "up", "1") == "+OK":
                     break
-            assert process.poll() is None and time.monotonic() < end, "the engine node does not serve"
+            assert process.poll() is None and time.monotonic() < end, (
+                "the engine node does not serve"
+            )
             time.sleep(0.05)
         yield ask
     finally:
@@ -238,21 +278,38 @@ def test_the_commands(tmp_path: Path) -> None:
         assert txlog("init", *servers.addresses()).returncode == 0
         with engine(address + NAME, port, "--create") as ask:
             assert ask("SET", "k", "old") == "+OK"
-            refused = txlog("delete-log", NAME, servers.addresses()[0], "--confirm", NAME, "--wait", "0")
-            assert refused.returncode == 1 and "stop those engine nodes first; nothing was changed" in refused.stderr
+            refused = txlog(
+                "delete-log", NAME, servers.addresses()[0], "--confirm", NAME, "--wait", "0"
+            )
+            assert (
+                refused.returncode == 1
+                and "stop those engine nodes first; nothing was changed" in refused.stderr
+            )
         typo = memstore("server", "--az", "a", "--port", port, "--log", address + "shard-1")
         assert typo.returncode == 1
-        assert "there is no log 'shard-1'" in typo.stderr.splitlines()[-1] and "has shard-0: --create makes a new log" in typo.stderr.splitlines()[-1]
+        assert (
+            "there is no log 'shard-1'" in typo.stderr.splitlines()[-1]
+            and "has shard-0: --create makes a new log" in typo.stderr.splitlines()[-1]
+        )
         with engine(address + NAME, port) as ask:
             assert ask("GET", "k") == "old"
         unsure = txlog("delete-log", NAME, servers.addresses()[0])
         assert unsure.returncode == 2 and f"give --confirm {NAME}" in unsure.stderr
         done = txlog("delete-log", NAME, servers.addresses()[0], "--confirm", NAME)
-        assert (done.returncode, f"log '{NAME}' is deleted on a, b, c" in done.stdout) == (0, True), done.stderr
-        assert [list((tmp_path / f"node{index}" / "logs").iterdir()) for index in range(3)] == [[], [], []]
+        assert (done.returncode, f"log '{NAME}' is deleted on a, b, c" in done.stdout) == (
+            0,
+            True,
+        ), done.stderr
+        assert [list((tmp_path / f"node{index}" / "logs").iterdir()) for index in range(3)] == [
+            [],
+            [],
+            [],
+        ]
         servers.stop()
         start()
-        assert memstore("server", "--az", "a", "--port", port, "--log", address + NAME).returncode == 1
+        assert (
+            memstore("server", "--az", "a", "--port", port, "--log", address + NAME).returncode == 1
+        )
         with engine(address + NAME, port, "--create") as ask:
             assert ask("GET", "k") == "$-1"
             assert ask("SET", "k", "new") == "+OK"
@@ -263,6 +320,10 @@ def test_the_commands(tmp_path: Path) -> None:
         servers.processes[2].kill()
         servers.processes[2].wait()
         down = txlog("delete-log", NAME, servers.addresses()[0], "--confirm", NAME)
-        assert down.returncode == 1 and "log node c" in down.stderr and "nothing was changed" in down.stderr
+        assert (
+            down.returncode == 1
+            and "log node c" in down.stderr
+            and "nothing was changed" in down.stderr
+        )
     finally:
         servers.stop()

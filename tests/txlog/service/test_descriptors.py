@@ -50,7 +50,7 @@ def servers(tmp_path: Path) -> Iterator[Few]:
 
 
 async def test_sixty_idle_connections_and_the_next_segment(servers: Few) -> None:
-    """With twenty descriptors to spare, the next segment found none: exit 1, "Too many open files"."""
+    """Of twenty spare descriptors the next segment found none: exit 1, "Too many open files"."""
     in_use = len(os.listdir(f"/proc/{servers.processes[0].pid}/fd"))
     for process in servers.processes:
         process.terminate()
@@ -60,11 +60,20 @@ async def test_sixty_idle_connections_and_the_next_segment(servers: Few) -> None
         servers.start(index)
     for index in range(3):
         servers.listening(index)
-    idle = [socket.create_connection(("127.0.0.1", port)) for port in servers.ports for _ in range(60)]
-    client = LogClient(LogAddress.parse(f"txlog://{','.join(servers.addresses())}/shard-0"), "a", random.Random(1), create=True)
+    idle = [
+        socket.create_connection(("127.0.0.1", port)) for port in servers.ports for _ in range(60)
+    ]
+    client = LogClient(
+        LogAddress.parse(f"txlog://{','.join(servers.addresses())}/shard-0"),
+        "a",
+        random.Random(1),
+        create=True,
+    )
     await client.start()
     writer = await win(client, lease_ms=2000)
-    more = [socket.create_connection(("127.0.0.1", port)) for port in servers.ports for _ in range(60)]
+    more = [
+        socket.create_connection(("127.0.0.1", port)) for port in servers.ports for _ in range(60)
+    ]
     for _ in range(12):  # three segments of 8 MiB
         await committed(writer, [os.urandom(2 << 20)], 30)
     assert [process.poll() for process in servers.processes] == [None] * 3

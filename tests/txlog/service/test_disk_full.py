@@ -1,4 +1,5 @@
-"""A full disk never ends a log node (A5), however much comes between two looks at the disk: what has no room is not taken, and is when there is some.
+"""A full disk never ends a log node (A5), however much comes between two looks at the disk: what
+has no room is not taken, and is when there is some.
 
 The driver and the store are real; the disk has blocks for so many segments and no more.
 """
@@ -19,7 +20,20 @@ from tests.txlog.service.test_doors import lone_node
 from tests.txlog.storage.helpers import SEGMENT, contents, make_run
 from txlog.clock import now_us
 from txlog.entry import GENESIS_CHAIN, NO_ENTRY, Entry
-from txlog.messages import Append, Appended, CatchUp, Fetch, Fetched, Gap, InitDone, InitGroup, Membership, Reject, Seal, Unavailable
+from txlog.messages import (
+    Append,
+    Appended,
+    CatchUp,
+    Fetch,
+    Fetched,
+    Gap,
+    InitDone,
+    InitGroup,
+    Membership,
+    Reject,
+    Seal,
+    Unavailable,
+)
 from txlog.server import identity
 from txlog.server.driver import SLOW_SYNC_US, LogDriver
 from txlog.server.logs import StoreRefused, open_store
@@ -61,8 +75,25 @@ class Node:
         self.disk = FullDisk(2)  # the first segment, and one
         self.halts: list[str] = []
         self.others = Others()
-        self.store = LogStore.open(path, "shard-0", b"g" * 16, "a", segment_bytes=SEGMENT, files=self.disk, threaded=False, newcomer=newcomer)
-        self.driver = LogDriver("shard-0", self.store, ["b", "c"], random.Random(1), now_us, self.halts.append, ThreadPoolExecutor(1))
+        self.store = LogStore.open(
+            path,
+            "shard-0",
+            b"g" * 16,
+            "a",
+            segment_bytes=SEGMENT,
+            files=self.disk,
+            threaded=False,
+            newcomer=newcomer,
+        )
+        self.driver = LogDriver(
+            "shard-0",
+            self.store,
+            ["b", "c"],
+            random.Random(1),
+            now_us,
+            self.halts.append,
+            ThreadPoolExecutor(1),
+        )
         self.driver.peers = self.others
         self.driver.start()
         self.ears = Ears()
@@ -126,12 +157,16 @@ async def goes_on(node: Node, entries: list[Entry]) -> None:
 async def test_more_than_fits_in_several_messages_at_once(node: Node) -> None:
     """Only the first of them could see what the queue had not yet written."""
     entries = make_run(4 * SEGMENT_ENTRIES)
-    node.session.on_messages([node.append(entries, first, first + 4, first) for first in range(1, len(entries), 5)])
+    node.session.on_messages(
+        [node.append(entries, first, first + 4, first) for first in range(1, len(entries), 5)]
+    )
     await goes_on(node, entries)
 
 
 async def test_more_than_fits_while_a_sync_is_under_way(node: Node) -> None:
-    """The next segment's blocks were counted again as long as the one that took them was not on disk."""
+    """The next segment's blocks were counted again as long as the one that took them
+    was not on disk.
+    """
     entries = make_run(4 * SEGMENT_ENTRIES)
     for first in range(1, len(entries), 5):
         node.session.on_messages([node.append(entries, first, first + 4, first)])
@@ -139,7 +174,7 @@ async def test_more_than_fits_while_a_sync_is_under_way(node: Node) -> None:
 
 
 async def test_one_message_of_several_segments(node: Node) -> None:
-    """It is taken piece by piece: the writer goes on behind what was taken, when that is on disk."""
+    """It is taken in pieces: the writer goes on behind what was taken, when that is on disk."""
     entries = make_run(4 * SEGMENT_ENTRIES)
     node.session.on_messages([node.append(entries, 1, len(entries))])
     assert node.ears.heard == [], "said when it is on disk"
@@ -175,7 +210,9 @@ async def test_a_newcomer_s_entries_that_do_not_fit(tmp_path: Path) -> None:
 
 
 async def pulls(node: Node, entries: list[Entry], holds: Callable[[], bool]) -> None:
-    """Both others answer whatever they are asked, with all they have, as long as something is taken."""
+    """Both others answer whatever they are asked, with all they have,
+    as long as something is taken.
+    """
     for _ in range(200):
         await asyncio.sleep(0)
         if not node.others.asked:
@@ -186,9 +223,23 @@ async def pulls(node: Node, entries: list[Entry], holds: Callable[[], bool]) -> 
             if before == node.last and not node.others.asked:
                 break
         for fetch in take(node.others.asked):
-            found = [entry.encoded for entry in entries[fetch.start - 1 :]] if fetch.max_bytes else []
+            found = (
+                [entry.encoded for entry in entries[fetch.start - 1 :]] if fetch.max_bytes else []
+            )
             for other in "bc":
-                node.driver.on_peer_fetched(other, Fetched(fetch.token, fetch.start, 1, entries[-1].id, len(entries), NO_ENTRY, False, found))
+                node.driver.on_peer_fetched(
+                    other,
+                    Fetched(
+                        fetch.token,
+                        fetch.start,
+                        1,
+                        entries[-1].id,
+                        len(entries),
+                        NO_ENTRY,
+                        False,
+                        found,
+                    ),
+                )
         assert holds() and node.halts == []
     await node.settle()
 
@@ -199,7 +250,7 @@ def take(asked: list[Fetch]) -> list[Fetch]:
     return found
 
 
-# --------------------------------------------------------------------------- what else a node writes
+# -------------------------------------------------------------------------- what else a node writes
 
 
 @pytest.fixture
@@ -215,7 +266,9 @@ def no_room(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], None]:
     return switch
 
 
-async def test_a_membership_that_finds_no_room(tmp_path: Path, halts: list[str], no_room: Callable[[bool], None]) -> None:
+async def test_a_membership_that_finds_no_room(
+    tmp_path: Path, halts: list[str], no_room: Callable[[bool], None]
+) -> None:
     """It ended the node, and again each time it heard of the version from the others."""
     log_node = await lone_node(tmp_path / "n")
     try:
@@ -229,7 +282,9 @@ async def test_a_membership_that_finds_no_room(tmp_path: Path, halts: list[str],
         no_room(True)
         answer = log_node._take(wanted, False)
         assert isinstance(answer, Reject) and "disk" in answer.reason
-        assert log_node.identity.membership == identity.read_identity(tmp_path / "n").membership == 1
+        assert (
+            log_node.identity.membership == identity.read_identity(tmp_path / "n").membership == 1
+        )
         no_room(False)
         assert log_node._take(wanted, False) == wanted
         assert identity.read_identity(tmp_path / "n").membership == 2

@@ -25,7 +25,10 @@ SECRET = b"a secret of some length"
 
 
 async def lone_node(folder: Path, secret: bytes | None = None, port: int = 0) -> LogNode:
-    node = LogNode(LogServerConfig("a", folder, port, secret=secret, segment_bytes=64 << 10), DataFolder.open(folder))
+    node = LogNode(
+        LogServerConfig("a", folder, port, secret=secret, segment_bytes=64 << 10),
+        DataFolder.open(folder),
+    )
     await node.start()
     return node
 
@@ -66,7 +69,11 @@ async def caller(group: Group) -> Raw:
 
 
 async def test_bytes_of_another_protocol_close_the_connection(group: Group) -> None:
-    for garbage in (b"GET / HTTP/1.1\r\n\r\n", b"\xff" * 100, encode(Hello(PROTOCOL, "x" * 20_000, bytes(16), ""))):
+    for garbage in (
+        b"GET / HTTP/1.1\r\n\r\n",
+        b"\xff" * 100,
+        encode(Hello(PROTOCOL, "x" * 20_000, bytes(16), "")),
+    ):
         raw = await Raw().open(group.ports[0])
         assert isinstance(await raw.next(), Challenge)
         raw.writer.write(garbage)
@@ -124,7 +131,10 @@ async def test_there_are_no_more_logs_than_the_limit(tmp_path: Path) -> None:
     assert [type(answer) for answer in answers] == [Welcome, Welcome, Reject, Reject]
     assert isinstance(answers[3], Reject) and "max-logs is 2" in answers[3].reason
     assert group.running[0].identity.logs == ["shard-0", "shard-1"]
-    assert sorted(path.name for path in (tmp_path / "node0" / "logs").iterdir()) == ["shard-0", "shard-1"]
+    assert sorted(path.name for path in (tmp_path / "node0" / "logs").iterdir()) == [
+        "shard-0",
+        "shard-1",
+    ]
     await group.stop()
 
 
@@ -184,7 +194,9 @@ async def test_a_shared_secret_is_asked_for_and_proven(tmp_path: Path) -> None:
             await init_group([("127.0.0.1", node.port)], secret, wait_s=2)
     await init_group([("127.0.0.1", node.port)], SECRET, wait_s=2)
     address = LogAddress.parse(f"txlog://127.0.0.1:{node.port}/shard-0")
-    stranger = LogClient(address, "a", random.Random(1), b"another secret of some length", create=True)
+    stranger = LogClient(
+        address, "a", random.Random(1), b"another secret of some length", create=True
+    )
     with pytest.raises(LogRefused, match="secret"):
         await stranger.start()
     friend = LogClient(address, "a", random.Random(2), SECRET, create=True)
@@ -210,7 +222,7 @@ async def test_a_proof_is_good_for_one_connection_only(tmp_path: Path) -> None:
 
 
 class Impostor:
-    """Listens, and answers in ways of its own. ``script`` gets the caller's bytes and gives ours."""
+    """Listens, and answers in its own ways. ``script`` gets the caller's bytes and gives ours."""
 
     async def open(self, greeting: bytes, answer: bytes = b"") -> int:
         async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -235,20 +247,28 @@ class Impostor:
         (Challenge(b"n" * 60), Reject("group: you are not one of us")),
     ],
 )
-async def test_an_impostor_at_one_address_changes_nothing(tmp_path: Path, greeting: Message, answer: Message) -> None:
-    """Two honest nodes and somebody without the secret: the client starts, and goes by what the honest nodes say."""
+async def test_an_impostor_at_one_address_changes_nothing(
+    tmp_path: Path, greeting: Message, answer: Message
+) -> None:
+    """Two honest nodes and somebody without the secret: the client starts, and goes by what the
+    honest nodes say.
+    """
     group = Group(tmp_path, SECRET)
     await group.start()
     impostor = Impostor()
     port = await impostor.open(encode(greeting), encode(answer))
-    address = LogAddress.parse(f"txlog://127.0.0.1:{group.ports[0]},127.0.0.1:{group.ports[1]},127.0.0.1:{port}/shard-0")
+    address = LogAddress.parse(
+        f"txlog://127.0.0.1:{group.ports[0]},127.0.0.1:{group.ports[1]},127.0.0.1:{port}/shard-0"
+    )
     client = LogClient(address, "a", random.Random(1), SECRET, create=True)
     await client.start()
     assert client.members.version == 1
     states = {state.address: state for state in client.node_states()}
     assert sorted(state.connected for state in states.values()) == [False, True, True]
     assert not states[f"127.0.0.1:{port}"].connected
-    await eventually(lambda: any(word in states_of(client, port) for word in ("secret", "unproven")))
+    await eventually(
+        lambda: any(word in states_of(client, port) for word in ("secret", "unproven"))
+    )
     await client.close()
     with pytest.raises(AdminError):
         await init_group([("127.0.0.1", port)], SECRET, wait_s=1)
@@ -257,11 +277,15 @@ async def test_an_impostor_at_one_address_changes_nothing(tmp_path: Path, greeti
 
 
 def states_of(client: LogClient, port: int) -> str:
-    return next(state.error for state in client.node_states() if state.address == f"127.0.0.1:{port}")
+    return next(
+        state.error for state in client.node_states() if state.address == f"127.0.0.1:{port}"
+    )
 
 
 async def test_a_group_with_a_secret_serves_a_writer(tmp_path: Path) -> None:
-    """All that goes between nodes and clients has its tag; a node that fell behind pulls from the others."""
+    """All that goes between nodes and clients has its tag;
+    a node that fell behind pulls from the others.
+    """
     group = Group(tmp_path, SECRET)
     await group.start()
     client = await group.client()
@@ -271,11 +295,16 @@ async def test_a_group_with_a_secret_serves_a_writer(tmp_path: Path) -> None:
     reader = Reader().read(client)
     assert (await reader.until(position))[-1].payload == b"x" * 5000
     await group.close(client)
-    assert all(answer.status is not None for answer in await ask_status([("127.0.0.1", port) for port in group.ports], SECRET))
+    assert all(
+        answer.status is not None
+        for answer in await ask_status([("127.0.0.1", port) for port in group.ports], SECRET)
+    )
     await group.stop()
 
 
-async def test_a_client_must_name_exactly_the_nodes_of_one_group(group: Group, tmp_path: Path) -> None:
+async def test_a_client_must_name_exactly_the_nodes_of_one_group(
+    group: Group, tmp_path: Path
+) -> None:
     for text in (
         f"txlog://127.0.0.1:{group.ports[0]}/shard-0",
         f"txlog://127.0.0.1:{group.ports[0]},127.0.0.1:{group.ports[1]}/shard-0",
@@ -286,7 +315,9 @@ async def test_a_client_must_name_exactly_the_nodes_of_one_group(group: Group, t
             await client.start()
     other = Group(tmp_path / "other")
     await other.start()
-    mixed = LogAddress.parse(f"txlog://127.0.0.1:{group.ports[0]},127.0.0.1:{group.ports[1]},127.0.0.1:{other.ports[0]}/shard-0")
+    mixed = LogAddress.parse(
+        f"txlog://127.0.0.1:{group.ports[0]},127.0.0.1:{group.ports[1]},127.0.0.1:{other.ports[0]}/shard-0"
+    )
     client = LogClient(mixed, "a", random.Random(1), create=True)
     with pytest.raises(LogRefused, match="group"):
         await client.start()
@@ -311,8 +342,12 @@ async def test_init_waits_for_nodes_that_are_not_up_yet(tmp_path: Path) -> None:
     await node.close()
 
 
-async def test_init_completes_what_was_begun_but_never_readmits_an_empty_disk(tmp_path: Path) -> None:
-    """The disk of a node that had promised and acknowledged is empty: it must not come back as if it were new."""
+async def test_init_completes_what_was_begun_but_never_readmits_an_empty_disk(
+    tmp_path: Path,
+) -> None:
+    """The disk of a node that had promised and acknowledged is empty: it must not come back as if
+    it were new.
+    """
     group = Group(tmp_path)
     for index in range(3):
         await group.up(index)
@@ -321,7 +356,9 @@ async def test_init_completes_what_was_begun_but_never_readmits_an_empty_disk(tm
     await group.down(1)
     (tmp_path / "node1").rename(tmp_path / "lost")
     await group.up(1)
-    assert "completed: 1" in await init_group(addresses), "no log was there yet: nothing can have been promised"
+    assert "completed: 1" in await init_group(addresses), (
+        "no log was there yet: nothing can have been promised"
+    )
     client = await group.client()
     await eventually(lambda: all(state.connected for state in client.node_states()))
     await group.close(client)
@@ -338,7 +375,9 @@ async def test_init_refuses_nodes_of_different_groups(group: Group, tmp_path: Pa
     node = await lone_node(tmp_path / "n")
     await init_group([("127.0.0.1", node.port)])
     with pytest.raises(AdminError, match="different groups"):
-        await init_group([("127.0.0.1", node.port), ("127.0.0.1", group.ports[0]), ("127.0.0.1", group.ports[1])])
+        await init_group(
+            [("127.0.0.1", node.port), ("127.0.0.1", group.ports[0]), ("127.0.0.1", group.ports[1])]
+        )
     with pytest.raises(AdminError, match="other addresses"):
         await init_group([("127.0.0.1", group.ports[0])])
     await node.close()
@@ -353,7 +392,9 @@ async def test_status_names_the_node_that_does_not_answer(group: Group) -> None:
 
 async def test_a_log_is_one_log_however_many_name_it_at_once(group: Group) -> None:
     clients = await asyncio.gather(*(group.client() for _ in range(5)))
-    await eventually(lambda: all(state.connected for client in clients for state in client.node_states()))
+    await eventually(
+        lambda: all(state.connected for client in clients for state in client.node_states())
+    )
     assert [node.identity.logs for node in group.running.values()] == [["shard-0"]] * 3
 
 
@@ -377,6 +418,10 @@ async def test_tags_are_of_the_bytes_that_wait_for_a_caller(tmp_path: Path) -> N
     (connection,) = node._connections()
     before = connection.unread
     connection.send(TailQuery(1))
-    assert connection.unread - before == sum(map(len, connection._out)) == len(encode(TailQuery(1))) + TAG_BYTES
+    assert (
+        connection.unread - before
+        == sum(map(len, connection._out))
+        == len(encode(TailQuery(1))) + TAG_BYTES
+    )
     tool.close()
     await node.close()

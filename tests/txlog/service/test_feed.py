@@ -1,4 +1,6 @@
-"""When readers get what was committed: at once when nothing came before it for a while, gathered when the log is busy, at once again when somebody waits."""
+"""When readers get what was committed: at once when nothing came before it for a while, gathered
+when the log is busy, at once again when somebody waits.
+"""
 
 from __future__ import annotations
 
@@ -55,12 +57,18 @@ async def test_a_busy_log_gathers_and_a_question_about_the_tail_ends_that(group:
     assert await entries(raw, 10) == [10]
 
 
-async def test_a_reader_that_waits_before_a_hole_goes_on_when_it_is_put_back_though_nothing_is_written(group: Group) -> None:
+async def test_a_reader_that_waits_before_a_hole_goes_on_when_the_hole_is_filled(
+    group: Group,
+) -> None:
     client = await group.client()
     writer = await win(client)
     for text in (b"one", b"two", b"three", b"four"):
         await committed(writer, [text])
-    await eventually(lambda: all(node._drivers()[0].committed() == writer.committed for node in group.running.values()))
+    await eventually(
+        lambda: all(
+            node._drivers()[0].committed() == writer.committed for node in group.running.values()
+        )
+    )
     last = writer.committed
     await client.close()
     await asyncio.sleep(0.3)  # what is committed is put on record

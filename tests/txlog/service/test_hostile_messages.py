@@ -1,6 +1,8 @@
-"""A caller that never sealed says whatever the wire can carry: the node lives, the writer keeps its window, and nothing that is committed changes.
+"""A caller that never sealed says whatever the wire can carry: the node lives, the writer keeps its
+window, and nothing that is committed changes.
 
-The driver and the store are real. Messages go through the wire's bytes, so each is one that a socket could have brought.
+The driver and the store are real. Messages go through the wire's bytes, so each is one that a
+socket could have brought.
 """
 
 from __future__ import annotations
@@ -31,33 +33,64 @@ SAID_BYTES = 64 << 20
 
 
 class Place:
-    """A log node's log with a living writer: 12 committed entries, 2 more on disk. Time stands still, so its window stays open."""
+    """A log node's log with a living writer: 12 committed entries, 2 more on disk. Time stands
+    still, so its window stays open.
+    """
 
     def __init__(self, path: Path) -> None:
         self.halts: list[str] = []
         self.now = 1_000_000
-        self.store = LogStore.open(path, "shard-0", b"g" * 16, "a", segment_bytes=SEGMENT, threaded=False)
-        self.driver = LogDriver("shard-0", self.store, ["b", "c"], random.Random(1), lambda: self.now, self.halts.append, ThreadPoolExecutor(1))
+        self.store = LogStore.open(
+            path, "shard-0", b"g" * 16, "a", segment_bytes=SEGMENT, threaded=False
+        )
+        self.driver = LogDriver(
+            "shard-0",
+            self.store,
+            ["b", "c"],
+            random.Random(1),
+            lambda: self.now,
+            self.halts.append,
+            ThreadPoolExecutor(1),
+        )
         self.driver.start()
         self.entries = make_run(COMMITTED + 2)
         self.ears = Ears()
         self.writer = Session(self.driver, self.ears)
 
     async def lead(self) -> None:
-        self.writer.on_messages([Seal(1, WRITER, ROUND, NO_ENTRY, 1000, False), self.append(1, COMMITTED + 2, COMMITTED)])
+        self.writer.on_messages(
+            [
+                Seal(1, WRITER, ROUND, NO_ENTRY, 1000, False),
+                self.append(1, COMMITTED + 2, COMMITTED),
+            ]
+        )
         await eventually(lambda: any(isinstance(answer, Appended) for answer in self.ears.heard))
 
     def append(self, first: int, upto: int, committed: int) -> Append:
         before = self.entries[first - 2] if first > 1 else None
         encoded = [entry.encoded for entry in self.entries[first - 1 : upto]]
-        return Append(1, WRITER, ROUND, 1000, 1, before.id if before else NO_ENTRY, before.chain if before else GENESIS_CHAIN, committed, encoded)
+        return Append(
+            1,
+            WRITER,
+            ROUND,
+            1000,
+            1,
+            before.id if before else NO_ENTRY,
+            before.chain if before else GENESIS_CHAIN,
+            committed,
+            encoded,
+        )
 
     def untouched(self) -> None:
         acceptor = self.driver._acceptor
         assert self.halts == []
         assert (acceptor.promise.term, acceptor.promise.round) == (1, ROUND)
         assert acceptor.window_writer == WRITER and acceptor.window_left_ms(self.now) > 0
-        assert acceptor.committed == COMMITTED and acceptor.last == self.entries[-1].id and acceptor.suspicion is None
+        assert (
+            acceptor.committed == COMMITTED
+            and acceptor.last == self.entries[-1].id
+            and acceptor.suspicion is None
+        )
         assert contents(self.store) == [entry.encoded for entry in self.entries]
 
 
@@ -79,21 +112,42 @@ NUMBERS = [
     1 << 63,
     (1 << 64) - 1,
 ]
-TEXTS = ["", "shard-0", "../../etc", "a/b", "nul\0nul", "x" * 10_000, "é" * 100, "a=127.0.0.1:1", "=", "a=b=c"]
+TEXTS = [
+    "",
+    "shard-0",
+    "../../etc",
+    "a/b",
+    "nul\0nul",
+    "x" * 10_000,
+    "é" * 100,
+    "a=127.0.0.1:1",
+    "=",
+    "a=b=c",
+]
 KINDS = [kind for kind in get_args(m.Message) if kind.__name__ != "Subscribe"]
 
 
 def hostile(rng: random.Random, entries: list[Entry]) -> Message:
     """Any message with any values: some are what a writer would say, most are not."""
-    kind = rng.choice([*KINDS, *[Append] * 8, *[Seal, Renew, m.Release, m.CatchUp, m.Fetch, m.TailQuery] * 2])
+    kind = rng.choice(
+        [*KINDS, *[Append] * 8, *[Seal, Renew, m.Release, m.CatchUp, m.Fetch, m.TailQuery] * 2]
+    )
     hints = get_type_hints(kind)
-    chains = [entry.chain for entry in entries] + [GENESIS_CHAIN, bytes(15), b"", rng.randbytes(16), rng.randbytes(5000)]
+    chains = [entry.chain for entry in entries] + [
+        GENESIS_CHAIN,
+        bytes(15),
+        b"",
+        rng.randbytes(16),
+        rng.randbytes(5000),
+    ]
     makers: dict[object, Callable[[], Any]] = {
         int: lambda: rng.choice([*NUMBERS, rng.getrandbits(64)]),
         bool: lambda: rng.random() < 0.5,
         bytes: lambda: rng.choice([*chains, FOREIGN, b"f"]),
         str: lambda: rng.choice(TEXTS),
-        tuple[int, int]: lambda: rng.choice([rng.choice(entries).id, (rng.choice(NUMBERS), rng.choice(NUMBERS))]),
+        tuple[int, int]: lambda: rng.choice(
+            [rng.choice(entries).id, (rng.choice(NUMBERS), rng.choice(NUMBERS))]
+        ),
         list[bytes]: lambda: some_entries(rng, entries),
         list[str]: lambda: [rng.choice(TEXTS) for _ in range(rng.randrange(4))],
     }
@@ -102,9 +156,17 @@ def hostile(rng: random.Random, entries: list[Entry]) -> Message:
 
 def some_entries(rng: random.Random, entries: list[Entry]) -> list[bytes]:
     start = rng.randrange(len(entries))
-    made = make_entry(rng.choice(NUMBERS[:8]), rng.choice([1, 2, 1 << 63]), rng.randrange(8), 0, rng.choice(entries).chain, b"forged")
+    made = make_entry(
+        rng.choice(NUMBERS[:8]),
+        rng.choice([1, 2, 1 << 63]),
+        rng.randrange(8),
+        0,
+        rng.choice(entries).chain,
+        b"forged",
+    )
     choice: list[list[bytes]] = [
-        [], [entry.encoded for entry in entries[start:]], [made.encoded], [entries[start].encoded, made.encoded], [b""] * 1000, [rng.randbytes(60)],
+        [], [entry.encoded for entry in entries[start:]], [made.encoded],
+        [entries[start].encoded, made.encoded], [b""] * 1000, [rng.randbytes(60)],
         [entries[start].encoded[:-1]], [entries[start].encoded] * 3,
     ]  # fmt: skip
     return rng.choice(choice)
@@ -121,7 +183,9 @@ async def test_a_session_that_never_sealed_harms_nobody(tmp_path: Path, seed: in
         ears = Ears()
         session = Session(place.driver, ears)
         for _ in range(10):
-            messages = decoder.feed(b"".join(encode(hostile(rng, place.entries)) for _ in range(rng.randrange(1, 4))))
+            messages = decoder.feed(
+                b"".join(encode(hostile(rng, place.entries)) for _ in range(rng.randrange(1, 4)))
+            )
             session.on_messages(messages)
             assert place.halts == []
             assert sum(len(encode(answer)) for answer in ears.heard) < SAID_BYTES
@@ -129,7 +193,12 @@ async def test_a_session_that_never_sealed_harms_nobody(tmp_path: Path, seed: in
     await eventually(lambda: not place.driver.disk_busy())
     place.untouched()
     place.ears.heard.clear()
-    place.writer.on_messages([Renew(1, WRITER, ROUND, 1000, 9), place.append(COMMITTED + 3, COMMITTED + 2, COMMITTED + 2)])
+    place.writer.on_messages(
+        [
+            Renew(1, WRITER, ROUND, 1000, 9),
+            place.append(COMMITTED + 3, COMMITTED + 2, COMMITTED + 2),
+        ]
+    )
     await eventually(lambda: any(isinstance(answer, Appended) for answer in place.ears.heard))
     assert any(isinstance(answer, Renewed) for answer in place.ears.heard), "the writer goes on"
     await place.driver.close()

@@ -1,4 +1,6 @@
-"""A process without the secret listens at the address of a log node, or passes its connections on to another one."""
+"""A process without the secret listens at the address of a log node, or passes its connections on
+to another one.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +50,9 @@ class Relay:
             self._writers += [writer, far_writer]
             await asyncio.gather(self._pump(reader, far_writer), self._pump(far_reader, writer))
 
-    async def _far(self, writer: asyncio.StreamWriter) -> tuple[asyncio.StreamReader | None, asyncio.StreamWriter | None]:
+    async def _far(
+        self, writer: asyncio.StreamWriter
+    ) -> tuple[asyncio.StreamReader | None, asyncio.StreamWriter | None]:
         """Waits for the other node, so that this way to it is the first one."""
         for _ in range(500):
             try:
@@ -91,15 +95,21 @@ def error_at(client: LogClient, group: Group, index: int) -> str:
     return client.node_states()[at(group, index)].error
 
 
-async def test_a_relay_at_one_address_does_not_keep_a_client_from_starting(secret_group: Group) -> None:
+async def test_a_relay_at_one_address_does_not_keep_a_client_from_starting(
+    secret_group: Group,
+) -> None:
     """Node a is down; its address leads to b. The group has a majority, and the client uses it."""
     group = secret_group
     await group.down(0)
     relay = await Relay(group.ports[0], group.ports[1]).start()
     client = await group.client()
     await eventually(lambda: sum(connected(client)) == 2)
-    await eventually(lambda: "is the address of log node a and leads to log node b" in error_at(client, group, 0))
-    assert client.node_states()[at(group, 0)].node == "", "nothing is kept of the node that answered there"
+    await eventually(
+        lambda: "is the address of log node a and leads to log node b" in error_at(client, group, 0)
+    )
+    assert client.node_states()[at(group, 0)].node == "", (
+        "nothing is kept of the node that answered there"
+    )
     await committed(await win(client), [b"x"])
     relay.stop()
     await group.up(0)
@@ -107,7 +117,9 @@ async def test_a_relay_at_one_address_does_not_keep_a_client_from_starting(secre
 
 
 async def test_a_relay_that_is_first_does_not_take_a_node_s_place(secret_group: Group) -> None:
-    """Nodes a and b are down; a's address leads to b as soon as it is there. Both are used when both are there themselves."""
+    """Nodes a and b are down; a's address leads to b as soon as it is there. Both are used when
+    both are there themselves.
+    """
     group = secret_group
     await group.down(0)
     await group.down(1)
@@ -123,7 +135,9 @@ async def test_a_relay_that_is_first_does_not_take_a_node_s_place(secret_group: 
 
 
 async def test_a_reader_goes_by_the_member_list_too(secret_group: Group) -> None:
-    """The reader is at node a; then a goes down and its address leads to b. The reader moves to another node's own address."""
+    """The reader is at node a; then a goes down and its address leads to b. The reader moves to
+    another node's own address.
+    """
     group = secret_group
     client = await group.client(az="a")
     await eventually(lambda: all(connected(client)))
@@ -149,8 +163,12 @@ async def impostor(port: int, greeting: bytes) -> asyncio.Server:
     return await asyncio.start_server(serve, "127.0.0.1", port)
 
 
-async def test_one_impostor_does_not_end_a_client_that_starts_before_the_nodes(secret_group: Group) -> None:
-    """At a cold start no majority is there yet, and one address answers without the secret: the client waits for the others."""
+async def test_one_impostor_does_not_end_a_client_that_starts_before_the_nodes(
+    secret_group: Group,
+) -> None:
+    """At a cold start no majority is there yet, and one address answers without the secret: the
+    client waits for the others.
+    """
     group = secret_group
     for index in range(3):
         await group.down(index)
@@ -165,7 +183,9 @@ async def test_one_impostor_does_not_end_a_client_that_starts_before_the_nodes(s
 
 async def test_a_client_with_another_secret_is_told_by_a_majority(secret_group: Group) -> None:
     await secret_group.down(2)
-    client = LogClient(secret_group.address(), "a", random.Random(1), b"another secret of some length", create=True)
+    client = LogClient(
+        secret_group.address(), "a", random.Random(1), b"another secret of some length", create=True
+    )
     with pytest.raises(LogRefused, match="secret"):
         await client.start()
 
@@ -174,7 +194,12 @@ async def test_a_client_with_another_secret_is_told_by_a_majority(secret_group: 
 
 
 async def fresh_node(folder: Path, az: str = "d", max_connections: int = 64) -> LogNode:
-    node = LogNode(LogServerConfig(az, folder, 0, secret=SECRET, segment_bytes=256 << 10, max_connections=max_connections), DataFolder.open(folder))
+    node = LogNode(
+        LogServerConfig(
+            az, folder, 0, secret=SECRET, segment_bytes=256 << 10, max_connections=max_connections
+        ),
+        DataFolder.open(folder),
+    )
     await node.start()
     return node
 
@@ -188,8 +213,12 @@ NOT_A_NODE = {
 
 @pytest.mark.parametrize("greeting", NOT_A_NODE.values(), ids=NOT_A_NODE)
 @pytest.mark.parametrize("lost", [0, 1])
-async def test_an_impostor_at_a_lost_address_does_not_stop_its_replacement(secret_group: Group, tmp_path: Path, greeting: bytes, lost: int) -> None:
-    """Whatever does not prove that it is a log node is a node that does not answer, and the operator is told so."""
+async def test_an_impostor_at_a_lost_address_does_not_stop_its_replacement(
+    secret_group: Group, tmp_path: Path, greeting: bytes, lost: int
+) -> None:
+    """Whatever does not prove that it is a log node is a node that does not answer, and the
+    operator is told so.
+    """
     group = secret_group
     await committed(await win(await group.client()), [b"x"])
     await group.down(lost)
@@ -197,31 +226,56 @@ async def test_an_impostor_at_a_lost_address_does_not_stop_its_replacement(secre
     new = await fresh_node(tmp_path / "new")
     told: list[str] = []
     line = await replace_node(
-        (HOST, group.ports[lost]), (HOST, new.port), [(HOST, group.ports[index]) for index in range(3) if index != lost], SECRET, 20, told.append
+        (HOST, group.ports[lost]),
+        (HOST, new.port),
+        [(HOST, group.ports[index]) for index in range(3) if index != lost],
+        SECRET,
+        20,
+        told.append,
     )
     assert "is a member in full: membership version 2" in line
-    assert any(f"log node {'abc'[lost]} at {HOST}:{group.ports[lost]} does not answer (not as a log node: " in text for text in told)
+    assert any(
+        f"log node {'abc'[lost]} at {HOST}:{group.ports[lost]} does not answer (not as a log node: "
+        in text
+        for text in told
+    )
     server.close()
     await new.close()
 
 
-async def test_an_impostor_at_a_member_s_address_is_a_member_that_does_not_answer(secret_group: Group, tmp_path: Path) -> None:
-    """Nothing is changed while too few members prove themselves, whatever answers in their place."""
+async def test_an_impostor_at_a_member_s_address_is_a_member_that_does_not_answer(
+    secret_group: Group, tmp_path: Path
+) -> None:
+    """Nothing changes while too few members prove themselves, whatever answers in their place."""
     group = secret_group
     await group.down(0)
     await group.down(1)
     server = await impostor(group.ports[1], encode(Challenge(b"")))
     new = await fresh_node(tmp_path / "new")
     told: list[str] = []
-    with pytest.raises(AdminError, match=r"1 of the 2 log nodes that stay can be reached .*nothing was changed"):
-        await replace_node((HOST, group.ports[0]), (HOST, new.port), [(HOST, group.ports[2])], SECRET, 20, told.append)
-    assert any(text.startswith(f"{HOST}:{group.ports[1]} does not answer (not as a log node: ") for text in told)
+    with pytest.raises(
+        AdminError, match=r"1 of the 2 log nodes that stay can be reached .*nothing was changed"
+    ):
+        await replace_node(
+            (HOST, group.ports[0]),
+            (HOST, new.port),
+            [(HOST, group.ports[2])],
+            SECRET,
+            20,
+            told.append,
+        )
+    assert any(
+        text.startswith(f"{HOST}:{group.ports[1]} does not answer (not as a log node: ")
+        for text in told
+    )
     assert group.running[2].identity.membership == 1
     server.close()
     await new.close()
 
 
-async def test_a_relay_at_a_lost_address_does_not_stop_its_replacement(secret_group: Group, tmp_path: Path) -> None:
+async def test_a_relay_at_a_lost_address_does_not_stop_its_replacement(
+    secret_group: Group, tmp_path: Path
+) -> None:
     """The address of a leads to b: a does not answer."""
     group = secret_group
     await committed(await win(await group.client()), [b"x"])
@@ -229,8 +283,12 @@ async def test_a_relay_at_a_lost_address_does_not_stop_its_replacement(secret_gr
     relay = await Relay(group.ports[0], group.ports[1]).start()
     new = await fresh_node(tmp_path / "new")
     told: list[str] = []
-    await replace_node((HOST, group.ports[0]), (HOST, new.port), [(HOST, group.ports[1])], SECRET, 20, told.append)
-    assert any("log node a does not answer" in text and "leads to log node b" in text for text in told)
+    await replace_node(
+        (HOST, group.ports[0]), (HOST, new.port), [(HOST, group.ports[1])], SECRET, 20, told.append
+    )
+    assert any(
+        "log node a does not answer" in text and "leads to log node b" in text for text in told
+    )
     relay.stop()
     await new.close()
 
@@ -251,8 +309,12 @@ async def test_init_waits_for_a_busy_node(tmp_path: Path) -> None:
     await node.close()
 
 
-async def test_an_answer_that_trickles_has_a_time_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever relays can pass the answer on a byte at a time: each byte comes in time, the whole does not."""
+async def test_an_answer_that_trickles_has_a_time_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever relays can pass the answer on a byte at a time:
+    each byte comes in time, the whole does not.
+    """
     monkeypatch.setattr(admin, "_ASK_TIMEOUT_S", 0.5)
     node = await fresh_node(tmp_path)
 
@@ -267,7 +329,9 @@ async def test_an_answer_that_trickles_has_a_time_limit(tmp_path: Path, monkeypa
                 await asyncio.sleep(0.02)
 
     server = await asyncio.start_server(serve, HOST, 0)
-    (answer,) = await asyncio.wait_for(ask_status([(HOST, server.sockets[0].getsockname()[1])], SECRET), 5)
+    (answer,) = await asyncio.wait_for(
+        ask_status([(HOST, server.sockets[0].getsockname()[1])], SECRET), 5
+    )
     assert (answer.status, answer.error) == (None, "no answer")
     server.close()
     await node.close()
@@ -293,7 +357,9 @@ async def test_status_counts_a_node_once(secret_group: Group, tmp_path: Path) ->
 
 
 async def test_a_challenge_and_then_silence_does_not_hold_a_place(secret_group: Group) -> None:
-    """The connection to the impostor outlives its listener; the real node is used within a few seconds all the same."""
+    """The connection to the impostor outlives its listener; the real node is used within a few
+    seconds all the same.
+    """
     group = secret_group
     await group.down(0)
     held: list[asyncio.StreamWriter] = []
@@ -312,7 +378,9 @@ async def test_a_challenge_and_then_silence_does_not_hold_a_place(secret_group: 
         writer.close()
 
 
-async def test_a_node_proves_itself_while_it_opens_a_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_node_proves_itself_while_it_opens_a_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A caller is told so after a while, and comes in once the log is open."""
     monkeypatch.setattr(node_module, "_OPENING_PATIENCE_S", 0.2)
     opening = threading.Event()
@@ -324,7 +392,13 @@ async def test_a_node_proves_itself_while_it_opens_a_log(tmp_path: Path, monkeyp
     monkeypatch.setattr(node_module, "open_store", slow)
     node = await fresh_node(tmp_path)
     await init_group([(HOST, node.port)], SECRET)
-    client = LogClient(LogAddress.parse(f"txlog://{HOST}:{node.port}/shard-0"), "a", random.Random(1), SECRET, create=True)
+    client = LogClient(
+        LogAddress.parse(f"txlog://{HOST}:{node.port}/shard-0"),
+        "a",
+        random.Random(1),
+        SECRET,
+        create=True,
+    )
     await client.start()
     await eventually(lambda: client.node_states()[0].error == "busy: the log is being opened")
     opening.set()

@@ -81,7 +81,9 @@ async def ready(client: LogClient) -> None:
 
 
 @pytest.mark.parametrize("command", [sleep, sort, join])
-async def test_a_loop_that_stands_still_keeps_its_lease(service: Service, command: Callable[[int], None]) -> None:
+async def test_a_loop_that_stands_still_keeps_its_lease(
+    service: Service, command: Callable[[int], None]
+) -> None:
     """A thread could not do this: `sorted` and `bytes.join` keep the interpreter's lock."""
     client = await service.client()
     client.start_lease_keeper()
@@ -93,7 +95,9 @@ async def test_a_loop_that_stands_still_keeps_its_lease(service: Service, comman
     begun_us = now_us()
     command(3 * LONG_LEASE_MS)
     ended_us = now_us()
-    assert ended_us - begun_us > 1.2 * LONG_LEASE_MS * 1000, "the command was not long enough to prove anything"
+    assert ended_us - begun_us > 1.2 * LONG_LEASE_MS * 1000, (
+        "the command was not long enough to prove anything"
+    )
     assert writer.look(ended_us) > ended_us
     await asyncio.sleep(0.3)
     assert lost == []
@@ -112,7 +116,9 @@ async def test_a_term_is_kept_from_its_first_moment_on(group: Processes) -> None
     assert writer.look(now_us()) > now_us()
 
 
-async def test_a_term_sealed_again_during_a_hand_over_may_not_be_renewed_beside_the_loop(alone: Embedded) -> None:
+async def test_a_term_sealed_again_during_a_hand_over_may_not_be_renewed_beside_the_loop(
+    alone: Embedded,
+) -> None:
     client = await alone.client()
     client.start_lease_keeper()
     writer = await win(client)
@@ -134,12 +140,18 @@ async def test_a_loop_that_is_really_stuck_loses_its_lease(group: Processes) -> 
     sleep(6 * LEASE_MS)
     until_us = writer.look(now_us())
     assert begun_us + 2 * LEASE_MS * 1000 < until_us, "it was renewed"
-    assert until_us < begun_us + (3 + 1) * LEASE_MS * 1000 + 100_000, "up to the limit, and a lease runs on from there"
+    assert until_us < begun_us + (3 + 1) * LEASE_MS * 1000 + 100_000, (
+        "up to the limit, and a lease runs on from there"
+    )
     assert until_us < now_us()
 
 
-async def test_the_embedded_logs_lease_outlives_any_stand_still_and_an_append_under_way(alone: Embedded) -> None:
-    """Nobody else can seal: the folder is locked. The time of the stand-still does not count for commit-timeout-ms either."""
+async def test_the_embedded_logs_lease_outlives_any_stand_still_and_an_append_under_way(
+    alone: Embedded,
+) -> None:
+    """Nobody else can seal: the folder is locked.
+    The time of the stand-still does not count for commit-timeout-ms either.
+    """
     client = await alone.client()
     client.start_lease_keeper(busy_limit_ms=0)
     writer = await win(client)
@@ -200,7 +212,9 @@ async def test_a_lease_keeper_that_dies_is_started_again(group: Processes) -> No
     assert writer.look(now_us()) > now_us()
 
 
-async def test_a_lease_keeper_ignores_what_ends_a_process_group_and_ends_with_its_client(group: Processes) -> None:
+async def test_a_lease_keeper_ignores_what_ends_a_process_group_and_ends_with_its_client(
+    group: Processes,
+) -> None:
     client = await group.client()
     client.start_lease_keeper()
     keeper = client.keeper
@@ -220,7 +234,9 @@ async def test_a_lease_keeper_ignores_what_ends_a_process_group_and_ends_with_it
 
 async def test_a_node_at_another_address_is_met_there(group: Processes) -> None:
     """Addresses come from the loop's own connections; the lease keeper looks up no names."""
-    client = await group.client(address=LogAddress.parse(str(group.address()).replace("127.0.0.1", "localhost")))
+    client = await group.client(
+        address=LogAddress.parse(str(group.address()).replace("127.0.0.1", "localhost"))
+    )
     client.start_lease_keeper()
     writer = await win(client, lease_ms=LONG_LEASE_MS)
     await ready(client)
@@ -255,7 +271,9 @@ async def test_with_a_shared_secret_too(tmp_path: Path) -> None:
         keeper = client.keeper
         assert keeper is not None and keeper.process is not None
         for file in ("cmdline", "environ"):
-            assert b"0123456789abcdef" not in Path(f"/proc/{keeper.process.pid}/{file}").read_bytes()
+            assert (
+                b"0123456789abcdef" not in Path(f"/proc/{keeper.process.pid}/{file}").read_bytes()
+            )
         sleep(3 * LONG_LEASE_MS)
         assert writer.look(now_us()) > now_us()
         await client.close()

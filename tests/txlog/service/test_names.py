@@ -1,4 +1,6 @@
-"""Names whose look-up is slow, fails or never ends: nobody waits longer than it wants, and no error is left behind."""
+"""Names whose look-up is slow, fails or never ends: nobody waits longer than it wants, and no error
+is left behind.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,9 @@ class Resolver:
     def __call__(self, name: str) -> list[str]:
         self.asked.append(name)
         assert self.slow.wait(30)
-        answer = self.answers.get(name, socket.gaierror(socket.EAI_NONAME, "Name or service not known"))
+        answer = self.answers.get(
+            name, socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        )
         if isinstance(answer, Exception):
             raise answer
         return list(answer)
@@ -98,14 +102,18 @@ async def test_a_slow_look_up_is_waited_for_as_long_as_the_caller_says(resolver:
         await names.find("log-b", 5)
 
 
-async def test_while_a_look_up_is_slow_or_fails_the_earlier_addresses_are_used(resolver: Resolver) -> None:
+async def test_while_a_look_up_is_slow_or_fails_the_earlier_addresses_are_used(
+    resolver: Resolver,
+) -> None:
     resolver.answers["log-c"] = [HOME]
     names = Names(resolver)
     assert await names.find("log-c", 5) == [HOME]
     age(names)
     resolver.slow.clear()
     assert await names.find("log-c", 20) == [HOME], "not after 20 s"
-    resolver.answers["log-c"] = socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+    resolver.answers["log-c"] = socket.gaierror(
+        socket.EAI_AGAIN, "Temporary failure in name resolution"
+    )
     resolver.slow.set()
     await eventually(lambda: names._under_way == 0)
     age(names)
@@ -116,7 +124,9 @@ async def test_while_a_look_up_is_slow_or_fails_the_earlier_addresses_are_used(r
         await names.find("log-c", 5)
 
 
-async def test_a_caller_that_gives_up_leaves_nothing_behind(resolver: Resolver, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_caller_that_gives_up_leaves_nothing_behind(
+    resolver: Resolver, caplog: pytest.LogCaptureFixture
+) -> None:
     errors: list[dict[str, Any]] = []
     asyncio.get_running_loop().set_exception_handler(lambda loop, context: errors.append(context))
     resolver.slow.clear()
@@ -171,10 +181,16 @@ def shared(resolver: Resolver, monkeypatch: pytest.MonkeyPatch) -> Resolver:
 
 
 def named(group: Group) -> LogAddress:
-    return LogAddress.parse("txlog://" + ",".join(f"log-{name}:{port}" for name, port in zip("abc", group.ports, strict=True)) + "/shard-0")
+    return LogAddress.parse(
+        "txlog://"
+        + ",".join(f"log-{name}:{port}" for name, port in zip("abc", group.ports, strict=True))
+        + "/shard-0"
+    )
 
 
-async def test_a_writer_goes_on_without_a_node_whose_name_the_resolver_is_slow_to_deny(group: Group, shared: Resolver) -> None:
+async def test_a_writer_goes_on_without_a_node_whose_name_the_resolver_is_slow_to_deny(
+    group: Group, shared: Resolver
+) -> None:
     errors: list[dict[str, Any]] = []
     asyncio.get_running_loop().set_exception_handler(lambda loop, context: errors.append(context))
     client = LogClient(named(group), "a", random.Random(1), create=True)
@@ -185,7 +201,9 @@ async def test_a_writer_goes_on_without_a_node_whose_name_the_resolver_is_slow_t
     writer.on_lost = lost.append
     await group.down(0)
     age(module.NAMES)
-    shared.answers["log-a"] = socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+    shared.answers["log-a"] = socket.gaierror(
+        socket.EAI_AGAIN, "Temporary failure in name resolution"
+    )
     shared.slow.clear()
     for number in range(8):
         await committed(writer, [b"entry %d" % number], 2)
@@ -202,7 +220,9 @@ async def test_a_writer_goes_on_without_a_node_whose_name_the_resolver_is_slow_t
     assert errors == []
 
 
-async def test_a_client_starts_although_the_resolver_does_not_answer_for_one_node(group: Group, shared: Resolver) -> None:
+async def test_a_client_starts_although_the_resolver_does_not_answer_for_one_node(
+    group: Group, shared: Resolver
+) -> None:
     """Only that one is slow: the other two make a majority."""
     shared.answers.pop("log-a")
     answer = shared.__call__
@@ -243,5 +263,11 @@ asyncio.run(main())
 
 def test_a_process_ends_although_a_look_up_is_under_way() -> None:
     begun = time.monotonic()
-    done = subprocess.run([sys.executable, "-c", SLOW_EXIT], cwd=Path(__file__).parents[3], env=dict(os.environ), timeout=25, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", SLOW_EXIT],
+        cwd=Path(__file__).parents[3],
+        env=dict(os.environ),
+        timeout=25,
+        check=False,
+    )
     assert done.returncode == 7 and time.monotonic() - begun < 20

@@ -1,4 +1,6 @@
-"""Questions between log nodes: one at a time of each topic, the newest waits, and a connection on which nothing comes is made anew."""
+"""Questions between log nodes: one at a time of each topic, the newest waits, and a connection on
+which nothing comes is made anew.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +45,10 @@ class Link:
 
     def connect(self) -> None:
         self.up, self.sent = True, []
-        assert self.owner.on_up(self.index, Welcome("n1", "b", b"g" * 16, 1, ["n0", "n1"], b"i" * 16)) is None
+        assert (
+            self.owner.on_up(self.index, Welcome("n1", "b", b"g" * 16, 1, ["n0", "n1"], b"i" * 16))
+            is None
+        )
 
     def lose(self) -> None:
         self.up = False
@@ -91,7 +96,9 @@ async def until(ready: Callable[[], object]) -> None:
             await asyncio.sleep(0.005)
 
 
-async def test_while_an_answer_is_under_way_only_the_newest_question_of_the_topic_waits(desk: Desk) -> None:
+async def test_while_an_answer_is_under_way_only_the_newest_question_of_the_topic_waits(
+    desk: Desk,
+) -> None:
     desk.ask(1)
     desk.ask(2)
     desk.link.connect()
@@ -156,7 +163,9 @@ async def test_without_a_question_it_is_closed(desk: Desk, monkeypatch: pytest.M
     desk.peers.close()
 
 
-async def test_a_question_that_nobody_asks_any_more_is_forgotten(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_question_that_nobody_asks_any_more_is_forgotten(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(peers, "_LOOK_S", 0.02)
     monkeypatch.setattr(peers, "_FORGET_S", 0.1)
     desk.ask(1)
@@ -166,7 +175,15 @@ async def test_a_question_that_nobody_asks_any_more_is_forgotten(desk: Desk, mon
 
 
 async def test_a_link_tells_how_much_of_a_message_has_come() -> None:
-    link = SocketLink(0, "127.0.0.1", 1, cast(Any, None), lambda: Hello(1, "log", b"i" * 16, "peer"), None, random.Random(1))
+    link = SocketLink(
+        0,
+        "127.0.0.1",
+        1,
+        cast(Any, None),
+        lambda: Hello(1, "log", b"i" * 16, "peer"),
+        None,
+        random.Random(1),
+    )
     assert link.unfinished_bytes == 0
     link.connection = connection = _Connection(link)
     connection.greeted, connection.decoder = True, Decoder()

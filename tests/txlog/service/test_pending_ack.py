@@ -1,4 +1,6 @@
-"""An answer that waits for the disk is of the membership under which it was asked for: when the version changes it is never given (S8)."""
+"""An answer that waits for the disk is of the membership under which it was asked for: when the
+version changes it is never given (S8).
+"""
 
 from __future__ import annotations
 
@@ -11,13 +13,26 @@ from tests.txlog.service.cluster import Group, eventually
 from tests.txlog.service.test_doors import Raw, hello
 from txlog.entry import DATA, GENESIS_CHAIN, NO_ENTRY, make_entry
 from txlog.handshake import MEMBERSHIP
-from txlog.messages import Append, Appended, Challenge, Hello, Membership, Message, Promised, Reject, Seal, Welcome
+from txlog.messages import (
+    Append,
+    Appended,
+    Challenge,
+    Hello,
+    Membership,
+    Message,
+    Promised,
+    Reject,
+    Seal,
+    Welcome,
+)
 from txlog.server.driver import SLOW_SYNC_US, LogDriver
 
 WRITER, ROUND = b"i" * 16, b"r" * 16
 ENTRY = make_entry(1, 1, DATA, 0, GENESIS_CHAIN, b"x")
 ASKED: dict[str, Message] = {
-    "append": Append(1, WRITER, ROUND, 1000, 7, NO_ENTRY, GENESIS_CHAIN, 0, [ENTRY.encoded], b"", 0),
+    "append": Append(
+        1, WRITER, ROUND, 1000, 7, NO_ENTRY, GENESIS_CHAIN, 0, [ENTRY.encoded], b"", 0
+    ),
     "seal": Seal(1, WRITER, ROUND, NO_ENTRY, 1000, False),
 }
 
@@ -77,7 +92,9 @@ async def test_it_is_never_given_when_the_membership_has_changed(group: Group, w
     raw, go_on, driver = await waits(group, ASKED[what])
     node = group.running[0]
     members = sorted([*node.identity.members[:2], "new=127.0.0.1:1"])
-    assert node._take(Membership(node.identity.group_id, 2, members), False) == Membership(node.identity.group_id, 2, members)
+    assert node._take(Membership(node.identity.group_id, 2, members), False) == Membership(
+        node.identity.group_id, 2, members
+    )
     assert driver._waiting, "the disk still works"
     again = await caller(group, 2)
     go_on.set()
@@ -85,6 +102,10 @@ async def test_it_is_never_given_when_the_membership_has_changed(group: Group, w
     told = await raw.next()
     assert isinstance(told, Reject) and told.reason.startswith(MEMBERSHIP) and told.version == 2
     assert await raw.next() is None
-    assert driver._acceptor._durable_promise.term == 1 and driver._acceptor.durable == (what == "append"), "it is on disk all the same"
+    assert driver._acceptor._durable_promise.term == 1 and driver._acceptor.durable == (
+        what == "append"
+    ), "it is on disk all the same"
     again.send(ASKED["append"])
-    assert await again.next() == Appended(1, ROUND, 7, 1), "what is said under the new membership is for the new connection alone"
+    assert await again.next() == Appended(1, ROUND, 7, 1), (
+        "what is said under the new membership is for the new connection alone"
+    )

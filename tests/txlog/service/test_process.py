@@ -1,4 +1,4 @@
-"""The log node as a process: its exit codes and words, kill -9 and back, the command line's tools."""
+"""The log node as a process: its exit codes and words, kill -9 and restart, the command line."""
 
 from __future__ import annotations
 
@@ -23,7 +23,12 @@ SETTINGS = "segment-bytes = 8388608\n"
 
 
 def txlog(*arguments: object, timeout: float = 60) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "txlog", *map(str, arguments)], capture_output=True, text=True, timeout=timeout)
+    return subprocess.run(
+        [sys.executable, "-m", "txlog", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+    )
 
 
 class Servers:
@@ -93,7 +98,12 @@ async def test_three_processes_kill_nine_and_back(servers: Servers) -> None:
     assert "made of 3 log nodes" in made.stdout
     again = txlog("init", *servers.addresses())
     assert (again.returncode, "nothing to do" in again.stdout) == (0, True)
-    client = LogClient(LogAddress.parse(f"txlog://{','.join(servers.addresses())}/shard-0"), "a", random.Random(1), create=True)
+    client = LogClient(
+        LogAddress.parse(f"txlog://{','.join(servers.addresses())}/shard-0"),
+        "a",
+        random.Random(1),
+        create=True,
+    )
     await client.start()
     writer = await win(client, lease_ms=3000)
     lost: list[str] = []
@@ -106,7 +116,9 @@ async def test_three_processes_kill_nine_and_back(servers: Servers) -> None:
     await eventually(lambda: all(state.connected for state in client.node_states()), 60)
     await committed(writer, [b"last"])
     entries = await Reader().read(client).until(writer.committed)
-    assert [entry.payload for entry in entries[1:]] == [b"%d" % number for number in range(100)] + [b"last"]
+    assert [entry.payload for entry in entries[1:]] == [b"%d" % number for number in range(100)] + [
+        b"last"
+    ]
     assert lost == []
     last = writer.committed
     await client.close()
@@ -150,7 +162,9 @@ def test_a_port_that_is_taken(tmp_path: Path) -> None:
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         sock.listen()
-        ended = txlog("server", "--az", "a", "--port", sock.getsockname()[1], "--data", tmp_path / "n")
+        ended = txlog(
+            "server", "--az", "a", "--port", sock.getsockname()[1], "--data", tmp_path / "n"
+        )
     assert ended.returncode == 3
     assert "the port is taken" in one_line(ended)
 
@@ -186,7 +200,10 @@ def test_wrong_settings(tmp_path: Path) -> None:
     for arguments, words in (
         (("--port", 0, "--data", tmp_path / "n"), "'az' is not set"),
         (("--az", "a", "--data", tmp_path / "n", "--bind", "0.0.0.0"), "--secret-file"),
-        (("--az", "a", "--data", tmp_path / "n", "--secret-file", tmp_path / "none"), "cannot be read"),
+        (
+            ("--az", "a", "--data", tmp_path / "n", "--secret-file", tmp_path / "none"),
+            "cannot be read",
+        ),
     ):
         ended = txlog("server", *arguments)
         assert ended.returncode == 2

@@ -1,5 +1,7 @@
-"""A lost log node is replaced while the log is written (S8), with log nodes in this process: the writer stays the writer, nothing acknowledged is lost, and
-what comes back from the dead is turned away."""
+"""A lost log node is replaced while the log is written (S8), with log nodes in this process: the
+writer stays the writer, nothing acknowledged is lost, and what comes back from the dead is turned
+away.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +47,11 @@ class Load:
             if self.writer.in_flight < 64 and self.writer._proposer.state == "open":
                 self._appended[self.writer.append(DATA, payload, wall_ms())] = payload
             await asyncio.sleep(0.001)
-            self.acknowledged.update((position, payload) for position, payload in self._appended.items() if position <= self.writer.committed)
+            self.acknowledged.update(
+                (position, payload)
+                for position, payload in self._appended.items()
+                if position <= self.writer.committed
+            )
 
     async def more(self, count: int = 20) -> None:
         goal = len(self.acknowledged) + count
@@ -66,25 +72,39 @@ class Shop(Group):
 
     async def up_elsewhere(self, name: str, az: str) -> tuple[LogNode, int]:
         port = free_port()
-        config = LogServerConfig(az, self.folder / name, port, segment_bytes=256 << 10, cache_bytes=64 << 10)
+        config = LogServerConfig(
+            az, self.folder / name, port, segment_bytes=256 << 10, cache_bytes=64 << 10
+        )
         node = LogNode(config, DataFolder.open(config.data))
         await node.start()
         self.running[10 + len(self.running)] = node
         return node, port
 
-    async def replace(self, lost: int, new: int, *nodes: int, wait_s: float = 20, tell: Callable[[str], None] = lambda text: None) -> str:
+    async def replace(
+        self,
+        lost: int,
+        new: int,
+        *nodes: int,
+        wait_s: float = 20,
+        tell: Callable[[str], None] = lambda text: None,
+    ) -> str:
         named = [(HOST, port) for port in nodes or self.ports]
         return await replace_node((HOST, lost), (HOST, new), named, None, wait_s, tell)
 
     async def check_log(self, load: Load, client: LogClient) -> None:
         reader = Reader().read(client)
-        entries = {entry.position: entry for entry in await reader.until(max(load.acknowledged), 20)}
+        entries = {
+            entry.position: entry for entry in await reader.until(max(load.acknowledged), 20)
+        }
         assert not reader.error
-        assert {position: entries[position].payload for position in load.acknowledged} == load.acknowledged
+        assert {
+            position: entries[position].payload for position in load.acknowledged
+        } == load.acknowledged
 
 
 @pytest.fixture
-async def shop(tmp_path: Path):  # type: ignore[no-untyped-def]  # an async generator, which pytest's types do not know
+# an async generator, which pytest's types do not know
+async def shop(tmp_path: Path):  # type: ignore[no-untyped-def]
     shop = Shop(tmp_path)
     await shop.start()
     yield shop
@@ -128,9 +148,13 @@ async def test_at_another_address_nobody_restarts_and_old_address_lists_do(shop:
     await shop.replace(shop.ports[2], port)
     await load.more()
     await eventually(lambda: all(state.connected for state in client.node_states()))
-    assert sorted(state.address for state in client.node_states()) == sorted(f"{HOST}:{p}" for p in (*shop.ports[:2], port))
+    assert sorted(state.address for state in client.node_states()) == sorted(
+        f"{HOST}:{p}" for p in (*shop.ports[:2], port)
+    )
     await eventually(lambda: keeper.lines == 3, 20)  # the lease keeper has followed
-    assert [place and place[2] for place in keeper._places] == [link.address and int(link.address.rpartition(":")[2]) for link in client.links]
+    assert [place and place[2] for place in keeper._places] == [
+        link.address and int(link.address.rpartition(":")[2]) for link in client.links
+    ]
     await shop.down(1)
     await load.more()
     assert client.writer is writer and not writer.lost
@@ -154,7 +178,12 @@ async def test_the_replaced_node_comes_back_and_is_told_so(shop: Shop) -> None:
     (status,) = await ask_status([(HOST, shop.ports[2])])
     assert status.status is not None and status.status["replaced"]
     fresh = LogClient(
-        LogAddress.parse(f"txlog://{HOST}:{shop.ports[2]},{HOST}:{shop.ports[0]},{HOST}:{shop.ports[1]}/shard-0"), "c", random.Random(5), create=True
+        LogAddress.parse(
+            f"txlog://{HOST}:{shop.ports[2]},{HOST}:{shop.ports[0]},{HOST}:{shop.ports[1]}/shard-0"
+        ),
+        "c",
+        random.Random(5),
+        create=True,
     )
     await fresh.start()
     shop.clients.append(fresh)
@@ -169,15 +198,21 @@ async def test_the_replaced_node_comes_back_and_is_told_so(shop: Shop) -> None:
 
 
 async def test_a_node_that_missed_it_hears_of_it_from_others(tmp_path: Path) -> None:
-    """One of five that was away while the membership changed comes back under the old version: it takes the new one before it is served."""
+    """One of five that was away while the membership changed comes back under the old version: it
+    takes the new one before it is served.
+    """
     nodes = []
     ports = [free_port() for _ in range(5)]
     for index, port in enumerate(ports):
-        config = LogServerConfig(f"az{index}", tmp_path / f"n{index}", port, segment_bytes=256 << 10)
+        config = LogServerConfig(
+            f"az{index}", tmp_path / f"n{index}", port, segment_bytes=256 << 10
+        )
         nodes.append(LogNode(config, DataFolder.open(config.data)))
         await nodes[-1].start()
     await init_group([(HOST, port) for port in ports])
-    address = LogAddress.parse("txlog://" + ",".join(f"{HOST}:{port}" for port in ports) + "/shard-0")
+    address = LogAddress.parse(
+        "txlog://" + ",".join(f"{HOST}:{port}" for port in ports) + "/shard-0"
+    )
     client = LogClient(address, "az0", random.Random(1), create=True)
     await client.start()
     try:
@@ -213,13 +248,17 @@ async def test_a_command_cut_short_anywhere_is_finished_by_the_next(shop: Shop) 
     tools = [Tool((HOST, port), None) for port in shop.ports]
     welcomes = [await tool.open() for tool in tools]
     members = sorted([*welcomes[0].members[:2], f"c-{welcomes[2].folder[:8]}={HOST}:{address}"])
-    answer = await tools[0].ask(Membership(welcomes[0].group, 2, members))  # what the command does first, and there it died
+    # what the command does first, and there it died
+    answer = await tools[0].ask(Membership(welcomes[0].group, 2, members))
     assert isinstance(answer, Membership) and answer.version == 2
-    await eventually(lambda: shop.running[1].identity.membership == 2)  # the other heard of it from clients or peers
+    # the other heard of it from clients or peers
+    await eventually(lambda: shop.running[1].identity.membership == 2)
     assert shop.running[2].identity.group == ""
     await load.more()
     assert "membership version 2" in await shop.replace(address, address)
-    assert "membership version 2" in await shop.replace(address, address), "all is done: it says so again"
+    assert "membership version 2" in await shop.replace(address, address), (
+        "all is done: it says so again"
+    )
     await shop.down(2)
     await shop.up(2)
     await shop.down(1)
@@ -266,7 +305,12 @@ async def test_all_logs_of_the_node(shop: Shop) -> None:
         reader = Reader().read(client)
         bound = await client.tail(5000)
         writer = await win(client)
-        await eventually(lambda reader=reader, bound=bound: reader.entries and reader.entries[-1].position >= bound[1])  # type: ignore[misc]  # bound early
+        # bound early
+        await eventually(
+            lambda reader=reader, bound=bound: (
+                reader.entries and reader.entries[-1].position >= bound[1]
+            )
+        )  # type: ignore[misc]
         assert name.encode() in [entry.payload for entry in reader.entries]
         await committed(writer, [b"more"])
         await shop.close(client)
@@ -313,4 +357,6 @@ async def test_status_tells_of_a_newcomer(shop: Shop) -> None:
     (status,) = await ask_status([(HOST, shop.ports[2])])
     assert status.status is not None and status.status["membership"] == 2
     rows = [row for row in status.status["logs"] if row["newcomer"]]
-    assert rows == [] or rows[0]["newcomer"]["state"] in ("asking", "copying", "waiting"), json.dumps(rows)
+    assert rows == [] or rows[0]["newcomer"]["state"] in ("asking", "copying", "waiting"), (
+        json.dumps(rows)
+    )

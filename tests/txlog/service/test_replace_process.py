@@ -1,4 +1,6 @@
-"""A lost log node is replaced with real processes and the real command, under load and kill -9 at every step (S8)."""
+"""A lost log node is replaced with real processes and the real command, under load and kill -9 at
+every step (S8).
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,12 @@ async def test_replace_under_load_with_kills_at_every_step(tmp_path: Path) -> No
         for index in range(3):
             servers.start(index)
         assert (await asyncio.to_thread(txlog, "init", *servers.addresses())).returncode == 0
-        client = LogClient(LogAddress.parse(f"txlog://{','.join(servers.addresses())}/shard-0"), "a", random.Random(1), create=True)
+        client = LogClient(
+            LogAddress.parse(f"txlog://{','.join(servers.addresses())}/shard-0"),
+            "a",
+            random.Random(1),
+            create=True,
+        )
         await client.start()
         load = Load(await win(client, lease_ms=3000))
         await load.more(100)
@@ -42,36 +49,65 @@ async def test_replace_under_load_with_kills_at_every_step(tmp_path: Path) -> No
         servers.start(2)
         await asyncio.to_thread(servers.listening, 2)
         where = servers.addresses()
-        command = [sys.executable, "-m", "txlog", "replace-node", "--lost", where[2], "--new", where[2], where[0]]
+        command = [
+            sys.executable,
+            "-m",
+            "txlog",
+            "replace-node",
+            "--lost",
+            where[2],
+            "--new",
+            where[2],
+            where[0],
+        ]
         for after_ms in (300, 450, 600):  # the command dies early, and somewhere in its work
-            process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            process = subprocess.Popen(
+                command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            )
             await asyncio.sleep(after_ms / 1000)
             process.kill()
             process.communicate()
-        again = subprocess.Popen([*command, "--wait", "0"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        again = subprocess.Popen(
+            [*command, "--wait", "0"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
         await asyncio.to_thread(again.communicate)
         for index in (2, 1):  # the newcomer dies in its work, and one of those it copies from
             kill(index)
             servers.start(index)
             await asyncio.to_thread(servers.listening, index)
-        done = await asyncio.to_thread(txlog, "replace-node", "--lost", where[2], "--new", where[2], where[0])
+        done = await asyncio.to_thread(
+            txlog, "replace-node", "--lost", where[2], "--new", where[2], where[0]
+        )
         assert done.returncode == 0, done.stderr
         assert "is a member in full: membership version 2" in done.stdout
-        repeated = await asyncio.to_thread(txlog, "replace-node", "--lost", where[2], "--new", where[2], where[0])
+        repeated = await asyncio.to_thread(
+            txlog, "replace-node", "--lost", where[2], "--new", where[2], where[0]
+        )
         assert (repeated.returncode, repeated.stdout) == (0, done.stdout)
         await load.more(50)
         kill(0)
         await load.more(50)
         await load.stop()
         assert not load.writer.lost
-        entries = {entry.position: entry.payload for entry in await Reader().read(client).until(max(load.acknowledged))}
+        entries = {
+            entry.position: entry.payload
+            for entry in await Reader().read(client).until(max(load.acknowledged))
+        }
         assert {position: entries[position] for position in load.acknowledged} == load.acknowledged
         status = await asyncio.to_thread(txlog, "status", *where)
         assert status.returncode == 0 and status.stdout.count("good") == 2, status.stdout
-        assert f"membership version 2: a={where[0]}, b={where[1]}, c-" in status.stdout.replace("\n", " "), status.stdout
-        wrong = await asyncio.to_thread(txlog, "replace-node", "--lost", where[1], "--new", where[1], where[2])
-        assert (wrong.returncode, "it is not lost either" in wrong.stderr) == (1, True), wrong.stderr
-        unclear = await asyncio.to_thread(txlog, "replace-node", "--lost", "x:y", "--new", where[2], where[0])
+        assert f"membership version 2: a={where[0]}, b={where[1]}, c-" in status.stdout.replace(
+            "\n", " "
+        ), status.stdout
+        wrong = await asyncio.to_thread(
+            txlog, "replace-node", "--lost", where[1], "--new", where[1], where[2]
+        )
+        assert (wrong.returncode, "it is not lost either" in wrong.stderr) == (1, True), (
+            wrong.stderr
+        )
+        unclear = await asyncio.to_thread(
+            txlog, "replace-node", "--lost", "x:y", "--new", where[2], where[0]
+        )
         assert unclear.returncode == 2
         await eventually(lambda: client is not None and client.membership == 2)
     finally:

@@ -20,7 +20,9 @@ def folder(tmp_path: Path) -> DataFolder:
 
 
 def test_logs_made_at_once_are_all_on_the_list(folder: DataFolder) -> None:
-    """Each thread wrote the list it had read, and into the same file: a log was missing from it, or the rename found nothing and the node halted."""
+    """Each thread wrote the list it had read, and into the same file: a log was missing from it, or
+    the rename found nothing and the node halted.
+    """
     names = [f"shard-{number}" for number in range(8)]
     with ThreadPoolExecutor(8) as pool:
         stores = list(pool.map(lambda name: open_store(folder, name, 64 << 10, 0), names))
@@ -31,7 +33,9 @@ def test_logs_made_at_once_are_all_on_the_list(folder: DataFolder) -> None:
 
 
 def test_an_empty_folder_of_a_known_log_is_a_lost_disk(folder: DataFolder) -> None:
-    """As when a log's folder is a mount that did not come up: a new log was made in it, which had forgotten promises and acknowledged entries."""
+    """As when a log's folder is a mount that did not come up: a new log was made in it, which had
+    forgotten promises and acknowledged entries.
+    """
     open_store(folder, "shard-0", 64 << 10, 0).close()
     path = folder.log_folder("shard-0")
     shutil.rmtree(path)

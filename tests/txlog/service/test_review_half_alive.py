@@ -1,4 +1,6 @@
-"""An error that nobody expects ends the node with its reason: one that goes on with half of its outputs forgets promises, or answers nobody."""
+"""An error that nobody expects ends the node with its reason: one that goes on with half of its
+outputs forgets promises, or answers nobody.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,9 @@ from txlog.storage.store import LogStore
 @pytest.fixture
 async def driver(tmp_path: Path, halts: list[str]) -> AsyncIterator[LogDriver]:
     store = LogStore.open(tmp_path, "shard-0", b"g" * 16, "a", segment_bytes=64 << 10)
-    driver = LogDriver("shard-0", store, ["b", "c"], random.Random(1), now_us, halts.append, ThreadPoolExecutor(1))
+    driver = LogDriver(
+        "shard-0", store, ["b", "c"], random.Random(1), now_us, halts.append, ThreadPoolExecutor(1)
+    )
     driver.start()
     yield driver
     driver._closed = False
@@ -41,8 +45,12 @@ SEAL = Seal(1, b"i" * 16, b"r" * 16, (0, 0), 100, False)
 
 
 @pytest.mark.parametrize("sync_us", [0, SLOW_SYNC_US], ids=["in the loop", "in a thread"])
-async def test_an_error_in_a_sync(driver: LogDriver, halts: list[str], monkeypatch: pytest.MonkeyPatch, sync_us: int) -> None:
-    """In the loop it left the log waiting for that sync for ever, while it went on to answer probes."""
+async def test_an_error_in_a_sync(
+    driver: LogDriver, halts: list[str], monkeypatch: pytest.MonkeyPatch, sync_us: int
+) -> None:
+    """In the loop it left the log waiting for that sync for ever,
+    while it went on to answer probes.
+    """
     driver._sync_us = sync_us
     monkeypatch.setattr(driver.store, "begin_sync", lambda: fail)
     ears = Ears()
@@ -52,21 +60,31 @@ async def test_an_error_in_a_sync(driver: LogDriver, halts: list[str], monkeypat
     assert ears.heard == []
 
 
-async def test_an_error_between_two_outputs(driver: LogDriver, halts: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """The outputs behind it were lost: a later answer would have left before a promise that was never written."""
+async def test_an_error_between_two_outputs(
+    driver: LogDriver, halts: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The outputs behind it were lost:
+    a later answer would have left before a promise that was never written.
+    """
     monkeypatch.setattr(driver.store, "write_meta", fail)
     Session(driver, Ears()).on_messages([SEAL])
     assert "planted" in halts.pop()
 
 
-async def test_an_error_in_a_heartbeat(driver: LogDriver, halts: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """It ended the task that beats for all logs of the node: readers heard nothing more, a full disk was not noticed any more."""
+async def test_an_error_in_a_heartbeat(
+    driver: LogDriver, halts: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It ended the task that beats for all logs of the node: readers heard nothing more, a full
+    disk was not noticed any more.
+    """
     monkeypatch.setattr(driver.store, "begin_look", fail)
     driver.beat()
     assert "planted" in halts.pop()
 
 
-async def test_an_error_while_a_log_is_opened(tmp_path: Path, halts: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_error_while_a_log_is_opened(
+    tmp_path: Path, halts: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The caller was left waiting, the node went on without the log."""
     group = Group(tmp_path)
     await group.start()
@@ -80,7 +98,9 @@ async def test_an_error_while_a_log_is_opened(tmp_path: Path, halts: list[str], 
     await group.stop()
 
 
-async def test_a_process_short_of_files_goes_on_without_the_scrubber(driver: LogDriver, halts: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_process_short_of_files_goes_on_without_the_scrubber(
+    driver: LogDriver, halts: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The scrubber is no reason for a log to end but when the disk fails."""
 
     def short(*_: object) -> None:
@@ -89,7 +109,11 @@ async def test_a_process_short_of_files_goes_on_without_the_scrubber(driver: Log
     scrubbing = driver._scrubbing
     scrubbing._scrubber = Scrubber(1 << 20, 0, now_us())
     monkeypatch.setattr(driver.store, "read_piece", short)
-    monkeypatch.setattr(driver.store, "span_after", lambda first: Span(1, "", 0, SegmentHeader(b"", 1, 0, b""), 8192, 0, b"", 8192, 0))
+    monkeypatch.setattr(
+        driver.store,
+        "span_after",
+        lambda first: Span(1, "", 0, SegmentHeader(b"", 1, 0, b""), 8192, 0, b"", 8192, 0),
+    )
     scrubbing.start()
     await eventually(lambda: scrubbing._scrubber.deadline() > now_us() + 500_000, 5)
     assert halts == []

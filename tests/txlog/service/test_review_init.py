@@ -24,8 +24,12 @@ GROUP = b"g" * 16
     ],
     ids=["long id", "short id", "long name", "no port", "no address", "not this node"],
 )
-async def test_a_group_that_no_log_could_be_opened_in_is_refused(tmp_path: Path, wanted: InitGroup) -> None:
-    """An id of 65 bytes is no key for a log's id, a name of 4000 does not fit meta: the node would have ended with each log it was asked for."""
+async def test_a_group_that_no_log_could_be_opened_in_is_refused(
+    tmp_path: Path, wanted: InitGroup
+) -> None:
+    """An id of 65 bytes is no key for a log's id, a name of 4000 does not fit meta: the node would
+    have ended with each log it was asked for.
+    """
     node = await lone_node(tmp_path / "n")
     raw = await Raw().open(node.port)
     await raw.next()

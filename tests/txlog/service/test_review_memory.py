@@ -12,7 +12,19 @@ import pytest
 from tests.txlog.service.cluster import Group, committed, eventually, win
 from tests.txlog.service.test_doors import Raw, caller, hello
 from txlog.client import LogClient
-from txlog.messages import Challenge, Fetch, Fetched, Message, Reject, Status, StatusQuery, Subscribe, Tail, TailQuery, Welcome
+from txlog.messages import (
+    Challenge,
+    Fetch,
+    Fetched,
+    Message,
+    Reject,
+    Status,
+    StatusQuery,
+    Subscribe,
+    Tail,
+    TailQuery,
+    Welcome,
+)
 from txlog.server import driver, node
 from txlog.server.connection import Connection
 from txlog.storage.store import LogStore
@@ -41,10 +53,16 @@ async def filled(group: Group) -> LogClient:
     return client
 
 
-@pytest.mark.parametrize("message", [Subscribe(1), Fetch(1, 1, (1 << 64) - 1, True)], ids=["subscribe", "fetch"])
-async def test_many_questions_in_one_packet(tmp_path: Path, held: list[int], message: Message) -> None:
-    """Each was answered with all that is in memory before a byte left: a packet of small messages made gigabytes. Now the next one waits until what was
-    answered has been read, and nothing more is read of who does not read."""
+@pytest.mark.parametrize(
+    "message", [Subscribe(1), Fetch(1, 1, (1 << 64) - 1, True)], ids=["subscribe", "fetch"]
+)
+async def test_many_questions_in_one_packet(
+    tmp_path: Path, held: list[int], message: Message
+) -> None:
+    """Each was answered with all that is in memory before a byte left: a packet of small messages
+    made gigabytes. Now the next one waits until what was answered has been read, and nothing more
+    is read of who does not read.
+    """
     group = Group(tmp_path, max_output_bytes=LIMIT)
     await group.start()
     await filled(group)
@@ -74,14 +92,19 @@ async def test_many_questions_of_a_tool_in_one_packet(tmp_path: Path) -> None:
     assert isinstance(await raw.next(), Welcome)
     raw.writer.write(encode(StatusQuery(1)) * 20_000)
     await asyncio.sleep(0.3)
-    assert max(connection.unread for connection in group.running[0]._connections()) < 2 * LIMIT + 100_000
+    assert (
+        max(connection.unread for connection in group.running[0]._connections())
+        < 2 * LIMIT + 100_000
+    )
     for _ in range(2000):
         assert isinstance(await raw.next(), Status)
     await group.stop()
 
 
-async def test_old_entries_are_read_for_one_question_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """From the disk, in threads: each question took its answer's memory before the first byte left."""
+async def test_old_entries_are_read_for_one_question_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From disk, in threads: each question took its answer's memory before the first byte left."""
     group = Group(tmp_path, max_output_bytes=LIMIT)
     await group.start()
     client = await group.client()
@@ -164,7 +187,9 @@ async def test_who_says_nothing_gives_way(tmp_path: Path) -> None:
     await group.stop()
 
 
-async def test_an_answer_is_no_larger_than_a_node_gives(group: Group, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_answer_is_no_larger_than_a_node_gives(
+    group: Group, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(driver, "MAX_SERVED_BYTES", 25_000)
     await filled(group)
     raw = await caller(group)
@@ -174,7 +199,9 @@ async def test_an_answer_is_no_larger_than_a_node_gives(group: Group, monkeypatc
     assert 0 < sum(map(len, answer.entries)) <= 25_000
 
 
-async def test_what_comes_while_a_log_is_opened_waits_outside(group: Group, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_comes_while_a_log_is_opened_waits_outside(
+    group: Group, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It was collected without a bound for as long as the check of the log took."""
     opened, go = asyncio.Event(), asyncio.Event()
     real = node.LogNode._open

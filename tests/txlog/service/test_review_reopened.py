@@ -1,4 +1,6 @@
-"""A term that is sealed again in the very turn in which its owner comes: the owner has to hear of the position it costs."""
+"""A term that is sealed again in the very turn in which its owner comes: the owner has to hear of
+the position it costs.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,7 @@ from txlog.consensus.outputs import Reopened
 from txlog.consensus.pace import Pace
 
 
-async def test_an_owner_that_came_after_the_term_was_sealed_again_appends_the_leadership_itself() -> None:
+async def test_an_owner_that_came_after_a_second_seal_of_the_term_appends_the_leadership() -> None:
     client: Any = SimpleNamespace(
         busy_limit_ms=0,
         links=[],

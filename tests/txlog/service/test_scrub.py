@@ -1,4 +1,6 @@
-"""The scrubber under running log nodes, real processes and real files: a byte that rots is found and repaired, and nobody restarts anything."""
+"""The scrubber under running log nodes, real processes and real files: a byte that rots is found
+and repaired, and nobody restarts anything.
+"""
 
 from __future__ import annotations
 
@@ -27,18 +29,29 @@ def rot(path: Path, text: bytes) -> None:
 
 
 @pytest.mark.system
-async def test_a_byte_rots_under_a_running_node_and_is_repaired_without_a_restart(servers: Servers) -> None:
-    (servers.folder / "log.toml").write_text(SETTINGS + "cache-bytes = 0\nscrub-bytes-per-s = 104857600\nscrub-pause-s = 1\n")
+async def test_a_byte_rots_under_a_running_node_and_is_repaired_without_a_restart(
+    servers: Servers,
+) -> None:
+    (servers.folder / "log.toml").write_text(
+        SETTINGS + "cache-bytes = 0\nscrub-bytes-per-s = 104857600\nscrub-pause-s = 1\n"
+    )
     servers.ports = [free_port() for _ in range(3)]
     for index in range(3):
         servers.start(index)
     assert txlog("init", *servers.addresses()).returncode == 0
-    client = LogClient(LogAddress.parse(f"txlog://{','.join(servers.addresses())}/shard-0"), "a", random.Random(1), create=True)
+    client = LogClient(
+        LogAddress.parse(f"txlog://{','.join(servers.addresses())}/shard-0"),
+        "a",
+        random.Random(1),
+        create=True,
+    )
     await client.start()
     writer = await win(client, lease_ms=3000)
     lost: list[str] = []
     writer.on_lost = lost.append
-    payloads = [b"entry-%06d-" % number + random.Random(number).randbytes(20_000) for number in range(600)]
+    payloads = [
+        b"entry-%06d-" % number + random.Random(number).randbytes(20_000) for number in range(600)
+    ]
     for at in range(0, 600, 50):
         await committed(writer, payloads[at : at + 50], 60)
     segments = sorted((servers.folder / "node0" / "logs" / "shard-0" / "segments").iterdir())
@@ -53,7 +66,9 @@ async def test_a_byte_rots_under_a_running_node_and_is_repaired_without_a_restar
     async def found(findings: int) -> None:
         async def reached() -> bool:
             row = await scrubbed()
-            return bool(row["scrub"]["findings"] >= findings and not row["holes"] and row["suspect"] is None)
+            return bool(
+                row["scrub"]["findings"] >= findings and not row["holes"] and row["suspect"] is None
+            )
 
         passes = -1
         for _ in range(600):
@@ -83,7 +98,10 @@ async def test_a_byte_rots_under_a_running_node_and_is_repaired_without_a_restar
     for process in servers.processes:
         process.terminate()
     outputs = [process.communicate(timeout=60)[1] for process in servers.processes]
-    assert outputs[0].count("scrub found bytes that do not check") == 2 and "entry put back from another log node" in outputs[0]
+    assert (
+        outputs[0].count("scrub found bytes that do not check") == 2
+        and "entry put back from another log node" in outputs[0]
+    )
     assert "scrub pass ended" in outputs[0]
     verified = txlog("verify", servers.folder / "node0")
     assert (verified.returncode, "no findings" in verified.stdout) == (0, True), verified.stdout

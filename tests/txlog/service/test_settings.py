@@ -41,7 +41,18 @@ def test_an_embedded_address() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "redis://a", "embedded:", "txlog://", "txlog://a:x/y", "txlog://a:99999/y", "txlog://a/../../etc", "txlog://a/A", "txlog://a,a/x", "txlog://::1/x"],
+    [
+        "",
+        "redis://a",
+        "embedded:",
+        "txlog://",
+        "txlog://a:x/y",
+        "txlog://a:99999/y",
+        "txlog://a/../../etc",
+        "txlog://a/A",
+        "txlog://a,a/x",
+        "txlog://::1/x",
+    ],
 )
 def test_addresses_that_are_refused(text: str) -> None:
     with pytest.raises(AddressError):
@@ -52,7 +63,12 @@ def test_settings_from_a_file_and_the_command_line(tmp_path: Path) -> None:
     file = tmp_path / "log.toml"
     file.write_text('az = "b"\nport = 9000\nsegment-bytes = 16777216\n')
     config = load(file, {"data": tmp_path / "data", "port": 9001, "bind": None})
-    assert (config.az, config.port, config.segment_bytes, config.bind) == ("b", 9001, 16 << 20, "127.0.0.1")
+    assert (config.az, config.port, config.segment_bytes, config.bind) == (
+        "b",
+        9001,
+        16 << 20,
+        "127.0.0.1",
+    )
 
 
 @pytest.mark.parametrize(
@@ -61,7 +77,10 @@ def test_settings_from_a_file_and_the_command_line(tmp_path: Path) -> None:
         ('az = "a"\nport = "x"', "'port' must be a whole number"),
         ('az = "a"\nport = true', "'port' must be a whole number"),
         ('az = "a"\nporrt = 1', "there is no setting 'porrt'"),
-        ('az = "a"\nsegment-bytes = 4194304', "'segment-bytes' must be a whole number from 8388608"),
+        (
+            'az = "a"\nsegment-bytes = 4194304',
+            "'segment-bytes' must be a whole number from 8388608",
+        ),
         ('az = "a=b"', "'az'"),
         ("az = ", "is not TOML"),
         ("", "'az' is not set"),
@@ -134,12 +153,19 @@ def test_a_log_whose_folder_is_gone_is_not_a_new_log(tmp_path: Path) -> None:
 
 
 REMOTE = ("10.0.0.1:7401", "log-a:7401", "[fe80::1]:7401", "0.0.0.0:7401")
-COMMANDS = (("init",), ("status",), ("health",), ("replace-node", "--lost", "127.0.0.1:1", "--new", "127.0.0.1:2"))
+COMMANDS = (
+    ("init",),
+    ("status",),
+    ("health",),
+    ("replace-node", "--lost", "127.0.0.1:1", "--new", "127.0.0.1:2"),
+)
 
 
 @pytest.mark.parametrize("remote", REMOTE)
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda words: words[0])
-def test_a_tool_without_a_secret_calls_this_machine_only(command: tuple[str, ...], remote: str) -> None:
+def test_a_tool_without_a_secret_calls_this_machine_only(
+    command: tuple[str, ...], remote: str
+) -> None:
     """Whatever answers there would be believed."""
     result = CliRunner().invoke(app, [*command, remote])
     assert result.exit_code == 2
@@ -148,7 +174,16 @@ def test_a_tool_without_a_secret_calls_this_machine_only(command: tuple[str, ...
 
 @pytest.mark.parametrize("option", ["--lost", "--new"])
 def test_both_ends_of_a_replacement_are_looked_at(option: str) -> None:
-    words = ["replace-node", "--lost", "127.0.0.1:1", "--new", "127.0.0.1:2", "127.0.0.1:3", option, "10.0.0.1:1"]
+    words = [
+        "replace-node",
+        "--lost",
+        "127.0.0.1:1",
+        "--new",
+        "127.0.0.1:2",
+        "127.0.0.1:3",
+        option,
+        "10.0.0.1:1",
+    ]
     result = CliRunner().invoke(app, words)
     assert result.exit_code == 2
     assert "log node 10.0.0.1 is not on a loopback address" in result.output
@@ -167,11 +202,21 @@ def test_an_operator_can_trust_a_network() -> None:
     assert "no majority" in result.output
 
 
-@pytest.mark.parametrize(("settings", "refused"), [({}, True), ({"log-without-secret": True}, False)])
-def test_an_engine_node_without_a_secret_uses_this_machine_only(settings: dict[str, bool], refused: bool) -> None:
-    config = load_engine(None, {"log": "txlog://127.0.0.1:1,10.0.0.1:1,localhost:1/shard-0", **settings})
+@pytest.mark.parametrize(
+    ("settings", "refused"), [({}, True), ({"log-without-secret": True}, False)]
+)
+def test_an_engine_node_without_a_secret_uses_this_machine_only(
+    settings: dict[str, bool], refused: bool
+) -> None:
+    config = load_engine(
+        None, {"log": "txlog://127.0.0.1:1,10.0.0.1:1,localhost:1/shard-0", **settings}
+    )
     if refused:
-        with pytest.raises(StartError, match=r"log node 10\.0\.0\.1 is not on a loopback address.*log-without-secret = yes allows it"):
+        with pytest.raises(
+            StartError,
+            match=r"log node 10\.0\.0\.1 is not on a loopback address.*log-without-secret = yes "
+            r"allows it",
+        ):
             read_addresses(config)
     else:
         assert read_addresses(config)[1] is None

@@ -1,6 +1,7 @@
 """A disk in memory that can be stopped before any step, and lose what was not synced.
 
-Changes of a folder reach the disk with a sync of that folder, the rest of them in order or not at all; data only with a sync of its file.
+Changes of a folder reach the disk with a sync of that folder, the rest of them in order or not at
+all; data only with a sync of its file.
 """
 
 from __future__ import annotations
@@ -126,13 +127,19 @@ class FakeFiles(Files):
         def copied(node: Node) -> Node:
             if id(node) not in copies:
                 copy = Node()
-                copy.durable, copy.data, copy.pending = bytearray(node.durable), bytearray(node.data), list(node.pending)
+                copy.durable, copy.data, copy.pending = (
+                    bytearray(node.durable),
+                    bytearray(node.data),
+                    list(node.pending),
+                )
                 copies[id(node)] = copy
             return copies[id(node)]
 
         files = FakeFiles({path: copied(node) for path, node in self.tree.items()})
         files.durable_tree = {path: copied(node) for path, node in self.durable_tree.items()}
-        files.journal = [(path, copied(node) if node is not None else None) for path, node in self.journal]
+        files.journal = [
+            (path, copied(node) if node is not None else None) for path, node in self.journal
+        ]
         return files
 
     def after_power_loss(self, rng: random.Random) -> FakeFiles:

@@ -15,7 +15,14 @@ GROUP = b"g" * 16
 SEGMENT = BLOCK_BYTES + 4096
 
 
-def make_run(count: int, size: int = 30, start: int = 1, previous: bytes = GENESIS_CHAIN, term: int = 1, mark: bytes = b"") -> list[Entry]:
+def make_run(
+    count: int,
+    size: int = 30,
+    start: int = 1,
+    previous: bytes = GENESIS_CHAIN,
+    term: int = 1,
+    mark: bytes = b"",
+) -> list[Entry]:
     entries = []
     for position in range(start, start + count):
         payload = (mark + b"%d-" % position).ljust(size, b"x")

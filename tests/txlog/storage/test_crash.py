@@ -1,4 +1,6 @@
-"""Stopped before any step of the disk, by kill or by power loss: what a sync had covered is there, nothing is taken for damage that is not."""
+"""Stopped before any step of the disk, by kill or by power loss: what a sync had covered is there,
+nothing is taken for damage that is not.
+"""
 
 from __future__ import annotations
 
@@ -112,7 +114,9 @@ def check(run: Run, files: FakeFiles, torn_allowed: bool) -> LogStore:
     assert run.promise <= store.recovered.promise.term <= run.asked_promise
     assert len(found) == store.recovered.last[1] >= run.kept
     for index, encoded in enumerate(found):
-        assert encoded in [entries[index].encoded for entries in (run.synced, run.asked) if index < len(entries)]
+        assert encoded in [
+            entries[index].encoded for entries in (run.synced, run.asked) if index < len(entries)
+        ]
     if not torn_allowed:
         assert store.recovered.damage == []
     assert all(damage.position > run.kept for damage in store.recovered.damage)
@@ -171,7 +175,9 @@ def test_what_is_reported_after_a_kill_outlives_a_power_loss(step: int) -> None:
 
 @pytest.mark.parametrize("position", [3, 25, 32, 40, 79])
 def test_a_cut_stopped_anywhere_by_a_power_loss_is_not_damage(position: int) -> None:
-    """Nothing but the cut is unsynced: the log then ends where it ended before, or in front of the cut, and nobody has to doubt it."""
+    """Nothing but the cut is unsynced: the log then ends where it ended before, or in front of the
+    cut, and nobody has to doubt it.
+    """
     step = 0
     while True:
         run = Run(FakeFiles())

@@ -1,4 +1,6 @@
-"""Damage on disk: found at start or at a read, put back by what other nodes have, never cut on a guess (S1-S3)."""
+"""Damage on disk: found at start or at a read, put back by what other nodes have,
+never cut on a guess (S1-S3).
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,17 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from tests.txlog.storage.helpers import PROMISE, contents, copy, fill, flip, make_run, open_store, reopen, segment_files
+from tests.txlog.storage.helpers import (
+    PROMISE,
+    contents,
+    copy,
+    fill,
+    flip,
+    make_run,
+    open_store,
+    reopen,
+    segment_files,
+)
 from txlog.consensus.outputs import Suspicion
 from txlog.entry import Entry, make_entry
 from txlog.storage import inspect
@@ -55,25 +67,37 @@ def mend(store: LogStore, entries: list[Entry]) -> list[int]:
 @settings(max_examples=60, deadline=None)
 @example(which=3, place=EVIDENCE_AT[0], mask=1)
 @example(which=3, place=EVIDENCE_AT[1] + 10, mask=1)
-@given(which=st.integers(0, 3), place=st.integers(0, BLOCK_BYTES + 4096 - 1), mask=st.integers(1, 255))
-def test_a_flipped_byte_anywhere_is_found_and_put_back(original: Path, tmp_path_factory: pytest.TempPathFactory, which: int, place: int, mask: int) -> None:
+@given(
+    which=st.integers(0, 3), place=st.integers(0, BLOCK_BYTES + 4096 - 1), mask=st.integers(1, 255)
+)
+def test_a_flipped_byte_anywhere_is_found_and_put_back(
+    original: Path, tmp_path_factory: pytest.TempPathFactory, which: int, place: int, mask: int
+) -> None:
     path = copy(original, tmp_path_factory.mktemp("hurt") / "log")
     flip(segment_files(path)[which], place, mask)
     findings = inspect.verify(path).findings
     assert findings
-    assert {finding.file.name for finding in findings} <= {segment_files(path)[which].name, segment_files(path)[min(3, which + 1)].name}
+    assert {finding.file.name for finding in findings} <= {
+        segment_files(path)[which].name,
+        segment_files(path)[min(3, which + 1)].name,
+    }
     store = open_store(path)
     found = store.recovered
     assert (found.committed, found.proven) == (98, 100)
     used = len(RUN) - which * PER_SEGMENT
-    if which == 3 and place >= BLOCK_BYTES + used * FRAME:  # behind the end: no entry is hurt, and nobody can know that
+    # behind the end: no entry is hurt, and nobody can know that
+    if which == 3 and place >= BLOCK_BYTES + used * FRAME:
         assert [damage.position for damage in found.damage] == [101]
         assert found.last == RUN[-1].id
         store.truncate(101)
         store.sync()
     else:
         assert len(found.damage) <= 1
-        assert all(damage.known == RUN[damage.position - 1].id or damage.next_chain is not None for damage in found.damage if damage.position < 100)
+        assert all(
+            damage.known == RUN[damage.position - 1].id or damage.next_chain is not None
+            for damage in found.damage
+            if damage.position < 100
+        )
         mend(store, RUN)
     assert contents(store)[:100] == [entry.encoded for entry in RUN]
     store = reopen(store)
@@ -104,7 +128,9 @@ def test_holes_below_committed_leave_the_log_going_on(original: Path, tmp_path: 
 
 
 def hurt(path: Path, position: int, header: bool = False) -> None:
-    """Flip a byte in an entry, and with ``header`` in its frame header too, so that nothing of the frame is believed."""
+    """Flip a byte in an entry, and with ``header`` in its frame header too, so that nothing of the
+    frame is believed.
+    """
     index, within = divmod(position - 1, PER_SEGMENT)
     at = BLOCK_BYTES + within * FRAME
     flip(segment_files(path)[index], at + FRAME_HEADER_BYTES + 70)
@@ -180,13 +206,19 @@ def test_a_proven_entry_that_vanished_is_missed(tmp_path: Path) -> None:
     assert reopen(store).recovered.damage == []
 
 
-def test_neighbours_of_unknown_size_are_put_back_in_any_order(original: Path, tmp_path: Path) -> None:
+def test_neighbours_of_unknown_size_are_put_back_in_any_order(
+    original: Path, tmp_path: Path
+) -> None:
     for order in ([10, 11, 12], [12, 10, 11], [12, 11, 10]):
         path = copy(original, tmp_path / f"log{order}")
         for position in order:
             hurt(path, position, header=True)
         store = open_store(path)
-        assert [(damage.position, damage.known) for damage in store.recovered.damage] == [(10, None), (11, None), (12, None)]
+        assert [(damage.position, damage.known) for damage in store.recovered.damage] == [
+            (10, None),
+            (11, None),
+            (12, None),
+        ]
         assert store.recovered.damage[2].next_chain == RUN[11].chain
         for position in order:
             scan = store.put_back(RUN[position - 1])
@@ -254,9 +286,12 @@ def test_damage_that_comes_while_running_is_met_by_reads(original: Path, tmp_pat
 
 
 @pytest.mark.parametrize("change", ["truncate", "put back"])
-def test_no_seal_vouches_for_what_rotted_in_a_segment_that_was_changed(tmp_path: Path, change: str) -> None:
-    """A segment that was cut or mended has no running checksum: one taken from the disk when the segment is full would cover the rot, and no start would ever
-    look at the frames again."""
+def test_no_seal_vouches_for_what_rotted_in_a_segment_that_was_changed(
+    tmp_path: Path, change: str
+) -> None:
+    """A segment that was cut or mended has no running checksum: one taken from the disk when the
+    segment is full would cover the rot, and no start would ever look at the frames again.
+    """
     entries = make_run(60)
     store = open_store(tmp_path)
     fill(store, entries[:20], committed=10)
@@ -299,7 +334,11 @@ class BadSector(Files):
 
     def _read(self, fd: int, offset: int, length: int) -> bytes:
         hit = offset < BLOCK_BYTES + 600 and offset + length > BLOCK_BYTES + 500
-        if self.bad and hit and os.readlink(f"/proc/self/fd/{fd}").endswith(f"{PER_SEGMENT + 1:020d}.seg"):
+        if (
+            self.bad
+            and hit
+            and os.readlink(f"/proc/self/fd/{fd}").endswith(f"{PER_SEGMENT + 1:020d}.seg")
+        ):
             raise OSError(errno.EIO, "Input/output error")
         return super()._read(fd, offset, length)
 
@@ -309,7 +348,8 @@ def test_a_sector_that_cannot_be_read_is_damage(original: Path, tmp_path: Path) 
     store = open_store(copy(original, tmp_path / "log"), files=files)
     assert store.recovered.last == RUN[-1].id
     positions = [damage.position for damage in store.recovered.damage]
-    assert positions == list(range(PER_SEGMENT + 1, 2 * PER_SEGMENT + 1))  # the block is the whole small segment
+    # the block is the whole small segment
+    assert positions == list(range(PER_SEGMENT + 1, 2 * PER_SEGMENT + 1))
     assert mend(store, RUN) == positions
     files.bad = False
     assert reopen(store).recovered.damage == []

@@ -8,14 +8,24 @@ from hypothesis import strategies as st
 from tests.txlog.storage.helpers import make_run
 from txlog.entry import DATA, GENESIS_CHAIN, Entry, make_entry
 from txlog.storage.recovery import SegmentScan, scan_segment
-from txlog.storage.segment import BLOCK_BYTES, FRAME_HEADER_BYTES, encode_frame, frame_bytes, log_id, segment_seed
+from txlog.storage.segment import (
+    BLOCK_BYTES,
+    FRAME_HEADER_BYTES,
+    encode_frame,
+    frame_bytes,
+    log_id,
+    segment_seed,
+)
 
 SEED = segment_seed(log_id(b"g", "log"), 1)
 SIZE = BLOCK_BYTES + 8192
 
 
 def segment(entries: list[Entry], seed: int = SEED) -> bytes:
-    frames = b"".join(b"".join(encode_frame(entry, entry.position - 1, max(0, entry.position - 3), seed)) for entry in entries)
+    frames = b"".join(
+        b"".join(encode_frame(entry, entry.position - 1, max(0, entry.position - 3), seed))
+        for entry in entries
+    )
     return (bytes(BLOCK_BYTES) + frames).ljust(SIZE, b"\0")
 
 
@@ -42,7 +52,13 @@ def flipped(data: bytes, at: int, mask: int = 1) -> bytes:
 
 def test_a_whole_segment() -> None:
     found = scan(GOOD)
-    assert (found.last, found.end, found.torn, found.gaps, found.repairs) == (12, AT[-1], False, [], [])
+    assert (found.last, found.end, found.torn, found.gaps, found.repairs) == (
+        12,
+        AT[-1],
+        False,
+        [],
+        [],
+    )
     assert (found.synced, found.committed) == (11, 9)
     assert list(found.offsets) == AT[:-1]
     assert bytes(found.chains) == b"".join(entry.chain for entry in RUN)
@@ -57,7 +73,9 @@ def test_an_empty_segment_and_one_of_another_log() -> None:
 
 
 def test_a_tail_torn_at_every_byte() -> None:
-    """Whatever of the last two frames reached the disk: what is whole is kept, the rest is a tail that does not check."""
+    """Whatever of the last two frames reached the disk: what is whole is kept, the rest is a tail
+    that does not check.
+    """
     for cut in range(AT[10], AT[12]):
         found = scan(GOOD[:cut].ljust(SIZE, b"\0"))
         whole = 11 if cut >= AT[11] else 10
@@ -74,7 +92,14 @@ def test_a_missing_piece_with_something_good_behind_it_is_a_gap() -> None:
     hole = GOOD[: AT[4]] + bytes(AT[7] - AT[4]) + GOOD[AT[7] :]
     found = scan(hole)
     (gap,) = found.gaps
-    assert (gap.first, gap.last, gap.offset, gap.end, gap.known, gap.next_chain) == (5, 7, AT[4], AT[7], None, RUN[6].chain)
+    assert (gap.first, gap.last, gap.offset, gap.end, gap.known, gap.next_chain) == (
+        5,
+        7,
+        AT[4],
+        AT[7],
+        None,
+        RUN[6].chain,
+    )
     assert (found.last, found.end, found.synced) == (12, AT[12], 11)
 
 
@@ -93,7 +118,12 @@ def test_a_flipped_byte_costs_at_most_its_own_entry(at: int, mask: int) -> None:
         assert found.tail_known == entry.id
     else:
         (gap,) = found.gaps
-        assert (gap.first, gap.last, gap.offset, gap.end) == (hit + 1, hit + 1, AT[hit], AT[hit + 1])
+        assert (gap.first, gap.last, gap.offset, gap.end) == (
+            hit + 1,
+            hit + 1,
+            AT[hit],
+            AT[hit + 1],
+        )
         assert gap.known == entry.id
         assert gap.next_chain == entry.chain
         assert found.last == 12
@@ -107,8 +137,14 @@ def test_a_flipped_byte_costs_at_most_its_own_entry(at: int, mask: int) -> None:
 
 
 @settings(max_examples=200, deadline=None)
-@given(st.lists(st.tuples(st.integers(BLOCK_BYTES, AT[-1] - 1), st.integers(1, 255)), min_size=2, max_size=8))
-def test_many_flipped_bytes_never_give_a_wrong_entry_nor_hide_a_good_one(flips: list[tuple[int, int]]) -> None:
+@given(
+    st.lists(
+        st.tuples(st.integers(BLOCK_BYTES, AT[-1] - 1), st.integers(1, 255)), min_size=2, max_size=8
+    )
+)
+def test_many_flipped_bytes_never_give_a_wrong_entry_nor_hide_a_good_one(
+    flips: list[tuple[int, int]],
+) -> None:
     data = bytearray(GOOD)
     for at, mask in flips:
         data[at] ^= mask
@@ -133,7 +169,13 @@ def test_any_bytes_at_all_are_survived(noise: bytes) -> None:
 def test_a_bad_header_and_a_bad_entry_of_one_frame() -> None:
     found = scan(flipped(flipped(GOOD, AT[3] + 5), AT[3] + FRAME_HEADER_BYTES + 60))
     (gap,) = found.gaps
-    assert (gap.first, gap.last, gap.known, gap.end, gap.next_chain) == (4, 4, None, AT[4], RUN[3].chain)
+    assert (gap.first, gap.last, gap.known, gap.end, gap.next_chain) == (
+        4,
+        4,
+        None,
+        AT[4],
+        RUN[3].chain,
+    )
 
 
 def test_an_entry_that_does_not_continue_the_chain_is_damage() -> None:
@@ -145,8 +187,12 @@ def test_an_entry_that_does_not_continue_the_chain_is_damage() -> None:
 
 
 def test_a_segment_stored_as_a_value_gives_no_frames() -> None:
-    """A client may store a copy of a segment of another log; damage in front of it must not make frames of the value."""
-    copied = segment(make_run(5), seed=segment_seed(log_id(b"h", "log"), 1))[BLOCK_BYTES : BLOCK_BYTES + 400]
+    """A client may store a copy of a segment of another log; damage in front of it must not make
+    frames of the value.
+    """
+    copied = segment(make_run(5), seed=segment_seed(log_id(b"h", "log"), 1))[
+        BLOCK_BYTES : BLOCK_BYTES + 400
+    ]
     run = [make_entry(1, 1, DATA, 0, GENESIS_CHAIN, copied)]
     run += make_run(2, start=2, previous=run[0].chain)
     found = scan(flipped(flipped(segment(run), BLOCK_BYTES + 6), BLOCK_BYTES + FRAME_HEADER_BYTES))

@@ -1,4 +1,6 @@
-"""The scrubber (S6): it reads what is on disk, piece by piece and at its pace, finds what `txlog verify` would find, and has it repaired."""
+"""The scrubber (S6): it reads what is on disk, piece by piece and at its pace, finds what `txlog
+verify` would find, and has it repaired.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.txlog.storage.helpers import SEGMENT, contents, copy, fill, flip, make_run, open_store, reopen, segment_files
+from tests.txlog.storage.helpers import (
+    SEGMENT,
+    contents,
+    copy,
+    fill,
+    flip,
+    make_run,
+    open_store,
+    reopen,
+    segment_files,
+)
 from tests.txlog.storage.test_damage import FRAME, PER_SEGMENT, RUN, hurt
 from txlog.storage import inspect, scrub
 from txlog.storage.files import META_NAME, Files
@@ -18,7 +30,9 @@ from txlog.storage.store import LogStore
 
 @pytest.fixture(scope="module")
 def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A log of four segments, everything synced, committed up to 98, opened once more so that all old segments are sealed."""
+    """A log of four segments, everything synced, committed up to 98, opened once more so that all
+    old segments are sealed.
+    """
     path = tmp_path_factory.mktemp("original") / "log"
     store = open_store(path)
     fill(store, RUN)
@@ -50,15 +64,24 @@ def one_pass(store: LogStore, scrubber: Scrubber | None = None) -> Pass:
 
 
 @pytest.mark.parametrize("cache_bytes", [0, 1 << 20])
-def test_a_whole_log_is_read_and_all_is_well(original: Path, tmp_path: Path, cache_bytes: int) -> None:
+def test_a_whole_log_is_read_and_all_is_well(
+    original: Path, tmp_path: Path, cache_bytes: int
+) -> None:
     store = open_store(copy(original, tmp_path / "log"), cache_bytes=cache_bytes)
     ended = one_pass(store)
     newest = BLOCK_BYTES + (len(RUN) - 3 * PER_SEGMENT) * FRAME
-    assert (ended.entries, ended.bytes, ended.total, ended.findings) == (len(RUN), 3 * SEGMENT + newest, 3 * SEGMENT + newest, 0)
+    assert (ended.entries, ended.bytes, ended.total, ended.findings) == (
+        len(RUN),
+        3 * SEGMENT + newest,
+        3 * SEGMENT + newest,
+        0,
+    )
     assert store.found_damage() is None and not store.queued
 
 
-def test_every_piece_is_small_and_waits_its_time(original: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_piece_is_small_and_waits_its_time(
+    original: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(scrub, "PIECE_BYTES", 1000)
     store = open_store(copy(original, tmp_path / "log"))
     scrubber = Scrubber(10_000, 5_000_000, 7)
@@ -71,14 +94,20 @@ def test_every_piece_is_small_and_waits_its_time(original: Path, tmp_path: Path,
         scrubber.on_read(piece)
         assert scrubber.deadline() == now + piece.length * 100
         now, total = scrubber.deadline(), total + piece.length
-    assert scrubber.last is not None and (scrubber.last.entries, scrubber.last.bytes) == (len(RUN), total)
+    assert scrubber.last is not None and (scrubber.last.entries, scrubber.last.bytes) == (
+        len(RUN),
+        total,
+    )
     assert scrubber.deadline() == now + 5_000_000, "the pause"
     assert scrubber.status(now + 3_000_000)["last"] == {
-        "bytes": total, "entries": len(RUN), "findings": 0, "seconds": (now - 5_000_007) // 1_000_000, "ago_s": 3
+        "bytes": total, "entries": len(RUN), "findings": 0,
+        "seconds": (now - 5_000_007) // 1_000_000, "ago_s": 3
     }  # fmt: skip
 
 
-def test_what_could_not_be_read_now_is_read_later_from_the_segments_start(original: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_could_not_be_read_now_is_read_later_from_the_segments_start(
+    original: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(scrub, "PIECE_BYTES", 1000)
     store = open_store(copy(original, tmp_path / "log"))
     scrubber = Scrubber(1 << 20, 0, 0)
@@ -92,7 +121,10 @@ def test_what_could_not_be_read_now_is_read_later_from_the_segments_start(origin
     scrubber.on_failed(5)
     assert scrubber.deadline() == 1_000_005
     again = scrubber.next(store, scrubber.deadline())
-    assert again is not None and (again.check.span.first, again.offset) == (piece.check.span.first, 0)
+    assert again is not None and (again.check.span.first, again.offset) == (
+        piece.check.span.first,
+        0,
+    )
     store.read_piece(again)
     scrubber.on_read(again)
     assert one_pass(store, scrubber).findings == 0
@@ -113,10 +145,14 @@ def test_an_entry_much_larger_than_a_piece(tmp_path: Path) -> None:
     assert scan is not None and [damage.position for damage in scan.damage] == [2]
 
 
-@pytest.mark.parametrize("reopened", [False, True], ids=["written by this life", "read at the start"])
+@pytest.mark.parametrize(
+    "reopened", [False, True], ids=["written by this life", "read at the start"]
+)
 @pytest.mark.parametrize("position", [1, 20, PER_SEGMENT, PER_SEGMENT + 1, 97, 98])
 @pytest.mark.parametrize("header", [False, True])
-def test_a_flipped_byte_under_a_running_log_is_found_and_put_back(tmp_path: Path, position: int, header: bool, reopened: bool) -> None:
+def test_a_flipped_byte_under_a_running_log_is_found_and_put_back(
+    tmp_path: Path, position: int, header: bool, reopened: bool
+) -> None:
     path = tmp_path / "log"
     store = open_store(path, cache_bytes=0)
     fill(store, RUN)
@@ -129,7 +165,10 @@ def test_a_flipped_byte_under_a_running_log_is_found_and_put_back(tmp_path: Path
     scan = store.found_damage(98)
     assert scan is not None
     assert [damage.position for damage in scan.damage] == [position]
-    assert scan.damage[0].known == RUN[position - 1].id or scan.damage[0].next_chain == RUN[position - 1].chain
+    assert (
+        scan.damage[0].known == RUN[position - 1].id
+        or scan.damage[0].next_chain == RUN[position - 1].chain
+    )
     assert scan.last == RUN[-1].id, "committed damage is a hole"
     assert one_pass(store).findings == 0, "what is known is not found again"
     assert store.put_back(RUN[position - 1]).damage == []
@@ -142,16 +181,24 @@ def test_a_flipped_byte_under_a_running_log_is_found_and_put_back(tmp_path: Path
 
 @pytest.mark.parametrize("header", [False, True])
 def test_the_newest_entry_of_all(original: Path, tmp_path: Path, header: bool) -> None:
-    """Nothing good follows it, but memory knows its place, id and chain: committed it is a hole, else the log ends in front of it."""
+    """Nothing good follows it, but memory knows its place, id and chain: committed it is a hole,
+    else the log ends in front of it.
+    """
     for committed, last in ((100, RUN[99].id), (99, RUN[98].id)):
         path = copy(original, tmp_path / f"log{committed}")
         store = open_store(path, cache_bytes=0)
         hurt(path, 100, header)
         one_pass(store)
         scan = store.found_damage(committed)
-        assert scan is not None and [(damage.position, damage.known, damage.next_chain) for damage in scan.damage] == [(100, RUN[99].id, RUN[99].chain)]
+        assert scan is not None and [
+            (damage.position, damage.known, damage.next_chain) for damage in scan.damage
+        ] == [(100, RUN[99].id, RUN[99].chain)]
         assert scan.last == last
-        assert store.id_at(100) == RUN[99].id and store.chain_at(100) == RUN[99].chain and store.entry_at(100) is None
+        assert (
+            store.id_at(100) == RUN[99].id
+            and store.chain_at(100) == RUN[99].chain
+            and store.entry_at(100) is None
+        )
         assert store.put_back(RUN[99]).last == RUN[99].id
         store.sync()
         assert inspect.verify(path).findings == []
@@ -167,8 +214,12 @@ def test_neighbours_above_committed_are_known_one_by_one(original: Path, tmp_pat
         hurt(path, position, header=True)
     one_pass(store)
     scan = store.found_damage(0)
-    assert scan is not None and [damage.known for damage in scan.damage] == [RUN[position - 1].id for position in (97, 98, 99)]
-    assert scan.last == RUN[97].id, "97 and 98 are known committed and holes, in front of 99 the log ends"
+    assert scan is not None and [damage.known for damage in scan.damage] == [
+        RUN[position - 1].id for position in (97, 98, 99)
+    ]
+    assert scan.last == RUN[97].id, (
+        "97 and 98 are known committed and holes, in front of 99 the log ends"
+    )
 
 
 def test_what_memory_still_has_is_put_back_from_there(tmp_path: Path) -> None:
@@ -201,8 +252,12 @@ def test_a_frame_header_is_made_again_from_its_entry(original: Path, tmp_path: P
 
 
 @pytest.mark.parametrize("which", [0, 3])
-@pytest.mark.parametrize("place", [8, 40, 600, 1100, SEAL_AT + 10, SEAL_AT + 4000, BLOCK_BYTES - 1, SEGMENT - 1])
-def test_a_header_block_and_what_is_behind_the_end(original: Path, tmp_path: Path, which: int, place: int) -> None:
+@pytest.mark.parametrize(
+    "place", [8, 40, 600, 1100, SEAL_AT + 10, SEAL_AT + 4000, BLOCK_BYTES - 1, SEGMENT - 1]
+)
+def test_a_header_block_and_what_is_behind_the_end(
+    original: Path, tmp_path: Path, which: int, place: int
+) -> None:
     if which == 3 and place == SEGMENT - 1:
         pytest.skip("behind the end of the newest segment anything may be under way")
     path = copy(original, tmp_path / "log")
@@ -239,17 +294,23 @@ def test_only_what_a_sync_has_covered_is_judged(tmp_path: Path) -> None:
     assert one_pass(store).entries == 90
 
 
-def test_a_truncation_under_the_scrubber_is_no_finding(original: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_truncation_under_the_scrubber_is_no_finding(
+    original: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(scrub, "PIECE_BYTES", 1000)
     store = open_store(copy(original, tmp_path / "log"))
     scrubber = Scrubber(1 << 20, 0, 0)
-    while (piece := scrubber.next(store, 0)) is not None and piece.check.span.first < 2 * PER_SEGMENT:
+    while (
+        piece := scrubber.next(store, 0)
+    ) is not None and piece.check.span.first < 2 * PER_SEGMENT:
         store.read_piece(piece)
         scrubber.on_read(piece)
     assert piece is not None
     store.truncate(2 * PER_SEGMENT + 2)
     store.sync()
-    fill(store, make_run(30, start=2 * PER_SEGMENT + 2, previous=RUN[2 * PER_SEGMENT].chain, term=2))
+    fill(
+        store, make_run(30, start=2 * PER_SEGMENT + 2, previous=RUN[2 * PER_SEGMENT].chain, term=2)
+    )
     store.read_piece(piece)
     scrubber.on_read(piece)
     ended = one_pass(store, scrubber)

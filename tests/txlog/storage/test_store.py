@@ -1,4 +1,6 @@
-"""A log on disk: what was synced is there again, whatever the shape of its segments; memory stays bounded; a full disk is found in time."""
+"""A log on disk: what was synced is there again, whatever the shape of its segments; memory stays
+bounded; a full disk is found in time.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.txlog.storage.helpers import PROMISE, SEGMENT, contents, copy, fill, flip, make_run, open_store, reopen, segment_files
+from tests.txlog.storage.helpers import (
+    PROMISE,
+    SEGMENT,
+    contents,
+    copy,
+    fill,
+    flip,
+    make_run,
+    open_store,
+    reopen,
+    segment_files,
+)
 from txlog.consensus.outputs import Promise, Suspicion
 from txlog.entry import GENESIS_CHAIN, NO_ENTRY
 from txlog.storage.errors import StorageError, StorageFatal, StorageInUse, StorageLost
@@ -25,7 +38,12 @@ def test_a_new_log_is_empty_and_remembers_that_it_never_promised(tmp_path: Path)
     store = open_store(tmp_path / "log")
     for _ in range(2):
         found = store.recovered
-        assert (found.last, found.last_chain, found.promise, found.damage) == (NO_ENTRY, GENESIS_CHAIN, Promise(), [])
+        assert (found.last, found.last_chain, found.promise, found.damage) == (
+            NO_ENTRY,
+            GENESIS_CHAIN,
+            Promise(),
+            [],
+        )
         assert (found.committed, found.proven, found.suspicion) == (0, 0, None)
         store = reopen(store)
 
@@ -105,7 +123,9 @@ def test_entries_that_do_not_fit_roll_over_and_too_large_ones_are_refused(tmp_pa
     entries += make_run(1, size=3900, start=3, previous=entries[-1].chain)
     store.write_entries(entries, 0)
     store.sync()
-    assert [path.name for path in segment_files(store.path)] == [f"{first:020d}.seg" for first in (1, 2, 3)]
+    assert [path.name for path in segment_files(store.path)] == [
+        f"{first:020d}.seg" for first in (1, 2, 3)
+    ]
     with pytest.raises(ValueError, match="does not fit"):
         store.write_entries(make_run(1, size=5000, start=4, previous=entries[-1].chain), 0)
     store = reopen(store)
@@ -131,7 +151,9 @@ def test_truncation_and_writing_on(tmp_path: Path, position: int) -> None:
     fill(store, entries)
     store.truncate(position)
     keep = entries[: position - 1]
-    fresh = make_run(70, start=position, previous=keep[-1].chain if keep else GENESIS_CHAIN, term=2, mark=b"new")
+    fresh = make_run(
+        70, start=position, previous=keep[-1].chain if keep else GENESIS_CHAIN, term=2, mark=b"new"
+    )
     assert store.id_at(position) is None
     fill(store, fresh)
     assert contents(store) == [entry.encoded for entry in keep + fresh]
@@ -149,13 +171,26 @@ def test_truncation_of_old_history_after_a_restart(tmp_path: Path) -> None:
     store.sync()
     assert contents(store) == [entry.encoded for entry in entries[:39]]
     store = reopen(store)
-    assert (store.recovered.last, store.recovered.damage, store.recovered.proven) == (entries[38].id, [], store.recovered.proven)
+    assert (store.recovered.last, store.recovered.damage, store.recovered.proven) == (
+        entries[38].id,
+        [],
+        store.recovered.proven,
+    )
     assert store.recovered.proven <= 39
 
 
 @settings(max_examples=25, deadline=None)
-@given(st.lists(st.tuples(st.sampled_from(["write", "sync", "cut", "restart", "evidence"]), st.integers(1, 40)), max_size=25))
-def test_any_sequence_equals_a_list(tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[str, int]]) -> None:
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["write", "sync", "cut", "restart", "evidence"]), st.integers(1, 40)
+        ),
+        max_size=25,
+    )
+)
+def test_any_sequence_equals_a_list(
+    tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[str, int]]
+) -> None:
     store = open_store(tmp_path_factory.mktemp("log") / "log", cache_bytes=1000)
     model: list[bytes] = []
     chains = [GENESIS_CHAIN]
@@ -224,7 +259,11 @@ def test_evidence_does_not_outlive_a_truncation(tmp_path: Path) -> None:
         if rotten is not None:
             flip(segment_files(hurt)[0], rotten + 10)
         store = open_store(hurt)
-        assert (store.recovered.last[1], store.recovered.proven, store.recovered.damage) == (5, 5, [])
+        assert (store.recovered.last[1], store.recovered.proven, store.recovered.damage) == (
+            5,
+            5,
+            [],
+        )
         store.close()
 
 
@@ -255,13 +294,19 @@ def test_a_folder_in_use_is_refused(tmp_path: Path) -> None:
 
 def test_a_folder_of_another_node_or_log_is_refused(tmp_path: Path) -> None:
     open_store(tmp_path / "log").close()
-    for log, group, node in (("shard-1", b"g" * 16, "n1"), ("shard-0", b"h" * 16, "n1"), ("shard-0", b"g" * 16, "n2")):
+    for log, group, node in (
+        ("shard-1", b"g" * 16, "n1"),
+        ("shard-0", b"h" * 16, "n1"),
+        ("shard-0", b"g" * 16, "n2"),
+    ):
         with pytest.raises(StorageError, match="belongs to"):
             LogStore.open(tmp_path / "log", log, group, node)
     open_store(tmp_path / "log").close()  # the refusals left no lock behind
 
 
-@pytest.mark.parametrize("name", ["", "..", ".", ".x", "a/b", "a\\b", "a\0", "x" * 65, "é", "a b", "a\n"])
+@pytest.mark.parametrize(
+    "name", ["", "..", ".", ".x", "a/b", "a\\b", "a\0", "x" * 65, "é", "a b", "a\n"]
+)
 def test_names_that_are_no_log_names(name: str) -> None:
     with pytest.raises(StorageError):
         check_log_name(name)
@@ -294,7 +339,7 @@ def test_lost_disks(tmp_path: Path) -> None:
         open_store(tmp_path / "log")
 
 
-# --------------------------------------------------------------------------- a full disk, a broken disk
+# ----------------------------------------------------------------------- a full disk, a broken disk
 
 
 class FullDisk(Files):
@@ -348,7 +393,9 @@ def test_a_full_disk_in_the_thread_is_asked_again(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("size", [1, 30, 900, 3000])
 def test_what_is_said_to_have_room_has_it(tmp_path: Path, size: int) -> None:
-    """However the entries fall into segments, and however much of what was taken before waits in the queue or has just been cut away."""
+    """However the entries fall into segments, and however much of what was taken before waits in
+    the queue or has just been cut away.
+    """
     disk = FullDisk(3 * SEGMENT)
     store = open_store(tmp_path / "log", files=disk)
     overhead = store.recovered.entry_overhead
@@ -374,7 +421,9 @@ def test_what_is_said_to_have_room_has_it(tmp_path: Path, size: int) -> None:
 
 
 def test_a_put_back_that_has_no_room_waits_for_some(tmp_path: Path) -> None:
-    """S2 at the end of the log: the entry that stood there was the first of another segment, which is gone; what is left is a piece of a smaller one."""
+    """S2 at the end of the log: the entry that stood there was the first of another segment, which
+    is gone; what is left is a piece of a smaller one.
+    """
     disk = FullDisk(SEGMENT)
     store = open_store(tmp_path / "log", files=disk)
     first = make_run(1, 3000)[0]
@@ -441,7 +490,9 @@ def test_readers_in_threads_while_the_log_grows(tmp_path: Path) -> None:
         position = 1
         while not done.is_set():
             found = store.read(position, 300, 2000)
-            if not found or found != [entry.encoded for entry in entries[position - 1 : position - 1 + len(found)]]:
+            if not found or found != [
+                entry.encoded for entry in entries[position - 1 : position - 1 + len(found)]
+            ]:
                 wrong.append((position, found))
                 return
             position = 1 if position + len(found) > 300 else position + len(found)

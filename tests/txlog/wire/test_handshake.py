@@ -1,4 +1,5 @@
-"""The handshake without a socket: who proves what, and what an attacker between two honest sides cannot do.
+"""The handshake without a socket: who proves what, and what an attacker between two honest sides
+cannot do.
 
 The attackers here know everything that was ever sent, and not the secret.
 """
@@ -90,7 +91,11 @@ def test_bytes_may_come_one_by_one() -> None:
 def test_what_comes_right_behind_the_welcome_is_not_lost() -> None:
     here, there = caller(), door()
     there.feed(here.feed(there.opening()))
-    here.feed(there.welcome(welcome(), MAX_FRAME) + sealed(there, TailQuery(1)) + sealed(there, TailQuery(2)))
+    here.feed(
+        there.welcome(welcome(), MAX_FRAME)
+        + sealed(there, TailQuery(1))
+        + sealed(there, TailQuery(2))
+    )
     assert here.decoder.feed(b"") == [TailQuery(1), TailQuery(2)]
 
 
@@ -125,7 +130,14 @@ def test_a_welcome_without_a_proof_is_not_believed() -> None:
         here.feed(encode(welcome()))
 
 
-@pytest.mark.parametrize("frame", [encode(Reject("membership: x", 99, ["a=evil:1"])), encode(Reject("group: x")), encode(Reject("name: x"))])
+@pytest.mark.parametrize(
+    "frame",
+    [
+        encode(Reject("membership: x", 99, ["a=evil:1"])),
+        encode(Reject("group: x")),
+        encode(Reject("name: x")),
+    ],
+)
 def test_a_refusal_that_anybody_can_write_changes_nothing(frame: bytes) -> None:
     """It carried memberships once: a client went to whatever addresses an impostor named."""
     here, there = caller(), door()
@@ -137,7 +149,11 @@ def test_a_refusal_that_anybody_can_write_changes_nothing(frame: bytes) -> None:
 
 
 def test_a_proven_refusal_cannot_be_altered_or_made() -> None:
-    for change in (lambda r: replace(r, version=9), lambda r: replace(r, members=["a=evil:1"]), lambda r: replace(r, proof=bytes(32))):
+    for change in (
+        lambda r: replace(r, version=9),
+        lambda r: replace(r, members=["a=evil:1"]),
+        lambda r: replace(r, proof=bytes(32)),
+    ):
         here, there = caller(), door()
         there.feed(here.feed(there.opening()))
         message = one(there.reject(Reject("membership: old", 7, ["a=h:1"])))
@@ -148,9 +164,10 @@ def test_a_proven_refusal_cannot_be_altered_or_made() -> None:
 
 
 def test_the_identity_in_a_welcome_cannot_be_altered() -> None:
-    """The node's proof covers who it is: an attacker on the way cannot make node a pass for node b."""
+    """The node's proof covers who it is: an attacker cannot make node a pass for node b."""
     changes: list[Callable[[Welcome], Welcome]] = [
-        lambda w: replace(w, node="b"), lambda w: replace(w, group=b"h" * 16), lambda w: replace(w, membership=2), lambda w: replace(w, members=["a=evil:1"]),
+        lambda w: replace(w, node="b"), lambda w: replace(w, group=b"h" * 16),
+        lambda w: replace(w, membership=2), lambda w: replace(w, members=["a=evil:1"]),
         lambda w: replace(w, folder="other"), lambda w: replace(w, incarnation=bytes(16)),
     ]  # fmt: skip
     for change in changes:
@@ -164,8 +181,10 @@ def test_the_identity_in_a_welcome_cannot_be_altered() -> None:
 
 def test_the_claims_in_a_hello_cannot_be_altered() -> None:
     changes: list[Callable[[Hello], Hello]] = [
-        lambda h: replace(h, log="shard-1"), lambda h: replace(h, purpose="reader"), lambda h: replace(h, incarnation=bytes(16)),
-        lambda h: replace(h, membership=2), lambda h: replace(h, group=b""), lambda h: replace(h, proof=bytes(NONCE_BYTES) + h.proof[NONCE_BYTES:]),
+        lambda h: replace(h, log="shard-1"), lambda h: replace(h, purpose="reader"),
+        lambda h: replace(h, incarnation=bytes(16)), lambda h: replace(h, membership=2),
+        lambda h: replace(h, group=b""),
+        lambda h: replace(h, proof=bytes(NONCE_BYTES) + h.proof[NONCE_BYTES:]),
     ]  # fmt: skip
     for change in changes:
         here, there = caller(), door()
@@ -175,7 +194,7 @@ def test_the_claims_in_a_hello_cannot_be_altered() -> None:
             there.feed(encode(change(message)))
 
 
-# --------------------------------------------------------------------------- relay, reflection, replay
+# ------------------------------------------------------------------------ relay, reflection, replay
 
 
 def test_a_proof_for_one_node_is_none_for_another() -> None:
@@ -245,8 +264,9 @@ def test_a_wire_that_alters_leaves_out_repeats_or_moves_a_frame_is_found_out() -
         return there, [sealed(here, TailQuery(number)) for number in range(3)]
 
     attacks: list[Callable[[list[bytes]], list[bytes]]] = [
-        lambda f: [f[0], f[2]], lambda f: [f[0], f[0]], lambda f: [f[1], f[0]], lambda f: [f[0], encode(TailQuery(1))],
-        lambda f: [f[0], encode(TailQuery(9)) + f[1][-16:]], lambda f: [f[0][:-1] + bytes([f[0][-1] ^ 1])],
+        lambda f: [f[0], f[2]], lambda f: [f[0], f[0]], lambda f: [f[1], f[0]],
+        lambda f: [f[0], encode(TailQuery(1))], lambda f: [f[0], encode(TailQuery(9)) + f[1][-16:]],
+        lambda f: [f[0][:-1] + bytes([f[0][-1] ^ 1])],
     ]  # fmt: skip
     for attack in attacks:
         there, frames = sent()
@@ -255,7 +275,11 @@ def test_a_wire_that_alters_leaves_out_repeats_or_moves_a_frame_is_found_out() -
                 there.decoder.feed(frame)
             there.decoder.feed(bytes(64))  # a frame without its tag waits for one
     there, frames = sent()
-    assert [message for frame in frames for message in there.decoder.feed(frame)] == [TailQuery(0), TailQuery(1), TailQuery(2)]
+    assert [message for frame in frames for message in there.decoder.feed(frame)] == [
+        TailQuery(0),
+        TailQuery(1),
+        TailQuery(2),
+    ]
 
 
 def test_frames_of_another_session_have_wrong_tags() -> None:
@@ -316,12 +340,26 @@ def test_versions_refuse_each_other_in_words(version: int) -> None:
 
 
 def test_the_forms_that_all_versions_read() -> None:
-    """An older caller must be able to read why it is refused, and an older node what a newer caller is."""
+    """An older caller must be able to read why it is refused,
+    and an older node what a newer caller is.
+    """
     assert encode(Challenge(b"n"))[8:] == b"\x02\0\0\0\x01n"
     assert encode(Hello(5, "l", b"i", "p", 1, b"g", b"x"))[8:] == (
-        b"\x01" + bytes(7) + b"\x05" + b"\0\0\0\x01l" + b"\0\0\0\x01i" + b"\0\0\0\x01p" + bytes(7) + b"\x01" + b"\0\0\0\x01g" + b"\0\0\0\x01x"
+        b"\x01"
+        + bytes(7)
+        + b"\x05"
+        + b"\0\0\0\x01l"
+        + b"\0\0\0\x01i"
+        + b"\0\0\0\x01p"
+        + bytes(7)
+        + b"\x01"
+        + b"\0\0\0\x01g"
+        + b"\0\0\0\x01x"
     )
-    assert encode(Reject("r", 2, ["m"]))[8:] == b"\x04\0\0\0\x01r" + bytes(7) + b"\x02" + b"\0\0\0\x01\0\0\0\x01m"
+    assert (
+        encode(Reject("r", 2, ["m"]))[8:]
+        == b"\x04\0\0\0\x01r" + bytes(7) + b"\x02" + b"\0\0\0\x01\0\0\0\x01m"
+    )
 
 
 # --------------------------------------------------------------------------- bounds
@@ -366,7 +404,9 @@ def test_a_challenge_that_is_too_short_is_not_answered(length: int) -> None:
 
 
 def test_frames_that_waited_for_the_welcome_are_given_at_once() -> None:
-    """The Hello came in two pieces. What came behind it is complete: it must not wait for further bytes."""
+    """The Hello came in two pieces. What came behind it is complete:
+    it must not wait for further bytes.
+    """
     here, there = caller(None), door(None)
     out = here.feed(there.opening())
     assert there.feed(out[:10]) is None

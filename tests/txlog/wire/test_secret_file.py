@@ -26,13 +26,17 @@ def test_a_file_that_others_can_read_or_change_is_refused(tmp_path: Path, mode: 
 
 
 @pytest.mark.parametrize("mode", [0o600, 0o400])
-def test_a_private_file_is_taken_without_a_word(tmp_path: Path, mode: int, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_private_file_is_taken_without_a_word(
+    tmp_path: Path, mode: int, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert read_log_secret(secret(tmp_path, b"x" * 32, mode)) == b"x" * 32
     assert capsys.readouterr().err == ""
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o440])
-def test_a_file_that_its_group_can_read_gives_a_warning(tmp_path: Path, mode: int, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_file_that_its_group_can_read_gives_a_warning(
+    tmp_path: Path, mode: int, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert read_log_secret(secret(tmp_path, b"x" * 32, mode)) == b"x" * 32
     assert "its group can read it" in capsys.readouterr().err
 
@@ -75,8 +79,13 @@ def test_a_pipe_does_not_hold_the_start(tmp_path: Path) -> None:
     """No process has it open for writing: a plain open would wait for one."""
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe, 0o600)
-    code = f"from pathlib import Path; from txlog.secret_file import read_private; read_private(Path({str(pipe)!r}))"
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=20, check=False)
+    code = (
+        "from pathlib import Path; from txlog.secret_file import read_private; "
+        f"read_private(Path({str(pipe)!r}))"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=20, check=False
+    )
     assert f"secret file {pipe} is not a regular file" in result.stderr
 
 
@@ -96,5 +105,8 @@ def test_a_file_of_another_user_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("mode", [0o444, 0o644])
 def test_a_refusal_says_how_to_mount_a_secret(tmp_path: Path, mode: int) -> None:
-    with pytest.raises(SecretFileError, match=r"mode: 0400 of a Docker secret, defaultMode: 0400 of a Kubernetes secret"):
+    with pytest.raises(
+        SecretFileError,
+        match=r"mode: 0400 of a Docker secret, defaultMode: 0400 of a Kubernetes secret",
+    ):
         read_private(secret(tmp_path, b"x" * 32, mode))

@@ -1,4 +1,6 @@
-"""Every message survives the wire; no bytes at all do anything to a decoder but messages, waiting, or `WireError`."""
+"""Every message survives the wire; no bytes at all do anything to a decoder but messages,
+waiting, or `WireError`.
+"""
 
 from __future__ import annotations
 
@@ -63,7 +65,9 @@ def test_round_trip(cls: type) -> None:
 
 
 @given(st.lists(ANY_MESSAGE, max_size=5), st.data())
-def test_any_cutting_of_the_stream_gives_the_same_messages(sent: list[Message], data: st.DataObject) -> None:
+def test_any_cutting_of_the_stream_gives_the_same_messages(
+    sent: list[Message], data: st.DataObject
+) -> None:
     stream = b"".join(encode(message) for message in sent)
     cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=8)))
     decoder = Decoder()
@@ -76,7 +80,10 @@ def test_any_cutting_of_the_stream_gives_the_same_messages(sent: list[Message], 
 
 def test_byte_by_byte() -> None:
     entry = make_entry(1, 1, DATA, 5, GENESIS_CHAIN, b"payload").encoded
-    sent = [Append(1, b"i" * 16, b"r" * 16, 1000, 1, (0, 0), GENESIS_CHAIN, 0, [entry, entry]), Appended(1, b"r" * 16, 1, 2)]
+    sent = [
+        Append(1, b"i" * 16, b"r" * 16, 1000, 1, (0, 0), GENESIS_CHAIN, 0, [entry, entry]),
+        Appended(1, b"r" * 16, 1, 2),
+    ]
     decoder = Decoder()
     found: list[Message] = []
     for byte in b"".join(encode(message) for message in sent):
