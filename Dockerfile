@@ -1,4 +1,5 @@
-# One image for log nodes and engine nodes; the command says which. It holds no secret: those are made at the first start (docker-compose.yml).
+# One image for log nodes and engine nodes; the command says which. It holds no secret: those are
+# made at the first start (docker-compose.yml).
 ARG BASE_IMAGE=python:3.12-slim
 
 # The compiler and the build's tools stay in this stage.
@@ -11,9 +12,11 @@ COPY constraints.txt pyproject.toml setup.py hot_modules.txt README.md LICENSE .
 COPY building building
 COPY memstore memstore
 COPY txlog txlog
-# An environment of its own, to be copied whole. `require`: an image without compiled modules is an error.
+# An environment of its own, to be copied whole. `require`: an image without compiled modules is an
+# error.
 RUN python -m venv /opt/memstore \
-    && MEMSTORE_COMPILE=require PIP_CONSTRAINT=/src/constraints.txt /opt/memstore/bin/pip install --no-cache-dir --no-compile . \
+    && MEMSTORE_COMPILE=require PIP_CONSTRAINT=/src/constraints.txt \
+        /opt/memstore/bin/pip install --no-cache-dir --no-compile . \
     && /opt/memstore/bin/python -m compileall -q /opt/memstore/lib
 
 FROM ${BASE_IMAGE}

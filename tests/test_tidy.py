@@ -1,9 +1,10 @@
 """The architecture and the house rules as a test: every source file is read with `ast` and measured
 against the tables below.
 
-Decides: who may import whom, what pure layers may not call, how long a function and a file may be,
-what a module's head must have. Each rule is a function from a source to the list of its violations,
-and each is tried on a planted violation first: a rule that finds nothing would prove nothing.
+Decides: who may import whom, what pure layers may not call, what a module's head must have.
+`length_rules` decides how long lines, functions and files may be. Each rule is a function from a
+source to the list of its violations, and each is tried on a planted violation first: a rule that
+finds nothing would prove nothing.
 Must not know: what the code does.
 """
 
@@ -16,22 +17,25 @@ import sys
 import tokenize
 import tomllib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from functools import cached_property
 from io import StringIO
 from pathlib import Path
 
 import pytest
 
-from tests import compiled_rules
+from tests import compiled_rules, length_rules
 from tests.compiled_rules import COMPILED_RULES, hot_modules
 from tests.interpreted_only import INTERPRETED_ONLY
+from tests.length_rules import (
+    LENGTH_RULES,
+    LONG_FILES,
+    LONG_FUNCTIONS,
+    Source,
+    lines_fit,
+    prose_fits,
+)
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("memstore", "txlog")
-
-FUNCTION_LINES = 70
-FILE_LINES = 700
 
 # --------------------------------------------------------------------------- the tables
 
@@ -107,20 +111,6 @@ CLASS_ENDINGS_AVOIDED = ("Manager", "Util", "Utils", "Impl", "Factory", "Wrapper
 NAMES_AVOIDED = re.compile(r"(^|_)(master|slave)s?(_|$)")
 LEFTOVERS = re.compile("|".join(("FIX" + "ME", "TO" + "DO", "XX" + "X")).join((r"\b(", r")\b")))
 MACHINE_PATHS = re.compile(r"(?<![\w.])/(home|root|Users|work|tmp)/\w")
-
-
-@dataclass
-class Source:
-    module: str
-    text: str
-
-    @cached_property
-    def tree(self) -> ast.Module:
-        return ast.parse(self.text)
-
-    @cached_property
-    def nodes(self) -> list[ast.AST]:
-        return [*ast.walk(self.tree)]
 
 
 def within(module: str, prefixes: tuple[str, ...]) -> bool:
@@ -204,25 +194,6 @@ def pure_layers_are_pure(source: Source) -> list[str]:
         ):
             found.append(f"line {node.lineno}: only Random may come from random")
     return found
-
-
-def functions_are_short(source: Source) -> list[str]:
-    found = []
-    for node in source.nodes:
-        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
-            assert node.end_lineno is not None
-            lines = node.end_lineno - node.lineno + 1
-            if lines > FUNCTION_LINES:
-                found.append(
-                    f"line {node.lineno}: {node.name} has {lines} lines, {FUNCTION_LINES} are the "
-                    "limit"
-                )
-    return found
-
-
-def files_are_short(source: Source) -> list[str]:
-    lines = source.text.count("\n")
-    return [f"{lines} lines, the limit is below {FILE_LINES}"] if lines >= FILE_LINES else []
 
 
 def files_have_a_header(source: Source) -> list[str]:
@@ -339,8 +310,7 @@ PRODUCT_RULES: list[Rule] = [
     errors_are_not_swallowed,
 ]
 RULES: list[Rule] = [
-    functions_are_short,
-    files_are_short,
+    *LENGTH_RULES,
     files_have_a_header,
     nothing_is_left_over,
 ]
@@ -361,6 +331,20 @@ def sources(*folders: str) -> dict[str, Source]:
 
 PRODUCT = sources(*PACKAGES)
 EVERYTHING = PRODUCT | sources("tests", "bench")
+OTHER_TEXTS = (
+    "Makefile", ".ci/run", "Dockerfile", "docker-compose.yml", "pyproject.toml", "setup.py",
+    "constraints.txt", "hot_modules.txt", "MANIFEST.in", "building/*.py",
+)  # fmt: skip
+MARKDOWN = ("*.md", "docs/*.md", "bench/*.md", "tests/**/*.md")
+
+
+def texts(*patterns: str) -> dict[str, Source]:
+    paths = [path for pattern in patterns for path in sorted(ROOT.glob(pattern))]
+    names = [str(path.relative_to(ROOT)) for path in paths]
+    return {
+        name: Source(name, path.read_text(encoding="utf-8"))
+        for name, path in zip(names, paths, strict=True)
+    }
 
 
 def violations(rule: Rule, over: dict[str, Source]) -> str:
@@ -377,6 +361,29 @@ def test_product_code(rule: Rule) -> None:
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
 def test_all_code(rule: Rule) -> None:
     assert violations(rule, EVERYTHING) == ""
+
+
+def test_other_lines_fit() -> None:
+    found = texts(*OTHER_TEXTS)
+    assert len(found) >= len(OTHER_TEXTS), "a file has another name now"
+    assert violations(lines_fit, found) == ""
+
+
+def test_lines_of_prose_fit() -> None:
+    found = texts(*MARKDOWN)
+    assert {"README.md", "ARCHITECTURE.md", "STYLE.md", "docs/compiled.md"} <= set(found)
+    assert violations(prose_fits, found) == ""
+
+
+def test_what_is_listed_as_long_exists() -> None:
+    assert set(LONG_FILES) <= set(EVERYTHING)
+    assert {module for module, _ in LONG_FUNCTIONS} <= set(EVERYTHING)
+
+
+def test_wide_tables_and_code_blocks_are_no_prose() -> None:
+    wide = "x " * 60
+    for text in (f"| {wide}|", f"```\n{wide}\n```", f"text:\n\n    {wide}", f"https://{'x' * 99}"):
+        assert prose_fits(Source("README.md", text)) == []
 
 
 HEADER = '"""Decides something, and must not know something else."""\n'
@@ -402,8 +409,7 @@ PLANTED: list[tuple[Rule, str, str]] = [
     (pure_layers_are_pure, "memstore.engine.bad", "open('x')\n"),
     (pure_layers_are_pure, "memstore.engine.bad", "async def f():\n    pass\n"),
     (pure_layers_are_pure, "memstore.engine.bad", "import requests\n"),
-    (functions_are_short, "memstore.engine.bad", "def f():\n" + "    x = 1\n" * 70),
-    (files_are_short, "memstore.engine.bad", "x = 1\n" * 700),
+    *length_rules.PLANTED,
     (files_have_a_header, "memstore.engine.bad", "x = 1\n"),
     (only_the_command_line_prints, "memstore.server.bad", "print(1)\n"),
     (nothing_is_left_over, "memstore.engine.bad", "x = 1  # TO" + "DO: more\n"),

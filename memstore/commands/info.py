@@ -188,7 +188,8 @@ def _replication(ctx: Context) -> Fields:
         fields.append(
             (
                 f"slave{i}",
-                f"ip={replica.host},port={replica.port},state=online,offset={replica.applied},lag={lag_s},az={replica.az},id={replica.node}",
+                f"ip={replica.host},port={replica.port},state=online,offset={replica.applied},"
+                f"lag={lag_s},az={replica.az},id={replica.node}",
             )
         )
     offset = facts.committed if facts.role == "primary" else facts.applied

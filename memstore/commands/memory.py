@@ -98,8 +98,8 @@ def memory_stats(ctx: Context, argv: list[bytes]) -> bytes:
 
 def _tables(tables: object) -> int:
     assert isinstance(tables, Sized)
-    # lists and dict views alike
-    return sum(table.__sizeof__() for table in tables)  # type: ignore[attr-defined]
+    # Lists and dict views alike.
+    return sum(table.__sizeof__() for table in tables)  # type: ignore[attr-defined]  # lists, views
 
 
 @command(

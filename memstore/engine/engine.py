@@ -174,8 +174,10 @@ class Engine:
         """
         watchers = self.watchers
         for key in self.context.changed:
-            # mypy does not narrow the tuple
-            for session in watchers.get(key if type(key) is tuple else (0, key), ()):  # type: ignore[arg-type]
+            for session in watchers.get(
+                key if type(key) is tuple else (0, key),  # type: ignore[arg-type]  # not narrowed
+                (),
+            ):
                 if session is not spared:
                     session.watch_failed = True
 

@@ -91,8 +91,8 @@ class Connection:
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport) or hasattr(transport, "write")
-        # uvloop's transports do not derive from asyncio.Transport
-        self.transport = transport  # type: ignore[assignment]
+        # uvloop's transports do not derive from asyncio.Transport.
+        self.transport = transport  # type: ignore[assignment]  # uvloop's
         keep_alive(transport, self.engine.settings.tcp_keepalive)
         most = self.engine.settings.client_output_limit
         transport.set_write_buffer_limits(most, most // 4)  # type: ignore[attr-defined]  # as above

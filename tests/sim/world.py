@@ -308,7 +308,9 @@ class Loop(asyncio.AbstractEventLoop):
     # ----------------------------------------------------------------- what asyncio asks for
 
     # handles are ours
-    def call_soon(self, callback: Callable[..., Any], *args: Any, context: Any = None) -> Handle:  # type: ignore[override]
+    def call_soon(  # type: ignore[override]
+        self, callback: Callable[..., Any], *args: Any, context: Any = None
+    ) -> Handle:
         handle = Handle(self, callback, args)
         if not self._ready and self.world.current is not self:
             self.world._push(self.world.now, Handle(self, self._nothing, ()))

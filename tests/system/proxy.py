@@ -82,7 +82,9 @@ class Proxy:
                 task.add_done_callback(self.tasks.discard)
 
     # two coroutines over one queue
-    def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, free: asyncio.Event):  # type: ignore[no-untyped-def]
+    def _pump(  # type: ignore[no-untyped-def]
+        self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, free: asyncio.Event
+    ):
         queue: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(CHUNKS_IN_FLIGHT)
         loop = asyncio.get_running_loop()
 

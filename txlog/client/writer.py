@@ -271,8 +271,7 @@ class Writer:
         for output in self._proposer.take_outputs():
             kind = type(output)
             if kind is Send:
-                # the line above asks by identity, which is not narrowed
-                message = output.message  # type: ignore[union-attr]
+                message = output.message  # type: ignore[union-attr]  # identity is not narrowed
                 if message is not last:
                     frame = encode(message)
                     last = message

@@ -198,8 +198,8 @@ class LogDriver:
         for output in self._acceptor.take_outputs():
             kind = type(output)
             if kind is Send:
-                # asked by identity, which is not narrowed
-                self._send(output.to, output.message)  # type: ignore[union-attr]
+                # mypy does not narrow by identity.
+                self._send(output.to, output.message)  # type: ignore[union-attr]  # see above
             elif kind is SendAfterPersist:
                 if output.sequence <= self._persisted:  # type: ignore[union-attr]  # as above
                     self._send(output.to, output.message)  # type: ignore[union-attr]  # as above

@@ -118,8 +118,7 @@ class Session:
             if kind is Subscribe:
                 break
             if kind is Fetch and not self._may_fence:
-                # asked by identity, which is not narrowed
-                message.fence = 0  # type: ignore[union-attr]
+                message.fence = 0  # type: ignore[union-attr]  # identity is not narrowed
         else:
             self._source.handle(self._peer, messages)
             return

@@ -13,7 +13,8 @@ WRONGPASS = "-WRONGPASS invalid username-password pair or user is disabled."
 
 def test_hello_tells_the_node_and_switches_the_protocol(node: Node, client: Client) -> None:
     assert client.line("HELLO 3").startswith(
-        b"%7\r\n$6\r\nserver\r\n$5\r\nredis\r\n$7\r\nversion\r\n$6\r\n7.0.15\r\n$5\r\nproto\r\n:3\r\n"
+        b"%7\r\n$6\r\nserver\r\n$5\r\nredis\r\n$7\r\nversion\r\n$6\r\n7.0.15\r\n"
+        b"$5\r\nproto\r\n:3\r\n"
     )
     assert client.session.resp3
     assert client.line("CLIENT GETNAME") == b"_\r\n"

@@ -78,7 +78,8 @@ class State:
 
     def copy(self) -> State:
         other = State()
-        other.frames = [Frame(f.entry, f.committed, f.synced) for f in self.frames]  # type: ignore[arg-type]
+        frames = [Frame(f.entry, f.committed, f.synced) for f in self.frames]
+        other.frames = frames  # type: ignore[assignment]
         other.promise, other.suspicion = self.promise, self.suspicion
         return other
 

@@ -199,7 +199,8 @@ def test_a_late_answer_lengthens_the_next_campaign() -> None:
     assert bench.machine.state == IDLE
     wait(bench, 100)
     # it is a Fetch
-    bench.tell(0, Fetched(fetch.token, 1, 0, NO_ENTRY, 0, NO_ENTRY, False, []))  # type: ignore[union-attr]
+    token = fetch.token  # type: ignore[union-attr]
+    bench.tell(0, Fetched(token, 1, 0, NO_ENTRY, 0, NO_ENTRY, False, []))
     before = bench.machine.pace.answer_us
     assert before >= 300_000
     bench.campaign()

@@ -308,7 +308,8 @@ async def test_a_client_must_name_exactly_the_nodes_of_one_group(
     for text in (
         f"txlog://127.0.0.1:{group.ports[0]}/shard-0",
         f"txlog://127.0.0.1:{group.ports[0]},127.0.0.1:{group.ports[1]}/shard-0",
-        f"txlog://127.0.0.1:{group.ports[0]},localhost:{group.ports[0]},127.0.0.1:{group.ports[1]}/shard-0",
+        f"txlog://127.0.0.1:{group.ports[0]},localhost:{group.ports[0]},"
+        f"127.0.0.1:{group.ports[1]}/shard-0",
     ):
         client = LogClient(LogAddress.parse(text), "a", random.Random(1), create=True)
         with pytest.raises(LogRefused, match="group"):
@@ -316,7 +317,8 @@ async def test_a_client_must_name_exactly_the_nodes_of_one_group(
     other = Group(tmp_path / "other")
     await other.start()
     mixed = LogAddress.parse(
-        f"txlog://127.0.0.1:{group.ports[0]},127.0.0.1:{group.ports[1]},127.0.0.1:{other.ports[0]}/shard-0"
+        f"txlog://127.0.0.1:{group.ports[0]},127.0.0.1:{group.ports[1]},"
+        f"127.0.0.1:{other.ports[0]}/shard-0"
     )
     client = LogClient(mixed, "a", random.Random(1), create=True)
     with pytest.raises(LogRefused, match="group"):

@@ -29,7 +29,8 @@ async def test_an_owner_that_came_after_a_second_seal_of_the_term_appends_the_le
     )
     writer = Writer(client, 800)
     said: list[object] = []
-    writer.append = lambda *_: said.append("appended on its own") or 1  # type: ignore[assignment, func-returns-value]
+    own = "appended on its own"
+    writer.append = lambda *_: [said.append(own), 1][1]  # type: ignore[assignment]
     writer._event(Reopened(2))
     writer.on_reopened = said.append
     await asyncio.sleep(0)
