@@ -17,8 +17,8 @@ from typing import Annotated, Any, Final, NoReturn
 
 import typer
 
+from memstore import secret_files
 from memstore.config import ConfigError, ServerConfig, example, load
-from memstore.server import secret_files
 from memstore.version import VERSION
 
 FAILED: Final = 1
@@ -132,7 +132,7 @@ def server(
                 f"'{name}' is not set: give --{name}, or a line in the settings file", WRONG_SETTING
             )
     # here, so that the other commands start without the server's imports
-    from memstore.server.node import run
+    from memstore.node.node import run
 
     sys.exit(run(values))
 
@@ -184,8 +184,8 @@ def local(
     ] = None,
 ) -> None:
     """Run a whole cluster on this machine: three log nodes and three engine nodes, one a zone."""
-    from memstore.server.local import run
-    from memstore.server.topology import LocalError, Plan
+    from memstore.ops.local import run
+    from memstore.ops.topology import LocalError, Plan
 
     values = settings(
         config, {"lease-ms": lease_ms} | ({"cluster-enabled": True} if cluster else {})
@@ -235,7 +235,7 @@ def status(
     ] = None,
 ) -> None:
     """One screen: who is primary, and how every node of the shard and of its log is doing."""
-    from memstore.server.status import StatusError, show
+    from memstore.ops.status import StatusError, show
 
     try:
         log_secret = secret_files.read_log_secret(secret_file) if secret_file is not None else None
@@ -254,7 +254,7 @@ def health(
     """Exit code 0 if the engine node serves (as primary or replica), else 1 with the reason:
     for health checks.
     """
-    from memstore.server.status import StatusError, healthy
+    from memstore.ops.status import StatusError, healthy
 
     try:
         reason = asyncio.run(healthy(target, secret(password_file) or password))

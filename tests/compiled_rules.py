@@ -30,7 +30,7 @@ ORDERED: dict[str, dict[str, str]] = {
         "self.data[self.offset:at]": "find() looks from the offset on",
         "self.data[self.offset:end]": "a bulk's length is not negative",
     },
-    "memstore.engine.slices": {
+    "memstore.engine.state_digest": {
         "_PLACES[first:last]": "a range",
         "database.slots[first:last]": "a list",
     },
@@ -38,10 +38,10 @@ ORDERED: dict[str, dict[str, str]] = {
         "answer[1:-2]": "an error reply has a minus sign and a line break",
         "result[1:-2]": "an error reply, too",
     },
-    "memstore.engine.values.digits": {
+    "memstore.engine.values.nibble_packing": {
         "full[2:-3]": "a blob that ends with a dollar sign has an element"
     },
-    "memstore.engine.values.chain": {
+    "memstore.engine.values.list_nodes": {
         "node[_packed_size(items[:start]):len(node) - _packed_size(items[stop:])]": "start <= stop",
         "node[start:stop]": "start <= stop",
         "node[start * step:stop * step]": "start <= stop",
@@ -57,11 +57,11 @@ ORDERED: dict[str, dict[str, str]] = {
         "blob[blob.index(b'\\n', start) + 1:-2]": "a line break follows the element",
         "unpack(self.blob, self.count)[left:self.count - right]": "a list",
     },
-    "memstore.engine.values.parted": {
+    "memstore.engine.values.packed_pairs": {
         "blob[at:end_of(blob, at, mark)]": "an element ends behind its start",
         "found[found.index(b'\\n') + 1:-2]": "a bulk string ends with a line break",
     },
-    "memstore.engine.values.scored": {
+    "memstore.engine.values.packed_zset": {
         "body[a:b]": "ends of members go up",
         "body[8 * count:9 * count]": "a count is not negative",
         "body[8 * count + start:8 * count + stop]": "start <= stop, or sums of nothing",
@@ -72,7 +72,7 @@ ORDERED: dict[str, dict[str, str]] = {
         "body[8 * stop:lengths + start]": "stop <= count",
         "body[lengths + stop:here]": "members begin behind the lengths",
     },
-    "memstore.engine.values.ranked": {"members[at:end]": "a list"},
+    "memstore.engine.values.rank_index": {"members[at:end]": "a list"},
     "memstore.engine.values.hash": {
         "encoded[encoded.index(b'\\n') + 1:-2]": "a bulk string ends with a line break"
     },
@@ -84,7 +84,7 @@ ORDERED: dict[str, dict[str, str]] = {
         "data[at + FRAME_HEADER_BYTES:behind]": "behind is further by a length without a sign",
         "data[at:behind]": "behind is further by a length without a sign",
     },
-    "txlog.consensus.feed": {
+    "txlog.consensus.progress": {
         "self._encoded[index:max(index + 1, bisect_right(ends, before + max_bytes, "
         "index))]": "a list"
     },

@@ -21,7 +21,7 @@ FILE_LINES = 600
 LONG_FILES: dict[str, int] = {
     "memstore.replication.roles": 709,
     "memstore.replication.shard": 804,
-    "memstore.server.node": 744,
+    "memstore.node.node": 744,
     "txlog.consensus.acceptor": 869,
     "txlog.consensus.proposer": 845,
     "txlog.server.node": 653,
@@ -36,9 +36,9 @@ LONG_FILES: dict[str, int] = {
 LONG_FUNCTIONS: dict[tuple[str, str], int] = {
     ("memstore.cli", "local"): 72,
     ("memstore.replication.shard", "run"): 72,
-    ("memstore.server.connection", "run"): 61,
-    ("memstore.server.node", "__init__"): 78,
-    ("memstore.server.status", "log_table"): 74,
+    ("memstore.node.client_connection", "run"): 61,
+    ("memstore.node.node", "__init__"): 78,
+    ("memstore.ops.status", "log_table"): 74,
     ("txlog.cli", "_status_table"): 99,
     ("txlog.consensus.acceptor", "__init__"): 64,
     ("txlog.consensus.acceptor", "_on_append"): 71,

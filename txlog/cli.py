@@ -16,9 +16,9 @@ import typer
 
 from txlog import config as settings
 from txlog.client.address import AddressError, parse_host_port, valid_log_name
-from txlog.client.admin import AdminError, NodeStatus, ask_status, init_group
-from txlog.client.delete import delete_log
-from txlog.client.replace import describe, replace_node
+from txlog.tools.admin import AdminError, NodeStatus, ask_status, init_group
+from txlog.tools.delete import delete_log
+from txlog.tools.replace import describe, replace_node
 from txlog.trust import NoSecret, check_callee
 
 app = typer.Typer(

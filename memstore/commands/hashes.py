@@ -21,7 +21,7 @@ from memstore.engine.keyspace import slot_of
 from memstore.engine.reply import HEADS, CommandError, bulk
 from memstore.engine.values import longdouble, parse_integer
 from memstore.engine.values.hash import Hash
-from memstore.engine.values.table import Table
+from memstore.engine.values.incremental_dict import Table
 
 _CRLF: Final = b"\r\n"
 _HSET_HEAD: Final = b"*4\r\n$4\r\nHSET\r\n"

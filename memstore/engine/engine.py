@@ -28,8 +28,8 @@ from memstore.engine.requests import PAUSE_WRITE as PAUSE_WRITE
 from memstore.engine.requests import Request
 from memstore.engine.session import Session
 from memstore.engine.settings import Settings
-from memstore.engine.slices import Slice, slice_digest
 from memstore.engine.slowlog import Slowlog
+from memstore.engine.state_digest import Slice, slice_digest
 from memstore.engine.transaction import end_transaction
 from memstore.engine.values import parse_integer
 

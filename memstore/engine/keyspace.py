@@ -16,7 +16,7 @@ from __future__ import annotations
 from binascii import crc_hqx
 from typing import Any, Final
 
-from memstore.engine.values import discard
+from memstore.engine.values import deferred_free as discard
 
 SLOTS: Final = 16384
 _MASK: Final = SLOTS - 1

@@ -1,7 +1,7 @@
 """What the role machine asks of the node's driver. The order of a list of outputs is the order of
 their effects.
 
-Decides: nothing; it is the vocabulary between `roles` and `memstore.server.node`.
+Decides: nothing; it is the vocabulary between `roles` and `memstore.node.node`.
 Must not know: sockets, the log client.
 """
 

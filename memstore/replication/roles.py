@@ -24,8 +24,9 @@ from dataclasses import dataclass
 from random import Random
 from typing import Final
 
-from memstore.replication.announce import Handover, Leadership
-from memstore.replication.disputes import GIVE_UP, OVERRULE, RESTORE, Disputes
+from memstore.replication.control_entries import Handover, Leadership
+from memstore.replication.digest_mismatch import GIVE_UP, OVERRULE, RESTORE, Disputes
+from memstore.replication.follower import Difference
 from memstore.replication.outputs import (
     AbandonWriter,
     AppendHandover,
@@ -47,7 +48,6 @@ from memstore.replication.outputs import (
     StopFollowing,
     TakeOver,
 )
-from memstore.replication.recovery import Difference
 from memstore.replication.sight import Sight
 from txlog.entry import NO_ENTRY, EntryId
 

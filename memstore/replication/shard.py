@@ -57,12 +57,8 @@ from memstore.engine.session import (
     Session,
 )
 from memstore.engine.transaction import IMMEDIATE, looks, queue, refuse, writes
-from memstore.replication import gates
-from memstore.replication.lessor import NO_LEASE as NO_LEASE
-from memstore.replication.lessor import FixedLease as FixedLease
-from memstore.replication.lessor import Lessor
-from memstore.replication.looked import keys_of, keys_of_exec
-from memstore.replication.plain import (
+from memstore.replication import refusals as gates
+from memstore.replication.fast_path import (
     LARGE_REPLY,
     NO_ROW,
     is_hostile,
@@ -70,6 +66,10 @@ from memstore.replication.plain import (
     is_quick,
     no_handler,
 )
+from memstore.replication.lease import NO_LEASE as NO_LEASE
+from memstore.replication.lease import FixedLease as FixedLease
+from memstore.replication.lease import Lessor
+from memstore.replication.looked_keys import keys_of, keys_of_exec
 from memstore.replication.reads import StrongReads
 from memstore.replication.tracker import FAR, Key, Tracker
 from txlog.entry import DATA, NO_ENTRY, EntryId

@@ -12,7 +12,7 @@ Invariant: neither this process nor a former life of this node is ever named.
 
 from __future__ import annotations
 
-from memstore.replication.announce import Leadership
+from memstore.replication.control_entries import Leadership
 
 
 class Sight:

@@ -12,8 +12,8 @@ from typing import Final
 import pytest
 
 from memstore.engine.expiry import ActiveExpiry
-from memstore.engine.values import discard
-from memstore.server.node import FREE_UNITS
+from memstore.engine.values import deferred_free as discard
+from memstore.node.node import FREE_UNITS
 from tests.commands.typed_dump import parse, typed
 from tests.engine.harness import Harness, decode
 

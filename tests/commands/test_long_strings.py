@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from memstore.engine.digest import digest
 from memstore.engine.engine import Engine
 from memstore.engine.settings import Settings
-from memstore.engine.slices import Walk
+from memstore.engine.state_digest import Walk
 from memstore.engine.values import kind_of
 from memstore.engine.values.longstring import LONG, LongString
 from tests.engine.harness import Harness

@@ -13,9 +13,9 @@ from memstore.engine.command import READONLY, WRITE, Row
 from memstore.engine.digest import digest, value_digest
 from memstore.engine.engine import Engine
 from memstore.engine.settings import Settings
-from memstore.engine.slices import Walk
-from memstore.replication.announce import Digest
-from memstore.replication.recovery import Follower
+from memstore.engine.state_digest import Walk
+from memstore.replication.control_entries import Digest
+from memstore.replication.follower import Follower
 from tests.commands.samples import SAMPLES, SETTING, Sample
 from tests.engine.harness import Harness
 from tests.replication.test_recovery import Log

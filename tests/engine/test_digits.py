@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from memstore.engine.values.digits import NARROW, may_hold, narrow, trace, wide
+from memstore.engine.values.nibble_packing import NARROW, may_hold, narrow, trace, wide
 from memstore.engine.values.packed import pack
 
 # What elements may be made of where framing could be mistaken: numbers, line breaks and their

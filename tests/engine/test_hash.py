@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from memstore.engine.values import kind_of
 from memstore.engine.values.hash import PACKED_BYTES, PACKED_PAIRS, PARTED_PAIRS, Hash
+from memstore.engine.values.incremental_dict import Table
 from memstore.engine.values.packed import CRLF, NEWLINE, unpack
-from memstore.engine.values.parted import Parted
-from memstore.engine.values.table import Table
+from memstore.engine.values.packed_pairs import Parted
 
 # pieces of the packed form, equal fields and values, and what is never packed
 text = st.one_of(

@@ -9,8 +9,10 @@ from random import Random
 
 import pytest
 
-from memstore.engine.values import chain, discard, quicklist
-from memstore.engine.values.chain import Arm, closed, items_of
+from memstore.engine.values import deferred_free as discard
+from memstore.engine.values import list_nodes as chain
+from memstore.engine.values import quicklist
+from memstore.engine.values.list_nodes import Arm, closed, items_of
 from memstore.engine.values.packed import pack, unpack
 from memstore.engine.values.quicklist import List
 

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from memstore.engine import slices
+from memstore.engine import state_digest as slices
 from memstore.engine.engine import Engine
 from memstore.engine.keyspace import SLOTS, Keyspace, slot_of
 from memstore.engine.settings import Settings
-from memstore.engine.slices import Slice, Walk, slice_digest
+from memstore.engine.state_digest import Slice, Walk, slice_digest
 from memstore.engine.values import kind_of
 from tests.engine.harness import START_MS, Harness
 

@@ -11,7 +11,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from memstore.engine.values import discard, kind_of, ranked, scored
+from memstore.engine.values import deferred_free as discard
+from memstore.engine.values import kind_of
+from memstore.engine.values import packed_zset as scored
+from memstore.engine.values import rank_index as ranked
 from memstore.engine.values.sorted import Large, SortedSet
 
 ODD = [

@@ -24,8 +24,8 @@ from hypothesis.stateful import (
 )
 
 from memstore.engine.keyspace import Keyspace
-from memstore.engine.values import discard
-from memstore.engine.values.table import Table
+from memstore.engine.values import deferred_free as discard
+from memstore.engine.values.incremental_dict import Table
 
 quick = settings(max_examples=60, deadline=None)
 

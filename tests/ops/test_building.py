@@ -195,7 +195,8 @@ def test_a_compiled_wheel_runs_compiled(clone: Path, tmp_path: Path) -> None:
     with zipfile.ZipFile(path) as archive:
         archive.extractall(tmp_path / "site")
     program = (
-        "import txlog.clock, memstore.engine.values.discard as d; print(txlog.clock.__file__, "
+        "import txlog.clock, memstore.engine.values.deferred_free as d; "
+        "print(txlog.clock.__file__, "
         "d.__file__, txlog.clock.__name__)"
     )
     result = subprocess.run(

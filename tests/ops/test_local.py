@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from memstore.server.topology import Folder, Plan
+from memstore.ops.topology import Folder, Plan
 from tests.ops.running import ROOT, Local, alive, memstore, wait_until
 from tests.ports import free_ports
 

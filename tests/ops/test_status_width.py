@@ -7,8 +7,8 @@ import io
 import pytest
 from rich.console import Console
 
-from memstore.server.status import ENGINE_SPARE, LOG_SPARE, Engine, engine_table, fitting, log_table
-from txlog.client.admin import NodeStatus
+from memstore.ops.status import ENGINE_SPARE, LOG_SPARE, Engine, engine_table, fitting, log_table
+from txlog.tools.admin import NodeStatus
 
 ENGINES = [
     Engine(

@@ -5,8 +5,8 @@ and a jump of the machine's clock is followed slowly.
 from __future__ import annotations
 
 from memstore.engine.facts import Facts
-from memstore.server.clocks import WallClock
-from memstore.server.sampling import TurnWatch
+from memstore.node.clocks import WallClock
+from memstore.node.sampling import TurnWatch
 
 
 class Machine:

@@ -10,9 +10,9 @@ import pytest
 
 from memstore.engine.engine import Engine
 from memstore.engine.settings import Settings
-from memstore.replication.announce import Leadership
 from memstore.replication.commit_rate import FIRST_BYTES, LEAST_BYTES, SHARE, CommitRate
-from memstore.replication.recovery import Follower
+from memstore.replication.control_entries import Leadership
+from memstore.replication.follower import Follower
 from memstore.replication.shard import FixedLease, Shard
 from tests.replication.test_shard import SECOND, Node
 from txlog.entry import GENESIS_CHAIN, LEADERSHIP, Entry, make_entry

@@ -16,9 +16,9 @@ from _pytest.outcomes import Failed
 from memstore.engine.command import Handler
 from memstore.engine.engine import Engine, HalfDone
 from memstore.engine.settings import Settings
-from memstore.replication.recovery import Follower
+from memstore.node.client_connection import Connection
+from memstore.replication.follower import Follower
 from memstore.replication.shard import Shard
-from memstore.server.connection import Connection
 from tests.replication.test_recovery import Log
 from tests.replication.test_review_connection import Host, Socket, connected, encoded
 from tests.replication.test_shard import Node

@@ -18,7 +18,7 @@ from tests.replication.test_node import until
 from tests.replication.test_review_connection import encoded
 
 PLANT = """
-import memstore.server.process as process
+import memstore.node.process as process
 from memstore.cli import main
 
 def append(context, argv):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from memstore.server.descriptors import REFUSED, RESERVED, Room, plan
+from memstore.node.descriptors import REFUSED, RESERVED, Room, plan
 
 
 @pytest.mark.parametrize(

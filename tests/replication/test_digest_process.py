@@ -14,8 +14,8 @@ import pytest
 
 from memstore.engine.effects import encode
 from memstore.engine.keyspace import SLOTS
-from memstore.engine.slices import Slice
-from memstore.replication.announce import Digest, Leadership
+from memstore.engine.state_digest import Slice
+from memstore.replication.control_entries import Digest, Leadership
 from tests.replication.test_node import Processes, until
 from txlog.client import LogAddress, LogClient
 from txlog.entry import DATA, DIGEST, GENESIS_CHAIN, NO_ENTRY

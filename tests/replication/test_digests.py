@@ -12,10 +12,11 @@ import pytest
 from memstore.engine.engine import Engine
 from memstore.engine.keyspace import SLOTS
 from memstore.engine.settings import Settings
-from memstore.engine.slices import Slice, Walk, slice_digest
-from memstore.replication.announce import AnnounceError, Digest, Leadership, decode_digest
-from memstore.replication.digests import FEW, WAIT, Digests
-from memstore.replication.disputes import GIVE_UP, OVERRULE, RESTORE, TRIES_MAX, Disputes
+from memstore.engine.state_digest import Slice, Walk, slice_digest
+from memstore.replication.control_entries import AnnounceError, Digest, Leadership, decode_digest
+from memstore.replication.digest_mismatch import GIVE_UP, OVERRULE, RESTORE, TRIES_MAX, Disputes
+from memstore.replication.digest_schedule import FEW, WAIT, Digests
+from memstore.replication.follower import DIGEST_WEIGHT, Difference, Follower
 from memstore.replication.outputs import (
     AbandonWriter,
     BecomeReplica,
@@ -26,7 +27,6 @@ from memstore.replication.outputs import (
     StartCampaign,
     StopFollowing,
 )
-from memstore.replication.recovery import DIGEST_WEIGHT, Difference, Follower
 from memstore.replication.roles import CANDIDATE, PRIMARY, REPLICA, RESTORING
 from tests.engine.harness import Harness
 from tests.replication.test_recovery import Log

@@ -15,8 +15,8 @@ import pytest
 import uvloop
 
 from memstore.engine.facts import Facts
-from memstore.server.link import ReplicaLink
-from memstore.server.node import ends_the_node
+from memstore.node.node import ends_the_node
+from memstore.node.replica_link import ReplicaLink
 from tests.replication.test_review_connection import connected
 from tests.replication.test_shard import Node as Hands
 from tests.sim.mutants import plant

@@ -9,9 +9,9 @@ from collections.abc import Callable
 import pytest
 
 from memstore.engine.requests import CloseSession
+from memstore.node.client_connection import Connection
+from memstore.node.loop_budget import COMMANDS
 from memstore.replication.shard import REPLICA, RESTORING, Shard
-from memstore.server.connection import Connection
-from memstore.server.turn import COMMANDS
 from tests.replication.test_review_connection import Host, Socket, connected, encoded
 from tests.replication.test_shard import Node
 from tests.replication.test_turn import commit, pings, resumed, turns

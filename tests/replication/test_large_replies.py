@@ -7,9 +7,9 @@ from __future__ import annotations
 import pytest
 
 from memstore.engine.command import Handler
-from memstore.replication.plain import LARGE_REPLY, is_plain, is_quick
-from memstore.server.connection import Connection
-from memstore.server.turn import MOST_US, REPLY_BYTES, Unread
+from memstore.node.client_connection import Connection
+from memstore.node.loop_budget import MOST_US, REPLY_BYTES, Unread
+from memstore.replication.fast_path import LARGE_REPLY, is_plain, is_quick
 from tests.replication.test_review_connection import Host, Socket, connected, encoded
 from tests.replication.test_shard import Node
 from tests.replication.test_turn import another, commit, resumed, turns

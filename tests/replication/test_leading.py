@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from memstore.engine.session import Session
-from memstore.replication.digests import Digests
-from memstore.server.leading import MAX_UNWAITED, Leading
+from memstore.node.primary import MAX_UNWAITED, Leading
+from memstore.replication.digest_schedule import Digests
 from tests.replication.test_shard import Node
 from txlog.entry import DATA, EntryId
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import re
 
-from memstore.server.connection import Connection
+from memstore.node.client_connection import Connection
 from tests.replication.test_review_connection import Host, Socket, connected, encoded
 from tests.replication.test_shard import Node
 from tests.replication.test_turn import another, commit, turns

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from memstore.server import process
+from memstore.node import process
 from txlog.client.names import NAMES
 
 

@@ -17,8 +17,8 @@ import pytest
 from memstore.engine.engine import PAUSE_ALL, PAUSE_NONE
 from memstore.engine.requests import WaitForReplicas
 from memstore.engine.session import SESSION, STRONG
+from memstore.node.client_connection import Connection
 from memstore.replication.shard import PRIMARY, REPLICA
-from memstore.server.connection import Connection
 from tests.replication.test_review_connection import Host, Socket, encoded
 from tests.replication.test_shard import Node
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from memstore.engine.effects import encode
-from memstore.replication.announce import Handover, Leadership, decode_leadership, mismatches
-from memstore.replication.recovery import Follower
+from memstore.replication.control_entries import Handover, Leadership, decode_leadership, mismatches
+from memstore.replication.follower import Follower
 from txlog.entry import DATA, FORMAT_VERSION, GENESIS_CHAIN, HANDOVER, LEADERSHIP, Entry, make_entry
 
 

@@ -7,9 +7,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from memstore.server.clocks import WallClock
-from memstore.server.connection import Connection
-from memstore.server.turn import Turn
+from memstore.node.client_connection import Connection
+from memstore.node.clocks import WallClock
+from memstore.node.loop_budget import Turn
 from tests.replication.test_shard import Node
 
 

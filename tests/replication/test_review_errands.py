@@ -14,8 +14,8 @@ import pytest
 
 import memstore.commands.shard
 from memstore.engine.session import Session
+from memstore.node.client_requests import Errands
 from memstore.replication.roles import DRAINING, Roles
-from memstore.server.errands import Errands
 from tests.replication.test_shard import Node as Hands
 from tests.sim.mutants import plant
 

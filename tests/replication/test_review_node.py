@@ -6,9 +6,9 @@ import asyncio
 from types import SimpleNamespace
 from typing import Any
 
+from memstore.node.node import Node
 from memstore.replication.outputs import StepDown
 from memstore.replication.roles import CANDIDATE
-from memstore.server.node import Node
 from tests.replication.test_review_connection import connected, encoded
 from tests.replication.test_shard import Node as Hands
 

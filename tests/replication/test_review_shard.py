@@ -9,7 +9,7 @@ from memstore.engine.effects import encode
 from memstore.engine.facts import ReplicaFact
 from memstore.engine.requests import WaitForReplicas
 from memstore.engine.session import EVENTUAL
-from memstore.replication.gates import DEMOTED_READ, unknown_outcome
+from memstore.replication.refusals import DEMOTED_READ, unknown_outcome
 from memstore.replication.shard import REPLICA, FixedLease
 from tests.replication.test_shard import SECOND, Node
 

@@ -6,7 +6,7 @@ from random import Random
 
 import pytest
 
-from memstore.replication.announce import Handover, Leadership, decode_handover
+from memstore.replication.control_entries import Handover, Leadership, decode_handover
 from memstore.replication.outputs import (
     AbandonWriter,
     AppendHandover,

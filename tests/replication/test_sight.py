@@ -4,7 +4,7 @@ never a dead one, and never the node itself.
 
 from __future__ import annotations
 
-from memstore.replication.announce import Handover, Leadership
+from memstore.replication.control_entries import Handover, Leadership
 from memstore.replication.outputs import AskProbe, StartCampaign
 from memstore.replication.roles import CANDIDATE, REPLICA
 from tests.replication.test_roles import LEASE, ME, OTHER, Stage

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from memstore.engine.session import SESSION
+from memstore.node.client_connection import Connection
+from memstore.node.loop_budget import COMMANDS, MOST_US
 from memstore.replication.shard import REPLICA
-from memstore.server.connection import Connection
-from memstore.server.turn import COMMANDS, MOST_US
 from tests.replication.test_review_connection import Host, Socket, connected, encoded
 from tests.replication.test_shard import Node
 

@@ -3,7 +3,7 @@ for the clients.
 
 Decides: addresses, settings, how a process is started, dies and comes back.
 Must not know: faults' schedules, what clients do. The processes are the real ones from their main
-objects down (`txlog.server.node.LogNode`, `memstore.server.node.Node`); like a service manager, the
+objects down (`txlog.server.node.LogNode`, `memstore.node.node.Node`); like a service manager, the
 cluster starts one again that ended.
 """
 
@@ -16,8 +16,8 @@ from random import Random
 from typing import Any
 
 from memstore.config import ServerConfig
-from memstore.server.clocks import WallClock
-from memstore.server.node import Node
+from memstore.node.clocks import WallClock
+from memstore.node.node import Node
 from tests.sim.disk import Disk
 from tests.sim.network import Network
 from tests.sim.world import Clock, Loop, World

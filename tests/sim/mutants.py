@@ -23,19 +23,19 @@ from typing import Any
 
 import memstore.commands.sets
 import memstore.commands.transactions
+import memstore.node.clocks
+import memstore.node.node
+import memstore.node.primary
 import memstore.replication.commit_rate
-import memstore.replication.looked
+import memstore.replication.looked_keys
 import memstore.replication.roles
 import memstore.replication.shard
 import memstore.replication.sight
 import memstore.replication.tracker
-import memstore.server.clocks
-import memstore.server.leading
-import memstore.server.node
 import txlog.client.writer
 import txlog.consensus.acceptor
 import txlog.consensus.campaign
-import txlog.consensus.joining
+import txlog.consensus.learner
 import txlog.consensus.lease
 import txlog.consensus.pace
 import txlog.consensus.proposer
@@ -51,13 +51,13 @@ import txlog.storage.store
 _Roles = memstore.replication.roles.Roles
 _Shard = memstore.replication.shard.Shard
 _Tracker = memstore.replication.tracker.Tracker
-_Node = memstore.server.node.Node
+_Node = memstore.node.node.Node
 _Acceptor = txlog.consensus.acceptor.Acceptor
 _Proposer = txlog.consensus.proposer.Proposer
 _Writer = txlog.client.writer.Writer
 _Driver = txlog.server.driver.LogDriver
 _Repair = txlog.consensus.repair.Repair
-_Joining = txlog.consensus.joining.Joining
+_Joining = txlog.consensus.learner.Joining
 _LogNode = txlog.server.node.LogNode
 _Carrier = txlog.storage.jobs._Carrier
 
@@ -268,7 +268,7 @@ MUTANTS: dict[str, Mutant] = {
     ),
     "exec-sees-dirty": Mutant(
         "EXEC waits only for its own writes",
-        memstore.replication.looked,
+        memstore.replication.looked_keys,
         "keys_of_exec",
         "return keys",
         "return []",
@@ -320,7 +320,7 @@ MUTANTS: dict[str, Mutant] = {
     ),
     "entry-later-than-what-gathers": Mutant(
         "a LEADERSHIP of a term sealed again is later than the units that gathered before it",
-        memstore.server.leading.Leading,
+        memstore.node.primary.Leading,
         "_append_own",
         "if not self.shard.has_entries:",
         "if True:",
@@ -505,7 +505,7 @@ MUTANTS: dict[str, Mutant] = {
     ),
     "looked-up-keys-forgotten": Mutant(
         "keys that SORT looks up by a pattern count for nothing",
-        memstore.replication.looked,
+        memstore.replication.looked_keys,
         "keys_of",
         "named += context.looked",
         "pass",
@@ -522,7 +522,7 @@ MUTANTS: dict[str, Mutant] = {
     ),
     "time-goes-back": Mutant(
         "a new primary's clock may be behind the newest entry",
-        memstore.server.clocks.WallClock,
+        memstore.node.clocks.WallClock,
         "raise_floor",
         "if ms > self.floor_ms:",
         "if False:",
@@ -546,7 +546,7 @@ MUTANTS: dict[str, Mutant] = {
     ),
     "digest-of-what-gathers": Mutant(
         "a digest tells of effects that are not yet in the log",
-        memstore.server.leading.Leading,
+        memstore.node.primary.Leading,
         "_append_digest",
         "if shard.has_entries:",
         "if False:",

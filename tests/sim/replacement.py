@@ -22,9 +22,9 @@ from typing import TYPE_CHECKING, Final
 
 from tests.sim.cluster import CLIENTS, LOG_PORT, Cluster, LogMember
 from tests.sim.disk import Disk
-from txlog.client.admin import AdminError
-from txlog.client.replace import replace_node
 from txlog.server.identity import Identity
+from txlog.tools.admin import AdminError
+from txlog.tools.replace import replace_node
 
 if TYPE_CHECKING:
     from tests.sim.faults import Fault, Faults

@@ -14,10 +14,10 @@ from contextlib import contextmanager
 from typing import Any
 from unittest.mock import patch
 
-import memstore.server.connection
-import memstore.server.errands
-import memstore.server.node
-import memstore.server.telling
+import memstore.node.client_connection
+import memstore.node.client_requests
+import memstore.node.facts_writer
+import memstore.node.node
 import txlog.client.client
 import txlog.client.writer
 import txlog.server.connection
@@ -161,7 +161,7 @@ def installed(world: World) -> Iterator[None]:
             identity.logs.append(name)
         return store
 
-    node, driver, log_node = memstore.server.node, txlog.server.driver, txlog.server.node
+    node, driver, log_node = memstore.node.node, txlog.server.driver, txlog.server.node
     replaced: list[tuple[Any, str, Any]] = [
         (node, "Collector", _Quiet),
         (node, "Sampler", _Quiet),
@@ -180,8 +180,8 @@ def installed(world: World) -> Iterator[None]:
         (txlog.server.connection, "connection"),
         (scrubbing, "scrub"),
         (txlog.client.client, "log client"),
-        (memstore.server.errands, "node"),
-        (memstore.server.telling, "node"),
+        (memstore.node.client_requests, "node"),
+        (memstore.node.facts_writer, "node"),
     ):
         replaced.append((module, "log", EventLog(world, part)))
     patches = [patch.object(module, name, value) for module, name, value in replaced]

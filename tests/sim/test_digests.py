@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from memstore.replication.recovery import Follower
+from memstore.replication.follower import Follower
 from tests.sim.cluster import EngineMember
 from tests.sim.faults import SECOND
 from tests.sim.mutants import Mutant, rewritten

@@ -8,7 +8,7 @@ from generators that are seeded by the run's number and a name, so that one more
 change what happens there.
 
 `Loop` is what `asyncio` calls an event loop, as far as the drivers use one: tasks, futures and
-timers are asyncio's own objects. So the drivers in `memstore/server`, `txlog/server` and
+timers are asyncio's own objects. So the drivers in `memstore/node`, `txlog/server` and
 `txlog/client` run unchanged, every line of them, and nothing of them is written twice.
 
 Invariant: the same seed gives the same events, whatever the hash seed.

@@ -7,7 +7,7 @@ Must not know: who uses it.
 
 from txlog.client.address import AddressError, LogAddress
 from txlog.client.client import LogClient, LogRefused, NodeState, NoMajority
-from txlog.client.questions import ProbeResult
+from txlog.client.quorum_queries import ProbeResult
 from txlog.client.subscription import Subscription
 from txlog.client.writer import CampaignLost, Writer
 from txlog.clock import now_us, timer_s

@@ -20,10 +20,10 @@ import structlog
 from txlog import handshake
 from txlog.client.address import LogAddress
 from txlog.client.embedded import EmbeddedLog, LocalLink
-from txlog.client.keeper import LeaseKeeper
+from txlog.client.lease_keeper import LeaseKeeper
 from txlog.client.link import Link, SocketLink
 from txlog.client.members import Members
-from txlog.client.questions import (
+from txlog.client.quorum_queries import (
     PROBE_EXPECTED,
     PROBE_TERM,
     ProbeQuestion,

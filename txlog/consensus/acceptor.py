@@ -22,7 +22,7 @@ from collections import deque
 from random import Random
 from typing import Any, Final
 
-from txlog.consensus.joining import Joining
+from txlog.consensus.learner import Joining
 from txlog.consensus.lease import Window, window_us
 from txlog.consensus.log import Damage, History, Recovered, Scan
 from txlog.consensus.outputs import (

@@ -20,7 +20,6 @@ from random import Random
 from typing import Final
 
 from txlog.consensus.campaign import Ballot, Reading
-from txlog.consensus.feed import Ages, Feed, Recent
 from txlog.consensus.lease import WriterLease
 from txlog.consensus.limits import CATCH_UP_LOOK_US, MAX_READINGS, MAX_STALL_US, RETRY_US, Limits
 from txlog.consensus.outputs import (
@@ -35,6 +34,7 @@ from txlog.consensus.outputs import (
     Trace,
 )
 from txlog.consensus.pace import SEAL_LONGEST_US, Pace, token_key
+from txlog.consensus.progress import Ages, Feed, Recent
 from txlog.consensus.quorum import held_by_majority, majority
 from txlog.entry import GENESIS_CHAIN, HANDOVER, LEADERSHIP, NO_ENTRY, Entry, EntryId, make_entry
 from txlog.messages import (

@@ -19,9 +19,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from txlog.consensus.adaptive_timeout import PIECE, Patience
 from txlog.consensus.log import Damage, Scan
 from txlog.consensus.outputs import PeerFetch, PutBack
-from txlog.consensus.patience import PIECE, Patience
 from txlog.entry import Entry, EntryError, EntryId, decode_entry
 from txlog.messages import Fetch, Fetched
 

@@ -2,7 +2,7 @@
 
 Decides: nothing; names the parts. `board` is the memory it shares with the primary, `duty` decides
 when to renew, `lines` are its connections to the log nodes, `process` is its main loop.
-`txlog.client.keeper` starts it.
+`txlog.client.lease_keeper` starts it.
 Must not know: the proposer, entries, commands.
 
 It is a process and not a thread: compiled code and one long C call keep the interpreter's lock, and

@@ -1,4 +1,4 @@
-"""`python -m txlog.lease_keeper`: started by `txlog.client.keeper`, never by people."""
+"""`python -m txlog.lease_keeper`: started by `txlog.client.lease_keeper`, never by people."""
 
 import sys
 

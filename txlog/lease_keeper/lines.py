@@ -54,7 +54,7 @@ class Words:
 
 
 def words_of(told: dict[str, Any]) -> Words:
-    """From what `txlog.client.keeper` sends."""
+    """From what `txlog.client.lease_keeper` sends."""
     secret = bytes.fromhex(told["secret"]) if told["secret"] is not None else None
     return Words(
         told["log"],

@@ -3,7 +3,7 @@
 Decides: how it notices that the parent is gone or stopped.
 Must not know: when a renewal is due (`duty` says), who the primary's clients are.
 
-Life: `txlog.client.keeper` starts it with the board as an inherited file, and a pipe as its
+Life: `txlog.client.lease_keeper` starts it with the board as an inherited file, and a pipe as its
 standard input. The pipe carries one line of JSON whenever the log nodes' addresses or the caller's
 words change; the secret comes over it too. The process ends at once when its parent ends: the
 kernel sends SIGKILL (PR_SET_PDEATHSIG), the pipe closes, and the parent's number is compared before

@@ -16,9 +16,9 @@ from typing import Final
 
 from txlog import handshake
 from txlog.client.address import AddressError, parse_host_port
-from txlog.client.admin import AdminError, Tool
 from txlog.messages import Hello, Membership, Reject
 from txlog.server.identity import Identity
+from txlog.tools.admin import AdminError, Tool
 
 _NODE_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")  # it stands in every log's meta
 _ASK_EVERY_S: Final = 5.0

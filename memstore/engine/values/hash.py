@@ -22,8 +22,9 @@ from typing import Any, Final
 
 from memstore.engine.reply import bulk
 from memstore.engine.values import Kind, register
+from memstore.engine.values.incremental_dict import Table, within
 from memstore.engine.values.packed import NEWLINE, pack, unpack
-from memstore.engine.values.parted import (
+from memstore.engine.values.packed_pairs import (
     Parted,
     packable,
     pairs_of,
@@ -31,7 +32,6 @@ from memstore.engine.values.parted import (
     with_pair,
     without_pair,
 )
-from memstore.engine.values.table import Table, within
 
 PACKED_PAIRS: Final = 64  # in one bytes object
 PACKED_BYTES: Final = 4096  # of one bytes object

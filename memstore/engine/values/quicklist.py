@@ -17,7 +17,7 @@ from typing import Final
 
 from memstore.engine.reply import HEADS
 from memstore.engine.values import Kind, register
-from memstore.engine.values.chain import (
+from memstore.engine.values.list_nodes import (
     OPEN_ITEMS,
     Chain,
     Node,

@@ -24,8 +24,8 @@ from sys import getsizeof
 from typing import Any, Final
 
 from memstore.engine.values import Kind, parse_integer, register
+from memstore.engine.values.incremental_dict import Table, within
 from memstore.engine.values.packed import pack
-from memstore.engine.values.table import Table, within
 
 MOST_INTEGERS: Final = 1 << 30  # whatever the setting says
 _WIDTHS: Final = ((1 << 15, "h"), (1 << 31, "i"), (1 << 63, "q"))

@@ -17,11 +17,12 @@ from math import nan
 from struct import pack as pack_doubles
 from typing import Final
 
-from memstore.engine.values import Kind, register, scored
+from memstore.engine.values import Kind, register
+from memstore.engine.values import packed_zset as scored
 from memstore.engine.values.double import show_double
+from memstore.engine.values.incremental_dict import Table
 from memstore.engine.values.packed import pack
-from memstore.engine.values.ranked import Ranked
-from memstore.engine.values.table import Table
+from memstore.engine.values.rank_index import Ranked
 
 _SCORE: Final = (0.5).__sizeof__()
 _STEP: Final = 64

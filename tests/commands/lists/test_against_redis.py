@@ -13,7 +13,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from memstore.engine.values import chain, quicklist
+from memstore.engine.values import list_nodes as chain
+from memstore.engine.values import quicklist
 from tests.commands.arguments import (
     KEYS,
     Command,

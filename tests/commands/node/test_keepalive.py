@@ -7,7 +7,7 @@ import socket
 
 import pytest
 
-from memstore.server.keepalive import keep_alive
+from memstore.node.keepalive import keep_alive
 
 
 class Transport(asyncio.BaseTransport):

@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from memstore.engine.values import discard, kind_of
+from memstore.engine.values import deferred_free as discard
+from memstore.engine.values import kind_of
+from memstore.engine.values.incremental_dict import Table
 from memstore.engine.values.set import Set, build
-from memstore.engine.values.table import Table
 from tests.engine.harness import Harness, decode
 from tests.replication.test_shard import Node
 

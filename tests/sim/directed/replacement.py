@@ -16,10 +16,10 @@ from typing import Any
 from tests.sim.cluster import CLIENTS, LOG_PORT, LogMember
 from tests.sim.directed.stage import NotStaged, Stage, schedule
 from tests.sim.records import OK
-from txlog.client.admin import AdminError, Tool
-from txlog.client.replace import replace_node
 from txlog.messages import Membership, Message, Reject
 from txlog.server.identity import Identity
+from txlog.tools.admin import AdminError, Tool
+from txlog.tools.replace import replace_node
 
 
 def _empty(stage: Stage) -> None:

@@ -10,9 +10,9 @@ import pytest
 
 from tests.txlog.consensus.cluster import Violation
 from tests.txlog.consensus.test_acceptor import WINDOW_US, A, B, Bench, append, log_of, renew, seal
+from txlog.consensus.adaptive_timeout import FIRST_US, LONGEST_US, Patience
 from txlog.consensus.log import Scan
 from txlog.consensus.outputs import PeerFetch, Promise, PutBack, Truncate, WriteMeta
-from txlog.consensus.patience import FIRST_US, LONGEST_US, Patience
 from txlog.entry import NO_ENTRY, Entry, EntryId
 from txlog.messages import (
     Appended,

@@ -12,8 +12,8 @@ import pytest
 from tests.sim.mutants import plant
 from tests.txlog.consensus import test_proposer
 from tests.txlog.consensus.test_proposer import LEASE, Bench
-from txlog.consensus.feed import Ages
 from txlog.consensus.limits import Limits
+from txlog.consensus.progress import Ages
 from txlog.consensus.proposer import Proposer
 
 

@@ -19,8 +19,8 @@ from typing import Any
 import pytest
 
 from tests.txlog.service.cluster import eventually
-from txlog.client import keeper as keeper_module
-from txlog.client.keeper import LeaseKeeper
+from txlog.client import lease_keeper as keeper_module
+from txlog.client.lease_keeper import LeaseKeeper
 from txlog.client.link import SocketLink, _Connection
 from txlog.clock import now_us
 from txlog.consensus.pace import Pace

@@ -20,13 +20,13 @@ from txlog.client import (
     Writer,
     embedded,
 )
-from txlog.client.admin import init_group
 from txlog.clock import wall_ms
 from txlog.config import LogServerConfig
 from txlog.entry import DATA, GENESIS_CHAIN, NO_ENTRY, Entry, EntryId
 from txlog.messages import Message
 from txlog.server.identity import DataFolder
 from txlog.server.node import LogNode
+from txlog.tools.admin import init_group
 
 LEASE_MS = 400
 SEGMENT_BYTES = 256 << 10

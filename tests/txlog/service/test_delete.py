@@ -23,11 +23,11 @@ from tests.ports import free_port
 from tests.txlog.service.cluster import Group, committed, eventually, win
 from tests.txlog.service.test_process import Servers, txlog
 from txlog.client import LogAddress, LogClient, LogRefused
-from txlog.client.admin import AdminError, Tool, node_status
-from txlog.client.delete import delete_log
 from txlog.entry import GENESIS_CHAIN, NO_ENTRY
 from txlog.messages import DeleteLog, LogDeletion
 from txlog.server.identity import DataFolder, read_identity
+from txlog.tools.admin import AdminError, Tool, node_status
+from txlog.tools.delete import delete_log
 
 NAME = "shard-0"
 

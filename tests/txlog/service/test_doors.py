@@ -13,12 +13,12 @@ from tests.ports import free_port
 from tests.txlog.service.cluster import Group, Reader, committed, eventually, win
 from txlog import handshake
 from txlog.client import LogAddress, LogClient, LogRefused
-from txlog.client.admin import AdminError, Tool, ask_status, init_group
 from txlog.config import LogServerConfig
 from txlog.handshake import Caller
 from txlog.messages import Append, Challenge, Hello, Message, Reject, TailQuery, Welcome
 from txlog.server.identity import DataFolder
 from txlog.server.node import LogNode, StartError
+from txlog.tools.admin import AdminError, Tool, ask_status, init_group
 from txlog.wire import PROTOCOL, TAG_BYTES, Decoder, encode
 
 SECRET = b"a secret of some length"

@@ -17,15 +17,16 @@ from typer.testing import CliRunner
 
 from tests.txlog.service.cluster import Group, Reader, committed, eventually, win
 from txlog.cli import app
-from txlog.client import LogAddress, LogClient, LogRefused, admin
-from txlog.client.admin import AdminError, Tool, ask_status, init_group
-from txlog.client.replace import replace_node
+from txlog.client import LogAddress, LogClient, LogRefused
 from txlog.config import LogServerConfig
 from txlog.messages import Challenge, Reject
 from txlog.server import node as node_module
 from txlog.server.identity import DataFolder
 from txlog.server.logs import open_store
 from txlog.server.node import LogNode
+from txlog.tools import admin
+from txlog.tools.admin import AdminError, Tool, ask_status, init_group
+from txlog.tools.replace import replace_node
 from txlog.wire import encode
 
 HOST = "127.0.0.1"

@@ -21,8 +21,8 @@ import pytest
 from tests.txlog.service.cluster import Group, committed, eventually, win
 from txlog.client import LogAddress, LogClient
 from txlog.client import names as module
-from txlog.client.admin import ask_status
 from txlog.client.names import LOOKUPS, Names, NoAddress
+from txlog.tools.admin import ask_status
 
 HOME = "127.0.0.1"
 

@@ -17,8 +17,6 @@ import pytest
 from tests.ports import free_port
 from tests.txlog.service.cluster import Group, Reader, committed, eventually, win
 from txlog.client import LogAddress, LogClient, Writer
-from txlog.client.admin import AdminError, Tool, ask_status, init_group
-from txlog.client.replace import replace_node
 from txlog.clock import wall_ms
 from txlog.config import LogServerConfig
 from txlog.entry import DATA
@@ -26,6 +24,8 @@ from txlog.handshake import MEMBERSHIP
 from txlog.messages import Membership
 from txlog.server.identity import DataFolder, read_identity
 from txlog.server.node import LogNode
+from txlog.tools.admin import AdminError, Tool, ask_status, init_group
+from txlog.tools.replace import replace_node
 
 HOST = "127.0.0.1"
 

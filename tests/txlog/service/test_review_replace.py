@@ -12,12 +12,12 @@ import pytest
 
 from tests.ports import free_port
 from tests.txlog.service.cluster import eventually
-from txlog.client.admin import AdminError
-from txlog.client.replace import Group, _check_whole
 from txlog.config import LogServerConfig
 from txlog.messages import InitDone, JoinGroup, Membership, Status
 from txlog.server.identity import DataFolder
 from txlog.server.node import LogNode
+from txlog.tools.admin import AdminError
+from txlog.tools.replace import Group, _check_whole
 
 
 class Told:

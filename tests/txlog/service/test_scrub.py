@@ -15,7 +15,7 @@ from tests.txlog.service.cluster import Reader, committed, eventually, win
 from tests.txlog.service.test_process import SETTINGS, Servers, servers, txlog
 from txlog.client import LogAddress, LogClient
 from txlog.client.address import parse_host_port
-from txlog.client.admin import ask_status
+from txlog.tools.admin import ask_status
 
 __all__ = ["servers"]  # the fixture
 

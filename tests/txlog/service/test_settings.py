@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from memstore.config import load as load_engine
-from memstore.server.process import StartError, read_addresses
+from memstore.node.process import StartError, read_addresses
 from tests.ports import free_port
 from txlog.cli import app
 from txlog.client import AddressError, LogAddress

@@ -17,7 +17,7 @@ from bisect import bisect_left, bisect_right
 from itertools import chain
 from typing import Final
 
-from memstore.engine.values import discard
+from memstore.engine.values import deferred_free as discard
 
 BLOCK: Final = 512  # most members of a block
 _FEW: Final = BLOCK // 4  # a block with fewer is joined with a neighbour

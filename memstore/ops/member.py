@@ -1,6 +1,6 @@
 """One process of a local cluster and what is known of it.
 
-Decides: nothing; `memstore.server.local` fills it, `memstore.server.upgrade` reads it.
+Decides: nothing; `memstore.ops.local` fills it, `memstore.ops.upgrade` reads it.
 Must not know: how processes are started.
 """
 
@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from memstore.server.ask import Questioner
-from memstore.server.children import Child
-from memstore.server.topology import Process
+from memstore.ops.processes import Child
+from memstore.ops.resp_client import Questioner
+from memstore.ops.topology import Process
 
 ANSWER_MS: Final = 2000  # a node that is silent for longer is called so
 RESTART_MS: Final = 500  # before a dead process is started again; doubled while it keeps dying

@@ -18,9 +18,9 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
-from txlog.client.admin import AdminError, HostPort, Tool, node_status
-from txlog.client.replace import Group, Tell, addresses_of, look
 from txlog.messages import DeleteLog, LogDeletion
+from txlog.tools.admin import AdminError, HostPort, Tool, node_status
+from txlog.tools.replace import Group, Tell, addresses_of, look
 
 _RETRY_S: Final = 0.2
 

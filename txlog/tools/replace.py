@@ -23,8 +23,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from txlog.client.address import format_host_port, parse_host_port
-from txlog.client.admin import AdminError, HostPort, NotWelcome, Tool, node_status
 from txlog.messages import InitDone, JoinGroup, Membership, Welcome
+from txlog.tools.admin import AdminError, HostPort, NotWelcome, Tool, node_status
 
 _WATCH_S: Final = 0.2
 _ID_DIGITS: Final = 8  # of the folder's id in a node's id

@@ -24,10 +24,10 @@ from typing import Final, Protocol
 
 import hiredis
 
-from memstore.server.ask import NoAnswer, Questioner
-from memstore.server.children import last_words, make_die_with_parent
-from memstore.server.member import Member
-from txlog.client.admin import ask_status
+from memstore.ops.member import Member
+from memstore.ops.processes import last_words, make_die_with_parent
+from memstore.ops.resp_client import NoAnswer, Questioner
+from txlog.tools.admin import ask_status
 
 LOOK_S: Final = 0.1  # between two looks at the nodes
 # until a process that was started again is good: an engine node replays its log

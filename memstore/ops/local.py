@@ -22,12 +22,12 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Final
 
-from memstore.server.ask import NoAnswer, Questioner, parse_info
-from memstore.server.children import Child, find, last_words
-from memstore.server.member import RESTART_MS, Member
-from memstore.server.topology import HOST, Folder, LocalError, Plan, Process, plan_processes
-from memstore.server.upgrade import compile_and_move
-from txlog.client.admin import AdminError, init_group
+from memstore.ops.member import RESTART_MS, Member
+from memstore.ops.processes import Child, find, last_words
+from memstore.ops.resp_client import NoAnswer, Questioner, parse_info
+from memstore.ops.topology import HOST, Folder, LocalError, Plan, Process, plan_processes
+from memstore.ops.upgrade import compile_and_move
+from txlog.tools.admin import AdminError, init_group
 
 LOOK_MS: Final = 100  # between two looks at the processes
 ASK_MS: Final = 200  # between two questions to a node

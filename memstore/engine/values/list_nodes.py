@@ -27,9 +27,9 @@ from itertools import accumulate
 from sys import getsizeof
 from typing import Final
 
-from memstore.engine.values import digits
-from memstore.engine.values.digits import NARROW, narrow, wide
-from memstore.engine.values.discard import LARGE, hand_over
+from memstore.engine.values import nibble_packing as digits
+from memstore.engine.values.deferred_free import LARGE, hand_over
+from memstore.engine.values.nibble_packing import NARROW, narrow, wide
 from memstore.engine.values.packed import pack, unpack
 
 NODE_ITEMS: Final = 128

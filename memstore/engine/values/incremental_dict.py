@@ -26,7 +26,7 @@ from random import Random
 from sys import getsizeof
 from typing import Any, Final
 
-from memstore.engine.values.discard import LARGE, Guard
+from memstore.engine.values.deferred_free import LARGE, Guard
 
 # members a dict on average: such dicts are well filled just before they are split and just after
 _LOAD: Final = 160

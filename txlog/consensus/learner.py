@@ -21,9 +21,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from txlog.consensus.adaptive_timeout import PIECE, Patience
 from txlog.consensus.lease import window_us
 from txlog.consensus.outputs import PeerFetch
-from txlog.consensus.patience import PIECE, Patience
 from txlog.consensus.repair import ASK_AGAIN_US, chunk_bytes
 from txlog.entry import NO_ENTRY, Entry, EntryId
 from txlog.messages import MAX_LEASE_MS, Fetch, Fetched

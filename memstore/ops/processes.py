@@ -25,7 +25,7 @@ from typing import Final
 
 import aiofiles
 
-from memstore.server.topology import Process
+from memstore.ops.topology import Process
 
 PR_SET_PDEATHSIG: Final = 1
 PROC: Final = Path("/proc")

@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from memstore.engine.engine import ApplyError
-from memstore.engine.slices import Slice
-from memstore.replication.announce import (
+from memstore.engine.state_digest import Slice
+from memstore.replication.control_entries import (
     DIGEST_FORM,
     AnnounceError,
     Handover,

@@ -21,10 +21,10 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 from memstore.engine.expiry import ActiveExpiry
+from memstore.node.loop_budget import Client
 from memstore.replication.commit_rate import CommitRate
-from memstore.replication.digests import Digests
+from memstore.replication.digest_schedule import Digests
 from memstore.replication.shard import NO_LEASE, Shard
-from memstore.server.turn import Client
 from txlog.entry import DATA, DIGEST, HANDOVER, LEADERSHIP, EntryId
 
 # While an entry is under way effects gather into the next: an entry costs every process of the

@@ -35,8 +35,8 @@ from memstore.engine.session import Session
 from memstore.replication.roles import Peer
 
 if TYPE_CHECKING:
-    from memstore.server.connection import Connection
-    from memstore.server.node import Node
+    from memstore.node.client_connection import Connection
+    from memstore.node.node import Node
 
 POLL_US: Final = 100_000  # a replica's report is answered after so long at the latest
 HOSTILE_EVERY_US: Final = 60_000_000  # of HTTP requests at most one in so long is told

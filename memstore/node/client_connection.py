@@ -18,11 +18,11 @@ from memstore.engine.engine import PAUSE_NONE
 from memstore.engine.latency import BUCKET_OF, QUICK_US
 from memstore.engine.resp import CommandReader
 from memstore.engine.session import Session
-from memstore.replication.plain import LARGE_REPLY
+from memstore.node.clocks import WallClock
+from memstore.node.keepalive import keep_alive
+from memstore.node.loop_budget import Turn
+from memstore.replication.fast_path import LARGE_REPLY
 from memstore.replication.shard import Shard
-from memstore.server.clocks import WallClock
-from memstore.server.keepalive import keep_alive
-from memstore.server.turn import Turn
 
 SHOWN_MOST = 64 * 1024  # bytes of MONITOR's lines after which the socket's buffer is looked at
 PARKED_MAX = 1024  # parked commands of one client above which its socket is not read

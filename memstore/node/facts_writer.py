@@ -14,8 +14,8 @@ from memstore.engine.facts import LogNodeFact, ReplicaFact
 from memstore.replication.roles import PRIMARY, RESTORING
 
 if TYPE_CHECKING:
-    from memstore.replication.announce import Leadership
-    from memstore.server.node import Node
+    from memstore.node.node import Node
+    from memstore.replication.control_entries import Leadership
 
 # so long after a take-over the nodes of before are named to cluster clients, whether they have
 # reported here or not

@@ -24,11 +24,11 @@ from rich.table import Table
 from rich.text import Text
 
 from memstore.engine.values import parse_integer
-from memstore.server.ask import NoAnswer, Questioner, parse_info
-from memstore.server.topology import TOPOLOGY
+from memstore.ops.resp_client import NoAnswer, Questioner, parse_info
+from memstore.ops.topology import TOPOLOGY
 from txlog.client import AddressError
 from txlog.client.address import format_host_port, parse_host_port
-from txlog.client.admin import NodeStatus, ask_status
+from txlog.tools.admin import NodeStatus, ask_status
 
 DEFAULT_PORT: Final = 6379
 NODES_MAX: Final = 64  # asked at most: a node's list of others is only as good as the node

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from memstore.engine.keyspace import SLOTS
-from memstore.engine.slices import SUM_BYTES, Part, Slice
+from memstore.engine.state_digest import SUM_BYTES, Part, Slice
 
 DIGEST_FORM: Final = 1  # of what is digested and how; what has another form is not compared
 

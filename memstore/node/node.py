@@ -23,21 +23,26 @@ from memstore.config import ServerConfig
 from memstore.engine.engine import Engine, HalfDone
 from memstore.engine.keyspace import Keyspace
 from memstore.engine.session import Session
+from memstore.node.client_connection import Connection
+from memstore.node.client_requests import Errands
+from memstore.node.clocks import WallClock
+from memstore.node.facts_writer import Telling
+from memstore.node.loop_budget import Client, Turn
+from memstore.node.primary import Leading
+from memstore.node.replica import Following
+from memstore.node.replica_link import ReplicaLink
+from memstore.node.sampling import Collector, Sampler, TurnWatch, describe_process, key_count
 from memstore.replication import outputs
-from memstore.replication.announce import Leadership, decode_handover, decode_leadership, mismatches
-from memstore.replication.digests import Digests
-from memstore.replication.recovery import Follower
+from memstore.replication.control_entries import (
+    Leadership,
+    decode_handover,
+    decode_leadership,
+    mismatches,
+)
+from memstore.replication.digest_schedule import Digests
+from memstore.replication.follower import Follower
 from memstore.replication.roles import CANDIDATE, DRAINING, PRIMARY, RESTORING, Roles
 from memstore.replication.shard import Shard
-from memstore.server.clocks import WallClock
-from memstore.server.connection import Connection
-from memstore.server.errands import Errands
-from memstore.server.following import Following
-from memstore.server.leading import Leading
-from memstore.server.link import ReplicaLink
-from memstore.server.sampling import Collector, Sampler, TurnWatch, describe_process, key_count
-from memstore.server.telling import Telling
-from memstore.server.turn import Client, Turn
 from memstore.version import VERSION
 from txlog.client import CampaignLost, Heartbeat, LogClient, NoMajority, Writer, timer_s
 from txlog.entry import HANDOVER, LEADERSHIP, Entry
@@ -739,6 +744,6 @@ def ends_the_node(context: dict[str, Any]) -> bool:
 
 def run(config: ServerConfig) -> int:
     """The process: serve until a signal or SHUTDOWN; the exit code."""
-    from memstore.server.process import run as run_process  # here: it makes a Node
+    from memstore.node.process import run as run_process  # here: it makes a Node
 
     return run_process(config)

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from memstore.replication.recovery import Difference
+from memstore.replication.follower import Difference
 
 RESTORE: Final = "restore"
 OVERRULE: Final = "overrule"

@@ -13,8 +13,8 @@ from typing import Final
 
 from memstore.engine.keyspace import Keyspace
 from memstore.engine.settings import Settings
-from memstore.engine.slices import Walk, slice_digest
-from memstore.replication.announce import Digest
+from memstore.engine.state_digest import Walk, slice_digest
+from memstore.replication.control_entries import Digest
 
 FEW: Final = 200  # entries; after fewer than these the next digest waits for so many intervals:
 WAIT: Final = 10

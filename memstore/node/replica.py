@@ -12,7 +12,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Final, Protocol
 
-from memstore.replication.recovery import Follower
+from memstore.replication.follower import Follower
 from txlog.entry import Entry
 
 TURN_US: Final = 10_000

@@ -20,11 +20,11 @@ from typing import Final, cast
 import structlog
 import uvloop
 
+from memstore import events
 from memstore.config import ServerConfig
-from memstore.server import events
-from memstore.server.descriptors import RESERVED, Room, make_room
-from memstore.server.node import Node
-from memstore.server.secret_files import SecretFileError, read_log_secret
+from memstore.node.descriptors import RESERVED, Room, make_room
+from memstore.node.node import Node
+from memstore.secret_files import SecretFileError, read_log_secret
 from memstore.version import VERSION
 from txlog.client import AddressError, LogAddress, LogClient, LogRefused
 from txlog.client.names import NAMES
