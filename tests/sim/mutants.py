@@ -102,7 +102,7 @@ MUTANTS: dict[str, Mutant] = {
         schedule="older-entry-on-a-majority",
     ),
     "foreign-tail-counted": Mutant(
-        "Appended counts a longer tail of somebody else",
+        "Appended counts a longer tail of another writer",
         _Acceptor,
         "_on_append",
         "Appended(term, round, number, confirmed)",
@@ -178,7 +178,7 @@ MUTANTS: dict[str, Mutant] = {
         schedule="bad-sector-over-several-entries",
     ),
     "nobody-agrees": Mutant(
-        "nodes of which too few are whole wait for a writer for ever",
+        "nodes of which too few are whole wait for a writer without end",
         _Repair,
         "_on_everybody",
         "if now_us >= self._too_few_since + WRITER_HEALS_US:",
@@ -241,7 +241,7 @@ MUTANTS: dict[str, Mutant] = {
         schedule="clocks-at-the-bound",
     ),
     "window-without-margin": Mutant(
-        "a window is as long as the lease, drift or no",
+        "a window is as long as the lease, without the margin for drift",
         txlog.consensus.lease,
         "window_us",
         "lease_ms * 17000",
@@ -336,7 +336,7 @@ MUTANTS: dict[str, Mutant] = {
         schedule="watched-key-that-expires",
     ),
     "strong-read-without-tail": Mutant(
-        "a strong read at a replica asks nobody",
+        "a strong read at a replica asks no log node",
         _Shard,
         "_run_one",
         "if self.role != PRIMARY and gates.needs_freshness(session, row):",
@@ -404,7 +404,7 @@ MUTANTS: dict[str, Mutant] = {
         schedule="slot-of-meta-rots",
     ),
     "wiped-disk-votes": Mutant(
-        "a known log without its meta is made anew",
+        "a known log without its meta is made as a new one",
         txlog.server.logs,
         "open_store",
         "if name in identity.logs and (not (path / META_NAME).exists()):",
@@ -449,7 +449,7 @@ MUTANTS: dict[str, Mutant] = {
         schedule="window-while-the-disk-works",
     ),
     "append-without-seal": Mutant(
-        "an Append of a higher term is taken from who has not sealed here",
+        "an Append of a higher term is taken from a writer that has not sealed here",
         _Acceptor,
         "_on_append",
         "if not sealed and (self.suspicion is None or self._admitted != (term, round)):",
@@ -465,7 +465,7 @@ MUTANTS: dict[str, Mutant] = {
         schedule="renewed-before-the-promise-is-on-disk",
     ),
     "release-to-everybody": Mutant(
-        "after a Release anybody is let in",
+        "after a Release every candidate is let in",
         txlog.consensus.lease.Window,
         "release",
         "self._successor = successor",
@@ -496,7 +496,7 @@ MUTANTS: dict[str, Mutant] = {
         schedule="looks-at-what-is-not-committed",
     ),
     "whole-database-is-clean": Mutant(
-        "what looks at every key waits for nothing",
+        "a command that looks at every key waits for nothing",
         _Shard,
         "_position_seen",
         "return self.tracker.latest",
@@ -628,7 +628,7 @@ MUTANTS: dict[str, Mutant] = {
         schedule="writer-whom-the-lost-node-had-promised",
     ),
     "one-log-node-tells-who-leads": Mutant(
-        "a replica takes the word of the log node that it reads for who leads",
+        "a replica believes the log node that it reads about who leads",
         _Roles,
         "on_campaign_lost",
         "self.sight.saw_elsewhere(windows, now_us)",
