@@ -54,7 +54,7 @@ endif
 
 # JOBS workers share the test files; a file stays on one worker. JOBS=0 runs all tests in one
 # process (for a debugger).
-PYTEST = -m pytest -n $(JOBS) --dist loadfile
+PYTEST = -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 # Compiled: pytest runs inside the compiled tree, so that both packages and the tests come from
 # there (tests/conftest.py makes sure).

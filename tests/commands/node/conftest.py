@@ -20,7 +20,7 @@ def client(node: Node) -> Client:
     return node.connect()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # no file sees what another left in the server
 def redis_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     with real_redis(tmp_path_factory.mktemp("redis")) as port:
         yield port
