@@ -41,8 +41,8 @@ def copy_tests(tree: Path) -> None:
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(source, target)
     for top in tops:
-        for path in list((tree / top.name).rglob("*.py")):
-            if path.relative_to(tree) not in files:
+        for path in list((tree / top.name).rglob("*.*")):
+            if path.suffix in (".py", ".md") and path.relative_to(tree) not in files:
                 path.unlink()
 
 

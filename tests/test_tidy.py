@@ -24,6 +24,7 @@ import pytest
 
 from tests import compiled_rules, length_rules
 from tests.compiled_rules import COMPILED_RULES, hot_modules
+from tests.documents import cited_rules_are_defined
 from tests.interpreted_only import INTERPRETED_ONLY
 from tests.length_rules import (
     LENGTH_RULES,
@@ -329,6 +330,7 @@ PRODUCT_RULES: list[Rule] = [
 RULES: list[Rule] = [
     *LENGTH_RULES,
     files_have_a_header,
+    cited_rules_are_defined,
     nothing_is_left_over,
 ]
 
@@ -352,7 +354,7 @@ OTHER_TEXTS = (
     "Makefile", ".ci/run", "Dockerfile", "docker-compose.yml", "pyproject.toml", "setup.py",
     "constraints.txt", "hot_modules.txt", "MANIFEST.in", "building/*.py",
 )  # fmt: skip
-MARKDOWN = ("*.md", "docs/*.md", "bench/*.md", "tests/**/*.md")
+MARKDOWN = ("*.md", "docs/**/*.md", "bench/*.md", "tests/**/*.md")
 
 
 def texts(*patterns: str) -> dict[str, Source]:
@@ -429,6 +431,7 @@ PLANTED: list[tuple[Rule, str, str]] = [
     *length_rules.PLANTED,
     (files_have_a_header, "memstore.engine.bad", "x = 1\n"),
     (only_the_command_line_prints, "memstore.node.bad", "print(1)\n"),
+    (cited_rules_are_defined, "txlog.consensus.bad", "x = 1  # rule A" + "9\n"),
     (nothing_is_left_over, "memstore.engine.bad", "x = 1  # TO" + "DO: more\n"),
     (no_paths_of_one_machine, "memstore.engine.bad", "PATH = '/ho" + "me/someone/x'\n"),
     (exemptions_give_a_reason, "memstore.engine.bad", "x = 1  # type: ign" + "ore\n"),
