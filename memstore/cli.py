@@ -1,4 +1,4 @@
-"""The command line: `memstore server`, `local`, `status`, `health`, `secret`, `settings`,
+"""The command line: `memstore server`, `local`, `demo`, `status`, `health`, `secret`, `settings`,
 `version`.
 
 Decides: options, and that everything wrong with them is told in one line on standard error with an
@@ -210,6 +210,14 @@ def local(
     except LocalError as error:
         refuse(str(error), error.code)
     sys.exit(code)
+
+
+@app.command()
+def demo() -> None:
+    """Kill a primary and a log node under load, and look for every acknowledged write."""
+    from memstore.ops.demo import run
+
+    sys.exit(run())
 
 
 def say(text: str) -> None:
