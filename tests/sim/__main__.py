@@ -27,7 +27,7 @@ from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import replace
 from multiprocessing import get_context
-from typing import Any
+from typing import Any, Final
 
 from tests.sim import campaigns
 from tests.sim.faults import KINDS
@@ -155,38 +155,69 @@ def shrink(result: Result, mutant: str) -> Result:
     return best
 
 
+PROGRESS_S: Final = 30  # between two lines of progress
+
+
+class Summary:
+    """What several runs add up to, and a line of progress now and then."""
+
+    def __init__(self, runs: int) -> None:
+        self.runs = runs
+        self.done = 0
+        self.faults: Counter[str] = Counter()
+        self.counters: Counter[str] = Counter()
+        self.failed: list[Result] = []
+        self.simulated_s = self.cpu_s = 0.0
+        self.operations = self.succeeded = 0
+        self._began = self._told = time.monotonic()
+
+    def add(self, result: Result) -> None:
+        self.done += 1
+        self.faults += result.faults
+        self.counters += result.counters
+        self.simulated_s += result.simulated_s
+        self.cpu_s += result.cpu_s
+        self.operations += result.operations
+        self.succeeded += result.succeeded
+        if not result.ok:
+            self.failed.append(result)
+        if time.monotonic() - self._told >= PROGRESS_S and self.done < self.runs:
+            self._told = time.monotonic()
+            print(
+                f"{self.done} of {self.runs} runs, {len(self.failed)} failed, "
+                f"{self.per_minute():.0f} a minute",
+                file=sys.stderr,
+                flush=True,
+            )
+
+    def per_minute(self) -> float:
+        return self.done / max(1e-9, time.monotonic() - self._began) * 60
+
+    def lines(self) -> Iterator[str]:
+        yield (
+            f"{self.per_minute():.0f} seeds a minute ({self.cpu_s / self.runs:.2f} s of CPU a "
+            f"seed), {self.simulated_s / 3600:.2f} hours simulated, {self.operations} operations, "
+            f"{100 * self.succeeded / max(1, self.operations):.1f} % succeeded"
+        )
+        for title, counted in (("faults", self.faults), ("seen", self.counters)):
+            yield f"{title}: " + ", ".join(
+                f"{name} {count}" for name, count in sorted(counted.items())
+            )
+
+
 def run_many(args: argparse.Namespace) -> int:
     first = args.first if args.first is not None else random.SystemRandom().randrange(1 << 40)
-    print(f"{args.runs} runs from seed {first}, revision {revision()}")
-    faults: Counter[str] = Counter()
-    counters: Counter[str] = Counter()
-    failed: list[Result] = []
-    simulated = cpu = 0.0
-    operations = succeeded = 0
-    began = time.monotonic()
-    for result in many(
-        [plan_of(first + number, args.steps, args.faults) for number in range(args.runs)],
-        args.mutant,
-    ):
-        faults += result.faults
-        counters += result.counters
-        simulated += result.simulated_s
-        cpu += result.cpu_s
-        operations += result.operations
-        succeeded += result.succeeded
+    print(f"{args.runs} runs from seed {first}, revision {revision()}", flush=True)
+    summary = Summary(args.runs)
+    plans = [plan_of(first + number, args.steps, args.faults) for number in range(args.runs)]
+    for result in many(plans, args.mutant):
+        summary.add(result)
         if not result.ok:
-            failed.append(result)
             show(result, args.mutant)
-    took = time.monotonic() - began
-    print(
-        f"{args.runs / took * 60:.0f} seeds a minute ({cpu / args.runs:.2f} s of CPU a seed), "
-        f"{simulated / 3600:.2f} hours simulated, "
-        f"{operations} operations, {100 * succeeded / max(1, operations):.1f} % succeeded"
-    )
-    print("faults: " + ", ".join(f"{name} {count}" for name, count in sorted(faults.items())))
-    print("seen: " + ", ".join(f"{name} {count}" for name, count in sorted(counters.items())))
-    if not args.faults and (never := missing(faults, counters)):
+    print("\n".join(summary.lines()))
+    if not args.faults and (never := missing(summary.faults, summary.counters)):
         print("never reached: " + ", ".join(never))
+    failed = summary.failed
     print(f"{len(failed)} of {args.runs} failed")
     if failed and args.shrink:
         show(shrink(min(failed, key=lambda one: one.plan.seed), args.mutant), args.mutant)
