@@ -76,7 +76,9 @@ ORDERED: dict[str, dict[str, str]] = {
     "memstore.engine.values.hash": {
         "encoded[encoded.index(b'\\n') + 1:-2]": "a bulk string ends with a line break"
     },
-    "memstore.engine.values.sorted": {"scored.scores(body, self.count)[start:stop]": "a tuple"},
+    "memstore.engine.values.sorted": {
+        "packed_zset.scores(body, self.count)[start:stop]": "a tuple"
+    },
     "memstore.commands.lists": {"argv[at + 1:side]": "a list"},
     "memstore.commands.zsets": {"argv[first + 1:at]": "a list"},
     "txlog.wire": {

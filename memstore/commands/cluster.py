@@ -24,7 +24,7 @@ DISABLED: Final = "ERR This instance has cluster support disabled"
 BUS_OFFSET: Final = 10_000
 
 
-class Node(NamedTuple):
+class ClusterNode(NamedTuple):
     """A node of the shard as a cluster client is told of it."""
 
     id: str
@@ -48,13 +48,13 @@ def my_id(facts: Facts) -> str:
     return facts.node_id or facts.run_id
 
 
-def shard_nodes(facts: Facts) -> list[Node]:
+def shard_nodes(facts: Facts) -> list[ClusterNode]:
     """The primary first, or while nobody leads who led last, as redis-server goes on naming a dead
     one: most cluster clients give up on a topology without a primary, and wait at CLUSTERDOWN. Then
     replicas by id.
     """
     leads = facts.role == "primary"
-    me = Node(
+    me = ClusterNode(
         my_id(facts),
         facts.host,
         facts.port,
@@ -66,7 +66,7 @@ def shard_nodes(facts: Facts) -> list[Node]:
     )
     nodes = {me.id: me}
     if not leads and facts.primary_port:
-        nodes[facts.primary_id] = Node(
+        nodes[facts.primary_id] = ClusterNode(
             facts.primary_id,
             facts.primary_host,
             facts.primary_port,
@@ -78,7 +78,7 @@ def shard_nodes(facts: Facts) -> list[Node]:
         )
     elif not leads and facts.led_last is not None:
         last = facts.led_last
-        nodes[last.node] = Node(
+        nodes[last.node] = ClusterNode(
             last.node,
             last.host,
             last.port,
@@ -92,7 +92,7 @@ def shard_nodes(facts: Facts) -> list[Node]:
     # A client told of a fresh primary alone would have nobody to ask when that one fails.
     for other in (*facts.replicas, *facts.awaited):
         if other.node not in nodes:
-            nodes[other.node] = Node(
+            nodes[other.node] = ClusterNode(
                 other.node, other.host, other.port, other.az, False, False, other.applied, True
             )
     return sorted(nodes.values(), key=lambda node: (not node.leads, node.id))
@@ -162,7 +162,7 @@ def cluster_nodes(ctx: Context, argv: list[bytes]) -> bytes:
     return ctx.verbatim(text.encode())
 
 
-def _node_lines(facts: Facts, nodes: list[Node]) -> list[str]:
+def _node_lines(facts: Facts, nodes: list[ClusterNode]) -> list[str]:
     primary = nodes[0].id if nodes[0].leads else "-"
     lines = []
     for node in nodes:
@@ -212,7 +212,7 @@ def cluster_count_failure_reports(ctx: Context, argv: list[bytes]) -> bytes:
     return reply.ZERO  # nodes do not vote about one another: the log decides
 
 
-def _node(nodes: list[Node], wanted: str) -> Node:
+def _node(nodes: list[ClusterNode], wanted: str) -> ClusterNode:
     for node in nodes:
         if node.id == wanted:
             return node

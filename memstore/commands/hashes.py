@@ -21,7 +21,7 @@ from memstore.engine.keyspace import slot_of
 from memstore.engine.reply import HEADS, CommandError, bulk
 from memstore.engine.values import longdouble, parse_integer
 from memstore.engine.values.hash import Hash
-from memstore.engine.values.incremental_dict import Table
+from memstore.engine.values.incremental_dict import IncrementalDict
 
 _CRLF: Final = b"\r\n"
 _HSET_HEAD: Final = b"*4\r\n$4\r\nHSET\r\n"
@@ -77,7 +77,7 @@ def hset(ctx: Context, argv: list[bytes]) -> bytes:
         found = ctx.lookup(key)
     if type(found) is Hash:
         data = found.data
-        if isinstance(data, Table) and not found.listpack:
+        if isinstance(data, IncrementalDict) and not found.listpack:
             new = data.put(field, value)
         else:
             settings = ctx.engine.settings
@@ -430,7 +430,7 @@ def _chosen(ctx: Context, value: Hash, count: int) -> list[tuple[bytes, bytes]]:
     more than once.
     """
     rng, size = ctx.rng, len(value)
-    small = not isinstance(value.data, Table)
+    small = not isinstance(value.data, IncrementalDict)
     if count >= size:
         return list(value.items())
     if count < 0 and (small or -count > size):

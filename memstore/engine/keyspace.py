@@ -16,7 +16,7 @@ from __future__ import annotations
 from binascii import crc_hqx
 from typing import Any, Final
 
-from memstore.engine.values import deferred_free as discard
+from memstore.engine.values import deferred_free
 
 SLOTS: Final = 16384
 _MASK: Final = SLOTS - 1
@@ -159,7 +159,7 @@ class Keyspace:
         """Let go of about ``units`` keys and members of what was discarded, and of large values
         that went away; whether more is left.
         """
-        units = discard.free_some(units)
+        units = deferred_free.free_some(units)
         while self._discarded and units > 0:
             slots = self._discarded[-1]
             while slots and units > 0:
@@ -168,8 +168,8 @@ class Keyspace:
                     slots.pop()
             if not slots:
                 self._discarded.pop()
-            units = discard.free_some(units)
-        return bool(self._discarded) or discard.waiting()
+            units = deferred_free.free_some(units)
+        return bool(self._discarded) or deferred_free.waiting()
 
 
 def _free_items(items: dict[bytes, Value], units: int) -> int:

@@ -12,7 +12,7 @@ from typing import Final
 import pytest
 
 from memstore.engine.expiry import ActiveExpiry
-from memstore.engine.values import deferred_free as discard
+from memstore.engine.values import deferred_free
 from memstore.node.node import FREE_UNITS
 from tests.commands.typed_dump import parse, typed
 from tests.engine.harness import Harness, decode
@@ -275,8 +275,8 @@ WAYS: Final[dict[str, Way]] = {
 
 
 def settle() -> None:
-    while discard.waiting():
-        discard.free_some(1 << 20)
+    while deferred_free.waiting():
+        deferred_free.free_some(1 << 20)
 
 
 def freed(before: int) -> int:

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from memstore.engine.values import kind_of
-from memstore.engine.values.hash import PACKED_BYTES, PACKED_PAIRS, PARTED_PAIRS, Hash
-from memstore.engine.values.incremental_dict import Table
+from memstore.engine.values.hash import PACKED_BYTES, PACKED_PAIRS, SPLIT_PAIRS, Hash
+from memstore.engine.values.incremental_dict import IncrementalDict
 from memstore.engine.values.packed import CRLF, NEWLINE, unpack
-from memstore.engine.values.packed_pairs import Parted
+from memstore.engine.values.packed_pairs import PackedPairs
 
 # pieces of the packed form, equal fields and values, and what is never packed
 text = st.one_of(
@@ -93,20 +93,20 @@ def test_one_object_then_sixteen_then_a_table_and_never_back() -> None:
     assert type(value.data) is bytes
     value.put(b"one more", b"", 512, 64)
     assert (
-        type(value.data) is Parted
+        type(value.data) is PackedPairs
         and value.get(b"field:0") == b"other"
         and len(value) == PACKED_PAIRS + 1
     )
     value.remove(b"one more")
-    assert type(value.data) is Parted, (
+    assert type(value.data) is PackedPairs, (
         "a hash at the border would change its form with every command"
     )
-    value = filled(PARTED_PAIRS)
-    assert type(value.data) is Parted and sum(part != b"" for part in value.data.parts) == 16
+    value = filled(SPLIT_PAIRS)
+    assert type(value.data) is PackedPairs and sum(part != b"" for part in value.data.parts) == 16
     value.put(b"one more", b"", 512, 64)
-    assert type(value.data) is Table and len(value) == PARTED_PAIRS + 1
+    assert type(value.data) is IncrementalDict and len(value) == SPLIT_PAIRS + 1
     value.remove(b"one more")
-    assert type(value.data) is Table and value.listpack is False
+    assert type(value.data) is IncrementalDict and value.listpack is False
 
 
 def test_packed_up_to_a_number_of_bytes() -> None:
@@ -115,21 +115,21 @@ def test_packed_up_to_a_number_of_bytes() -> None:
         value.put(b"field:%d" % n, b"v" * 1000, 512, 64)
         if type(value.data) is bytes:
             assert len(value.data) <= PACKED_BYTES
-        elif type(value.data) is Parted:
+        elif type(value.data) is PackedPairs:
             assert n < 100 and max(map(len, value.data.parts)) <= PACKED_BYTES
         assert len(value) == max(3, n + 1)
-    assert type(value.data) is Table
+    assert type(value.data) is IncrementalDict
     for pairs in (40, 100):
         value = filled(pairs)
         value.put(b"field:3", b"v" * 1024, 512, 64)
-        assert type(value.data) is Table and len(value) == pairs, (
+        assert type(value.data) is IncrementalDict and len(value) == pairs, (
             "longer than what has a prepared head"
         )
     lopsided = Hash()
     fields = [field for n in range(2000) if crc32(field := b"%d" % n) >> 28 == 3]
     for field in fields[:40]:
         lopsided.put(field, b"v" * 100, 512, 64)
-    assert type(lopsided.data) is Table and dict(lopsided.items()) == dict.fromkeys(
+    assert type(lopsided.data) is IncrementalDict and dict(lopsided.items()) == dict.fromkeys(
         fields[:40], b"v" * 100
     ), "one part would hold them all"
 
@@ -145,16 +145,20 @@ def test_newlines_are_packed_and_line_breaks_are_not() -> None:
         and value.get(b"field:2") == b"value"
     )
     value.put(b"a\r\nb", b"", 512, 64)
-    assert type(value.data) is Table and len(value) == 4
+    assert type(value.data) is IncrementalDict and len(value) == 4
     value = filled(100)
     value.put(b"two\nlines", b"\n", 512, 64)
     assert (
-        type(value.data) is Parted
+        type(value.data) is PackedPairs
         and value.get(b"two\nlines") == b"\n"
         and value.get(b"field:99") == b"value"
     )
     value.put(b"field:7", b"\r\n", 512, 64)
-    assert type(value.data) is Table and len(value) == 101 and value.get(b"field:7") == b"\r\n"
+    assert (
+        type(value.data) is IncrementalDict
+        and len(value) == 101
+        and value.get(b"field:7") == b"\r\n"
+    )
 
 
 def test_the_encoding_told_follows_the_limits_and_stays() -> None:

@@ -9,9 +9,7 @@ from random import Random
 
 import pytest
 
-from memstore.engine.values import deferred_free as discard
-from memstore.engine.values import list_nodes as chain
-from memstore.engine.values import quicklist
+from memstore.engine.values import deferred_free, list_nodes, quicklist
 from memstore.engine.values.list_nodes import Arm, closed, items_of
 from memstore.engine.values.packed import pack, unpack
 from memstore.engine.values.quicklist import List
@@ -24,11 +22,11 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nodes of a few elements, so that short histories cross every border."""
     monkeypatch.setattr(quicklist, "SMALL_BYTES", 60)
     monkeypatch.setattr(quicklist, "OPEN_ITEMS", 4)
-    monkeypatch.setattr(chain, "OPEN_ITEMS", 4)
-    monkeypatch.setattr(chain, "KEPT_ITEMS", 2)
-    monkeypatch.setattr(chain, "NODE_ITEMS", 6)
-    monkeypatch.setattr(chain, "_NEAR", 1)
-    monkeypatch.setattr(chain, "_FEW", 1)
+    monkeypatch.setattr(list_nodes, "OPEN_ITEMS", 4)
+    monkeypatch.setattr(list_nodes, "KEPT_ITEMS", 2)
+    monkeypatch.setattr(list_nodes, "NODE_ITEMS", 6)
+    monkeypatch.setattr(list_nodes, "_NEAR", 1)
+    monkeypatch.setattr(list_nodes, "_FEW", 1)
 
 
 class History:
@@ -196,13 +194,13 @@ class History:
 
 def check(value: List) -> None:
     """The structure's own invariants."""
-    if value.chain is None:
+    if value.nodes is None:
         assert (
             unpack(value.blob, value.count) is not None and len(value.blob) <= quicklist.SMALL_BYTES
         )
         return
     assert value.blob == b"" and value.count == 0
-    for arm in (value.chain.left, value.chain.right):
+    for arm in (value.nodes.left, value.nodes.right):
         assert (
             len(arm.nodes) == len(arm.counts)
             and arm.total == sum(arm.counts)
@@ -211,7 +209,7 @@ def check(value: List) -> None:
         assert [
             len(items_of(node, count)) for node, count in zip(arm.nodes, arm.counts, strict=True)
         ] == arm.counts
-        assert all(0 < count <= chain.NODE_ITEMS for count in arm.counts)
+        assert all(0 < count <= list_nodes.NODE_ITEMS for count in arm.counts)
         assert all(closed(node) == node for node in arm.nodes[:-1])
         assert arm.ends == [sum(arm.counts[: at + 1]) for at in range(len(arm.ends))]
 
@@ -260,14 +258,14 @@ def unpacked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         counts.append(count)
         return unpack(blob, count)
 
-    monkeypatch.setattr(chain, "unpack", counting)
+    monkeypatch.setattr(list_nodes, "unpack", counting)
     monkeypatch.setattr(quicklist, "unpack", counting)
     return counts
 
 
 def test_a_place_in_the_middle_of_a_long_list_costs_one_node(unpacked: list[int]) -> None:
     value = numbered(100_000)
-    arm = value.chain.right if value.chain else Arm(False)
+    arm = value.nodes.right if value.nodes else Arm(False)
     assert len(arm.ends) == 0, "pushes alone keep no index"
     unpacked.clear()
     assert (
@@ -275,7 +273,7 @@ def test_a_place_in_the_middle_of_a_long_list_costs_one_node(unpacked: list[int]
         and value.set(49_999, b"new")
         and value.encoded(50_100, 50_101) == b"$13\r\nelement:50100\r\n"
     )
-    assert sum(unpacked) <= 3 * chain.NODE_ITEMS
+    assert sum(unpacked) <= 3 * list_nodes.NODE_ITEMS
     index = arm.ends
     assert len(index) == len(arm.nodes)
     value.push_right(b"more")
@@ -331,49 +329,49 @@ def test_nodes_that_lost_most_of_their_elements_are_joined() -> None:
     for n in range(4000):
         if n % 20:
             value.remove(b"element:%d" % n, 1)
-    assert value.chain is not None and len(value) == 200
-    assert len(value.chain.left.nodes) + len(value.chain.right.nodes) <= 4
+    assert value.nodes is not None and len(value) == 200
+    assert len(value.nodes.left.nodes) + len(value.nodes.right.nodes) <= 4
     value = numbered(4000)
     value.push([b"odd", b"odd", b"odd", b"even"] * 1000, True)
-    assert value.remove(b"odd", 0) == 3000 and value.chain is not None
-    assert len(value.chain.left.nodes) <= 1000 // chain.NODE_ITEMS + 1
+    assert value.remove(b"odd", 0) == 3000 and value.nodes is not None
+    assert len(value.nodes.left.nodes) <= 1000 // list_nodes.NODE_ITEMS + 1
 
 
 def test_pops_from_the_far_end_of_what_was_pushed_share_the_work() -> None:
     """A queue: pushed right, popped left; each element moves a bounded number of times."""
     value = numbered(20_000)
-    assert value.chain is not None
+    assert value.nodes is not None
     for n in range(19_000):
         assert value.pop_left() == b"element:%d" % n
         value.push_right(b"again")
     assert value.items(0, 2) == [b"element:19000", b"element:19001"] and len(value) == 20_000
-    assert max(len(value.chain.left.open), len(value.chain.right.open)) <= chain.NODE_ITEMS
+    assert max(len(value.nodes.left.open), len(value.nodes.right.open)) <= list_nodes.NODE_ITEMS
 
 
 def test_large_elements_stay_as_they_are() -> None:
     large = [bytes([65 + n]) * 1000 for n in range(20)]
     value = List()
     value.push(large * 20, False)
-    assert value.chain is not None
-    assert all(isinstance(node, list) for node in value.chain.right.nodes)
+    assert value.nodes is not None
+    assert all(isinstance(node, list) for node in value.nodes.right.nodes)
     assert value.get(41) is large[1]
 
 
 def test_a_long_list_is_freed_piece_by_piece() -> None:
-    while discard.waiting():
-        discard.free_some(1_000_000)
+    while deferred_free.waiting():
+        deferred_free.free_some(1_000_000)
     value = numbered(100_000)
     del value
-    assert discard.waiting()
-    while discard.waiting():
-        discard.free_some(10_000)
+    assert deferred_free.waiting()
+    while deferred_free.waiting():
+        deferred_free.free_some(10_000)
     short = numbered(300)
-    assert short.chain is not None
+    assert short.nodes is not None
     del short
-    assert not discard.waiting()
+    assert not deferred_free.waiting()
     value = numbered(100_000)
     value.trim(50_000, 10)
-    assert discard.waiting(), "what LTRIM cuts off as well"
+    assert deferred_free.waiting(), "what LTRIM cuts off as well"
 
 
 def test_a_small_list_takes_little_more_than_its_bytes() -> None:
@@ -409,7 +407,7 @@ def test_what_is_not_in_a_list_of_numbers_is_found_out_without_taking_it_apart(
         and value.remove(absent, 0) == 0
         and not value.insert(absent, b"x", False)
     )
-    assert sum(unpacked) <= 3 * chain.NODE_ITEMS
+    assert sum(unpacked) <= 3 * list_nodes.NODE_ITEMS
     assert (
         value.positions(b"3210", 0, 0, 0, True) == [2210]
         and value.insert(b"4000", b"new", True)

@@ -1,4 +1,4 @@
-"""Sorted sets against a model: the packed body, the ranked blocks, and the two together, with
+"""Sorted sets against a model: the packed body, the rank index, and the two together, with
 blocks so small that they split and join all the time.
 """
 
@@ -11,10 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from memstore.engine.values import deferred_free as discard
-from memstore.engine.values import kind_of
-from memstore.engine.values import packed_zset as scored
-from memstore.engine.values import rank_index as ranked
+from memstore.engine.values import deferred_free, kind_of, packed_zset, rank_index
 from memstore.engine.values.sorted import Large, SortedSet
 
 ODD = [
@@ -41,8 +38,8 @@ SCORES: list[list[float]] = [
 
 @pytest.fixture
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(ranked, "BLOCK", 8)
-    monkeypatch.setattr(ranked, "_FEW", 2)
+    monkeypatch.setattr(rank_index, "BLOCK", 8)
+    monkeypatch.setattr(rank_index, "_FEW", 2)
     yield
 
 
@@ -127,30 +124,30 @@ def test_like_a_model(small_blocks: None, few: int, scores: list[float], seed: i
 
 def test_when_it_is_packed() -> None:
     value = SortedSet()
-    for n in range(scored.MOST):
+    for n in range(packed_zset.MOST):
         value.put(b"member:%d" % n, float(n % 7))
     assert type(value.body) is bytes
     value.put(b"one more", 3.0)
-    assert type(value.body) is Large and len(value) == scored.MOST + 1
+    assert type(value.body) is Large and len(value) == packed_zset.MOST + 1
     value.check()
     other = SortedSet()
-    other.put(b"x" * scored.LONGEST, 1.0)
+    other.put(b"x" * packed_zset.LONGEST, 1.0)
     assert type(other.body) is bytes
-    other.put(b"x" * (scored.LONGEST + 1), 1.0)
+    other.put(b"x" * (packed_zset.LONGEST + 1), 1.0)
     assert type(other.body) is Large
 
 
 def test_a_member_is_found_where_it_is_and_not_inside_another() -> None:
     members = sorted(ODD[:-1])
-    body = scored.pack(members, [1.0] * len(members))
-    assert [scored.find(body, len(members), member) for member in members] == list(
+    body = packed_zset.pack(members, [1.0] * len(members))
+    assert [packed_zset.find(body, len(members), member) for member in members] == list(
         range(len(members))
     )
     assert [
-        scored.find(body, len(members), member)
+        packed_zset.find(body, len(members), member)
         for member in (b"aaaaa", b"ba", b"x" * 63, b"x" * 65, b"\x00\x00\x00")
     ] == [-1] * 5
-    assert scored.find(scored.pack([b"a"], [1.0]), 1, b"") == -1
+    assert packed_zset.find(packed_zset.pack([b"a"], [1.0]), 1, b"") == -1
 
 
 def test_blocks_that_grow_in_order_are_left_full() -> None:
@@ -158,8 +155,8 @@ def test_blocks_that_grow_in_order_are_left_full() -> None:
     for n in range(20_000):
         value.put(b"%08d" % n, float(n))
     assert type(value.body) is Large
-    blocks = value.body.ranked._members
-    assert len(blocks) < 20_000 / ranked.BLOCK * 1.5
+    blocks = value.body.rank_index._members
+    assert len(blocks) < 20_000 / rank_index.BLOCK * 1.5
     assert value.rank(b"%08d" % 12_345) == 12_345
     value.check()
 
@@ -196,16 +193,16 @@ def test_a_member_is_kept_once_whatever_its_score_becomes() -> None:
 
 
 def test_a_large_one_is_freed_in_pieces() -> None:
-    discard.free_some(1 << 40)  # what other tests left
+    deferred_free.free_some(1 << 40)  # what other tests left
     value = SortedSet.of(
         [b"%08d" % n for n in range(100_000)], [float(n) for n in range(100_000)], True
     )
-    assert not discard.waiting()
+    assert not deferred_free.waiting()
     del value
-    assert discard.waiting()
+    assert deferred_free.waiting()
     steps = 0
-    while discard.waiting():
-        discard.free_some(10_000)
+    while deferred_free.waiting():
+        deferred_free.free_some(10_000)
         steps += 1
     assert steps >= 20, "members and scores of the blocks, and the table's, some at a time"
 

@@ -2,14 +2,14 @@
 for a tenth of a second.
 
 Decides: in how small steps pieces are freed.
-Must not know: keys, commands, which classes hand their pieces over. However a large value goes away
-(DEL, UNLINK, expiry, SET over it, RENAME, FLUSHALL, a STORE, on a replica or a primary), what goes
-last is the reference to it, so the hook is there: a container that has grown large keeps a `Guard`
-beside its list of pieces, and the guard's end hands the list over. ``Keyspace.free_some``, called
-by the node's housekeeping, empties what was handed over. Containers that are not large have no
-guard and pay nothing.
-Invariant: when a guard ends nothing but itself and its dying container refers to the pieces: they
-are emptied in place.
+Must not know: keys, commands, which classes hand their pieces over. A large value goes away by DEL,
+UNLINK, expiry, SET over it, RENAME, FLUSHALL or a STORE, on a primary or a replica. What goes last
+is the reference to it, so the hook is there. A container that has grown large keeps a
+`DeferredFree` beside its list of pieces; when that object dies, it hands the list over.
+``Keyspace.free_some``, called by the node's housekeeping, empties what was handed over. Containers
+that are not large have none and pay nothing.
+Invariant: when a `DeferredFree` dies, only it and its dying container refer to the pieces. They are
+emptied in place.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ _STEP: Final = 2048  # elements of one piece dropped at once
 _waiting: list[list[Any]] = []
 
 
-class Guard:
+class DeferredFree:
     """Stands beside a large container's list of pieces: dicts or lists of things, or single
-    objects. Where the list is exchanged, set ``pieces`` anew.
+    objects. Set ``pieces`` again when the list is exchanged.
     """
 
     __slots__ = ("pieces",)

@@ -22,10 +22,10 @@ from typing import Any, Final
 
 from memstore.engine.reply import bulk
 from memstore.engine.values import Kind, register
-from memstore.engine.values.incremental_dict import Table, within
+from memstore.engine.values.incremental_dict import IncrementalDict, within
 from memstore.engine.values.packed import NEWLINE, pack, unpack
 from memstore.engine.values.packed_pairs import (
-    Parted,
+    PackedPairs,
     packable,
     pairs_of,
     value_of,
@@ -35,7 +35,7 @@ from memstore.engine.values.packed_pairs import (
 
 PACKED_PAIRS: Final = 64  # in one bytes object
 PACKED_BYTES: Final = 4096  # of one bytes object
-PARTED_PAIRS: Final = 512
+SPLIT_PAIRS: Final = 512
 _SAMPLES: Final = 64  # pairs of a large hash that stand for all when it is measured
 
 
@@ -43,7 +43,7 @@ class Hash:
     __slots__ = ("_packed_pairs", "data", "listpack", "mark")
 
     def __init__(self) -> None:
-        self.data: bytes | Parted | Table = b""
+        self.data: bytes | PackedPairs | IncrementalDict = b""
         self._packed_pairs = 0
         self.listpack = True  # what OBJECT ENCODING says; else hashtable
         self.mark = NEWLINE
@@ -96,38 +96,40 @@ class Hash:
                 pairs = self._packed_pairs = self._packed_pairs + new
                 if pairs > PACKED_PAIRS or len(self.data) > PACKED_BYTES:
                     self._part()
-        elif isinstance(data, Parted):
-            new = self._put_parted(data, field, value)
+        elif isinstance(data, PackedPairs):
+            new = self._put_pairs(data, field, value)
         else:
             new = data.put(field, value)
         if self.listpack and len(self) > most_pairs:
             self.listpack = False
         return new
 
-    def _put_parted(self, data: Parted, field: bytes, value: bytes) -> bool:
+    def _put_pairs(self, data: PackedPairs, field: bytes, value: bytes) -> bool:
         mark = packable(field, value, data.mark)
         if mark is None:
             return self._spread(data).put(field, value)
         data.mark = mark
         length = data.put(field, value)
-        if len(data) > PARTED_PAIRS or abs(length) > PACKED_BYTES:
+        if len(data) > SPLIT_PAIRS or abs(length) > PACKED_BYTES:
             self._spread(data)
         return length < 0
 
     def _part(self) -> None:
         """From one bytes object to sixteen, or to a table at once if they would be too long."""
         longest = 0
-        parted = Parted(self.mark)
+        pairs = PackedPairs(self.mark)
         for field, value in self.items():
-            longest = max(longest, abs(parted.put(field, value)))
-        self.data = parted
+            longest = max(longest, abs(pairs.put(field, value)))
+        self.data = pairs
         if longest > PACKED_BYTES:
-            self._spread(parted)
+            self._spread(pairs)
 
-    def _spread(self, data: bytes | Parted) -> Table:
+    def _spread(self, data: bytes | PackedPairs) -> IncrementalDict:
         """From packed to a table."""
-        table = Table()
-        for field, value in data.items() if isinstance(data, Parted) else pairs_of(data, self.mark):
+        table = IncrementalDict()
+        for field, value in (
+            data.items() if isinstance(data, PackedPairs) else pairs_of(data, self.mark)
+        ):
             table.put(field, value)
         self.data = table
         return table
@@ -142,7 +144,7 @@ class Hash:
             self.data = left
             self._packed_pairs -= 1
             return True
-        return data.remove(field) if isinstance(data, Parted) else data.pop(field) is not None
+        return data.remove(field) if isinstance(data, PackedPairs) else data.pop(field) is not None
 
     # ----------------------------------------------------------------- all pairs, and some
 
@@ -153,13 +155,17 @@ class Hash:
     def fields(self) -> list[bytes]:
         data = self.data
         return (
-            list(data.keys()) if isinstance(data, Table) else [field for field, _ in self.items()]
+            list(data.keys())
+            if isinstance(data, IncrementalDict)
+            else [field for field, _ in self.items()]
         )
 
     def values(self) -> list[bytes]:
         data = self.data
         return (
-            list(data.values()) if isinstance(data, Table) else [value for _, value in self.items()]
+            list(data.values())
+            if isinstance(data, IncrementalDict)
+            else [value for _, value in self.items()]
         )
 
     def encoded_pairs(self) -> bytes:
@@ -167,7 +173,7 @@ class Hash:
         data = self.data
         if isinstance(data, bytes):
             return data
-        if isinstance(data, Parted):
+        if isinstance(data, PackedPairs):
             return b"".join(data.parts)
         return b"".join(
             [
@@ -190,7 +196,7 @@ class Hash:
         data = self.data
         return (
             data.scan(cursor, count)
-            if isinstance(data, Table) and not self.listpack
+            if isinstance(data, IncrementalDict) and not self.listpack
             else (0, list(self.items()))
         )
 
@@ -208,7 +214,7 @@ class Hash:
         if isinstance(data, bytes):
             return getsizeof(self) + getsizeof(data)
         total = getsizeof(self) + data.size()
-        if isinstance(data, Table):
+        if isinstance(data, IncrementalDict):
             sampled: list[int] = [value.__sizeof__() for value in islice(data.values(), _SAMPLES)]
             total += sum(sampled) * len(data) // max(1, len(sampled))
         return total
@@ -223,7 +229,7 @@ class Hash:
 
     def weigh(self) -> int:
         data = self.data
-        if isinstance(data, Table):
+        if isinstance(data, IncrementalDict):
             return sum(map(len, data)) + sum(map(len, data.values()))
         return len(data) if isinstance(data, bytes) else sum(map(len, data.parts))
 
@@ -231,7 +237,7 @@ class Hash:
         """Packed hashes are small: one piece."""
         return (
             self.data.cut(start, members, size, _pair_bytes)
-            if isinstance(self.data, Table)
+            if isinstance(self.data, IncrementalDict)
             else (0, len(self), self.weigh())
         )
 
@@ -240,7 +246,7 @@ class Hash:
         data = self.data
         pairs = (
             data.between(start, stop)
-            if isinstance(data, Table)
+            if isinstance(data, IncrementalDict)
             else within(self.items(), start, stop)
         )
         flat: list[bytes] = []

@@ -26,7 +26,7 @@ from random import Random
 from sys import getsizeof
 from typing import Any, Final
 
-from memstore.engine.values.deferred_free import LARGE, Guard
+from memstore.engine.values.deferred_free import LARGE, DeferredFree
 
 # members a dict on average: such dicts are well filled just before they are split and just after
 _LOAD: Final = 160
@@ -39,14 +39,14 @@ _SHARE: Final = 64  # of a long dict at least one part in so many a call
 _MISSING: Final = object()
 
 
-class Table:
+class IncrementalDict:
     __slots__ = (
         "_alone",
         "_buckets",
         "_ceiling",
         "_count",
+        "_deferred_free",
         "_floor",
-        "_guard",
         "_level_size",
         "_most",
         "_parted",
@@ -63,10 +63,10 @@ class Table:
         self._parted = 0  # how many of the first dicts came from splits of this pass
         self._shift = _CRC_BITS - 1  # leaves level + 1 bits of a CRC
         self._most = 0
-        self._guard: Guard | None = None
+        self._deferred_free: DeferredFree | None = None
 
     @classmethod
-    def filled(cls, members: Sequence[bytes], value: Any) -> Table:
+    def filled(cls, members: Sequence[bytes], value: Any) -> IncrementalDict:
         """A table of these members, which as a rule differ, each with this value: at a quarter of
         the cost of so many `put`.
         """
@@ -174,9 +174,9 @@ class Table:
             return iter(self._alone.values())
         return chain.from_iterable(map(dict.values, self._buckets))
 
-    def copy(self) -> Table:
+    def copy(self) -> IncrementalDict:
         """A table of its own with the same values in it."""
-        new = Table()
+        new = IncrementalDict()
         for name in ("_count", "_ceiling", "_floor", "_level_size", "_parted", "_shift", "_most"):
             setattr(new, name, getattr(self, name))
         if self._alone is not None:
@@ -344,9 +344,9 @@ class Table:
         elif len(merged) > self._most:
             self._most = len(merged)
         if len(self._buckets) == 1:
-            if self._guard is not None:
-                self._guard.pieces = []  # what it has is in use still
-                self._guard = None
+            if self._deferred_free is not None:
+                self._deferred_free.pieces = []  # what it has is in use still
+                self._deferred_free = None
             self._alone, self._buckets = merged, _NO_BUCKETS
             self._ceiling, self._floor = _ALONE, self._count // 4
         else:
@@ -361,8 +361,8 @@ class Table:
 
     def _watch(self) -> None:
         """A guard from `LARGE` dicts on, and below that until the table is one dict again."""
-        if self._guard is None and len(self._buckets) >= LARGE:
-            self._guard = Guard(self._buckets)
+        if self._deferred_free is None and len(self._buckets) >= LARGE:
+            self._deferred_free = DeferredFree(self._buckets)
 
 
 _NO_BUCKETS: Final[list[dict[bytes, Any]]] = []  # shared and never written
@@ -371,7 +371,7 @@ _NO_BUCKETS: Final[list[dict[bytes, Any]]] = []  # shared and never written
 def _cut_by_weight(
     crcs: list[int], weights: list[int], end: int, count: int, total: int, size: int
 ) -> tuple[int, int, int]:
-    """`Table.cut` among members too heavy together. ``end``: the cursor behind them all."""
+    """`IncrementalDict.cut` among members too heavy together. ``end``: the cursor behind them."""
     before = -1
     for crc, weight in sorted(zip(crcs, weights, strict=True)):
         if total >= size and crc != before:
@@ -385,7 +385,7 @@ def _cut_by_weight(
 def within(
     pairs: Iterable[tuple[bytes, Any]], start: int, stop: int
 ) -> Iterable[tuple[bytes, Any]]:
-    """Those that `Table.between` would give if they were in a table."""
+    """Those that `IncrementalDict.between` would give if they were in a table."""
     if not start and not stop:
         return pairs
     if start >> _CRC_BITS:

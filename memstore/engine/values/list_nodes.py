@@ -1,7 +1,7 @@
-"""The parts of a long list: a chain of packed nodes between two open ends.
+"""The parts of a long list: packed nodes between two open ends.
 
 Decides: how a long list's elements are stored and found.
-Must not know: keys, replies, effects, when a list is long (`quicklist`). A chain has two arms,
+Must not know: keys, replies, effects, when a list is long (`quicklist`). They form two arms,
 which meet at the origin, somewhere inside the list. An arm grows and shrinks at its outer end only:
 a Python list of a few elements (``open``), where a push or a pop is one list operation, and behind
 it nodes of up to NODE_ITEMS elements, the outermost last. What is pushed beyond the open end's room
@@ -11,9 +11,9 @@ from the origin stay true under pushes and pops at both ends: they are brought u
 a place in the middle is asked for, and a bisection finds its node.
 
 A node is a blob (see `packed`) or, where elements are large on average, a list of them as they are.
-A blob of numbers is narrowed (see `digits`) when another node comes outside of it, and after a
-change inside the list. Nodes are never changed, only replaced, so that copies share them. Nothing
-here depends on how a list came to be: nodes' borders are not part of its value.
+A blob of numbers is narrowed (see `nibble_packing`) when another node comes outside of it, and
+after a change inside the list. Nodes are never changed, only replaced, so that copies share them.
+Nothing here depends on how a list came to be: nodes' borders are not part of its value.
 Invariants: a node's count is that of its elements and not zero; a node that has another one outside
 of it is as narrow as it can be; ``ends`` is true as far as it goes, and it never goes beyond
 ``nodes``.
@@ -27,7 +27,7 @@ from itertools import accumulate
 from sys import getsizeof
 from typing import Final
 
-from memstore.engine.values import nibble_packing as digits
+from memstore.engine.values import nibble_packing
 from memstore.engine.values.deferred_free import LARGE, hand_over
 from memstore.engine.values.nibble_packing import NARROW, narrow, wide
 from memstore.engine.values.packed import pack, unpack
@@ -138,14 +138,14 @@ class Sought:
     def __init__(self, value: bytes) -> None:
         self.value = value
         self.encoded = encode([value])
-        self.trace = digits.trace(self.encoded)
+        self.trace = nibble_packing.trace(self.encoded)
 
     def may_be_in(self, node: Node) -> bool:
         """False: it is not. A blob may have its encoding inside of another element."""
         if not isinstance(node, bytes):
             return self.value in node
         if node[0] >= NARROW:
-            return self.trace is not None and digits.may_hold(node, self.trace)
+            return self.trace is not None and nibble_packing.may_hold(node, self.trace)
         return self.encoded in node
 
 
@@ -163,7 +163,7 @@ def without(items: list[bytes], value: bytes, most: int, backward: bool) -> list
 
 
 class Arm:
-    """One half of a chain, from the origin outward. ``mirrored``:
+    """One half of the nodes, from the origin outward. ``mirrored``:
     outward is toward the list's first element.
     """
 
@@ -353,12 +353,12 @@ class Arm:
         return total
 
 
-# ----------------------------------------------------------------- a chain
+# ----------------------------------------------------------------- all nodes of a list
 
 Place = tuple[Arm, int, int]  # arm; node, or -1 for the open end; index in the node, or in ``open``
 
 
-class Chain:
+class ListNodes:
     """A long list."""
 
     __slots__ = ("left", "right")
@@ -379,8 +379,8 @@ class Chain:
     def __bool__(self) -> bool:  # compiled code asks for nothing else
         return len(self) > 0
 
-    def copy(self) -> Chain:
-        new = Chain()
+    def copy(self) -> ListNodes:
+        new = ListNodes()
         new.left, new.right = self.left.copy(), self.right.copy()
         return new
 

@@ -82,7 +82,7 @@ def pairs_of(blob: bytes, mark: bytes) -> Iterator[tuple[bytes, bytes]]:
     return zip(flat[::2], flat[1::2], strict=True)
 
 
-class Parted:
+class PackedPairs:
     """Sixteen packed parts."""
 
     __slots__ = ("_count", "mark", "parts")
@@ -138,8 +138,8 @@ class Parted:
             at -= count
         raise AssertionError("fewer pairs than counted")
 
-    def copy(self) -> Parted:
-        new = Parted(self.mark)
+    def copy(self) -> PackedPairs:
+        new = PackedPairs(self.mark)
         new.parts, new._count = self.parts.copy(), self._count
         return new
 

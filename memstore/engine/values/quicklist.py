@@ -1,12 +1,11 @@
-"""Lists: one packed blob while short, a chain when long.
+"""Lists: one packed blob while short, packed nodes when long.
 
 Decides: when a list is long, how a short one answers.
-Must not know: keys, replies, effects, how a chain is built (`chain`). A short list takes its bytes
-and little more, and a push, a pop or a reply of all of it is one copy of at most a kilobyte; all
-else takes it apart. A list that has become long stays a chain until it is gone: queues go back and
-forth, and their key goes with their last element.
-Invariant: either there is a chain, or ``blob`` holds ``count`` elements in no more than
-SMALL_BYTES.
+Must not know: keys, replies, effects, how the nodes are kept (`list_nodes`). A short list takes its
+bytes and little more. A push, a pop or a reply of all of it is one copy of at most a kilobyte; all
+else takes it apart. A list that has become long keeps its nodes until it is gone: queues grow and
+shrink, and their key goes with their last element.
+Invariant: either there are nodes, or ``blob`` holds ``count`` elements in at most SMALL_BYTES.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from memstore.engine.reply import HEADS
 from memstore.engine.values import Kind, register
 from memstore.engine.values.list_nodes import (
     OPEN_ITEMS,
-    Chain,
+    ListNodes,
     Node,
     Sought,
     closed,
@@ -42,32 +41,32 @@ _DIGEST_STEP: Final = 32  # elements
 class List:
     """A list of byte strings. Indexes are not negative unless it says so."""
 
-    __slots__ = ("blob", "chain", "count")
+    __slots__ = ("blob", "count", "nodes")
 
     def __init__(self) -> None:
         self.blob = b""
         self.count = 0  # of the blob's elements
-        self.chain: Chain | None = None  # instead of the blob, for good
+        self.nodes: ListNodes | None = None  # instead of the blob, for good
 
     def __len__(self) -> int:
-        chain = self.chain
-        return self.count if chain is None else len(chain)
+        nodes = self.nodes
+        return self.count if nodes is None else len(nodes)
 
     def __bool__(self) -> bool:
-        chain = self.chain
+        nodes = self.nodes
         return (
             self.count > 0
-            if chain is None
-            else bool(chain.left.open or chain.right.open or chain.left.nodes or chain.right.nodes)
+            if nodes is None
+            else bool(nodes.left.open or nodes.right.open or nodes.left.nodes or nodes.right.nodes)
         )
 
-    def _grow(self) -> Chain:
-        """From now on a chain."""
-        chain = self.chain = Chain()
+    def _grow(self) -> ListNodes:
+        """From now on nodes."""
+        nodes = self.nodes = ListNodes()
         if self.count:
-            chain.right.add(self.blob, self.count)
+            nodes.right.add(self.blob, self.count)
         self.blob, self.count = b"", 0
-        return chain
+        return nodes
 
     def _set(self, items: list[bytes]) -> None:
         """All elements of a short list anew."""
@@ -81,15 +80,15 @@ class List:
 
     def push_left(self, item: bytes) -> int:
         """The length afterwards."""
-        chain = self.chain
-        if chain is None:
+        nodes = self.nodes
+        if nodes is None:
             length = len(item)
             if length + len(self.blob) <= SMALL_BYTES - _HEAD:
                 self.blob = b"".join((HEADS[length], item, _CRLF, self.blob))
                 self.count += 1
                 return self.count
-            chain = self._grow()
-        left, right = chain.left, chain.right
+            nodes = self._grow()
+        left, right = nodes.left, nodes.right
         open_end = left.open
         open_end.append(item)
         if len(open_end) > OPEN_ITEMS:
@@ -98,15 +97,15 @@ class List:
 
     def push_right(self, item: bytes) -> int:
         """The length afterwards."""
-        chain = self.chain
-        if chain is None:
+        nodes = self.nodes
+        if nodes is None:
             length = len(item)
             if length + len(self.blob) <= SMALL_BYTES - _HEAD:
                 self.blob = b"".join((self.blob, HEADS[length], item, _CRLF))
                 self.count += 1
                 return self.count
-            chain = self._grow()
-        left, right = chain.left, chain.right
+            nodes = self._grow()
+        left, right = nodes.left, nodes.right
         open_end = right.open
         open_end.append(item)
         if len(open_end) > OPEN_ITEMS:
@@ -115,23 +114,23 @@ class List:
 
     def push(self, items: Sequence[bytes], left: bool) -> int:
         """One after the other at the same end; the length afterwards."""
-        chain = self.chain
-        if chain is None:
+        nodes = self.nodes
+        if nodes is None:
             size = sum(map(len, items)) + _HEAD * len(items)
             if size + len(self.blob) <= SMALL_BYTES:
                 self.blob = encode(items[::-1]) + self.blob if left else self.blob + encode(items)
                 self.count += len(items)
                 return self.count
-            chain = self._grow()
-        chain.push(chain.left if left else chain.right, items)
-        return len(chain)
+            nodes = self._grow()
+        nodes.push(nodes.left if left else nodes.right, items)
+        return len(nodes)
 
     def pop_left(self) -> bytes:
         """There must be an element."""
-        chain = self.chain
-        if chain is not None:
-            open_end = chain.left.open
-            return open_end.pop() if open_end else chain.supply(chain.left, chain.right).pop()
+        nodes = self.nodes
+        if nodes is not None:
+            open_end = nodes.left.open
+            return open_end.pop() if open_end else nodes.supply(nodes.left, nodes.right).pop()
         blob = self.blob
         head = blob.index(b"\n") + 1
         end = head + int(blob[1 : head - 2])
@@ -141,10 +140,10 @@ class List:
 
     def pop_right(self) -> bytes:
         """There must be an element."""
-        chain = self.chain
-        if chain is not None:
-            open_end = chain.right.open
-            return open_end.pop() if open_end else chain.supply(chain.right, chain.left).pop()
+        nodes = self.nodes
+        if nodes is not None:
+            open_end = nodes.right.open
+            return open_end.pop() if open_end else nodes.supply(nodes.right, nodes.left).pop()
         blob = self.blob
         self.count -= 1
         # no element has it: the last one is where the last element begins
@@ -166,10 +165,10 @@ class List:
 
     def trim(self, left: int, right: int) -> None:
         """Take ``left`` elements off the head and ``right`` off the tail; there must be as many."""
-        chain = self.chain
-        if chain is not None:
-            chain.drop(chain.left, chain.right, left)
-            chain.drop(chain.right, chain.left, right)
+        nodes = self.nodes
+        if nodes is not None:
+            nodes.drop(nodes.left, nodes.right, left)
+            nodes.drop(nodes.right, nodes.left, right)
         elif left or right:
             self._set(unpack(self.blob, self.count)[left : self.count - right])
 
@@ -179,11 +178,11 @@ class List:
         """Elements ``start`` to ``stop`` as RESP bulks one behind the other;
         ``start < stop <= len(self)``.
         """
-        chain = self.chain
+        nodes = self.nodes
         return (
             encoded_part(self.blob, self.count, start, stop)
-            if chain is None
-            else chain.encoded(start, stop)
+            if nodes is None
+            else nodes.encoded(start, stop)
         )
 
     def items(self, start: int = 0, stop: int | None = None) -> list[bytes]:
@@ -197,10 +196,10 @@ class List:
         index += length if index < 0 else 0
         if not 0 <= index < length:
             return None
-        chain = self.chain
-        if chain is None:
+        nodes = self.nodes
+        if nodes is None:
             return element(self.blob, self.count, index)
-        arm, node, place = chain.locate(index)
+        arm, node, place = nodes.locate(index)
         return arm.open[place] if node < 0 else element(arm.nodes[node], arm.counts[node], place)
 
     def set(self, index: int, value: bytes) -> bool:
@@ -209,13 +208,13 @@ class List:
         index += length if index < 0 else 0
         if not 0 <= index < length:
             return False
-        chain = self.chain
-        if chain is None:
+        nodes = self.nodes
+        if nodes is None:
             items = unpack(self.blob, self.count)
             items[index] = value
             self._set(items)
             return True
-        arm, node, place = chain.locate(index)
+        arm, node, place = nodes.locate(index)
         if node < 0:
             arm.open[place] = value
         else:
@@ -226,8 +225,8 @@ class List:
 
     def insert(self, pivot: bytes, value: bytes, after: bool) -> bool:
         """Beside the first element that equals ``pivot``; whether there is one."""
-        if self.chain is not None:
-            return self.chain.insert(pivot, value, after)
+        if self.nodes is not None:
+            return self.nodes.insert(pivot, value, after)
         items = unpack(self.blob, self.count)
         if pivot not in items:
             return False
@@ -240,8 +239,8 @@ class List:
         how many there were.
         """
         most = abs(count) or len(self)
-        if self.chain is not None:
-            return self.chain.remove(value, most, count < 0)
+        if self.nodes is not None:
+            return self.nodes.remove(value, most, count < 0)
         items = unpack(self.blob, self.count)
         left = without(items, value, most, count < 0)
         if len(left) != len(items):
@@ -276,10 +275,10 @@ class List:
         return found
 
     def _pieces(self, backward: bool) -> Iterator[tuple[Node, int]]:
-        if self.chain is None:
+        if self.nodes is None:
             yield self.blob, self.count
         else:
-            for _, _, node, count in self.chain.pieces(backward):
+            for _, _, node, count in self.nodes.pieces(backward):
                 yield node, count
 
     # ----------------------------------------------------------------- as a whole
@@ -287,14 +286,14 @@ class List:
     def copy(self) -> List:
         new = List()
         new.blob, new.count = self.blob, self.count
-        new.chain = None if self.chain is None else self.chain.copy()
+        new.nodes = None if self.nodes is None else self.nodes.copy()
         return new
 
     def size(self) -> int:
         return (
             getsizeof(self)
             + getsizeof(self.blob)
-            + (0 if self.chain is None else self.chain.size())
+            + (0 if self.nodes is None else self.nodes.size())
         )
 
     def canonical(self) -> bytes:
@@ -315,9 +314,9 @@ class List:
         small, or of large ones as many as reach ``size``.
         """
         stop = min(at + _DIGEST_STEP, len(self))
-        chain = self.chain
-        if chain is not None:
-            arm, place, index = chain.locate(at)
+        nodes = self.nodes
+        if nodes is not None:
+            arm, place, index = nodes.locate(at)
             if place < 0:
                 return at + 1, len(arm.open[index]) + _HEAD
             node = arm.nodes[place]

@@ -17,13 +17,13 @@ from bisect import bisect_left, bisect_right
 from itertools import chain
 from typing import Final
 
-from memstore.engine.values import deferred_free as discard
+from memstore.engine.values import deferred_free
 
 BLOCK: Final = 512  # most members of a block
 _FEW: Final = BLOCK // 4  # a block with fewer is joined with a neighbour
 
 
-class Ranked:
+class RankIndex:
     __slots__ = ("_last_members", "_last_scores", "_members", "_scores", "_tree", "count")
 
     def __init__(self, scores: list[float], members: list[bytes]) -> None:
@@ -41,12 +41,12 @@ class Ranked:
         self._tree: list[int] | None = None
 
     def __del__(self) -> None:
-        if len(self._members) >= discard.LARGE:
-            discard.hand_over(self._members)
-            discard.hand_over(self._scores)
+        if len(self._members) >= deferred_free.LARGE:
+            deferred_free.hand_over(self._members)
+            deferred_free.hand_over(self._scores)
 
-    def copy(self) -> Ranked:
-        return Ranked(
+    def copy(self) -> RankIndex:
+        return RankIndex(
             list(chain.from_iterable(self._scores)), list(chain.from_iterable(self._members))
         )
 

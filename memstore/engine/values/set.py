@@ -24,7 +24,7 @@ from sys import getsizeof
 from typing import Any, Final
 
 from memstore.engine.values import Kind, parse_integer, register
-from memstore.engine.values.incremental_dict import Table, within
+from memstore.engine.values.incremental_dict import IncrementalDict, within
 from memstore.engine.values.packed import pack
 
 MOST_INTEGERS: Final = 1 << 30  # whatever the setting says
@@ -41,7 +41,7 @@ class Set:
     __slots__ = ("held", "width")
 
     def __init__(self) -> None:
-        self.held: bytes | Table = b""
+        self.held: bytes | IncrementalDict = b""
         self.width = "h"
 
     @property
@@ -136,12 +136,12 @@ class Set:
             )
         self.held = array(self.width, numbers).tobytes()
 
-    def become_table(self) -> Table:
+    def become_table(self) -> IncrementalDict:
         """Give up the integers for good."""
         held = self.held
         if not isinstance(held, bytes):
             return held
-        table = Table()
+        table = IncrementalDict()
         for number in self._integers():
             table.put(b"%d" % number, True)
         self.held, self.width = table, _TABLE
@@ -192,7 +192,7 @@ class Set:
         return list(found)
 
     def scan(self, cursor: int, count: int) -> tuple[int, list[bytes]]:
-        """As `Table.scan`; integers come all at once."""
+        """As `IncrementalDict.scan`; integers come all at once."""
         held = self.held
         if isinstance(held, bytes):
             return 0, list(self)
@@ -238,7 +238,7 @@ def build(members: Sequence[bytes], limit: int) -> Set:
     new = Set()
     numbers = ordered_integers(members, min(limit, MOST_INTEGERS))
     if numbers is None:
-        new.held, new.width = Table.filled(members, True), _TABLE
+        new.held, new.width = IncrementalDict.filled(members, True), _TABLE
     else:
         new._pack(numbers)
     return new

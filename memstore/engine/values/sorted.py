@@ -1,12 +1,12 @@
 """Sorted sets: members with scores, in the order of (score, member).
 
-Decides: how one is stored (packed up to 128 short members, else a table beside a ranked list), what
+Decides: how one is stored (packed up to 128 short members, else a table beside a rank index), what
 OBJECT ENCODING says of it.
 Must not know: keys, commands, settings, replies. Every range, whatever it is given by, is a range
 of ranks: `below` and `before` find its ends, `part` and `remove_part` work on it. ``skiplist`` is
 what is reported, set by the commands from the configured limits and never taken back; how it is
 stored has its own limits.
-Invariants: the table and the ranked list hold the same pairs; a member is one bytes object in both;
+Invariants: the table and the rank index hold the same pairs; a member is one bytes object in both;
 a score is never NaN.
 """
 
@@ -17,12 +17,11 @@ from math import nan
 from struct import pack as pack_doubles
 from typing import Final
 
-from memstore.engine.values import Kind, register
-from memstore.engine.values import packed_zset as scored
+from memstore.engine.values import Kind, packed_zset, register
 from memstore.engine.values.double import show_double
-from memstore.engine.values.incremental_dict import Table
+from memstore.engine.values.incremental_dict import IncrementalDict
 from memstore.engine.values.packed import pack
-from memstore.engine.values.rank_index import Ranked
+from memstore.engine.values.rank_index import RankIndex
 
 _SCORE: Final = (0.5).__sizeof__()
 _STEP: Final = 64
@@ -31,21 +30,21 @@ _STEP: Final = 64
 class Large:
     """A sorted set of many members."""
 
-    __slots__ = ("ranked", "table")
+    __slots__ = ("rank_index", "table")
 
-    def __init__(self, table: Table, ranked: Ranked) -> None:
+    def __init__(self, table: IncrementalDict, rank_index: RankIndex) -> None:
         self.table = table
-        self.ranked = ranked
+        self.rank_index = rank_index
 
     @classmethod
     def of(cls, scores: list[float], members: list[bytes]) -> Large:
-        table = Table()
+        table = IncrementalDict()
         for member, score in zip(members, scores, strict=True):
             table.put(member, score)
-        return cls(table, Ranked(scores, members))
+        return cls(table, RankIndex(scores, members))
 
     def copy(self) -> Large:
-        return Large(self.table.copy(), self.ranked.copy())
+        return Large(self.table.copy(), self.rank_index.copy())
 
 
 class SortedSet:
@@ -68,10 +67,10 @@ class SortedSet:
         made = cls()
         count = made.count = len(members)
         made.skiplist = skiplist
-        if count > scored.MOST or (count and max(map(len, members)) > scored.LONGEST):
+        if count > packed_zset.MOST or (count and max(map(len, members)) > packed_zset.LONGEST):
             made.body = Large.of(scores, members)
         else:
-            made.body = scored.pack(members, scores)
+            made.body = packed_zset.pack(members, scores)
         return made
 
     def copy(self) -> SortedSet:
@@ -86,8 +85,8 @@ class SortedSet:
     def score(self, member: bytes) -> float | None:
         body = self.body
         if type(body) is bytes:
-            at = scored.find(body, self.count, member)
-            return scored.score_at(body, at) if at >= 0 else None
+            at = packed_zset.find(body, self.count, member)
+            return packed_zset.score_at(body, at) if at >= 0 else None
         assert type(body) is Large
         found: float | None = body.table.get(member)
         return found
@@ -97,52 +96,52 @@ class SortedSet:
         body = self.body
         if type(body) is bytes:
             count = self.count
-            at = scored.find(body, count, member)
+            at = packed_zset.find(body, count, member)
             if at >= 0:
-                old = scored.score_at(body, at)
+                old = packed_zset.score_at(body, at)
                 if old != score:
-                    self.body = scored.move(body, count, at, score, member)
+                    self.body = packed_zset.move(body, count, at, score, member)
                 return old
-            if count < scored.MOST and len(member) <= scored.LONGEST:
-                self.body = scored.insert(body, count, score, member)
+            if count < packed_zset.MOST and len(member) <= packed_zset.LONGEST:
+                self.body = packed_zset.insert(body, count, score, member)
                 self.count = count + 1
                 return None
             if not count:
                 self.body, self.count = Large.of([score], [member]), 1
                 return None
             self.body = body = Large.of(
-                list(scored.scores(body, count)), scored.members(body, count, 0, count)
+                list(packed_zset.scores(body, count)), packed_zset.members(body, count, 0, count)
             )
         assert type(body) is Large
-        table, ranked = body.table, body.ranked
+        table, rank_index = body.table, body.rank_index
         before: float | None = table.get(member)
         if before is None:
             table.put(member, score)
-            ranked.add(score, member)
+            rank_index.add(score, member)
             self.count += 1
         elif before != score:
             table.put(member, score)
-            if ranked.count == 1:
-                body.ranked = Ranked([score], ranked.part(0, 1)[0])
+            if rank_index.count == 1:
+                body.rank_index = RankIndex([score], rank_index.part(0, 1)[0])
             else:
-                ranked.add(score, ranked.remove(before, member))
+                rank_index.add(score, rank_index.remove(before, member))
         return before
 
     def remove(self, member: bytes) -> bool:
         """Whether it was there."""
         body, count = self.body, self.count
         if type(body) is bytes:
-            at = scored.find(body, count, member)
+            at = packed_zset.find(body, count, member)
             if at < 0:
                 return False
-            self.body = scored.delete(body, count, at, at + 1)
+            self.body = packed_zset.delete(body, count, at, at + 1)
         else:
             assert type(body) is Large
             score = body.table.pop(member)
             if score is None:
                 return False
             if count > 1:
-                body.ranked.remove(score, member)
+                body.rank_index.remove(score, member)
             else:
                 self.body = b""
         self.count = count - 1
@@ -153,19 +152,19 @@ class SortedSet:
     def rank(self, member: bytes) -> int | None:
         body = self.body
         if type(body) is bytes:
-            at = scored.find(body, self.count, member)
+            at = packed_zset.find(body, self.count, member)
             return at if at >= 0 else None
         assert type(body) is Large
         score = body.table.get(member)
-        return None if score is None else body.ranked.rank(score, member)
+        return None if score is None else body.rank_index.rank(score, member)
 
     def below(self, score: float, inclusive: bool) -> int:
         """How many members have a score below this one, or up to it."""
         body = self.body
         if type(body) is bytes:
-            return scored.below(body, self.count, score, inclusive)
+            return packed_zset.below(body, self.count, score, inclusive)
         assert type(body) is Large
-        return body.ranked.below(score, inclusive)
+        return body.rank_index.below(score, inclusive)
 
     def before(self, member: bytes, inclusive: bool) -> int:
         """How many members stand before this one, or up to it, if all scores are equal (else what
@@ -173,9 +172,9 @@ class SortedSet:
         """
         body = self.body
         if type(body) is bytes:
-            return scored.before(body, self.count, member, inclusive)
+            return packed_zset.before(body, self.count, member, inclusive)
         assert type(body) is Large
-        return body.ranked.before(member, inclusive)
+        return body.rank_index.before(member, inclusive)
 
     def part(self, start: int, stop: int) -> tuple[list[bytes], list[float]]:
         """Members and scores of the ranks from ``start`` to before ``stop``,
@@ -185,11 +184,11 @@ class SortedSet:
             return [], []
         body = self.body
         if type(body) is bytes:
-            return scored.members(body, self.count, start, stop), list(
-                scored.scores(body, self.count)[start:stop]
+            return packed_zset.members(body, self.count, start, stop), list(
+                packed_zset.scores(body, self.count)[start:stop]
             )
         assert type(body) is Large
-        return body.ranked.part(start, stop)
+        return body.rank_index.part(start, stop)
 
     def remove_part(self, start: int, stop: int) -> None:
         """Take out the ranks from ``start`` to before ``stop``, which lie within the set."""
@@ -199,11 +198,11 @@ class SortedSet:
         if stop - start == self.count:
             self.body = b""
         elif type(body) is bytes:
-            self.body = scored.delete(body, self.count, start, stop)
+            self.body = packed_zset.delete(body, self.count, start, stop)
         else:
             assert type(body) is Large
             pop = body.table.pop
-            for member in body.ranked.remove_part(start, stop):
+            for member in body.rank_index.remove_part(start, stop):
                 pop(member)
         self.count -= stop - start
 
@@ -229,7 +228,7 @@ class SortedSet:
             return total + body.__sizeof__()
         assert type(body) is Large
         # the table counts the members
-        return total + body.table.size() + body.ranked.size() + self.count * _SCORE
+        return total + body.table.size() + body.rank_index.size() + self.count * _SCORE
 
     # ----------------------------------------------------------------- for digests
 
@@ -279,7 +278,7 @@ class SortedSet:
             )
             return
         assert type(body) is Large
-        body.ranked.check()
+        body.rank_index.check()
         assert dict(body.table.items()) == dict(pairs) and len(body.table) == self.count
 
 

@@ -13,8 +13,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from memstore.engine.values import list_nodes as chain
-from memstore.engine.values import quicklist
+from memstore.engine.values import list_nodes, quicklist
 from tests.commands.arguments import (
     KEYS,
     Command,
@@ -201,9 +200,9 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nodes of a few elements, so that short sequences cross every border."""
     monkeypatch.setattr(quicklist, "SMALL_BYTES", 60)
     monkeypatch.setattr(quicklist, "OPEN_ITEMS", 4)
-    monkeypatch.setattr(chain, "OPEN_ITEMS", 4)
-    monkeypatch.setattr(chain, "KEPT_ITEMS", 2)
-    monkeypatch.setattr(chain, "NODE_ITEMS", 6)
+    monkeypatch.setattr(list_nodes, "OPEN_ITEMS", 4)
+    monkeypatch.setattr(list_nodes, "KEPT_ITEMS", 2)
+    monkeypatch.setattr(list_nodes, "NODE_ITEMS", 6)
 
 
 def dump(run: RawClient | Harness) -> list[object]:

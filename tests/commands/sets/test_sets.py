@@ -10,9 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from memstore.engine.values import deferred_free as discard
-from memstore.engine.values import kind_of
-from memstore.engine.values.incremental_dict import Table
+from memstore.engine.values import deferred_free, kind_of
+from memstore.engine.values.incremental_dict import IncrementalDict
 from memstore.engine.values.set import Set, build
 from tests.engine.harness import Harness, decode
 from tests.replication.test_shard import Node
@@ -453,13 +452,13 @@ def test_however_it_goes_a_large_set_is_freed_in_pieces(line: str) -> None:
     fill(h, "s", 20_000)
     h.line("SADD other a")
     held = stored(h, b"s").held
-    assert isinstance(held, Table)
+    assert isinstance(held, IncrementalDict)
     buckets = held._buckets
     count = len(buckets)
     del held
     gc.collect()  # other tests' large values must not go away among ours
-    while discard.waiting():
-        discard.free_some(1_000_000)
+    while deferred_free.waiting():
+        deferred_free.free_some(1_000_000)
     h.line(line)
     assert h.same() and sum(map(len, buckets)) == 20_000, (
         "still there when the command is over, on both nodes"

@@ -1,8 +1,7 @@
-"""SLOWLOG, LATENCY and MONITOR: what took long, and watching every command as it comes.
+"""LATENCY: events that took long, and histograms of every command's time.
 
 Decides: how the records are shown.
-Must not know: how time was measured; `memstore.engine.slowlog` and `memstore.engine.latency` keep
-the records.
+Must not know: how time was measured; `memstore.engine.latency` keeps the records.
 """
 
 from __future__ import annotations
@@ -14,110 +13,15 @@ from memstore.engine import reply
 from memstore.engine.command import ADMIN, LOADING, LOCAL, NOSCRIPT, STALE, Row, command
 from memstore.engine.context import Context
 from memstore.engine.latency import Event, cumulative
-from memstore.engine.values import parse_integer
 
-_FLAGS: Final = ADMIN | LOADING | STALE | LOCAL
-_WATCH: Final = ADMIN | NOSCRIPT | LOADING | STALE | LOCAL
+_FLAGS: Final = ADMIN | NOSCRIPT | LOADING | STALE | LOCAL
 _GRAPH_ROWS: Final = 8
-
-
-# --------------------------------------------------------------------------- SLOWLOG
-
-
-@command(
-    b"SLOWLOG|GET",
-    arity=-2,
-    flags=_FLAGS,
-    since="2.2.12",
-    group="server",
-    summary="The newest slow commands",
-    complexity="O(N), N entries",
-)
-def slowlog_get(ctx: Context, argv: list[bytes]) -> bytes:
-    if len(argv) > 3:
-        raise reply.CommandError(
-            f"ERR unknown subcommand or wrong number of arguments for '{reply.text(argv[1])}'. "
-            "Try SLOWLOG HELP."
-        )
-    count: int | None = 10
-    if len(argv) == 3:
-        count = parse_integer(argv[2])
-        if count is None or count < -1:
-            raise reply.CommandError("ERR count should be greater than or equal to -1")
-    entries = list(ctx.engine.slowlog.entries)
-    shown = entries if count == -1 else entries[:count]
-    bulk, integer = reply.bulk, reply.integer
-    return reply.array(
-        [
-            reply.array(
-                [
-                    integer(e.id),
-                    integer(e.wall_s),
-                    integer(e.us),
-                    reply.bulk_array(e.argv),
-                    bulk(e.address.encode()),
-                    bulk(e.name),
-                ]
-            )
-            for e in shown
-        ]
-    )
-
-
-@command(
-    b"SLOWLOG|LEN",
-    arity=2,
-    flags=_FLAGS,
-    since="2.2.12",
-    group="server",
-    summary="How many slow commands are kept",
-)
-def slowlog_len(ctx: Context, argv: list[bytes]) -> bytes:
-    return reply.integer(len(ctx.engine.slowlog.entries))
-
-
-@command(
-    b"SLOWLOG|RESET",
-    arity=2,
-    flags=_FLAGS,
-    since="2.2.12",
-    group="server",
-    summary="Forget the slow commands",
-    complexity="O(N), N entries",
-)
-def slowlog_reset(ctx: Context, argv: list[bytes]) -> bytes:
-    ctx.engine.slowlog.clear()
-    return reply.OK
-
-
-@command(
-    b"SLOWLOG|HELP",
-    arity=2,
-    flags=LOADING | STALE | LOCAL,
-    since="6.2.0",
-    group="server",
-    summary="Show SLOWLOG's subcommands",
-)
-def slowlog_help(ctx: Context, argv: list[bytes]) -> bytes:
-    lines = [
-        (
-            "GET [<count>]",
-            "The newest slow commands (10; -1: all): id, time, microseconds, arguments, client's "
-            "address and name.",
-        ),
-        ("LEN", "How many are kept."),
-        ("RESET", "Forget them."),
-    ]
-    return help_reply("SLOWLOG", lines)
-
-
-# --------------------------------------------------------------------------- LATENCY
 
 
 @command(
     b"LATENCY|LATEST",
     arity=2,
-    flags=_WATCH,
+    flags=_FLAGS,
     since="2.8.13",
     group="server",
     summary="Each event's newest spike and worst ever",
@@ -142,7 +46,7 @@ def latency_latest(ctx: Context, argv: list[bytes]) -> bytes:
 @command(
     b"LATENCY|HISTORY",
     arity=3,
-    flags=_WATCH,
+    flags=_FLAGS,
     since="2.8.13",
     group="server",
     summary="An event's spikes",
@@ -158,7 +62,7 @@ def latency_history(ctx: Context, argv: list[bytes]) -> bytes:
 @command(
     b"LATENCY|RESET",
     arity=-2,
-    flags=_WATCH,
+    flags=_FLAGS,
     since="2.8.13",
     group="server",
     summary="Forget events",
@@ -170,7 +74,7 @@ def latency_reset(ctx: Context, argv: list[bytes]) -> bytes:
 @command(
     b"LATENCY|GRAPH",
     arity=3,
-    flags=_WATCH,
+    flags=_FLAGS,
     since="2.8.13",
     group="server",
     summary="An event's spikes as a picture",
@@ -199,7 +103,7 @@ def _graph(name: str, event: Event, now_s: int) -> str:
 @command(
     b"LATENCY|DOCTOR",
     arity=2,
-    flags=_WATCH,
+    flags=_FLAGS,
     since="2.8.13",
     group="server",
     summary="What the spikes say",
@@ -231,7 +135,7 @@ def latency_doctor(ctx: Context, argv: list[bytes]) -> bytes:
 @command(
     b"LATENCY|HISTOGRAM",
     arity=-2,
-    flags=_WATCH,
+    flags=_FLAGS,
     since="7.0.0",
     group="server",
     summary="How long commands took",
@@ -284,25 +188,3 @@ def latency_help(ctx: Context, argv: list[bytes]) -> bytes:
         ("RESET [<event> ...]", "Forget events."),
     ]
     return help_reply("LATENCY", lines)
-
-
-# --------------------------------------------------------------------------- MONITOR
-
-
-@command(
-    b"MONITOR",
-    arity=1,
-    flags=_WATCH,
-    group="server",
-    summary="Be shown every command this node runs",
-)
-def monitor(ctx: Context, argv: list[bytes]) -> bytes | None:
-    session = ctx.session
-    if session.multi is not None:
-        raise reply.CommandError("ERR MONITOR isn't allowed for DENY BLOCKING client")
-    if session.monitor:
-        return None  # as in Redis: a second one has no answer at all
-    session.monitor = True
-    session.settle()
-    ctx.engine.monitors.append(session)
-    return reply.OK

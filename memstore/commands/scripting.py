@@ -1,5 +1,4 @@
-"""FUNCTION, as far as there is something to say without functions: emptying a library that is
-empty.
+"""Scripts and functions. There are none yet: FUNCTION FLUSH empties a library that is empty.
 
 Decides: FUNCTION FLUSH.
 Must not know: the log, roles, clocks. Clients and test suites that want a clean server send

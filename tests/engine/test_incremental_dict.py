@@ -24,8 +24,8 @@ from hypothesis.stateful import (
 )
 
 from memstore.engine.keyspace import Keyspace
-from memstore.engine.values import deferred_free as discard
-from memstore.engine.values.incremental_dict import Table
+from memstore.engine.values import deferred_free
+from memstore.engine.values.incremental_dict import IncrementalDict
 
 quick = settings(max_examples=60, deadline=None)
 
@@ -40,18 +40,18 @@ def _nothing_waits() -> Iterator[None]:
 
 
 def empty() -> None:
-    while discard.waiting():
-        discard.free_some(1_000_000)
+    while deferred_free.waiting():
+        deferred_free.free_some(1_000_000)
 
 
-def filled(count: int, prefix: bytes = b"m:") -> Table:
-    table = Table()
+def filled(count: int, prefix: bytes = b"m:") -> IncrementalDict:
+    table = IncrementalDict()
     for n in range(count):
         assert table.put(b"%b%d" % (prefix, n), n)
     return table
 
 
-def check(table: Table) -> None:
+def check(table: IncrementalDict) -> None:
     """The table's own invariants."""
     homes = table._buckets if table._alone is None else [table._alone]
     assert sum(map(len, homes)) == len(table)
@@ -66,11 +66,11 @@ def check(table: Table) -> None:
     assert at == 1 << 32
     if table._alone is None:
         assert len(homes) == table._level_size + table._parted // 2
-        assert len(homes) < discard.LARGE or (
-            table._guard is not None and table._guard.pieces is table._buckets
+        assert len(homes) < deferred_free.LARGE or (
+            table._deferred_free is not None and table._deferred_free.pieces is table._buckets
         )
     else:
-        assert table._guard is None
+        assert table._deferred_free is None
 
 
 class Model(RuleBasedStateMachine):
@@ -80,7 +80,7 @@ class Model(RuleBasedStateMachine):
 
     @initialize(count=st.sampled_from([0, 5, 300, 330, 2000, 6000]))
     def begin(self, count: int) -> None:
-        self.table, self.model = Table(), dict[bytes, Any]()
+        self.table, self.model = IncrementalDict(), dict[bytes, Any]()
         self.add_many(0, count)
 
     @rule(member=st.binary(max_size=3), value=st.integers())
@@ -137,12 +137,12 @@ def test_it_holds_what_a_dict_holds() -> None:
 )
 def test_filled_at_once_is_as_filled_one_by_one(count: int, twice: int) -> None:
     members = [b"m:%d" % n for n in range(count)]
-    table, other = Table.filled(members + members[:twice], 7), Table()
+    table, other = IncrementalDict.filled(members + members[:twice], 7), IncrementalDict()
     for member in members:
         other.put(member, 7)
     check(table)
     assert dict(table.items()) == dict(other.items()) and len(table) == count
-    assert (table._guard is None) is (len(table._buckets) < discard.LARGE)
+    assert (table._deferred_free is None) is (len(table._buckets) < deferred_free.LARGE)
     for n in range(0, 3 * count, 2):
         assert table.put(b"m:%d" % n, n) is other.put(b"m:%d" % n, n)
     check(table)
@@ -155,7 +155,7 @@ def test_filled_at_once_is_as_filled_one_by_one(count: int, twice: int) -> None:
 # ----------------------------------------------------------------- scanning
 
 
-def walk(table: Table, count: int, between: Any = lambda: None) -> list[bytes]:
+def walk(table: IncrementalDict, count: int, between: Any = lambda: None) -> list[bytes]:
     cursor, found = 0, []
     while True:
         cursor, items = table.scan(cursor, count)
@@ -238,7 +238,7 @@ def alike(count: int) -> list[bytes]:
 
 
 def test_members_made_alike_are_held_scanned_and_drawn_all_the_same() -> None:
-    table, members = Table(), alike(2000)
+    table, members = IncrementalDict(), alike(2000)
     for member in members:
         table.put(member, 1)
     check(table)
@@ -252,7 +252,7 @@ def test_a_cursor_never_given_out_ends_the_scan() -> None:
     table = filled(1000)
     assert table.scan(1 << 32, 10) == (0, []) and table.scan(-1, 10) == (0, [])
     assert table.scan((1 << 32) - 1, 10)[0] == 0
-    assert Table().scan(5, 10) == (0, [])
+    assert IncrementalDict().scan(5, 10) == (0, [])
 
 
 # ----------------------------------------------------------------- chance
@@ -299,8 +299,8 @@ class Thing:
     """A value whose end can be seen."""
 
 
-def watched(count: int) -> tuple[Table, list[weakref.ref[Thing]]]:
-    table, seen = Table(), []
+def watched(count: int) -> tuple[IncrementalDict, list[weakref.ref[Thing]]]:
+    table, seen = IncrementalDict(), []
     for n in range(count):
         thing = Thing()
         seen.append(weakref.ref(thing))
@@ -333,14 +333,14 @@ def test_a_large_value_goes_away_in_pieces(way: str) -> None:
         now = alive(seen)
         assert before - now <= 1000 + 400, "a piece more than asked for at most"
         before = now
-    assert alive(seen) == 0 and turns >= 5 and not discard.waiting()
+    assert alive(seen) == 0 and turns >= 5 and not deferred_free.waiting()
 
 
 def test_a_small_one_goes_at_once() -> None:
     table, seen = watched(1000)
-    assert table._guard is None
+    assert table._deferred_free is None
     del table
-    assert alive(seen) == 0 and not discard.waiting()
+    assert alive(seen) == 0 and not deferred_free.waiting()
 
 
 def test_many_middling_values_of_a_flush_count_with_their_members() -> None:
@@ -391,22 +391,22 @@ def test_a_keyspace_thrown_away_leaves_what_it_had_to_another() -> None:
 def test_a_table_grown_small_again_keeps_its_members_when_its_guard_goes() -> None:
     """The guard's list held the very dict that lived on."""
     table = filled(6000)
-    assert table._guard is not None
+    assert table._deferred_free is not None
     for n in range(5990):
         table.pop(b"m:%d" % n)
     empty()
     assert (
         sorted(table.keys()) == sorted(b"m:%d" % n for n in range(5990, 6000))
-        and table._guard is None
+        and table._deferred_free is None
     )
 
 
 def test_a_long_piece_is_freed_in_steps() -> None:
     rows: list[Any] = [dict.fromkeys(range(10_000)), list(range(10_000)), b"a node"]
-    discard.hand_over(list(rows))
-    assert discard.free_some(1) <= 0 and len(rows[1]) == 10_000  # the node
-    while discard.waiting():
+    deferred_free.hand_over(list(rows))
+    assert deferred_free.free_some(1) <= 0 and len(rows[1]) == 10_000  # the node
+    while deferred_free.waiting():
         before = len(rows[0]) + len(rows[1])
-        discard.free_some(1)
+        deferred_free.free_some(1)
         assert before - len(rows[0]) - len(rows[1]) <= 2048
-    assert discard.free_some(7) == 7
+    assert deferred_free.free_some(7) == 7

@@ -1,0 +1,30 @@
+"""MONITOR: a client asks to be shown every command that this node runs.
+
+Decides: who may ask.
+Must not know: how a command is shown (`memstore.engine.monitor`), or when a line is sent.
+"""
+
+from __future__ import annotations
+
+from memstore.engine import reply
+from memstore.engine.command import ADMIN, LOADING, LOCAL, NOSCRIPT, STALE, command
+from memstore.engine.context import Context
+
+
+@command(
+    b"MONITOR",
+    arity=1,
+    flags=ADMIN | NOSCRIPT | LOADING | STALE | LOCAL,
+    group="server",
+    summary="Be shown every command this node runs",
+)
+def monitor(ctx: Context, argv: list[bytes]) -> bytes | None:
+    session = ctx.session
+    if session.multi is not None:
+        raise reply.CommandError("ERR MONITOR isn't allowed for DENY BLOCKING client")
+    if session.monitor:
+        return None  # as in Redis: a second one has no answer at all
+    session.monitor = True
+    session.settle()
+    ctx.engine.monitors.append(session)
+    return reply.OK
