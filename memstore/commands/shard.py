@@ -203,6 +203,15 @@ def wait_reply(facts: Facts, request: WaitForReplicas) -> bytes:
 # --------------------------------------------------------------------------- who leads
 
 
+def not_primary(facts: Facts) -> CommandError:
+    """For a request that only the primary can carry out; names it where this node knows it."""
+    primary = (facts.primary_host, facts.primary_port)
+    known = ""
+    if facts.primary_port and primary != (facts.host, facts.port):
+        known = f"; the primary is {facts.primary_host}:{facts.primary_port}"
+    return CommandError(f"ERR this node is not the primary{known}")
+
+
 @command(
     b"MEMSTORE|HANDOVER",
     arity=-2,
@@ -216,7 +225,7 @@ def memstore_handover(ctx: Context, argv: list[bytes]) -> None:
     if len(argv) > 3:
         raise CommandError(reply.SYNTAX)
     if ctx.engine.facts.role != "primary":
-        raise CommandError("ERR this node is not the primary")
+        raise not_primary(ctx.engine.facts)
     _block(ctx, Handover(ctx.session, reply.text(argv[2]) if len(argv) == 3 else ""))
 
 
@@ -359,7 +368,7 @@ def memstore_replica(ctx: Context, argv: list[bytes]) -> None:
     ):
         raise CommandError(reply.SYNTAX)
     if ctx.engine.facts.role != "primary":
-        raise CommandError("ERR this node is not the primary")
+        raise not_primary(ctx.engine.facts)
     _block(ctx, ReplicaReport(ctx.session, node, az, host, port, incarnation, applied))
 
 

@@ -257,9 +257,16 @@ def test_handover_is_asked_of_the_node_and_answered_when_it_is_over() -> None:
         and request.wanted == "127.0.0.1:7002"
         and request.session is desk.session
     )
-    assert (
-        refused(Desk("replica").say("MEMSTORE", "HANDOVER")) == "ERR this node is not the primary"
-    )
+
+
+def test_a_handover_at_another_node_is_told_where_the_primary_is() -> None:
+    desk = Desk("replica")
+    told = "ERR this node is not the primary; the primary is 127.0.0.1:7002"
+    assert refused(desk.say("MEMSTORE", "HANDOVER")) == told
+    desk.facts.primary_port = desk.facts.port  # it led itself until now, and no other node does yet
+    assert refused(desk.say("MEMSTORE", "HANDOVER")) == "ERR this node is not the primary"
+    desk.facts.primary_port = 0
+    assert refused(desk.say("MEMSTORE", "HANDOVER")) == "ERR this node is not the primary"
 
 
 def test_failover_takes_the_options_of_redis() -> None:
