@@ -25,8 +25,8 @@ from typing import Any, Final
 
 from memstore.ops.demo_check import HostPort
 from memstore.ops.demo_client import DemoError
-from memstore.ops.processes import alive, last_words, make_die_with_parent
-from memstore.ops.resp_client import NoAnswer, Questioner, parse_info
+from memstore.ops.processes import alive, last_line, make_die_with_parent
+from memstore.ops.resp_client import NoAnswer, RespClient, parse_info
 from memstore.ops.topology import AZS, HOST, TOPOLOGY
 
 PORTS: Final = (8000, 11_999)  # below the ports that the kernel gives to outgoing connections
@@ -104,7 +104,7 @@ class ThrowAwayCluster:
         while not await self._is_up():
             code = self._local.poll()
             if code is not None:
-                words = await last_words(self._trace)
+                words = await last_line(self._trace)
                 if " is taken " in words:
                     raise PortTaken
                 raise DemoError(f"the cluster did not start (exit code {code}): {words}")
@@ -179,11 +179,11 @@ class ThrowAwayCluster:
 
 async def ask_role(node: HostPort) -> str:
     """What the node says it is; empty where it says nothing."""
-    questioner = Questioner(*node)
+    client = RespClient(*node)
     try:
-        (answer,) = await questioner.ask(("INFO", "replication"))
+        (answer,) = await client.ask(("INFO", "replication"))
     except NoAnswer:
         return ""
     finally:
-        questioner.close()
+        client.close()
     return parse_info(answer).get("memstore_role", "") if isinstance(answer, bytes) else ""

@@ -23,14 +23,14 @@ from pathlib import Path
 from typing import Final
 
 from memstore.ops.member import RESTART_MS, Member
-from memstore.ops.processes import Child, find, last_words
-from memstore.ops.resp_client import NoAnswer, Questioner, parse_info
+from memstore.ops.processes import Child, find, last_line
+from memstore.ops.resp_client import NoAnswer, RespClient, parse_info
 from memstore.ops.topology import HOST, Folder, LocalError, Plan, Process, plan_processes
 from memstore.ops.upgrade import compile_and_move
 from txlog.tools.admin import AdminError, init_group
 
-LOOK_MS: Final = 100  # between two looks at the processes
-ASK_MS: Final = 200  # between two questions to a node
+CHECK_MS: Final = 100  # between two looks at the processes
+POLL_MS: Final = 200  # between two questions to a node
 START_MS: Final = 30_000  # until a new process listens
 # until the others start beside the node on --port, where there is data from an earlier run
 FIRST_MS: Final = 4000
@@ -41,7 +41,7 @@ STEADY_MS: Final = 10_000  # a process that lived this long starts over with the
 Say = Callable[[str], None]
 
 
-class Cluster:
+class LocalCluster:
     def __init__(
         self, plan: Plan, folder: Folder, processes: list[Process], say: Say, password: str = ""
     ) -> None:
@@ -50,12 +50,12 @@ class Cluster:
         self._say = say
         self._members = [Member(process, password) for process in processes]
         self._primary = ""
-        self._unwritten = False
+        self._topology_failed = False
         self._watchers: list[asyncio.Task[None]] = []
         self._upgrade: asyncio.Task[None] | None = None
         self._password = password
         self._stop = asyncio.Event()
-        self._told = False  # to stop, by a signal
+        self._signalled = False  # to stop, by a signal
         self._hurry = False
 
     # ----------------------------------------------------------------- start
@@ -74,7 +74,7 @@ class Cluster:
             for watcher in self._watchers:
                 if watcher.done():
                     watcher.result()  # it never ends by itself: raise what ended it
-            return 0 if started or self._told else 1
+            return 0 if started or self._signalled else 1
         finally:
             tasks = [*self._watchers, *([self._upgrade] if self._upgrade else [])]
             for task in tasks:
@@ -88,8 +88,8 @@ class Cluster:
         self._watchers.append(watcher)
 
     def _on_signal(self) -> None:
-        self._hurry = self._told
-        self._told = True
+        self._hurry = self._signalled
+        self._signalled = True
         self._stop.set()
 
     async def _start_all(self) -> bool:
@@ -101,7 +101,7 @@ class Cluster:
         self._watch(self._watch_processes())
         first, *others = self.engines
         self._start(first)
-        self._watch(self._watch_node(first))
+        self._watch(self._poll_node(first))
         if not await self._listening([first]):
             return False
         # The node on --port leads: always where the folder is fresh; where it has much to restore
@@ -116,7 +116,7 @@ class Cluster:
             return False
         for member in others:
             self._start(member)
-            self._watch(self._watch_node(member))
+            self._watch(self._poll_node(member))
         if not await self._listening(others):
             return False
         ports = ", ".join(str(member.process.port) for member in self.engines)
@@ -190,7 +190,7 @@ class Cluster:
                 if ended is not None:
                     self._say(
                         f"{member.process.name} {ended} at start: "
-                        f"{await last_words(Path(member.process.trace)) or 'it said nothing'}"
+                        f"{await last_line(Path(member.process.trace)) or 'it said nothing'}"
                     )
                     member.child, member.process.pid = None, None
                     return False
@@ -241,24 +241,24 @@ class Cluster:
                     if ended is not None:
                         await self._on_ended(member, ended)
                 elif member.started:
-                    self._look_for(member)
-            await asyncio.sleep(LOOK_MS / 1000)
+                    self._revive(member)
+            await asyncio.sleep(CHECK_MS / 1000)
 
     async def _on_ended(self, member: Member, ended: str) -> None:
         if time.monotonic() - member.started > STEADY_MS / 1000:
             member.pause_ms = RESTART_MS
         process = member.process
         was = f" (it was {member.role})" if member.role else ""
-        words = await last_words(Path(process.trace)) if "exit code" in ended else ""
+        words = await last_line(Path(process.trace)) if "exit code" in ended else ""
         self._say(f"{process.name} {ended}{was}{': ' + words if words else ''}")
         member.child, member.role, process.pid = None, "", None
-        member.questioner.close()
+        member.client.close()
         member.started = time.monotonic()
         self._write_topology()
         if self._primary == process.name:
             self._primary = ""
 
-    def _look_for(self, member: Member) -> None:
+    def _revive(self, member: Member) -> None:
         """A dead process: has a tool started it again, or is it our turn to?"""
         pid = find(member.process.command)
         if pid is not None:
@@ -272,19 +272,17 @@ class Cluster:
             self._start(member)
             self._say(f"{member.process.name} started again (pid {member.process.pid})")
 
-    async def _watch_node(self, member: Member) -> None:
+    async def _poll_node(self, member: Member) -> None:
         """Ask an engine node for its role again and again, and tell what changed."""
         while True:
             if member.child is not None:
                 try:
-                    (answer,) = await member.questioner.ask(
-                        ("INFO", "server", "replication", "log")
-                    )
+                    (answer,) = await member.client.ask(("INFO", "server", "replication", "log"))
                 except NoAnswer as error:
                     self._on_silence(member, error)
                 else:
                     self._on_answer(member, answer)
-            await asyncio.sleep(ASK_MS / 1000)
+            await asyncio.sleep(POLL_MS / 1000)
 
     def _on_silence(self, member: Member, error: NoAnswer) -> None:
         if (
@@ -347,12 +345,12 @@ class Cluster:
     def _write_topology(self) -> None:
         try:
             self._folder.write_topology([member.process for member in self._members])
-            self._unwritten = False
+            self._topology_failed = False
         except OSError as error:
             # A full disk is the log nodes' business, which survive it; it must not end them.
-            if not self._unwritten:
+            if not self._topology_failed:
                 self._say(f"topology.json is out of date, it cannot be written: {error.strerror}")
-            self._unwritten = True
+            self._topology_failed = True
 
     # ----------------------------------------------------------------- the compiled build
 
@@ -370,8 +368,8 @@ class Cluster:
         except Exception as error:  # the cluster serves without it
             self._say(f"the move to the compiled build ends here: {error!r}")
 
-    def question(self, member: Member, timeout_ms: int) -> Questioner:
-        return Questioner(member.process.host, member.process.port, self._password, timeout_ms)
+    def resp_client(self, member: Member, timeout_ms: int) -> RespClient:
+        return RespClient(member.process.host, member.process.port, self._password, timeout_ms)
 
     async def restart(self, member: Member, cwd: str) -> bool:
         """End the process in order and start it with the code in ``cwd``; whether it listens."""
@@ -406,24 +404,24 @@ class Cluster:
         deadline = time.monotonic() + STOP_MS / 1000
         while living and time.monotonic() < deadline and not self._hurry:
             await asyncio.sleep(0.02)
-            living = self._still_living(living)
+            living = self._running_of(living)
         for member in living:
             assert member.child is not None
             self._say(f"{member.process.name} does not stop: killed")
             member.child.signal(signal.SIGKILL)
         while living:
             await asyncio.sleep(0.01)
-            living = self._still_living(living)
+            living = self._running_of(living)
         self._write_topology()
 
-    def _still_living(self, members: list[Member]) -> list[Member]:
+    def _running_of(self, members: list[Member]) -> list[Member]:
         living = []
         for member in members:
             if member.child is not None and member.child.ended() is None:
                 living.append(member)
             else:
                 member.child, member.process.pid = None, None
-                member.questioner.close()
+                member.client.close()
         return living
 
 
@@ -481,6 +479,6 @@ def run(plan: Plan, say: Say, password: str = "") -> int:
         processes = plan_processes(plan, folder)
         check_ports(processes)
         check_data(folder, processes, say)
-        return asyncio.run(Cluster(plan, folder, processes, say, password).run())
+        return asyncio.run(LocalCluster(plan, folder, processes, say, password).run())
     finally:
         folder.close()

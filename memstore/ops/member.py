@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from memstore.ops.processes import Child
-from memstore.ops.resp_client import Questioner
+from memstore.ops.resp_client import RespClient
 from memstore.ops.topology import Process
 
 ANSWER_MS: Final = 2000  # a node that is silent for longer is called so
@@ -21,12 +21,12 @@ class Member:
 
     __slots__ = (
         "child",
+        "client",
         "facts",
         "note",
         "pause_ms",
         "process",
         "progress",
-        "questioner",
         "role",
         "silent",
         "started",
@@ -46,4 +46,4 @@ class Member:
         self.note = ""
         # restoring: when we last told, and how many entries were applied then
         self.progress = (0.0, 0)
-        self.questioner = Questioner(process.host, process.port, password, ANSWER_MS)
+        self.client = RespClient(process.host, process.port, password, ANSWER_MS)

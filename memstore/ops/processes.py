@@ -130,7 +130,7 @@ def find(command: list[str]) -> int | None:
     return None
 
 
-async def last_words(trace: Path) -> str:
+async def last_line(trace: Path) -> str:
     """The last line a process wrote, shortened: usually why it ended. The disk may be the reason,
     so nobody waits for it in the loop.
     """

@@ -31,7 +31,7 @@ def encode(*args: str | bytes) -> bytes:
     )
 
 
-class Questioner:
+class RespClient:
     """One connection to one node, opened when first needed and again after it broke."""
 
     def __init__(self, host: str, port: int, password: str = "", timeout_ms: int = 1000) -> None:

@@ -24,7 +24,7 @@ from rich.table import Table
 from rich.text import Text
 
 from memstore.engine.values import parse_integer
-from memstore.ops.resp_client import NoAnswer, Questioner, parse_info
+from memstore.ops.resp_client import NoAnswer, RespClient, parse_info
 from memstore.ops.topology import TOPOLOGY
 from txlog.client import AddressError
 from txlog.client.address import format_host_port, parse_host_port
@@ -37,8 +37,8 @@ WIDTH: Final = 140  # where there is no terminal
 MEASURED_WIDTH: Final = 1000  # of a table without a limit
 STATE_WIDTH: Final = 9  # of "candidate", which a role's or state's column always holds
 # columns that a narrow terminal goes without, in this order
-ENGINE_SPARE: Final = ("memory", "clients", "lease left", "applied")
-LOG_SPARE: Final = ("lease window", "committed", "log")
+ENGINE_OPTIONAL: Final = ("memory", "clients", "lease left", "applied")
+LOG_OPTIONAL: Final = ("lease window", "committed", "log")
 STYLES: Final = {
     "primary": "bold green",
     "replica": "green",
@@ -54,7 +54,7 @@ class StatusError(Exception):
 
 
 @dataclass(slots=True)
-class Engine:
+class EngineAnswer:
     """An engine node's answer. ``facts`` is empty where it gave none: ``error`` says why."""
 
     address: HostPort
@@ -115,29 +115,29 @@ def parse_target(text: str) -> HostPort:
         raise StatusError(str(error)) from None
 
 
-async def ask_engine(address: HostPort, password: str) -> Engine:
-    questioner = Questioner(*address, password=password)
+async def ask_engine(address: HostPort, password: str) -> EngineAnswer:
+    client = RespClient(*address, password=password)
     try:
-        (answer,) = await questioner.ask(
+        (answer,) = await client.ask(
             ("INFO", "server", "clients", "memory", "stats", "replication", "log")
         )
     except NoAnswer as error:
-        return Engine(address, error=str(error))
+        return EngineAnswer(address, error=str(error))
     finally:
-        questioner.close()
+        client.close()
     if not isinstance(answer, bytes):
-        return Engine(address, error=str(answer))
+        return EngineAnswer(address, error=str(answer))
     facts = parse_info(answer)
     return (
-        Engine(address, facts)
+        EngineAnswer(address, facts)
         if "memstore_role" in facts
-        else Engine(address, error="not a memstore node")
+        else EngineAnswer(address, error="not a memstore node")
     )
 
 
-async def ask_engines(targets: list[HostPort], password: str) -> list[Engine]:
+async def ask_engines(targets: list[HostPort], password: str) -> list[EngineAnswer]:
     """The targets, and the nodes they name."""
-    found: dict[HostPort, Engine] = {}
+    found: dict[HostPort, EngineAnswer] = {}
     wanted = list(dict.fromkeys(targets))
     for _ in range(ROUNDS_MAX):
         for engine in await asyncio.gather(*(ask_engine(address, password) for address in wanted)):
@@ -154,10 +154,10 @@ async def ask_engines(targets: list[HostPort], password: str) -> list[Engine]:
         ]
         if not wanted:
             break
-    return without_twins(found.values())
+    return one_per_node(found.values())
 
 
-def named_by(engine: Engine) -> Iterator[tuple[HostPort, str]]:
+def named_by(engine: EngineAnswer) -> Iterator[tuple[HostPort, str]]:
     """Nodes that ``engine`` knows, with the id it knows them by ("": none)."""
     host, port = engine.facts.get("master_host", ""), engine.number("master_port")
     if host and port:
@@ -168,7 +168,7 @@ def named_by(engine: Engine) -> Iterator[tuple[HostPort, str]]:
             yield (replica["ip"], number), replica.get("id", "")
 
 
-def without_twins(engines: Iterable[Engine]) -> list[Engine]:
+def one_per_node(engines: Iterable[EngineAnswer]) -> list[EngineAnswer]:
     """One line a node, although it may have been reached by two addresses; the first stays."""
     seen: set[str] = set()
     kept = []
@@ -206,17 +206,19 @@ async def show(given: list[str], folder: Path, password: str, secret: bytes | No
     console.print(headline(primaries, engines, targets.names))
     console.print()
     console.print(
-        fitting(
-            console, lambda left_out: engine_table(engines, targets.names, left_out), ENGINE_SPARE
+        table_that_fits(
+            console,
+            lambda left_out: engine_table(engines, targets.names, left_out),
+            ENGINE_OPTIONAL,
         )
     )
     console.print()
     if nodes:
         console.print(
-            fitting(
+            table_that_fits(
                 console,
                 lambda left_out: log_table(nodes, engines, targets.names, left_out),
-                LOG_SPARE,
+                LOG_OPTIONAL,
             )
         )
     elif any(engine.role == "restoring" for engine in engines):
@@ -226,7 +228,7 @@ async def show(given: list[str], folder: Path, password: str, secret: bytes | No
     return 0 if primaries else 1
 
 
-def fitting(
+def table_that_fits(
     console: Console, make: Callable[[frozenset[str]], Table], spare: tuple[str, ...]
 ) -> Table:
     """The table with as many columns as the console is wide enough for: those of ``spare`` are left
@@ -240,7 +242,7 @@ def fitting(
     return make(frozenset(spare))
 
 
-def filled(
+def make_table(
     title: str,
     columns: tuple[str, ...],
     right: frozenset[str],
@@ -264,7 +266,7 @@ def filled(
     return table
 
 
-def log_addresses(engines: list[Engine]) -> list[HostPort]:
+def log_addresses(engines: list[EngineAnswer]) -> list[HostPort]:
     found: dict[HostPort, None] = {}
     for engine in engines:
         for node in engine.listed("log_node"):
@@ -280,7 +282,9 @@ def label(address: HostPort, names: dict[HostPort, str]) -> str:
     return f"{names[address]} {text}" if address in names else text
 
 
-def headline(primaries: list[Engine], engines: list[Engine], names: dict[HostPort, str]) -> Text:
+def headline(
+    primaries: list[EngineAnswer], engines: list[EngineAnswer], names: dict[HostPort, str]
+) -> Text:
     if not primaries:
         waiting = [
             f"{label(engine.address, names)} is {engine.role}" for engine in engines if engine.role
@@ -312,7 +316,7 @@ def headline(primaries: list[Engine], engines: list[Engine], names: dict[HostPor
 
 
 def engine_table(
-    engines: list[Engine], names: dict[HostPort, str], left_out: frozenset[str]
+    engines: list[EngineAnswer], names: dict[HostPort, str], left_out: frozenset[str]
 ) -> Table:
     rows: list[list[str | Text]] = []
     committed = max((engine.number("log_committed") for engine in engines), default=0)
@@ -357,7 +361,7 @@ def engine_table(
             ]
         )
     columns = ("node", "AZ", "role", "applied", "lag", "lease left", "clients", "memory")
-    return filled(
+    return make_table(
         "engine nodes",
         columns,
         frozenset(("applied", "lag", "lease left", "clients", "memory")),
@@ -369,7 +373,7 @@ def engine_table(
 
 def log_table(
     nodes: list[NodeStatus],
-    engines: list[Engine],
+    engines: list[EngineAnswer],
     names: dict[HostPort, str],
     left_out: frozenset[str],
 ) -> Table:
@@ -433,7 +437,7 @@ def log_table(
                 ]
             )
     columns = ("node", "AZ", "log", "last id", "committed", "lag", "lease window", "state")
-    return filled(
+    return make_table(
         "log nodes",
         columns,
         frozenset(("last id", "committed", "lag", "lease window")),

@@ -103,7 +103,7 @@ class Folder:
             if plan.reset:
                 folder.empty()
             folder._read_mark(shown)
-            folder.settle_port(plan, shown)
+            folder.choose_log_port(plan, shown)
             (folder.path / "logs").mkdir(exist_ok=True)
             (folder.path / "data").mkdir(exist_ok=True)
             folder.write_mark()
@@ -146,7 +146,7 @@ class Folder:
         if version != FORMAT:
             raise LocalError(f"folder {shown} has format {version}, this program reads {FORMAT}")
 
-    def settle_port(self, plan: Plan, shown: Path) -> None:
+    def choose_log_port(self, plan: Plan, shown: Path) -> None:
         """The log nodes' addresses are part of their group, so a group keeps its ports."""
         if not self.fresh and plan.log_port not in (0, self.log_port):
             raise LocalError(

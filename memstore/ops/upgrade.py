@@ -25,8 +25,8 @@ from typing import Final, Protocol
 import hiredis
 
 from memstore.ops.member import Member
-from memstore.ops.processes import last_words, make_die_with_parent
-from memstore.ops.resp_client import NoAnswer, Questioner
+from memstore.ops.processes import last_line, make_die_with_parent
+from memstore.ops.resp_client import NoAnswer, RespClient
 from txlog.tools.admin import ask_status
 
 LOOK_S: Final = 0.1  # between two looks at the nodes
@@ -40,7 +40,7 @@ END_S: Final = 5.0  # until a compiler that was told to stop is killed
 Say = Callable[[str], None]
 
 
-class Cluster(Protocol):
+class MovableCluster(Protocol):
     """What the move needs of a running cluster."""
 
     @property
@@ -52,7 +52,7 @@ class Cluster(Protocol):
     async def restart(self, member: Member, cwd: str) -> bool:
         """End the process in order and start it with the code in ``cwd``; whether it listens."""
 
-    def question(self, member: Member, timeout_ms: int) -> Questioner: ...
+    def resp_client(self, member: Member, timeout_ms: int) -> RespClient: ...
 
 
 class MoveError(Exception):
@@ -60,7 +60,7 @@ class MoveError(Exception):
 
 
 async def compile_and_move(
-    cluster: Cluster, command: list[str], tree: Path, log: Path, say: Say
+    cluster: MovableCluster, command: list[str], tree: Path, log: Path, say: Say
 ) -> None:
     say(
         f"the hot modules are compiled in the background (log: {log}); make run COMPILED=0 turns "
@@ -69,9 +69,7 @@ async def compile_and_move(
     began = time.monotonic()
     code = await run_quietly(command, log)
     if code != 0:
-        words = (
-            await last_words(log) or f"{command[0]} ended with exit code {code} and said nothing"
-        )
+        words = await last_line(log) or f"{command[0]} ended with exit code {code} and said nothing"
         say(f"the hot modules are not compiled: {words}; the nodes stay interpreted (log: {log})")
         return
     say(
@@ -124,7 +122,7 @@ async def end_group(child: asyncio.subprocess.Process) -> None:
 
 
 class Move:
-    def __init__(self, cluster: Cluster, tree: str, say: Say) -> None:
+    def __init__(self, cluster: MovableCluster, tree: str, say: Say) -> None:
         self._cluster = cluster
         self._tree = tree
         self._say = say
@@ -232,9 +230,9 @@ class Move:
         words = ["MEMSTORE", "HANDOVER", *([f"{to.process.host}:{to.process.port}"] if to else [])]
         why = ""
         for _ in range(HANDOVERS):
-            questioner = self._cluster.question(primary, HANDOVER_MS)
+            client = self._cluster.resp_client(primary, HANDOVER_MS)
             try:
-                (answer,) = await questioner.ask(tuple(words))
+                (answer,) = await client.ask(tuple(words))
                 if not isinstance(answer, hiredis.ReplyError):
                     await self._until(
                         f"{primary.process.name} has handed over and is primary",
@@ -246,7 +244,7 @@ class Move:
             except NoAnswer as error:
                 why = str(error)
             finally:
-                questioner.close()
+                client.close()
             await asyncio.sleep(PAUSE_S)
             if primary.role != "primary":
                 await self._until_engines_good()

@@ -110,7 +110,7 @@ def clone(tmp_path: Path) -> Path:
     ):
         shutil.copy(ROOT / name, folder / name)
     (folder / "hot_modules.txt").write_text(
-        "# two of them\nmemstore/engine/values/discard.py\ntxlog/clock.py\n"
+        "# two of them\nmemstore/engine/values/deferred_free.py\ntxlog/clock.py\n"
     )
     return folder
 
@@ -271,7 +271,7 @@ def test_a_tree_compiles_only_what_changed(clone: Path) -> None:
     result = run(clone, "-m", "building", "tree")
     assert result.returncode == 0, result.stderr
     tree = clone / "tree"
-    assert binaries(tree) == ["clock", "discard"]
+    assert binaries(tree) == ["clock", "deferred_free"]
     assert (tree / ".done").exists()
     assert not [*(clone / "memstore").rglob("*.so")], (
         "the repository's own tree stays free of binaries"

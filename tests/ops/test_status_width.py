@@ -7,11 +7,18 @@ import io
 import pytest
 from rich.console import Console
 
-from memstore.ops.status import ENGINE_SPARE, LOG_SPARE, Engine, engine_table, fitting, log_table
+from memstore.ops.status import (
+    ENGINE_OPTIONAL,
+    LOG_OPTIONAL,
+    EngineAnswer,
+    engine_table,
+    log_table,
+    table_that_fits,
+)
 from txlog.tools.admin import NodeStatus
 
 ENGINES = [
-    Engine(
+    EngineAnswer(
         ("127.0.0.1", 6379 + number),
         {
             "memstore_role": role,
@@ -31,7 +38,9 @@ NAMES = {engine.address: f"engine-{number}" for number, engine in enumerate(ENGI
 def printed(width: int) -> str:
     console = Console(file=io.StringIO(), width=width, highlight=False)
     console.print(
-        fitting(console, lambda left_out: engine_table(ENGINES, NAMES, left_out), ENGINE_SPARE)
+        table_that_fits(
+            console, lambda left_out: engine_table(ENGINES, NAMES, left_out), ENGINE_OPTIONAL
+        )
     )
     row = {"log": "shard-0", "last": [7, 123456], "committed": 123456, "window_left_ms": 900}
     nodes = [
@@ -41,7 +50,9 @@ def printed(width: int) -> str:
         for number in range(3)
     ]
     console.print(
-        fitting(console, lambda left_out: log_table(nodes, ENGINES, NAMES, left_out), LOG_SPARE)
+        table_that_fits(
+            console, lambda left_out: log_table(nodes, ENGINES, NAMES, left_out), LOG_OPTIONAL
+        )
     )
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
