@@ -1,8 +1,8 @@
 """The command line: `memstore server`, `local`, `demo`, `status`, `health`, `secret`, `settings`,
 `version`.
 
-Decides: options, and that everything wrong with them is told in one line on standard error with an
-exit code: 2 for a setting that is wrong, 1 for anything else that keeps a command from its work.
+Decides: options, and that an error is one line on standard error with an exit code: 2 for a wrong
+setting, 1 for anything else that keeps a command from its work.
 Must not know: how the work is done.
 """
 
@@ -12,8 +12,9 @@ import asyncio
 import shlex
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn
 
 import typer
 
@@ -21,21 +22,59 @@ from memstore import secret_files
 from memstore.config import ConfigError, ServerConfig, example, load
 from memstore.version import VERSION
 
+if TYPE_CHECKING:
+    from memstore.ops.topology import Plan
+
 FAILED: Final = 1
 WRONG_SETTING: Final = 2
+
+HELP: Final = {"help_option_names": ["-h", "--help"]}
 
 app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    context_settings=HELP,
     help="An in-memory store that speaks RESP; every acknowledged write is on disk in two of "
     "three zones.",
+    epilog=(
+        "Start with: memstore local (a cluster on this machine), memstore status (how it is), "
+        "memstore demo (kills a zone under load). COMMAND --help says more."
+    ),
 )
+local_app = typer.Typer(invoke_without_command=True, pretty_exceptions_enable=False)
 
 
 def refuse(text: str, code: int) -> NoReturn:
     print(f"memstore: {text}", file=sys.stderr, flush=True)
     raise SystemExit(code)
+
+
+def print_version(wanted: bool) -> None:
+    if wanted:
+        print(VERSION)
+        raise typer.Exit
+
+
+@app.callback()
+def main_options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="print the version", is_eager=True, callback=print_version),
+    ] = False,
+) -> None:
+    """The options before the name of a command."""
+
+
+def between(low: int, high: int) -> Callable[[int | None], int | None]:
+    """For an option: a number of a range, which the option's help says in words."""
+
+    def check(value: int | None) -> int | None:
+        if value is not None and not low <= value <= high:
+            raise typer.BadParameter(f"{value} is not between {low} and {high}")
+        return value
+
+    return check
 
 
 def settings(path: Path | None, overrides: dict[str, Any]) -> ServerConfig:
@@ -46,7 +85,7 @@ def settings(path: Path | None, overrides: dict[str, Any]) -> ServerConfig:
 
 
 def secret(path: Path | None) -> str:
-    """What a secret file holds; nothing where none is given."""
+    """The text of a secret file; empty where no file is given."""
     try:
         return secret_files.read(path) if path is not None else ""
     except secret_files.SecretFileError as error:
@@ -70,13 +109,59 @@ Password = Annotated[
 ]
 PasswordFile = Annotated[Path | None, typer.Option(help="file with the engine nodes' password")]
 
-# Options are taken as text where a setting stands behind them: the table of settings knows their
-# types and limits, and says what is wrong in its own line.
+# Options that belong to a setting are taken as text: the table of settings knows their types and
+# limits, and its error is one line.
+
+LocalFolder = Annotated[
+    Path, typer.Option("--dir", help="folder of the cluster: data, traces, topology.json")
+]
+FirstPort = Annotated[
+    int,
+    typer.Option(
+        help="port of the first engine node, 1 to 65535; the others follow",
+        metavar="PORT",
+        callback=between(1, 65535),
+    ),
+]
+FirstLogPort = Annotated[
+    int,
+    typer.Option(
+        help="port of the first log node, up to 65535; the others follow (default 7401)",
+        metavar="PORT",
+        callback=between(0, 65535),
+        show_default=False,
+    ),
+]
+Replicas = Annotated[
+    int,
+    typer.Option(
+        help="engine nodes beside the primary, 0 to 32", metavar="NUMBER", callback=between(0, 32)
+    ),
+]
+LeaseMs = Annotated[
+    str | None,
+    typer.Option(
+        help="the primary's lease in milliseconds, 100 to 60000 (default 1000)", metavar="MS"
+    ),
+]
+SERVER_EXAMPLES: Final = (
+    "Example: memstore server --az a --log txlog://h1:7401,h2:7401,h3:7401/shard-0 --create"
+)
+LOCAL_EXAMPLES: Final = (
+    "Examples: memstore local --port 7000 --replicas 1; memstore local --cluster --restart; "
+    "in another terminal: memstore local stop engine-a, then memstore local start engine-a"
+)
+STATUS_EXAMPLES: Final = (
+    "Examples: memstore status; memstore status --watch; memstore status 10.0.0.5:6379 --json"
+)
 
 
-@app.command()
+@app.command(epilog=SERVER_EXAMPLES)
 def server(
-    port: Annotated[str | None, typer.Option(help="TCP port for clients (default 6379)")] = None,
+    port: Annotated[
+        str | None,
+        typer.Option(help="TCP port for clients, 0 to 65535 (default 6379)", metavar="PORT"),
+    ] = None,
     az: Annotated[str | None, typer.Option(help="availability zone of this node")] = None,
     log: Annotated[
         str | None,
@@ -97,9 +182,7 @@ def server(
     secret_file: Annotated[
         str | None, typer.Option(help="file with the secret shared with the log nodes")
     ] = None,
-    lease_ms: Annotated[
-        str | None, typer.Option(help="the primary's lease in milliseconds (default 1000)")
-    ] = None,
+    lease_ms: LeaseMs = None,
     password_file: PasswordFile = None,
     config: Annotated[
         Path | None,
@@ -131,35 +214,19 @@ def server(
             refuse(
                 f"'{name}' is not set: give --{name}, or a line in the settings file", WRONG_SETTING
             )
-    # here, so that the other commands start without the server's imports
-    from memstore.node.node import run
+    from memstore.node.node import run  # the other commands start without these imports
 
     sys.exit(run(values))
 
 
-@app.command()
+@local_app.callback(epilog=LOCAL_EXAMPLES)
 def local(
-    dir: Annotated[
-        Path, typer.Option("--dir", help="folder for data, traces and topology.json")
-    ] = Path(".memstore"),
-    port: Annotated[
-        int, typer.Option(help="port of the first engine node; the others follow", min=1, max=65535)
-    ] = 6379,
-    log_port: Annotated[
-        int,
-        typer.Option(
-            help="port of the first log node; the others follow (default 7401)",
-            min=0,
-            max=65535,
-            show_default=False,
-        ),
-    ] = 0,
-    replicas: Annotated[
-        int, typer.Option(help="engine nodes beside the primary", min=0, max=32)
-    ] = 2,
-    lease_ms: Annotated[
-        str | None, typer.Option(help="the primary's lease in milliseconds (default 1000)")
-    ] = None,
+    context: typer.Context,
+    dir: LocalFolder = Path(".memstore"),
+    port: FirstPort = 6379,
+    log_port: FirstLogPort = 0,
+    replicas: Replicas = 2,
+    lease_ms: LeaseMs = None,
     reset: Annotated[
         bool, typer.Option("--reset", help="throw the data of earlier runs away first")
     ] = False,
@@ -184,32 +251,79 @@ def local(
     ] = None,
 ) -> None:
     """Run a whole cluster on this machine: three log nodes and three engine nodes, one a zone."""
-    from memstore.ops.local import run
-    from memstore.ops.topology import LocalError, Plan
+    context.obj = dir
+    if context.invoked_subcommand is not None:
+        return  # `start` or `stop`
+    from memstore.ops.topology import Plan
 
-    values = settings(
-        config, {"lease-ms": lease_ms} | ({"cluster-enabled": True} if cluster else {})
-    )
+    own = {"lease-ms": lease_ms} | ({"cluster-enabled": True} if cluster else {})
+    values = settings(config, own)
     if bool(compile_command) != bool(compiled_tree):
         refuse("--compile-command and --compiled-tree go together", WRONG_SETTING)
-    plan = Plan(
-        dir,
-        port,
-        log_port,
-        replicas,
-        values.lease_ms,
-        reset,
-        restart,
-        config,
-        cluster,
-        shlex.split(compile_command),
-        compiled_tree,
+    command = shlex.split(compile_command)
+    ports = (port, log_port, replicas, values.lease_ms)
+    run_local(
+        Plan(dir, *ports, reset, restart, config, cluster, command, compiled_tree),
+        values.requirepass,
     )
+
+
+def run_local(plan: Plan, password: str) -> NoReturn:
+    from memstore.ops.local import run
+    from memstore.ops.topology import LocalError
+
     try:
-        code = run(plan, say, values.requirepass)
+        code = run(plan, say, password)
     except LocalError as error:
         refuse(str(error), error.code)
     sys.exit(code)
+
+
+Folder = Annotated[
+    Path | None, typer.Option("--dir", help="folder of the cluster (default .memstore)")
+]
+
+
+@local_app.command("start")
+def start_node(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="engine-a, log-b, ...")],
+    dir: Folder = None,
+) -> None:
+    """Start a process of the running cluster that died or was stopped."""
+    from memstore.ops import node_requests
+
+    with_cluster(lambda: node_requests.start_node(dir or context.obj, name, print))
+
+
+@local_app.command("stop")
+def stop_node(
+    context: typer.Context,
+    name: Annotated[
+        str, typer.Argument(metavar="[NAME]", help="engine-a, log-b, ...; without it everything")
+    ] = "",
+    dir: Folder = None,
+) -> None:
+    """Stop a process of the running cluster in order, or the whole cluster."""
+    from memstore.ops import node_requests
+
+    folder = dir or context.obj
+    if name:
+        with_cluster(lambda: node_requests.stop_node(folder, name, print))
+    else:
+        with_cluster(lambda: node_requests.stop_cluster(folder, print))
+
+
+def with_cluster(work: Callable[[], None]) -> None:
+    from memstore.ops.topology import LocalError
+
+    try:
+        work()
+    except LocalError as error:
+        refuse(str(error), error.code)
+
+
+app.add_typer(local_app, name="local")
 
 
 @app.command()
@@ -224,7 +338,7 @@ def say(text: str) -> None:
     print(time.strftime("%H:%M:%S"), text, flush=True)
 
 
-@app.command()
+@app.command(epilog=STATUS_EXAMPLES)
 def status(
     targets: Annotated[
         list[str] | None,
@@ -233,21 +347,26 @@ def status(
             help="engine nodes (default: the local cluster's, else 127.0.0.1:6379)",
         ),
     ] = None,
-    dir: Annotated[Path, typer.Option("--dir", help="folder of a local cluster")] = Path(
-        ".memstore"
-    ),
+    dir: LocalFolder = Path(".memstore"),
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON, for programs")] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", "-w", help="again every second, until Ctrl-C")
+    ] = False,
     password: Password = "",
     password_file: PasswordFile = None,
     secret_file: Annotated[
         Path | None, typer.Option(help="file with the secret shared with the log nodes")
     ] = None,
 ) -> None:
-    """One screen: who is primary, and how every node of the shard and of its log is doing."""
-    from memstore.ops.status import StatusError, show
+    """One screen: which node is the primary, and how every engine node and log node is."""
+    from memstore.ops.status import NothingAnswers, StatusError, show
 
     try:
         log_secret = secret_files.read_log_secret(secret_file) if secret_file is not None else None
-        code = asyncio.run(show(targets or [], dir, secret(password_file) or password, log_secret))
+        words = secret(password_file) or password
+        code = asyncio.run(show(targets or [], dir, words, log_secret, as_json, watch))
+    except NothingAnswers as error:
+        refuse(str(error), FAILED)
     except (StatusError, secret_files.SecretFileError) as error:
         refuse(str(error), WRONG_SETTING)
     sys.exit(code)
@@ -259,9 +378,7 @@ def health(
     password: Password = "",
     password_file: PasswordFile = None,
 ) -> None:
-    """Exit code 0 if the engine node serves (as primary or replica), else 1 with the reason:
-    for health checks.
-    """
+    """For health checks: exit code 0 if the engine node serves, else 1 with the reason."""
     from memstore.ops.status import StatusError, healthy
 
     try:

@@ -1,6 +1,7 @@
 """The event log: one line an event on standard error, as text for people or as JSON for tools.
 
-Decides: how an event looks.
+Decides: how an event looks. Text has the local time as `memstore local` prints it, JSON has UTC in
+ISO 8601.
 Must not know: what happens. ``event`` is a stable name, ``text`` is for people.
 """
 
@@ -17,7 +18,7 @@ def configure(level: str, form: str) -> None:
     as_text = form == "text" or (form == "auto" and sys.stderr.isatty())
     shared: list[structlog.typing.Processor] = [
         structlog.processors.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.TimeStamper(fmt="%H:%M:%S" if as_text else "iso", utc=not as_text),
     ]
     shared += (
         [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]

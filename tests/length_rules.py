@@ -34,11 +34,9 @@ LONG_FILES: dict[str, int] = {
     "tests.txlog.consensus.test_repair": 728,
 }
 LONG_FUNCTIONS: dict[tuple[str, str], int] = {
-    ("memstore.cli", "local"): 72,
     ("memstore.replication.shard", "run"): 72,
     ("memstore.node.client_connection", "run"): 61,
     ("memstore.node.node", "__init__"): 78,
-    ("memstore.ops.status", "log_table"): 74,
     ("txlog.cli", "_status_table"): 99,
     ("txlog.consensus.acceptor", "__init__"): 64,
     ("txlog.consensus.acceptor", "_on_append"): 71,

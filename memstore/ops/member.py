@@ -12,7 +12,7 @@ from memstore.ops.processes import Child
 from memstore.ops.resp_client import RespClient
 from memstore.ops.topology import Process
 
-ANSWER_MS: Final = 2000  # a node that is silent for longer is called so
+ANSWER_MS: Final = 2000  # until a line says that the node does not answer
 RESTART_MS: Final = 500  # before a dead process is started again; doubled while it keeps dying
 
 
@@ -23,6 +23,7 @@ class Member:
         "child",
         "client",
         "facts",
+        "held",
         "note",
         "pause_ms",
         "process",
@@ -39,11 +40,12 @@ class Member:
         self.started = 0.0
         self.pause_ms = RESTART_MS
         self.stopping = False
+        self.held = False  # stopped by hand: not started again but by hand
         # engine nodes only:
         self.role = ""
         self.facts: dict[str, str] = {}
         self.silent = False
         self.note = ""
-        # restoring: when we last told, and how many entries were applied then
+        # restoring: the time of the last line, and how many entries were applied then
         self.progress = (0.0, 0)
         self.client = RespClient(process.host, process.port, password, ANSWER_MS)

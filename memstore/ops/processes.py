@@ -1,7 +1,7 @@
 """Child processes of a local cluster: starting, watching, adopting, stopping.
 
-Decides: how a process is started so that it dies with its parent, and how a process that somebody
-else started from topology.json is recognised.
+Decides: how a process is started so that it dies with its parent, and how a process that a tool
+started from topology.json is recognised.
 Must not know: what the processes are for, in which order they start and stop.
 
 A child lives in a session of its own, so that Ctrl-C at the terminal reaches only the parent, which
@@ -51,7 +51,7 @@ def make_die_with_parent() -> Callable[[], None] | None:
 
 class Child:
     """A running process of the cluster:
-    ours (a child), or adopted (somebody else's, known by its pid).
+    ours (a child), or adopted (another program's, known by its pid).
     """
 
     __slots__ = ("_popen", "pid")
@@ -91,6 +91,10 @@ class Child:
         except ValueError:
             return f"was killed by signal {-code}"
 
+    def suspended(self) -> bool:
+        """Whether it was stopped by SIGSTOP; False where the system does not say."""
+        return state(self.pid) in (b"T", b"t")
+
     def signal(self, number: signal.Signals) -> None:
         if self.ended() is None:
             with suppress(ProcessLookupError):  # it ended between the two lines
@@ -105,34 +109,45 @@ def alive(pid: int) -> bool:
         return False
     except PermissionError:
         return True
+    if not PROC.is_dir():
+        return True  # kill() has the last word
+    return state(pid) not in (b"", b"Z", b"X")
+
+
+def state(pid: int) -> bytes:
+    """The kernel's letter for the state of a process; empty where there is none."""
     try:
-        state = (PROC / str(pid) / "stat").read_bytes().rpartition(b")")[2].split()[0]
+        return (PROC / str(pid) / "stat").read_bytes().rpartition(b")")[2].split()[0]
     except (OSError, IndexError):
-        return not PROC.is_dir()  # with /proc: gone meanwhile; without it: kill() has the last word
-    return state not in (b"Z", b"X")
+        return b""
+
+
+def command_of(pid: int) -> list[bytes]:
+    """The command line of a process; empty where the system does not show it."""
+    try:
+        return (PROC / str(pid) / "cmdline").read_bytes().split(b"\0")[:-1]
+    except OSError:
+        return []  # it ended
 
 
 def find(command: list[str]) -> int | None:
     """The pid of a living process with exactly this command line, None where there is none or the
     system does not show them.
     """
-    wanted = b"".join(os.fsencode(arg) + b"\0" for arg in command)
+    wanted = [os.fsencode(arg) for arg in command]
     if not PROC.is_dir():
         return None
     for entry in os.listdir(PROC):
-        if entry.isdigit() and int(entry) != os.getpid():
-            try:
-                line = (PROC / entry / "cmdline").read_bytes()
-            except OSError:
-                continue  # it ended while we looked
-            if line == wanted and alive(int(entry)):
-                return int(entry)
+        if not entry.isdigit() or int(entry) == os.getpid():
+            continue
+        if command_of(int(entry)) == wanted and alive(int(entry)):
+            return int(entry)
     return None
 
 
 async def last_line(trace: Path) -> str:
     """The last line a process wrote, shortened: usually why it ended. The disk may be the reason,
-    so nobody waits for it in the loop.
+    so the loop does not wait for it.
     """
     try:
         async with aiofiles.open(trace, "rb") as file:

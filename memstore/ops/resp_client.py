@@ -57,7 +57,8 @@ class RespClient:
         except TimeoutError:
             raise self._failed("does not answer") from None
         except OSError as error:
-            raise self._failed(f"cannot be reached: {reason(error)}") from None
+            why = reason(error).removeprefix(f"{self.host}: ")
+            raise self._failed(f"cannot be reached: {why}") from None
         except (EOFError, hiredis.ProtocolError) as error:
             raise self._failed(
                 f"does not speak RESP: {error}"
@@ -100,7 +101,9 @@ class RespClient:
 
 def reason(error: OSError) -> str:
     """What went wrong, without the address that the caller already names."""
-    return os.strerror(error.errno) if error.errno else str(error)
+    if error.errno and error.errno > 0:
+        return os.strerror(error.errno)
+    return error.strerror or str(error)  # the resolver's errors have numbers of their own
 
 
 def parse_info(text: bytes) -> dict[str, str]:

@@ -1,80 +1,47 @@
-"""`memstore status` and `memstore health`: how a shard's nodes and its log's nodes are, asked from
-the outside.
+"""`memstore status` and `memstore health`: whom to ask, and what that says.
 
-Decides: whom to ask, what a line shows, the exit code.
-Must not know: anything the nodes do not say of themselves; nothing here is used for a decision.
-From one node the others are found: engine nodes through INFO replication, log nodes through INFO
-log. A node that does not answer is a line, not an error.
+Decides: which nodes are asked, the exit code, the JSON form.
+Must not know: how a screen looks (`status_screen`), and anything that nodes do not say of
+themselves. Nothing here is used for a decision. From one node the others are found: engine nodes
+through INFO replication, log nodes through INFO log. A node that does not answer is a line, not an
+error, as long as another one answers.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-import os
-import re
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import hiredis
 from rich.console import Console
-from rich.measure import Measurement
-from rich.table import Table
-from rich.text import Text
 
 from memstore.engine.values import parse_integer
+from memstore.ops.processes import PROC, alive, command_of
 from memstore.ops.resp_client import NoAnswer, RespClient, parse_info
+from memstore.ops.status_screen import EngineAnswer, HostPort, Screen, draw, screen_width
 from memstore.ops.topology import TOPOLOGY
 from txlog.client import AddressError
 from txlog.client.address import format_host_port, parse_host_port
-from txlog.tools.admin import NodeStatus, ask_status
+from txlog.tools.admin import ask_status
 
 DEFAULT_PORT: Final = 6379
 NODES_MAX: Final = 64  # asked at most: a node's list of others is only as good as the node
 ROUNDS_MAX: Final = 3  # a node, the primary it names, the replicas that one names
-WIDTH: Final = 140  # where there is no terminal
-MEASURED_WIDTH: Final = 1000  # of a table without a limit
-STATE_WIDTH: Final = 9  # of "candidate", which a role's or state's column always holds
-# columns that a narrow terminal goes without, in this order
-ENGINE_OPTIONAL: Final = ("memory", "clients", "lease left", "applied")
-LOG_OPTIONAL: Final = ("lease window", "committed", "log")
-STYLES: Final = {
-    "primary": "bold green",
-    "replica": "green",
-    "candidate": "yellow",
-    "restoring": "yellow",
-}
-
-HostPort = tuple[str, int]
+WATCH_S: Final = 1.0  # between two screens
+PASSWORD_NEEDED: Final = "password needed"
+PASSWORD_HELP: Final = "give --password-file FILE, or set REDISCLI_AUTH"
 
 
 class StatusError(Exception):
     """An argument that names no node; one line."""
 
 
-@dataclass(slots=True)
-class EngineAnswer:
-    """An engine node's answer. ``facts`` is empty where it gave none: ``error`` says why."""
-
-    address: HostPort
-    facts: dict[str, str] = field(default_factory=dict)
-    error: str = ""
-
-    @property
-    def role(self) -> str:
-        return self.facts.get("memstore_role", "")
-
-    def number(self, name: str) -> int:
-        text = self.facts.get(name, "0")
-        return parse_integer(text.encode("utf-8", "surrogateescape")) or 0
-
-    def listed(self, prefix: str) -> Iterator[dict[str, str]]:
-        """INFO's numbered fields: ``slave0:ip=...,port=...``."""
-        index = 0
-        while text := self.facts.get(f"{prefix}{index}"):
-            yield dict(pair.split("=", 1) for pair in text.split(",") if "=" in pair)
-            index += 1
+class NothingAnswers(Exception):
+    """No node at all; one line."""
 
 
 @dataclass(slots=True)
@@ -82,22 +49,26 @@ class Targets:
     engines: list[HostPort]
     logs: list[HostPort]
     names: dict[HostPort, str]  # of a local cluster's processes
+    assumed: bool = False  # nothing names the nodes: the default port is tried
 
 
 # --------------------------------------------------------------------------- asking
 
 
 def find_targets(given: list[str], folder: Path) -> Targets:
-    """Raises `StatusError`."""
+    """The nodes ``given``, else those of the local cluster that runs. Raises `StatusError`."""
     if given:
         return Targets([parse_target(text) for text in given], [], {})
     try:
         rows = json.loads((folder / TOPOLOGY).read_text())["processes"]
         names = {(row["host"], int(row["port"])): (row["name"], row["kind"]) for row in rows}
+        running = any(is_running(row) for row in rows)
     except FileNotFoundError:
-        return Targets([("127.0.0.1", DEFAULT_PORT)], [], {})
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        running = False
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise StatusError(f"{folder / TOPOLOGY} cannot be read: {error}") from None
+    if not running:
+        return Targets([("127.0.0.1", DEFAULT_PORT)], [], {}, assumed=True)
     of_kind = {
         kind: [address for address, (_, row_kind) in names.items() if row_kind == kind]
         for kind in ("engine", "log")
@@ -105,6 +76,16 @@ def find_targets(given: list[str], folder: Path) -> Targets:
     return Targets(
         of_kind["engine"], of_kind["log"], {address: name for address, (name, _) in names.items()}
     )
+
+
+def is_running(row: dict[str, Any]) -> bool:
+    """Whether a process of topology.json lives. A file of an earlier run may name pids that other
+    programs have now.
+    """
+    pid = row["pid"]
+    if pid is None or not alive(int(pid)):
+        return False
+    return not PROC.is_dir() or command_of(int(pid)) == [word.encode() for word in row["command"]]
 
 
 def parse_target(text: str) -> HostPort:
@@ -125,6 +106,8 @@ async def ask_engine(address: HostPort, password: str) -> EngineAnswer:
         return EngineAnswer(address, error=str(error))
     finally:
         client.close()
+    if isinstance(answer, hiredis.ReplyError) and str(answer).startswith("NOAUTH"):
+        return EngineAnswer(address, error=PASSWORD_NEEDED)
     if not isinstance(answer, bytes):
         return EngineAnswer(address, error=str(answer))
     facts = parse_info(answer)
@@ -185,85 +168,95 @@ def one_per_node(engines: Iterable[EngineAnswer]) -> list[EngineAnswer]:
 async def healthy(target: str, password: str) -> str:
     """Why the node is not healthy; "" if it serves. Raises `StatusError`."""
     engine = await ask_engine(parse_target(target), password)
+    if engine.error == PASSWORD_NEEDED:
+        return f"{target}: {PASSWORD_NEEDED}: {PASSWORD_HELP}"
     if engine.error:
         return engine.error
     return "" if engine.role in ("primary", "replica") else f"{target} is {engine.role}"
 
 
-# --------------------------------------------------------------------------- showing
+# --------------------------------------------------------------------------- the whole
 
 
-async def show(given: list[str], folder: Path, password: str, secret: bytes | None) -> int:
-    """Print the screen. 0 where a primary serves, else 1. Raises `StatusError`."""
+async def look(given: list[str], folder: Path, password: str, secret: bytes | None) -> Screen:
+    """What all nodes say now. Raises `StatusError`, and `NothingAnswers`."""
     targets = find_targets(given, folder)
     engines = await ask_engines(targets.engines, password)
-    logs = targets.logs or log_addresses(engines)
-    nodes = await ask_status(logs, secret)
-    primaries = [engine for engine in engines if engine.role == "primary"]
-    console = (
-        Console(highlight=False) if Console().is_terminal else Console(highlight=False, width=WIDTH)
-    )
-    console.print(headline(primaries, engines, targets.names))
-    console.print()
-    console.print(
-        table_that_fits(
-            console,
-            lambda left_out: engine_table(engines, targets.names, left_out),
-            ENGINE_OPTIONAL,
-        )
-    )
-    console.print()
-    if nodes:
-        console.print(
-            table_that_fits(
-                console,
-                lambda left_out: log_table(nodes, engines, targets.names, left_out),
-                LOG_OPTIONAL,
-            )
-        )
-    elif any(engine.role == "restoring" for engine in engines):
-        console.print("The log nodes are not known yet: the engine node is restoring.")
-    elif any(engine.facts for engine in engines):
-        console.print("The log is embedded: one copy, on the engine node's own disk.")
-    return 0 if primaries else 1
+    nodes = await ask_status(targets.logs or log_addresses(engines), secret)
+    if not nodes and not any(engine.facts for engine in engines):
+        raise NothingAnswers(why_nothing(engines, targets.assumed, folder))
+    return Screen(engines, nodes, targets.names)
 
 
-def table_that_fits(
-    console: Console, make: Callable[[frozenset[str]], Table], spare: tuple[str, ...]
-) -> Table:
-    """The table with as many columns as the console is wide enough for: those of ``spare`` are left
-    out, the first of them first.
+def why_nothing(engines: list[EngineAnswer], assumed: bool, folder: Path) -> str:
+    if any(engine.error == PASSWORD_NEEDED for engine in engines):
+        return f"{PASSWORD_NEEDED}: {PASSWORD_HELP}"
+    if assumed and all("cannot be reached" in engine.error for engine in engines):
+        return (
+            f"no cluster runs here (nothing in {folder}, nothing at 127.0.0.1:{DEFAULT_PORT}): "
+            "start one with 'make run' or 'memstore local', or name a node: memstore status "
+            "HOST:PORT"
+        )
+    return "; ".join(engine.error for engine in engines)
+
+
+async def show(
+    given: list[str],
+    folder: Path,
+    password: str,
+    secret: bytes | None,
+    as_json: bool = False,
+    watch: bool = False,
+) -> int:
+    """Print the screen, with ``watch`` again and again. 0 where a primary serves, else 1. Raises
+    `StatusError`, and `NothingAnswers`.
     """
-    wide = console.options.update(width=MEASURED_WIDTH)
-    for count in range(len(spare)):
-        table = make(frozenset(spare[:count]))
-        if Measurement.get(console, wide, table).maximum <= console.width:
-            return table
-    return make(frozenset(spare))
+    console = Console(highlight=False, width=screen_width())
+    while True:
+        screen = await look(given, folder, password, secret)
+        if watch and console.is_terminal and not as_json:
+            console.clear()
+        if as_json:
+            text = json.dumps(as_dict(screen), indent=None if watch else 2)
+            console.print(text, markup=False, soft_wrap=True)
+        else:
+            draw(console, screen)
+        if not watch:
+            return 0 if screen.primaries else 1
+        await asyncio.sleep(WATCH_S)
 
 
-def make_table(
-    title: str,
-    columns: tuple[str, ...],
-    right: frozenset[str],
-    wraps: str,
-    rows: list[list[str | Text]],
-    left_out: frozenset[str],
-) -> Table:
-    table = Table(title=title, title_justify="left", title_style="bold")
-    kept = [index for index, column in enumerate(columns) if column not in left_out]
-    for index in kept:
-        column = columns[index]
-        least = STATE_WIDTH if column == wraps else None
-        table.add_column(
-            column,
-            justify="right" if column in right else "left",
-            no_wrap=column != wraps,
-            min_width=least,
-        )
-    for row in rows:
-        table.add_row(*[row[index] if index < len(row) else "" for index in kept])
-    return table
+def as_dict(screen: Screen) -> dict[str, Any]:
+    """`--json`: numbers as numbers, what is not known as null."""
+    return {
+        "primary": next((format_host_port(*one.address) for one in screen.primaries), None),
+        "engine_nodes": [engine_row(screen, engine) for engine in screen.engines],
+        "log_nodes": [
+            {"name": screen.names.get(parse_host_port(node.address)), **asdict(node)}
+            for node in screen.nodes
+        ],
+    }
+
+
+def engine_row(screen: Screen, engine: EngineAnswer) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "name": screen.names.get(engine.address),
+        "address": format_host_port(*engine.address),
+        "error": engine.error or None,
+    }
+    if engine.error:
+        return row
+    return row | {
+        "az": engine.facts.get("availability_zone"),
+        "role": engine.role,
+        "term": engine.number("log_term"),
+        "applied": engine.number("log_applied"),
+        "lag": screen.lag(engine),
+        "lease_left_ms": engine.number("lease_left_ms") if engine.role == "primary" else None,
+        "clients": engine.number("connected_clients"),
+        "memory_bytes": engine.number("used_memory"),
+        "version": engine.facts.get("memstore_version"),
+    }
 
 
 def log_addresses(engines: list[EngineAnswer]) -> list[HostPort]:
@@ -275,198 +268,3 @@ def log_addresses(engines: list[EngineAnswer]) -> list[HostPort]:
             except AddressError:
                 continue  # an embedded log has no address
     return list(found)
-
-
-def label(address: HostPort, names: dict[HostPort, str]) -> str:
-    text = format_host_port(*address)
-    return f"{names[address]} {text}" if address in names else text
-
-
-def headline(
-    primaries: list[EngineAnswer], engines: list[EngineAnswer], names: dict[HostPort, str]
-) -> Text:
-    if not primaries:
-        waiting = [
-            f"{label(engine.address, names)} is {engine.role}" for engine in engines if engine.role
-        ]
-        return Text(
-            f"no primary{': ' + ', '.join(waiting) if waiting else ', and no engine node answers'}",
-            style="bold red",
-        )
-    text = Text()
-    for primary in primaries:
-        facts = primary.facts
-        text.append(f"primary {label(primary.address, names)}", style="bold green")
-        text.append(
-            f" in {facts.get('availability_zone', '?')}, term {facts.get('log_term', '?')}, "
-            f"committed {primary.number('log_committed'):,}"
-        )
-        text.append(
-            f", {primary.number('instantaneous_ops_per_sec'):,} commands/s, memstore "
-            f"{facts.get('memstore_version', '?')}\n"
-        )
-    text.rstrip()
-    if len(primaries) > 1:
-        text.append(
-            "\nmore than one node calls itself primary: one of them has just lost its role, and "
-            "its lease with it",
-            style="yellow",
-        )
-    return text
-
-
-def engine_table(
-    engines: list[EngineAnswer], names: dict[HostPort, str], left_out: frozenset[str]
-) -> Table:
-    rows: list[list[str | Text]] = []
-    committed = max((engine.number("log_committed") for engine in engines), default=0)
-    for engine in engines:
-        name = label(engine.address, names)
-        if engine.error:
-            rows.append(
-                [
-                    name,
-                    "",
-                    Text(
-                        engine.error.removeprefix(format_host_port(*engine.address)).strip(),
-                        style="red",
-                    ),
-                ]
-            )
-            continue
-        facts, applied = engine.facts, engine.number("log_applied")
-        target = engine.number("log_restore_target")
-        role = Text(
-            f"restoring {applied:,} of {target:,}"
-            if engine.role == "restoring" and target
-            else engine.role,
-            style=STYLES.get(engine.role, ""),
-        )
-        if trouble := facts.get("log_digest_trouble", ""):
-            role.append(f": {trouble}", style="red")
-        # A primary's own memory is the newest there is; what it has applied is what is committed.
-        lag = "" if engine.role == "primary" else f"{max(0, committed - applied):,}"
-        lease = f"{engine.number('lease_left_ms')} ms" if engine.role == "primary" else ""
-        memory = facts.get("used_memory_human", "")
-        rows.append(
-            [
-                name,
-                facts.get("availability_zone", ""),
-                role,
-                f"{applied:,}",
-                lag,
-                lease,
-                facts.get("connected_clients", ""),
-                memory,
-            ]
-        )
-    columns = ("node", "AZ", "role", "applied", "lag", "lease left", "clients", "memory")
-    return make_table(
-        "engine nodes",
-        columns,
-        frozenset(("applied", "lag", "lease left", "clients", "memory")),
-        "role",
-        rows,
-        left_out,
-    )
-
-
-def log_table(
-    nodes: list[NodeStatus],
-    engines: list[EngineAnswer],
-    names: dict[HostPort, str],
-    left_out: frozenset[str],
-) -> Table:
-    rows: list[list[str | Text]] = []
-    seen_by = {
-        node["address"]: node
-        for engine in engines
-        for node in engine.listed("log_node")
-        if node.get("address")
-    }
-    furthest: dict[str, int] = {}
-    for node in nodes:
-        for row in node.status["logs"] if node.status else []:
-            furthest[row["log"]] = max(furthest.get(row["log"], 0), row["last"][1])
-    for node in sorted(
-        nodes, key=lambda node: (node.status["az"] if node.status else "~", node.address)
-    ):
-        name = label(parse_host_port(node.address), names)
-        if node.status is None:
-            # It may speak to the engine nodes though not to us (its secret is not ours).
-            fact = seen_by.get(node.address, {})
-            state = plain(node.error) + (
-                f"; engine nodes see it connected, last position {fact['last']}"
-                if fact.get("connected") == "1"
-                else ""
-            )
-            rows.append([name, fact.get("az", ""), "", "", "", "", "", Text(state, style="red")])
-        elif not node.status["logs"]:
-            state = (
-                "holds no log yet"
-                if node.status["group"]
-                else "belongs to no group: it does not vote"
-            )
-            rows.append(
-                [
-                    name,
-                    node.status["az"],
-                    "",
-                    "",
-                    "",
-                    "",
-                    "",
-                    Text(state, style="" if node.status["group"] else "red"),
-                ]
-            )
-        for row in node.status["logs"] if node.status else []:
-            term, position = row["last"]
-            lag = furthest[row["log"]] - position
-            window = f"{row['window_left_ms']} ms" if row["window_left_ms"] else "closed"
-            az = node.status["az"] if node.status else ""
-            rows.append(
-                [
-                    name,
-                    az,
-                    row["log"],
-                    f"{position:,} of term {term}",
-                    f"{row['committed']:,}",
-                    f"{lag:,}",
-                    window,
-                    log_state(row, lag),
-                ]
-            )
-    columns = ("node", "AZ", "log", "last id", "committed", "lag", "lease window", "state")
-    return make_table(
-        "log nodes",
-        columns,
-        frozenset(("last id", "committed", "lag", "lease window")),
-        "state",
-        rows,
-        left_out,
-    )
-
-
-def plain(error: str) -> str:
-    """An operating system's error without its number and the address that the line shows anyway."""
-    match = re.match(r"\[Errno (\d+)\]", error)
-    return f"cannot be reached: {os.strerror(int(match[1]))}" if match else error
-
-
-def log_state(row: dict[str, Any], lag: int) -> Text:
-    if row.get("broken"):
-        return Text(
-            f"refuses to serve from position {row['broken']['position']} on: "
-            f"{row['broken']['reason']}",
-            style="bold red",
-        )
-    if row.get("suspect"):
-        return Text(
-            f"suspect from position {row['suspect']['position']}: {row['suspect']['reason']}",
-            style="yellow",
-        )
-    if row.get("disk_full"):
-        return Text("disk full", style="red")
-    if row.get("holes"):
-        return Text(f"{len(row['holes'])} damaged entries are being put back", style="yellow")
-    return Text("lags", style="yellow") if lag else Text("good", style="green")

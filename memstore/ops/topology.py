@@ -4,9 +4,10 @@ process is which.
 Decides: the layout of the folder, when it may be used, what each process's command is.
 Must not know: how processes are started or watched.
 
-The folder: ``memstore-local.json`` (ours, and what a later run must keep), ``lock`` (flock: one
-`memstore local` at a time), ``topology.json``, ``logs/<name>.log`` (what each process writes about
-itself), ``data/<name>/`` (a log node's data; engine nodes have none).
+The folder: ``memstore-local.json`` (that the folder is ours, and what a later run keeps), ``lock``
+(flock: one `memstore local` at a time; it holds the pid), ``topology.json``, ``txlog.toml`` (the
+log nodes' settings), ``requests/`` (see `node_requests`), ``logs/<name>.log`` (what each process
+writes about itself), ``data/<name>/`` (a log node's data; engine nodes have none).
 Invariants: topology.json is replaced, never half written; a pid in it is a process that was alive
 when the file was written, null stands for none.
 """
@@ -29,6 +30,12 @@ LOG_NAME: Final = "shard-0"
 MARK: Final = "memstore-local.json"
 FORMAT: Final = 1
 TOPOLOGY: Final = "topology.json"
+LOCK: Final = "lock"
+LOG_SETTINGS: Final = "txlog.toml"
+DEFAULT_FOLDER: Final = ".memstore"
+# Two segments a log node are allocated ahead: 96 MiB of disk for a fresh cluster. The default of a
+# log node (64 MiB) would take 384 MiB.
+SEGMENT_BYTES: Final = 16 << 20
 TRACE_BYTES: Final = 8 * 1024 * 1024  # a trace file longer than this is set aside at the next start
 
 
@@ -82,7 +89,7 @@ class Folder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.fresh = True  # no group was made in it yet
+        self.fresh = True  # it has no group of log nodes yet
         self.log_port = 0
         self._lock = -1
 
@@ -94,7 +101,7 @@ class Folder:
         try:
             folder.path.mkdir(parents=True, exist_ok=True)
             names = set(os.listdir(folder.path))
-            if MARK not in names and names - {"lock"}:
+            if MARK not in names and names - {LOCK}:
                 raise LocalError(
                     f"folder {shown} is not ours: it holds files and no {MARK}; give another one "
                     "with --dir"
@@ -106,6 +113,9 @@ class Folder:
             folder.choose_log_port(plan, shown)
             (folder.path / "logs").mkdir(exist_ok=True)
             (folder.path / "data").mkdir(exist_ok=True)
+            (folder.path / LOG_SETTINGS).write_text(
+                f"# written by memstore local\nsegment-bytes = {SEGMENT_BYTES}\n"
+            )
             folder.write_mark()
         except (FileExistsError, NotADirectoryError):
             raise LocalError(f"folder {shown} is a file, or lies below one") from None
@@ -114,17 +124,19 @@ class Folder:
         return folder
 
     def _take_lock(self, shown: Path) -> None:
-        self._lock = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        self._lock = os.open(self.path / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise LocalError(f"folder {shown} is in use by another 'memstore local'") from None
+        os.ftruncate(self._lock, 0)
+        os.pwrite(self._lock, b"%d\n" % os.getpid(), 0)
 
     def empty(self) -> None:
         """Remove what we made and nothing else."""
-        for name in (TOPOLOGY, MARK):
+        for name in (TOPOLOGY, MARK, LOG_SETTINGS):
             (self.path / name).unlink(missing_ok=True)
-        for name in ("data", "logs"):
+        for name in ("data", "logs", "requests"):
             if (self.path / name).exists():
                 shutil.rmtree(self.path / name)
 
@@ -141,7 +153,7 @@ class Folder:
             )
         except (ValueError, KeyError, TypeError):
             raise LocalError(
-                f"folder {shown}: {MARK} is unreadable; --reset starts anew, without the old data"
+                f"folder {shown}: {MARK} is unreadable; --reset starts again without the old data"
             ) from None
         if version != FORMAT:
             raise LocalError(f"folder {shown} has format {version}, this program reads {FORMAT}")
@@ -151,7 +163,7 @@ class Folder:
         if not self.fresh and plan.log_port not in (0, self.log_port):
             raise LocalError(
                 f"the log nodes in {shown} belong to ports from {self.log_port} on: leave "
-                "--log-port out, or --reset to start anew without the old data",
+                "--log-port out, or --reset to start again without the old data",
                 2,
             )
         if self.fresh:
@@ -186,6 +198,7 @@ class Folder:
 
     def close(self) -> None:
         if self._lock >= 0:
+            os.ftruncate(self._lock, 0)
             os.close(self._lock)
             self._lock = -1
 
@@ -238,7 +251,10 @@ def plan_processes(plan: Plan, folder: Folder) -> list[Process]:
                 az,
                 port,
                 data,
-                ["txlog", "server", "--az", az, "--port", str(port), "--data", str(data)],
+                [
+                    *("txlog", "server", "--config", str(folder.path / LOG_SETTINGS)),
+                    *("--az", az, "--port", str(port), "--data", str(data)),
+                ],
             )
         )
     for index in range(plan.replicas + 1):

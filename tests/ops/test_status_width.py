@@ -7,14 +7,7 @@ import io
 import pytest
 from rich.console import Console
 
-from memstore.ops.status import (
-    ENGINE_OPTIONAL,
-    LOG_OPTIONAL,
-    EngineAnswer,
-    engine_table,
-    log_table,
-    table_that_fits,
-)
+from memstore.ops.status_screen import EngineAnswer, Screen, draw
 from txlog.tools.admin import NodeStatus
 
 ENGINES = [
@@ -35,25 +28,18 @@ ENGINES = [
 NAMES = {engine.address: f"engine-{number}" for number, engine in enumerate(ENGINES)}
 
 
-def printed(width: int) -> str:
+LOG_ROW = {"log": "shard-0", "last": [7, 123456], "committed": 123456, "window_left_ms": 900}
+NODES = [
+    NodeStatus(
+        f"127.0.0.1:{7401 + number}", {"az": f"az-{number}", "group": "g", "logs": [LOG_ROW]}, ""
+    )
+    for number in range(3)
+]
+
+
+def printed(width: int, screen: Screen | None = None) -> str:
     console = Console(file=io.StringIO(), width=width, highlight=False)
-    console.print(
-        table_that_fits(
-            console, lambda left_out: engine_table(ENGINES, NAMES, left_out), ENGINE_OPTIONAL
-        )
-    )
-    row = {"log": "shard-0", "last": [7, 123456], "committed": 123456, "window_left_ms": 900}
-    nodes = [
-        NodeStatus(
-            f"127.0.0.1:{7401 + number}", {"az": f"az-{number}", "group": "g", "logs": [row]}, ""
-        )
-        for number in range(3)
-    ]
-    console.print(
-        table_that_fits(
-            console, lambda left_out: log_table(nodes, ENGINES, NAMES, left_out), LOG_OPTIONAL
-        )
-    )
+    draw(console, screen or Screen(ENGINES, NODES, NAMES))
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
 
@@ -76,3 +62,17 @@ def test_columns_go_one_after_the_other() -> None:
     assert "memory" in printed(140) and "clients" in printed(140)
     narrow = printed(80)
     assert "memory" not in narrow and "lag" in narrow
+
+
+def test_a_long_reason_wraps_before_a_column_goes() -> None:
+    """It took every other column with it, although it wraps."""
+    down = NodeStatus("127.0.0.1:7404", None, "[Errno 111] Connect call failed " + "and more " * 9)
+    text = printed(100, Screen(ENGINES, [*NODES, down], NAMES))
+    assert "last id" in text and "Connection refused" in " ".join(text.split())
+
+
+def test_a_long_name_keeps_its_port() -> None:
+    host = "engine-with-a-very-long-name.storage.example.internal.example.org"
+    far = EngineAnswer((host, 6379), {"memstore_role": "replica"})
+    text = "".join(word.strip() for word in printed(80, Screen([far], [], {})).split("│"))
+    assert "6379" in text and "replica" in text
