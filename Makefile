@@ -73,7 +73,8 @@ lint: $(VENV)/.dev-$(REQUIREMENTS)
 	$(BIN)/mypy --strict -p memstore -p txlog
 
 check: lint
-	$(BIN)/python -m pytest tests/test_tidy.py tests/test_documents.py
+	$(BIN)/python -m pytest tests/test_tidy.py tests/test_import_circles.py \
+		tests/test_documents.py
 
 sim: $(VENV)/.dev-$(REQUIREMENTS)
 	@$(BIN)/python -m tests.sim $(if $(SEED),--seed $(SEED)) $(if $(RUNS),--runs $(RUNS)) \

@@ -19,6 +19,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 
+from memstore.commands import build_table
 from memstore.commands.memory import key_bytes
 from memstore.engine.engine import Engine
 from memstore.engine.settings import Settings
@@ -55,7 +56,7 @@ def pushes(kind: str, size: int) -> Iterator[bytes]:
 
 def ours(kind: str, size: int) -> tuple[float, float]:
     """Bytes a member by resident memory and by MEMORY USAGE."""
-    engine = Engine(Settings(), random.Random(1))
+    engine = Engine(Settings(), random.Random(1), build_table())
     database = engine.keyspace.database(0)
     gc.collect()
     before = resident(os.getpid())

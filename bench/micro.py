@@ -15,6 +15,7 @@ import random
 import time
 from collections.abc import Callable
 
+from memstore.commands import build_table
 from memstore.engine import resp
 from memstore.engine.engine import Engine
 from memstore.engine.session import Session
@@ -53,7 +54,7 @@ def parse(pipeline: int) -> Operation:
 
 
 def _shard() -> tuple[Shard, Session]:
-    shard = Shard(Engine(Settings(), random.Random(1)))
+    shard = Shard(Engine(Settings(), random.Random(1), build_table()))
     shard.become_primary(1, 0)
     shard.lessor = FixedLease(FAR_US)
     session = Session(1)
@@ -117,7 +118,7 @@ def write(pipeline: int, command: bytes = b"SET") -> Operation:
 
 def apply(effects: int) -> Operation:
     """A replica applies entries of so many SETs; one operation is one SET."""
-    engine = Engine(Settings(), random.Random(1))
+    engine = Engine(Settings(), random.Random(1), build_table())
     payload = b"".join(pack(b"SET", _key(n), VALUE) for n in range(effects))
 
     def work(count: int) -> None:

@@ -21,7 +21,7 @@ FILE_LINES = 600
 LONG_FILES: dict[str, int] = {
     "memstore.replication.roles": 709,
     "memstore.replication.shard": 804,
-    "memstore.node.node": 749,
+    "memstore.node.node": 750,
     "txlog.consensus.acceptor": 869,
     "txlog.consensus.proposer": 845,
     "txlog.server.node": 653,

@@ -1,4 +1,8 @@
-"""One file a command family; importing this package fills the command table."""
+"""One file a command family. Importing this package fills the command table.
+
+Decides: which families there are.
+Must not know: who runs them. `build_table` makes the table that an engine is given.
+"""
 
 from memstore.commands import (
     clients,
@@ -30,8 +34,10 @@ from memstore.commands import (
     zset_ranges,
     zsets,
 )
+from memstore.engine.command import build_table
 
 __all__ = [
+    "build_table",
     "clients",
     "cluster",
     "configuration",

@@ -173,5 +173,7 @@ def _no_handler(ctx: Context, argv: list[bytes]) -> bytes:
 
 
 def build_table() -> dict[bytes, Row]:
-    """A new table, upper-case names, for one engine. Import `memstore.commands` before."""
+    """A new table, upper-case names, for one engine. Callers take it from `memstore.commands`,
+    which has registered every row.
+    """
     return {name: row.copy() for name, row in _REGISTRY.items()}

@@ -1,4 +1,4 @@
-"""The engine: a keyspace, a command table and the way from argv to a reply.
+"""The engine: a keyspace, the command table it is given, and the way from argv to a reply.
 
 Decides: which row an argv means, arity, what an unknown command is told, how effects are applied
 again.
@@ -14,9 +14,8 @@ from typing import Final
 
 import hiredis
 
-import memstore.commands  # noqa: F401  fills the command table
 from memstore.engine import monitor, reply
-from memstore.engine.command import ADMIN, FAST, SKIP_MONITOR, SKIP_SLOWLOG, WRITE, Row, build_table
+from memstore.engine.command import ADMIN, FAST, SKIP_MONITOR, SKIP_SLOWLOG, WRITE, Row
 from memstore.engine.context import IGNORE_EXPIRED, Context
 from memstore.engine.facts import Facts
 from memstore.engine.keyspace import Keyspace
@@ -59,11 +58,12 @@ class Engine:
         "requests", "rng", "sessions", "settings", "shutting_down", "slowlog", "table", "watchers",
     )  # fmt: skip
 
-    def __init__(self, settings: Settings, rng: Random) -> None:
+    def __init__(self, settings: Settings, rng: Random, table: dict[bytes, Row]) -> None:
+        """``table``: this engine's own, as `memstore.commands.build_table` makes it."""
         self.settings = settings
         self.rng = rng
         self.keyspace = Keyspace(settings.databases)
-        self.table: dict[bytes, Row] = build_table()
+        self.table = table
         self.sessions: dict[int, Session] = {}
         self.watchers: dict[tuple[int, bytes], list[Session]] = {}
         # what the node knows of itself and its shard, for INFO and the like; written by the shard

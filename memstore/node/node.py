@@ -19,6 +19,7 @@ from typing import Any, Final
 
 import structlog
 
+from memstore.commands import build_table
 from memstore.config import ServerConfig
 from memstore.engine.engine import Engine, HalfDone
 from memstore.engine.keyspace import Keyspace
@@ -79,7 +80,7 @@ class Node:
         self.log = client
         self.clock: Callable[[], int] = client.clock
         self.wall = wall or WallClock(client.clock)
-        self.engine = Engine(config.engine, rng)
+        self.engine = Engine(config.engine, rng, build_table())
         self.engine.clock_us = self.clock
         self.shard = Shard(self.engine)
         facts = self.facts = self.engine.facts

@@ -9,6 +9,7 @@ from random import Random
 import pytest
 
 import tests.commands
+from memstore.commands import build_table
 from memstore.engine.command import READONLY, WRITE, Row
 from memstore.engine.digest import digest, value_digest
 from memstore.engine.engine import Engine
@@ -24,7 +25,7 @@ from txlog.entry import DIGEST
 
 def all_rows() -> list[Row]:
     rows = []
-    for row in Engine(Settings(), Random(1)).table.values():
+    for row in Engine(Settings(), Random(1), build_table()).table.values():
         rows += [*row.subcommands.values()] if row.container else [row]
     return rows
 
@@ -118,7 +119,7 @@ def test_replaying_the_effects_gives_the_same_state(name: str) -> None:
         answer = h.line(sample[-1])
         assert answer is None or answer[:1] != b"-", (sample, answer)
         changed += bool(h.effects)
-        copy = Engine(Settings(), Random(2))
+        copy = Engine(Settings(), Random(2), build_table())
         for unit in h.units:
             # whatever the time: only the primary decides what is gone
             copy.apply(unit, h.wall_ms + 10**9)
@@ -141,7 +142,7 @@ def test_whoever_follows_the_log_finds_the_digests_in_it_true(name: str) -> None
         while not way.rounds:
             piece = way.take(h.engine.keyspace, 4096, 1 << 20)
             log.add(Digest(piece, h.engine.digest(piece)).encode(), DIGEST)
-        follower = Follower(Engine(Settings(), Random(2)), 0)
+        follower = Follower(Engine(Settings(), Random(2), build_table()), 0)
         follower.feed(log.entries)
         follower.step(1 << 30)
         assert follower.stuck == "" and follower.digests >= 1 and not follower.pending, sample

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from memstore.commands import build_table
 from memstore.engine.digest import digest
 from memstore.engine.engine import Engine
 from memstore.engine.settings import Settings
@@ -201,7 +202,7 @@ def test_any_changes_give_what_plain_bytes_give_and_the_same_digest_at_a_replay(
                 len(text[start:stop]),
                 text[start:stop],
             )
-    copy = Engine(Settings(), Random(3))
+    copy = Engine(Settings(), Random(3), build_table())
     for unit in h.units:
         copy.apply(unit, 0)
     assert digest(copy.keyspace) == h.digest()

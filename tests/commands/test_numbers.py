@@ -13,6 +13,7 @@ from random import Random
 
 import pytest
 
+from memstore.commands import build_table
 from memstore.config import ConfigError, load
 from memstore.engine.engine import Engine
 from memstore.engine.reply import error
@@ -183,7 +184,7 @@ def test_a_settings_file_with_a_number_of_any_length_is_refused(tmp_path: Path) 
 
 
 def test_a_select_of_the_log_names_a_database_of_this_node() -> None:
-    engine = Engine(Settings(), Random(1))
+    engine = Engine(Settings(), Random(1), build_table())
     for text in (b"16", b"-1", b"1_0", b"+1", MANY):
         with pytest.raises(Exception, match=r"SELECT .*: no database of this node"):
             engine.apply(b"*2\r\n$6\r\nSELECT\r\n$%d\r\n%b\r\n" % (len(text), text), 0)

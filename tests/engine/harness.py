@@ -11,6 +11,7 @@ from random import Random
 
 import hiredis
 
+from memstore.commands import build_table
 from memstore.engine.command import Row
 from memstore.engine.digest import digest
 from memstore.engine.effects import encode_unit
@@ -35,8 +36,10 @@ class Harness:
     def __init__(
         self, seed: int = 1, wall_ms: int = START_MS, settings: Settings | None = None
     ) -> None:
-        self.engine = Engine(settings or Settings(enable_debug_command="yes"), Random(seed))
-        self.mirror = Engine(settings or Settings(), Random(seed))
+        self.engine = Engine(
+            settings or Settings(enable_debug_command="yes"), Random(seed), build_table()
+        )
+        self.mirror = Engine(settings or Settings(), Random(seed), build_table())
         self.context = self.engine.context
         self.session = Session(1)
         self.wall_ms = wall_ms

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from memstore.commands import build_table
 from memstore.engine import state_digest as slices
 from memstore.engine.engine import Engine
 from memstore.engine.keyspace import SLOTS, Keyspace, slot_of
@@ -41,7 +42,7 @@ def differing(one: Keyspace, other: Keyspace, keys: int = 64, size: int = 1 << 1
 
 
 def copy_of(h: Harness) -> Engine:
-    copy = Engine(Settings(), Random(7))
+    copy = Engine(Settings(), Random(7), build_table())
     for unit in h.units:
         copy.apply(unit, h.wall_ms)
     return copy

@@ -17,9 +17,8 @@ import pytest
 import typer
 
 import memstore.cli
-import memstore.commands  # fills the table
 import txlog.cli
-from memstore.engine.command import build_table
+from memstore.commands import build_table
 from memstore.engine.settings import TABLE
 from tests.ops import walk
 from tests.ops.running import ROOT, Local

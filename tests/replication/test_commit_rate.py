@@ -8,6 +8,7 @@ from random import Random
 
 import pytest
 
+from memstore.commands import build_table
 from memstore.engine.engine import Engine
 from memstore.engine.settings import Settings
 from memstore.replication.commit_rate import FIRST_BYTES, LEAST_BYTES, SHARE, CommitRate
@@ -274,7 +275,7 @@ def _leadership() -> bytes:
 
 class _Replica:
     def __init__(self, log: list[Entry]) -> None:
-        self.engine = Engine(Settings(), Random(1))
+        self.engine = Engine(Settings(), Random(1), build_table())
         follower = Follower(self.engine, 0)
         follower.feed(log)
         while follower.pending_bytes or follower.received > follower.position:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from _pytest.outcomes import Failed
 
+from memstore.commands import build_table
 from memstore.engine.command import Handler
 from memstore.engine.engine import Engine, HalfDone
 from memstore.engine.settings import Settings
@@ -209,7 +210,7 @@ def apply(engine: Engine, payload: bytes) -> Follower:
 
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
 def test_a_replica_stops_in_front_of_an_entry_that_it_cannot_apply(error: Exception) -> None:
-    engine = Engine(Settings(), Random(1))
+    engine = Engine(Settings(), Random(1), build_table())
     plant(engine, b"APPEND", error, half_a_write)
     follower = apply(engine, encoded(b"SET", b"a", b"1") + encoded(b"APPEND", b"a", b"x"))
     assert follower.followed[1] == 0 and "position 1 cannot be applied" in follower.stuck
@@ -220,7 +221,7 @@ def test_a_replica_stops_in_front_of_an_entry_that_it_cannot_apply(error: Except
 
 
 def test_what_the_log_says_wrongly_is_no_error_of_the_program() -> None:
-    follower = apply(Engine(Settings(), Random(1)), encoded(b"NOTHING", b"a"))
+    follower = apply(Engine(Settings(), Random(1), build_table()), encoded(b"NOTHING", b"a"))
     assert "NOTHING is no effect" in follower.stuck and not follower.broke
 
 

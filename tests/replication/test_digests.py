@@ -9,6 +9,7 @@ from random import Random
 
 import pytest
 
+from memstore.commands import build_table
 from memstore.engine.engine import Engine
 from memstore.engine.keyspace import SLOTS
 from memstore.engine.settings import Settings
@@ -185,7 +186,7 @@ class Primary:
 
 
 def replica(primary: Primary) -> tuple[Engine, Follower]:
-    engine = Engine(Settings(), Random(3))
+    engine = Engine(Settings(), Random(3), build_table())
     return engine, Follower(engine, 0)
 
 

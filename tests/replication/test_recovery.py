@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from memstore.commands import build_table
 from memstore.engine.effects import encode
 from memstore.replication.control_entries import Handover, Leadership, decode_leadership, mismatches
 from memstore.replication.follower import Follower
@@ -230,7 +231,7 @@ def test_effects_reach_a_real_engine() -> None:
     from memstore.engine.engine import Engine
     from memstore.engine.settings import Settings
 
-    engine = Engine(Settings(), Random(1))
+    engine = Engine(Settings(), Random(1), build_table())
     if b"SET" not in engine.table:
         pytest.skip("no SET in the table yet")
     f, log = Follower(engine, 0), Log()

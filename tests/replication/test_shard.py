@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from memstore.commands import build_table
 from memstore.engine.engine import Engine, HalfDone
 from memstore.engine.keyspace import slot_of
 from memstore.engine.session import EVENTUAL, SESSION, Session
@@ -22,7 +23,7 @@ class Node:
     """A shard with hands: runs commands, commits, remembers what each session was sent."""
 
     def __init__(self, role: str = PRIMARY, **settings: Any) -> None:
-        self.engine = Engine(Settings(**settings), Random(1))
+        self.engine = Engine(Settings(**settings), Random(1), build_table())
         self.shard = Shard(self.engine)
         self.now_us, self.wall_ms = SECOND, 1_700_000_000_000
         self.sent: dict[int, bytes] = {}
@@ -270,7 +271,7 @@ def test_a_unit_larger_than_an_entry_is_a_run_and_waits_for_its_last() -> None:
     assert [entry[3] for entry in node.log] == [True, True, False, False]
     assert node.commit(3) == {}
     assert node.commit(4) == {one.id: b"+OK\r\n"}
-    replayed = Engine(Settings(), Random(2))
+    replayed = Engine(Settings(), Random(2), build_table())
     replayed.apply(b"".join(entry[1] for entry in node.log[:3]), node.wall_ms)
     assert replayed.keyspace.database(0).get(b"k") == b"x" * 10000
 
@@ -284,7 +285,7 @@ def test_units_of_other_databases_replay_into_them_wherever_an_entry_begins() ->
     node.commit()
     node.run(three, [[b"SET", b"late", b"1"]])
     node.commit()
-    replayed = Engine(Settings(), Random(2))
+    replayed = Engine(Settings(), Random(2), build_table())
     for _, payload, wall_ms, _ in node.log:
         replayed.apply(payload, wall_ms)
     assert len(replayed.keyspace.database(3)) == 7 and list(

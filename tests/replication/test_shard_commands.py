@@ -9,6 +9,7 @@ from typing import Any
 import hiredis
 import pytest
 
+from memstore.commands import build_table
 from memstore.commands.shard import is_reached, replica_answer, wait_reply
 from memstore.engine.engine import Engine
 from memstore.engine.facts import ReplicaFact
@@ -23,7 +24,7 @@ class Desk:
     """An engine, a session, and facts as a primary with one replica would have them."""
 
     def __init__(self, role: str = "primary", cluster: bool = True) -> None:
-        self.engine = Engine(Settings(cluster_enabled=cluster), Random(1))
+        self.engine = Engine(Settings(cluster_enabled=cluster), Random(1), build_table())
         self.session = Session(1)
         facts = self.facts = self.engine.facts
         facts.node_id, facts.host, facts.port, facts.role, facts.term = (

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 from random import Random
 
-import memstore.commands  # noqa: F401  fills the command table
-from memstore.engine.command import ADMIN, BLOCKING, NO_MULTI, PUBSUB, Row, build_table
+from memstore.commands import build_table
+from memstore.engine.command import ADMIN, BLOCKING, NO_MULTI, PUBSUB, Row
 from tests.sim.records import ANY, APPEND, COUNT, GET, INCREASE, LEASED, LOOK, READ, SET, Part
 
 LARGE = (400, 1200, 6000)  # bytes

@@ -10,6 +10,7 @@ from typing import Any
 
 import hiredis
 
+from memstore.commands import build_table
 from memstore.config import ServerConfig
 from memstore.engine.engine import Engine
 from memstore.engine.session import Session
@@ -22,7 +23,7 @@ class Node:
 
     def __init__(self, **settings: Any) -> None:
         self.config = ServerConfig(**{"enable_debug_command": "yes", **settings})
-        self.engine = Engine(self.config, Random(1))
+        self.engine = Engine(self.config, Random(1), build_table())
         self.engine.facts.started_ms = NOW_MS - 60_000
         self.engine.facts.role = "primary"
         self.wall_ms = NOW_MS
