@@ -56,7 +56,7 @@ def parse(pipeline: int) -> Operation:
 def _shard() -> tuple[Shard, Session]:
     shard = Shard(Engine(Settings(), random.Random(1), build_table()))
     shard.become_primary(1, 0)
-    shard.lessor = FixedLease(FAR_US)
+    shard.lease = FixedLease(FAR_US)
     session = Session(1)
     _commit(shard, session, [[b"SET", _key(n), VALUE] for n in range(KEYS)])
     return shard, session

@@ -225,7 +225,7 @@ def client_reply(ctx: Context, argv: list[bytes]) -> bytes:
             session.reply_mode = REPLY_SKIP_NEXT
     else:
         raise reply.CommandError(reply.SYNTAX)
-    session.settle()
+    session.update_fast_path()
     return reply.OK
 
 
@@ -368,7 +368,7 @@ def client_kill(ctx: Context, argv: list[bytes]) -> bytes:
         if session.closing or (own and spare_own) or not all(fits(session) for fits in filters):
             continue
         session.closing = True
-        session.settle()
+        session.update_fast_path()
         ctx.engine.requests.append(CloseSession(session, after_replies=own))
         killed += 1
         if old_form:

@@ -76,8 +76,8 @@ def shard_nodes(facts: Facts) -> list[ClusterNode]:
             facts.committed,
             True,
         )
-    elif not leads and facts.led_last is not None:
-        last = facts.led_last
+    elif not leads and facts.last_primary is not None:
+        last = facts.last_primary
         nodes[last.node] = ClusterNode(
             last.node,
             last.host,
@@ -90,7 +90,7 @@ def shard_nodes(facts: Facts) -> list[ClusterNode]:
             True,
         )
     # A client told of a fresh primary alone would have nobody to ask when that one fails.
-    for other in (*facts.replicas, *facts.awaited):
+    for other in (*facts.replicas, *facts.expected_replicas):
         if other.node not in nodes:
             nodes[other.node] = ClusterNode(
                 other.node, other.host, other.port, other.az, False, False, other.applied, True

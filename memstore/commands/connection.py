@@ -61,7 +61,7 @@ def _let_in(ctx: Context, user: bytes, password: bytes) -> None:
     if user != b"default" or not right:
         raise reply.CommandError(WRONGPASS)
     ctx.session.authenticated = True
-    ctx.session.settle()
+    ctx.session.update_fast_path()
 
 
 @command(
@@ -172,7 +172,7 @@ def echo(ctx: Context, argv: list[bytes]) -> bytes:
 def quit_(ctx: Context, argv: list[bytes]) -> bytes:
     session = ctx.session
     session.closing = True
-    session.settle()
+    session.update_fast_path()
     ctx.engine.requests.append(CloseSession(session, after_replies=True))
     return reply.OK
 
@@ -198,6 +198,6 @@ def reset(ctx: Context, argv: list[bytes]) -> bytes:
     session.reads = STRONG
     session.readonly = False
     session.authenticated = not engine.settings.requirepass
-    session.settle()
+    session.update_fast_path()
     ctx.follow(session)
     return b"+RESET\r\n"

@@ -41,7 +41,7 @@ def select(ctx: Context, argv: list[bytes]) -> bytes:
     if index and ctx.engine.settings.cluster_enabled:
         raise CommandError("ERR SELECT is not allowed in cluster mode")
     ctx.session.db = index
-    ctx.session.settle()
+    ctx.session.update_fast_path()
     ctx.follow(ctx.session)
     return reply.OK
 

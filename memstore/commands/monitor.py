@@ -25,6 +25,6 @@ def monitor(ctx: Context, argv: list[bytes]) -> bytes | None:
     if session.monitor:
         return None  # as in Redis: a second one has no answer at all
     session.monitor = True
-    session.settle()
+    session.update_fast_path()
     ctx.engine.monitors.append(session)
     return reply.OK

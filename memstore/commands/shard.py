@@ -43,7 +43,7 @@ _SHARD: Final = LOADING | STALE | LOCAL
 def _block(ctx: Context, request: Request) -> None:
     """The reply comes later, from the node."""
     ctx.session.is_blocked = True
-    ctx.session.settle()
+    ctx.session.update_fast_path()
     ctx.engine.requests.append(request)
 
 

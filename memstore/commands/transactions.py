@@ -73,7 +73,7 @@ def multi(ctx: Context, argv: list[bytes]) -> bytes:
         raise CommandError("ERR MULTI calls can not be nested")
     session.multi = []
     session.multi_failed = False
-    session.settle()
+    session.update_fast_path()
     return reply.OK
 
 
@@ -116,7 +116,7 @@ def exec_(ctx: Context, argv: list[bytes]) -> bytes:
     finally:
         session.multi = None
         session.multi_bytes = 0
-        session.settle()
+        session.update_fast_path()
     return b"".join(replies)
 
 

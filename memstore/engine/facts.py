@@ -63,13 +63,13 @@ class Facts:
     primary_port: int = 0
     primary_az: str = ""
     # while no primary is known: the newest one that was, this node itself perhaps
-    led_last: ReplicaFact | None = None
+    last_primary: ReplicaFact | None = None
     link_up: bool = False  # the replica's connection to the primary
     link_since_ms: int = 0  # wall time of the link's last change
     link_heard_ms: int = 0  # wall time of the primary's newest answer on it
     replicas: list[ReplicaFact] = field(default_factory=list)
     # a fresh primary's: the shard's other nodes as last known, until they have had time to report
-    awaited: list[ReplicaFact] = field(default_factory=list)
+    expected_replicas: list[ReplicaFact] = field(default_factory=list)
     waiting_for_replicas: int = 0  # clients in WAIT and WAITAOF
     # --- the log
     log_name: str = ""

@@ -29,11 +29,11 @@ Held = tuple[int, bytes, int, bool]
 
 class Session:
     __slots__ = (
-        "address", "authenticated", "careful", "closing", "created_ms", "db", "grant", "held", "id",
+        "address", "authenticated", "careful", "closing", "created_ms", "db", "held", "id",
         "is_blocked", "laddr", "last_command", "last_ms", "lib_name", "lib_ver", "monitor", "multi",
-        "multi_bytes", "multi_failed", "name", "no_evict", "out", "parked", "plain", "question",
-        "readonly", "reads", "reply_mode", "resp3", "seen", "sink", "verdict", "watch_failed",
-        "watched", "watched_gone",
+        "multi_bytes", "multi_failed", "name", "no_evict", "out", "parked", "plain", "read_error",
+        "readonly", "reads", "reads_covered", "reply_mode", "resp3", "seen", "sink", "tail_query",
+        "watch_failed", "watched", "watched_gone",
     )  # fmt: skip
 
     def __init__(
@@ -72,11 +72,13 @@ class Session:
         self.last_command = b""
         self.reads = STRONG
         self.seen = 0  # newest log position this session has seen or written (session reads)
-        self.grant = 0  # how many commands at the front of parked a strong read's answer covers
-        # of the strong read that covers parked commands and was not answered yet; 0: none, or they
-        # were taken since
-        self.question = 0
-        self.verdict = b""  # the error those get instead of running, empty: they may run
+        self.reads_covered = (
+            0  # how many commands at the front of parked a strong read's answer covers
+        )
+        # number of the tail query that covers parked commands and has no answer yet; 0: none, or
+        # the commands were taken since
+        self.tail_query = 0
+        self.read_error = b""  # the error that covered reads get; empty: they may run
         self.held: deque[Held] = deque()  # replies waiting for commit, in order
         self.out: list[bytes] = []  # replies of the batch under way that wait for nothing
         self.parked: deque[list[bytes]] = deque()  # commands received and not yet begun, in order
@@ -85,7 +87,7 @@ class Session:
         self.sink: Any = None  # the driver's connection; nothing in the engine looks at it
         self.plain = authenticated
 
-    def settle(self) -> None:
+    def update_fast_path(self) -> None:
         """Recompute ``plain``; call after changing what it depends on."""
         self.plain = (
             self.authenticated

@@ -93,4 +93,4 @@ def end_transaction(engine: Engine, session: Session) -> None:
     session.multi_bytes = 0
     session.multi_failed = False
     unwatch_all(engine, session)
-    session.settle()
+    session.update_fast_path()

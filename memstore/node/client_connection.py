@@ -221,7 +221,7 @@ class Connection:
         session = self.session
         if session.careful and not (session.parked or self.unrun):
             session.careful = False
-            session.settle()
+            session.update_fast_path()
 
     def _drop(self) -> None:
         self.unread, self.unrun, self.named = b"", [], False
@@ -344,7 +344,7 @@ class Connection:
         """
         self.shard.last_row = None
         self.session.closing = True
-        self.session.settle()
+        self.session.update_fast_path()
         self._drop()
         self.host.on_bug(bug)
 
@@ -353,7 +353,7 @@ class Connection:
         session = self.session
         self.reader.end_large()
         session.careful = True
-        session.settle()
+        session.update_fast_path()
         self._run_some(batch)
         if session.parked or self.unrun:
             self._stall()  # a few such commands are as much as is kept of one client
@@ -419,7 +419,7 @@ class Connection:
             if data:
                 self.write(data)
         if rest:
-            self.named = shard.put_back(session, rest)
+            self.named = shard.requeue(session, rest)
 
     def _continue_authentication(self) -> None:
         """Before authentication commands are read one at a time, each under the result of the one

@@ -153,7 +153,7 @@ class Errands:
             sink.abort()
         elif request.after_replies:
             request.session.closing = True
-            request.session.settle()
+            request.session.update_fast_path()
             self.node.loop.call_soon(sink.released, b"")
         else:
             sink.close()
@@ -171,7 +171,7 @@ class Errands:
 
     def _start_pause(self, request: Pause) -> None:
         node = self.node
-        node.shard.settle()
+        node.shard.update_fast_path()
         if self._pause is not None:
             self._pause.cancel()
         self._pause = node.loop.call_later(
@@ -184,7 +184,7 @@ class Errands:
             self._pause.cancel()
             self._pause = None
         node.engine.pause_mode = PAUSE_NONE
-        node.shard.settle()
+        node.shard.update_fast_path()
         node.shard.resume()
         node.go_on()
 
@@ -231,7 +231,7 @@ class Errands:
             self.node.go_on()
             return
         session.is_blocked = False
-        session.settle()
+        session.update_fast_path()
         if self.node.release(session, answer):
             self.node.shard.runnable.append(session)
             self.node.go_on()

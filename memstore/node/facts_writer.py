@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 # so long after a take-over the nodes of before are named to cluster clients, whether they have
 # reported here or not
-AWAITED_MS: Final = 3000
+EXPECTED_MS: Final = 3000
 
 log = structlog.get_logger("memstore.node")
 
@@ -46,11 +46,11 @@ class Telling:
         """After each change: the role, and who leads."""
         node, facts, roles = self.node, self.node.facts, self.node.roles
         facts.stuck = roles.stuck
-        disputes = roles.disputes
+        mismatches = roles.mismatches
         facts.digest_differences, facts.digest_differs_at, facts.digest_trouble = (
-            disputes.count,
-            disputes.position,
-            disputes.trouble,
+            mismatches.count,
+            mismatches.position,
+            mismatches.trouble,
         )
         if facts.role != roles.role:
             facts.role = roles.role
@@ -64,7 +64,7 @@ class Telling:
                 facts.az,
             )
             return
-        facts.awaited = []
+        facts.expected_replicas = []
         primary = roles.primary
         if primary is not None and (primary.host, primary.port) == (facts.host, facts.port):
             # another process leads under this node's address, or did: clients are not sent to the
@@ -74,7 +74,7 @@ class Telling:
             self._led = primary
         if primary is None:
             if facts.primary_port:
-                facts.led_last = ReplicaFact(
+                facts.last_primary = ReplicaFact(
                     facts.primary_id,
                     facts.primary_host,
                     facts.primary_port,
@@ -103,12 +103,14 @@ class Telling:
         )
         node.link.aim((primary.host, primary.port) if others and primary is not None else None)
 
-    def await_replicas(self) -> None:
+    def expect_replicas(self) -> None:
         """At a take-over: who was a replica or led before will report, or is gone."""
         facts, now_ms = self.node.facts, self.node.wall_ms()
-        facts.awaited = [replica for replica in facts.replicas if replica.node != facts.node_id]
+        facts.expected_replicas = [
+            replica for replica in facts.replicas if replica.node != facts.node_id
+        ]
         if self._led is not None:
-            facts.awaited.append(
+            facts.expected_replicas.append(
                 ReplicaFact(self._led.node, self._led.host, self._led.port, self._led.az, 0, now_ms)
             )
         facts.replicas, self._led = [], None
@@ -117,7 +119,7 @@ class Telling:
         node, facts, shard = self.node, self.node.facts, self.node.shard
         now_us = node.clock()
         facts.lease_left_ms = (
-            max(0, (shard.lessor.lease_until_us - now_us) // 1000) if node.writer is not None else 0
+            max(0, (shard.lease.lease_until_us - now_us) // 1000) if node.writer is not None else 0
         )
         facts.uncommitted_bytes = shard.uncommitted_bytes
         facts.held_bytes = shard.tracker.held_bytes
@@ -129,8 +131,8 @@ class Telling:
                 )
                 for p in node.roles.live_peers(now_us)
             ]
-            if facts.awaited and now_ms - facts.role_since_ms > AWAITED_MS:
-                facts.awaited = []
+            if facts.expected_replicas and now_ms - facts.role_since_ms > EXPECTED_MS:
+                facts.expected_replicas = []
             facts.applied = facts.committed
             facts.applied_ms = now_ms
 

@@ -108,7 +108,7 @@ class Node:
         self.follower = Follower(self.engine, self.clock())
         self.following = Following(self.follower, self.clock, self._on_progress, self._on_stuck)
         self.roles = Roles(facts.node_id, client.incarnation, config.lease_ms, rng, self.clock())
-        self.follower.overruled = self.roles.disputes.overruled
+        self.follower.distrusted = self.roles.mismatches.distrusted
         self.leading: Leading | None = None
         self.writer: Writer | None = None  # while primary
         self.link = ReplicaLink(
@@ -127,7 +127,7 @@ class Node:
         self._tasks: set[asyncio.Task[None]] = set()
         self._acting = False
         self._going_on = False
-        self._held = False  # commands wait for the end of a hand-over
+        self._handover_pause = False  # commands wait for the end of a hand-over
         self._timer: asyncio.TimerHandle | None = None
         self._timer_us = 0
         self._next_session = 0
@@ -135,15 +135,18 @@ class Node:
         self._sampler = Sampler(facts)
         self._turns = TurnWatch(facts, self.clock, self.wall_ms)
         self._carry_out: dict[type, Callable[[Any], None]] = {
-            outputs.Recheck: self._recheck, outputs.Follow: self._follow,
-            outputs.StopFollowing: self._stop_following, outputs.Rebuild: self._rebuild,
-            outputs.Overrule: self._overrule, outputs.BecomeReplica: self._become_replica,
-            outputs.AskProbe: self._ask_probe, outputs.StartCampaign: self._start_campaign,
+            outputs.HideUntilCaughtUp: self._hide_until_caught_up, outputs.Follow: self._follow,
+            outputs.StopFollowing: self._stop_following,
+            outputs.RestoreFromLog: self._restore_from_log,
+            outputs.IgnoreDigests: self._ignore_digests,
+            outputs.BecomeReplica: self._become_replica, outputs.AskProbe: self._ask_probe,
+            outputs.StartCampaign: self._start_campaign,
             outputs.AbandonWriter: self._abandon_writer, outputs.TakeOver: self._take_over,
             outputs.StepDown: self._step_down, outputs.HoldCommands: self._hold_commands,
-            outputs.LetCommands: self._let_commands, outputs.AppendHandover: self._append_handover,
+            outputs.ReleaseCommands: self._release_commands,
+            outputs.AppendHandover: self._append_handover,
             outputs.ReleaseLease: self._release_lease, outputs.HandoverOver: self._handover_over,
-            outputs.Exit: self._end, outputs.Say: self._say,
+            outputs.Exit: self._end, outputs.LogEvent: self._log_event,
         }  # fmt: skip
 
     # ----------------------------------------------------------------- life
@@ -302,7 +305,7 @@ class Node:
             for session, line in lines:
                 if session.sink is not None:
                     session.sink.show(line)
-        if self.shard.lapsed:
+        if self.shard.lease_expired:
             self._check_lease()
         self.go_on()
 
@@ -390,16 +393,16 @@ class Node:
     def _check_lease(self) -> None:
         now_us = self.clock()
         if self.writer is not None:
-            if self.shard.lapsed and not self.roles.phase:
+            if self.shard.lease_expired and not self.roles.phase:
                 self.roles.on_writer_lost("a reply was ready after the lease had ended", now_us)
             else:
-                self.roles.on_lease(self.writer.look(now_us), now_us)
+                self.roles.on_lease(self.writer.renewed_until(now_us), now_us)
         at = self.roles.deadline()
         if at and now_us >= at:
             self.roles.on_deadline(now_us)
         self.act()
 
-    def _say(self, output: outputs.Say) -> None:
+    def _log_event(self, output: outputs.LogEvent) -> None:
         (log.warning if output.warning else log.info)(output.event, text=output.text)
 
     # ----------------------------------------------------------------- following the log
@@ -484,13 +487,13 @@ class Node:
     def _become_replica(self, _: outputs.BecomeReplica) -> None:
         self.shard.become_replica()
         self.shard.on_applied(self.follower.followed, self.follower.wall_ms)
-        if self._held:
-            self.shard.hold_commands()
+        if self._handover_pause:
+            self.shard.begin_handover_pause()
 
-    def _recheck(self, _: outputs.Recheck) -> None:
+    def _hide_until_caught_up(self, _: outputs.HideUntilCaughtUp) -> None:
         self.shard.become_restoring()
 
-    def _rebuild(self, _: outputs.Rebuild) -> None:
+    def _restore_from_log(self, _: outputs.RestoreFromLog) -> None:
         """Memory is thrown away; freeing it all at once would stop the loop, so the fresh keyspace
         lets go of it in pieces.
         """
@@ -501,13 +504,13 @@ class Node:
         fresh.discard_all(old)
         self.following.close()
         self.follower = Follower(self.engine, self.clock())
-        self.follower.overruled = self.roles.disputes.overruled
+        self.follower.distrusted = self.roles.mismatches.distrusted
         self.following = Following(self.follower, self.clock, self._on_progress, self._on_stuck)
         self.shard.on_rebuild()
         self.facts.applied = self.facts.committed = 0
 
-    def _overrule(self, _: outputs.Overrule) -> None:
-        self.follower.overrule()
+    def _ignore_digests(self, _: outputs.IgnoreDigests) -> None:
+        self.follower.ignore_digests()
 
     def _ask_probe(self, _: outputs.AskProbe) -> None:
         self.spawn(self._probe())
@@ -581,7 +584,7 @@ class Node:
         self.writer = writer
         self.facts.term = writer.term
         self.link.stop()
-        self.telling.await_replicas()
+        self.telling.expect_replicas()
         self.shard.become_primary(writer.next_position, writer.next_position - 1)
         self.facts.committed = self.facts.last = writer.next_position - 1
         digests = Digests(
@@ -598,9 +601,9 @@ class Node:
             self.on_release_error,
         )
         writer.on_lost = self._on_lost
-        self.shard.lessor = writer
-        if self._held:
-            self.shard.hold_commands()
+        self.shard.lease = writer
+        if self._handover_pause:
+            self.shard.begin_handover_pause()
 
     def _on_lost(self, reason: str) -> None:
         self.roles.on_writer_lost(reason, self.clock())
@@ -634,7 +637,7 @@ class Node:
             if self.release(session, data) and close:
                 session.sink.close()
         if clean:
-            self.follower.adopt(followed, chain, leading.told_ms)
+            self.follower.adopt(followed, chain, leading.last_entry_ms)
             self.roles.on_followed(followed[1], self.clock())
             self.facts.applied, self.facts.applied_ms = followed[1], self.follower.wall_ms
         self.roles.on_stepped_down(clean, self.clock())
@@ -642,13 +645,13 @@ class Node:
     # ----------------------------------------------------------------- hand-over
 
     def _hold_commands(self, _: outputs.HoldCommands) -> None:
-        self._held = True
-        self.shard.hold_commands()
+        self._handover_pause = True
+        self.shard.begin_handover_pause()
         self.loop.call_soon(self._check_drained)
 
-    def _let_commands(self, _: outputs.LetCommands) -> None:
-        self._held = False
-        self.shard.let_commands()
+    def _release_commands(self, _: outputs.ReleaseCommands) -> None:
+        self._handover_pause = False
+        self.shard.end_handover_pause()
 
     def _check_drained(self) -> None:
         if (

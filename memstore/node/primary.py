@@ -11,7 +11,8 @@ each turn brings more, the next entry waits; and a moment longer where that has 
 is in flight follows the measured rate of commits and the lease (`replication.commit_rate`); the
 rest waits here.
 Invariant: the shard's ``next_position`` is the writer's; an entry that is not the shard's takes a
-position only through `slip`; entries' times never go back, nor is any later than a unit behind it.
+position only through `shift_positions`; entries' times never go back, nor is any later than a unit
+behind it.
 """
 
 from __future__ import annotations
@@ -65,7 +66,7 @@ class Writer(Protocol):
 
     def flush(self) -> None: ...
 
-    def look(self, now_us: int) -> int: ...
+    def renewed_until(self, now_us: int) -> int: ...
 
     def start_handover(self) -> None: ...
 
@@ -93,7 +94,7 @@ class Leading:
         self.handover_position = 0  # of the HANDOVER entry, once it is appended
         # the greatest time in the log's entries: what this node's own clock says beyond that,
         # nobody has been told
-        self.told_ms = shard.applied_wall_ms
+        self.last_entry_ms = shard.applied_wall_ms
         self._clock = clock
         self._wall_ms = wall_ms
         self._on_progress = on_progress  # something was committed, up to here
@@ -105,7 +106,7 @@ class Leading:
         self._late: asyncio.TimerHandle | None = None  # an entry waits beyond the turn
         # so many entries are not waited with after one that waited in vain:
         # doubled by each in a row
-        self._in_vain = 0
+        self._failed_waits = 0
         self._unwaited = 0  # so many of them are left
         self._appended_us = clock()
         self._sampled = 0  # a position whose commit time is measured, 0: none
@@ -149,7 +150,7 @@ class Leading:
         if not shard.has_entries:
             return
         if self._late is not None:
-            self._in_vain = 0  # all came
+            self._failed_waits = 0  # all came
         self._append_gathered(units)
 
     def _more_to_come(self, units: int) -> bool:
@@ -172,7 +173,7 @@ class Leading:
         that the machine put aside is.
         """
         self._late = None
-        self._unwaited = self._in_vain = min(2 * self._in_vain + 1, MAX_UNWAITED)
+        self._unwaited = self._failed_waits = min(2 * self._failed_waits + 1, MAX_UNWAITED)
         self._expected = 0
         self._drain()
 
@@ -194,10 +195,10 @@ class Leading:
             self.rate.on_appended(position, len(payload), now_us)
             position += 1
             size += len(payload)
-            assert wall_ms >= self.told_ms, (
+            assert wall_ms >= self.last_entry_ms, (
                 "a unit is older than an entry before it: replicas may have hidden what it kept"
             )
-            self.told_ms = wall_ms
+            self.last_entry_ms = wall_ms
             facts.entries_appended += 1
         writer.flush()
         facts.bytes_appended += size
@@ -253,9 +254,9 @@ class Leading:
         key was due would bring it back.
         """
         if not self.shard.has_entries:
-            self.told_ms = max(self.told_ms, self._wall_ms())
-        position = self.writer.append(kind, payload, self.told_ms)
-        self.shard.slip(position)
+            self.last_entry_ms = max(self.last_entry_ms, self._wall_ms())
+        position = self.writer.append(kind, payload, self.last_entry_ms)
+        self.shard.shift_positions(position)
         self._appended_us = self._clock()
         self.rate.on_appended(position, len(payload), self._appended_us)
         return position
@@ -285,7 +286,7 @@ class Leading:
 
     def append_handover(self, payload: bytes) -> None:
         self.writer.start_handover()
-        self.shard.lessor = NO_LEASE
+        self.shard.lease = NO_LEASE
         self.handover_position = self._append_own(HANDOVER, payload)
         self.writer.flush()
 
@@ -293,7 +294,7 @@ class Leading:
 
     def tick(self, volatile: bool) -> None:
         """Several times a second."""
-        if self.over or self.shard.holding or self.shard.failed:
+        if self.over or self.shard.handover_pause or self.shard.failed:
             return
         engine = self.shard.engine
         if volatile and engine.active_expire and not self.shard.congested:

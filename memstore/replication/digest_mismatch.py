@@ -21,26 +21,26 @@ from typing import Final
 from memstore.replication.follower import Difference
 
 RESTORE: Final = "restore"
-OVERRULE: Final = "overrule"
+IGNORE: Final = "ignore"
 GIVE_UP: Final = "give up"
 
 TRIES_MAX: Final = 3  # digests of this node's own at one position
 POSITIONS_MAX: Final = 256  # remembered; the oldest go first
 
 
-class Disputes:
-    __slots__ = ("_seen", "author", "count", "overruled", "position", "trouble")
+class DigestMismatches:
+    __slots__ = ("_seen", "count", "distrusted", "distrusted_author", "position", "trouble")
 
     def __init__(self) -> None:
         self.count = 0  # differences found in this life
         self.position = 0  # of the newest
         # incarnation of a primary that was overruled and may lead still; empty: none
-        self.author = b""
-        self.overruled: set[bytes] = set()  # the followers share it
+        self.distrusted_author = b""
+        self.distrusted: set[bytes] = set()  # the followers share it
         self.trouble = ""  # what is the matter now, for people
         self._seen: dict[int, list[bytes]] = {}  # position -> what the digest was here, each time
 
-    def judge(self, difference: Difference) -> str:
+    def decide(self, difference: Difference) -> str:
         self.count += 1
         position = self.position = difference.position
         seen = self._seen.setdefault(position, [])
@@ -53,12 +53,12 @@ class Disputes:
             f"{difference.theirs.hex()} at the primary"
         )
         if again:
-            self.author = difference.author
+            self.distrusted_author = difference.author
             self.trouble = (
                 f"{where}, also after restoring from the log: that primary's memory was not "
                 "what the log says, and this node serves when it is gone"
             )
-            return OVERRULE
+            return IGNORE
         if len(seen) >= TRIES_MAX:
             self.trouble = (
                 f"{where}, and was another one each time that the log was followed from its "
@@ -70,7 +70,7 @@ class Disputes:
 
     def on_author_gone(self) -> None:
         """The primary that was overruled does not lead any more."""
-        self.author = b""
+        self.distrusted_author = b""
 
     def on_serving(self) -> None:
         self.trouble = ""

@@ -67,8 +67,8 @@ class Difference:
 class Follower:
     __slots__ = (
         "_backlog", "_rate_from", "_run", "_run_term", "_started_us", "broke", "chain",
-        "difference", "digest_place", "digests", "effects", "followed", "handover", "leadership",
-        "leadership_term", "memory", "overruled", "pending_bytes", "rate", "stuck", "wall_ms",
+        "difference", "digest_place", "digests", "distrusted", "effects", "followed", "handover",
+        "leadership", "leadership_term", "memory", "pending_bytes", "rate", "stuck", "wall_ms",
     )  # fmt: skip
 
     def __init__(self, memory: Memory, now_us: int) -> None:
@@ -86,7 +86,7 @@ class Follower:
         self.digest_place = 0  # where the newest one's slice ends
         self.difference: Difference | None = None  # why it is stuck, if that is why
         # incarnations whose digests contradict the log: they stop nobody
-        self.overruled: set[bytes] = set()
+        self.distrusted: set[bytes] = set()
         self.pending_bytes = 0  # fed and not yet applied
         self.rate = 0  # entries a second, over the last second or so
         self._backlog: deque[Entry] = deque()
@@ -228,7 +228,7 @@ class Follower:
             digest.slice.stop if digest.slice.stop > digest.slice.start else digest.slice.start + 1
         )
         author = b"" if self.leadership is None else self.leadership.incarnation
-        if author in self.overruled:
+        if author in self.distrusted:
             return ""
         mine = self.memory.digest(digest.slice)
         if mine == digest.sum:
@@ -237,12 +237,12 @@ class Follower:
         self.difference = Difference(entry.position, author, digest.sum, mine)
         return f"position {entry.position}: memory is not what the primary's was"
 
-    def overrule(self) -> None:
+    def ignore_digests(self) -> None:
         """The log has been found to contradict the digest that stopped this: go on with what the
         log says, whatever else its author says of its memory.
         """
         assert self.difference is not None
-        self.overruled.add(self.difference.author)
+        self.distrusted.add(self.difference.author)
         self.difference, self.stuck = None, ""
 
     # ----------------------------------------------------------------- progress

@@ -1,6 +1,6 @@
-"""Until when reads may be served: who says so to the shard.
+"""Until when reads may be served: what the shard asks.
 
-Decides: nothing. The shard asks the lessor each time.
+Decides: nothing. The shard asks the lease each time.
 Must not know: how a lease is won or renewed.
 """
 
@@ -9,14 +9,14 @@ from __future__ import annotations
 from typing import Final, Protocol
 
 
-class Lessor(Protocol):
-    """The writer, as far as reads are concerned. Where ``lease_until_us`` is over, `look` is asked:
-    it counts what was renewed while the loop stood still.
+class Lease(Protocol):
+    """What the shard sees of the writer. When ``lease_until_us`` has passed, the shard asks
+    `renewed_until`: it counts renewals that were made while the loop stood still.
     """
 
     lease_until_us: int
 
-    def look(self, now_us: int) -> int: ...
+    def renewed_until(self, now_us: int) -> int: ...
 
 
 class FixedLease:
@@ -25,7 +25,7 @@ class FixedLease:
     def __init__(self, lease_until_us: int) -> None:
         self.lease_until_us = lease_until_us
 
-    def look(self, now_us: int) -> int:
+    def renewed_until(self, now_us: int) -> int:
         return self.lease_until_us
 
 

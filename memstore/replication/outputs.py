@@ -21,19 +21,19 @@ class StopFollowing:
 
 
 @dataclass(slots=True)
-class Rebuild:
+class RestoreFromLog:
     """Memory may hold changes that never happened:
     throw it away and follow the log from its first entry.
     """
 
 
 @dataclass(slots=True)
-class Overrule:
+class IgnoreDigests:
     """A digest stopped the follower and the log contradicts it: go on behind it."""
 
 
 @dataclass(slots=True)
-class Recheck:
+class HideUntilCaughtUp:
     """Memory is a committed state, but perhaps not the newest any more: show none of it until the
     log has been followed to its present end.
     """
@@ -86,7 +86,7 @@ class HoldCommands:
 
 
 @dataclass(slots=True)
-class LetCommands:
+class ReleaseCommands:
     """Run the commands that were kept."""
 
 
@@ -121,7 +121,7 @@ class Exit:
 
 
 @dataclass(slots=True)
-class Say:
+class LogEvent:
     """A line for the event log. ``event`` is stable, for tools; ``text`` is for people."""
 
     event: str
@@ -132,9 +132,9 @@ class Say:
 Output = (
     Follow
     | StopFollowing
-    | Rebuild
-    | Overrule
-    | Recheck
+    | RestoreFromLog
+    | IgnoreDigests
+    | HideUntilCaughtUp
     | BecomeReplica
     | AskProbe
     | StartCampaign
@@ -142,10 +142,10 @@ Output = (
     | TakeOver
     | StepDown
     | HoldCommands
-    | LetCommands
+    | ReleaseCommands
     | AppendHandover
     | ReleaseLease
     | HandoverOver
     | Exit
-    | Say
+    | LogEvent
 )

@@ -94,7 +94,7 @@ def needs_freshness(session: Session, row: Row) -> bool:
     return row.name not in IMMEDIATE
 
 
-def disappoint(session: Session, last_position: int) -> tuple[Session, bytes, bool]:
+def fail_pending_replies(session: Session, last_position: int) -> tuple[Session, bytes, bool]:
     """What a demotion tells the session in place of what it waits for; True: close behind it."""
     parts = [DEMOTED_READ] * len(session.out)  # answered, and not yet on their way
     closing = False

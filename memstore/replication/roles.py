@@ -25,8 +25,9 @@ from random import Random
 from typing import Final
 
 from memstore.replication.control_entries import Handover, Leadership
-from memstore.replication.digest_mismatch import GIVE_UP, OVERRULE, RESTORE, Disputes
+from memstore.replication.digest_mismatch import GIVE_UP, IGNORE, RESTORE, DigestMismatches
 from memstore.replication.follower import Difference
+from memstore.replication.lease_windows import LeaseWindows
 from memstore.replication.outputs import (
     AbandonWriter,
     AppendHandover,
@@ -35,20 +36,19 @@ from memstore.replication.outputs import (
     Exit,
     Follow,
     HandoverOver,
+    HideUntilCaughtUp,
     HoldCommands,
-    LetCommands,
+    IgnoreDigests,
+    LogEvent,
     Output,
-    Overrule,
-    Rebuild,
-    Recheck,
+    ReleaseCommands,
     ReleaseLease,
-    Say,
+    RestoreFromLog,
     StartCampaign,
     StepDown,
     StopFollowing,
     TakeOver,
 )
-from memstore.replication.sight import Sight
 from txlog.entry import NO_ENTRY, EntryId
 
 RESTORING: Final = "restoring"
@@ -83,12 +83,12 @@ class Peer:
 
 class Roles:
     __slots__ = (
-        "_author_gone_since", "_backoff_until", "_campaign_at", "_closed_since", "_elsewhere_until",
-        "_granted", "_handing_until", "_held_until", "_ineligible_until", "_invited_until",
-        "_lease", "_lease_until", "_outputs", "_probe_at", "_probing", "_reserved_until", "_rng",
-        "_since", "az_rank", "committed", "disputes", "exit_code", "exiting", "followed",
-        "incarnation", "lease_ms", "log_empty", "node", "peers", "phase", "primary", "role",
-        "sight", "stuck", "successor", "target", "window_left_ms",
+        "_author_gone_since", "_backoff_until", "_campaign_at", "_closed_since", "_handover_until",
+        "_ineligible_until", "_invited_until", "_lease", "_lease_until", "_other_named_until",
+        "_outputs", "_probe_at", "_probe_granted", "_probing", "_release_commands_at", "_rng",
+        "_since", "_windows_until", "az_rank", "committed", "exit_code", "exiting", "followed",
+        "incarnation", "lease_ms", "log_empty", "mismatches", "node", "peers", "phase", "primary",
+        "role", "stuck", "successor", "target", "window_left_ms", "windows",
     )  # fmt: skip
 
     def __init__(
@@ -105,9 +105,9 @@ class Roles:
         # place of this node's AZ among the log nodes', sorted; the driver sets it when it knows
         self.az_rank = 1
         self.stuck = ""
-        self.disputes = Disputes()
+        self.mismatches = DigestMismatches()
         self.primary: Leadership | None = None  # who leads, as far as known; None: nobody
-        self.sight = Sight(node, incarnation)
+        self.windows = LeaseWindows(node, incarnation)
         self.peers: dict[str, Peer] = {}
         self.phase = ""  # of a hand-over under way
         self.successor: Peer | None = None
@@ -123,18 +123,20 @@ class Roles:
         self._probe_at = now_us + self._lease
         self._probing = False
         # the newest probe was: campaign although this node's own log node shows a living window
-        self._granted = False
+        self._probe_granted = False
         # no window of the log is open since then, and an overruled primary has led last
         self._author_gone_since = 0
         self._backoff_until = 0
         # so long the newest probe found too many windows open for a campaign
-        self._elsewhere_until = 0
+        self._windows_until = 0
         self._ineligible_until = 0
         self._invited_until = 0
-        self._reserved_until = 0  # somebody else was named
+        self._other_named_until = 0  # somebody else was named
         self._lease_until = 0
-        self._handing_until = 0
-        self._held_until = 0  # commands kept after a hand-over are let go by then, whoever leads
+        self._handover_until = 0
+        self._release_commands_at = (
+            0  # commands kept after a hand-over are let go by then, whoever leads
+        )
 
     # ----------------------------------------------------------------- the machine's contract
 
@@ -146,30 +148,35 @@ class Roles:
         """When to call `on_deadline`; 0: no need."""
         if self.role == PRIMARY:
             times = (
-                [self._handing_until]
+                [self._handover_until]
                 if self.phase in (COMMITTING, RELEASING)
-                else [self._lease_until, self._handing_until]
+                else [self._lease_until, self._handover_until]
             )
         elif self.role == REPLICA:
-            times = [self._campaign_at, self._probe_at, self._held_until, self._forget_at()]
+            times = [
+                self._campaign_at,
+                self._probe_at,
+                self._release_commands_at,
+                self._forget_at(),
+            ]
         else:
-            times = [self._held_until, self._forget_at() if self.role == CANDIDATE else 0]
+            times = [self._release_commands_at, self._forget_at() if self.role == CANDIDATE else 0]
         return min((t for t in times if t), default=0)
 
     def on_deadline(self, now_us: int) -> None:
-        if self._held_until and now_us >= self._held_until:
-            self._let_commands()
+        if self._release_commands_at and now_us >= self._release_commands_at:
+            self._release_commands()
         if self.role == PRIMARY:
             if now_us >= self._lease_until and self.phase not in (COMMITTING, RELEASING):
                 self._step_down("the lease ran out")
-            elif self._handing_until and now_us >= self._handing_until:
+            elif self._handover_until and now_us >= self._handover_until:
                 self._give_up_handover("not everything was committed in time", now_us)
         elif self.role != RESTORING:
             if self._closed_since and now_us >= self._forget_at():
                 self._closed_since = now_us  # look again a quarter of a lease later
                 if now_us >= max(
-                    self._reserved_until, self._invited_until
-                ) and not self.sight.lives(self.primary, now_us):
+                    self._other_named_until, self._invited_until
+                ) and not self.windows.is_alive(self.primary, now_us):
                     self.primary = None
             if self.role == REPLICA:
                 self._on_replica_deadline(now_us)
@@ -203,12 +210,12 @@ class Roles:
         self.committed = max(self.committed, committed)
         self.log_empty = committed == 0 and last == NO_ENTRY and promised == 0
         self.window_left_ms = window_left_ms
-        self.sight.saw_here(writer, window_left_ms, now_us)
-        self._name_leader(now_us)
+        self.windows.on_heartbeat(writer, window_left_ms, now_us)
+        self._update_primary(now_us)
         if self.role == RESTORING:
             if self.target < 0:
                 self.target = committed
-            if self.disputes.author:
+            if self.mismatches.distrusted_author:
                 self._watch_author(window_left_ms, now_us)
             self._maybe_restored(now_us)
         if self.role not in (REPLICA, CANDIDATE):
@@ -221,22 +228,22 @@ class Roles:
             other = bool(writer) and self.primary is not None and writer != self.primary.incarnation
             self._closed_since = (self._closed_since or now_us) if other and not successor else 0
             if other:
-                self.sight.replaced()
-            if not self._granted:
+                self.windows.on_other_writer()
+            if not self._probe_granted:
                 self._campaign_at = 0
             if successor:
-                self._reserved_until = max(self._reserved_until, now_us + self._lease // 8)
+                self._other_named_until = max(self._other_named_until, now_us + self._lease // 8)
         else:
             self._closed_since = self._closed_since or now_us
             if not self._campaign_at and self.role == REPLICA:
                 self._plan_campaign(now_us)
 
-    def _name_leader(self, now_us: int) -> None:
+    def _update_primary(self, now_us: int) -> None:
         """The writer of the newest LEADERSHIP entry is the primary again, or still, when a window
         of it was seen.
         """
         if self.primary is None and self.role != PRIMARY:
-            self.primary = self.sight.leader(now_us)
+            self.primary = self.windows.live_primary(now_us)
 
     def on_followed(self, followed: int, now_us: int) -> None:
         """Everything up to this position is applied."""
@@ -252,7 +259,7 @@ class Roles:
         self.stuck = reason
         self._outputs += [
             StopFollowing(),
-            Say("stuck", f"stopped following the log: {reason}", warning=True),
+            LogEvent("stuck", f"stopped following the log: {reason}", warning=True),
         ]
         if self.role == CANDIDATE:
             self._outputs.append(AbandonWriter())
@@ -266,34 +273,34 @@ class Roles:
 
         ``won``: a campaign is, and the entry belongs to its prefix.
         """
-        verdict = self.disputes.judge(difference)
-        if verdict == GIVE_UP:
-            self.on_stuck(self.disputes.trouble, now_us)
+        decision = self.mismatches.decide(difference)
+        if decision == GIVE_UP:
+            self.on_stuck(self.mismatches.trouble, now_us)
             return
-        if verdict == OVERRULE and self.role == CANDIDATE and won:
-            self.disputes.on_author_gone()  # the writer won here has fenced it
+        if decision == IGNORE and self.role == CANDIDATE and won:
+            self.mismatches.on_author_gone()  # the writer won here has fenced it
             self._outputs += [
-                Overrule(),
-                Say("digest-overruled", self.disputes.trouble, warning=True),
+                IgnoreDigests(),
+                LogEvent("digest-ignored", self.mismatches.trouble, warning=True),
             ]
             return
         if self.role == CANDIDATE:
             self._outputs.append(AbandonWriter())
         self.role, self._since, self._author_gone_since = RESTORING, now_us, 0
-        if verdict == RESTORE:
+        if decision == RESTORE:
             # What was known to be committed is forgotten as well: log nodes that have started since
             # may give it out only when somebody leads again.
             self.target, self.followed, self.committed = -1, 0, 0
             self._outputs += [
-                Rebuild(),
+                RestoreFromLog(),
                 Follow(),
-                Say("digest-differs", self.disputes.trouble, warning=True),
+                LogEvent("digest-differs", self.mismatches.trouble, warning=True),
             ]
         else:
             self._outputs += [
-                Overrule(),
+                IgnoreDigests(),
                 Follow(),
-                Say("digest-overruled", self.disputes.trouble, warning=True),
+                LogEvent("digest-ignored", self.mismatches.trouble, warning=True),
             ]
         self._finish_exit()  # the campaign whose end was waited for is given up
 
@@ -306,28 +313,28 @@ class Roles:
         elif not self._author_gone_since:
             self._author_gone_since = now_us
         elif now_us >= self._author_gone_since + self._lease:
-            self.disputes.on_author_gone()
+            self.mismatches.on_author_gone()
 
     def on_leadership(self, leadership: Leadership, now_us: int) -> None:
         """A LEADERSHIP entry was followed."""
-        self.sight.newest = leadership
+        self.windows.newest = leadership
         # named by a HANDOVER
         expected = self.primary is not None and self.primary.incarnation == leadership.incarnation
-        if self.sight.is_me(leadership.node, leadership.incarnation):
+        if self.windows.is_self(leadership.node, leadership.incarnation):
             self.primary = None
         elif not expected:
             # the entry may be old: an open window says that its writer leads now
-            self.primary = self.sight.leader(now_us)
+            self.primary = self.windows.live_primary(now_us)
             if self.primary is None:
                 self._probe_at = now_us
-        if leadership.incarnation != self.disputes.author:
-            self.disputes.on_author_gone()
-        self._reserved_until = self._invited_until = 0
+        if leadership.incarnation != self.mismatches.distrusted_author:
+            self.mismatches.on_author_gone()
+        self._other_named_until = self._invited_until = 0
         if self.role == REPLICA:
             self._closed_since = self._campaign_at = 0
-            self._granted = False
-        if leadership.incarnation != self.incarnation and self._held_until:
-            self._let_commands()
+            self._probe_granted = False
+        if leadership.incarnation != self.incarnation and self._release_commands_at:
+            self._release_commands()
 
     def on_handover(self, handover: Handover, now_us: int) -> None:
         """A HANDOVER entry was followed: until the successor leads or half a lease is over nobody
@@ -335,7 +342,7 @@ class Roles:
         """
         if self.role == PRIMARY:
             return
-        if self.primary is None or self.sight.is_me(handover.node, handover.incarnation):
+        if self.primary is None or self.windows.is_self(handover.node, handover.incarnation):
             # an entry of the past, or a former life of this node; clients are not sent to the node
             # that they asked
             self.primary = None
@@ -351,22 +358,22 @@ class Roles:
         if handover.incarnation == self.incarnation:
             self._invite(now_us)
         else:
-            self._reserved_until = now_us + self._lease // 2
+            self._other_named_until = now_us + self._lease // 2
 
     def _maybe_restored(self, now_us: int) -> None:
         if (
             0 <= self.target <= self.followed
             and not self.stuck
             and not self.exiting
-            and not self.disputes.author
+            and not self.mismatches.distrusted_author
         ):
-            self.disputes.on_serving()
+            self.mismatches.on_serving()
             self.role, self._since = REPLICA, now_us
             self._closed_since = self._campaign_at = 0
             self._probe_at = now_us + self._lease + self._rng.randrange(self._lease // 4 + 1)
             self._outputs += [
                 BecomeReplica(),
-                Say("replica", f"following the log, {self.followed} entries applied"),
+                LogEvent("replica", f"following the log, {self.followed} entries applied"),
             ]
 
     # ----------------------------------------------------------------- candidate
@@ -385,7 +392,7 @@ class Roles:
         are kept until it leads, or has failed to.
         """
         if now_us >= self._invited_until:
-            self._invited_until = self._held_until = now_us + self._lease // 2
+            self._invited_until = self._release_commands_at = now_us + self._lease // 2
             # named by the primary: that this node handed over a moment ago is no reason to wait
             self._backoff_until = self._ineligible_until = 0
             self._outputs.append(HoldCommands())
@@ -402,19 +409,19 @@ class Roles:
         self._campaign_at = max(
             at,
             self._backoff_until,
-            self._elsewhere_until,
-            self._reserved_until,
+            self._windows_until,
+            self._other_named_until,
             self._ineligible_until,
         )
 
     def _campaign(self, now_us: int) -> None:
-        self._campaign_at, self._granted = 0, False
+        self._campaign_at, self._probe_granted = 0, False
         if not self._may_campaign(now_us):
             if self.followed < self.committed:
                 self._campaign_at = now_us + self._lease // 16
             return
         self.role, self._since = CANDIDATE, now_us
-        self._outputs += [Say("candidate", "campaigning"), StartCampaign()]
+        self._outputs += [LogEvent("candidate", "campaigning"), StartCampaign()]
 
     def on_probe(
         self,
@@ -427,19 +434,19 @@ class Roles:
         which writers windows are open, and for how long.
         """
         self._probing = False
-        self.sight.saw_elsewhere(windows, now_us)
-        self._name_leader(now_us)
-        self._elsewhere_until = now_us + wait_ms * 1000
+        self.windows.on_answers(windows, now_us)
+        self._update_primary(now_us)
+        self._windows_until = now_us + wait_ms * 1000
         if wait_ms and self.role == REPLICA:
-            self._look_elsewhere(now_us)
+            self._wait_for_windows(now_us)
         if (
             would_promise
             and self._may_campaign(now_us)
-            and now_us >= max(self._reserved_until, self._backoff_until)
+            and now_us >= max(self._other_named_until, self._backoff_until)
         ):
             # A majority is ready for another writer;
             # jitter so that two replicas that saw it do not meet.
-            self._granted = not self.log_empty
+            self._probe_granted = not self.log_empty
             self._campaign_at = now_us + self._rng.randrange(self._lease // 8 + 1)
             if self.log_empty:
                 self._plan_campaign(now_us)
@@ -453,24 +460,26 @@ class Roles:
                 self._finish_exit()
             return
         self.role, self._since = PRIMARY, now_us
-        self.disputes.on_serving()
+        self.mismatches.on_serving()
         self._lease_until = lease_until_us
-        self._closed_since = self._campaign_at = self._invited_until = self._reserved_until = 0
+        self._closed_since = self._campaign_at = self._invited_until = self._other_named_until = 0
         self.target = -1
-        self._outputs += [StopFollowing(), TakeOver(), Say("primary", f"primary of term {term}")]
-        if self._held_until:
-            self._let_commands()
+        self._outputs += [
+            StopFollowing(),
+            TakeOver(),
+            LogEvent("primary", f"primary of term {term}"),
+        ]
+        if self._release_commands_at:
+            self._release_commands()
 
-    def _look_elsewhere(self, now_us: int) -> None:
+    def _wait_for_windows(self, now_us: int) -> None:
         """Other log nodes hold a window that is closed, perhaps, at the one read here. The next
         probe comes before it ends, and puts a campaign off again.
         """
         self._probe_at = min(self._probe_at, now_us + self._lease // 2)
         if self._campaign_at and now_us >= self._invited_until:
             after = (
-                self._elsewhere_until
-                + self._lease // 16
-                + self._rng.randrange(self._lease // 8 + 1)
+                self._windows_until + self._lease // 16 + self._rng.randrange(self._lease // 8 + 1)
             )
             self._campaign_at = max(self._campaign_at, after)
 
@@ -485,10 +494,10 @@ class Roles:
         if self.role != CANDIDATE:
             return
         self._back_to_replica(now_us)
-        self.sight.saw_elsewhere(windows, now_us)
-        self._name_leader(now_us)
+        self.windows.on_answers(windows, now_us)
+        self._update_primary(now_us)
         if windows:
-            self._look_elsewhere(now_us)
+            self._wait_for_windows(now_us)
         invited = now_us < self._invited_until
         if invited and held:
             # the Release that opens the way for this node is on its way
@@ -501,7 +510,7 @@ class Roles:
         if invited:
             self._campaign_at = self._backoff_until
         self._outputs.append(
-            Say("campaign-lost", f"campaign lost: {reason}; not again for {wait // 1000} ms")
+            LogEvent("campaign-lost", f"campaign lost: {reason}; not again for {wait // 1000} ms")
         )
         self._finish_exit()
 
@@ -539,7 +548,7 @@ class Roles:
         """``clean``: nothing uncommitted, nothing executed and not yet appended,
         so memory is the committed state.
         """
-        handed_over = self._held_until > 0
+        handed_over = self._release_commands_at > 0
         if not handed_over:
             self.primary = None
         self.peers.clear()
@@ -549,23 +558,25 @@ class Roles:
             self._outputs += [
                 BecomeReplica(),
                 Follow(),
-                Say("demoted", "replica on the spot: all it held is committed"),
+                LogEvent("demoted", "replica on the spot: all it held is committed"),
             ]
         elif clean:
             # How long this node was away nobody here knows: a command that has lain in its socket
             # since may be answered only when the log's end is in memory.
             self.role, self._since, self.target = RESTORING, now_us, -1
             self._outputs += [
-                Recheck(),
+                HideUntilCaughtUp(),
                 Follow(),
-                Say("demoted", "all it held is committed and stays: following the log to its end"),
+                LogEvent(
+                    "demoted", "all it held is committed and stays: following the log to its end"
+                ),
             ]
         else:
             self.role, self._since, self.target, self.followed = RESTORING, now_us, -1, 0
             self._outputs += [
-                Rebuild(),
+                RestoreFromLog(),
                 Follow(),
-                Say(
+                LogEvent(
                     "demoted",
                     "restoring from the log: some of what it held may never have happened",
                     warning=True,
@@ -574,8 +585,8 @@ class Roles:
         if self.phase:
             # a hand-over that failed: the commands kept for it are answered
             # by what this node is now
-            self._outputs.append(LetCommands())
-        self.phase, self._handing_until, self.successor = "", 0, None
+            self._outputs.append(ReleaseCommands())
+        self.phase, self._handover_until, self.successor = "", 0, None
         self._finish_exit()
 
     # ----------------------------------------------------------------- hand-over
@@ -623,10 +634,10 @@ class Roles:
             return
         assert self.successor is not None
         self.phase = DRAINING
-        self._handing_until = now_us + self._lease
+        self._handover_until = now_us + self._lease
         self._outputs += [
             HoldCommands(),
-            Say(
+            LogEvent(
                 "handover", f"handing over to {self.successor.address} ({self.successor.node[:8]})"
             ),
         ]
@@ -654,22 +665,22 @@ class Roles:
         if self.phase != RELEASING or self.successor is None:
             return
         s = self.successor
-        self.phase, self._handing_until = "", 0
+        self.phase, self._handover_until = "", 0
         self.primary = Leadership(s.node, s.incarnation, s.az, s.host, s.port, self.lease_ms)
-        self._reserved_until = now_us + self._lease // 2
+        self._other_named_until = now_us + self._lease // 2
         self._ineligible_until = now_us + self._lease * 3 // 2
-        self._held_until = now_us + self._lease
+        self._release_commands_at = now_us + self._lease
         self._outputs += [HandoverOver("", s.address), StepDown("handed over", reserved=True)]
 
     def _give_up_handover(self, reason: str, now_us: int) -> None:
-        phase, self._handing_until = self.phase, 0
+        phase, self._handover_until = self.phase, 0
         if phase == DRAINING and not self.exiting:
             # Nothing has been given up: go on as primary.
             self.phase, self.successor = "", None
             self._outputs += [
                 HandoverOver(reason),
-                LetCommands(),
-                Say("handover-failed", reason, warning=True),
+                ReleaseCommands(),
+                LogEvent("handover-failed", reason, warning=True),
             ]
         elif phase == RELEASING:
             # at least one Release was sent, so the term is over whoever heard it
@@ -677,9 +688,9 @@ class Roles:
         else:
             self._step_down(f"the hand-over did not complete: {reason}")
 
-    def _let_commands(self) -> None:
-        self._held_until = 0
-        self._outputs.append(LetCommands())
+    def _release_commands(self) -> None:
+        self._release_commands_at = 0
+        self._outputs.append(ReleaseCommands())
         self._finish_exit()
 
     # ----------------------------------------------------------------- the end
@@ -701,9 +712,9 @@ class Roles:
             else:
                 # nobody to hand over to: commit what was executed, then let the lease run out
                 self.phase = DRAINING
-                self._handing_until = now_us + self._lease
+                self._handover_until = now_us + self._lease
                 self._outputs.append(HoldCommands())
 
     def _finish_exit(self) -> None:
-        if self.exiting and self.role != PRIMARY and not self._held_until:
+        if self.exiting and self.role != PRIMARY and not self._release_commands_at:
             self._outputs.append(Exit(self.exit_code, self.exiting))

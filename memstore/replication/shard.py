@@ -18,8 +18,8 @@ may not run yet is parked in its session, in order, with everything behind it; `
 the sessions that may go on (``session.sink.run_parked()``).
 
 Positions: the effects of one turn gather into one entry, whose position is known beforehand
-(``next_position``), so a reply knows at once what it waits for. `slip` is for the one case in which
-another entry comes between.
+(``next_position``), so a reply knows at once what it waits for. `shift_positions` is for the one
+case in which another entry comes between.
 Invariants: a reply that saw or made an uncommitted change never leaves before its commit; ``clean``
 means that memory is exactly the committed state up to ``applied``.
 """
@@ -57,7 +57,7 @@ from memstore.engine.session import (
     Session,
 )
 from memstore.engine.transaction import IMMEDIATE, looks, queue, refuse, writes
-from memstore.replication import refusals as gates
+from memstore.replication import refusals
 from memstore.replication.fast_path import (
     LARGE_REPLY,
     NO_ROW,
@@ -68,7 +68,7 @@ from memstore.replication.fast_path import (
 )
 from memstore.replication.lease import NO_LEASE as NO_LEASE
 from memstore.replication.lease import FixedLease as FixedLease
-from memstore.replication.lease import Lessor
+from memstore.replication.lease import Lease
 from memstore.replication.looked_keys import keys_of, keys_of_exec
 from memstore.replication.reads import StrongReads
 from memstore.replication.tracker import FAR, Key, Tracker
@@ -88,9 +88,9 @@ class Shard:
     __slots__ = (
         "_begun", "_entries", "_gathered_db", "_in_flight", "_monitors", "_plain", "_slow",
         "_stopped", "applied", "applied_wall_ms", "congested", "context", "drain_scheduled",
-        "engine", "entry_bytes", "failed", "gathered", "gathered_bytes", "has_entries", "holding",
-        "lapsed", "last_row", "lessor", "next_position", "open", "reads", "role", "runnable",
-        "tracker", "uncommitted_bytes", "waiting_bytes",
+        "engine", "entry_bytes", "failed", "fast_path_open", "gathered", "gathered_bytes",
+        "handover_pause", "has_entries", "last_row", "lease", "lease_expired", "next_position",
+        "reads", "role", "runnable", "tracker", "uncommitted_bytes", "waiting_bytes",
     )  # fmt: skip
 
     def __init__(self, engine: Engine) -> None:
@@ -99,13 +99,13 @@ class Shard:
         self.tracker = Tracker()
         self.reads = StrongReads()
         self.role = RESTORING
-        self.lessor: Lessor = NO_LEASE  # who says until when reads may be served
+        self.lease: Lease = NO_LEASE  # who says until when reads may be served
         # a reply was ready after the lease had ended: the role machine must step down
-        self.lapsed = False
+        self.lease_expired = False
         self.congested = False  # too much waits for commits: commands wait
-        self.holding = False  # hand-over: commands wait
+        self.handover_pause = False  # hand-over: commands wait
         self.failed = False  # memory may hold what the log does not (`fail`): the node must end
-        self.open = False  # plain commands may run: primary, nothing holds them
+        self.fast_path_open = False  # plain commands may run: primary, nothing holds them
         self.applied: EntryId = NO_ENTRY  # of the newest committed entry in memory
         # the log's time: what a replica judges keys by. A primary's own time is in it once an entry
         # has told it
@@ -121,7 +121,7 @@ class Shard:
         self.gathered: list[bytes] = []  # units of the entry that gathers
         self.gathered_bytes = 0
         self._gathered_db = 0  # the database the gathered effects end in
-        self._monitors = 0  # sessions in MONITOR when ``open`` was computed
+        self._monitors = 0  # sessions in MONITOR when ``fast_path_open`` was computed
         self._entries: deque[PendingEntry] = deque()  # closed, not yet taken
         self._begun: list[PendingEntry] = []  # the entries taken of a run whose last one is not
         # how large an entry should be; max-entry-bytes if that is less. The driver's to write
@@ -146,12 +146,12 @@ class Shard:
         Ends behind a large reply, and behind a command that may have taken long, so that the driver
         can look at the clock.
         """
-        if not (self.open and session.plain and now_us < self.lessor.lease_until_us):
+        if not (self.fast_path_open and session.plain and now_us < self.lease.lease_until_us):
             return self._run_one(session, batch, at, wall_ms, now_us)
         context = self.context
         context.bind(session, wall_ms)
         find, slow, tracker, unit = self._plain.get, self._slow, self.tracker, context.unit
-        hold = session.held[-1][0] if session.held else 0
+        hold_at = session.held[-1][0] if session.held else 0
         parts: list[bytes] = []
         first_write = -1  # where in parts the first write's reply stands
         row, arity, long = NO_ROW, 0, False
@@ -186,11 +186,11 @@ class Shard:
                 if long or len(answer) > LARGE_REPLY:  # type: ignore[arg-type]  # as above
                     break
                 continue
-            if position > hold:
+            if position > hold_at:
                 if parts:
-                    self._flush(session, hold, parts, first_write)
+                    self._flush(session, hold_at, parts, first_write)
                     parts, first_write = [], -1
-                hold = position
+                hold_at = position
             if write and first_write < 0:
                 first_write = len(parts)
             parts.append(answer)  # type: ignore[arg-type]  # plain rows answer at once
@@ -200,8 +200,8 @@ class Shard:
             return self._run_one(session, batch, at, wall_ms, now_us)
         row.calls += at - begun
         self.last_row = row
-        if hold:
-            self._flush(session, hold, parts, first_write)
+        if hold_at:
+            self._flush(session, hold_at, parts, first_write)
         elif session.out:
             session.out += parts
         else:
@@ -235,19 +235,24 @@ class Shard:
         context.changed_all.clear()
         context.unit_db = self._gathered_db
         self.failed = True
-        self.settle()
+        self.update_fast_path()
 
-    def _flush(self, session: Session, hold: int, parts: list[bytes], first_write: int) -> None:
-        if hold <= self.tracker.committed:
+    def _flush(self, session: Session, hold_at: int, parts: list[bytes], first_write: int) -> None:
+        if hold_at <= self.tracker.committed:
             session.out += parts
         else:
             reads = len(parts) if first_write < 0 else first_write
-            self.tracker.hold(
+            self.tracker.hold_reply(
                 session,
-                (hold, parts[0] if len(parts) == 1 else b"".join(parts), reads, first_write >= 0),
+                (
+                    hold_at,
+                    parts[0] if len(parts) == 1 else b"".join(parts),
+                    reads,
+                    first_write >= 0,
+                ),
             )
-            session.seen = hold
-            self._settle_congestion()
+            session.seen = hold_at
+            self._update_congestion()
 
     def take_reply(self, session: Session, now_us: int) -> bytes:
         """What may be written now. ``now_us``: read after the commands ran. Without a valid lease
@@ -258,21 +263,21 @@ class Shard:
             return b""
         data = out[0] if len(out) == 1 else b"".join(out)
         if (
-            now_us >= self.lessor.lease_until_us
+            now_us >= self.lease.lease_until_us
             and self.role == PRIMARY
-            and now_us >= self.lessor.look(now_us)
+            and now_us >= self.lease.renewed_until(now_us)
         ):
-            self._lapse(session, data, len(out))
+            self._hold_expired_reply(session, data, len(out))
             data = b""
         session.out = []
         return data
 
-    def _lapse(self, session: Session, data: bytes, reads: int) -> None:
+    def _hold_expired_reply(self, session: Session, data: bytes, reads: int) -> None:
         """The lease ended before this reply could leave; only a demotion answers it, in its place
         among what is held.
         """
-        self.lapsed = True
-        self.tracker.hold_in_front(session, data, reads)
+        self.lease_expired = True
+        self.tracker.hold_reply_in_front(session, data, reads)
 
     # ----------------------------------------------------------------- commands that are not plain
 
@@ -282,7 +287,11 @@ class Shard:
         if session.parked or session.is_blocked or self.failed:
             return self._park(session, batch, at)
         argv = batch[at]
-        if (self.holding or self.congested) and session.authenticated and not is_hostile(argv):
+        if (
+            (self.handover_pause or self.congested)
+            and session.authenticated
+            and not is_hostile(argv)
+        ):
             return self._park(session, batch, at)
         context = self.context
         context.bind(session, wall_ms)
@@ -300,17 +309,17 @@ class Shard:
             return self._refuse(session, argv, refusal, at, row)
         if session.multi is not None and row.name not in IMMEDIATE:
             self._emit(session, queue(self.engine, session, row, argv), 0, False)
-            session.grant = max(0, session.grant - 1)
+            session.reads_covered = max(0, session.reads_covered - 1)
             return at + 1
-        if self.engine.pause_mode != PAUSE_NONE and gates.is_paused(self.engine, session, row):
+        if self.engine.pause_mode != PAUSE_NONE and refusals.is_paused(self.engine, session, row):
             return self._park(session, batch, at)
-        if self.role != PRIMARY and gates.needs_freshness(session, row):
-            if session.grant == 0 and not self._fresh(session):
+        if self.role != PRIMARY and refusals.needs_freshness(session, row):
+            if session.reads_covered == 0 and not self._fresh(session):
                 return self._park_read(session, batch, at, now_us)
-            if session.grant and session.verdict:
-                return self._refuse(session, argv, session.verdict, at, row)
+            if session.reads_covered and session.read_error:
+                return self._refuse(session, argv, session.read_error, at, row)
         self._execute(session, row, argv)
-        session.grant = max(0, session.grant - 1)
+        session.reads_covered = max(0, session.reads_covered - 1)
         return at + 1
 
     def _execute(self, session: Session, row: Row, argv: list[bytes]) -> None:
@@ -334,14 +343,14 @@ class Shard:
         if answer is not None:
             self._emit(session, answer, position, wrote)
         elif session.is_blocked:
-            session.settle()
+            session.update_fast_path()
         engine = self.engine
         if engine.monitors and not row.flags & (SKIP_MONITOR | ADMIN):
             engine.feed_monitors(session, argv)
         if engine.monitor_lines:
             self._show()
         if len(engine.monitors) != self._monitors:
-            self.settle()
+            self.update_fast_path()
 
     def _show(self) -> None:
         """Lines for a session in MONITOR come behind the replies that it waits for. The driver
@@ -350,7 +359,7 @@ class Shard:
         lines, self.engine.monitor_lines = self.engine.monitor_lines, []
         for watcher, line in lines:
             if watcher.held:
-                self.tracker.hold(watcher, (watcher.held[-1][0], line, 0, False))
+                self.tracker.hold_reply(watcher, (watcher.held[-1][0], line, 0, False))
             elif watcher.out:
                 watcher.out[-1] += line
             else:
@@ -371,23 +380,23 @@ class Shard:
                 return
             if session.reply_mode == REPLY_SKIP:
                 session.reply_mode = REPLY_ON
-                session.settle()
+                session.update_fast_path()
                 return
             if session.reply_mode == REPLY_OFF:
                 return
-        hold = max(position, session.held[-1][0] if session.held else 0)
-        if hold <= self.tracker.committed:
+        hold_at = max(position, session.held[-1][0] if session.held else 0)
+        if hold_at <= self.tracker.committed:
             session.out.append(answer)
         else:
-            self.tracker.hold(session, (hold, answer, 0 if wrote else 1, wrote))
-            self._settle_congestion()
+            self.tracker.hold_reply(session, (hold_at, answer, 0 if wrote else 1, wrote))
+            self._update_congestion()
 
     def _refuse(
         self, session: Session, argv: list[bytes], error: bytes, at: int, row: Row | None = None
     ) -> int:
         if row is not None:
             row.rejected += 1
-        session.grant = max(0, session.grant - 1)
+        session.reads_covered = max(0, session.reads_covered - 1)
         self.engine.count_error(error)
         self._emit(session, refuse(self.engine, session, argv, error), 0, False)
         return at + 1
@@ -399,7 +408,7 @@ class Shard:
         self.tracker.drop(session)
         session.out = []
         session.closing = True
-        session.settle()
+        session.update_fast_path()
         self.engine.requests.append(CloseSession(session, after_replies=False, hostile=True))
         return end
 
@@ -417,27 +426,27 @@ class Shard:
         """The error a command gets instead of running here; None: it may run."""
         flags, facts, settings = row.flags, self.engine.facts, self.engine.settings
         if not session.authenticated and not flags & NO_AUTH:
-            return gates.NOAUTH
+            return refusals.NOAUTH
         if flags & LOCAL:
             return None
         if session.monitor and flags & (WRITE | READONLY | MAY_REPLICATE):
-            return gates.MONITORING
+            return refusals.MONITORING
         if settings.cluster_enabled:
-            refusal = gates.cluster(facts, session, row, argv, self.role == PRIMARY)
+            refusal = refusals.cluster(facts, session, row, argv, self.role == PRIMARY)
             if refusal is not None:
                 return refusal
         if self.role == PRIMARY:
-            if now_us >= self.lessor.lease_until_us and now_us >= self.lessor.look(now_us):
-                self.lapsed = True
-                return gates.CLUSTERDOWN if settings.cluster_enabled else gates.MASTERDOWN
-            return gates.too_large(session, row, argv, settings.max_uncommitted_bytes)
+            if now_us >= self.lease.lease_until_us and now_us >= self.lease.renewed_until(now_us):
+                self.lease_expired = True
+                return refusals.CLUSTERDOWN if settings.cluster_enabled else refusals.MASTERDOWN
+            return refusals.too_large(session, row, argv, settings.max_uncommitted_bytes)
         if self.role == RESTORING and (
             not flags & LOADING
             or (row.name == b"EXEC" and not session.multi_failed and looks(session))
         ):
-            return gates.loading(facts)
+            return refusals.loading(facts)
         if flags & WRITE or (row.name == b"EXEC" and not session.multi_failed and writes(session)):
-            return gates.read_only(facts)
+            return refusals.read_only(facts)
         return None
 
     # ----------------------------------------------------------------- waiting
@@ -465,7 +474,7 @@ class Shard:
             )
         return len(batch)
 
-    def _settle_congestion(self) -> None:
+    def _update_congestion(self) -> None:
         """Too much waits for commits: no new command begins (what is under way is bounded by one
         turn of the loop).
         """
@@ -476,8 +485,8 @@ class Shard:
         )
         if congested is not self.congested:
             self.congested = congested
-            self.settle()
-            if not congested and not self.holding:
+            self.update_fast_path()
+            if not congested and not self.handover_pause:
                 self.resume()
 
     def resume(self) -> None:
@@ -496,23 +505,23 @@ class Shard:
         self, session: Session, most: int
     ) -> tuple[list[list[bytes]], deque[list[bytes]]]:
         """A session's first parked commands, to be run; and the rest, to be given back
-        (`put_back`). What must wait again is parked again, in order.
+        (`requeue`). What must wait again is parked again, in order.
         """
         rest = session.parked
         batch = [rest.popleft() for _ in range(min(most, len(rest)))]
         session.parked = deque()
-        session.question = 0
-        session.settle()
+        session.tail_query = 0
+        session.update_fast_path()
         return batch, rest
 
-    def put_back(self, session: Session, rest: deque[list[bytes]]) -> bool:
+    def requeue(self, session: Session, rest: deque[list[bytes]]) -> bool:
         """What was not run of a session's parked commands comes behind what had to wait again. Or
         nothing had: whether it may go on.
         """
         may = not session.parked and not session.is_blocked and not session.closing
         if not session.closing:
             session.parked += rest
-        session.settle()
+        session.update_fast_path()
         return may
 
     def finish(self, session: Session, answer: bytes) -> None:
@@ -520,7 +529,7 @@ class Shard:
         what the client sent behind it may run.
         """
         session.is_blocked = False
-        session.settle()
+        session.update_fast_path()
         self._emit(session, answer, 0, False)
         self.runnable.append(session)
 
@@ -528,14 +537,14 @@ class Shard:
         """The client is gone."""
         self.tracker.drop(session)
         if self.congested:
-            self._settle_congestion()  # what it was owed may have been what was too much
+            self._update_congestion()  # what it was owed may have been what was too much
         self.engine.forget(session)
-        self.settle()  # it may have been the last in MONITOR
+        self.update_fast_path()  # it may have been the last in MONITOR
         session.parked.clear()
         self._stopped.pop(session, None)
         self.reads.forget(session)
         session.closing = True
-        session.settle()
+        session.update_fast_path()
 
     # ----------------------------------------------------------------- effects to the log
 
@@ -603,7 +612,7 @@ class Shard:
         self.has_entries = bool(self._entries or self.gathered)
         if not self.has_entries:
             self._gathered_db = self.context.unit_db = 0
-        self._settle_congestion()
+        self._update_congestion()
         return entries
 
     def _take_first(self) -> PendingEntry:
@@ -630,14 +639,14 @@ class Shard:
         if self.context.unit:
             self._close_unit()
 
-    def slip(self, position: int) -> None:
+    def shift_positions(self, position: int) -> None:
         """An entry that is not the shard's (LEADERSHIP of a re-sealed term) took ``next_position``:
         what gathers moves up by one.
         """
         assert position == self.next_position, "only the next position can be taken"
         again, self._begun = self._begun, []
         for _ in range(1 + len(again)):
-            self.tracker.slip(position)
+            self.tracker.shift_positions(position)
             for session in self.engine.sessions.values():
                 session.seen += position <= session.seen < FAR
         self.next_position += 1
@@ -654,7 +663,7 @@ class Shard:
             self.uncommitted_bytes -= in_flight.popleft()[1]
         released = self.tracker.commit(position)
         if self.congested:
-            self._settle_congestion()
+            self._update_congestion()
         return released
 
     def _fail_watches(self) -> None:
@@ -689,8 +698,8 @@ class Shard:
             # a WAITFOR at a replica may have named a position that does not exist
             session.seen = min(session.seen, committed)
         self.context.expiry = DELETE_EXPIRED
-        self.lapsed = self.holding = False
-        self.settle()
+        self.lease_expired = self.handover_pause = False
+        self.update_fast_path()
         self.runnable += self.reads.restart()
         self.resume()
 
@@ -710,37 +719,37 @@ class Shard:
 
     def _leave_primary(self, role: str) -> None:
         self.role = role
-        self.lessor = NO_LEASE
-        self.holding = self.lapsed = False
+        self.lease = NO_LEASE
+        self.handover_pause = self.lease_expired = False
         self.context.expiry = HIDE_EXPIRED
-        self.settle()
+        self.update_fast_path()
         self.runnable += self.reads.restart()
         for session in self.engine.sessions.values():
             # what an earlier answer covers and was not run yet asks again: memory may be another's,
             # and behind that answer
-            session.grant = 0
+            session.reads_covered = 0
         self.resume()
 
-    def settle(self) -> None:
+    def update_fast_path(self) -> None:
         """Recompute whether plain commands may run; call when a pause or monitor begins or ends."""
         engine = self.engine
         self._monitors = len(engine.monitors)
-        held = self.holding or self.congested or self.failed
-        self.open = (
+        held = self.handover_pause or self.congested or self.failed
+        self.fast_path_open = (
             self.role == PRIMARY
             and not held
             and engine.pause_mode == PAUSE_NONE
             and not engine.monitors
         )
 
-    def hold_commands(self) -> None:
+    def begin_handover_pause(self) -> None:
         """Hand-over: commands that arrive from now on wait."""
-        self.holding = True
-        self.settle()
+        self.handover_pause = True
+        self.update_fast_path()
 
-    def let_commands(self) -> None:
-        self.holding = False
-        self.settle()
+    def end_handover_pause(self) -> None:
+        self.handover_pause = False
+        self.update_fast_path()
         self.resume()
 
     def demote(self, committed: int) -> list[tuple[Session, bytes, bool]]:
@@ -753,18 +762,18 @@ class Shard:
         told: list[tuple[Session, bytes, bool]] = []
         for session in self.engine.sessions.values():
             if session.held or session.out:
-                told.append(gates.disappoint(session, self._last_position()))
+                told.append(refusals.fail_pending_replies(session, self._last_position()))
             # what it was shown; a position of this writer beyond may never exist
             session.seen = committed
-            session.grant = 0  # of an earlier time as a replica
+            session.reads_covered = 0  # of an earlier time as a replica
             if session.multi is not None:
                 session.multi_failed = True
             if session.watched:
                 session.watch_failed = True
             if session.is_blocked:
                 session.is_blocked = False
-                session.settle()
-                told.append((session, gates.UNBLOCKED, False))
+                session.update_fast_path()
+                told.append((session, refusals.UNBLOCKED, False))
                 self.runnable.append(session)
         self.gathered, self.gathered_bytes, self._gathered_db = [], 0, 0
         self._entries.clear()
@@ -775,7 +784,7 @@ class Shard:
         self._in_flight.clear()
         self.uncommitted_bytes = 0
         self.tracker.reset(committed)
-        self._settle_congestion()
+        self._update_congestion()
         return told
 
     # ----------------------------------------------------------------- a replica follows the log
@@ -790,15 +799,15 @@ class Shard:
             self.tracker.committed = self.tracker.latest = applied[1]
             self.runnable += self.reads.on_applied(applied)
 
-    def on_tail(self, question: int, bound: EntryId | None, now_us: int) -> None:
+    def on_tail(self, query: int, bound: EntryId | None, now_us: int) -> None:
         """The answer to a question that ``reads.on_asked`` numbered; None: no majority answered."""
         timeout_ms = self.engine.settings.strong_read_timeout_ms
         self.runnable += self.reads.on_tail(
-            question, bound, self.applied, now_us + timeout_ms * 1000, gates.no_majority(timeout_ms)
+            query, bound, self.applied, now_us + timeout_ms * 1000, refusals.no_majority(timeout_ms)
         )
 
     def deadline(self) -> int:
         return self.reads.deadline()
 
     def on_deadline(self, now_us: int) -> None:
-        self.runnable += self.reads.on_deadline(now_us, gates.NOT_APPLIED)
+        self.runnable += self.reads.on_deadline(now_us, refusals.NOT_APPLIED)

@@ -84,7 +84,7 @@ class Tracker:
 
     # ----------------------------------------------------------------- replies
 
-    def hold(self, session: Session, held: Held) -> None:
+    def hold_reply(self, session: Session, held: Held) -> None:
         """Keep a reply until its position is committed. The session's positions never go down."""
         position = held[0]
         assert not session.held or session.held[-1][0] <= position
@@ -96,13 +96,13 @@ class Tracker:
         else:
             waiting.append(session)
 
-    def hold_in_front(self, session: Session, data: bytes, reads: int) -> None:
+    def hold_reply_in_front(self, session: Session, data: bytes, reads: int) -> None:
         """Keep replies for a demotion to answer, in front of all that the session waits for, which
         is never released either.
         """
         held = session.held
         if not held:
-            self.hold(session, (FAR, data, reads, False))
+            self.hold_reply(session, (FAR, data, reads, False))
             return
         held.appendleft((held[0][0], data, reads, False))
         self.held_bytes += len(data)
@@ -145,7 +145,7 @@ class Tracker:
             self._old, self._young = self._young, {}
             self._old_latest = self.latest
 
-    def slip(self, position: int) -> None:
+    def shift_positions(self, position: int) -> None:
         """The entry that gathers at ``position`` and those behind it will stand one position
         higher. Rare: walks everything at or above it.
         """

@@ -250,7 +250,7 @@ def test_a_run_that_a_new_term_cuts_is_written_once_more_and_replicas_have_it(ta
     log.append(
         make_entry(len(log) + 1, term, LEADERSHIP, node.wall_ms, log[-1].chain, _leadership())
     )
-    shard.slip(len(log))
+    shard.shift_positions(len(log))
     while shard.has_entries:
         append(1)
         assert shard.next_position == len(log) + 1
@@ -296,7 +296,7 @@ def _memory(node: Node) -> dict[bytes, bytes]:
 
 def _strings(engine: Engine) -> dict[bytes, bytes]:
     shard = Shard(engine)
-    shard.role, shard.lessor = "primary", FixedLease(1 << 60)
+    shard.role, shard.lease = "primary", FixedLease(1 << 60)
     found = {}
     for key in (b"before", b"large", b"behind"):
         session = Node().session()

@@ -153,7 +153,7 @@ def nothing_more_runs(host: Host, one: Any, other: Any, other_socket: Socket) ->
     and no answer shows memory.
     """
     shard = host.shard
-    assert shard.failed and not shard.open and not shard.clean and not shard.drained
+    assert shard.failed and not shard.fast_path_open and not shard.clean and not shard.drained
     assert not shard.context.unit and not shard.context.changed, (
         "half a unit is there, to be appended with the next one"
     )
@@ -162,7 +162,7 @@ def nothing_more_runs(host: Host, one: Any, other: Any, other_socket: Socket) ->
     commit(host)
     assert shard.drained and not shard.clean
     one.connection_lost(None)
-    shard.let_commands()
+    shard.end_handover_pause()
     shard.resume()
     turns(host)
     commit(host)
@@ -257,9 +257,9 @@ GUARDS: dict[str, tuple[Mutant, Callable[[], None]]] = {
         Mutant(
             "the fast loop stays open after half a write",
             Shard,
-            "settle",
-            "self.holding or self.congested or self.failed",
-            "self.holding or self.congested",
+            "update_fast_path",
+            "self.handover_pause or self.congested or self.failed",
+            "self.handover_pause or self.congested",
         ),
         lambda: test_a_write_ends_the_node_and_nothing_of_it_reaches_the_log(Host(Node()), E),
     ),

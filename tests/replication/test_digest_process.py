@@ -70,7 +70,7 @@ def test_a_standalone_node_that_restarts_on_a_wrong_digest_serves_what_the_log_s
     ) == (2, WRONG_AT, "")
     trace = node.trace("engine-0")
     assert (
-        trace.index("digest-differs") < trace.index("digest-overruled")
+        trace.index("digest-differs") < trace.index("digest-ignored")
         and f"at position {WRONG_AT}" in trace
     )
     # and what it logs itself from now on is true: another life of it finds that one wrong digest

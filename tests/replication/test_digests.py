@@ -15,7 +15,13 @@ from memstore.engine.keyspace import SLOTS
 from memstore.engine.settings import Settings
 from memstore.engine.state_digest import Slice, Walk, slice_digest
 from memstore.replication.control_entries import AnnounceError, Digest, Leadership, decode_digest
-from memstore.replication.digest_mismatch import GIVE_UP, OVERRULE, RESTORE, TRIES_MAX, Disputes
+from memstore.replication.digest_mismatch import (
+    GIVE_UP,
+    IGNORE,
+    RESTORE,
+    TRIES_MAX,
+    DigestMismatches,
+)
 from memstore.replication.digest_schedule import FEW, WAIT, Digests
 from memstore.replication.follower import DIGEST_WEIGHT, Difference, Follower
 from memstore.replication.outputs import (
@@ -23,8 +29,8 @@ from memstore.replication.outputs import (
     BecomeReplica,
     Exit,
     Follow,
-    Overrule,
-    Rebuild,
+    IgnoreDigests,
+    RestoreFromLog,
     StartCampaign,
     StopFollowing,
 )
@@ -268,7 +274,7 @@ def test_what_is_overruled_stops_no_more_and_only_its_author_is_meant(primary: P
     _, follower = replica(primary)
     follow(follower, primary)
     assert follower.difference is not None
-    follower.overrule()
+    follower.ignore_digests()
     follow(follower, primary)
     assert follower.stuck == "" and follower.followed[1] == len(primary.log.entries)
     primary.log.term = 2
@@ -312,18 +318,22 @@ def differs(position: int = 9, mine: bytes = b"m", author: bytes = AUTHOR) -> Di
 
 
 def test_the_first_difference_asks_for_the_log() -> None:
-    assert Disputes().judge(differs()) == RESTORE
+    assert DigestMismatches().decide(differs()) == RESTORE
 
 
 def test_the_same_twice_means_that_the_primary_was_wrong() -> None:
-    disputes = Disputes()
-    assert [disputes.judge(differs()), disputes.judge(differs())] == [RESTORE, OVERRULE]
-    assert disputes.author == AUTHOR and disputes.count == 2 and disputes.position == 9
+    mismatches = DigestMismatches()
+    assert [mismatches.decide(differs()), mismatches.decide(differs())] == [RESTORE, IGNORE]
+    assert (
+        mismatches.distrusted_author == AUTHOR
+        and mismatches.count == 2
+        and mismatches.position == 9
+    )
 
 
 def test_memory_that_comes_out_different_each_time_is_given_up() -> None:
-    disputes = Disputes()
-    verdicts = [disputes.judge(differs(mine=b"%d" % n)) for n in range(TRIES_MAX)]
+    mismatches = DigestMismatches()
+    verdicts = [mismatches.decide(differs(mine=b"%d" % n)) for n in range(TRIES_MAX)]
     assert verdicts == [RESTORE] * (TRIES_MAX - 1) + [GIVE_UP]
 
 
@@ -331,11 +341,11 @@ def test_a_replica_whose_memory_was_damaged_overrules_only_what_the_log_contradi
     """Damaged here and at the primary:
     the first digest here is nobody's, the next two are the log's.
     """
-    disputes = Disputes()
-    assert [disputes.judge(differs(mine=mine)) for mine in (b"rotten", b"log", b"log")] == [
+    mismatches = DigestMismatches()
+    assert [mismatches.decide(differs(mine=mine)) for mine in (b"rotten", b"log", b"log")] == [
         RESTORE,
         RESTORE,
-        OVERRULE,
+        IGNORE,
     ]
 
 
@@ -350,8 +360,8 @@ def test_a_replica_that_differs_serves_no_more_and_restores() -> None:
     stage.roles.on_differs(differs(), False, stage.us)
     assert (
         stage.roles.role == RESTORING
-        and stage.kinds() == [Rebuild, Follow]
-        and stage.roles.disputes.trouble
+        and stage.kinds() == [RestoreFromLog, Follow]
+        and stage.roles.mismatches.trouble
     )
     stage.heartbeat(9, window=0)
     stage.roles.on_followed(8, stage.us)
@@ -360,7 +370,7 @@ def test_a_replica_that_differs_serves_no_more_and_restores() -> None:
     assert (
         stage.roles.role == REPLICA
         and BecomeReplica in stage.kinds()
-        and stage.roles.disputes.trouble == ""
+        and stage.roles.mismatches.trouble == ""
     )
 
 
@@ -368,12 +378,16 @@ def test_a_candidate_whose_prefix_differs_gives_its_writer_up() -> None:
     stage = Stage().replica(9)
     assert stage.run(3 * LEASE, window=0, stop=StartCampaign) and stage.roles.role == CANDIDATE
     stage.roles.on_differs(differs(), False, stage.us)
-    assert stage.roles.role == RESTORING and stage.kinds() == [AbandonWriter, Rebuild, Follow]
+    assert stage.roles.role == RESTORING and stage.kinds() == [
+        AbandonWriter,
+        RestoreFromLog,
+        Follow,
+    ]
 
 
 def test_a_candidate_that_overrules_a_digest_goes_on_since_its_author_is_fenced() -> None:
     stage = Stage().replica(9)
-    for asked in ([AbandonWriter, Rebuild, Follow], [Overrule]):
+    for asked in ([AbandonWriter, RestoreFromLog, Follow], [IgnoreDigests]):
         assert stage.run(9 * LEASE, window=0, stop=StartCampaign)
         stage.roles.on_differs(differs(), True, stage.us)
         assert stage.kinds() == asked
@@ -381,7 +395,7 @@ def test_a_candidate_that_overrules_a_digest_goes_on_since_its_author_is_fenced(
         stage.roles.on_followed(9, stage.us)
     assert stage.roles.role == CANDIDATE
     stage.roles.on_campaign_won(2, stage.us + LEASE * 1000, stage.us)
-    assert stage.roles.role == PRIMARY and stage.roles.disputes.trouble == ""
+    assert stage.roles.role == PRIMARY and stage.roles.mismatches.trouble == ""
 
 
 def test_a_candidate_that_has_not_won_yet_leaves_the_campaign() -> None:
@@ -399,7 +413,7 @@ def test_a_candidate_that_differs_while_the_process_ends_ends_it() -> None:
     stage.roles.on_terminate("SIGTERM", stage.us)
     assert stage.kinds() == []
     stage.roles.on_differs(differs(), True, stage.us)
-    assert stage.kinds() == [AbandonWriter, Rebuild, Follow, Exit]
+    assert stage.kinds() == [AbandonWriter, RestoreFromLog, Follow, Exit]
 
 
 def disputing(before: Callable[[Stage], object] = lambda stage: None) -> Stage:
@@ -409,7 +423,7 @@ def disputing(before: Callable[[Stage], object] = lambda stage: None) -> Stage:
     before(stage)
     stage.take()
     stage.roles.on_differs(differs(), False, stage.us)
-    assert [kind for kind in stage.kinds() if kind is not AbandonWriter] == [Overrule, Follow]
+    assert [kind for kind in stage.kinds() if kind is not AbandonWriter] == [IgnoreDigests, Follow]
     restored(stage)
     return stage
 

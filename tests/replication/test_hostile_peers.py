@@ -73,16 +73,16 @@ def in_monitor(host: Host, connection: Connection) -> None:
 
 def in_a_pause(host: Host, connection: Connection) -> None:
     host.shard.engine.pause_mode, host.shard.engine.pause_until_ms = 2, 1 << 60
-    host.shard.settle()
+    host.shard.update_fast_path()
 
 
 def in_a_handover(host: Host, connection: Connection) -> None:
-    host.shard.hold_commands()
+    host.shard.begin_handover_pause()
 
 
 def congested(host: Host, connection: Connection) -> None:
     host.shard.congested = True
-    host.shard.settle()
+    host.shard.update_fast_path()
 
 
 def with_replies_off(host: Host, connection: Connection) -> None:
@@ -171,12 +171,12 @@ def test_behind_a_deep_pipeline_what_stands_before_it_runs() -> None:
 def test_behind_a_parked_command_it_closes_when_its_place_has_come() -> None:
     host, connection, socket = open_one(Node())
     shard: Shard = host.shard
-    shard.hold_commands()
+    shard.begin_handover_pause()
     connection.data_received(encoded(b"SET", b"before", b"1") + LINES[4])
     connection.data_received(encoded(b"SET", b"pwned", b"1"))
     turns(host)
     assert not socket.aborted
-    shard.let_commands()
+    shard.end_handover_pause()
     resumed(host)
     assert socket.aborted
     reader = host.node.session()

@@ -143,9 +143,9 @@ def test_a_batch_of_slow_commands_is_divided_by_the_clock() -> None:
 def test_what_is_parked_is_divided_by_the_clock_and_by_bytes_too() -> None:
     host = holding(b"k", b"v" * MIB)
     connection, socket = another(host)
-    host.shard.hold_commands()
+    host.shard.begin_handover_pause()
     connection.data_received(encoded(b"GET", b"k") * 50 + encoded(b"ECHO", b"last"))
-    host.shard.let_commands()
+    host.shard.end_handover_pause()
     assert resumed(host) <= 3
     assert socket.sent.endswith(b"last\r\n") and len(socket.sent) == 50 * (MIB + 12) + 10
 

@@ -86,7 +86,7 @@ class Log:
 
     def flush(self) -> None: ...
 
-    def look(self, now_us: int) -> int:
+    def renewed_until(self, now_us: int) -> int:
         return self.lease_until_us
 
     def start_handover(self) -> None: ...
@@ -267,7 +267,7 @@ def test_no_entry_is_later_than_a_unit_behind_it(monkeypatch: pytest.MonkeyPatch
     primary = Primary(monkeypatch, 2)
     node, leading = primary.node, primary.leading
     begun_ms = node.wall_ms
-    assert leading.told_ms == begun_ms, "the log's time at the take-over"
+    assert leading.last_entry_ms == begun_ms, "the log's time at the take-over"
     node.wall_ms += 5
     primary.write(primary.clients[0])
     primary.loop.turn()
@@ -278,7 +278,7 @@ def test_no_entry_is_later_than_a_unit_behind_it(monkeypatch: pytest.MonkeyPatch
     leading._append_gathered(1)
     assert primary.log.times == [begun_ms + 5, begun_ms + 5, begun_ms + 6]
     leading._on_reopened(4)
-    assert primary.log.times[-1] == leading.told_ms == begun_ms + 13, (
+    assert primary.log.times[-1] == leading.last_entry_ms == begun_ms + 13, (
         "with nothing that gathers it tells the time"
     )
 

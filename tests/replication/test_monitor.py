@@ -44,7 +44,7 @@ def test_a_client_that_was_connected_before_is_shown() -> None:
     turns(host)
     assert shown(socket.sent) == [b"+OK", b'[0] "GET" "a"', b'[0] "GET" "b"', b'[0] "SET" "a" "2"']
     monitor.data_received(encoded(b"RESET"))
-    assert host.shard.open, "the fast path is open again"
+    assert host.shard.fast_path_open, "the fast path is open again"
 
 
 def test_lines_do_not_overtake_the_replies_that_the_client_itself_waits_for() -> None:
@@ -151,4 +151,4 @@ def test_a_client_in_monitor_that_does_not_read_is_closed_at_its_limit() -> None
         assert count < 100
     assert most < 1024 * 1024 + 200_000 and host.shard.engine.facts.output_limit_closes == 1
     monitor.connection_lost(None)
-    assert host.shard.open and other_socket.sent.count(b"$60000") == count
+    assert host.shard.fast_path_open and other_socket.sent.count(b"$60000") == count

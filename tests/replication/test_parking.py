@@ -32,7 +32,7 @@ class Desk(Host):
     def __init__(self, node: Node) -> None:
         super().__init__(node)
         self.waits: list[WaitForReplicas] = []
-        self.question = (0, 0)  # the one under way, and the tail when it was asked; 0: none
+        self.query = (0, 0)  # the one under way, and the tail when it was asked; 0: none
         self.tail = 0
         self._going = False
 
@@ -52,13 +52,13 @@ class Desk(Host):
             if session.sink is not None:
                 session.sink.run_parked()
         if self.shard.reads.wanted:
-            self.question = (self.shard.reads.on_asked(), self.tail)
+            self.query = (self.shard.reads.on_asked(), self.tail)
         self.go_on()
 
-    def answer_question(self, fails: bool = False) -> None:
-        number, tail = self.question
+    def answer_query(self, fails: bool = False) -> None:
+        number, tail = self.query
         if number:
-            self.question = (0, 0)
+            self.query = (0, 0)
             self.shard.on_tail(number, None if fails else (1, tail), self.node.now_us)
             self.go_on()
 
@@ -185,17 +185,17 @@ class Scene:
         self.desk.later.turn()
 
     def hold(self) -> None:
-        if self.shard.holding:
-            self.shard.let_commands()
+        if self.shard.handover_pause:
+            self.shard.end_handover_pause()
         else:
-            self.shard.hold_commands()
+            self.shard.begin_handover_pause()
         self.desk.go_on()
 
     def pause(self) -> None:
         engine = self.node.engine
         engine.pause_mode = PAUSE_NONE if engine.pause_mode else PAUSE_ALL
         engine.pause_until_ms = self.node.wall_ms + 10**9
-        self.shard.settle()
+        self.shard.update_fast_path()
         if not engine.pause_mode:
             self.shard.resume()
         self.desk.go_on()
@@ -228,7 +228,7 @@ class Scene:
             self.apply(self.rng.randint(self.applied + 1, self.desk.tail))
 
     def ask_answered(self) -> None:
-        self.desk.answer_question(fails=self.rng.random() < 0.1)
+        self.desk.answer_query(fails=self.rng.random() < 0.1)
 
     def change_role(self) -> None:
         self.shard.become_restoring()
@@ -265,8 +265,8 @@ class Scene:
         )
         assert connection.waits or not (connection.unrun or connection.unread or connection.named)
         if session.parked:
-            asked = session.question and any(
-                session is one for one, _ in self._covered(session.question)
+            asked = session.tail_query and any(
+                session is one for one, _ in self._covered(session.tail_query)
             )
             behind = any(session is one for _, _, one in shard.reads._behind)
             wanted = session in shard.reads._asking
@@ -292,16 +292,16 @@ class Scene:
             or session.is_blocked
         ), "not read for nothing"
 
-    def _covered(self, question: int) -> list[tuple[Any, int]]:
+    def _covered(self, query: int) -> list[tuple[Any, int]]:
         reads = self.shard.reads
-        found = list(reads._asked) if question == reads._question else []
+        found = list(reads._asked) if query == reads._query else []
         return found + [
-            one for _, _, number, covered in reads._waiting if number == question for one in covered
+            one for _, _, number, covered in reads._waiting if number == query for one in covered
         ]
 
     def come_to_an_end(self) -> None:
         """Nothing is held up any more."""
-        if self.shard.holding:
+        if self.shard.handover_pause:
             self.hold()
         if self.node.engine.pause_mode:
             self.pause()
@@ -311,7 +311,7 @@ class Scene:
                     client.connection.resume_writing()
                 self.deliver(client)
             self.desk.answer_waits()
-            self.desk.answer_question()
+            self.desk.answer_query()
             if self.is_replica:
                 self.follow()
             else:
@@ -321,7 +321,7 @@ class Scene:
             busy = (
                 self.desk.later.calls
                 or self.desk.waits
-                or self.desk.question[0]
+                or self.desk.query[0]
                 or self.shard.has_entries
                 or any(one.unsent for one in self.clients)
             )

@@ -135,12 +135,12 @@ def test_what_a_client_changed_before_it_broke_is_appended() -> None:
 
 def test_a_very_large_command_that_must_wait_stops_the_reading_until_it_has_run() -> None:
     host, connection, socket = connected(Node())
-    host.shard.hold_commands()
+    host.shard.begin_handover_pause()
     data = encoded(b"SET", b"k", b"v" * 1024 * 1024)
     for at in range(0, len(data), 256 * 1024):  # as much as one read of a socket gives
         connection.data_received(data[at : at + 256 * 1024])
     assert not socket.reading
-    host.shard.let_commands()
+    host.shard.end_handover_pause()
     assert host.shard.take_runnable() == [connection.session]
     connection.run_parked()
     assert socket.reading and host.drains == 1

@@ -186,7 +186,7 @@ def _position_of_a_write_that_moves() -> None:
     session, sink = desk.session()
     desk.do(session, f"SET k {'v' * 350}", "MEMSTORE POSITION", "ECHO behind")
     desk.shard.take_entries(1)
-    desk.shard.slip(desk.shard.next_position)
+    desk.shard.shift_positions(desk.shard.next_position)
     while desk.shard.has_entries:
         desk.shard.take_entries(1)
     last = desk.shard.next_position - 1
@@ -243,12 +243,12 @@ def test_a_position_that_does_not_exist_keeps_nothing_waiting() -> None:
     session.out = []
     desk.do(session, "MEMSTORE POSITION")
     assert sink.sent == b":1\r\n"
-    lessor = desk.shard.lessor
+    lease = desk.shard.lease
     desk.shard.demote(1)
     desk.shard.become_replica()
     session.seen = 1000  # from a WAITFOR at a replica
     desk.shard.become_primary(2, 1)
-    desk.shard.lessor = lessor
+    desk.shard.lease = lease
     desk.do(session, "MEMSTORE POSITION")
     assert sink.sent == b":1\r\n:1\r\n"
 

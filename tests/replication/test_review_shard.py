@@ -18,8 +18,8 @@ def test_an_answer_covers_no_command_that_came_after_a_transaction_was_queued() 
     node = Node(REPLICA)
     session = node.session()
     node.do(session, "GET a", "MULTI", "GET b", "EXEC")
-    question = node.shard.reads.on_asked()
-    node.shard.on_tail(question, (0, 0), node.now_us)
+    query = node.shard.reads.on_asked()
+    node.shard.on_tail(query, (0, 0), node.now_us)
     assert node.go_on() == b"$-1\r\n+OK\r\n+QUEUED\r\n*1\r\n$-1\r\n"
     assert node.do(session, "GET c") == b"" and node.shard.reads.wanted, (
         "read without a question of its own"
@@ -32,7 +32,7 @@ def test_an_answer_from_before_it_led_covers_nothing_after_it_led() -> None:
     node.do(session, "GET a")
     node.shard.on_tail(node.shard.reads.on_asked(), (0, 0), node.now_us)
     node.shard.become_primary(1, 0)
-    node.shard.lessor = FixedLease(1000 * SECOND)
+    node.shard.lease = FixedLease(1000 * SECOND)
     assert node.go_on() == b"$-1\r\n"
     node.shard.demote(0)
     node.shard.become_replica()
@@ -83,7 +83,7 @@ def test_what_a_connection_has_written_moves_up_with_its_entry() -> None:
     node.do(session, "SET k v")
     request = WaitForReplicas(session, session.seen, 1, 0, "wait")
     assert is_reached(facts, request)
-    node.shard.slip(2)
+    node.shard.shift_positions(2)
     assert session.seen == 3
     assert not is_reached(facts, request), "the replica has applied what came between"
 
@@ -123,7 +123,7 @@ def test_a_watch_at_a_replica_fails_by_what_the_replica_applies(
     # it takes over in between: the write of another client must not be overwritten unseen
     if leads:
         node.shard.become_primary(2, 1)
-        node.shard.lessor = FixedLease(1000 * SECOND)
+        node.shard.lease = FixedLease(1000 * SECOND)
         assert node.do(session, "MULTI", "SET k 3", "EXEC").endswith(b"*-1\r\n")
     else:
         assert node.do(session, "MULTI", "GET k", "EXEC").endswith(b"*-1\r\n")

@@ -15,12 +15,12 @@ from memstore.replication.outputs import (
     Exit,
     Follow,
     HandoverOver,
+    HideUntilCaughtUp,
     HoldCommands,
-    LetCommands,
     Output,
-    Rebuild,
-    Recheck,
+    ReleaseCommands,
     ReleaseLease,
+    RestoreFromLog,
     StartCampaign,
     StepDown,
     StopFollowing,
@@ -54,7 +54,7 @@ class Stage:
 
     def kinds(self) -> list[type]:
         """What is new, without the lines for the event log."""
-        return [type(o) for o in self.take() if type(o).__name__ != "Say"]
+        return [type(o) for o in self.take() if type(o).__name__ != "LogEvent"]
 
     def heartbeat(
         self, committed: int = 5, last: int | None = None, window: int = 900, successor: bytes = b""
@@ -237,7 +237,7 @@ def test_renewals_keep_it() -> None:
 
 
 def test_a_clean_demotion_keeps_memory_and_shows_it_when_the_log_was_followed_to_its_end() -> None:
-    for clean, expected in ((True, [Recheck, Follow]), (False, [Rebuild, Follow])):
+    for clean, expected in ((True, [HideUntilCaughtUp, Follow]), (False, [RestoreFromLog, Follow])):
         stage = Stage().primary()
         followed = stage.roles.followed
         stage.roles.on_writer_lost("fenced", stage.us)
@@ -333,10 +333,10 @@ def test_commands_kept_are_let_go_when_the_successor_leads_or_after_a_lease() ->
             stage.roles.on_leadership(
                 Leadership("bb" * 20, OTHER, "b", "127.0.0.1", 2, LEASE), stage.us
             )
-            assert stage.kinds() == [LetCommands]
+            assert stage.kinds() == [ReleaseCommands]
         else:
             begin = stage.now
-            assert stage.run(1500, stop=LetCommands)
+            assert stage.run(1500, stop=ReleaseCommands)
             assert stage.now - begin == LEASE
 
 
@@ -393,7 +393,7 @@ def test_a_handover_that_cannot_drain_goes_on_as_primary() -> None:
     stage.roles.on_handover_asked("", stage.us)
     stage.roles.on_lease(stage.us + 10_000_000, stage.us)
     stage.take()
-    assert stage.run(1100, stop=LetCommands)
+    assert stage.run(1100, stop=ReleaseCommands)
     assert stage.roles.role == PRIMARY and not stage.roles.phase
 
 
@@ -406,7 +406,7 @@ def test_a_handover_entry_that_does_not_commit_ends_in_a_demotion_and_no_release
     assert stage.run(1100, stop=StepDown)
     assert ReleaseLease not in [type(o) for o in stage.asked]
     stage.roles.on_stepped_down(False, stage.us)
-    assert stage.kinds() == [Rebuild, Follow, LetCommands]
+    assert stage.kinds() == [RestoreFromLog, Follow, ReleaseCommands]
 
 
 def test_a_release_naming_this_node_sends_it_at_once_and_again_if_it_was_too_early() -> None:
@@ -441,11 +441,11 @@ def test_commands_sent_to_the_successor_wait_until_it_leads_or_its_time_is_over(
     assert stage.kinds() == [HoldCommands]
     assert stage.run(2, stop=StartCampaign)
     stage.roles.on_campaign_won(8, stage.us + 1_000_000, stage.us)
-    assert stage.kinds() == [StopFollowing, TakeOver, LetCommands]
+    assert stage.kinds() == [StopFollowing, TakeOver, ReleaseCommands]
     failed = Stage().replica()
     failed.roles.on_handover(Handover("aa" * 20, ME), failed.us)
     begin = failed.now
-    assert failed.run(2000, stop=LetCommands)
+    assert failed.run(2000, stop=ReleaseCommands)
     assert failed.now - begin == LEASE // 2
 
 
@@ -476,7 +476,7 @@ def test_sigterm_at_a_primary_hands_over_before_the_process_ends() -> None:
     stage.roles.on_stepped_down(True, stage.us)
     assert Exit not in stage.kinds()  # the commands that were kept are answered first
     stage.roles.on_leadership(Leadership("bb" * 20, OTHER, "b", "127.0.0.1", 2, LEASE), stage.us)
-    assert stage.kinds() == [LetCommands, Exit]
+    assert stage.kinds() == [ReleaseCommands, Exit]
 
 
 def test_sigterm_at_a_primary_alone_commits_what_was_executed_and_ends() -> None:

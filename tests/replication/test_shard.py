@@ -32,7 +32,7 @@ class Node:
         if role == PRIMARY:
             self.shard.on_applied((1, 1), self.wall_ms)
             self.shard.become_primary(2, 1)
-            self.shard.lessor = FixedLease(1000 * SECOND)
+            self.shard.lease = FixedLease(1000 * SECOND)
         elif role == REPLICA:
             self.shard.become_replica()
 
@@ -187,7 +187,10 @@ def test_a_read_is_good_only_under_a_lease_valid_after_it_ran(node: Node) -> Non
     node.do(one, "SET k v")
     node.commit()
     assert node.shard.run(one, [[b"GET", b"k"]], 0, node.wall_ms, node.now_us) == 1
-    assert node.shard.take_reply(one, node.shard.lessor.lease_until_us) == b"" and node.shard.lapsed
+    assert (
+        node.shard.take_reply(one, node.shard.lease.lease_until_us) == b""
+        and node.shard.lease_expired
+    )
     assert node.shard.demote(2) == [
         (one, b"-TRYAGAIN demoted before the read could be confirmed\r\n", False)
     ]
@@ -195,9 +198,9 @@ def test_a_read_is_good_only_under_a_lease_valid_after_it_ran(node: Node) -> Non
 
 def test_without_a_lease_nothing_begins(node: Node) -> None:
     one = node.session()
-    node.now_us = node.shard.lessor.lease_until_us
+    node.now_us = node.shard.lease.lease_until_us
     assert node.shard.run(one, [[b"SET", b"k", b"v"]], 0, node.wall_ms, node.now_us) == 1
-    assert node.shard.clean and node.shard.lapsed
+    assert node.shard.clean and node.shard.lease_expired
 
 
 def test_a_read_that_was_ready_as_the_lease_ended_stays_before_what_came_later(node: Node) -> None:
@@ -205,7 +208,7 @@ def test_a_read_that_was_ready_as_the_lease_ended_stays_before_what_came_later(n
     node.shard.run(
         one, [[b"GET", b"a"], [b"SET", b"k", b"v"], [b"GET", b"a"]], 0, node.wall_ms, node.now_us
     )
-    assert node.shard.take_reply(one, node.shard.lessor.lease_until_us) == b""
+    assert node.shard.take_reply(one, node.shard.lease.lease_until_us) == b""
     node.append()
     assert node.shard.on_committed(2) == []
     (told,) = node.shard.demote(2)
@@ -246,7 +249,7 @@ def test_at_demotion_writes_are_unknown_and_reads_have_no_effect(node: Node) -> 
 def test_a_slipped_leadership_entry_moves_what_gathers(node: Node) -> None:
     one = node.session()
     node.do(one, "SET k v")
-    node.shard.slip(2)
+    node.shard.shift_positions(2)
     assert node.commit(2) == {}
     assert node.append() == 3 and node.commit(3) == {one.id: b"+OK\r\n"}
 
@@ -314,9 +317,9 @@ def test_a_unit_that_could_never_fit_is_refused_before_it_changes_memory() -> No
 
 def test_held_commands_wait_and_then_run_in_order(node: Node) -> None:
     one = node.session()
-    node.shard.hold_commands()
+    node.shard.begin_handover_pause()
     assert node.do(one, "SET k 1") == b"" and node.do(one, "GET k") == b"" and node.shard.drained
-    node.shard.let_commands()
+    node.shard.end_handover_pause()
     node.go_on()
     assert node.commit() == {one.id: b"+OK\r\n$1\r\n1\r\n"}
 
@@ -332,8 +335,8 @@ def test_a_strong_read_waits_for_the_tail_to_be_applied() -> None:
     node = replica()
     one = node.session()
     assert node.do(one, "GET k") == b"" and node.shard.reads.wanted
-    question = node.shard.reads.on_asked()
-    node.shard.on_tail(question, (1, 6), node.now_us)
+    query = node.shard.reads.on_asked()
+    node.shard.on_tail(query, (1, 6), node.now_us)
     assert node.go_on() == b""
     node.shard.on_applied((1, 6), node.wall_ms)
     assert node.go_on() == b"$1\r\nv\r\n"
@@ -343,10 +346,10 @@ def test_a_read_that_arrives_during_a_question_shares_the_next_one() -> None:
     node = replica()
     one, two = node.session(), node.session()
     node.do(one, "GET k")
-    question = node.shard.reads.on_asked()
+    query = node.shard.reads.on_asked()
     node.do(two, "GET k")
     node.do(one, "GET k")
-    node.shard.on_tail(question, (1, 5), node.now_us)
+    node.shard.on_tail(query, (1, 5), node.now_us)
     assert node.go_on() == b"$1\r\nv\r\n", (
         "the second read of the same session is not covered by the first question"
     )
@@ -383,9 +386,9 @@ def test_a_tail_that_is_not_applied_in_time_is_an_error() -> None:
 def test_an_answer_from_before_a_role_change_counts_for_nothing() -> None:
     node = replica()
     node.do(node.session(), "GET k")
-    question = node.shard.reads.on_asked()
+    query = node.shard.reads.on_asked()
     node.shard.become_restoring()
-    node.shard.on_tail(question, (1, 1), node.now_us)
+    node.shard.on_tail(query, (1, 1), node.now_us)
     assert node.go_on().startswith(b"-LOADING")
 
 
@@ -393,7 +396,7 @@ def test_parked_reads_start_again_at_a_new_primary() -> None:
     node = replica()
     node.do(node.session(), "GET k", "SET k w")
     node.shard.become_primary(6, 5)
-    node.shard.lessor = FixedLease(1000 * SECOND)
+    node.shard.lease = FixedLease(1000 * SECOND)
     assert node.go_on() == b"$1\r\nv\r\n"
     assert node.commit() == {1: b"+OK\r\n"}
 
@@ -407,12 +410,12 @@ def test_session_reads_one_after_the_other_hurry_the_log_with_one_question_at_a_
         assert node.do(session, "GET k") == b""
         if seen == 6:
             assert reads.wanted
-            question = reads.on_asked()
+            query = reads.on_asked()
         assert not reads.wanted, "a question is under way"
     node.do(node.session(), "GET k")
     assert reads.wanted, "a strong read has a question of its own, since none under way covers it"
     later = reads.on_asked()
-    node.shard.on_tail(question, (1, 5), node.now_us)
+    node.shard.on_tail(query, (1, 5), node.now_us)
     assert node.go_on() == b""
     node.shard.on_tail(later, (1, 5), node.now_us)
     assert node.go_on() == b"$1\r\nv\r\n" and not reads.wanted
@@ -535,7 +538,7 @@ def test_the_keys_of_a_slot_are_those_that_may_be_shown() -> None:
 def test_before_authentication_only_a_few_commands_run() -> None:
     node = Node(requirepass="secret")
     one = node.session(authenticated=False)
-    one.settle()
+    one.update_fast_path()
     assert node.do(one, "GET k") == b"-NOAUTH Authentication required.\r\n"
     assert node.do(one, "AUTH secret", "GET k") == b"+OK\r\n$-1\r\n"
 
@@ -561,9 +564,9 @@ def test_cluster_mode_names_the_node_that_serves_a_slot() -> None:
 def test_a_client_that_left_is_named_nowhere(node: Node) -> None:
     one, two = node.session(), node.session()
     node.do(one, "WATCH a b", "WATCH a", "SET k v", "MONITOR")
-    assert node.engine.monitors == [one] and not node.shard.open
+    assert node.engine.monitors == [one] and not node.shard.fast_path_open
     node.shard.forget(one)
-    assert not node.engine.watchers and not node.engine.monitors and node.shard.open
+    assert not node.engine.watchers and not node.engine.monitors and node.shard.fast_path_open
     assert node.do(two, "SET a 1") == b"" and node.commit() == {two.id: b"+OK\r\n"}
 
 

@@ -70,11 +70,11 @@ def test_slots_name_the_primary_first_and_then_its_replicas() -> None:
 def test_a_fresh_primary_names_the_replicas_of_before_until_they_report() -> None:
     desk = Desk()
     third = ReplicaFact("3" * 40, "127.0.0.1", 7003, "c", 30, 0)
-    desk.facts.awaited = [third, *desk.facts.replicas]
+    desk.facts.expected_replicas = [third, *desk.facts.replicas]
     (slots,) = desk.say("CLUSTER", "SLOTS")
     assert sorted(node[1] for node in slots[3:]) == [7002, 7003], "each once"
     desk.facts.replicas = []
-    desk.facts.awaited = [third]
+    desk.facts.expected_replicas = [third]
     (slots,) = desk.say("CLUSTER", "SLOTS")
     assert [node[1] for node in slots[2:]] == [7001, 7003]
 
@@ -89,7 +89,7 @@ def test_without_a_known_primary_no_slot_is_served() -> None:
 def test_while_nobody_leads_who_led_last_is_named() -> None:
     desk = Desk("replica")
     desk.facts.primary_port = 0
-    desk.facts.led_last = ReplicaFact(OTHER, "127.0.0.1", 7002, "b", 35, 0)
+    desk.facts.last_primary = ReplicaFact(OTHER, "127.0.0.1", 7002, "b", 35, 0)
     ((_, _, primary, replica),) = desk.say("CLUSTER", "SLOTS")
     assert (primary[2].decode(), replica[2].decode()) == (OTHER, ME)
     assert b"cluster_state:fail" in desk.say(
@@ -102,7 +102,7 @@ def test_while_nobody_leads_who_led_last_is_named() -> None:
     ((_, _, _, nodes),) = desk.say("CLUSTER", "SHARDS")
     assert [node[node.index(b"health") + 1] for node in nodes] == [b"fail", b"online"]
     desk.facts.role = "restoring"  # it led last itself, and has stepped down
-    desk.facts.led_last = ReplicaFact(ME, "127.0.0.1", 7001, "a", 40, 0)
+    desk.facts.last_primary = ReplicaFact(ME, "127.0.0.1", 7001, "a", 40, 0)
     ((_, _, alone),) = desk.say("CLUSTER", "SLOTS")
     assert alone[2].decode() == ME
     desk.facts.primary_id, desk.facts.primary_port = OTHER, 7002

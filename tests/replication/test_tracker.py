@@ -53,9 +53,9 @@ def test_replies_leave_in_order_and_one_piece_a_session() -> None:
     tracker, one, two = Tracker(), Session(1), Session(2)
     tracker.mark([b"a"], [], 1)
     tracker.mark([b"b"], [], 2)
-    tracker.hold(one, held(1, b"1"))
-    tracker.hold(one, held(2, b"2"))
-    tracker.hold(two, held(2, b"3"))
+    tracker.hold_reply(one, held(1, b"1"))
+    tracker.hold_reply(one, held(2, b"2"))
+    tracker.hold_reply(two, held(2, b"3"))
     assert tracker.commit(1) == [(one, b"1")]
     assert tracker.commit(2) == [(one, b"2"), (two, b"3")]
     assert tracker.held_bytes == 0
@@ -65,24 +65,24 @@ def test_one_commit_of_many_positions_gives_one_piece() -> None:
     tracker, one = Tracker(), Session(1)
     for position in (1, 2, 3):
         tracker.mark([b"a"], [], position)
-        tracker.hold(one, held(position, b"%d" % position))
+        tracker.hold_reply(one, held(position, b"%d" % position))
     assert tracker.commit(3) == [(one, b"123")]
 
 
 def test_what_waits_for_ever_is_not_released_and_blocks_what_follows() -> None:
     tracker, one = Tracker(), Session(1)
     tracker.mark([b"a"], [], 1)
-    tracker.hold(one, held(FAR, b"never"))
+    tracker.hold_reply(one, held(FAR, b"never"))
     assert tracker.commit(1) == [] and len(one.held) == 1
 
 
 def test_a_slipped_entry_takes_its_marks_and_replies_with_it() -> None:
     tracker, one = Tracker(4), Session(1)
     tracker.mark([b"sent"], [], 5)
-    tracker.hold(one, held(5, b"5"))
+    tracker.hold_reply(one, held(5, b"5"))
     tracker.mark([b"gathers"], [2], 6)
-    tracker.hold(one, held(6, b"6"))
-    tracker.slip(6)
+    tracker.hold_reply(one, held(6, b"6"))
+    tracker.shift_positions(6)
     assert (
         tracker.position_of(b"sent") == 5
         and tracker.position_of(b"gathers") == 7
@@ -96,6 +96,6 @@ def test_a_slipped_entry_takes_its_marks_and_replies_with_it() -> None:
 def test_a_client_that_left_waits_for_nothing() -> None:
     tracker, one = Tracker(), Session(1)
     tracker.mark([b"a"], [], 1)
-    tracker.hold(one, held(1, b"abc"))
+    tracker.hold_reply(one, held(1, b"abc"))
     tracker.drop(one)
     assert tracker.held_bytes == 0 and tracker.commit(1) == []

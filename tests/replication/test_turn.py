@@ -156,10 +156,10 @@ def test_a_client_that_reads_slowly_is_not_read_while_it_waits() -> None:
 
 def test_what_is_parked_counts_when_it_runs() -> None:
     host, connection, _ = connected(Node())
-    host.shard.hold_commands()
+    host.shard.begin_handover_pause()
     connection.data_received(pings(0, 100))
     assert host.turn.left == COMMANDS
-    host.shard.let_commands()
+    host.shard.end_handover_pause()
     assert host.shard.take_runnable() == [connection.session]
     connection.run_parked()
     assert host.turn.left == COMMANDS - 100
@@ -189,10 +189,10 @@ def test_who_has_said_all_is_closed_when_the_last_reply_has_left() -> None:
 
 def test_who_has_said_all_is_closed_when_what_was_parked_has_run() -> None:
     host, connection, socket = connected(Node())
-    host.shard.hold_commands()
+    host.shard.begin_handover_pause()
     connection.data_received(pings(0, 3 * COMMANDS))
     assert connection.eof_received()
-    host.shard.let_commands()
+    host.shard.end_handover_pause()
     resumed(host)
     assert socket.sent == echoes(0, 3 * COMMANDS) and not socket.reading
     host.shard.engine.facts.role = "primary"
@@ -217,12 +217,12 @@ def resumed(host: Host) -> int:
 
 def test_what_one_client_has_parked_is_divided_too_and_answered_in_order() -> None:
     host, connection, socket = connected(Node())
-    host.shard.hold_commands()
+    host.shard.begin_handover_pause()
     count = 5 * COMMANDS + 3
     connection.data_received(pings(0, count))
     turns(host)
     assert len(connection.session.parked) == count and not socket.reading
-    host.shard.let_commands()
+    host.shard.end_handover_pause()
     assert host.shard.take_runnable() == [connection.session]
     connection.run_parked()
     assert (
@@ -237,11 +237,11 @@ def test_what_one_client_has_parked_is_divided_too_and_answered_in_order() -> No
 
 def test_parked_commands_have_their_turn_behind_those_put_off_before() -> None:
     host = Host(Node())
-    host.shard.hold_commands()
+    host.shard.begin_handover_pause()
     waiting = [another(host) for _ in range(500)]
     for connection, _ in waiting:
         connection.data_received(pings(0, 1))
-    host.shard.let_commands()
+    host.shard.end_handover_pause()
     for _ in range(2):
         another(host)[0].data_received(pings(0, 200 * COMMANDS))
     count = 0
@@ -256,10 +256,10 @@ def test_parked_commands_have_their_turn_behind_those_put_off_before() -> None:
 def test_what_must_wait_again_stays_in_front_of_what_was_not_reached() -> None:
     host, connection, socket = connected(Node())
     host.shard.engine.facts.role = "primary"
-    host.shard.hold_commands()
+    host.shard.begin_handover_pause()
     connection.data_received(pings(0, 10) + encoded(b"WAIT", b"1", b"0") + pings(10, 2 * COMMANDS))
     turns(host)
-    host.shard.let_commands()
+    host.shard.end_handover_pause()
     (session,) = host.shard.take_runnable()
     session.sink.run_parked()
     assert session.is_blocked and not connection.named and len(session.parked) == 2 * COMMANDS
@@ -270,9 +270,9 @@ def test_what_must_wait_again_stays_in_front_of_what_was_not_reached() -> None:
 
 def test_behind_a_quit_that_was_parked_nothing_runs() -> None:
     host, connection, socket = connected(Node())
-    host.shard.hold_commands()
+    host.shard.begin_handover_pause()
     connection.data_received(pings(0, 10) + encoded(b"QUIT") + pings(10, 2 * COMMANDS))
-    host.shard.let_commands()
+    host.shard.end_handover_pause()
     resumed(host)
     assert (
         socket.sent == echoes(0, 10) + b"+OK\r\n"
@@ -283,12 +283,12 @@ def test_behind_a_quit_that_was_parked_nothing_runs() -> None:
 
 def test_a_very_large_command_that_was_parked_is_looked_at_when_it_runs() -> None:
     host, connection, socket = connected(Node(max_uncommitted_bytes=1024 * 1024))
-    host.shard.hold_commands()
+    host.shard.begin_handover_pause()
     data = encoded(b"SET", b"k", b"v" * 2 * 1024 * 1024)
     for at in range(0, len(data), 256 * 1024):
         connection.data_received(data[at : at + 256 * 1024])
     assert len(connection.session.parked) == 1 and connection.session.careful
-    host.shard.let_commands()
+    host.shard.end_handover_pause()
     resumed(host)
     assert (
         socket.sent.startswith(b"-ERR ")
@@ -305,11 +305,11 @@ def test_a_very_large_command_is_looked_at_whatever_stands_before_it(
 ) -> None:
     host, connection, _ = connected(Node(max_uncommitted_bytes=1024 * 1024))
     if held:
-        host.shard.hold_commands()
+        host.shard.begin_handover_pause()
     data = encoded(*before) + encoded(b"EXEC") + encoded(b"SET", b"k", b"v" * 2 * 1024 * 1024)
     for at in range(0, len(data), 256 * 1024):
         connection.data_received(data[at : at + 256 * 1024])
-    host.shard.let_commands()
+    host.shard.end_handover_pause()
     resumed(host)
     assert not host.shard.has_entries and connection.session.plain
 
@@ -321,24 +321,24 @@ def test_an_answer_covers_nothing_that_came_after_its_question() -> None:
     host, connection, socket = connected(Node(REPLICA))
     shard, session = host.shard, connection.session
     shard.on_applied((1, 5), host.node.wall_ms)
-    shard.hold_commands()
+    shard.begin_handover_pause()
     connection.data_received(encoded(b"GET", b"k") * 2)
-    shard.let_commands()
+    shard.end_handover_pause()
     shard.runnable.append(session)
-    questions = []
+    queries = []
     for named in shard.take_runnable():
         named.sink.run_parked()
-        questions.append(shard.reads.on_asked() if shard.reads.wanted else 0)
-        shard.on_tail(questions[0], (1, 6), host.node.now_us)
+        queries.append(shard.reads.on_asked() if shard.reads.wanted else 0)
+        shard.on_tail(queries[0], (1, 6), host.node.now_us)
     if shard.reads.wanted:
-        questions.append(shard.reads.on_asked())
+        queries.append(shard.reads.on_asked())
     shard.on_applied((1, 6), host.node.wall_ms)  # and 7 is committed and acknowledged
-    shard.on_tail(questions[-1], (1, 6), host.node.now_us)
+    shard.on_tail(queries[-1], (1, 6), host.node.now_us)
     resumed(host)
     assert socket.sent == b"$-1\r\n" * 2
     connection.data_received(encoded(b"GET", b"k"))
-    for question in questions:
-        shard.on_tail(question, (1, 6), host.node.now_us)
+    for query in queries:
+        shard.on_tail(query, (1, 6), host.node.now_us)
     resumed(host)
     assert socket.sent == b"$-1\r\n" * 2 and shard.reads.wanted, (
         "read without a question of its own"
@@ -353,9 +353,9 @@ def test_an_answer_counts_once_and_only_if_nothing_was_taken_since() -> None:
     shard.runnable.append(session)  # by something else
     resumed(host)
     shard.on_tail(first, (0, 0), host.node.now_us)
-    assert not shard.runnable and session.grant == 0 and shard.reads.wanted
+    assert not shard.runnable and session.reads_covered == 0 and shard.reads.wanted
     shard.on_tail(shard.reads.on_asked(), (0, 0), host.node.now_us)
-    assert shard.runnable == [session] and session.grant == 2
+    assert shard.runnable == [session] and session.reads_covered == 2
 
 
 def test_who_was_owed_too_much_and_is_gone_holds_nobody_up() -> None:
@@ -383,7 +383,7 @@ def test_who_hangs_up_behind_a_blocked_command_is_told_what_waits_for_a_commit()
 def test_who_hangs_up_in_a_pause_is_not_waited_for() -> None:
     host, connection, _ = connected(Node())
     connection.data_received(encoded(b"CLIENT", b"PAUSE", b"60000"))
-    host.shard.settle()
+    host.shard.update_fast_path()
     waiting, _ = another(host)
     waiting.data_received(encoded(b"GET", b"k"))
     assert waiting.session.parked and not waiting.eof_received()
@@ -392,21 +392,21 @@ def test_who_hangs_up_in_a_pause_is_not_waited_for() -> None:
 def test_who_has_hung_up_is_told_of_everything_though_the_role_ends_inside_a_part() -> None:
     host, connection, socket = connected(Node())
     shard = host.shard
-    shard.hold_commands()
+    shard.begin_handover_pause()
     count = COMMANDS + 5
     connection.data_received(encoded(b"GET", b"k") * count)
     turns(host)
     assert connection.eof_received()
-    shard.let_commands()
+    shard.end_handover_pause()
 
     def after_batch() -> None:  # as the node does when a reply was ready after the lease had ended
-        if shard.lapsed:
+        if shard.lease_expired:
             for session, data, _ in shard.demote(shard.tracker.committed):
                 session.sink.released(data)
             shard.become_restoring()
 
     host.after_batch = after_batch  # type: ignore[method-assign]
-    readings = iter([host.node.now_us] + [shard.lessor.lease_until_us + 1] * 10_000)
+    readings = iter([host.node.now_us] + [shard.lease.lease_until_us + 1] * 10_000)
     host.clock = lambda: next(readings)
     other, _ = another(host)
     (session,) = shard.take_runnable()
@@ -420,12 +420,12 @@ def test_who_has_hung_up_is_told_of_everything_though_the_role_ends_inside_a_par
 
 def test_a_protocol_error_waits_for_what_was_parked_before_it() -> None:
     host, connection, socket = connected(Node())
-    host.shard.hold_commands()
+    host.shard.begin_handover_pause()
     count = 2 * COMMANDS
     connection.data_received(pings(0, count) + b"*1\r\nx\r\n")
     turns(host)
     assert not socket.sent
-    host.shard.let_commands()
+    host.shard.end_handover_pause()
     resumed(host)
     assert (
         socket.sent == echoes(0, count) + b"-ERR Protocol error: expected '$', got 'x'\r\n"
@@ -467,21 +467,21 @@ def test_what_comes_with_a_very_large_command_or_before_an_error_is_divided_too(
 def test_a_stranger_may_authenticate_while_commands_wait() -> None:
     host = Host(Node(requirepass="secret"))
     connection, socket = another(host, authenticated=False, plain=False)
-    host.shard.hold_commands()
+    host.shard.begin_handover_pause()
     connection.data_received(encoded(b"AUTH", b"secret") + encoded(b"ECHO", b"v" * 20_000))
     turns(host)
     assert socket.sent == b"+OK\r\n" and len(connection.session.parked) == 1
-    host.shard.let_commands()
+    host.shard.end_handover_pause()
     resumed(host)
     assert socket.sent.endswith(b"v\r\n")
 
 
 def test_who_leaves_while_he_waits_is_named_nowhere() -> None:
     host, connection, _ = connected(Node())
-    host.shard.hold_commands()
+    host.shard.begin_handover_pause()
     connection.data_received(pings(0, 1))
     connection.connection_lost(None)
-    host.shard.let_commands()
+    host.shard.end_handover_pause()
     assert not host.shard.runnable
 
 
@@ -515,13 +515,13 @@ def test_a_change_of_role_ends_what_an_answer_covered_and_was_not_run() -> None:
     shard.on_tail(shard.reads.on_asked(), (0, 0), host.node.now_us)
     (session,) = shard.take_runnable()
     session.sink.run_parked()
-    assert session.grant == 5
+    assert session.reads_covered == 5
     shard.become_restoring()
     shard.become_replica()
     host.later.turn()
     for named in shard.take_runnable():
         named.sink.run_parked()
-    assert session.grant == 0 and shard.reads.wanted, "read without a question of its own"
+    assert session.reads_covered == 0 and shard.reads.wanted, "read without a question of its own"
 
 
 def test_what_follows_a_quit_or_a_lost_connection_is_not_run() -> None:

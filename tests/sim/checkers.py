@@ -124,10 +124,10 @@ class Checkers:
             if proposer.state == "open" and proposer.committed > self._known.get(member.name, 0):
                 self._writer_committed(member, proposer)
         self._lease(member, node)
-        disputes = node.roles.disputes
-        if disputes.count and member.name not in self.differing:
+        mismatches = node.roles.mismatches
+        if mismatches.count and member.name not in self.differing:
             raise Violation(
-                f"{member.name}: a digest differs: {disputes.trouble or disputes.position}"
+                f"{member.name}: a digest differs: {mismatches.trouble or mismatches.position}"
             )
 
     def _writer_committed(self, member: EngineMember, proposer: Any) -> None:
@@ -171,7 +171,7 @@ class Checkers:
         return acceptor.chain_at(position) in (chain, None)
 
     def _lease(self, member: EngineMember, node: Any) -> None:
-        until = node.shard.lessor.lease_until_us
+        until = node.shard.lease.lease_until_us
         incarnation = node.log.incarnation
         if not until:
             self._leases.pop(member.name, None)

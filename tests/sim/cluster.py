@@ -380,7 +380,7 @@ class Cluster:
                 member.alive
                 and node is not None
                 and node.writer is not None
-                and node.shard.lessor.lease_until_us > member.clock.now_us()
+                and node.shard.lease.lease_until_us > member.clock.now_us()
             ):
                 return member
         return None

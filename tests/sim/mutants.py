@@ -27,10 +27,10 @@ import memstore.node.clocks
 import memstore.node.node
 import memstore.node.primary
 import memstore.replication.commit_rate
+import memstore.replication.lease_windows
 import memstore.replication.looked_keys
 import memstore.replication.roles
 import memstore.replication.shard
-import memstore.replication.sight
 import memstore.replication.tracker
 import txlog.client.writer
 import txlog.consensus.acceptor
@@ -277,22 +277,22 @@ MUTANTS: dict[str, Mutant] = {
         "a reply leaves before its commit",
         _Shard,
         "_flush",
-        "if hold <= self.tracker.committed:",
+        "if hold_at <= self.tracker.committed:",
         "if True:",
     ),
     "exec-before-commit": Mutant(
         "EXEC's reply leaves before its commit",
         _Shard,
         "_emit",
-        "if hold <= self.tracker.committed:",
+        "if hold_at <= self.tracker.committed:",
         "if True:",
     ),
     "replies-out-of-order": Mutant(
         "a reply overtakes one that is held",
         _Shard,
         "run",
-        "hold = session.held[-1][0] if session.held else 0",
-        "hold = 0",
+        "hold_at = session.held[-1][0] if session.held else 0",
+        "hold_at = 0",
     ),
     "unit-in-halves": Mutant(
         "a transaction's effects go into entries of their own",
@@ -314,7 +314,7 @@ MUTANTS: dict[str, Mutant] = {
         "a demoted node goes on judging expiry by what its clock said last",
         _Node,
         "_step_down",
-        "self.follower.adopt(followed, chain, leading.told_ms)",
+        "self.follower.adopt(followed, chain, leading.last_entry_ms)",
         "self.follower.adopt(followed, chain, self.wall_ms())",
         schedule="predecessor-whose-clock-is-ahead",
     ),
@@ -325,7 +325,7 @@ MUTANTS: dict[str, Mutant] = {
         "if not self.shard.has_entries:",
         "if True:",
         schedule="sealed-again-while-a-unit-gathers",
-        more=(("_append_gathered", "assert wall_ms >= self.told_ms", "assert wall_ms >= 0"),),
+        more=(("_append_gathered", "assert wall_ms >= self.last_entry_ms", "assert wall_ms >= 0"),),
     ),
     "watched-expiry-not-logged": Mutant(
         "a transaction is stopped by an expiry that the log does not know",
@@ -339,7 +339,7 @@ MUTANTS: dict[str, Mutant] = {
         "a strong read at a replica asks no log node",
         _Shard,
         "_run_one",
-        "if self.role != PRIMARY and gates.needs_freshness(session, row):",
+        "if self.role != PRIMARY and refusals.needs_freshness(session, row):",
         "if False:",
     ),
     "demoted-keeps-memory": Mutant(
@@ -353,7 +353,7 @@ MUTANTS: dict[str, Mutant] = {
         "a demoted node shows its memory before it has followed the log",
         memstore.replication.roles.Roles,
         "on_stepped_down",
-        "self._outputs += [Recheck(), Follow(),",
+        "self._outputs += [HideUntilCaughtUp(), Follow(),",
         "self.role = REPLICA; self._outputs += [BecomeReplica(), Follow(),",
         schedule="primary-that-wakes",
     ),
@@ -631,15 +631,15 @@ MUTANTS: dict[str, Mutant] = {
         "a replica believes the log node that it reads about who leads",
         _Roles,
         "on_campaign_lost",
-        "self.sight.saw_elsewhere(windows, now_us)",
+        "self.windows.on_answers(windows, now_us)",
         "pass",
         schedule="primary-seen-through-other-log-nodes",
-        more=(("on_probe", "self.sight.saw_elsewhere(windows, now_us)", "pass"),),
+        more=(("on_probe", "self.windows.on_answers(windows, now_us)", "pass"),),
     ),
     "window-seen-for-good": Mutant(
         "a window that was seen once is taken for open from then on",
-        memstore.replication.sight.Sight,
-        "lives",
+        memstore.replication.lease_windows.LeaseWindows,
+        "is_alive",
         " and (now_us < max(self._here_until, self._elsewhere_until))",
         "",
         schedule="dead-primary-behind-a-lost-path",
@@ -648,7 +648,7 @@ MUTANTS: dict[str, Mutant] = {
         "a LEADERSHIP entry of the past names the primary of the present",
         _Roles,
         "on_leadership",
-        "self.primary = self.sight.leader(now_us)",
+        "self.primary = self.windows.live_primary(now_us)",
         "self.primary = leadership",
         schedule="everything-starts-again",
     ),

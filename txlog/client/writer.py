@@ -6,7 +6,7 @@ of things.
 Must not know: the protocol; the proposer decides.
 Invariants: ``on_lost`` is called once at most, and nothing after it; ``lease_until_us`` is 0 for
 good once the writer is lost, released or stopped; what the lease keeper renewed (L7) counts only in
-`look`, and only for the term and round that are the writer's then.
+`renewed_until`, and only for the term and round that are the writer's then.
 """
 
 from __future__ import annotations
@@ -244,7 +244,7 @@ class Writer:
             return
         now = self._clock()
         if now > self.due_us:
-            self.look(now)
+            self.renewed_until(now)
         on_message = self._proposer.on_message
         for message in messages:
             on_message(index, message, now)
@@ -337,7 +337,7 @@ class Writer:
 
     # ------------------------------------------------------------------ the lease
 
-    def look(self, now_us: int) -> int:
+    def renewed_until(self, now_us: int) -> int:
         """Until when the lease runs, counting what the lease keeper renewed while the loop stood
         still (L7). For whoever finds `lease_until_us` over; carries nothing out, so it may be
         called in the middle of anything.
@@ -415,7 +415,7 @@ class Writer:
             return
         now = self._clock()
         if now > self.due_us:
-            self.look(now)
+            self.renewed_until(now)
         deadline = self._proposer.deadline()
         if deadline and now >= deadline:
             self._proposer.on_deadline(now)

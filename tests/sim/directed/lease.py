@@ -54,8 +54,8 @@ def clocks_at_the_bound(stage: Stage) -> None:
     logs, engines = stage.logs, stage.engines
     node = engines["a"].node
     assert node is not None
-    before = node.shard.lessor.lease_until_us
-    stage.until(lambda: node.shard.lessor.lease_until_us > before, "engine-a renews")
+    before = node.shard.lease.lease_until_us
+    stage.until(lambda: node.shard.lease.lease_until_us > before, "engine-a renews")
     stage.part(engines["a"], logs["b"], logs["c"])
     stage.run_for(930)
     stage.keep_campaigning("b", 1)

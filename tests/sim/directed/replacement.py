@@ -122,8 +122,8 @@ def lease_that_the_lost_node_granted(stage: Stage) -> None:
     assert node is not None
     stage.part(engines["a"], logs["c"])
     stage.until(lambda: stage.window_left_ms("c") == 0, "log-c's window is closed")
-    before = node.shard.lessor.lease_until_us
-    stage.until(lambda: node.shard.lessor.lease_until_us > before, "engine-a renews")
+    before = node.shard.lease.lease_until_us
+    stage.until(lambda: node.shard.lease.lease_until_us > before, "engine-a renews")
     stage.part(engines["a"], logs["a"])
     stage.part(engines["c"], logs["b"])
     _empty(stage)

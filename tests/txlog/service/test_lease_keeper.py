@@ -98,7 +98,7 @@ async def test_a_loop_that_stands_still_keeps_its_lease(
     assert ended_us - begun_us > 1.2 * LONG_LEASE_MS * 1000, (
         "the command was not long enough to prove anything"
     )
-    assert writer.look(ended_us) > ended_us
+    assert writer.renewed_until(ended_us) > ended_us
     await asyncio.sleep(0.3)
     assert lost == []
     await committed(writer, [b"after"])
@@ -113,7 +113,7 @@ async def test_a_term_is_kept_from_its_first_moment_on(group: Processes) -> None
     begun_us = now_us()
     sleep(3 * LONG_LEASE_MS)
     assert now_us() - begun_us > 1.2 * LONG_LEASE_MS * 1000
-    assert writer.look(now_us()) > now_us()
+    assert writer.renewed_until(now_us()) > now_us()
 
 
 async def test_a_term_sealed_again_during_a_hand_over_may_not_be_renewed_beside_the_loop(
@@ -138,7 +138,7 @@ async def test_a_loop_that_is_really_stuck_loses_its_lease(group: Processes) -> 
     await ready(client)
     begun_us = now_us()
     sleep(6 * LEASE_MS)
-    until_us = writer.look(now_us())
+    until_us = writer.renewed_until(now_us())
     assert begun_us + 2 * LEASE_MS * 1000 < until_us, "it was renewed"
     assert until_us < begun_us + (3 + 1) * LEASE_MS * 1000 + 100_000, (
         "up to the limit, and a lease runs on from there"
@@ -158,7 +158,7 @@ async def test_the_embedded_logs_lease_outlives_any_stand_still_and_an_append_un
     position = writer.append(DATA, b"under way", 1)
     writer.flush()
     sleep(8 * LEASE_MS)
-    assert writer.look(now_us()) > now_us()
+    assert writer.renewed_until(now_us()) > now_us()
     await eventually(lambda: writer.committed >= position)
     assert writer.lease_until_us > now_us() and not writer.lost
 
@@ -189,9 +189,9 @@ async def test_a_lease_that_was_given_up_is_not_brought_back(service: Service, h
         writer.stop()
     sleep(2 * LEASE_MS)
     assert writer.renewable is None
-    assert writer.look(now_us()) == 0
+    assert writer.renewed_until(now_us()) == 0
     writer.on_renewed_beside(0, writer.term, writer._proposer.round, now_us(), now_us())
-    assert writer.look(now_us()) == 0
+    assert writer.renewed_until(now_us()) == 0
     if how != "handover" and not client.embedded:
         other = await service.client()
         assert (await win(other, timeout_s=5)).term > writer.term
@@ -209,7 +209,7 @@ async def test_a_lease_keeper_that_dies_is_started_again(group: Processes) -> No
     await eventually(lambda: keeper.process is not None and keeper.process is not first)
     await ready(client)
     sleep(2 * LONG_LEASE_MS)
-    assert writer.look(now_us()) > now_us()
+    assert writer.renewed_until(now_us()) > now_us()
 
 
 async def test_a_lease_keeper_ignores_what_ends_a_process_group_and_ends_with_its_client(
@@ -241,7 +241,7 @@ async def test_a_node_at_another_address_is_met_there(group: Processes) -> None:
     writer = await win(client, lease_ms=LONG_LEASE_MS)
     await ready(client)
     sleep(2 * LONG_LEASE_MS)
-    assert writer.look(now_us()) > now_us()
+    assert writer.renewed_until(now_us()) > now_us()
 
 
 class Sharing(Servers):
@@ -275,7 +275,7 @@ async def test_with_a_shared_secret_too(tmp_path: Path) -> None:
                 b"0123456789abcdef" not in Path(f"/proc/{keeper.process.pid}/{file}").read_bytes()
             )
         sleep(3 * LONG_LEASE_MS)
-        assert writer.look(now_us()) > now_us()
+        assert writer.renewed_until(now_us()) > now_us()
         await client.close()
     finally:
         servers.stop()

@@ -15,7 +15,7 @@ from __future__ import annotations
 from memstore.replication.control_entries import Leadership
 
 
-class Sight:
+class LeaseWindows:
     __slots__ = ("_elsewhere_until", "_here_until", "_incarnation", "_node", "_writer", "newest")
 
     def __init__(self, node: str, incarnation: bytes) -> None:
@@ -26,20 +26,20 @@ class Sight:
         self._here_until = 0  # how long it stays open at the log node that is read
         self._elsewhere_until = 0  # and at any log node, by the answers to a probe or campaign
 
-    def saw_here(self, writer: bytes, left_ms: int, now_us: int) -> None:
+    def on_heartbeat(self, writer: bytes, left_ms: int, now_us: int) -> None:
         """A heartbeat. What an earlier one said counts no more: a window that was released or
         replaced closes early.
         """
         self._here_until = 0
-        if left_ms > 0 and self._is_meant(writer, now_us):
+        if left_ms > 0 and self._tracks(writer, now_us):
             self._here_until = now_us + left_ms * 1000
 
-    def saw_elsewhere(self, windows: tuple[tuple[bytes, int], ...], now_us: int) -> None:
+    def on_answers(self, windows: tuple[tuple[bytes, int], ...], now_us: int) -> None:
         for writer, left_ms in windows:
-            if left_ms > 0 and self._is_meant(writer, now_us):
+            if left_ms > 0 and self._tracks(writer, now_us):
                 self._elsewhere_until = max(self._elsewhere_until, now_us + left_ms * 1000)
 
-    def _is_meant(self, writer: bytes, now_us: int) -> bool:
+    def _tracks(self, writer: bytes, now_us: int) -> bool:
         """One writer's window is kept in mind:
         that of the newest entry's writer rather than any other.
         """
@@ -52,30 +52,30 @@ class Sight:
         self._writer, self._here_until, self._elsewhere_until = writer, 0, 0
         return True
 
-    def replaced(self) -> None:
+    def on_other_writer(self) -> None:
         """The log node that is read has another writer's window open in the place of the one
         that was seen.
         """
         self._here_until = self._elsewhere_until = 0
 
-    def lives(self, leadership: Leadership | None, now_us: int) -> bool:
+    def is_alive(self, leadership: Leadership | None, now_us: int) -> bool:
         return (
             leadership is not None
             and leadership.incarnation == self._writer
             and now_us < max(self._here_until, self._elsewhere_until)
         )
 
-    def is_me(self, node: str, incarnation: bytes) -> bool:
+    def is_self(self, node: str, incarnation: bytes) -> bool:
         """This process, or a process that had this node's address before."""
         return incarnation == self._incarnation or node == self._node
 
-    def leader(self, now_us: int) -> Leadership | None:
+    def live_primary(self, now_us: int) -> Leadership | None:
         """The writer of the newest LEADERSHIP entry, if a window of it is open."""
         newest = self.newest
         if (
             newest is None
-            or self.is_me(newest.node, newest.incarnation)
-            or not self.lives(newest, now_us)
+            or self.is_self(newest.node, newest.incarnation)
+            or not self.is_alive(newest, now_us)
         ):
             return None
         return newest
