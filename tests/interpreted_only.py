@@ -71,6 +71,12 @@ INTERPRETED_ONLY: dict[str, str] = {
         _MUTANT,
         "test_each_guard_is_needed",
     ),
+    **_in("tests/replication/test_waiting.py", _MUTANT, "test_each_guard_is_needed"),
+    **_in(
+        "tests/replication/test_waiting.py",
+        _CALLS,
+        "test_a_commit_looks_at_no_wait_that_goes_on",
+    ),
     **_in(
         "tests/sim/test_campaigns.py",
         _MUTANT,
