@@ -25,6 +25,7 @@ _ERRANDS = (
     "test_a_failover_asked_for_during_a_handover_is_no_answer_to_it",
     "test_who_was_answered_late_goes_on",
     "test_a_position_is_given_when_all_that_the_session_has_seen_is_committed",
+    "test_a_position_is_given_when_the_write_has_moved_and_is_committed",
     "test_a_position_that_is_given_too_early_is_noticed",
     "test_a_position_that_waits_is_answered_by_a_demotion",
     "test_a_position_that_does_not_exist_keeps_nothing_waiting",

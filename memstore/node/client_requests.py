@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
-from memstore.commands.shard import is_reached, replica_answer, wait_reply
+from memstore.commands.shard import replica_answer, wait_reply
 from memstore.engine import reply
 from memstore.engine.engine import PAUSE_NONE
 from memstore.engine.requests import (
@@ -33,6 +33,7 @@ from memstore.engine.requests import (
 )
 from memstore.engine.session import Session
 from memstore.replication.roles import Peer
+from memstore.replication.waiting import wait_of
 
 if TYPE_CHECKING:
     from memstore.node.client_connection import Connection
@@ -53,8 +54,9 @@ log = structlog.get_logger("memstore.node")
 class Errands:
     def __init__(self, node: Node) -> None:
         self.node = node
-        # (request, until_us; 0: no limit)
-        self._waits: list[tuple[WaitForReplicas, int, asyncio.TimerHandle | None]] = []
+        self._waits = node.shard.waiting
+        self._timer: asyncio.TimerHandle | None = None  # for the first deadline of the waits
+        self._timer_us = 0
         self._reports: list[tuple[ReplicaReport, int]] = []  # (report, answer by)
         self._links: dict[int, ReplicaReport] = {}  # session id -> newest report over it
         self._handover: Session | None = None  # who waits for its end
@@ -93,15 +95,13 @@ class Errands:
         report = self._links.pop(session.id, None)
         if report is not None:
             node.roles.on_peer_gone(report.node, report.incarnation)
-        for waiting in [waiting for waiting in self._waits if waiting[0].session is session]:
-            self._waits.remove(waiting)
-            cancel(waiting[2])
+        self._waits.forget(session)
         self._reports = [
             (request, by) for request, by in self._reports if request.session is not session
         ]
         if self._handover is session:
             self._handover = None
-        self._count_waits()
+        self._on_waits_changed()
 
     # ----------------------------------------------------------------- requests
 
@@ -134,14 +134,8 @@ class Errands:
         elif isinstance(request, ReplicaReport):
             self._on_report(request)
         elif isinstance(request, WaitForReplicas):
-            until_us = node.clock() + request.timeout_ms * 1000 if request.timeout_ms else 0
-            timer = (
-                node.loop.call_later(request.timeout_ms / 1000 + 0.001, self.on_progress)
-                if request.timeout_ms
-                else None
-            )
-            self._waits.append((request, until_us, timer))
-            self._count_waits()
+            self._waits.add(wait_of(request, node.clock()))
+            self._on_waits_changed()
             self._answer_reports(node.clock() + POLL_US)
 
     def _close(self, request: CloseSession) -> None:
@@ -268,43 +262,58 @@ class Errands:
         if due:
             self.node.go_on()
 
-    def _count_waits(self) -> None:
-        self.node.facts.waiting_for_replicas = sum(
-            request.form in ("wait", "waitaof") for request, _, _ in self._waits
+    def _on_waits_changed(self) -> None:
+        facts = self.node.facts
+        facts.waiting_for_replicas, facts.blocked_clients = (
+            self._waits.for_replicas,
+            len(self._waits),
         )
-        self.node.facts.blocked_clients = len(self._waits)
+        deadline_us = self._waits.deadline()
+        if self._timer is not None:
+            if 0 < self._timer_us <= deadline_us:
+                return  # it fires early and is set again, which is cheaper than a new one each time
+            self._timer.cancel()
+            self._timer = None
+        if deadline_us:
+            self._timer_us = deadline_us
+            delay_s = max(0, deadline_us - self.node.clock()) / 1e6 + 0.001
+            self._timer = self.node.loop.call_later(delay_s, self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        self.on_progress()
+        self._on_waits_changed()
 
     def on_progress(self) -> None:
-        """Something was committed or applied, here or at a replica, or time has passed: who has
-        what it waits for?
+        """Something was committed or applied, here or at a replica, or time has passed: answer the
+        waits that are over.
         """
-        if not self._waits:
+        waits, node = self._waits, self.node
+        if not waits:
             return
-        node = self.node
-        now_us, facts = node.clock(), node.facts
-        still: list[tuple[WaitForReplicas, int, asyncio.TimerHandle | None]] = []
-        for request, until_us, timer in self._waits:
-            if is_reached(facts, request) or (until_us and now_us >= until_us):
-                cancel(timer)
-                node.shard.finish(request.session, wait_reply(facts, request))
-            else:
-                still.append((request, until_us, timer))
-        if len(still) != len(self._waits):
-            self._waits = still
-            self._count_waits()
+        facts = node.facts
+        over = waits.on_progress(
+            facts.committed,
+            facts.committed if facts.role == "primary" else facts.applied,
+            [replica.applied for replica in facts.replicas],
+        )
+        over += waits.on_deadline(node.clock())
+        for wait in over:
+            if wait.request is not None:
+                node.shard.finish(wait.session, wait_reply(facts, wait.request))
+        if over:
+            self._on_waits_changed()
             node.go_on()
 
     def on_step_down(self) -> None:
         """No longer primary: who waits for replicas is told by the shard's demotion,
         and so are replicas' links.
         """
-        for _, _, timer in self._waits:
-            cancel(timer)
         self._waits.clear()
         self._reports.clear()
         self._links.clear()
         self._handover = None
-        self._count_waits()
+        self._on_waits_changed()
 
     # ----------------------------------------------------------------- time
 
@@ -319,11 +328,6 @@ class Errands:
             waits = session.is_blocked or session.monitor or session.held or session.parked
             if session.last_ms < before_ms and not waits and session.sink is not None:
                 session.sink.close()
-
-
-def cancel(timer: asyncio.TimerHandle | None) -> None:
-    if timer is not None:
-        timer.cancel()
 
 
 def name_of(address: Any) -> str:

@@ -72,6 +72,7 @@ from memstore.replication.lease import Lease
 from memstore.replication.looked_keys import keys_of, keys_of_exec
 from memstore.replication.reads import StrongReads
 from memstore.replication.tracker import FAR, Key, Tracker
+from memstore.replication.waiting import Waiting
 from txlog.entry import DATA, NO_ENTRY, EntryId
 
 RESTORING: Final = "restoring"
@@ -90,7 +91,7 @@ class Shard:
         "_stopped", "applied", "applied_wall_ms", "congested", "context", "drain_scheduled",
         "engine", "entry_bytes", "failed", "fast_path_open", "gathered", "gathered_bytes",
         "handover_pause", "has_entries", "last_row", "lease", "lease_expired", "next_position",
-        "reads", "role", "runnable", "tracker", "uncommitted_bytes", "waiting_bytes",
+        "reads", "role", "runnable", "tracker", "uncommitted_bytes", "waiting", "waiting_bytes",
     )  # fmt: skip
 
     def __init__(self, engine: Engine) -> None:
@@ -98,6 +99,7 @@ class Shard:
         self.context = engine.context
         self.tracker = Tracker()
         self.reads = StrongReads()
+        self.waiting = Waiting()  # blocked sessions that wait for progress; the driver answers them
         self.role = RESTORING
         self.lease: Lease = NO_LEASE  # who says until when reads may be served
         # a reply was ready after the lease had ended: the role machine must step down
@@ -543,6 +545,7 @@ class Shard:
         session.parked.clear()
         self._stopped.pop(session, None)
         self.reads.forget(session)
+        self.waiting.forget(session)
         session.closing = True
         session.update_fast_path()
 
@@ -647,6 +650,7 @@ class Shard:
         again, self._begun = self._begun, []
         for _ in range(1 + len(again)):
             self.tracker.shift_positions(position)
+            self.waiting.shift_positions(position)
             for session in self.engine.sessions.values():
                 session.seen += position <= session.seen < FAR
         self.next_position += 1
@@ -784,6 +788,7 @@ class Shard:
         self._in_flight.clear()
         self.uncommitted_bytes = 0
         self.tracker.reset(committed)
+        self.waiting.clear()
         self._update_congestion()
         return told
 

@@ -25,6 +25,7 @@ from __future__ import annotations
 from heapq import heapify, heappop, heappush
 from typing import Final
 
+from memstore.engine.requests import WaitForReplicas
 from memstore.engine.session import Session
 
 COMMIT: Final = 0
@@ -39,7 +40,8 @@ class Wait:
     """One session's wait."""
 
     __slots__ = (
-        "deadline_us", "durable", "is_over", "number", "position", "reason", "replicas", "session"
+        "deadline_us", "durable", "is_over", "number", "position", "reason", "replicas", "request",
+        "session",
     )  # fmt: skip
 
     def __init__(
@@ -50,6 +52,7 @@ class Wait:
         deadline_us: int = 0,
         replicas: int = 0,
         durable: bool = False,
+        request: WaitForReplicas | None = None,
     ) -> None:
         self.session = session
         self.reason = reason
@@ -57,6 +60,7 @@ class Wait:
         self.deadline_us = deadline_us  # 0: none
         self.replicas = replicas
         self.durable = durable
+        self.request = request  # what the driver answers; nothing here looks at it
         self.number = 0  # in the order of arrival
         self.is_over = False
 
@@ -239,3 +243,23 @@ class Waiting:
         for wait in self._waits.values():
             if wait.reason != HERE and wait.position >= position:
                 wait.position += 1
+
+
+def wait_of(request: WaitForReplicas, now_us: int) -> Wait:
+    """The wait for what a command asked for."""
+    deadline_us = now_us + request.timeout_ms * 1000 if request.timeout_ms else 0
+    session = request.session
+    if request.form == "waitfor":
+        return Wait(session, HERE, request.position, deadline_us, request=request)
+    # An entry that is not committed can move up, and the session's position moves with it.
+    if request.form == "position":
+        return Wait(session, COMMIT, session.seen, deadline_us, request=request)
+    return Wait(
+        session,
+        REPLICAS,
+        session.seen,
+        deadline_us,
+        max(0, request.replicas),
+        bool(request.local),
+        request,
+    )

@@ -16,6 +16,7 @@ import memstore.commands.shard
 from memstore.engine.session import Session
 from memstore.node.client_requests import Errands
 from memstore.replication.roles import DRAINING, Roles
+from memstore.replication.shard import Shard
 from tests.replication.test_shard import Node as Hands
 from tests.sim.mutants import plant
 
@@ -210,17 +211,54 @@ def test_a_position_is_given_when_all_that_the_session_has_seen_is_committed() -
     _position_of_a_write_that_moves()
 
 
-def test_a_position_that_is_given_too_early_is_noticed() -> None:
-    with ExitStack() as undo:
-        plant(
+def _position_of_a_write_without_a_reply_that_moves() -> None:
+    desk = Desk()
+    session, sink = desk.session()
+    desk.do(session, "CLIENT REPLY OFF", "SET k v", "CLIENT REPLY ON", "MEMSTORE POSITION")
+    desk.shard.shift_positions(2)
+    desk.facts.committed = 2
+    desk.shard.on_committed(2)
+    desk.errands.on_progress()
+    assert session.is_blocked and sink.sent == b"+OK\r\n", "the write is at position 3 now"
+    desk.hands.append()
+    desk.facts.committed = 3
+    desk.shard.on_committed(3)
+    desk.errands.on_progress()
+    assert not session.is_blocked and session.out == [b":3\r\n"]
+
+
+def test_a_position_is_given_when_the_write_has_moved_and_is_committed() -> None:
+    _position_of_a_write_without_a_reply_that_moves()
+
+
+@pytest.mark.parametrize(
+    ("story", "owner", "function", "before", "after"),
+    [
+        (
+            _position_of_a_write_that_moves,
             memstore.commands.shard,
             "is_reached",
             "return facts.committed >= position",
             "return True",
-            undo,
-        )
+        ),
+        (
+            _position_of_a_write_without_a_reply_that_moves,
+            Shard,
+            "shift_positions",
+            "self.waiting.shift_positions(position)",
+            "pass",
+        ),
+    ],
+    ids=["at-once", "for-the-position-before-it-moved"],
+)
+def test_a_position_that_is_given_too_early_is_noticed(
+    story: Callable[[], None], owner: Any, function: str, before: str, after: str
+) -> None:
+    story()
+    with ExitStack() as undo:
+        plant(owner, function, before, after, undo)
         with pytest.raises(AssertionError):
-            _position_of_a_write_that_moves()
+            story()
 
 
 def test_a_position_that_waits_is_answered_by_a_demotion() -> None:
