@@ -3,8 +3,8 @@
 Decides: the messages and their fields.
 Must not know: bytes on the wire (`wire`), who answers what (`consensus`). A connection speaks of
 one log, named in `Hello`. Times in messages are durations in milliseconds, never clock readings.
-Every answer to a writer echoes the term and round (and number) it answers, so that an old answer
-can never count for a new question.
+Every answer to a writer echoes the term and ballot id (and number) it answers, so that an old
+answer can never count for a new question.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from txlog.entry import EntryId
 
 # What a node takes from a writer. A stranger's message beyond it would hold the log back for years,
 # or not fit into what is kept of it.
-MAX_ID_BYTES: Final = 16  # of an incarnation or a round
+MAX_ID_BYTES: Final = 16  # of an incarnation or a ballot id
 MAX_LEASE_MS: Final = 60_000  # unless the log node's `max-lease-ms` says less
 # above the term promised: no group campaigns so often, and a term has 64 bits
 MAX_TERM_STEP: Final = 1 << 32
@@ -105,7 +105,7 @@ class Seal:
 
     term: int
     incarnation: bytes
-    round: bytes
+    ballot_id: bytes
     expected: EntryId
     lease_ms: int
     probe: bool
@@ -119,15 +119,16 @@ class Append:
 
     term: int
     incarnation: bytes
-    round: bytes
+    ballot_id: bytes
     lease_ms: int
     number: int
     previous: EntryId
     previous_chain: bytes
     committed: int
     entries: list[bytes]
-    heal_epoch: bytes = b""  # S3: which suspicion of the node this answers, empty: none
-    heal: int = 0  # S3: the writer's last assigned position when the node told it of that suspicion
+    repair_epoch: bytes = b""  # S3: which suspicion of the node this answers, empty: none
+    # S3: the writer's last assigned position when the node told it of that suspicion
+    repair_upto: int = 0
 
 
 @dataclass(slots=True)
@@ -136,7 +137,7 @@ class Renew:
 
     term: int
     incarnation: bytes
-    round: bytes
+    ballot_id: bytes
     lease_ms: int
     number: int
 
@@ -146,7 +147,7 @@ class Release:
     """L4. ``successor`` is an incarnation."""
 
     term: int
-    round: bytes
+    ballot_id: bytes
     successor: bytes
 
 
@@ -157,14 +158,14 @@ class CatchUp:
     """
 
     term: int
-    round: bytes
+    ballot_id: bytes
     committed: int
 
 
 def beyond_limits(message: Seal | Append | Renew, promised: int, max_lease_ms: int) -> str:
     """Why a node that has promised that term does not take this message, "" when it does."""
-    if len(message.incarnation) > MAX_ID_BYTES or not 0 < len(message.round) <= MAX_ID_BYTES:
-        return f"an incarnation of more than {MAX_ID_BYTES} bytes, or a round of none or more"
+    if len(message.incarnation) > MAX_ID_BYTES or not 0 < len(message.ballot_id) <= MAX_ID_BYTES:
+        return f"an incarnation of more than {MAX_ID_BYTES} bytes, or a ballot id of none or more"
     if message.lease_ms > max_lease_ms:
         return (
             f"a lease of {message.lease_ms} ms, the limit here is {max_lease_ms}: raise "
@@ -183,7 +184,7 @@ class Promised:
     """Answer to Seal (durable) or, with ``probe``, "I would"."""
 
     term: int
-    round: bytes
+    ballot_id: bytes
     promised: int
     probe: bool
     last: EntryId
@@ -192,10 +193,10 @@ class Promised:
 
 @dataclass(slots=True)
 class Refused:
-    """``promised`` is above ``term`` (or equal with another round)."""
+    """``promised`` is above ``term`` (or equal with another ballot id)."""
 
     term: int
-    round: bytes
+    ballot_id: bytes
     promised: int
 
 
@@ -204,7 +205,7 @@ class LeaseHeld:
     """``writer``: whose window is open here; empty: another reason holds the candidate up."""
 
     term: int
-    round: bytes
+    ballot_id: bytes
     promised: int
     left_ms: int
     writer: bytes = b""
@@ -213,7 +214,7 @@ class LeaseHeld:
 @dataclass(slots=True)
 class Behind:
     term: int
-    round: bytes
+    ballot_id: bytes
     promised: int
     last: EntryId
     committed: int
@@ -224,7 +225,7 @@ class Appended:
     """``position``: durable here and matching the writer's log up to there (A2)."""
 
     term: int
-    round: bytes
+    ballot_id: bytes
     number: int
     position: int
 
@@ -232,25 +233,25 @@ class Appended:
 @dataclass(slots=True)
 class Renewed:
     term: int
-    round: bytes
+    ballot_id: bytes
     number: int
 
 
 @dataclass(slots=True)
 class Unsealed:
-    """A2: this node has not promised that term and round. The writer seals here first; the Append
-    was not taken.
+    """A2: this node has not promised that term and ballot id. The writer seals here first; the
+    Append was not taken.
     """
 
     term: int
-    round: bytes
+    ballot_id: bytes
     number: int
 
 
 @dataclass(slots=True)
-class Gap:
+class MissingEntries:
     term: int
-    round: bytes
+    ballot_id: bytes
     number: int
     last: EntryId
     committed: int
@@ -263,7 +264,7 @@ class Conflict:
     """
 
     term: int
-    round: bytes
+    ballot_id: bytes
     number: int
     back_to: int
     committed: int
@@ -276,7 +277,7 @@ class Suspected:
     """
 
     term: int
-    round: bytes
+    ballot_id: bytes
     number: int
     epoch: bytes
     position: int
@@ -285,7 +286,7 @@ class Suspected:
 @dataclass(slots=True)
 class Unavailable:
     term: int
-    round: bytes
+    ballot_id: bytes
     number: int
     reason: str  # "disk full"
 
@@ -319,7 +320,7 @@ class Fetched:
     entries: list[bytes]
     proven: int = 0  # the greatest position this node can prove it had synced or committed (S2-S4)
     lease_ms: int = 0  # of the promise
-    newcomer: bool = False  # S8: it has not joined its group yet
+    learner: bool = False  # S8: it has not joined its group yet
 
 
 @dataclass(slots=True)
@@ -386,7 +387,7 @@ class InitDone:
 
 @dataclass(slots=True)
 class JoinGroup:
-    """S8: to a newcomer, once a majority of the old group has the version. Only an empty node with
+    """S8: to a learner, once a majority of the old group has the version. Only an empty node with
     that folder takes it; it counts in no log before it has copied it.
     """
 
@@ -452,7 +453,7 @@ Message = (
     | Appended
     | Renewed
     | Unsealed
-    | Gap
+    | MissingEntries
     | Conflict
     | Suspected
     | Unavailable

@@ -66,7 +66,7 @@ _TYPES: Final[dict[int, type[Message]]] = {
     23: m.Behind,
     24: m.Appended,
     25: m.Renewed,
-    26: m.Gap,
+    26: m.MissingEntries,
     27: m.Conflict,
     28: m.Suspected,
     29: m.Unavailable,
@@ -215,9 +215,9 @@ def _generic(
 
 # ---------------------------------------------------------------- messages of the hot path, by hand
 
-# term, incarnation's length, incarnation, round's length, round, lease_ms, number, previous,
-# previous chain's length, previous chain, committed, count. Only ids of 16 bytes take these; any
-# other length goes the general way, whose bytes are the same.
+# term, incarnation's length, incarnation, ballot id's length, ballot id, lease_ms, number,
+# previous, previous chain's length, previous chain, committed, count. Only ids of 16 bytes take
+# these; any other length goes the general way, whose bytes are the same.
 _APPEND: Final = struct.Struct(">BQI16sI16sQQQQI16sQI")
 _RENEW: Final = struct.Struct(">BQI16sI16sQQ")
 _APPENDED: Final = struct.Struct(">BQI16sQQ")
@@ -252,15 +252,15 @@ def _read_entries(count: int, body: bytes, at: int, end: int) -> tuple[list[byte
 
 
 def _write_append(a: m.Append) -> bytes:
-    if len(a.incarnation) != 16 or len(a.round) != 16 or len(a.previous_chain) != 16:
+    if len(a.incarnation) != 16 or len(a.ballot_id) != 16 or len(a.previous_chain) != 16:
         return _write_append_slow(a)
     term, position = a.previous
     head = _APPEND.pack(
-        11, a.term, 16, a.incarnation, 16, a.round, a.lease_ms, a.number, term, position, 16,
+        11, a.term, 16, a.incarnation, 16, a.ballot_id, a.lease_ms, a.number, term, position, 16,
         a.previous_chain, a.committed, len(a.entries)
     )  # fmt: skip
     return _write_entries(
-        head, a.entries, _U32.pack(len(a.heal_epoch)) + a.heal_epoch + _U64.pack(a.heal)
+        head, a.entries, _U32.pack(len(a.repair_epoch)) + a.repair_epoch + _U64.pack(a.repair_upto)
     )
 
 
@@ -273,7 +273,7 @@ def _read_append(body: bytes, at: int, end: int) -> Message:
         n1,
         incarnation,
         n2,
-        round,
+        ballot_id,
         lease_ms,
         number,
         prev_term,
@@ -287,13 +287,13 @@ def _read_append(body: bytes, at: int, end: int) -> Message:
         return _read_append_slow(body, at, end)
     entries, at = _read_entries(count, body, at - 1 + _APPEND.size, end)
     epoch, at = _read_bytes(body, at, end)
-    heal, at = _read_int(body, at, end)
+    repair_upto, at = _read_int(body, at, end)
     if at != end:
         raise WireError(f"{end - at} bytes too many in an Append")
     return m.Append(
         term,
         incarnation,
-        round,
+        ballot_id,
         lease_ms,
         number,
         (prev_term, prev_position),
@@ -301,29 +301,29 @@ def _read_append(body: bytes, at: int, end: int) -> Message:
         committed,
         entries,
         epoch,
-        heal,
+        repair_upto,
     )
 
 
 def _write_renew(r: m.Renew) -> bytes:
-    if len(r.incarnation) != 16 or len(r.round) != 16:
+    if len(r.incarnation) != 16 or len(r.ballot_id) != 16:
         return _write_renew_slow(r)
-    return _RENEW.pack(12, r.term, 16, r.incarnation, 16, r.round, r.lease_ms, r.number)
+    return _RENEW.pack(12, r.term, 16, r.incarnation, 16, r.ballot_id, r.lease_ms, r.number)
 
 
 def _write_appended(a: m.Appended) -> bytes:
-    if len(a.round) != 16:
+    if len(a.ballot_id) != 16:
         return _write_appended_slow(a)
-    return _APPENDED.pack(24, a.term, 16, a.round, a.number, a.position)
+    return _APPENDED.pack(24, a.term, 16, a.ballot_id, a.number, a.position)
 
 
 def _read_appended(body: bytes, at: int, end: int) -> Message:
     if end - at != _APPENDED.size - 1:
         return _read_appended_slow(body, at, end)
-    _, term, length, round, number, position = _APPENDED.unpack_from(body, at - 1)
+    _, term, length, ballot_id, number, position = _APPENDED.unpack_from(body, at - 1)
     if length != 16:
         return _read_appended_slow(body, at, end)
-    return m.Appended(term, round, number, position)
+    return m.Appended(term, ballot_id, number, position)
 
 
 def _write_records(r: m.Records) -> bytes:

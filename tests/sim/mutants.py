@@ -57,7 +57,7 @@ _Proposer = txlog.consensus.proposer.Proposer
 _Writer = txlog.client.writer.Writer
 _Driver = txlog.server.driver.LogDriver
 _Repair = txlog.consensus.repair.Repair
-_Joining = txlog.consensus.learner.Joining
+_Learner = txlog.consensus.learner.Learner
 _LogNode = txlog.server.node.LogNode
 _Carrier = txlog.storage.jobs._Carrier
 
@@ -90,8 +90,8 @@ MUTANTS: dict[str, Mutant] = {
         "one log node is enough",
         _Proposer,
         "_advance",
-        "held_by_majority([feed.match for feed in self._feeds])",
-        "max(feed.match for feed in self._feeds)",
+        "held_by_majority([progress.match for progress in self._progress])",
+        "max(progress.match for progress in self._progress)",
     ),
     "old-term-by-count": Mutant(
         "entries of an older term are committed by count",
@@ -105,14 +105,14 @@ MUTANTS: dict[str, Mutant] = {
         "Appended counts a longer tail of another writer",
         _Acceptor,
         "_on_append",
-        "Appended(term, round, number, confirmed)",
-        "Appended(term, round, number, self.last[1])",
+        "Appended(term, ballot_id, number, confirmed)",
+        "Appended(term, ballot_id, number, self.last[1])",
         schedule="longer-foreign-tail",
     ),
     "conflict-kept": Mutant(
         "another entry at the same position is taken for the same",
         _Acceptor,
-        "_count_held",
+        "_skip_held",
         "if self._matches(position, entry.chain):",
         "if True:",
     ),
@@ -139,8 +139,8 @@ MUTANTS: dict[str, Mutant] = {
         "setattr(self, 'promise', Promise(",
         schedule="restarted-nodes-and-a-living-lease",
     ),
-    "round-reused": Mutant(
-        "every Seal has the same round",
+    "ballot-id-reused": Mutant(
+        "every Seal has the same ballot id",
         _Proposer,
         "_new_ballot",
         "self._rng.randbytes(16)",
@@ -156,16 +156,16 @@ MUTANTS: dict[str, Mutant] = {
     "lease-by-any-answer": Mutant(
         "a refused Append renews the lease",
         _Proposer,
-        "_on_trouble",
-        "feed.answered(message.number)",
-        "self._credit(node, feed.answered(message.number))",
+        "_on_reject",
+        "progress.answered(message.number)",
+        "self._credit(node, progress.answered(message.number))",
         schedule="refused-by-full-disks",
     ),
-    "heal-by-one-append": Mutant(
+    "suspicion-ends-by-one-append": Mutant(
         "suspicion ends by one Append",
         _Acceptor,
-        "_heal",
-        " or (confirmed < message.heal)",
+        "_end_suspicion_by",
+        " or (confirmed < message.repair_upto)",
         "",
         schedule="bad-sector-over-several-entries",
     ),
@@ -180,15 +180,15 @@ MUTANTS: dict[str, Mutant] = {
     "nobody-agrees": Mutant(
         "nodes of which too few are whole wait for a writer without end",
         _Repair,
-        "_on_everybody",
-        "if now_us >= self._too_few_since + WRITER_HEALS_US:",
+        "_on_all_answered",
+        "if now_us >= self._too_few_since + WRITER_REPAIRS_US:",
         "if False:",
         schedule="power-lost-inside-one-write-everywhere",
     ),
     "agreement-without-fence": Mutant(
         "all nodes agree on a log while a writer may count what was cut",
         _Repair,
-        "_on_everybody",
+        "_on_all_answered",
         "if log.suspicion.epoch != self._fence[0]:",
         "if False:",
         schedule="acknowledged-by-one-and-agreed-away",
@@ -414,7 +414,7 @@ MUTANTS: dict[str, Mutant] = {
     "suspect-drops-what-others-lack": Mutant(
         "a suspect node drops an entry because the others lack it",
         _Repair,
-        "_on_everybody",
+        "_on_all_answered",
         "self._too_few_since = 0\n        return",
         "self._too_few_since = 0; log.tail_damage and log.cut_tail(); "
         "log.end_suspicion('the others lack it'); return",
@@ -423,7 +423,7 @@ MUTANTS: dict[str, Mutant] = {
     "stale-entry-put-back": Mutant(
         "any copy of a lost position is put back",
         _Repair,
-        "_judge_copies",
+        "_match_copies",
         "if damage.known == entry.id or damage.next_chain == entry.chain or fetched.committed >= "
         "entry.position:",
         "if True:",
@@ -452,7 +452,7 @@ MUTANTS: dict[str, Mutant] = {
         "an Append of a higher term is taken from a writer that has not sealed here",
         _Acceptor,
         "_on_append",
-        "if not sealed and (self.suspicion is None or self._admitted != (term, round)):",
+        "if not sealed and (self.suspicion is None or self._admitted != (term, ballot_id)):",
         "if False:",
         schedule="append-without-a-seal",
     ),
@@ -460,7 +460,7 @@ MUTANTS: dict[str, Mutant] = {
         "a Renew is taken although the promise is not on disk",
         _Acceptor,
         "_on_renew",
-        " or (durable.term != promise.term) or (durable.round != promise.round)",
+        " or (durable.term != promise.term) or (durable.ballot_id != promise.ballot_id)",
         "",
         schedule="renewed-before-the-promise-is-on-disk",
     ),
@@ -551,25 +551,25 @@ MUTANTS: dict[str, Mutant] = {
         "if shard.has_entries:",
         "if False:",
     ),
-    "newcomer-counts-at-once": Mutant(
-        "a newcomer is a member in full from the start",
+    "learner-counts-at-once": Mutant(
+        "a learner is a member in full from the start",
         txlog.storage.store.LogStore,
         "open",
-        "newcomer=True) if newcomer else None",
-        "newcomer=True) if False else None",
-        schedule="newcomer-that-hears-only-who-lacks-the-write",
+        "learner=True) if learner else None",
+        "learner=True) if False else None",
+        schedule="learner-that-hears-only-who-lacks-the-write",
     ),
-    "newcomer-asks-one": Mutant(
-        "one answer is enough for a newcomer",
-        _Joining,
+    "learner-asks-one": Mutant(
+        "one answer is enough for a learner",
+        _Learner,
         "_count",
         "if len(self._answers) < self._log.majority:",
         "if not self._answers:",
-        schedule="newcomer-that-hears-only-who-lacks-the-write",
+        schedule="learner-that-hears-only-who-lacks-the-write",
     ),
-    "newcomer-does-not-wait": Mutant(
-        "a newcomer that has copied all counts, whatever the lost node had granted",
-        _Joining,
+    "learner-does-not-wait": Mutant(
+        "a learner that has copied all counts, whatever the lost node had granted",
+        _Learner,
         "look",
         "self.deadline = now_us + window_us(self._lease_ms)",
         "self.deadline = now_us",
@@ -619,9 +619,9 @@ MUTANTS: dict[str, Mutant] = {
         "    if self._session is not None:",
         schedule="ack-on-its-way-when-the-membership-changes",
     ),
-    "newcomer-forgets-promises": Mutant(
-        "a newcomer copies entries only, and no promise",
-        _Joining,
+    "learner-forgets-promises": Mutant(
+        "a learner copies entries only, and no promise",
+        _Learner,
         "look",
         "if self._floor > log.promise.term:",
         "if False:",

@@ -2,12 +2,12 @@
 time.
 
 Decides: how a log node is lost (its disk is empty; its machine is gone for a while; it is cut off
-and goes on), where the newcomer comes up, when an operator runs `txlog replace-node` and how often
+and goes on), where the learner comes up, when an operator runs `txlog replace-node` and how often
 he is interrupted.
 Must not know: what is checked.
 
 A run loses one disk, of the machine whose bits may rot, and only while the other two log nodes are
-whole: more is beyond what a group of three promises. Until the newcomer counts, what the other two
+whole: more is beyond what a group of three promises. Until the learner counts, what the other two
 had not synced is lost cleanly in a power loss: a torn tail makes a node suspect, and with one whole
 node of three a group waits for its operator, as it should.
 """
@@ -57,7 +57,7 @@ class Replacement:
         self.cluster = cluster
         self.world = cluster.world
         self.lost: LogMember | None = None
-        self.newcomer: LogMember | None = None
+        self.learner: LogMember | None = None
         self.done = True
         self._faults = faults
         self._task: asyncio.Task[None] | None = None
@@ -97,7 +97,7 @@ class Replacement:
         lost.disk = self._new_disk(lost)
         lost.identity = Identity(folder=f"{rng.getrandbits(64):016x}")
         lost.rotten = False
-        self.newcomer = lost
+        self.learner = lost
 
     def _new_disk(self, member: LogMember) -> Disk:
         disk = Disk(self.world, f"{member.host} again")
@@ -113,7 +113,7 @@ class Replacement:
         cluster.logs[cluster.logs.index(lost)] = fresh
         cluster.by_name[fresh.name] = fresh
         cluster.place(fresh)
-        self._faults.rotten = self.newcomer = fresh
+        self._faults.rotten = self.learner = fresh
         fresh.start()
         back_us = rng.randrange(500_000, 12 * SECOND)
         if kind == "away":
@@ -139,7 +139,7 @@ class Replacement:
         """Not before it was replaced: a node that answers is not lost,
         and the operator would be told so.
         """
-        if self.lost is not None and self.newcomer is not None and not self.newcomer.identity.group:
+        if self.lost is not None and self.learner is not None and not self.learner.identity.group:
             self.world.after(LOOK_US, None, self._back, come)
         else:
             come()
@@ -147,8 +147,8 @@ class Replacement:
     # ----------------------------------------------------------------- the operator
 
     async def _operate(self, others: list[LogMember], rng: Random) -> None:
-        assert self.lost is not None and self.newcomer is not None
-        lost, new = (self.lost.host, LOG_PORT), (self.newcomer.host, LOG_PORT)
+        assert self.lost is not None and self.learner is not None
+        lost, new = (self.lost.host, LOG_PORT), (self.learner.host, LOG_PORT)
         patience_s = [rng.random() ** 3 for _ in range(rng.randrange(4))] + [8.0] * 100
         await asyncio.sleep(rng.random() * 2)
         for limit_s in patience_s:
@@ -167,12 +167,12 @@ class Replacement:
             await asyncio.sleep(rng.random())
 
     def _look(self) -> None:
-        """Is the newcomer a member in full?"""
-        member = self.newcomer
+        """Is the learner a member in full?"""
+        member = self.learner
         assert member is not None
         if member.identity.group and self._whole(member):
             self.done = True
-            self.world.counters["a newcomer counts"] += 1
+            self.world.counters["a learner counts"] += 1
             for other in self.cluster.logs:
                 other.disk.clean = False
         elif not self.cluster.over:
@@ -182,10 +182,10 @@ class Replacement:
 
     @property
     def finished(self) -> bool:
-        """The newcomer counts, unless its own disk rotted meanwhile; and the old node, if it is
+        """The learner counts, unless its own disk rotted meanwhile; and the old node, if it is
         there, knows that it has no place any more.
         """
-        if self.lost is None or self.newcomer is None or self.newcomer.rotten:
+        if self.lost is None or self.learner is None or self.learner.rotten:
             return True
         old = self.lost
-        return self.done and (old is self.newcomer or not old.alive or old.identity.replaced)
+        return self.done and (old is self.learner or not old.alive or old.identity.replaced)

@@ -168,7 +168,7 @@ class Run:
         self._until(
             lambda: self.faults.replacement.finished,
             PROGRESS_US,
-            "the newcomer does not count, or the lost node does not know",
+            "the learner does not count, or the lost node does not know",
         )
         self._until(self._level, PROGRESS_US, "the nodes did not come to the same position")
         self.checkers.compare_states()

@@ -153,7 +153,7 @@ def installed(world: World) -> Iterator[None]:
                 cache_bytes=cache_bytes,
                 files=disk,
                 threaded=False,
-                newcomer=identity.joined > 1,
+                learner=identity.joined > 1,
             )
         except StorageError as error:
             raise StoreRefused(str(error)) from error

@@ -12,7 +12,7 @@ from collections import Counter
 from tests.sim.faults import KINDS
 
 REACHED: tuple[str, ...] = (
-    "a newcomer counts",
+    "a learner counts",
     "a process ended itself",
     "a sender waited for its reader",
     "a slow disk was synced in a thread",

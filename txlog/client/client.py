@@ -353,7 +353,7 @@ class LogClient(Nodes):
                 writer is None
                 or kind is Tail
                 or kind is Reject
-                or (probes and getattr(message, "round", b"") in probes)
+                or (probes and getattr(message, "ballot_id", b"") in probes)
             ):
                 self._on_other(index, message)
             else:
@@ -373,9 +373,9 @@ class LogClient(Nodes):
             ):
                 waiting[1].set_result(bound)
         elif isinstance(message, Promised | LeaseHeld | Refused | Behind | Unavailable):
-            probe = self._probes.get(message.round)
+            probe = self._probes.get(message.ballot_id)
             if probe is None:
-                self.pace.late(message.round, self.clock())
+                self.pace.late(message.ballot_id, self.clock())
             elif probe[0].on_answer(index, message) and not probe[1].done():
                 probe[1].set_result(probe[0].result())
         elif isinstance(message, Fetched):
@@ -451,14 +451,16 @@ class LogClient(Nodes):
         """Would a majority promise right now? Changes nothing anywhere."""
         question = ProbeQuestion(self.rng.randbytes(16), len(self.links))
         future: asyncio.Future[ProbeResult] = asyncio.get_running_loop().create_future()
-        self._probes[question.round] = (question, future)
-        self.broadcast(Seal(PROBE_TERM, self.incarnation, question.round, PROBE_EXPECTED, 0, True))
+        self._probes[question.ballot_id] = (question, future)
+        self.broadcast(
+            Seal(PROBE_TERM, self.incarnation, question.ballot_id, PROBE_EXPECTED, 0, True)
+        )
         try:
             return await asyncio.wait_for(future, _PROBE_TIMEOUT_S)
         except TimeoutError:
             return question.result()
         finally:
-            del self._probes[question.round]
+            del self._probes[question.ballot_id]
 
     async def campaign(
         self,

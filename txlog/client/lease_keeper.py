@@ -330,14 +330,14 @@ class LeaseKeeper:
         if answers is None or answers == self._seen:
             return
         seen, self._seen = self._seen, answers
-        if (answers.term, answers.round) != writer.renewable:
+        if (answers.term, answers.ballot_id) != writer.renewable:
             return
         for index, sent_us in enumerate(answers.sent_us):
             if sent_us:
-                writer.on_renewed_beside(index, answers.term, answers.round, sent_us, now)
+                writer.on_renewed_beside(index, answers.term, answers.ballot_id, sent_us, now)
         before = (
             seen.questions
-            if seen is not None and (seen.term, seen.round) == (answers.term, answers.round)
+            if seen is not None and (seen.term, seen.ballot_id) == (answers.term, answers.ballot_id)
             else 0
         )
         if answers.questions > before and stood_us:

@@ -71,10 +71,10 @@ class ProbeResult:
 class ProbeQuestion:
     """W1's last sentence: would a majority promise?"""
 
-    __slots__ = ("_held", "_nodes", "_unable", "_willing", "_windows", "round")
+    __slots__ = ("_held", "_nodes", "_unable", "_willing", "_windows", "ballot_id")
 
-    def __init__(self, round: bytes, nodes: int) -> None:
-        self.round = round
+    def __init__(self, ballot_id: bytes, nodes: int) -> None:
+        self.ballot_id = ballot_id
         self._nodes = nodes
         self._willing: set[int] = set()
         self._held: dict[int, int] = {}

@@ -6,7 +6,7 @@ of things.
 Must not know: the protocol; the proposer decides.
 Invariants: ``on_lost`` is called once at most, and nothing after it; ``lease_until_us`` is 0 for
 good once the writer is lost, released or stopped; what the lease keeper renewed (L7) counts only in
-`renewed_until`, and only for the term and round that are the writer's then.
+`renewed_until`, and only for the term and ballot id that are the writer's then.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ class Writer:
         self._open = False
         self._over = False
         self._released = False
-        # term and round for which the lease keeper may renew
+        # term and ballot id for which the lease keeper may renew
         self.renewable: tuple[int, bytes] | None = None
         # a later clock reading means that the loop stood still; the lease keeper's to write
         self.due_us = FAR_US
@@ -357,13 +357,13 @@ class Writer:
             self._proposer.on_stood_still(us, now_us)
 
     def on_renewed_beside(
-        self, index: int, term: int, round: bytes, sent_us: int, now_us: int
+        self, index: int, term: int, ballot_id: bytes, sent_us: int, now_us: int
     ) -> None:
-        """From the lease keeper: this log node was sent a Renew of this term and round at
+        """From the lease keeper: this log node was sent a Renew of this term and ballot id at
         ``sent_us`` and answered it `Renewed`.
         """
-        if not self._over and self.renewable == (term, round):
-            self._proposer.on_renewed_elsewhere(index, term, round, sent_us, now_us)
+        if not self._over and self.renewable == (term, ballot_id):
+            self._proposer.on_renewed_elsewhere(index, term, ballot_id, sent_us, now_us)
             self._lease(self._proposer.lease_until_us)
 
     def _lease(self, until_us: int) -> None:
@@ -377,11 +377,11 @@ class Writer:
         self._allow(None)
 
     def _snapshot(self) -> None:
-        """A term and round begin: the lease keeper may renew for them, and for no earlier ones.
+        """A term and ballot id begin: the lease keeper may renew for them, and for no earlier ones.
         While a re-seal is open the next term is about to begin.
         """
         if not self._released and not self._over and self._proposer.may_renew_beside():
-            self._allow((self._proposer.term, self._proposer.round))
+            self._allow((self._proposer.term, self._proposer.ballot_id))
 
     def _allow(self, renewable: tuple[int, bytes] | None) -> None:
         self.renewable = renewable

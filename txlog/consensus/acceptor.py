@@ -22,7 +22,7 @@ from collections import deque
 from random import Random
 from typing import Any, Final
 
-from txlog.consensus.learner import Joining
+from txlog.consensus.learner import Learner
 from txlog.consensus.lease import Window, window_us
 from txlog.consensus.log import Damage, History, Recovered, Scan
 from txlog.consensus.outputs import (
@@ -54,9 +54,9 @@ from txlog.messages import (
     Conflict,
     Fetch,
     Fetched,
-    Gap,
     LeaseHeld,
     Message,
+    MissingEntries,
     Promised,
     Refused,
     Release,
@@ -131,17 +131,17 @@ class Acceptor:
         self._writes: deque[tuple[int, int]] = deque()
         self._metas: deque[tuple[int, Promise]] = deque()
         self._durable_promise = self.promise
-        # term and round of the newest Seal while this node is suspect
+        # term and ballot id of the newest Seal while this node is suspect
         self._admitted: tuple[int, bytes] = (0, b"")
-        self._healing = 0  # sequence after which the suspicion is over on disk, 0: none
+        self._suspicion_end = 0  # sequence after which the suspicion is over on disk, 0: none
         self._confirmed_term = 0  # A3: the greatest position confirmed here, and in which term
         self._confirmed = 0
         self.repair = Repair(self)
-        self.joining = Joining(self)
+        self.learner = Learner(self)
         if self.last[0] > self.promise.term:  # A4; cannot happen unless an old meta came back
             self.raise_promise(self.last[0])
         self.repair.start(now_us)
-        self.joining.start(now_us)
+        self.learner.start(now_us)
 
     # ----------------------------------------------------------------------- inputs
 
@@ -178,8 +178,8 @@ class Acceptor:
         assert durable <= self.last[1], "durable past the last entry"
         while self._metas and self._metas[0][0] <= sequence:
             self._durable_promise = self._metas.popleft()[1]
-        if self._healing and sequence >= self._healing:
-            self._healing = 0
+        if self._suspicion_end and sequence >= self._suspicion_end:
+            self._suspicion_end = 0
             self.suspicion = None
             self.trace("no longer suspect")
 
@@ -222,7 +222,7 @@ class Acceptor:
 
     def on_peer_fetched(self, node: str, fetched: Fetched, now_us: int) -> None:
         self.repair.on_peer_fetched(node, fetched, now_us)
-        self.joining.on_peer_fetched(node, fetched, now_us)
+        self.learner.on_peer_fetched(node, fetched, now_us)
 
     def on_membership(self, peers: list[str], now_us: int) -> None:
         """S8: the group has other members from now on; it has as many as before.
@@ -231,7 +231,7 @@ class Acceptor:
         assert len(peers) == len(self.peers), "a group does not change its size"
         self.peers = sorted(peers)
         self.repair.on_membership(now_us)
-        self.joining.start(now_us)
+        self.learner.start(now_us)
 
     def on_room(self, has_room: bool) -> None:
         """Whether the next segment is there (A5):
@@ -253,12 +253,12 @@ class Acceptor:
         return outputs
 
     def deadline(self) -> int:
-        repair, joining = self.repair.deadline, self.joining.deadline
-        return min(repair, joining) if repair and joining else repair or joining
+        repair, learner = self.repair.deadline, self.learner.deadline
+        return min(repair, learner) if repair and learner else repair or learner
 
     def on_deadline(self, now_us: int) -> None:
         self.repair.on_deadline(now_us)
-        self.joining.on_deadline(now_us)
+        self.learner.on_deadline(now_us)
 
     # ---------------------------------------------------------------------- what others may look at
 
@@ -266,7 +266,7 @@ class Acceptor:
     def window_writer(self) -> bytes:
         return self._window.writer
 
-    def living_writer(self, now_us: int) -> bytes:
+    def window_holder(self, now_us: int) -> bytes:
         return self._window.living(now_us)
 
     def window_left_ms(self, now_us: int) -> int:
@@ -276,14 +276,14 @@ class Acceptor:
         return self._window.successor(now_us)
 
     @property
-    def healing(self) -> bool:
+    def suspicion_ending(self) -> bool:
         """The end of the suspicion is on its way to disk."""
-        return self._healing != 0
+        return self._suspicion_end != 0
 
     @property
-    def newcomer(self) -> bool:
+    def is_learner(self) -> bool:
         """S8: it has not joined its group yet."""
-        return self.suspicion is not None and self.suspicion.newcomer
+        return self.suspicion is not None and self.suspicion.learner
 
     @property
     def counts(self) -> bool:
@@ -311,7 +311,7 @@ class Acceptor:
             "suspect": None
             if suspicion is None
             else {"position": suspicion.position, "reason": suspicion.reason},
-            "newcomer": self.joining.describe(),
+            "newcomer": self.learner.describe(),
             "holes": [
                 {"position": hole.position, "where": hole.where} for hole in self.holes[:100]
             ],
@@ -324,17 +324,17 @@ class Acceptor:
     # ----------------------------------------------------------------------- A1 Seal
 
     def _on_seal(self, peer: Peer, message: Seal, now_us: int) -> None:
-        term, round, promised = message.term, message.round, self.promise.term
+        term, ballot_id, promised = message.term, message.ballot_id, self.promise.term
         if wrong := beyond_limits(message, promised, self.max_lease_ms):
-            self._send(peer, Unavailable(term, round[:MAX_ID_BYTES], 0, wrong))
+            self._send(peer, Unavailable(term, ballot_id[:MAX_ID_BYTES], 0, wrong))
             return
         if term < promised or (
-            term == promised and round != self.promise.round and self.suspicion is None
+            term == promised and ballot_id != self.promise.ballot_id and self.suspicion is None
         ):
-            self._send(peer, Refused(term, round, promised))
+            self._send(peer, Refused(term, ballot_id, promised))
             return
         if self.broken:
-            self._send(peer, Unavailable(term, round, 0, self.broken_reason))
+            self._send(peer, Unavailable(term, ballot_id, 0, self.broken_reason))
             return
         if self.suspicion is not None:
             self._admit(peer, message, now_us)
@@ -345,23 +345,27 @@ class Acceptor:
         if held:
             self._send(
                 peer,
-                LeaseHeld(term, round, promised, (held + 999) // 1000, self._window.living(now_us)),
+                LeaseHeld(
+                    term, ballot_id, promised, (held + 999) // 1000, self._window.living(now_us)
+                ),
             )
             return
         # no promise: a lagging candidate must not fence a healthy writer
         if self.last > message.expected:
-            self._send(peer, Behind(term, round, promised, self.last, self.committed))
+            self._send(peer, Behind(term, ballot_id, promised, self.last, self.committed))
             return
         # a writer could append nothing here, and each that tries makes a term
         if message.probe and not self.has_room:
-            self._send(peer, Unavailable(term, round, 0, "disk full"))
+            self._send(peer, Unavailable(term, ballot_id, 0, "disk full"))
             return
         if message.probe:
-            self._send(peer, Promised(term, round, promised, True, self.last, self.committed))
+            self._send(peer, Promised(term, ballot_id, promised, True, self.last, self.committed))
             return
         if term > promised:
-            self._set_promise(Promise(term, message.incarnation, round, message.lease_ms))
-        self._send_persisted(peer, Promised(term, round, term, False, self.last, self.committed))
+            self._set_promise(Promise(term, message.incarnation, ballot_id, message.lease_ms))
+        self._send_persisted(
+            peer, Promised(term, ballot_id, term, False, self.last, self.committed)
+        )
 
     def _promises_another(self, incarnation: bytes) -> bool:
         """A promise to another candidate is on its way to disk. On a slow disk that takes as long
@@ -386,16 +390,16 @@ class Acceptor:
             and self.last <= message.expected
             and not self._window.held_us(message.incarnation, self.promise.incarnation, now_us)
         ):
-            self._admitted = (message.term, message.round)
-            self._send(peer, Suspected(message.term, message.round, 0, suspicion.epoch, 0))
+            self._admitted = (message.term, message.ballot_id)
+            self._send(peer, Suspected(message.term, message.ballot_id, 0, suspicion.epoch, 0))
 
     # ----------------------------------------------------------------------- A2 Append
 
     def _on_append(self, peer: Peer, message: Append, now_us: int) -> None:
-        term, round, number = message.term, message.round, message.number
+        term, ballot_id, number = message.term, message.ballot_id, message.number
         promise = self.promise
         if term < promise.term:
-            self._send(peer, Refused(term, round, promise.term))
+            self._send(peer, Refused(term, ballot_id, promise.term))
             return
         wrong = (
             self.broken_reason
@@ -404,22 +408,22 @@ class Acceptor:
             or self._too_large(message.entries)
         )
         if wrong:
-            self._send(peer, Unavailable(term, round[:MAX_ID_BYTES], number, wrong))
+            self._send(peer, Unavailable(term, ballot_id[:MAX_ID_BYTES], number, wrong))
             return
-        sealed = term == promise.term and round == promise.round
-        if not sealed and (self.suspicion is None or self._admitted != (term, round)):
+        sealed = term == promise.term and ballot_id == promise.ballot_id
+        if not sealed and (self.suspicion is None or self._admitted != (term, ballot_id)):
             # That a majority elected it is only its word: it seals here too, and comes past
             # another's window like any candidate.
-            self._send(peer, Unsealed(term, round, number))
+            self._send(peer, Unsealed(term, ballot_id, number))
             return
         entries = self._decode(peer, message)
         if entries is None:
             return
         if not sealed:
-            self._set_promise(Promise(term, message.incarnation, round, message.lease_ms))
+            self._set_promise(Promise(term, message.incarnation, ballot_id, message.lease_ms))
         previous = message.previous[1]
         if previous > self.last[1]:
-            self._send(peer, Gap(term, round, number, self.last, self.committed))
+            self._send(peer, MissingEntries(term, ballot_id, number, self.last, self.committed))
             return
         if message.previous == self.last and message.previous_chain == self.last_chain:
             fresh = entries  # the usual case: right behind what is here
@@ -430,7 +434,7 @@ class Acceptor:
             if self.id_at(previous) not in (None, message.previous):
                 self.expel(peer, f"entry {previous} was not written in term {message.previous[0]}")
                 return
-            skip = self._count_held(peer, message, entries)
+            skip = self._skip_held(peer, message, entries)
             if skip < 0:
                 return
             fresh = entries[skip:]
@@ -444,11 +448,11 @@ class Acceptor:
         if fresh:
             self._take(fresh)
             self.room_bytes -= size
-        if self.joining.deadline:
-            self.joining.look(now_us)
-        if self.suspicion is not None and not self._heal(message, confirmed):
+        if self.learner.deadline:
+            self.learner.look(now_us)
+        if self.suspicion is not None and not self._end_suspicion_by(message, confirmed):
             self._send_persisted(
-                peer, Suspected(term, round, number, self.suspicion.epoch, confirmed)
+                peer, Suspected(term, ballot_id, number, self.suspicion.epoch, confirmed)
             )
             return
         if term != self._confirmed_term:
@@ -461,19 +465,19 @@ class Acceptor:
         self._window.open(message.incarnation, term, message.lease_ms, now_us)
         # min(durable, what matched): this answer leaves when everything asked of the disk so far is
         # durable, and that is at least `confirmed`.
-        self._send_persisted(peer, Appended(term, round, number, confirmed))
+        self._send_persisted(peer, Appended(term, ballot_id, number, confirmed))
 
     def _take_part(self, peer: Peer, message: Append, fitting: list[Entry], now_us: int) -> None:
         """A5: for the rest there is no room. The writer comes with it when this part is on disk,
         which is when another segment may have been made.
         """
-        term, round, number = message.term, message.round, message.number
+        term, ballot_id, number = message.term, message.ballot_id, message.number
         if not fitting:
             self._send(
                 peer,
                 Unavailable(
                     term,
-                    round,
+                    ballot_id,
                     number,
                     "the next segment is not made yet" if self.has_room else "disk full",
                 ),
@@ -482,9 +486,11 @@ class Acceptor:
         if self.suspicion is not None:
             self.repair.on_writer(now_us)
         self.take_fitting(fitting)
-        if self.joining.deadline:
-            self.joining.look(now_us)
-        self._send_persisted(peer, Gap(term, round, number, self.last, self.committed))
+        if self.learner.deadline:
+            self.learner.look(now_us)
+        self._send_persisted(
+            peer, MissingEntries(term, ballot_id, number, self.last, self.committed)
+        )
 
     def _too_large(self, entries: list[bytes]) -> str:
         largest = max(map(len, entries), default=0)
@@ -540,14 +546,14 @@ class Acceptor:
             peer,
             Conflict(
                 message.term,
-                message.round,
+                message.ballot_id,
                 message.number,
                 max(back_to, self.committed),
                 self.committed,
             ),
         )
 
-    def _count_held(self, peer: Peer, message: Append, entries: list[Entry]) -> int:
+    def _skip_held(self, peer: Peer, message: Append, entries: list[Entry]) -> int:
         """How many of these are held already, same by chain. A different one is cut away, with all
         behind it. -1: nothing of it can be.
         """
@@ -571,18 +577,18 @@ class Acceptor:
             return index
         return len(entries)
 
-    def _heal(self, message: Append, confirmed: int) -> bool:
+    def _end_suspicion_by(self, message: Append, confirmed: int) -> bool:
         """S3: one Append is not enough, a bad sector may hide several entries. True: counted once
         the end of suspicion is on disk.
         """
         suspicion = self.suspicion
-        if self._healing:
+        if self._suspicion_end:
             return True
         if (
             suspicion is None
-            or suspicion.newcomer
-            or message.heal_epoch != suspicion.epoch
-            or confirmed < message.heal
+            or suspicion.learner
+            or message.repair_epoch != suspicion.epoch
+            or confirmed < message.repair_upto
         ):
             return False
         if self.tail_damage:
@@ -595,7 +601,7 @@ class Acceptor:
     def _on_renew(self, peer: Peer, message: Renew, now_us: int) -> None:
         promise = self.promise
         if message.term < promise.term:
-            self._send(peer, Refused(message.term, message.round, promise.term))
+            self._send(peer, Refused(message.term, message.ballot_id, promise.term))
             return
         durable = self._durable_promise
         if beyond_limits(message, promise.term, self.max_lease_ms):
@@ -603,19 +609,19 @@ class Acceptor:
         if (
             not self.counts
             or message.term != promise.term
-            or message.round != promise.round
+            or message.ballot_id != promise.ballot_id
             or durable.term != promise.term
-            or durable.round != promise.round
+            or durable.ballot_id != promise.ballot_id
         ):
             return
         if self._window.open(message.incarnation, message.term, message.lease_ms, now_us):
-            self._send(peer, Renewed(message.term, message.round, message.number))
+            self._send(peer, Renewed(message.term, message.ballot_id, message.number))
 
     def _on_release(self, message: Release, now_us: int) -> None:
         if (
-            message.round
+            message.ballot_id
             and message.term == self.promise.term
-            and message.round == self.promise.round
+            and message.ballot_id == self.promise.ballot_id
             and len(message.successor) <= MAX_ID_BYTES
         ):
             self._window.release(message.term, message.successor, self.promise.lease_ms, now_us)
@@ -625,8 +631,8 @@ class Acceptor:
 
     def _on_fetch(self, peer: Peer, message: Fetch) -> None:
         if self.promise.term < message.fence <= self.promise.term + MAX_TERM_STEP:
-            # Whose window it is stays known: he may seal again at once. Without a round nobody's
-            # Renew is taken.
+            # Whose window it is stays known: he may seal again at once. Without a ballot id
+            # nobody's Renew is taken.
             self._set_promise(
                 Promise(message.fence, self.promise.incarnation, b"", self.promise.lease_ms)
             )
@@ -634,7 +640,7 @@ class Acceptor:
         upto = self._run_end(message.start, self.last[1] if message.uncommitted else self.committed)
         answer = Fetched(
             message.token, message.start, promised, self.last, self.committed, self.trim,
-            self.suspicion is not None, [], self.proven, self.promise.lease_ms, self.newcomer,
+            self.suspicion is not None, [], self.proven, self.promise.lease_ms, self.is_learner,
         )  # fmt: skip
         self._outputs.append(Serve(peer, answer, upto, message.max_bytes))
 
@@ -646,12 +652,12 @@ class Acceptor:
 
     def _on_catch_up(self, peer: Peer, message: CatchUp, now_us: int) -> None:
         if message.term < self.promise.term:
-            self._send(peer, Refused(message.term, message.round, self.promise.term))
-        elif not message.round or (
-            (message.term, message.round)
-            not in ((self.promise.term, self.promise.round), self._admitted)
+            self._send(peer, Refused(message.term, message.ballot_id, self.promise.term))
+        elif not message.ballot_id or (
+            (message.term, message.ballot_id)
+            not in ((self.promise.term, self.promise.ballot_id), self._admitted)
         ):
-            self._send(peer, Unsealed(message.term, message.round[:MAX_ID_BYTES], 0))
+            self._send(peer, Unsealed(message.term, message.ballot_id[:MAX_ID_BYTES], 0))
         else:
             self.repair.catch_up(message.committed, now_us)
 
@@ -754,7 +760,7 @@ class Acceptor:
             suspicion = self.suspicion
             self._set_suspicion(
                 Suspicion(
-                    suspicion.position, suspicion.epoch, suspicion.reason, True, suspicion.newcomer
+                    suspicion.position, suspicion.epoch, suspicion.reason, True, suspicion.learner
                 )
             )
         self._sequence += 1
@@ -796,8 +802,8 @@ class Acceptor:
         self.durable = last[1]
 
     def raise_promise(self, term: int, lease_ms: int = 0) -> None:
-        """To a term whose writer and round are not known here: nobody can have it, so no Append or
-        Renew is taken in it.
+        """To a term whose writer and ballot id are not known here: nobody can have it, so no Append
+        or Renew is taken in it.
         """
         self._set_promise(Promise(term, b"", b"", lease_ms or self.promise.lease_ms))
 
@@ -809,30 +815,33 @@ class Acceptor:
     def _set_suspicion(self, suspicion: Suspicion | None) -> None:
         """In memory at once: only for becoming more careful."""
         self.suspicion = suspicion
-        self._healing = 0
+        self._suspicion_end = 0
         self._write_meta()
 
     def become_suspect(self, position: int, reason: str) -> None:
-        """A newcomer stays one, since S3's ways out are not its own (S8); one whose last step is on
+        """A learner stays one, since S3's ways out are not its own (S8); one whose last step is on
         its way to disk is a member already.
         """
         already = self.suspicion
-        cut, newcomer = already is not None and already.cut, self.newcomer and not self.healing
-        self._set_suspicion(Suspicion(position, self.rng.randbytes(16), reason, cut, newcomer))
+        cut, learner = (
+            already is not None and already.cut,
+            self.is_learner and not self.suspicion_ending,
+        )
+        self._set_suspicion(Suspicion(position, self.rng.randbytes(16), reason, cut, learner))
         self.trace(f"suspect from position {position}: {reason}")
 
     def end_suspicion(self, why: str) -> None:
         """On disk before in memory (S3)."""
         self.trace(why)
         self._sequence += 1
-        self._healing = self._sequence
+        self._suspicion_end = self._sequence
         self._outputs.append(WriteMeta(self._sequence, self.promise, None))
         self._metas.append((self._sequence, self.promise))
 
     def _write_meta(self) -> None:
         self._sequence += 1
         self._outputs.append(
-            WriteMeta(self._sequence, self.promise, None if self._healing else self.suspicion)
+            WriteMeta(self._sequence, self.promise, None if self._suspicion_end else self.suspicion)
         )
         self._metas.append((self._sequence, self.promise))
 

@@ -20,7 +20,7 @@ LONGEST_US: Final = 8_000_000
 PIECE: Final = 4
 
 
-class Patience:
+class AdaptiveTimeout:
     """``us``: for a small answer. One with entries is given `PIECE` times as much by those
     who ask for such.
     """

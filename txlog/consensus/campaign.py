@@ -5,8 +5,8 @@ Decides: which log a candidate goes on from; whether a ballot is won, lost or op
 lost.
 Must not know: timers, what a writer does once it is one (`proposer`).
 
-Invariants: a ballot counts answers to its own term, round and kind only, one a node; a probe never
-counts as a promise.
+Invariants: a ballot counts answers to its own term, ballot id and kind only, one a node; a probe
+never counts as a promise.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Ballot:
         if (
             not isinstance(message, Promised | Refused | LeaseHeld | Behind | Unavailable)
             or message.term != seal.term
-            or message.round != seal.round
+            or message.ballot_id != seal.ballot_id
         ):
             return False
         if isinstance(message, Unavailable):

@@ -1,10 +1,10 @@
-"""A newcomer's way into the group (S8): the log node that takes a lost one's place, for one log.
+"""A learner's way into the group (S8): the log node that takes a lost one's place, for one log.
 
-Decides: when a newcomer counts.
+Decides: when a learner counts.
 Must not know: how the membership came to be (`server.membership`), how entries are taken
 (`acceptor`), connections.
 
-A newcomer is suspect (S3) of a kind of its own, on disk from the moment its log is made: it neither
+A learner is suspect (S3) of a kind of its own, on disk from the moment its log is made: it neither
 promises, acknowledges, renews nor answers `tail()`, and no Append heals it. It asks all other
 nodes; what a majority of the group says (whole nodes only, and each under the present membership
 version, since a node serves no other) has in it whatever a majority of the old group ever
@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from txlog.consensus.adaptive_timeout import PIECE, Patience
+from txlog.consensus.adaptive_timeout import PIECE, AdaptiveTimeout
 from txlog.consensus.lease import window_us
 from txlog.consensus.outputs import PeerFetch
 from txlog.consensus.repair import ASK_AGAIN_US, chunk_bytes
@@ -31,14 +31,14 @@ from txlog.messages import MAX_LEASE_MS, Fetch, Fetched
 if TYPE_CHECKING:
     from txlog.consensus.acceptor import Acceptor
 
-TOPIC: Final = "joining"
+TOPIC: Final = "learner"
 IDLE: Final = "idle"
 ASKING: Final = "asking"
 COPYING: Final = "copying"
 WAITING: Final = "waiting"
 
 
-class Joining:
+class Learner:
     """One a log. ``deadline`` 0: nothing to do."""
 
     def __init__(self, acceptor: Acceptor) -> None:
@@ -46,7 +46,7 @@ class Joining:
         self.state = IDLE
         self._log = acceptor
         self._token = 0
-        self._patience = Patience()
+        self._timeout = AdaptiveTimeout()
         self._answers: dict[str, Fetched] = {}
         self._goal: EntryId = NO_ENTRY  # the greatest id that a majority told
         self._floor = 0  # the greatest promise they told
@@ -57,8 +57,8 @@ class Joining:
         """Also when the membership has changed: nothing heard before counts."""
         self.deadline = 0
         self.state = IDLE
-        self._patience = Patience()
-        if self._log.newcomer and not self._log.healing:
+        self._timeout = AdaptiveTimeout()
+        if self._log.is_learner and not self._log.suspicion_ending:
             self._ask(now_us)
 
     def describe(self) -> dict[str, Any] | None:
@@ -72,14 +72,14 @@ class Joining:
         self.state = ASKING
         self._answers = {}
         self._token = self._log.rng.getrandbits(62)
-        self.deadline = now_us + self._patience.us
+        self.deadline = now_us + self._timeout.us
         self._log.emit(PeerFetch("", Fetch(self._token, self._log.committed + 1, 0, True), TOPIC))
 
     def on_peer_fetched(self, node: str, fetched: Fetched, now_us: int) -> None:
         if self.state == IDLE or node not in self._log.peers:
             return
         if fetched.token != self._token:
-            self._patience.late(fetched.token)
+            self._timeout.late(fetched.token)
             return
         if self.state == ASKING:
             self._count(node, fetched, now_us)
@@ -87,7 +87,7 @@ class Joining:
             self._on_chunk(fetched, now_us)
 
     def _count(self, node: str, fetched: Fetched, now_us: int) -> None:
-        if fetched.suspect or fetched.newcomer:
+        if fetched.suspect or fetched.learner:
             return  # it counts in no majority (S3)
         self._answers[node] = fetched
         if len(self._answers) < self._log.majority:
@@ -106,7 +106,7 @@ class Joining:
     def _pull(self, now_us: int, start: int = 0) -> None:
         """From ``start`` on; 0: from the first position not known committed here."""
         self._token = self._log.rng.getrandbits(62)
-        self.deadline = now_us + self._patience.us * PIECE
+        self.deadline = now_us + self._timeout.us * PIECE
         fetch = Fetch(
             self._token,
             start or self._log.committed + 1,
@@ -160,7 +160,7 @@ class Joining:
             self.state = WAITING
             self.deadline = now_us + window_us(self._lease_ms)
             log.trace(
-                f"newcomer: holds all up to {self._goal[1]}@{self._goal[0]}, promise "
+                f"learner: holds all up to {self._goal[1]}@{self._goal[0]}, promise "
                 f"{log.promise.term}, waits for {window_us(self._lease_ms) // 1000} ms"
             )
         return self.state != COPYING
@@ -178,7 +178,7 @@ class Joining:
         self.deadline = 0
         if self.state == WAITING and self._complete() and not self._log.broken:
             self.state = IDLE
-            self._log.end_suspicion("newcomer: it counts from now on")
+            self._log.end_suspicion("learner: it counts from now on")
         elif self.state != IDLE:
-            self._patience.give_up(self._token)
+            self._timeout.give_up(self._token)
             self._ask(now_us)

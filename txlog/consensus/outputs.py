@@ -21,29 +21,29 @@ Peer = int
 
 @dataclass(slots=True)
 class Promise:
-    """The durable promise: no writer of a lower term, and of this term only this round, is taken. A
-    promise of term 0 is none.
+    """The durable promise: no writer of a lower term, and of this term only this ballot id, is
+    taken. A promise of term 0 is none.
     """
 
     term: int = 0
     incarnation: bytes = b""
-    round: bytes = b""
+    ballot_id: bytes = b""
     lease_ms: int = 0
 
 
 @dataclass(slots=True)
 class Suspicion:
     """S3, durable. ``position``: first position in doubt. ``epoch``: random id of this suspicion,
-    so that healing answers the right one. ``cut``: a writer or a pull has overwritten what was
-    behind ``position``, so put-backs alone can no longer show that nothing is missing.
+    so that an Append that ends it names the right one. ``cut``: a writer or a pull has overwritten
+    what was behind ``position``, so put-backs alone can no longer show that nothing is missing.
     """
 
     position: int
     epoch: bytes
     reason: str
     cut: bool = False
-    # S8: not doubt, but a log that has never been part of the group (`joining`)
-    newcomer: bool = False
+    # S8: not doubt, but a log that has never been part of the group (`learner`)
+    learner: bool = False
 
 
 # What is made once an entry, or more often, has its `__init__` written out: the one that dataclass

@@ -105,17 +105,17 @@ class Pace:
 
     # ----------------------------------------------------------------------- what follows from it
 
-    def answer_patience_us(self, lease_ms: int) -> int:
+    def answer_timeout_us(self, lease_ms: int) -> int:
         """For the answers of a majority to Fetch or a probe (W1)."""
         return max(lease_ms * 250, 2 * self.answer_us)
 
-    def seal_patience_us(self, lease_ms: int) -> int:
+    def seal_timeout_us(self, lease_ms: int) -> int:
         """For the answers to a Seal; while log nodes work on it that make a majority,
         up to `SEAL_LONGEST_US`.
         """
         return max(lease_ms * 250, 3 * self.disk_us)
 
-    def opening_patience_us(self, lease_ms: int) -> int:
+    def opening_timeout_us(self, lease_ms: int) -> int:
         """For the first entry of a term, counted from the last progress."""
         return max(lease_ms * 2000, 4 * self.disk_us)
 
@@ -144,5 +144,5 @@ class Pace:
 
 
 def token_key(token: int) -> bytes:
-    """A token as the key of its question; a round is a key as it is."""
+    """A token as the key of its question; a ballot id is a key as it is."""
     return token.to_bytes(8, "big")

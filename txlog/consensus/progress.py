@@ -4,10 +4,10 @@ Decides: which entries are still at hand, what fits into the next message to a n
 in flight.
 Must not know: terms' fate, leases, who is asked what next (`proposer`).
 
-A feed is either *probing* (it is not known where the node stands: one message at a time, until one
-is answered `Appended`) or streaming (messages pile up to the window).
+With each node the writer is either *probing* (it is not known where the node stands: one message at
+a time, until one is answered `Appended`) or streaming (messages pile up to the window).
 Invariants: the entries at hand are dense and reach back at least to the first uncommitted one; a
-feed's bytes in flight are those of its outstanding messages.
+node's bytes in flight are those of its outstanding messages.
 """
 
 from __future__ import annotations
@@ -172,21 +172,21 @@ class Outstanding:
         self.size = size
 
 
-class Feed:
+class NodeProgress:
     """One log node, as the writer of the current term sees it."""
 
     __slots__ = (
-        "acked", "blocked_until", "catching_up", "connected", "flying", "flying_bytes", "heal",
-        "heal_epoch", "index", "match", "next", "outstanding", "poke", "probing", "renews",
-        "rewound", "sealing", "sent_us", "stall_us", "told",
+        "acked", "blocked_until", "catching_up", "commit_sent", "connected", "in_flight",
+        "in_flight_bytes", "index", "match", "next", "outstanding", "probing", "renews",
+        "repair_epoch", "repair_upto", "rewound", "sealing", "send_probe", "sent_us", "stall_us",
     )  # fmt: skip
 
     def __init__(self, index: int) -> None:
         self.index = index
         self.connected = False
         # S3: the node's suspicion we know of, and our last position when it told us
-        self.heal_epoch = b""
-        self.heal = 0
+        self.repair_epoch = b""
+        self.repair_upto = 0
         self.outstanding: deque[Outstanding] = deque()
         self.renews: deque[tuple[int, int]] = deque()
         self.new_term(1)
@@ -197,13 +197,13 @@ class Feed:
         self.next = next  # the first position not sent yet
         # it has answered an Append of this term, so its promise is durable and Renew makes sense
         self.acked = False
-        self.told = 0  # the committed position it was told last
+        self.commit_sent = 0  # the committed position it was told last
         # answers about gaps and conflicts to messages up to this number say nothing new
         self.rewound = 0
         self.sent_us = 0
         self.blocked_until = 0
         self.catching_up = 0  # when to look whether it has caught up, 0: it is not sent to pull
-        self.poke = True  # a message must go even if it carries no entry
+        self.send_probe = True  # a message must go even if it carries no entry
         self.probing = True
         self.sealing = False  # A2: it wants our Seal before it takes Appends, and has it
         self.stall_us = 0
@@ -212,15 +212,15 @@ class Feed:
     def clear(self) -> None:
         self.outstanding.clear()
         self.renews.clear()
-        self.flying = 0
-        self.flying_bytes = 0
+        self.in_flight = 0
+        self.in_flight_bytes = 0
 
     def rewind(self, next: int, number: int) -> None:
         """Begin again from ``next``, carefully. ``number``: of the newest message to any node."""
         self.next = max(1, next)
         self.rewound = number
         self.probing = True
-        self.poke = True
+        self.send_probe = True
         renews = list(self.renews)
         self.clear()
         self.renews.extend(renews)
@@ -247,13 +247,13 @@ class Feed:
 
     def sent(self, number: int, now_us: int, first: int, count: int, size: int) -> None:
         self.outstanding.append(Outstanding(number, now_us, first, count, size))
-        self.flying += count
-        self.flying_bytes += size
+        self.in_flight += count
+        self.in_flight_bytes += size
         self.next = first + count
         self.sent_us = now_us
-        self.poke = False
+        self.send_probe = False
 
-    def wants_seal(
+    def needs_seal(
         self, message: Unsealed | Promised | LeaseHeld, number: int, now_us: int
     ) -> bool:
         """A2: a node that our Seal did not reach, or that turned it away, has it before it takes an
@@ -278,10 +278,10 @@ class Feed:
         """
         if self.sealing:
             self.sealed(self.next - 1, number)
-        fresh = message.epoch != self.heal_epoch
+        fresh = message.epoch != self.repair_epoch
         if fresh:
-            self.heal_epoch, self.heal = message.epoch, last
-            self.poke = True
+            self.repair_epoch, self.repair_upto = message.epoch, last
+            self.send_probe = True
         # what it has acknowledged it may have lost; it says so again once it is healed
         self.match = 0
         self.acked = False
@@ -304,8 +304,8 @@ class Feed:
         outstanding = self.outstanding
         while outstanding and outstanding[0].number <= number:
             found = outstanding.popleft()
-            self.flying -= found.entries
-            self.flying_bytes -= found.size
+            self.in_flight -= found.entries
+            self.in_flight_bytes -= found.size
             if found.number == number:
                 return found.sent_us
         return 0

@@ -34,7 +34,7 @@ from txlog.consensus.outputs import (
     Trace,
 )
 from txlog.consensus.pace import SEAL_LONGEST_US, Pace, token_key
-from txlog.consensus.progress import Ages, Feed, Recent
+from txlog.consensus.progress import Ages, NodeProgress, Recent
 from txlog.consensus.quorum import held_by_majority, majority
 from txlog.entry import GENESIS_CHAIN, HANDOVER, LEADERSHIP, NO_ENTRY, Entry, EntryId, make_entry
 from txlog.messages import (
@@ -44,9 +44,9 @@ from txlog.messages import (
     Conflict,
     Fetch,
     Fetched,
-    Gap,
     LeaseHeld,
     Message,
+    MissingEntries,
     Promised,
     Refused,
     Release,
@@ -81,23 +81,23 @@ class Proposer:
         self.pace = pace or Pace()
         self.limits = limits or Limits()
         self.state = IDLE
-        self.term, self.round = 0, b""
+        self.term, self.ballot_id = 0, b""
         self.lease_ms = self.committed = 0
         self._nodes = nodes
         self._majority = majority(nodes)
         self._rng = rng
         self._outputs: list[ProposerOutput] = []
-        self._feeds = [Feed(index) for index in range(nodes)]
+        self._progress = [NodeProgress(index) for index in range(nodes)]
         self._recent = Recent(NO_ENTRY, GENESIS_CHAIN)
         self._lease = WriterLease(nodes, 0)
-        self._lease_said = 0
+        self._lease_emitted = 0
         # of the newest input: what `take_outputs` sends is counted from here,
         # which is early and so safe (L2)
         self._now = 0
         self._number = self._readings = 0
         self._highest = 0  # greatest term seen
         self._stage_deadline = 0  # of fetching, probing, sealing, opening and a re-seal
-        self._asked_us = 0  # when the question of this stage was asked
+        self._stage_started_us = 0  # when the question of this stage was asked
         # the log nodes that would promise, as the newest probe says
         self._probed: frozenset[int] = frozenset()
         self._applied: EntryId = NO_ENTRY
@@ -108,9 +108,9 @@ class Proposer:
         self._reseal: Ballot | None = None  # W5
         self._reseal_at = 0  # a re-seal is wanted then
         self._refused: set[int] = set()  # nodes that promised above the current term
-        self._asked: set[int] = set()  # the terms of our re-seals in this term
+        self._reseal_terms: set[int] = set()  # the terms of our re-seals in this term
         self._term_start = 0  # position of the first entry of the current term
-        self._leadership_position = self._said_committed = 0
+        self._leadership_position = self._committed_emitted = 0
         self._ages = Ages(self.limits.busy_limit_ms * 1000)
         self._notice_at = 0  # W7
         self._woke_us = 0  # when the loop last turned again after it had stood still
@@ -124,9 +124,9 @@ class Proposer:
     def renews(self, now_us: int) -> bool:
         """L8: whether this writer asks for more lease now."""
         self._now = max(self._now, now_us)
-        return not self._lease.over and not self._stuck()
+        return not self._lease.over and not self._commit_stalled()
 
-    # L7: this term and round are the newest that were asked for, and the lease counts (L4)
+    # L7: this term and ballot id are the newest that were asked for, and the lease counts (L4)
     def may_renew_beside(self) -> bool:
         return self._reseal is None and not self._lease.over
 
@@ -170,13 +170,13 @@ class Proposer:
         self._applied, self._applied_chain = applied_id, applied_chain
         self._leadership, self._wall_ms = leadership_payload, wall_ms
         self._lease = WriterLease(self._nodes, lease_ms)
-        self._lease_said = self._readings = 0
+        self._lease_emitted = self._readings = 0
         self.pace.age(now_us)
         self._reseal, self._reseal_at, self._notice_at = None, 0, 0
         self._refused.clear()
         self._ages.clear()
-        for feed in self._feeds:
-            feed.heal_epoch, feed.heal = b"", 0
+        for progress in self._progress:
+            progress.repair_epoch, progress.repair_upto = b"", 0
         self._start_reading()
 
     def append(
@@ -208,10 +208,10 @@ class Proposer:
         )
         self._now = now_us
         self._lease.end()
-        message = Release(self.term, self.round, successor)
-        for feed in self._feeds:
-            if feed.connected:
-                self._outputs.append(Send(feed.index, message))
+        message = Release(self.term, self.ballot_id, successor)
+        for progress in self._progress:
+            if progress.connected:
+                self._outputs.append(Send(progress.index, message))
         self._reseal, self._reseal_at = None, 0  # promised or not, no term follows this one here
         self.state = RELEASED
         self._trace(f"term {self.term} released")
@@ -222,13 +222,13 @@ class Proposer:
         self._become_idle()
 
     def on_renewed_elsewhere(
-        self, node: int, term: int, round: bytes, sent_us: int, now_us: int
+        self, node: int, term: int, ballot_id: bytes, sent_us: int, now_us: int
     ) -> None:
         """L7: the lease keeper sent this node a Renew of ours, at ``sent_us``, and it was answered
-        `Renewed` in that term and round.
+        `Renewed` in that term and ballot id.
         """
         self._now = max(self._now, now_us)
-        if self.state in (OPENING, OPEN) and term == self.term and round == self.round:
+        if self.state in (OPENING, OPEN) and term == self.term and ballot_id == self.ballot_id:
             self._credit(node, sent_us)
 
     def on_stood_still(self, us: int, now_us: int) -> None:
@@ -238,7 +238,7 @@ class Proposer:
         self._now = max(self._now, now_us)
         self._ages.shift(us, now_us)
         self._woke_us = now_us
-        self._asked_us = min(self._asked_us + us, self._now)
+        self._stage_started_us = min(self._stage_started_us + us, self._now)
         self.pace.stood_still(us, now_us)
         self._stage_deadline += us if self._stage_deadline else 0
 
@@ -246,8 +246,8 @@ class Proposer:
 
     def on_connected(self, node: int, now_us: int) -> None:
         self._now = now_us
-        feed = self._feeds[node]
-        feed.connected = True
+        progress = self._progress[node]
+        progress.connected = True
         if self.state == FETCHING and self._reading is not None:
             self._send_fetch(node, self._reading)
         elif self.state in (PROBING, SEALING) and self._ballot is not None:
@@ -255,7 +255,7 @@ class Proposer:
         elif self.state in (OPENING, OPEN):
             if self._reseal is not None:
                 self._outputs.append(Send(node, self._reseal.message))
-            feed.reconnected(self._number)
+            progress.reconnected(self._number)
 
     def on_membership(self, now_us: int) -> None:
         """S8: another membership version is known. What log nodes said under the old one counts for
@@ -268,54 +268,54 @@ class Proposer:
         elif self.state in (OPENING, OPEN):
             self._refused.clear()
             self._lease.new_term()
-            for feed in self._feeds:
-                feed.heal_epoch, feed.heal = b"", 0
-                feed.new_term(self.next_position)
+            for progress in self._progress:
+                progress.repair_epoch, progress.repair_upto = b"", 0
+                progress.new_term(self.next_position)
             self._start_reseal()
 
     def on_disconnected(self, node: int, now_us: int) -> None:
         self._now = now_us
-        feed = self._feeds[node]
-        feed.connected = False
-        feed.clear()
+        progress = self._progress[node]
+        progress.connected = False
+        progress.clear()
 
     def on_message(self, node: int, message: Message, now_us: int) -> None:
         self._now = now_us
         if type(message) is Appended:
             self._on_appended(node, message)
         elif isinstance(message, Renewed):
-            feed = self._feeds[node]
-            if self._is_ours(message.term, message.round):
-                self._credit(node, feed.renewed(message.number))
+            progress = self._progress[node]
+            if self._is_ours(message.term, message.ballot_id):
+                self._credit(node, progress.renewed(message.number))
         elif isinstance(message, Fetched):
             self._on_fetched(node, message)
         elif self._ballot is not None and self.state in (PROBING, SEALING):
             if self._ballot.on_message(node, message):
                 self._judge_ballot(False)
             else:
-                self.pace.late(getattr(message, "round", b""), now_us)
+                self.pace.late(getattr(message, "ballot_id", b""), now_us)
         elif self._reseal is not None and self._reseal.on_message(node, message):
             self._judge_reseal()
         elif isinstance(
-            message, Refused | Gap | Conflict | Suspected | Unavailable
-        ) and self._is_ours(message.term, message.round):
-            self._on_trouble(node, message)
+            message, Refused | MissingEntries | Conflict | Suspected | Unavailable
+        ) and self._is_ours(message.term, message.ballot_id):
+            self._on_reject(node, message)
         elif (
             isinstance(message, Unsealed | Promised | LeaseHeld)
-            and self._is_ours(message.term, message.round)
+            and self._is_ours(message.term, message.ballot_id)
             and self.state != RELEASED
         ):
-            self._let_in(self._feeds[node], message)
+            self._on_unsealed(self._progress[node], message)
         else:
-            self.pace.late(getattr(message, "round", b""), now_us)
+            self.pace.late(getattr(message, "ballot_id", b""), now_us)
 
     def take_outputs(self) -> list[ProposerOutput]:
         if self.state in (OPENING, OPEN) and self._reseal is None:
             self._flush()
-        if self.committed > self._said_committed and self.state in (OPEN, RELEASED):
-            self._said_committed = self.committed
+        if self.committed > self._committed_emitted and self.state in (OPEN, RELEASED):
+            self._committed_emitted = self.committed
             self._outputs.append(Committed(self.committed))
-        self._say_lease()
+        self._emit_lease()
         outputs = self._outputs
         if outputs:
             self._outputs = []
@@ -330,13 +330,13 @@ class Proposer:
             self._nodes, self.pace.next_token(), self._applied, self._applied_chain
         )
         self.state = FETCHING
-        self._ask(self.pace.answer_patience_us(self.lease_ms))
-        for feed in self._feeds:
-            if feed.connected:
-                self._send_fetch(feed.index, self._reading)
+        self._start_stage(self.pace.answer_timeout_us(self.lease_ms))
+        for progress in self._progress:
+            if progress.connected:
+                self._send_fetch(progress.index, self._reading)
 
-    def _ask(self, patience_us: int) -> None:
-        self._asked_us, self._stage_deadline = self._now, self._now + patience_us
+    def _start_stage(self, timeout_us: int) -> None:
+        self._stage_started_us, self._stage_deadline = self._now, self._now + timeout_us
 
     def _send_fetch(self, node: int, reading: Reading) -> None:
         self._outputs.append(
@@ -351,13 +351,13 @@ class Proposer:
         result = reading.on_fetched(node, message)
         self._highest = max(self._highest, reading.highest)
         if result == "more":
-            self._ask(self.pace.answer_patience_us(self.lease_ms))
+            self._start_stage(self.pace.answer_timeout_us(self.lease_ms))
             self._send_fetch(reading.source, reading)
         elif result == "done":
-            self.pace.answered(self._now - self._asked_us, self._now)
+            self.pace.answered(self._now - self._stage_started_us, self._now)
             self._start_ballot(True)
         elif result != "wait":
-            self._lose(result, False)
+            self._give_up_campaign(result, False)
 
     def _start_ballot(self, probe: bool) -> None:
         assert self._reading is not None
@@ -365,11 +365,11 @@ class Proposer:
         self._ballot = self._new_ballot(self._reading.expected, probe)
 
     def _new_ballot(self, expected: EntryId, probe: bool) -> Ballot:
-        """Term above everything seen, round fresh: no answer to an earlier question can count."""
-        self._ask(
-            self.pace.answer_patience_us(self.lease_ms)
+        """Term above all seen, ballot id fresh: no answer to an earlier question can count."""
+        self._start_stage(
+            self.pace.answer_timeout_us(self.lease_ms)
             if probe
-            else self.pace.seal_patience_us(self.lease_ms)
+            else self.pace.seal_timeout_us(self.lease_ms)
         )
         term = self._highest + 1
         if not probe:
@@ -377,9 +377,9 @@ class Proposer:
         message = Seal(
             term, self.incarnation, self._rng.randbytes(16), expected, self.lease_ms, probe
         )
-        for feed in self._feeds:
-            if feed.connected:
-                self._outputs.append(Send(feed.index, message))
+        for progress in self._progress:
+            if progress.connected:
+                self._outputs.append(Send(progress.index, message))
         return Ballot(self._nodes, message)
 
     def _judge_ballot(self, final: bool) -> None:
@@ -389,44 +389,48 @@ class Proposer:
         verdict = ballot.verdict(final)
         if verdict == "won":
             if ballot.message.probe:
-                self.pace.answered(self._now - self._asked_us, self._now)
+                self.pace.answered(self._now - self._stage_started_us, self._now)
                 self._probed = frozenset(ballot.promised)
                 self._start_ballot(False)
             else:
-                self.pace.synced(self._now - self._asked_us, self._now)
-                self._open(ballot)
+                self.pace.synced(self._now - self._stage_started_us, self._now)
+                self._win_campaign(ballot)
         elif final and self._worth_waiting(ballot, self._probed):
             self._stage_deadline = self._now + self.lease_ms * 250
         elif verdict == "held":
             wait = ballot.wait_ms() + self._rng.randint(0, self.lease_ms // 8)
-            self._over(ballot.describe(), wait, True)
+            self._end_campaign(ballot.describe(), wait, True)
         elif verdict == "behind" and self._readings < MAX_READINGS and not final:
             self._start_reading()
         elif verdict != "open":
-            self._lose(ballot.describe(), False)
+            self._give_up_campaign(ballot.describe(), False)
 
     def _worth_waiting(self, ballot: Ballot, alive: frozenset[int]) -> bool:
         """The time of a Seal is over. Another one would be promised no sooner by those ``alive``
         that have not turned this one down: they work on it.
         """
-        if ballot.message.probe or self._now >= self._asked_us + SEAL_LONGEST_US:
+        if ballot.message.probe or self._now >= self._stage_started_us + SEAL_LONGEST_US:
             return False
         return ballot.may_be_won(
-            {feed.index for feed in self._feeds if feed.connected and feed.index in alive}
+            {
+                progress.index
+                for progress in self._progress
+                if progress.connected and progress.index in alive
+            }
         )
 
-    def _lose(self, reason: str, held: bool) -> None:
+    def _give_up_campaign(self, reason: str, held: bool) -> None:
         sealed = self._ballot is not None and not self._ballot.message.probe
         if self._ballot is not None:
-            self.pace.give_up(self._ballot.message.round, self._asked_us, sealed)
+            self.pace.give_up(self._ballot.message.ballot_id, self._stage_started_us, sealed)
         elif self._reading is not None:
-            self.pace.give_up(token_key(self._reading.token), self._asked_us, False)
-        self._over(reason, self.pace.pause_ms(self.lease_ms, self._rng, sealed), held)
+            self.pace.give_up(token_key(self._reading.token), self._stage_started_us, False)
+        self._end_campaign(reason, self.pace.pause_ms(self.lease_ms, self._rng, sealed), held)
 
-    def _over(self, reason: str, retry_ms: int, held: bool) -> None:
+    def _end_campaign(self, reason: str, retry_ms: int, held: bool) -> None:
         windows = tuple(self._ballot.windows.items()) if self._ballot else ()
         self._lease.end()
-        self._say_lease()
+        self._emit_lease()
         self._become_idle()
         self._outputs.append(CampaignOver(reason, retry_ms, held, windows))
 
@@ -437,7 +441,7 @@ class Proposer:
 
     # --------------------------------------------------------------------- W2: open, W5: open again
 
-    def _open(self, ballot: Ballot) -> None:
+    def _win_campaign(self, ballot: Ballot) -> None:
         reading = self._reading
         assert reading is not None and reading.expected == ballot.message.expected
         self._recent = Recent(self._applied, self._applied_chain)
@@ -446,34 +450,34 @@ class Proposer:
         # The prefix holds everything committed (A1), so whatever anybody knows committed is in it.
         known = max([reading.committed] + [answer.committed for answer in ballot.promised.values()])
         self.committed = max(self._applied[1], min(known, reading.expected[1]))
-        self._said_committed = self.committed
+        self._committed_emitted = self.committed
         if reading.prefix:
             self._wall_ms = max(self._wall_ms, reading.prefix[-1].wall_ms)
         self._reading = self._ballot = None
         self.state = OPENING
-        self._begin_term(ballot)
-        self._lead()
+        self._start_term(ballot)
+        self._append_leadership()
 
-    def _begin_term(self, ballot: Ballot) -> None:
-        self.term, self.round = ballot.message.term, ballot.message.round
+    def _start_term(self, ballot: Ballot) -> None:
+        self.term, self.ballot_id = ballot.message.term, ballot.message.ballot_id
         self._stage_deadline = (
-            self._now + self.pace.opening_patience_us(self.lease_ms) if self.state == OPENING else 0
+            self._now + self.pace.opening_timeout_us(self.lease_ms) if self.state == OPENING else 0
         )
         self._reseal, self._reseal_at = None, 0
         self._refused.clear()
-        self._asked.clear()
+        self._reseal_terms.clear()
         self._lease.new_term()
         self._term_start = self.next_position
-        for feed in self._feeds:
-            feed.new_term(self.next_position)
+        for progress in self._progress:
+            progress.new_term(self.next_position)
         expected = ballot.message.expected
         for node, answer in ballot.promised.items():
-            feed = self._feeds[node]
-            feed.next = min(answer.last[1], expected[1]) + 1
+            progress = self._progress[node]
+            progress.next = min(answer.last[1], expected[1]) + 1
             if answer.last == expected:  # it stands exactly where the log goes on
-                feed.probing = feed.poke = False
+                progress.probing = progress.send_probe = False
 
-    def _lead(self) -> None:
+    def _append_leadership(self) -> None:
         entry = self._add(LEADERSHIP, self._leadership, self._wall_ms, False)
         self._leadership_position = entry.position
         self._trace(f"term {self.term}: LEADERSHIP at {entry.position}")
@@ -482,9 +486,9 @@ class Proposer:
         """W5: a minority is promised to somebody who did not get through. Ask again above it."""
         self._reseal_at = 0
         if (before := self._reseal) is not None:
-            self.pace.give_up(before.message.round, self._asked_us, True)
+            self.pace.give_up(before.message.ballot_id, self._stage_started_us, True)
         self._reseal = self._new_ballot(self._recent.last, False)
-        self._asked.add(self._reseal.message.term)
+        self._reseal_terms.add(self._reseal.message.term)
         self._trace(f"term {self.term}: seal again as {self._reseal.message.term}")
 
     def _on_reseal_late(self, ballot: Ballot) -> None:
@@ -495,9 +499,9 @@ class Proposer:
             self._start_reseal()
             return
         self._stage_deadline = self._now + self.lease_ms * 250
-        for feed in self._feeds:
-            if feed.connected and feed.index in ballot.held:
-                self._outputs.append(Send(feed.index, ballot.message))
+        for progress in self._progress:
+            if progress.connected and progress.index in ballot.held:
+                self._outputs.append(Send(progress.index, ballot.message))
 
     def _judge_reseal(self) -> None:
         ballot = self._reseal
@@ -505,11 +509,11 @@ class Proposer:
         self._highest = max(self._highest, ballot.highest)
         standing, reason = ballot.standing(self.term)
         if standing == "won":
-            self.pace.synced(self._now - self._asked_us, self._now)
-            self._begin_term(ballot)
+            self.pace.synced(self._now - self._stage_started_us, self._now)
+            self._start_term(ballot)
             self._trace(f"still the writer, now of term {self.term}")
             if self.state == OPENING:
-                self._lead()
+                self._append_leadership()
             else:
                 self._outputs.append(Reopened(self.term))
         elif standing == "fenced":
@@ -520,7 +524,7 @@ class Proposer:
 
     def _fence(self, reason: str) -> None:
         self._lease.end()
-        self._say_lease()
+        self._emit_lease()
         opening = self.state == OPENING
         self._become_idle()
         self._trace(f"term {self.term} is over: {reason}")
@@ -533,36 +537,40 @@ class Proposer:
 
     # ----------------------------------------------------------------------- W3, L2: answers
 
-    def _is_ours(self, term: int, round: bytes) -> bool:
-        return term == self.term and round == self.round and self.state in (OPEN, OPENING, RELEASED)
+    def _is_ours(self, term: int, ballot_id: bytes) -> bool:
+        return (
+            term == self.term
+            and ballot_id == self.ballot_id
+            and self.state in (OPEN, OPENING, RELEASED)
+        )
 
     def _on_appended(self, node: int, message: Appended) -> None:
         if (
             message.term != self.term
-            or message.round != self.round
+            or message.ballot_id != self.ballot_id
             or self.state not in (OPEN, OPENING)
         ):
             return
-        feed = self._feeds[node]
-        sent_us = feed.answered(message.number)
+        progress = self._progress[node]
+        sent_us = progress.answered(message.number)
         position = message.position
         assert position <= self._recent.last[1], "a node acknowledged more than was ever sent"
-        feed.acknowledged(message.number)
-        if position > feed.match:
-            feed.match = position
-            if position >= feed.next:
-                feed.next = position + 1
+        progress.acknowledged(message.number)
+        if position > progress.match:
+            progress.match = position
+            if position >= progress.next:
+                progress.next = position + 1
             if self.state == OPENING:
-                self._stage_deadline = self._now + self.pace.opening_patience_us(self.lease_ms)
+                self._stage_deadline = self._now + self.pace.opening_timeout_us(self.lease_ms)
             self._advance()
         self._credit(node, sent_us)
         if self.state == OPENING:
             self._open_if_leased()
-        if feed.told < self.committed and not self._notice_at:
+        if progress.commit_sent < self.committed and not self._notice_at:
             self._notice_at = self._now + self._ages.notice_us
 
     def _advance(self) -> None:
-        reached = held_by_majority([feed.match for feed in self._feeds])
+        reached = held_by_majority([progress.match for progress in self._progress])
         if reached <= self.committed or reached < self._term_start:
             return  # entries of an older term are never committed by count (W3)
         self.committed = reached
@@ -580,7 +588,7 @@ class Proposer:
             return
         self.state = OPEN
         self._stage_deadline = 0
-        self._said_committed = self._leadership_position
+        self._committed_emitted = self._leadership_position
         prefix = self._recent.slice(self._applied[1] + 1)[
             : self._leadership_position - self._applied[1]
         ]
@@ -588,65 +596,71 @@ class Proposer:
 
     def _credit(self, node: int, sent_us: int) -> None:
         if sent_us:
-            self._lease.credit(node, sent_us, self._stuck())
+            self._lease.credit(node, sent_us, self._commit_stalled())
 
-    def _stuck(self) -> bool:
+    def _commit_stalled(self) -> bool:
         """L8: the oldest append has found no majority for too long. A writer that opens has no
         lease to lose and keeps the windows open meanwhile.
         """
         limit = self.pace.commit_timeout_us(self.limits.commit_timeout_ms, self.lease_ms)
         if self.state == OPENING:
-            limit = max(limit, self.pace.opening_patience_us(self.lease_ms))
+            limit = max(limit, self.pace.opening_timeout_us(self.lease_ms))
         return 0 < self._ages.oldest_us < self._now - limit
 
-    def _on_trouble(
-        self, node: int, message: Refused | Gap | Conflict | Suspected | Unavailable
+    def _on_reject(
+        self, node: int, message: Refused | MissingEntries | Conflict | Suspected | Unavailable
     ) -> None:
-        feed = self._feeds[node]
+        progress = self._progress[node]
         if self.state == RELEASED:
             return
         if isinstance(message, Refused):
             self._on_refused(node, message)
             return
-        feed.answered(message.number)
-        feed.stall_us = 0
+        progress.answered(message.number)
+        progress.stall_us = 0
         if isinstance(message, Suspected):
-            if feed.suspected(message, self._recent.last[1], self._number):
-                self._trace(f"log node {feed.index} is suspect: heal up to {feed.heal}")
-        elif message.number > feed.rewound:
-            if isinstance(message, Gap):
-                feed.rewind(min(message.last[1] + 1, self.next_position), self._number)
+            if progress.suspected(message, self._recent.last[1], self._number):
+                self._trace(
+                    f"log node {progress.index} is suspect: repair up to {progress.repair_upto}"
+                )
+        elif message.number > progress.rewound:
+            if isinstance(message, MissingEntries):
+                progress.rewind(min(message.last[1] + 1, self.next_position), self._number)
             elif isinstance(message, Conflict):
-                feed.rewind(min(message.back_to + 1, self.next_position), self._number)
+                progress.rewind(min(message.back_to + 1, self.next_position), self._number)
             else:
-                feed.rewind(feed.match + 1 if feed.match else feed.next, self._number)
-                feed.blocked_until = self._now + RETRY_US
+                progress.rewind(
+                    progress.match + 1 if progress.match else progress.next, self._number
+                )
+                progress.blocked_until = self._now + RETRY_US
 
-    def _let_in(self, feed: Feed, message: Unsealed | Promised | LeaseHeld) -> None:
-        if feed.wants_seal(message, self._number, self._now):
+    def _on_unsealed(
+        self, progress: NodeProgress, message: Unsealed | Promised | LeaseHeld
+    ) -> None:
+        if progress.needs_seal(message, self._number, self._now):
             self._outputs.append(
                 Send(
-                    feed.index,
+                    progress.index,
                     Seal(
                         self.term,
                         self.incarnation,
-                        self.round,
+                        self.ballot_id,
                         (self.term, self.last[1]),
                         self.lease_ms,
                         False,
                     ),
                 )
             )
-        self.pace.late(message.round, self._now)
+        self.pace.late(message.ballot_id, self._now)
 
     def _on_refused(self, node: int, message: Refused) -> None:
-        if message.promised == self.term and self._feeds[node].sealing and self._reseal is None:
-            # it has promised our term to another round: above it we meet again
+        if message.promised == self.term and self._progress[node].sealing and self._reseal is None:
+            # it has promised our term to another ballot id: above it we meet again
             self._start_reseal()
         if message.promised <= self.term:
             return
         self._highest = max(self._highest, message.promised)
-        if message.promised in self._asked:
+        if message.promised in self._reseal_terms:
             return  # by all we know it has promised our own re-seal
         self._refused.add(node)
         if len(self._refused) >= self._majority:
@@ -668,29 +682,36 @@ class Proposer:
     def _flush(self) -> None:
         """One message object serves all nodes that stand at the same place."""
         ready: dict[int, Append] = {}
-        for feed in self._feeds:
-            if feed.connected and (feed.poke or feed.next <= self._recent.last[1]):
-                self._send_entries(feed, ready)
+        for progress in self._progress:
+            if progress.connected and (
+                progress.send_probe or progress.next <= self._recent.last[1]
+            ):
+                self._send_entries(progress, ready)
 
-    def _send_entries(self, feed: Feed, ready: dict[int, Append]) -> None:
+    def _send_entries(self, progress: NodeProgress, ready: dict[int, Append]) -> None:
         limits, last = self.limits, self._recent.last[1]
-        while feed.poke or feed.next <= last:
+        while progress.send_probe or progress.next <= last:
             if (
-                (feed.probing and feed.outstanding)
-                or feed.blocked_until > self._now
-                or feed.catching_up
+                (progress.probing and progress.outstanding)
+                or progress.blocked_until > self._now
+                or progress.catching_up
             ):
                 return
-            if feed.flying >= limits.window_entries or feed.flying_bytes >= limits.window_bytes:
+            if (
+                progress.in_flight >= limits.window_entries
+                or progress.in_flight_bytes >= limits.window_bytes
+            ):
                 return
-            if feed.next < self._recent.first:
-                self._send_catch_up(feed)
+            if progress.next < self._recent.first:
+                self._send_catch_up(progress)
                 return
-            message = self._append_at(feed.next, True, ready if not feed.heal_epoch else {}, feed)
-            self._send_append(feed, message)
+            message = self._append_at(
+                progress.next, True, ready if not progress.repair_epoch else {}, progress
+            )
+            self._send_append(progress, message)
 
     def _append_at(
-        self, start: int, with_entries: bool, ready: dict[int, Append], feed: Feed
+        self, start: int, with_entries: bool, ready: dict[int, Append], progress: NodeProgress
     ) -> Append:
         """The Append that goes on at ``start``: from ``ready`` if one was made this turn."""
         key = start if with_entries else -start
@@ -705,48 +726,53 @@ class Proposer:
             )
             self._number += 1
             message = ready[key] = Append(
-                self.term, self.incarnation, self.round, self.lease_ms, self._number, before[0],
-                before[1], self.committed, entries, feed.heal_epoch, feed.heal
+                self.term, self.incarnation, self.ballot_id, self.lease_ms, self._number, before[0],
+                before[1], self.committed, entries, progress.repair_epoch, progress.repair_upto
             )  # fmt: skip
         return message
 
-    def _send_append(self, feed: Feed, message: Append) -> None:
-        feed.sent(
+    def _send_append(self, progress: NodeProgress, message: Append) -> None:
+        progress.sent(
             message.number,
             self._now,
             message.previous[1] + 1,
             len(message.entries),
             sum(map(len, message.entries)),
         )
-        feed.told = message.committed
-        self._outputs.append(Send(feed.index, message))
+        progress.commit_sent = message.committed
+        self._outputs.append(Send(progress.index, message))
 
-    def _send_empty(self, feed: Feed, ready: dict[int, Append]) -> None:
+    def _send_empty(self, progress: NodeProgress, ready: dict[int, Append]) -> None:
         """Commit progress or a sign of life, right behind what was sent last."""
         if (
-            feed.blocked_until > self._now
-            or feed.catching_up
-            or (feed.probing and feed.outstanding)
-            or feed.next < self._recent.first
+            progress.blocked_until > self._now
+            or progress.catching_up
+            or (progress.probing and progress.outstanding)
+            or progress.next < self._recent.first
         ):
             return
         self._send_append(
-            feed, self._append_at(feed.next, False, ready if not feed.heal_epoch else {}, feed)
+            progress,
+            self._append_at(
+                progress.next, False, ready if not progress.repair_epoch else {}, progress
+            ),
         )
 
-    def _send_catch_up(self, feed: Feed) -> None:
+    def _send_catch_up(self, progress: NodeProgress) -> None:
         """It lacks what we no longer hold: it is to pull committed entries from another node;
         look again soon.
         """
-        self._outputs.append(Send(feed.index, CatchUp(self.term, self.round, self.committed)))
-        feed.catching_up = self._now + CATCH_UP_LOOK_US
-        feed.next = self.committed + 1
-        feed.poke = True
+        self._outputs.append(
+            Send(progress.index, CatchUp(self.term, self.ballot_id, self.committed))
+        )
+        progress.catching_up = self._now + CATCH_UP_LOOK_US
+        progress.next = self.committed + 1
+        progress.send_probe = True
 
-    def _say_lease(self) -> None:
-        if self._lease.until_us != self._lease_said:
-            self._lease_said = self._lease.until_us
-            self._outputs.append(LeaseUntil(self._lease_said))
+    def _emit_lease(self) -> None:
+        if self._lease.until_us != self._lease_emitted:
+            self._lease_emitted = self._lease.until_us
+            self._outputs.append(LeaseUntil(self._lease_emitted))
 
     def _trace(self, text: str) -> None:
         self._outputs.append(Trace(text))
@@ -758,16 +784,17 @@ class Proposer:
         if self.state in (OPENING, OPEN) and self._reseal is None:
             if self._notice_at:
                 times.append(self._notice_at)
-            beat = self.lease_ms * 333 if not self._stuck() else 0
-            for feed in self._feeds:
-                if feed.connected:
-                    times += (feed.blocked_until, feed.catching_up)
-                    if feed.outstanding:
+            beat = self.lease_ms * 333 if not self._commit_stalled() else 0
+            for progress in self._progress:
+                if progress.connected:
+                    times += (progress.blocked_until, progress.catching_up)
+                    if progress.outstanding:
                         times.append(
-                            max(feed.outstanding[0].sent_us, self._woke_us) + self._stall_us(feed)
+                            max(progress.outstanding[0].sent_us, self._woke_us)
+                            + self._stall_us(progress)
                         )
-                    if beat and not feed.catching_up:
-                        times.append(max(feed.sent_us + beat, feed.blocked_until))
+                    if beat and not progress.catching_up:
+                        times.append(max(progress.sent_us + beat, progress.blocked_until))
         return min((time for time in times if time), default=0)
 
     def on_deadline(self, now_us: int) -> None:
@@ -783,62 +810,62 @@ class Proposer:
         notice = self._notice_at and now_us >= self._notice_at
         if notice:
             self._notice_at = 0
-        stuck = self._stuck()
-        for feed in self._feeds:
-            if feed.connected:
-                self._on_feed_deadline(feed, bool(notice), stuck, ready)
+        stuck = self._commit_stalled()
+        for progress in self._progress:
+            if progress.connected:
+                self._on_node_deadline(progress, bool(notice), stuck, ready)
 
-    def _on_feed_deadline(
-        self, feed: Feed, notice: bool, stuck: bool, ready: dict[int, Append]
+    def _on_node_deadline(
+        self, progress: NodeProgress, notice: bool, stuck: bool, ready: dict[int, Append]
     ) -> None:
         now = self._now
-        if feed.blocked_until and now >= feed.blocked_until:
-            feed.blocked_until = 0
-        if feed.catching_up and now >= feed.catching_up:
-            feed.catching_up = 0
-        if feed.outstanding and now >= max(
-            feed.outstanding[0].sent_us, self._woke_us
-        ) + self._stall_us(feed):
+        if progress.blocked_until and now >= progress.blocked_until:
+            progress.blocked_until = 0
+        if progress.catching_up and now >= progress.catching_up:
+            progress.catching_up = 0
+        if progress.outstanding and now >= max(
+            progress.outstanding[0].sent_us, self._woke_us
+        ) + self._stall_us(progress):
             # Nothing heard: a slow disk, or a link that lost it. Once more from the oldest,
             # carefully, and slower every time.
-            stall = max(min(self._stall_us(feed) * 2, MAX_STALL_US), self._stall_us(feed))
-            feed.rewind(feed.outstanding[0].first, self._number)
-            feed.stall_us = stall
-        if notice and feed.told < self.committed:
-            self._send_empty(feed, ready)
-        if not stuck and now >= feed.sent_us + self.lease_ms * 333:
-            self._keep_alive(feed, ready)
+            stall = max(min(self._stall_us(progress) * 2, MAX_STALL_US), self._stall_us(progress))
+            progress.rewind(progress.outstanding[0].first, self._number)
+            progress.stall_us = stall
+        if notice and progress.commit_sent < self.committed:
+            self._send_empty(progress, ready)
+        if not stuck and now >= progress.sent_us + self.lease_ms * 333:
+            self._keep_alive(progress, ready)
 
-    def _stall_us(self, feed: Feed) -> int:
-        return feed.stall_us or self.pace.stall_us(self.lease_ms)
+    def _stall_us(self, progress: NodeProgress) -> int:
+        return progress.stall_us or self.pace.stall_us(self.lease_ms)
 
-    def _keep_alive(self, feed: Feed, ready: dict[int, Append]) -> None:
+    def _keep_alive(self, progress: NodeProgress, ready: dict[int, Append]) -> None:
         """L1, L8: Renew where the promise is known durable and the lease lives, else an Append."""
-        if feed.acked and (self._lease.until_us > self._now or self._lease.over):
+        if progress.acked and (self._lease.until_us > self._now or self._lease.over):
             self._number += 1
-            feed.renewing(self._number, self._now)
+            progress.renewing(self._number, self._now)
             self._outputs.append(
                 Send(
-                    feed.index,
-                    Renew(self.term, self.incarnation, self.round, self.lease_ms, self._number),
+                    progress.index,
+                    Renew(self.term, self.incarnation, self.ballot_id, self.lease_ms, self._number),
                 )
             )
         else:
             before = len(self._outputs)
-            self._send_empty(feed, ready)
+            self._send_empty(progress, ready)
             if len(self._outputs) == before:
-                feed.sent_us = self._now  # not now; its own retry is under way
+                progress.sent_us = self._now  # not now; its own retry is under way
 
     def _on_stage_over(self) -> None:
         self._stage_deadline = 0
         if self.state == FETCHING:
             count = len(self._reading.answers) if self._reading is not None else 0
-            self._lose(f"{count} of {self._nodes} log nodes answered", False)
+            self._give_up_campaign(f"{count} of {self._nodes} log nodes answered", False)
         elif self.state in (PROBING, SEALING):
             self._judge_ballot(True)
         elif self._reseal is not None and (
             self.state == OPEN
-            or self._now < self._ages.oldest_us + self.pace.opening_patience_us(self.lease_ms)
+            or self._now < self._ages.oldest_us + self.pace.opening_timeout_us(self.lease_ms)
         ):
             self._on_reseal_late(self._reseal)
         elif self.state == OPENING:

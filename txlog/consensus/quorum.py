@@ -63,9 +63,9 @@ class WindowQuestion:
 
     __slots__ = ("_free", "_held", "_nodes", "message", "refused")
 
-    def __init__(self, nodes: int, incarnation: bytes, round: bytes, lease_ms: int) -> None:
+    def __init__(self, nodes: int, incarnation: bytes, ballot_id: bytes, lease_ms: int) -> None:
         self.message = Seal(
-            PROBE_TERM, incarnation, round, (PROBE_TERM, PROBE_TERM), lease_ms, True
+            PROBE_TERM, incarnation, ballot_id, (PROBE_TERM, PROBE_TERM), lease_ms, True
         )
         self.refused = False
         self._nodes = nodes
@@ -76,7 +76,7 @@ class WindowQuestion:
         if (
             isinstance(answer, Promised | LeaseHeld | Refused)
             and answer.term == PROBE_TERM
-            and answer.round == self.message.round
+            and answer.ballot_id == self.message.ballot_id
         ):
             if isinstance(answer, Promised):
                 self._free.add(node)

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from txlog.consensus.adaptive_timeout import PIECE, Patience
+from txlog.consensus.adaptive_timeout import PIECE, AdaptiveTimeout
 from txlog.consensus.log import Damage, Scan
 from txlog.consensus.outputs import PeerFetch, PutBack
 from txlog.entry import Entry, EntryError, EntryId, decode_entry
@@ -32,7 +32,7 @@ ASK_AGAIN_US: Final = 500_000  # after answers that were no help
 FENCE_AGAIN_US: Final = 50_000  # a promise is on its way to disk
 # So long a writer who lives is given to heal (S3) before all nodes turn him away (S4). With the
 # default lease a restarted node's window is longer.
-WRITER_HEALS_US: Final = 1_000_000
+WRITER_REPAIRS_US: Final = 1_000_000
 TOPIC: Final = "repair"
 CHUNK_BYTES: Final = 4 << 20
 
@@ -51,12 +51,12 @@ class Repair:
         self.deadline = 0
         self._log = acceptor
         self._token = 0
-        self._patience = Patience()
+        self._timeout = AdaptiveTimeout()
         self._next = 0  # the position asked for last
         self._answers: dict[str, Fetched] = {}  # by node, to the survey under way
         self._proven: list[Entry] = []  # good copies for the next damaged positions, in order
-        self._putting = False  # a PutBack is under way
-        self._put = 0  # the position of the last one
+        self._put_back_running = False  # a PutBack is under way
+        self._put_position = 0  # the position of the last one
         self._target = 0  # pull committed entries up to here, 0: no pull
         self._source = ""  # whom we pull or copy from
         self._copy: EntryId | None = None  # S4: the id that the copied prefix ends with
@@ -68,7 +68,7 @@ class Repair:
 
     def start(self, now_us: int) -> None:
         log = self._log
-        if log.tail_damage and log.newcomer:
+        if log.tail_damage and log.is_learner:
             log.cut_tail()  # it has never acknowledged anything
         elif log.tail_damage and log.peers:
             first = log.tail_damage[0]
@@ -76,19 +76,19 @@ class Repair:
                 first.position, f"damage at position {first.position} {first.where}".rstrip()
             )
         if not log.peers:
-            self._alone()
-        elif self._wanting():
-            self._survey(now_us)
+            self._recover_alone()
+        elif self._has_work():
+            self._query_all(now_us)
 
-    def _alone(self) -> None:
+    def _recover_alone(self) -> None:
         """A group of one has nobody to ask: it cuts a tail that never was proven, like any database
         on one disk, and nothing else (S4, S5).
         """
         log = self._log
         if log.holes:
-            self._break(log.holes[0])
+            self._mark_broken(log.holes[0])
         elif log.proven > log.last[1]:
-            self._break(log.tail_damage[0] if log.tail_damage else Damage(log.last[1] + 1))
+            self._mark_broken(log.tail_damage[0] if log.tail_damage else Damage(log.last[1] + 1))
         else:
             if log.tail_damage:
                 log.trace(
@@ -107,29 +107,29 @@ class Repair:
             return
         fresh = self._target == 0
         self._target = max(self._target, committed)
-        if fresh and not self._putting:
-            self._unfollow()
-            self._survey(now_us)
+        if fresh and not self._put_back_running:
+            self._stop_pulling()
+            self._query_all(now_us)
 
     def on_peer_fetched(self, node: str, fetched: Fetched, now_us: int) -> None:
         if node not in self._log.peers:
             return
         if fetched.token != self._token:
-            self._patience.late(fetched.token)
+            self._timeout.late(fetched.token)
             # an answer to an older question: what it says of the other node may no longer hold
             return
         if node == self._source:
             self._on_chunk(fetched, now_us)
             return
         self._answers[node] = fetched
-        if self._damaged() and not self._putting:
-            self._judge_copies(fetched)
-        if not self._putting and self._target and fetched.committed > self._log.committed:
-            self._follow(node, now_us)
-        elif len(self._answers) == len(self._log.peers) and not self._putting:
+        if self._damaged() and not self._put_back_running:
+            self._match_copies(fetched)
+        if not self._put_back_running and self._target and fetched.committed > self._log.committed:
+            self._pull_from(node, now_us)
+        elif len(self._answers) == len(self._log.peers) and not self._put_back_running:
             # nobody is waited for any more
             self.deadline = min(self.deadline, now_us + ASK_AGAIN_US)
-            self._on_everybody(now_us)
+            self._on_all_answered(now_us)
 
     def on_damage(self, scan: Scan, now_us: int) -> None:
         """Found while running; the acceptor has drawn its own conclusions. A put-back under way
@@ -139,15 +139,15 @@ class Repair:
         log.holes = [damage for damage in scan.damage if damage.position <= log.last[1]]
         log.tail_damage = [damage for damage in scan.damage if damage.position > log.last[1]]
         if not log.peers:
-            self._alone()
-        elif not self._putting and self._damaged():
+            self._recover_alone()
+        elif not self._put_back_running and self._damaged():
             self._proven = []
-            self._unfollow()
-            self._survey(now_us)
+            self._stop_pulling()
+            self._query_all(now_us)
 
     def on_put_back(self, scan: Scan, now_us: int) -> None:
         log = self._log
-        self._putting = False
+        self._put_back_running = False
         log.holes = [damage for damage in scan.damage if damage.position <= log.last[1]]
         if log.tail_damage:
             log.extend_by_scan(scan.last, scan.last_chain)
@@ -157,33 +157,33 @@ class Repair:
                 not log.tail_damage
                 and log.suspicion is not None
                 and not log.suspicion.cut
-                and not log.newcomer
+                and not log.is_learner
             ):
                 log.end_suspicion(f"whole again up to {log.last[1]} after put-backs")
         if not self._damaged():
             log.broken, log.broken_reason = 0, ""
             self._proven = []
-        if self._put_next_back() or not self._wanting():
+        if self._put_next_back() or not self._has_work():
             return
-        if (damage := self._damaged()) and damage[0].position == self._put:
+        if (damage := self._damaged()) and damage[0].position == self._put_position:
             # it could not stand there, or there was no room for it (A5): the same answer at once
             # would be no help
             self.deadline = now_us + ASK_AGAIN_US
         else:
-            self._survey(now_us)
+            self._query_all(now_us)
 
     def on_membership(self, now_us: int) -> None:
         """The other nodes are not the same any more (S8): ask again."""
-        self._patience = Patience()
-        self._unfollow()
+        self._timeout = AdaptiveTimeout()
+        self._stop_pulling()
         self._answers = {}
-        if self._wanting() and not self._putting:
-            self._survey(now_us)
+        if self._has_work() and not self._put_back_running:
+            self._query_all(now_us)
 
     def on_cut(self) -> None:
         """The log was truncated: what was being put back behind its end has no meaning any more."""
         self._proven = []
-        self._putting = False
+        self._put_back_running = False
 
     def on_writer(self, now_us: int) -> None:
         """A writer appends to this suspect node: what was asked before says nothing about the log
@@ -191,33 +191,33 @@ class Repair:
         """
         self._too_few_since = 0
         if self._copy is not None or not (self._target or self._log.holes):
-            self._unfollow()
+            self._stop_pulling()
             self._answers = {}
             self.deadline = min(self.deadline, now_us + ASK_AGAIN_US)  # 0 stays 0
 
     def on_deadline(self, now_us: int) -> None:
         if self.deadline and now_us >= self.deadline:
             self.deadline = 0
-            if self._putting:
+            if self._put_back_running:
                 self.deadline = now_us + ASK_AGAIN_US
-            elif self._wanting():
-                self._patience.give_up(self._token)
-                self._unfollow()
-                self._survey(now_us)
+            elif self._has_work():
+                self._timeout.give_up(self._token)
+                self._stop_pulling()
+                self._query_all(now_us)
             else:
-                self._rest()
+                self._finish()
 
-    def _rest(self) -> None:
+    def _finish(self) -> None:
         """All is done."""
-        self.deadline, self._patience = 0, Patience()
+        self.deadline, self._timeout = 0, AdaptiveTimeout()
 
-    def _wanting(self) -> bool:
+    def _has_work(self) -> bool:
         if self._target <= self._log.committed:
             self._target = 0  # the writer has fed us the rest
         return bool(
             self._damaged()
             or self._target
-            or (self._log.suspicion is not None and not self._log.newcomer)
+            or (self._log.suspicion is not None and not self._log.is_learner)
         )
 
     # ----------------------------------------------------------------------- asking
@@ -225,7 +225,7 @@ class Repair:
     def _damaged(self) -> list[Damage]:
         return self._log.holes or self._log.tail_damage
 
-    def _survey(self, now_us: int) -> None:
+    def _query_all(self, now_us: int) -> None:
         """Ask every node what it has from the first lost position on."""
         damage = self._damaged()
         self._next = damage[0].position if damage else self._log.last[1] + 1
@@ -237,12 +237,12 @@ class Repair:
 
     def _ask(self, node: str, fetch: Fetch, now_us: int) -> None:
         self._token = fetch.token = self._log.rng.getrandbits(62)
-        self.deadline = now_us + self._patience.us * (PIECE if fetch.max_bytes else 1)
+        self.deadline = now_us + self._timeout.us * (PIECE if fetch.max_bytes else 1)
         self._log.emit(PeerFetch(node, fetch, TOPIC))
 
     # ----------------------------------------------------------------------- S2: put back
 
-    def _judge_copies(self, fetched: Fetched) -> None:
+    def _match_copies(self, fetched: Fetched) -> None:
         """Which of these entries are proven to be the lost ones?"""
         log = self._log
         run = self._damaged()
@@ -275,7 +275,7 @@ class Repair:
         """
         log = self._log
         damage = self._damaged()
-        if self._putting or not damage:
+        if self._put_back_running or not damage:
             return False
         while self._proven and self._proven[0].position < damage[0].position:
             self._proven.pop(0)
@@ -288,7 +288,7 @@ class Repair:
             return False
         if entry.term > log.promise.term:
             log.raise_promise(entry.term)
-        self._putting, self._put = True, entry.position
+        self._put_back_running, self._put_position = True, entry.position
         log.trace(f"put back {entry.position}@{entry.term}")
         log.emit(PutBack(log.next_disk_sequence(), entry))
         return True
@@ -316,19 +316,19 @@ class Repair:
 
     # --------------------------------------------------------------- S4, S5: everybody has answered
 
-    def _on_everybody(self, now_us: int) -> None:
+    def _on_all_answered(self, now_us: int) -> None:
         log = self._log
         if log.holes:
             if not any(fetched.entries for fetched in self._answers.values()):
-                self._break(log.holes[0])
+                self._mark_broken(log.holes[0])
             return  # entries came and none was proven: a newer answer may know more
-        if log.suspicion is None or log.healing or log.newcomer:
+        if log.suspicion is None or log.suspicion_ending or log.is_learner:
             return
         if sum(not fetched.suspect for fetched in self._answers.values()) >= log.majority:
             log.broken, log.broken_reason = 0, ""
             self._too_few_since = 0
             return  # a writer heals this node (S3)
-        if any(fetched.newcomer for fetched in self._answers.values()):
+        if any(fetched.learner for fetched in self._answers.values()):
             # what the lost node held is not among the answers, so the greatest id need not have
             # everything (S4, S8)
             return
@@ -338,14 +338,14 @@ class Repair:
                 best, best_node = self._answers[node].last, node
         proven = max([log.proven] + [fetched.proven for fetched in self._answers.values()])
         if proven > best[1]:
-            self._break(
+            self._mark_broken(
                 Damage(best[1] + 1, None, None, log.tail_damage[0].where if log.tail_damage else "")
             )
             return
         log.broken, log.broken_reason = 0, ""
         if log.suspicion.epoch != self._fence[0]:
             self._too_few_since = self._too_few_since or now_us
-            if now_us >= self._too_few_since + WRITER_HEALS_US:
+            if now_us >= self._too_few_since + WRITER_REPAIRS_US:
                 self._raise_fence(log.suspicion.epoch, now_us)
             return
         if min(fetched.promised for fetched in self._answers.values()) < self._fence[1]:
@@ -353,7 +353,7 @@ class Repair:
             return
         self._copy = best
         if best_node:
-            self._follow(best_node, now_us)
+            self._pull_from(best_node, now_us)
         else:
             self._finish_copy()
 
@@ -366,9 +366,9 @@ class Repair:
         self._too_few_since = 0
         self._fence = (suspicion, self._log.promise.term + 1)
         self._log.raise_promise(self._fence[1])
-        self._survey(now_us)
+        self._query_all(now_us)
 
-    def _break(self, damage: Damage) -> None:
+    def _mark_broken(self, damage: Damage) -> None:
         log = self._log
         reason = (
             f"damaged: no node has a good copy of entry {damage.position} {damage.where}".rstrip()
@@ -379,7 +379,7 @@ class Repair:
 
     # ------------------------------------------- pulling committed entries, copying the good prefix
 
-    def _follow(self, node: str, now_us: int) -> None:
+    def _pull_from(self, node: str, now_us: int) -> None:
         self._source = node
         self._next = self._log.committed + 1
         self._ask_for_more(now_us)
@@ -391,7 +391,7 @@ class Repair:
             now_us,
         )
 
-    def _unfollow(self) -> None:
+    def _stop_pulling(self) -> None:
         """The deadline looks for another source."""
         self._source, self._copy = "", None
         self._token = 0
@@ -401,7 +401,7 @@ class Repair:
         copy = self._copy
         self.deadline = now_us + ASK_AGAIN_US
         if copy is not None and fetched.last != copy:
-            self._unfollow()  # it has moved on since it was chosen
+            self._stop_pulling()  # it has moved on since it was chosen
             return
         entries = self.decode(fetched, self._next)
         if copy is None:
@@ -410,17 +410,17 @@ class Repair:
         log.commit_pulled(min(fetched.committed, held))
         if not entries or held < entries[-1].position:
             # the deadline asks again; perhaps there is room for the rest then (A5)
-            self._unfollow()
+            self._stop_pulling()
         elif copy is not None and log.last == copy:
             self._copy = copy
             self._finish_copy()
         elif copy is None and log.committed >= self._target:
             self._target = 0
-            self._unfollow()
-            if self._wanting():
+            self._stop_pulling()
+            if self._has_work():
                 self.deadline = now_us + ASK_AGAIN_US
             else:
-                self._rest()
+                self._finish()
         else:
             self._next = entries[-1].position + 1
             self._ask_for_more(now_us)
@@ -459,7 +459,7 @@ class Repair:
             "TOO FEW NODES WERE WHOLE: all answered, the log ends at "
             f"{log.last[1]}@{log.last[0]}, what was beyond it is cut"
         )
-        self._unfollow()
+        self._stop_pulling()
         if log.tail_damage:
             log.cut_tail()
         log.end_suspicion("whole again by agreement of all nodes")

@@ -10,12 +10,12 @@ All values are unsigned 64-bit words. Each word has one writer.
     microseconds) when the loop last turned 1               loop     lease end: the clock until
     which the writer had its lease at that beat 2               loop     order: sequence number, odd
     while the loop writes 3               loop     order: term, 0: renew nothing 4, 5
-    loop     order: round, 16 bytes 6               loop     order: lease in milliseconds 7
+    loop     order: ballot id, 16 bytes 6               loop     order: lease in milliseconds 7
     loop     order: checksum 8               keeper   to how many log nodes it is connected 9
     keeper   its own beat: the clock when it last looked at the board 10              keeper
     answers: sequence number, odd while the keeper writes 11              keeper   answers: term 12,
-    13          keeper   answers: round 14              keeper   answers: how many questions a
-    majority has answered in that term and round 15 .. 15+n-1    keeper   answers: for each log
+    13          keeper   answers: ballot id 14              keeper   answers: how many questions a
+    majority has answered in that term and ballot id 15 .. 15+n-1    keeper   answers: for each log
     node, the clock before the newest Renew it answered `Renewed` was sent; 0: none 15+n
     keeper   answers: checksum
 
@@ -28,13 +28,13 @@ None, and None means: renew nothing, count nothing.
 
 The order of the two sides (L2, L4):
 
-- The loop writes the lease end and then an order when a term and round begin. It writes term 0 at
-  the decision to hand over, at a release, at a stop and when the writer is lost.
+- The loop writes the lease end and then an order when a term and ballot id begin. It writes term 0
+  at the decision to hand over, at a release, at a stop and when the writer is lost.
 - The keeper renews only for the order that it reads at that moment, and only while the lease end
   (the loop's or by its own answers) lies ahead.
-- The loop counts answers only if their term and round are still the writer's own at that moment. So
-  an answer to a Renew that was under way when the loop withdrew the order counts for nothing. The
-  log nodes refuse a Renew of a released or older term.
+- The loop counts answers only if their term and ballot id are still the writer's own at that
+  moment. So an answer to a Renew that was under way when the loop withdrew the order counts for
+  nothing. The log nodes refuse a Renew of a released or older term.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Order:
     """What the keeper may renew."""
 
     term: int
-    round: bytes
+    ballot_id: bytes
     lease_ms: int
 
 
@@ -71,7 +71,7 @@ class Answers:
     """What was renewed: for each log node, when the newest Renew that it answered was sent."""
 
     term: int
-    round: bytes
+    ballot_id: bytes
     questions: int
     sent_us: tuple[int, ...]
 
@@ -115,7 +115,7 @@ class Board:
             self._write(_ORDER, [0, 0, 0, 0])
         else:
             self._words[_LEASE_END] = lease_until_us
-            self._write(_ORDER, [order.term, *_ROUND.unpack(order.round), order.lease_ms])
+            self._write(_ORDER, [order.term, *_ROUND.unpack(order.ballot_id), order.lease_ms])
 
     def read_order(self) -> Order | None:
         words = self._read(_ORDER, _ORDER_WORDS)
@@ -142,7 +142,7 @@ class Board:
     def answers(self, answers: Answers) -> None:
         self._write(
             _ANSWERS,
-            [answers.term, *_ROUND.unpack(answers.round), answers.questions, *answers.sent_us],
+            [answers.term, *_ROUND.unpack(answers.ballot_id), answers.questions, *answers.sent_us],
         )
 
     def read_answers(self) -> Answers | None:

@@ -8,7 +8,8 @@ Must not know: sockets, processes, where the readings come from.
 Invariants (L2, L7): a question is asked only for the order read at that moment; only while the beat
 has stopped for more than a quarter of the lease and less than the limit; only while the lease
 lives; never while the primary is stopped or gone. An answer counts once a node, only for the term
-and round of the present order, from the clock reading that was taken before its question was sent.
+and ballot id of the present order, from the clock reading that was taken before its question was
+sent.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ class Duty:
         if (
             order is None
             or self._order is None
-            or (order.term, order.round) != (self._order.term, self._order.round)
+            or (order.term, order.ballot_id) != (self._order.term, self._order.ballot_id)
         ):
             self._begin(order)
         if beat_us != self._beat_us:
@@ -87,7 +88,7 @@ class Duty:
         return question
 
     def _begin(self, order: Order | None) -> None:
-        """Answers of another term or round count for nothing."""
+        """Answers of another term or ballot id count for nothing."""
         self._order = order
         self._sent_us = [0] * self._nodes
         self._questions.clear()
@@ -102,10 +103,10 @@ class Duty:
             self._waits_since = now_us
         return now_us - self._waits_since >= lease_us
 
-    def on_renewed(self, node: int, term: int, round: bytes, number: int) -> bool:
+    def on_renewed(self, node: int, term: int, ballot_id: bytes, number: int) -> bool:
         """A log node answered `Renewed`. True: `answers` tell more than before."""
         order = self._order
-        if order is None or term != order.term or round != order.round:
+        if order is None or term != order.term or ballot_id != order.ballot_id:
             return False
         question = next(
             (question for question in self._questions if question.number == number), None
@@ -132,4 +133,4 @@ class Duty:
     def answers(self) -> Answers | None:
         if self._order is None:
             return None
-        return Answers(self._order.term, self._order.round, self._counted, tuple(self._sent_us))
+        return Answers(self._order.term, self._order.ballot_id, self._counted, tuple(self._sent_us))

@@ -129,7 +129,7 @@ class Keeper:
     def _ask(self, question: Question) -> None:
         order = question.order
         frame = encode(
-            Renew(order.term, self._incarnation, order.round, order.lease_ms, question.number)
+            Renew(order.term, self._incarnation, order.ballot_id, order.lease_ms, question.number)
         )
         for line in self._lines:
             line.send(frame)
@@ -139,7 +139,9 @@ class Keeper:
         for message in line.on_ready(now_us()):
             if isinstance(message, Renewed):
                 told = (
-                    self._duty.on_renewed(line.index, message.term, message.round, message.number)
+                    self._duty.on_renewed(
+                        line.index, message.term, message.ballot_id, message.number
+                    )
                     or told
                 )
         if told and (answers := self._duty.answers) is not None:

@@ -445,7 +445,7 @@ class LogDriver:
         acceptor, now = self._acceptor, self._clock()
         return Heartbeat(
             acceptor.committed, acceptor.last, acceptor.promise.term, acceptor.window_left_ms(now),
-            acceptor.living_writer(now), acceptor.successor(now), acceptor.suspicion is not None,
+            acceptor.window_holder(now), acceptor.successor(now), acceptor.suspicion is not None,
         )  # fmt: skip
 
     @_or_end

@@ -62,7 +62,7 @@ class Identity:
     logs: list[str] = field(default_factory=list)
     # random id of the folder itself: a place in a membership is given to one disk and no other (S8)
     folder: str = ""
-    # the membership version that this node came with; above 1 its logs begin as newcomers'
+    # the membership version that this node came with; above 1 its logs begin as learners'
     joined: int = 1
     # logs under deletion: MARKED or GONE, by name; none of them stands in ``logs``
     deleting: dict[str, str] = field(default_factory=dict)

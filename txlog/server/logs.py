@@ -1,6 +1,6 @@
 """A log's folder inside a node's data folder: made once, opened, its refusals in words.
 
-Decides: that every log of a node that joined later begins as a newcomer's (S8); in which order
+Decides: that every log of a node that joined later begins as a learner's (S8); in which order
 folder, store and the node's list of logs come to be (`identity` says why).
 Must not know: what a store holds. Blocking file work, called in a thread.
 """
@@ -45,7 +45,7 @@ def open_store(folder: DataFolder, name: str, segment_bytes: int, cache_bytes: i
             identity.node,
             segment_bytes=segment_bytes,
             cache_bytes=cache_bytes,
-            newcomer=identity.joined > 1,
+            learner=identity.joined > 1,
         )
     except DiskFull as error:
         raise StoreRefused(f"{path}: {error.strerror}") from error

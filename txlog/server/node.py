@@ -496,7 +496,7 @@ class LogNode:
             or not all(map(is_member, wanted.members))
         ):
             return Reject(
-                f"{handshake.PROTOCOL}: a newcomer needs a group's id of {GROUP_BYTES} bytes, a "
+                f"{handshake.PROTOCOL}: a learner needs a group's id of {GROUP_BYTES} bytes, a "
                 "version above 1, and members, this node among them"
             )
         try:

@@ -95,7 +95,7 @@ class Scrubbing:
             self._host.unexpected(error)
 
     def _on_timer(self) -> None:
-        busy = self._host.disk_busy() or not self._store.settled
+        busy = self._host.disk_busy() or not self._store.repairs_done
         if busy and self._yields < MAX_YIELDS:
             self._yields += 1
             self._timer = self._loop.call_later(YIELD_S, self._guarded, self._on_timer)

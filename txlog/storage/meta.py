@@ -57,7 +57,7 @@ def encode_slot(meta: LogMeta, counter: int) -> bytes:
             "promise": [
                 promise.term,
                 promise.incarnation.hex(),
-                promise.round.hex(),
+                promise.ballot_id.hex(),
                 promise.lease_ms,
             ],
             "suspicion": [
@@ -65,7 +65,7 @@ def encode_slot(meta: LogMeta, counter: int) -> bytes:
                 suspicion.epoch.hex(),
                 suspicion.reason[:MAX_REASON],
                 suspicion.cut,
-                suspicion.newcomer,
+                suspicion.learner,
             ]
             if suspicion is not None
             else None,
@@ -92,7 +92,7 @@ def decode_slot(slot: bytes) -> tuple[int, LogMeta] | None:
     if crc32c(body, crc32c(slot[: _SLOT.size])) != _CRC.unpack_from(slot, _SLOT.size)[0]:
         return None
     fields: dict[str, Any] = json.loads(body)
-    term, incarnation, round, lease_ms = fields["promise"]
+    term, incarnation, ballot_id, lease_ms = fields["promise"]
     suspicion = fields["suspicion"]
     trim_term, trim_position, trim_chain = fields["trim"]
     return counter, LogMeta(
@@ -100,7 +100,7 @@ def decode_slot(slot: bytes) -> tuple[int, LogMeta] | None:
         bytes.fromhex(fields["group"]),
         fields["node"],
         fields["newest"],
-        Promise(term, bytes.fromhex(incarnation), bytes.fromhex(round), lease_ms),
+        Promise(term, bytes.fromhex(incarnation), bytes.fromhex(ballot_id), lease_ms),
         Suspicion(suspicion[0], bytes.fromhex(suspicion[1]), suspicion[2], *suspicion[3:])
         if suspicion is not None
         else None,

@@ -27,7 +27,7 @@ from txlog.storage.errors import StorageError, StorageInUse, StorageLost
 from txlog.storage.files import META_NAME, Files, MetaFile
 from txlog.storage.meta import LogMeta
 from txlog.storage.positions import Positions
-from txlog.storage.recovery import Gap, SegmentScan, scan_segment
+from txlog.storage.recovery import DamagedRange, SegmentScan, scan_segment
 from txlog.storage.segment import (
     BLOCK_BYTES,
     FRAME_HEADER_BYTES,
@@ -68,7 +68,7 @@ class Located:
     """A gap and its segment."""
 
     segment: SegmentFile
-    gap: Gap
+    gap: DamagedRange
 
 
 @dataclass(slots=True)
@@ -285,7 +285,9 @@ class _Opener:
     ) -> None:
         """A segment's last frames are lost: the next segment begins later than this one ends."""
         opened.gaps.append(
-            Located(segment, Gap(first, last, segment.used, 0, opened.tail_known, next_chain))
+            Located(
+                segment, DamagedRange(first, last, segment.used, 0, opened.tail_known, next_chain)
+            )
         )
         for position in range(max(first, opened.positions.last + 1), last + 1):
             opened.positions.add(0, 0, next_chain if position == last else bytes(CHAIN_BYTES))

@@ -46,7 +46,7 @@ _NO_CHAIN: Final = bytes(CHAIN_BYTES)
 
 
 @dataclass(slots=True)
-class Gap:
+class DamagedRange:
     """Positions ``first``..``last`` are lost; their frames belong at ``offset`` and end at ``end``
     (0: open, nothing good follows in this segment).
     """
@@ -70,7 +70,7 @@ class SegmentScan:
     terms: array[int] = field(default_factory=lambda: array("Q"))
     offsets: array[int] = field(default_factory=lambda: array("Q"))
     chains: bytearray = field(default_factory=bytearray)
-    gaps: list[Gap] = field(default_factory=list)
+    gaps: list[DamagedRange] = field(default_factory=list)
     end: int = BLOCK_BYTES  # behind the last good frame
     dirty: int = BLOCK_BYTES  # behind the last byte that is not zero
     tail_known: EntryId | None = None  # of the torn frame at ``end``, if its header checks
@@ -108,7 +108,7 @@ def scan_segment(data: bytes, first: int, previous_chain: bytes | None, seed: in
     scan = SegmentScan(first)
     scan.dirty = max(BLOCK_BYTES, len(data.rstrip(b"\0")))
     at, position, chain = BLOCK_BYTES, first, previous_chain
-    lost: list[Gap] = []  # since the last good frame
+    lost: list[DamagedRange] = []  # since the last good frame
     while at < scan.dirty:
         if chain is not None and not lost:
             at, position, chain = good_run(scan, data, at, position, chain, seed)
@@ -122,7 +122,7 @@ def scan_segment(data: bytes, first: int, previous_chain: bytes | None, seed: in
         if header is not None and (encoded is None or not _belongs(encoded, header, chain)):
             end = at + FRAME_OVERHEAD + header[0]
             lost.append(
-                Gap(
+                DamagedRange(
                     position,
                     position,
                     at,
@@ -137,12 +137,12 @@ def scan_segment(data: bytes, first: int, previous_chain: bytes | None, seed: in
             if found is None:
                 break
             there, lower = found
-            lost.append(Gap(position, lower - 1, at, there))
+            lost.append(DamagedRange(position, lower - 1, at, there))
             at, position, chain = there, lower, None
             continue
         if lost:
             lost[-1].next_chain = encoded[:CHAIN_BYTES]
-            _settle(scan, lost)
+            _close_ranges(scan, lost)
         chain = chain_of(encoded)
         scan._add(header[2], at, chain)
         scan.synced = max(scan.synced, header[5])
@@ -206,7 +206,7 @@ def good_run(
     return at, position, chain
 
 
-def _settle(scan: SegmentScan, lost: list[Gap]) -> None:
+def _close_ranges(scan: SegmentScan, lost: list[DamagedRange]) -> None:
     """Something good follows: these are gaps. Neighbours stay apart if a frame's size is known."""
     for gap in lost:
         for position in range(gap.first, gap.last + 1):

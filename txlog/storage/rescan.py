@@ -19,7 +19,7 @@ from typing import Final
 from txlog.storage import jobs
 from txlog.storage.files import Files
 from txlog.storage.positions import Positions
-from txlog.storage.recovery import Gap, SegmentScan, scan_segment
+from txlog.storage.recovery import DamagedRange, SegmentScan, scan_segment
 from txlog.storage.segments import SegmentFile
 
 _CHUNK: Final = 256 << 10
@@ -49,23 +49,25 @@ class Look:
             b"".join(pieces), segment.first, segment.previous_chain, segment.seed
         )
 
-    def gaps(self, positions: Positions) -> list[Gap]:
+    def gaps(self, positions: Positions) -> list[DamagedRange]:
         scan = self.scan
         assert scan is not None
         found = [gap for gap in scan.gaps if gap.first <= self.last]
         if scan.last < self.last:
             found.append(
-                Gap(scan.last + 1, self.last, scan.end, self.stop, scan.tail_known, self.next_chain)
+                DamagedRange(
+                    scan.last + 1, self.last, scan.end, self.stop, scan.tail_known, self.next_chain
+                )
             )
         return [exact for gap in found for exact in self._exact(gap, positions)]
 
-    def _exact(self, gap: Gap, positions: Positions) -> list[Gap]:
+    def _exact(self, gap: DamagedRange, positions: Positions) -> list[DamagedRange]:
         run = range(gap.first, gap.last + 1)
         if not all(position in positions and positions.offset(position) for position in run):
             return [gap]
         ends = [positions.offset(position) for position in run[1:]] + [gap.end]
         return [
-            Gap(
+            DamagedRange(
                 position,
                 position,
                 positions.offset(position),

@@ -32,7 +32,7 @@ from txlog.storage.errors import StorageFatal
 from txlog.storage.files import META_NAME, Files
 from txlog.storage.meta import META_BYTES, LogMeta, choose
 from txlog.storage.opening import SEGMENTS_NAME, Located, Opened, Progress, open_folder
-from txlog.storage.recovery import Gap
+from txlog.storage.recovery import DamagedRange
 from txlog.storage.rescan import Look, Met
 from txlog.storage.scrub import Piece, SegmentCheck, Span
 from txlog.storage.segment import (
@@ -58,7 +58,7 @@ _MARGIN_BYTES: Final = 16 << 20
 _OBJECT_BYTES: Final = 150  # of memory for a cached entry besides its bytes
 _READ_AHEAD: Final = 64 << 10
 _OLD_OPEN: Final = 8
-_NEWCOMER_EPOCH: Final = b"newcomer"
+_LEARNER_EPOCH: Final = b"newcomer"  # as it is stored
 
 
 class LogStore:
@@ -117,18 +117,16 @@ class LogStore:
         files: Files | None = None,
         progress: Progress = lambda done, total: None,
         threaded: bool = True,
-        newcomer: bool = False,
+        learner: bool = False,
     ) -> LogStore:
-        """The log in folder ``path``, made if it is not there (``newcomer``: as one that counts for
+        """The log in folder ``path``, made if it is not there (``learner``: as one that counts for
         nothing yet, S8); ``recovered`` says what is in it. Blocking: reads every segment. Raises
         `StorageError`.
         """
         files = files or Files()
         suspicion = (
-            Suspicion(
-                1, _NEWCOMER_EPOCH, "a newcomer that has not copied the log yet", newcomer=True
-            )
-            if newcomer
+            Suspicion(1, _LEARNER_EPOCH, "a learner that has not copied the log yet", learner=True)
+            if learner
             else None
         )
         opened = open_folder(
@@ -386,7 +384,7 @@ class LogStore:
                     segment.dirty = end
                 return
 
-    def _continues(self, entry: Entry, gap: Gap) -> bool:
+    def _continues(self, entry: Entry, gap: DamagedRange) -> bool:
         before = (
             self._positions.chain(entry.position - 1)
             if entry.position - 1 in self._positions
@@ -415,7 +413,7 @@ class LogStore:
         return bool(self._queue)
 
     @property
-    def settled(self) -> bool:
+    def repairs_done(self) -> bool:
         """No repair is on its way to disk: what is read there now and does not check is news."""
         return self._mends_done == self._mends_asked
 
@@ -543,7 +541,7 @@ class LogStore:
         entry = self.entry_at(position)
         return entry.chain if entry is not None else None
 
-    def _gap_at(self, position: int) -> Gap | None:
+    def _gap_at(self, position: int) -> DamagedRange | None:
         return next(
             (
                 located.gap
@@ -683,7 +681,7 @@ class LogStore:
         """A segment in which a read has met bytes that do not check: run the look, in any thread,
         then `end_look`. None: there is no doubt now.
         """
-        if not self.settled:
+        if not self.repairs_done:
             return None
         self._harvest()
         found, self._found = self._found, []

@@ -3,7 +3,7 @@
 Decides: in which order the nodes are told, what is looked at before anything is changed, what the
 operator hears.
 Must not know: logs' contents; what makes it safe is decided by the log nodes themselves
-(`server.membership`, `consensus.joining`) and not here. Everything is looked up anew in each run,
+(`server.membership`, `consensus.learner`) and not here. Everything is looked up anew in each run,
 so a command that was cut short is run again with the same words, and goes on where it was.
 
 The order: (0) nothing is changed before the newcomer and a majority of the group without the lost

@@ -204,7 +204,7 @@ def acknowledged_by_one_and_agreed_away(stage: Stage) -> None:
     stage.cut(engines["a"], logs["c"])
     stage.ask("a", ("SET", "r:0", "x"))
     stage.until(
-        lambda: max(feed.match for feed in stage.proposer("a")._feeds) == base + 1,
+        lambda: max(progress.match for progress in stage.proposer("a")._progress) == base + 1,
         "engine-a has heard of log-a that it has the entry",
     )
     stage.until(lambda: logs["b"].host in stage.network.gone, "log-b has lost its power")

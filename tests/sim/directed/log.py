@@ -153,7 +153,7 @@ def rotten_entry_that_others_lack(stage: Stage) -> None:
     stage.cut(engines["a"], logs["a"], logs["c"])
     write = stage.ask("a", ("SET", "r:0", "x"))
     stage.until(
-        lambda: stage.proposer("a")._feeds[1].match == base + 1, "log-b has acknowledged it"
+        lambda: stage.proposer("a")._progress[1].match == base + 1, "log-b has acknowledged it"
     )
     stage.part(engines["a"], logs["b"])
     stage.rot(logs["b"], base + 1)

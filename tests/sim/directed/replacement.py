@@ -91,9 +91,9 @@ async def _tell(log: LogMember, message: Message) -> Message:
 
 
 @schedule()
-def newcomer_that_hears_only_who_lacks_the_write(stage: Stage) -> None:
+def learner_that_hears_only_who_lacks_the_write(stage: Stage) -> None:
     """A write is on log-a and log-b when log-a loses its disk; as its place is given anew, log-b is
-    cut off, and a candidate asks the newcomer and log-c.
+    cut off, and a candidate asks the learner and log-c.
     """
     logs, engines = stage.logs, stage.engines
     stage.cut(engines["a"], logs["c"])
@@ -102,20 +102,20 @@ def newcomer_that_hears_only_who_lacks_the_write(stage: Stage) -> None:
     stage.power_off(engines["a"])
     _empty(stage)
     _operator(stage)
-    stage.until(lambda: stage.acceptor("a"), "the newcomer has made its log")
+    stage.until(lambda: stage.acceptor("a"), "the learner has made its log")
     stage.isolate(logs["b"])
     stage.heal(engines["c"], logs["a"])
     stage.keep_campaigning("c")
     stage.run_for(4000)
     stage.hold_back("c")
     stage.heal(logs["b"])
-    stage.until(lambda: _counts(stage), "the newcomer counts")
+    stage.until(lambda: _counts(stage), "the learner counts")
 
 
 @schedule()
 def lease_that_the_lost_node_granted(stage: Stage) -> None:
     """The writer's lease is from log-a and log-b when log-a loses its disk and is replaced; another
-    candidate asks the newcomer and log-c without pause.
+    candidate asks the learner and log-c without pause.
     """
     logs, engines = stage.logs, stage.engines
     node = engines["a"].node
@@ -130,13 +130,13 @@ def lease_that_the_lost_node_granted(stage: Stage) -> None:
     _operator(stage)
     stage.keep_campaigning("c", 5)
     stage.until(lambda: stage.leads("c"), "engine-c leads")
-    stage.expect(_counts(stage), "engine-c leads with a newcomer that does not count")
+    stage.expect(_counts(stage), "engine-c leads with a learner that does not count")
 
 
 @schedule()
 def writer_whom_the_lost_node_had_promised(stage: Stage) -> None:
     """log-a and log-b have promised engine-b, who has written nothing yet, when log-a is lost;
-    engine-c asks the newcomer and log-c.
+    engine-c asks the learner and log-c.
     """
     logs, engines = stage.logs, stage.engines
     stage.power_off(engines["a"])
@@ -152,7 +152,7 @@ def writer_whom_the_lost_node_had_promised(stage: Stage) -> None:
     _operator(stage)
     stage.heal(engines["c"], logs["a"])
     stage.elect("c")
-    stage.expect(_counts(stage), "engine-c leads with a newcomer that does not count")
+    stage.expect(_counts(stage), "engine-c leads with a learner that does not count")
 
 
 @schedule()
@@ -186,7 +186,7 @@ def operator_who_comes_late(stage: Stage) -> None:
 
 @schedule()
 def power_lost_behind_a_new_membership(stage: Stage) -> None:
-    """log-b takes a new membership, answers the newcomer under it, and loses power; when it is back
+    """log-b takes a new membership, answers the learner under it, and loses power; when it is back
     it meets the old writer, who has the lost node.
     """
     logs, engines = stage.logs, stage.engines
@@ -196,8 +196,8 @@ def power_lost_behind_a_new_membership(stage: Stage) -> None:
     old = _elsewhere(stage)
     _operator(stage, old)
     stage.until(
-        lambda: stage.acceptor("a") and stage.acceptor("a").joining.state == "waiting",
-        "the newcomer has copied all",
+        lambda: stage.acceptor("a") and stage.acceptor("a").learner.state == "waiting",
+        "the learner has copied all",
     )
     stage.power_off(logs["b"])
     stage.isolate(logs["b"])
@@ -214,14 +214,14 @@ def power_lost_behind_a_new_membership(stage: Stage) -> None:
 
 @schedule()
 def writer_who_still_has_the_lost_node(stage: Stage) -> None:
-    """The writer reaches log-b and the lost node while that is replaced; when the newcomer counts
-    he writes, and another one asks the newcomer and log-c.
+    """The writer reaches log-b and the lost node while that is replaced; when the learner counts
+    he writes, and another one asks the learner and log-c.
     """
     logs, engines = stage.logs, stage.engines
     stage.part(engines["a"], logs["c"])
     old = _elsewhere(stage)
     _operator(stage, old)
-    stage.until(lambda: _counts(stage), "the newcomer counts")
+    stage.until(lambda: _counts(stage), "the learner counts")
     stage.ask("a", ("SET", "r:0", "x"))
     stage.run_for(50)
     stage.part(logs["b"], logs["a"], logs["c"], engines["b"], engines["c"])
@@ -265,7 +265,7 @@ def ack_on_its_way_when_the_membership_changes(stage: Stage) -> None:
         "a write was acknowledged by one node of the old membership and one of the new one",
     )
     _operator(stage, old)
-    stage.until(lambda: _counts(stage), "the newcomer counts", 10)
+    stage.until(lambda: _counts(stage), "the learner counts", 10)
     stage.heal(old)
     stage.heal_all()
 

@@ -19,9 +19,9 @@ from txlog.messages import (
     Conflict,
     Fetch,
     Fetched,
-    Gap,
     LeaseHeld,
     Message,
+    MissingEntries,
     Promised,
     Refused,
     Release,
@@ -76,7 +76,7 @@ class Bench:
                 Seal(
                     message.term,
                     message.incarnation,
-                    message.round,
+                    message.ballot_id,
                     (message.term, 1 << 40),
                     message.lease_ms,
                     False,
@@ -122,7 +122,7 @@ def append(
     log: list[Entry],
     start: int = 1,
     upto: int | None = None,
-    round: bytes = b"",
+    ballot_id: bytes = b"",
     who: bytes = A,
     committed: int = 0,
     **more: object,
@@ -133,7 +133,7 @@ def append(
     return Append(
         term,
         who,
-        round or b"round%d" % term,
+        ballot_id or b"round%d" % term,
         LEASE,
         7,
         previous,
@@ -145,13 +145,17 @@ def append(
 
 
 def seal(
-    term: int, who: bytes = A, expected: EntryId = (99, 99), round: bytes = b"", probe: bool = False
+    term: int,
+    who: bytes = A,
+    expected: EntryId = (99, 99),
+    ballot_id: bytes = b"",
+    probe: bool = False,
 ) -> Seal:
-    return Seal(term, who, round or b"round%d" % term, expected, LEASE, probe)
+    return Seal(term, who, ballot_id or b"round%d" % term, expected, LEASE, probe)
 
 
-def renew(term: int, round: bytes = b"") -> Renew:
-    return Renew(term, A, round or b"round%d" % term, LEASE, 9)
+def renew(term: int, ballot_id: bytes = b"") -> Renew:
+    return Renew(term, A, ballot_id or b"round%d" % term, LEASE, 9)
 
 
 # --------------------------------------------------------------------------- A1
@@ -170,8 +174,8 @@ def test_a1_lower_terms_and_equal_ones_of_another_round_are_refused() -> None:
     bench = Bench()
     bench.ask(seal(3))
     assert bench.one(seal(2)) == Refused(2, b"round2", 3)
-    assert bench.one(seal(3, round=b"other")) == Refused(3, b"other", 3)
-    assert isinstance(bench.one(seal(3)), Promised), "the same round again: an answer was lost"
+    assert bench.one(seal(3, ballot_id=b"other")) == Refused(3, b"other", 3)
+    assert isinstance(bench.one(seal(3)), Promised), "the same ballot id again: an answer was lost"
 
 
 def test_a1_a_lagging_candidate_gets_no_promise_and_fences_nobody() -> None:
@@ -213,7 +217,7 @@ def test_a2_an_append_needs_the_writers_seal_on_this_node() -> None:
     bench.ask(append(4, log_of(4)))
     living = bench.machine.promise
     assert bench.one(append(5, log_of(4), 2, who=B), seal=False) == Unsealed(5, b"round5", 7)
-    assert bench.one(append(4, log_of(4), 2, who=B, round=b"other"), seal=False) == Unsealed(
+    assert bench.one(append(4, log_of(4), 2, who=B, ballot_id=b"other"), seal=False) == Unsealed(
         4, b"other", 7
     )
     assert bench.machine.promise == living and bench.machine.window_writer == A
@@ -228,15 +232,15 @@ def test_a2_an_append_needs_the_writers_seal_on_this_node() -> None:
 
 @pytest.mark.parametrize(
     "message",
-    [append(0, log_of(0), round=b""), append(1, log_of(1))],
+    [append(0, log_of(0), ballot_id=b""), append(1, log_of(1))],
     ids=["no term", "first term"],
 )
 def test_a2_a_node_that_never_promised_takes_no_append(message: Append) -> None:
-    """Term 0 and an empty round are what a fresh node has promised: who came with these was taken
-    for its writer.
+    """Term 0 and an empty ballot id are what a fresh node has promised: who came with these was
+    taken for its writer.
     """
     bench = Bench()
-    message.round = message.round if message.term else b""
+    message.ballot_id = message.ballot_id if message.term else b""
     [answer] = bench.ask(message, seal=False)
     assert isinstance(answer, Unsealed | Unavailable)
     assert (
@@ -247,8 +251,8 @@ def test_a2_a_node_that_never_promised_takes_no_append(message: Append) -> None:
 
 
 def test_a2_a_promise_that_is_nobodys_lets_nobody_in() -> None:
-    """It was pulled with entries, or is a fence: it has no round. Who came without a round was
-    taken for its writer.
+    """It was pulled with entries, or is a fence: it has no ballot id. Who came without a ballot id
+    was taken for its writer.
     """
     bench = Bench()
     bench.machine.raise_promise(4)
@@ -256,7 +260,7 @@ def test_a2_a_promise_that_is_nobodys_lets_nobody_in() -> None:
     for hostile in (
         Renew(4, B, b"", LEASE, 1),
         Release(4, b"", B),
-        append(4, log_of(4), round=b""),
+        append(4, log_of(4), ballot_id=b""),
         Seal(4, B, b"", (9, 9), LEASE, False),
         CatchUp(4, b"", 9),
     ):
@@ -310,7 +314,7 @@ def test_a2_gap() -> None:
     bench = Bench()
     log = log_of(1, 1, 1)
     bench.ask(append(1, log, upto=1))
-    assert bench.one(append(1, log, 3)) == Gap(1, b"round1", 7, (1, 1), 0)
+    assert bench.one(append(1, log, 3)) == MissingEntries(1, b"round1", 7, (1, 1), 0)
 
 
 def test_a2_conflict_goes_back_over_the_whole_dead_term_and_never_below_committed() -> None:
@@ -439,7 +443,7 @@ def test_a5_what_does_not_fit_comes_again_when_the_rest_is_on_disk() -> None:
     assert bench.ask(append(1, log), sync=False) == []
     bench.node.sync(bench.now)
     assert [message for _, message in bench.said] == [
-        Gap(1, b"round1", 7, (1, 3), 0)
+        MissingEntries(1, b"round1", 7, (1, 3), 0)
     ] and bench.machine.room_bytes == 0
     assert isinstance(bench.one(append(1, log)), Unavailable)
     assert isinstance(bench.one(append(1, log, upto=3)), Appended), (
@@ -531,7 +535,7 @@ def test_l4_release_lets_the_successor_in_then_everybody_and_is_for_good() -> No
     bench = Bench()
     bench.ask(append(1, log_of(1)))
     bench.ask(Release(1, b"wrong", B))
-    assert isinstance(bench.one(seal(2, B, probe=True)), LeaseHeld), "needs the promised round"
+    assert isinstance(bench.one(seal(2, B, probe=True)), LeaseHeld), "needs the promised ballot id"
     bench.ask(Release(1, b"round1", B))
     assert bench.ask(renew(1)) == [], "a late Renew does not open what was closed"
     assert bench.one(seal(2, b"writer-c", probe=True)) == LeaseHeld(2, b"round2", 1, 80)
@@ -596,8 +600,8 @@ def test_s3_v3_one_append_does_not_end_it_matching_up_to_heal_does() -> None:
     answer = bench.one(append(1, log, 3, upto=3))
     assert isinstance(answer, Suspected) and answer.position == 3
     assert bench.machine.window_left_ms(bench.now) == 0
-    healed = append(1, log, 4, heal_epoch=answer.epoch, heal=4)
-    wrong = append(1, log, 4, heal_epoch=b"another doubt", heal=4)
+    healed = append(1, log, 4, repair_epoch=answer.epoch, repair_upto=4)
+    wrong = append(1, log, 4, repair_epoch=b"another doubt", repair_upto=4)
     assert isinstance(bench.one(wrong), Suspected)
     assert bench.ask(healed, sync=False) == [], "on disk before in memory"
     assert bench.machine.suspicion is not None and bench.ask(TailQuery(1), sync=False) == []

@@ -36,7 +36,7 @@ def test_s8_another_membership_voids_acks_and_the_writer_seals_again() -> None:
         isinstance(m, Append | Renew) for m in bench.sent[0]
     )
     bench.promise(0, entry.id)
-    bench.tell(1, Appended(old.term, old.round, old.number, entry.position))
+    bench.tell(1, Appended(old.term, old.ballot_id, old.number, entry.position))
     assert bench.machine.committed < entry.position, (
         "one ack of the old membership and one that came late are no majority"
     )

@@ -74,7 +74,7 @@ def test_a_promise_is_waited_for_although_a_third_node_turned_the_seal_down() ->
     bench = sealing()
     seal = bench.newest(0, Seal)
     bench.promise(0)
-    bench.tell(2, Refused(seal.term, seal.round, seal.term + 1))
+    bench.tell(2, Refused(seal.term, seal.ballot_id, seal.term + 1))
     wait(bench, 1000)
     bench.promise(1)
     assert bench.machine.state == OPENING
@@ -84,7 +84,9 @@ def test_a_seal_is_given_up_when_too_few_work_on_it() -> None:
     bench = sealing()
     seal = bench.newest(0, Seal)
     bench.promise(0)
-    bench.tell(1, LeaseHeld(seal.term, seal.round, 1, 100))  # and node 2 never answered the probe
+    bench.tell(
+        1, LeaseHeld(seal.term, seal.ballot_id, 1, 100)
+    )  # and node 2 never answered the probe
     wait(bench, LEASE // 4 + 20)
     assert len(bench.heard(CampaignOver)) == 1 and bench.machine.state == IDLE
 
@@ -222,7 +224,7 @@ def test_estimates_are_bounded_and_fall_again() -> None:
     assert pace.disk_us < 10_000 and pace.answer_us < 10_000
     assert (
         pace.commit_timeout_us(0, LEASE) == LEASE * 1000
-        and pace.answer_patience_us(LEASE) == LEASE * 250
+        and pace.answer_timeout_us(LEASE) == LEASE * 250
     )
 
 
@@ -276,7 +278,7 @@ def test_the_first_entry_may_take_longer_than_the_lease(sync_ms: int) -> None:
         if isinstance(message, Append) and message.number >= first.number
     ]:
         for node in (0, 1):
-            bench.tell(node, Appended(message.term, message.round, message.number, 1))
+            bench.tell(node, Appended(message.term, message.ballot_id, message.number, 1))
     assert bench.machine.state == OPEN and len(bench.heard(Opened)) == 1
     assert bench.machine.lease_until_us > bench.now
     # It keeps the lease by Renew while its first write takes as long as the promise.
@@ -287,7 +289,7 @@ def test_the_first_entry_may_take_longer_than_the_lease(sync_ms: int) -> None:
         if isinstance(renew, Renew):
             for node in (0, 1):
                 newest = bench.newest(node, Renew)
-                bench.tell(node, Renewed(newest.term, newest.round, newest.number))
+                bench.tell(node, Renewed(newest.term, newest.ballot_id, newest.number))
         assert bench.machine.lease_until_us > bench.now
 
 
@@ -297,12 +299,12 @@ def test_a_writer_does_not_open_without_a_lease() -> None:
     first = bench.newest(0, Append)
     wait(bench, LEASE + 100)
     for node in (0, 1):
-        bench.tell(node, Appended(first.term, first.round, first.number, 1))
+        bench.tell(node, Appended(first.term, first.ballot_id, first.number, 1))
     assert bench.machine.state == OPENING and bench.machine.committed == 1
     newest = bench.newest(0, Append)
     assert newest.number > first.number
     for node in (0, 1):
-        bench.tell(node, Appended(newest.term, newest.round, newest.number, 1))
+        bench.tell(node, Appended(newest.term, newest.ballot_id, newest.number, 1))
     assert bench.machine.state == OPEN and bench.machine.lease_until_us > bench.now
 
 
@@ -314,7 +316,7 @@ def test_a_second_seal_of_a_writer_is_not_overtaken_by_its_own_third() -> None:
     bench.open()
     bench.append()
     sent = bench.newest(2, Append)
-    bench.tell(2, Refused(sent.term, sent.round, 5))
+    bench.tell(2, Refused(sent.term, sent.ballot_id, 5))
     seal = bench.newest(0, Seal)
     wait(bench, 3 * LEASE // 4)
     assert bench.newest(0, Seal) is seal and not bench.heard(Fenced)

@@ -36,9 +36,9 @@ from txlog.messages import (
     CatchUp,
     Fetch,
     Fetched,
-    Gap,
     LeaseHeld,
     Message,
+    MissingEntries,
     Promised,
     Refused,
     Release,
@@ -121,7 +121,7 @@ class Bench:
 
     def promise(self, node: int, last: EntryId = NO_ENTRY, committed: int = 0) -> None:
         seal = self.newest(node, Seal)
-        self.tell(node, Promised(seal.term, seal.round, seal.term, seal.probe, last, committed))
+        self.tell(node, Promised(seal.term, seal.ballot_id, seal.term, seal.probe, last, committed))
 
     def appended(self, node: int, position: int | None = None) -> None:
         message = self.newest(node, Append)
@@ -129,7 +129,7 @@ class Bench:
             node,
             Appended(
                 message.term,
-                message.round,
+                message.ballot_id,
                 message.number,
                 message.previous[1] + len(message.entries) if position is None else position,
             ),
@@ -179,7 +179,7 @@ def test_w1_reads_a_majority_probes_seals_above_everything_seen() -> None:
     bench.promise(0, log[0].id)
     bench.promise(1)
     seal = bench.newest(1, Seal)
-    assert not seal.probe and seal.term == 8 and seal.round != probe.round
+    assert not seal.probe and seal.term == 8 and seal.ballot_id != probe.ballot_id
 
 
 def test_w1_a_suspect_nodes_answer_is_no_answer() -> None:
@@ -201,8 +201,8 @@ def test_w1_a_probe_is_no_promise() -> None:
     probe = bench.newest(1, Seal)
     bench.promise(1)
     assert bench.machine.state == "sealing"
-    bench.tell(0, Promised(probe.term, probe.round, 0, True, NO_ENTRY, 0))
-    bench.tell(1, Promised(probe.term, probe.round, 0, True, NO_ENTRY, 0))
+    bench.tell(0, Promised(probe.term, probe.ballot_id, 0, True, NO_ENTRY, 0))
+    bench.tell(1, Promised(probe.term, probe.ballot_id, 0, True, NO_ENTRY, 0))
     assert bench.machine.state == "sealing"
 
 
@@ -212,8 +212,8 @@ def test_w1_lease_held_waits_that_long_and_a_little() -> None:
     bench.fetched(0)
     bench.fetched(1)
     seal = bench.newest(0, Seal)
-    bench.tell(0, LeaseHeld(seal.term, seal.round, 4, 300))
-    bench.tell(1, LeaseHeld(seal.term, seal.round, 4, 700))
+    bench.tell(0, LeaseHeld(seal.term, seal.ballot_id, 4, 300))
+    bench.tell(1, LeaseHeld(seal.term, seal.ballot_id, 4, 700))
     [over] = bench.heard(CampaignOver)
     assert over.held and 700 <= over.retry_ms <= 700 + LEASE // 8, (
         "both windows must close, unless the third node answers"
@@ -228,7 +228,7 @@ def test_w1_behind_reads_again() -> None:
     seal = bench.newest(0, Seal)
     token = bench.newest(0, Fetch).token
     for node in (0, 1):
-        bench.tell(node, Behind(seal.term, seal.round, 4, (4, 1), 0))
+        bench.tell(node, Behind(seal.term, seal.ballot_id, 4, (4, 1), 0))
     assert bench.machine.state == "fetching" and bench.newest(0, Fetch).token != token
 
 
@@ -246,8 +246,8 @@ def test_w1_no_majority_within_a_quarter_of_the_lease_or_refused_gives_up() -> N
     bench.fetched(0)
     bench.fetched(1)
     seal = bench.newest(0, Seal)
-    bench.tell(0, Refused(seal.term, seal.round, 9))
-    bench.tell(1, Refused(seal.term, seal.round, 9))
+    bench.tell(0, Refused(seal.term, seal.ballot_id, 9))
+    bench.tell(1, Refused(seal.term, seal.ballot_id, 9))
     assert bench.heard(CampaignOver) and bench.machine.state == IDLE
     bench.campaign()
     bench.fetched(0)
@@ -330,7 +330,7 @@ def test_w3_two_of_three_commit_and_only_answers_of_this_term_and_round_count() 
     bench.open()
     entry = bench.append()
     sent = bench.newest(0, Append)
-    bench.tell(0, Appended(sent.term - 1, sent.round, sent.number, entry.position))
+    bench.tell(0, Appended(sent.term - 1, sent.ballot_id, sent.number, entry.position))
     bench.tell(1, Appended(sent.term, b"another round", sent.number, entry.position))
     bench.appended(2)
     assert bench.heard(Committed) == []
@@ -377,7 +377,7 @@ def test_w4_what_is_no_longer_at_hand_is_pulled_from_another_node() -> None:
     bench.clear()
     bench.machine.on_connected(2, bench.now)
     bench.take()
-    assert bench.sent[2] == [CatchUp(1, bench.machine.round, 21)]
+    assert bench.sent[2] == [CatchUp(1, bench.machine.ballot_id, 21)]
     bench.tick(50)
     look = bench.newest(2, Append)
     assert look.previous == (1, 21) and look.entries == []
@@ -397,7 +397,7 @@ def test_w6_after_a_reconnect_the_nodes_answer_says_where_to_go_on() -> None:
     bench.take()
     first = bench.newest(2, Append)
     assert first.previous == (1, 1) and len(first.entries) == 3
-    bench.tell(2, Gap(1, first.round, first.number, NO_ENTRY, 0))
+    bench.tell(2, MissingEntries(1, first.ballot_id, first.number, NO_ENTRY, 0))
     assert (
         bench.newest(2, Append).previous == NO_ENTRY and len(bench.newest(2, Append).entries) == 4
     )
@@ -409,7 +409,7 @@ def test_w6_a_lost_message_is_noticed_by_the_next_or_by_silence() -> None:
     lost = bench.append()
     bench.append()
     later = bench.newest(0, Append)
-    bench.tell(0, Gap(1, later.round, later.number, (1, 1), 0))
+    bench.tell(0, MissingEntries(1, later.ballot_id, later.number, (1, 1), 0))
     assert [entry.position for entry in entries_of(bench.newest(0, Append))] == [
         lost.position,
         lost.position + 1,
@@ -476,7 +476,7 @@ def test_w7_or_with_the_next_append() -> None:
 
 def reseal(bench: Bench, promised: int = 5) -> Seal:
     sent = bench.newest(2, Append)
-    bench.tell(2, Refused(sent.term, sent.round, promised))
+    bench.tell(2, Refused(sent.term, sent.ballot_id, promised))
     return bench.newest(0, Seal)
 
 
@@ -493,7 +493,7 @@ def test_w5_f7_refused_by_a_minority_seals_again_above_it() -> None:
         not seal.probe
         and seal.term == 6
         and seal.expected == entry.id
-        and seal.round != bench.machine.round
+        and seal.ballot_id != bench.machine.ballot_id
     )
     waiting = bench.append()  # while it lasts: assigned, not sent
     assert bench.newest(0, Append).previous[1] + 1 < waiting.position
@@ -502,7 +502,7 @@ def test_w5_f7_refused_by_a_minority_seals_again_above_it() -> None:
     assert bench.heard(Reopened) == [Reopened(6)] and bench.machine.term == 6
     assert bench.machine.may_renew_beside()
     assert bench.machine.lease_until_us == lease, "the old lease stays valid"
-    bench.tell(1, Appended(1, seal.round, 1, entry.position))
+    bench.tell(1, Appended(1, seal.ballot_id, 1, entry.position))
     assert bench.machine.committed == 1, "acks of the old term are forgotten"
     bench.machine.append(LEADERSHIP, b"me", 1, False, bench.now)
     bench.take()
@@ -528,14 +528,14 @@ def test_w5_refused_by_a_majority_fences_for_good() -> None:
     bench.append()
     reseal(bench, 5)
     sent = bench.newest(1, Append)
-    bench.tell(1, Refused(sent.term, sent.round, 5))
+    bench.tell(1, Refused(sent.term, sent.ballot_id, 5))
     assert (
         len(bench.heard(Fenced)) == 1
         and bench.machine.state == IDLE
         and bench.machine.lease_until_us == 0
     )
     bench.clear()
-    bench.tell(0, Appended(sent.term, sent.round, sent.number, 2))
+    bench.tell(0, Appended(sent.term, sent.ballot_id, sent.number, 2))
     assert bench.said == []
 
 
@@ -546,7 +546,7 @@ def test_w5_refusals_that_name_its_own_new_term_are_its_own_doing() -> None:
     seal = reseal(bench)
     sent = bench.newest(0, Append)
     for node in (0, 1):
-        bench.tell(node, Refused(sent.term, sent.round, seal.term))
+        bench.tell(node, Refused(sent.term, sent.ballot_id, seal.term))
     assert bench.heard(Fenced) == []
 
 
@@ -557,7 +557,7 @@ def test_w5_refused_at_or_below_the_current_term_says_nothing() -> None:
     bench.append()
     sent = bench.newest(0, Append)
     for node in range(3):
-        bench.tell(node, Refused(sent.term, sent.round, sent.term))
+        bench.tell(node, Refused(sent.term, sent.ballot_id, sent.term))
     assert bench.heard(Fenced) == [] and [len(messages) for messages in bench.sent] == [
         count + 1 for count in sent_before
     ]
@@ -569,7 +569,7 @@ def test_w5_behind_at_a_majority_fences_lease_held_waits() -> None:
     bench.append()
     seal = reseal(bench)
     for node in (0, 1):
-        bench.tell(node, LeaseHeld(seal.term, seal.round, 1, 50))
+        bench.tell(node, LeaseHeld(seal.term, seal.ballot_id, 1, 50))
     assert bench.heard(Fenced) == []
     asked = [len(messages) for messages in bench.sent]
     bench.tick(LEASE // 4)
@@ -578,7 +578,7 @@ def test_w5_behind_at_a_majority_fences_lease_held_waits() -> None:
     )
     assert [len(messages) for messages in bench.sent] == [asked[0] + 1, asked[1] + 1, asked[2]]
     for node in (0, 1):
-        bench.tell(node, Behind(seal.term, seal.round, 5, (5, 3), 1))
+        bench.tell(node, Behind(seal.term, seal.ballot_id, 5, (5, 3), 1))
     assert len(bench.heard(Fenced)) == 1
 
 
@@ -610,9 +610,9 @@ def test_l2_no_other_answer_counts() -> None:
     bench.append()
     for node in (0, 1):
         sent = bench.newest(node, Append)
-        bench.tell(node, Gap(sent.term, sent.round, sent.number, (1, 1), 1))
+        bench.tell(node, MissingEntries(sent.term, sent.ballot_id, sent.number, (1, 1), 1))
         sent = bench.newest(node, Append)
-        bench.tell(node, Suspected(sent.term, sent.round, sent.number, b"epoch", 2))
+        bench.tell(node, Suspected(sent.term, sent.ballot_id, sent.number, b"epoch", 2))
     assert bench.machine.lease_until_us == before
 
 
@@ -629,7 +629,7 @@ def test_l2_an_idle_writer_renews_at_a_third_of_the_lease() -> None:
     bench.now += 5_000
     for node in (0, 2):
         renew = bench.newest(node, Renew)
-        bench.tell(node, Renewed(renew.term, renew.round, renew.number))
+        bench.tell(node, Renewed(renew.term, renew.ballot_id, renew.number))
     assert bench.machine.lease_until_us == sent + LEASE * 1000
 
 
@@ -646,7 +646,7 @@ def test_l4_handover_ends_the_lease_for_reads_release_ends_the_term() -> None:
     assert bench.machine.lease_until_us == 0, "no answer brings it back"
     bench.machine.release(b"s" * 16, bench.now)
     bench.take()
-    assert bench.newest(2, Release) == Release(1, bench.machine.round, b"s" * 16)
+    assert bench.newest(2, Release) == Release(1, bench.machine.ballot_id, b"s" * 16)
     bench.clear()
     bench.tick(10 * LEASE)
     assert bench.sent == [[], [], []]
@@ -679,10 +679,10 @@ def test_l7_a_renewal_made_elsewhere_counts() -> None:
     bench.open()
     machine, sent = bench.machine, bench.now + 100_000
     bench.now += 200_000
-    machine.on_renewed_elsewhere(0, machine.term, machine.round, sent, bench.now)
+    machine.on_renewed_elsewhere(0, machine.term, machine.ballot_id, sent, bench.now)
     machine.on_renewed_elsewhere(1, machine.term, b"another round", sent, bench.now)
     assert machine.lease_until_us < sent + LEASE * 1000
-    machine.on_renewed_elsewhere(1, machine.term, machine.round, sent, bench.now)
+    machine.on_renewed_elsewhere(1, machine.term, machine.ballot_id, sent, bench.now)
     assert machine.lease_until_us == sent + LEASE * 1000
 
 
@@ -695,10 +695,10 @@ def test_l8_without_a_majority_for_its_oldest_append_it_stops_renewing() -> None
         for node in range(3):
             if any(isinstance(message, Renew) for message in bench.sent[node]):
                 renew = bench.newest(node, Renew)
-                bench.tell(node, Renewed(renew.term, renew.round, renew.number))
+                bench.tell(node, Renewed(renew.term, renew.ballot_id, renew.number))
             if node and any(isinstance(message, Append) for message in bench.sent[node]):
                 sent = bench.newest(node, Append)
-                bench.tell(node, Unavailable(sent.term, sent.round, sent.number, "disk full"))
+                bench.tell(node, Unavailable(sent.term, sent.ballot_id, sent.number, "disk full"))
     assert bench.machine.lease_until_us < bench.now
     bench.clear()
     bench.tick(LEASE)
@@ -738,14 +738,14 @@ def test_s3_heal_is_the_last_position_when_the_node_told_of_its_suspicion() -> N
     bench.append()
     bench.append()
     sent = bench.newest(2, Append)
-    bench.tell(2, Suspected(sent.term, sent.round, sent.number, b"doubt", 1))
-    healing = bench.newest(2, Append)
-    assert (healing.heal_epoch, healing.heal) == (b"doubt", 3)
+    bench.tell(2, Suspected(sent.term, sent.ballot_id, sent.number, b"doubt", 1))
+    repairing = bench.newest(2, Append)
+    assert (repairing.repair_epoch, repairing.repair_upto) == (b"doubt", 3)
     bench.append()
-    assert bench.newest(2, Append).heal == 3 and bench.newest(0, Append).heal_epoch == b""
+    assert bench.newest(2, Append).repair_upto == 3 and bench.newest(0, Append).repair_epoch == b""
     bench.appended(0, 1)
     sent = bench.newest(2, Append)
-    bench.tell(2, Suspected(sent.term, sent.round, sent.number, b"doubt", 4))
+    bench.tell(2, Suspected(sent.term, sent.ballot_id, sent.number, b"doubt", 4))
     assert bench.machine.committed == 1, "what it answers while suspect counts nowhere"
 
 
@@ -759,15 +759,19 @@ def test_s3_what_a_node_acknowledged_before_it_was_suspect_is_not_counted_any_mo
     assert bench.machine.committed == first.position
     bench.append()
     sent = bench.newest(2, Append)
-    bench.tell(2, Suspected(sent.term, sent.round, sent.number, b"doubt", sent.previous[1] + 1))
-    bench.tell(0, Appended(sent.term, sent.round, bench.newest(0, Append).number, second.position))
+    bench.tell(2, Suspected(sent.term, sent.ballot_id, sent.number, b"doubt", sent.previous[1] + 1))
+    bench.tell(
+        0, Appended(sent.term, sent.ballot_id, bench.newest(0, Append).number, second.position)
+    )
     assert bench.machine.committed == first.position, (
         "one node that is whole, and one that says it may have lost it"
     )
     bench.appended(1, second.position)
     assert bench.machine.committed == second.position
-    healing = bench.newest(2, Append)
-    bench.tell(2, Appended(healing.term, healing.round, healing.number, second.position + 1))
+    repairing = bench.newest(2, Append)
+    bench.tell(
+        2, Appended(repairing.term, repairing.ballot_id, repairing.number, second.position + 1)
+    )
     bench.appended(0)
     assert bench.machine.committed == second.position + 1, "healed, it counts again"
 

@@ -10,7 +10,7 @@ import pytest
 
 from tests.txlog.consensus.cluster import Violation
 from tests.txlog.consensus.test_acceptor import WINDOW_US, A, B, Bench, append, log_of, renew, seal
-from txlog.consensus.adaptive_timeout import FIRST_US, LONGEST_US, Patience
+from txlog.consensus.adaptive_timeout import FIRST_US, LONGEST_US, AdaptiveTimeout
 from txlog.consensus.log import Scan
 from txlog.consensus.outputs import PeerFetch, Promise, PutBack, Truncate, WriteMeta
 from txlog.entry import NO_ENTRY, Entry, EntryId
@@ -19,8 +19,8 @@ from txlog.messages import (
     CatchUp,
     Fetch,
     Fetched,
-    Gap,
     LeaseHeld,
+    MissingEntries,
     Promised,
     Refused,
     Suspected,
@@ -284,7 +284,7 @@ def test_s4_a_writer_who_heals_is_not_turned_away() -> None:
     bench.now += 600_000
     suspected = bench.one(append(1, LOG, 5))
     assert isinstance(suspected, Suspected)
-    bench.ask(append(1, LOG, 6, heal_epoch=suspected.epoch, heal=5))
+    bench.ask(append(1, LOG, 6, repair_epoch=suspected.epoch, repair_upto=5))
     assert (
         bench.machine.promise.term == 1
         and bench.machine.suspicion is None
@@ -335,7 +335,7 @@ def test_s4_who_was_fenced_still_knows_whose_window_it_is() -> None:
     bench.ask(Fetch(1, 6, 0, True, 7))
     bench.restart()
     assert isinstance(bench.one(seal(8, B)), LeaseHeld)
-    assert bench.ask(renew(7)) == [], "a round that it does not know"
+    assert bench.ask(renew(7)) == [], "a ballot id that it does not know"
     assert isinstance(bench.one(seal(8, A)), Promised)
 
 
@@ -462,7 +462,7 @@ def test_pieces_that_take_longer_than_they_are_first_waited_for_are_taken(slow_u
 
 def test_how_long_is_waited_is_of_one_piece_of_work() -> None:
     bench = damaged(LOG, 2, committed=4)
-    patience = bench.machine.repair._patience
+    patience = bench.machine.repair._timeout
     converse(
         bench,
         lambda node, fetch: answer(fetch, LOG),
@@ -471,7 +471,7 @@ def test_how_long_is_waited_is_of_one_piece_of_work() -> None:
     )
     assert patience.us > FIRST_US
     bench.node.tick(bench.machine.deadline())
-    assert bench.machine.deadline() == 0 and bench.machine.repair._patience.us == FIRST_US
+    assert bench.machine.deadline() == 0 and bench.machine.repair._timeout.us == FIRST_US
 
 
 def test_an_answer_to_a_question_that_another_took_the_place_of_proves_nothing() -> None:
@@ -480,11 +480,11 @@ def test_an_answer_to_a_question_that_another_took_the_place_of_proves_nothing()
     bench.machine.on_membership(["n1", "n2"], bench.now)
     bench.node.run(bench.now)
     tell(bench, "n1", answer(old, LOG))
-    assert bench.machine.holes and bench.machine.repair._patience.us == FIRST_US
+    assert bench.machine.holes and bench.machine.repair._timeout.us == FIRST_US
 
 
 def test_a_round_of_late_answers_proves_it_once() -> None:
-    patience = Patience()
+    patience = AdaptiveTimeout()
     for token in range(1, 100):
         patience.give_up(token)
     patience.late(5)
@@ -515,7 +515,7 @@ def test_a_writer_who_comes_by_while_the_greatest_log_is_copied_holds_nothing_up
         n2=lambda fetch: answer(fetch, LOG, suspect=True),
     )
     assert bench.machine.deadline() >= bench.now + 2_000_000, "the copy is under way"
-    bench.ask(append(3, LOG[:4], heal=9))
+    bench.ask(append(3, LOG[:4], repair_upto=9))
     assert bench.machine.suspicion is not None and bench.machine.deadline() <= bench.now + 500_000
 
 
@@ -639,10 +639,10 @@ def test_s6_above_committed_the_node_is_suspect_at_once_and_for_good_until_it_is
 def test_s6_a_writer_goes_on_from_in_front_of_the_damage_and_heals() -> None:
     bench = met(4, committed=3)
     longer = log_of(1, behind=LOG)
-    assert bench.one(append(1, longer, 6)) == Gap(1, b"round1", 7, (1, 3), 3)
+    assert bench.one(append(1, longer, 6)) == MissingEntries(1, b"round1", 7, (1, 3), 3)
     suspected = bench.one(append(1, longer, 4))
     assert isinstance(suspected, Suspected)
-    assert bench.one(append(1, longer, 7, heal_epoch=suspected.epoch, heal=6)) == Appended(
+    assert bench.one(append(1, longer, 7, repair_epoch=suspected.epoch, repair_upto=6)) == Appended(
         1, b"round1", 7, 6
     )
     assert bench.machine.suspicion is None and [

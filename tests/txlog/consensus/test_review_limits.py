@@ -25,7 +25,7 @@ from txlog.messages import (
 
 LONG = b"x" * 5000  # more than a slot of meta holds
 HOSTILE: dict[str, Any] = {
-    "round": LONG,
+    "ballot_id": LONG,
     "incarnation": LONG,
     "lease_ms": 1 << 60,
     "term": (1 << 64) - 1,
@@ -39,8 +39,8 @@ HOSTILE: dict[str, Any] = {
 def test_nothing_of_a_message_beyond_the_limits_is_kept(
     message: Seal | Append | Renew, field: str
 ) -> None:
-    """A round of 5000 bytes made a promise that did not fit its slot; a lease of 2^60 ms closed the
-    log and ended the heartbeats; behind the last term there is no next one.
+    """A ballot id of 5000 bytes made a promise that did not fit its slot; a lease of 2^60 ms closed
+    the log and ended the heartbeats; behind the last term there is no next one.
     """
     bench = Bench()
     answers = bench.ask(replace(message, **{field: HOSTILE[field]}))
@@ -54,7 +54,7 @@ def test_nothing_of_a_message_beyond_the_limits_is_kept(
 
 
 def test_a_probe_asks_about_any_term() -> None:
-    assert isinstance(Bench().one(seal((1 << 63) - 1, round=b"probe", probe=True)), Promised)
+    assert isinstance(Bench().one(seal((1 << 63) - 1, ballot_id=b"probe", probe=True)), Promised)
 
 
 def test_the_limits_themselves_are_taken() -> None:

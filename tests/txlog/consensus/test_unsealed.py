@@ -19,12 +19,16 @@ def opened(bench: Bench) -> None:
 
 def unsealed(bench: Bench, node: int) -> Seal:
     """Node ``node`` takes no Append before it has our Seal; what the writer sends it then."""
-    number = bench.machine._feeds[node].outstanding[-1].number
+    number = bench.machine._progress[node].outstanding[-1].number
     bench.clear()
-    bench.tell(node, Unsealed(bench.machine.term, bench.machine.round, number))
+    bench.tell(node, Unsealed(bench.machine.term, bench.machine.ballot_id, number))
     [seal] = bench.sent[node]
     assert isinstance(seal, Seal)
-    assert (seal.term, seal.round, seal.probe) == (bench.machine.term, bench.machine.round, False)
+    assert (seal.term, seal.ballot_id, seal.probe) == (
+        bench.machine.term,
+        bench.machine.ballot_id,
+        False,
+    )
     assert seal.expected == bench.machine.last
     return seal
 
@@ -34,7 +38,7 @@ def test_a2_a_node_that_missed_the_seal_gets_it_and_then_the_log() -> None:
     opened(bench)
     seal = unsealed(bench, 2)
     bench.clear()
-    bench.tell(2, Promised(seal.term, seal.round, seal.term, False, NO_ENTRY, 0))
+    bench.tell(2, Promised(seal.term, seal.ballot_id, seal.term, False, NO_ENTRY, 0))
     assert [entry.kind for entry in entries_of(bench.newest(2, Append))] == [LEADERSHIP]
     bench.appended(2)
     assert bench.machine.state == OPEN and bench.sent[2]
@@ -45,7 +49,7 @@ def test_a2_anothers_window_there_is_waited_for() -> None:
     opened(bench)
     seal = unsealed(bench, 2)
     bench.clear()
-    bench.tell(2, LeaseHeld(seal.term, seal.round, 0, 500))
+    bench.tell(2, LeaseHeld(seal.term, seal.ballot_id, 0, 500))
     bench.tick(499)
     assert not [message for message in bench.sent[2] if isinstance(message, Append | Seal)]
     bench.tick(1)
@@ -67,8 +71,8 @@ def test_a2_a_suspect_node_says_so_and_is_fed() -> None:
     opened(bench)
     seal = unsealed(bench, 2)
     bench.clear()
-    bench.tell(2, Suspected(seal.term, seal.round, 0, b"epoch", 0))
-    assert bench.newest(2, Append).heal_epoch == b"epoch"
+    bench.tell(2, Suspected(seal.term, seal.ballot_id, 0, b"epoch", 0))
+    assert bench.newest(2, Append).repair_epoch == b"epoch"
 
 
 def test_a2_a_node_that_gave_the_term_to_another_round_is_met_above_it() -> None:
@@ -79,20 +83,20 @@ def test_a2_a_node_that_gave_the_term_to_another_round_is_met_above_it() -> None
     opened(bench)
     seal = unsealed(bench, 2)
     bench.clear()
-    bench.tell(2, Refused(seal.term, seal.round, seal.term))
+    bench.tell(2, Refused(seal.term, seal.ballot_id, seal.term))
     again = bench.newest(2, Seal)
-    assert again.term == seal.term + 1 and again.round != seal.round
-    bench.tell(0, Promised(again.term, again.round, again.term, False, bench.machine.last, 1))
-    bench.tell(1, Promised(again.term, again.round, again.term, False, bench.machine.last, 1))
+    assert again.term == seal.term + 1 and again.ballot_id != seal.ballot_id
+    bench.tell(0, Promised(again.term, again.ballot_id, again.term, False, bench.machine.last, 1))
+    bench.tell(1, Promised(again.term, again.ballot_id, again.term, False, bench.machine.last, 1))
     assert bench.heard(Reopened) and bench.machine.term == again.term
 
 
 def test_a2_promises_that_come_late_change_nothing() -> None:
     bench = Bench()
     opened(bench)
-    number, machine = bench.machine._feeds[2].outstanding[-1].number, bench.machine
+    number, machine = bench.machine._progress[2].outstanding[-1].number, bench.machine
     bench.clear()
-    bench.tell(2, Promised(machine.term, machine.round, machine.term, False, NO_ENTRY, 0))
+    bench.tell(2, Promised(machine.term, machine.ballot_id, machine.term, False, NO_ENTRY, 0))
     assert not bench.sent[2]
-    bench.tell(2, Appended(machine.term, machine.round, number, 1))
-    assert machine.state == OPEN and machine._feeds[2].match == 1
+    bench.tell(2, Appended(machine.term, machine.ballot_id, number, 1))
+    assert machine.state == OPEN and machine._progress[2].match == 1

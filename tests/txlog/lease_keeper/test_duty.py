@@ -55,7 +55,7 @@ class Primary:
 
     def answer(self, node: int, question: Question) -> bool:
         return self.duty.on_renewed(
-            node, question.order.term, question.order.round, question.number
+            node, question.order.term, question.order.ballot_id, question.number
         )
 
     def stand_still(self, us: int) -> None:
@@ -219,8 +219,8 @@ BUGS: dict[str, tuple[str, str, str]] = {
         "if order is None or self._over:\n",
         "order = order or Order(7, b'r' * 16, 1000)\n    if self._over:\n",
     ),
-    "counts an answer of an old round": ("_begin", "self._questions.clear()", "pass"),
-    "keeps answers of an old round": ("_begin", "self._sent_us = [0] * self._nodes", "pass"),
+    "counts an answer of an old ballot": ("_begin", "self._questions.clear()", "pass"),
+    "keeps answers of an old ballot": ("_begin", "self._sent_us = [0] * self._nodes", "pass"),
     "counts from the answer": (
         "on_renewed",
         "self._sent_us[node] = question.sent_us",

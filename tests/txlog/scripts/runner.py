@@ -346,7 +346,7 @@ class Script:
         name = type(message).__name__
         if isinstance(message, m.Append):
             entries = " ".join(self.tell_entry(decode_entry(data)) for data in message.entries)
-            heal = f" heal {message.heal}" if message.heal_epoch else ""
+            heal = f" heal {message.repair_upto}" if message.repair_epoch else ""
             return (
                 f"Append t{message.term} after {message.previous[1]}@{message.previous[0]} "
                 f"[{entries}] committed {message.committed}{heal}"
@@ -375,8 +375,8 @@ class Script:
             )
         fields = {
             m.Refused: "promised", m.LeaseHeld: "left_ms", m.Behind: "last", m.Appended: "position",
-            m.Gap: "last", m.Conflict: "back_to", m.Suspected: "position", m.Unavailable: "reason",
-            m.CatchUp: "committed",
+            m.MissingEntries: "last", m.Conflict: "back_to", m.Suspected: "position",
+            m.Unavailable: "reason", m.CatchUp: "committed",
         }  # fmt: skip
         field = fields.get(type(message))
         term = getattr(message, "term", 0)

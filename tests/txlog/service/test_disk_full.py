@@ -26,10 +26,10 @@ from txlog.messages import (
     CatchUp,
     Fetch,
     Fetched,
-    Gap,
     InitDone,
     InitGroup,
     Membership,
+    MissingEntries,
     Reject,
     Seal,
     Unavailable,
@@ -71,7 +71,7 @@ class Others:
 
 
 class Node:
-    def __init__(self, path: Path, newcomer: bool) -> None:
+    def __init__(self, path: Path, learner: bool) -> None:
         self.disk = FullDisk(2)  # the first segment, and one
         self.halts: list[str] = []
         self.others = Others()
@@ -83,7 +83,7 @@ class Node:
             segment_bytes=SEGMENT,
             files=self.disk,
             threaded=False,
-            newcomer=newcomer,
+            learner=learner,
         )
         self.driver = LogDriver(
             "shard-0",
@@ -179,7 +179,7 @@ async def test_one_message_of_several_segments(node: Node) -> None:
     node.session.on_messages([node.append(entries, 1, len(entries))])
     assert node.ears.heard == [], "said when it is on disk"
     await node.settle()
-    assert node.ears.heard == [Gap(1, ROUND, 1, (1, node.last), 0)]
+    assert node.ears.heard == [MissingEntries(1, ROUND, 1, (1, node.last), 0)]
     await goes_on(node, entries)
 
 
@@ -191,7 +191,7 @@ async def test_pulled_entries_that_do_not_fit(node: Node) -> None:
     await goes_on(node, entries)
 
 
-async def test_a_newcomer_s_entries_that_do_not_fit(tmp_path: Path) -> None:
+async def test_a_learner_s_entries_that_do_not_fit(tmp_path: Path) -> None:
     """S8: copying, and at once fed by the writer."""
     node = Node(tmp_path / "log", True)
     try:
@@ -200,7 +200,7 @@ async def test_a_newcomer_s_entries_that_do_not_fit(tmp_path: Path) -> None:
         node.session.on_messages([node.append(entries, node.last + 1, len(entries))])
         await node.settle()
         assert node.halts == [] and SEGMENT_ENTRIES < node.last < len(entries)
-        assert node.driver._acceptor.newcomer and node.driver._acceptor.joining.state == "copying"
+        assert node.driver._acceptor.is_learner and node.driver._acceptor.learner.state == "copying"
         node.disk.segments = 100
         node.driver.beat()
         await pulls(node, entries, lambda: True)

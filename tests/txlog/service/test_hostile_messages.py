@@ -84,7 +84,7 @@ class Place:
     def untouched(self) -> None:
         acceptor = self.driver._acceptor
         assert self.halts == []
-        assert (acceptor.promise.term, acceptor.promise.round) == (1, ROUND)
+        assert (acceptor.promise.term, acceptor.promise.ballot_id) == (1, ROUND)
         assert acceptor.window_writer == WRITER and acceptor.window_left_ms(self.now) > 0
         assert (
             acceptor.committed == COMMITTED

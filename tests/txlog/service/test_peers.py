@@ -105,7 +105,7 @@ async def test_while_an_answer_is_under_way_only_the_newest_question_of_the_topi
     assert desk.sent == [2]
     desk.ask(3)
     desk.ask(4)
-    desk.ask(5, "joining")
+    desk.ask(5, "learner")
     assert desk.sent == [2, 5], "another topic is not held up"
     desk.link.answer(2)
     assert desk.heard == [2] and desk.sent == [2, 5, 4]
@@ -117,7 +117,7 @@ async def test_while_an_answer_is_under_way_only_the_newest_question_of_the_topi
 
 async def test_what_was_under_way_on_a_lost_connection_is_asked_again(desk: Desk) -> None:
     desk.ask(1)
-    desk.ask(2, "joining")
+    desk.ask(2, "learner")
     link = desk.link
     link.connect()
     desk.ask(3)

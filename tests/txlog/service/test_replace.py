@@ -126,7 +126,7 @@ async def test_at_the_same_address_under_load_the_writer_stays(shop: Shop) -> No
     assert any("has its place" in text for text in said)
     assert client.writer is writer and not writer.lost and client.membership == 2
     await load.more()
-    await shop.down(0)  # a majority now needs the newcomer
+    await shop.down(0)  # a majority now needs the learner
     await load.more()
     await load.stop()
     assert client.writer is writer and not writer.lost
@@ -269,7 +269,7 @@ async def test_a_command_cut_short_anywhere_is_finished_by_the_next(shop: Shop) 
         tool.close()
 
 
-async def test_a_newcomer_lost_again_gets_another_place(shop: Shop) -> None:
+async def test_a_learner_lost_again_gets_another_place(shop: Shop) -> None:
     client = await shop.client()
     load = Load(await win(client))
     await load.more()
@@ -346,7 +346,7 @@ async def test_what_is_refused_and_in_which_words(shop: Shop) -> None:
         await init_group([(HOST, shop.ports[0]), (HOST, shop.ports[1]), (HOST, other)], None, 1)
 
 
-async def test_status_tells_of_a_newcomer(shop: Shop) -> None:
+async def test_status_tells_of_a_learner(shop: Shop) -> None:
     client = await shop.client()
     await committed(await win(client), [b"x"])
     await shop.down(2)

@@ -71,7 +71,7 @@ async def test_replace_under_load_with_kills_at_every_step(tmp_path: Path) -> No
             [*command, "--wait", "0"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
         await asyncio.to_thread(again.communicate)
-        for index in (2, 1):  # the newcomer dies in its work, and one of those it copies from
+        for index in (2, 1):  # the learner dies in its work, and one of those it copies from
             kill(index)
             servers.start(index)
             await asyncio.to_thread(servers.listening, index)

@@ -1,4 +1,4 @@
-"""Replacing a second log node before the first newcomer has every log: what it has not begun to
+"""Replacing a second log node before the first learner has every log: what it has not begun to
 copy counts as not copied.
 """
 
@@ -46,7 +46,7 @@ def group(a: Told, x: Told) -> Group:
     return Group(Membership(b"g" * 16, 3, ["a=h:1", "x=h:3", "y=h:4"]), tools, {"a": 2, "x": 2})
 
 
-async def test_a_newcomer_that_has_not_opened_a_log_yet_is_not_whole() -> None:
+async def test_a_learner_that_has_not_opened_a_log_yet_is_not_whole() -> None:
     with pytest.raises(
         AdminError, match=r"'shard-1' was not copied to log node x yet.*nothing was changed"
     ):
@@ -73,5 +73,5 @@ async def test_a_place_given_again_opens_the_logs_that_are_still_missing(tmp_pat
         JoinGroup(b"g" * 16, "x", 2, members, node.identity.folder, ["shard-0"])
     ) == InitDone(b"g" * 16, "x", False)
     await eventually(lambda: [driver.name for driver in node._drivers()] == ["shard-0"])
-    assert node._drivers()[0]._acceptor.newcomer and node.status()["joined"] == 2
+    assert node._drivers()[0]._acceptor.is_learner and node.status()["joined"] == 2
     await node.close()

@@ -233,9 +233,9 @@ def test_what_memory_still_has_is_put_back_from_there(tmp_path: Path) -> None:
     look.run()
     met = store.end_look(look, 100)
     assert (met.lost, met.restored, store.scan().damage) == ([60], [60], [])
-    assert not store.settled and store.begin_look() is None
+    assert not store.repairs_done and store.begin_look() is None
     store.sync()
-    assert store.settled and inspect.verify(path).findings == []
+    assert store.repairs_done and inspect.verify(path).findings == []
 
 
 def test_a_frame_header_is_made_again_from_its_entry(original: Path, tmp_path: Path) -> None:
