@@ -39,6 +39,11 @@ def _in(path: str, reason: str, *tests: str) -> dict[str, str]:
 
 INTERPRETED_ONLY: dict[str, str] = {
     **_in(
+        "tests/replication/test_unit_hook.py",
+        _MUTANT,
+        "test_a_path_that_tells_nothing_is_found",
+    ),
+    **_in(
         "tests/engine/test_quicklist.py",
         _SIZES,
         "test_any_history_of_tiny_nodes",

@@ -1,16 +1,15 @@
 """Commands about one's own connection: who I am, which protocol I speak, that I am still here.
 
-Decides: what a client must show to be let in.
-Must not know: sockets; closing is asked of the node. That a client who has not been let in may call
-only rows flagged NO_AUTH is enforced by the shard.
+Decides: how a client authenticates and greets.
+Must not know: sockets; closing is asked of the node. Whether a password is right, and what a client
+may run, is decided by `engine.access`.
 """
 
 from __future__ import annotations
 
-from hmac import compare_digest
 from typing import Final
 
-from memstore.engine import reply
+from memstore.engine import access, reply
 from memstore.engine.command import (
     ALLOW_BUSY,
     FAST,
@@ -54,14 +53,9 @@ def checked_name(name: bytes) -> bytes:
     return name
 
 
-def _let_in(ctx: Context, user: bytes, password: bytes) -> None:
-    wanted = ctx.engine.settings.requirepass.encode("utf-8", "surrogateescape")
-    # Compared even when the user is wrong, so that time tells nothing.
-    right = compare_digest(password, wanted) or not wanted
-    if user != b"default" or not right:
+def _authenticate(ctx: Context, user: bytes, password: bytes) -> None:
+    if not access.authenticate(ctx.engine.settings, ctx.session, user, password):
         raise reply.CommandError(WRONGPASS)
-    ctx.session.authenticated = True
-    ctx.session.update_fast_path()
 
 
 @command(
@@ -75,10 +69,10 @@ def _let_in(ctx: Context, user: bytes, password: bytes) -> None:
 def auth(ctx: Context, argv: list[bytes]) -> bytes:
     if len(argv) > 3:
         raise reply.CommandError(reply.SYNTAX)
-    if len(argv) == 2 and not ctx.engine.settings.requirepass:
+    if len(argv) == 2 and not access.needs_password(ctx.engine.settings):
         raise reply.CommandError(_NO_PASSWORD)
     user, password = (b"default", argv[1]) if len(argv) == 2 else (argv[1], argv[2])
-    _let_in(ctx, user, password)
+    _authenticate(ctx, user, password)
     return reply.OK
 
 
@@ -114,7 +108,7 @@ def hello(ctx: Context, argv: list[bytes]) -> bytes:
         else:
             raise reply.CommandError(f"ERR Syntax error in HELLO option '{reply.text(argv[i])}'")
     if credentials is not None:
-        _let_in(ctx, *credentials)
+        _authenticate(ctx, *credentials)
     if not session.authenticated:
         raise reply.CommandError(_HELLO_FIRST)
     if name is not None:
@@ -197,7 +191,6 @@ def reset(ctx: Context, argv: list[bytes]) -> bytes:
     session.reply_mode = REPLY_ON
     session.reads = STRONG
     session.readonly = False
-    session.authenticated = not engine.settings.requirepass
-    session.update_fast_path()
+    access.reset(engine.settings, session)
     ctx.follow(session)
     return b"+RESET\r\n"

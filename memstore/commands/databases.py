@@ -143,7 +143,7 @@ def _touch_watched(ctx: Context, *indexes: int) -> None:
     What has expired is deleted first: a key that is missing and one that is as good as gone are the
     same to whoever watches.
     """
-    for index, key in [*ctx.engine.watchers]:
+    for index, key in [*ctx.engine.watched.sessions]:
         if index in indexes:
             alive = [lookup_in(ctx, other, key) for other in indexes]
             if alive != [None] * len(indexes):

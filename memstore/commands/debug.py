@@ -1,6 +1,6 @@
 """DEBUG: what test suites need. Off by default, as in Redis 7.0 (``enable-debug-command``).
 
-Decides: what each subcommand answers. Who may call them is in `engine.protected`.
+Decides: what each subcommand answers. Who may call them is in `engine.access`.
 Must not know: how the loop is held up; that is asked of the node.
 """
 
@@ -10,6 +10,7 @@ from typing import Final
 
 from memstore.commands.help import help_reply
 from memstore.engine import reply
+from memstore.engine.access import DEBUG_REFUSED, may_debug
 from memstore.engine.command import (
     ADMIN,
     EVERYWHERE,
@@ -22,7 +23,6 @@ from memstore.engine.command import (
 )
 from memstore.engine.context import Context
 from memstore.engine.digest import digest, value_digest
-from memstore.engine.protected import REFUSED, may_debug
 from memstore.engine.requests import Sleep
 from memstore.engine.settings import SettingError, parse_memory
 from memstore.engine.values import kind_of
@@ -36,7 +36,7 @@ _LONGEST_SLEEP_S: Final = 3600.0
 
 def check_allowed(ctx: Context) -> None:
     if not may_debug(ctx.engine.settings, ctx.session):
-        raise reply.CommandError(REFUSED)
+        raise reply.CommandError(DEBUG_REFUSED)
 
 
 @command(

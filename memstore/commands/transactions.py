@@ -2,15 +2,13 @@
 
 Decides: when a queue may be built, when it runs, when WATCH stops it.
 Must not know: the log, roles, positions; that a transaction's effects are one execution unit
-follows from EXEC being one call. How a queue grows and ends is `engine.transaction`. WATCH compares
-with memory: `engine.watchers` lists the sessions of a key, and after each unit its changed keys
-mark them (`Session.watch_failed`). A WATCH's own unit does not mark its own session: it deletes
-keys that had expired before.
+follows from EXEC being one call. How a queue grows and ends is `engine.transaction`; what a change
+of a watched key does is `engine.watched_keys`.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, cast
+from typing import Final, cast
 
 from memstore.engine import reply
 from memstore.engine.command import (
@@ -29,10 +27,7 @@ from memstore.engine.command import (
 from memstore.engine.context import HIDE_EXPIRED, IGNORE_EXPIRED, Context
 from memstore.engine.reply import CommandError
 from memstore.engine.session import Session
-from memstore.engine.transaction import end_transaction, unwatch_all
-
-if TYPE_CHECKING:
-    pass
+from memstore.engine.transaction import end_transaction
 
 TOO_MUCH: Final = (
     b"-ERR not run: the transaction's replies are larger than transaction-reply-limit allows\r\n"
@@ -153,6 +148,7 @@ def watch(ctx: Context, argv: list[bytes]) -> bytes:
     if session.watch_failed or _watched_expired(ctx, session):
         session.watch_failed = True
         return reply.OK  # already lost: more keys cannot change that
+    watched = ctx.engine.watched
     for key in argv[1:]:
         place = (session.db, key)
         shown = ctx.lookup(key) is not None
@@ -160,8 +156,9 @@ def watch(ctx: Context, argv: list[bytes]) -> bytes:
             if not shown and ctx.expiry == HIDE_EXPIRED:
                 # it may be there still, hidden: that it has expired is no change
                 session.watched_gone.append(place)
-            session.watched.append(place)
-            ctx.engine.watchers.setdefault(place, []).append(session)
+            watched.watch(ctx.engine, session, place)
+    if ctx.unit:
+        watched.spared = session
     return reply.OK
 
 
@@ -174,5 +171,5 @@ def watch(ctx: Context, argv: list[bytes]) -> bytes:
     summary="Forgets the watched keys",
 )
 def unwatch(ctx: Context, argv: list[bytes]) -> bytes:
-    unwatch_all(ctx.engine, ctx.session)
+    ctx.engine.watched.unwatch_all(ctx.engine, ctx.session)
     return reply.OK

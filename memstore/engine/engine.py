@@ -10,17 +10,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from random import Random
-from typing import Final
+from typing import Final, Protocol
 
 import hiredis
 
-from memstore.engine import monitor, reply
+from memstore.engine import access, monitor, reply
 from memstore.engine.command import ADMIN, FAST, SKIP_MONITOR, SKIP_SLOWLOG, WRITE, Row
 from memstore.engine.context import IGNORE_EXPIRED, Context
 from memstore.engine.facts import Facts
 from memstore.engine.keyspace import Keyspace
 from memstore.engine.latency import QUICK_US, Latency
-from memstore.engine.protected import REFUSED, may_debug
 from memstore.engine.requests import PAUSE_ALL as PAUSE_ALL
 from memstore.engine.requests import PAUSE_NONE as PAUSE_NONE
 from memstore.engine.requests import PAUSE_WRITE as PAUSE_WRITE
@@ -31,6 +30,7 @@ from memstore.engine.slowlog import Slowlog
 from memstore.engine.state_digest import Slice, slice_digest
 from memstore.engine.transaction import end_transaction
 from memstore.engine.values import parse_integer
+from memstore.engine.watched_keys import WatchedKeys
 
 MAX_ERROR_CODES: Final = 128
 APPLY_PIECE: Final = 16 * 1024  # bytes
@@ -39,6 +39,12 @@ _MINUS: Final = 0x2D  # an error reply's first byte
 
 def _no_clock() -> int:
     return 0
+
+
+class UnitObserver(Protocol):
+    """What wants to hear of every unit that changed memory."""
+
+    def after_unit(self, changed: list[bytes | tuple[int, bytes]], position: int) -> None: ...
 
 
 class HalfDone(Exception):
@@ -54,8 +60,9 @@ class ApplyError(Exception):
 class Engine:
     __slots__ = (
         "active_expire", "clock_us", "context", "error_counts", "expired_keys", "facts", "internal",
-        "keyspace", "latency", "monitor_lines", "monitors", "pause_mode", "pause_until_ms",
-        "requests", "rng", "sessions", "settings", "shutting_down", "slowlog", "table", "watchers",
+        "keyspace", "latency", "monitor_lines", "monitors", "observers", "pause_mode",
+        "pause_until_ms", "requests", "rng", "sessions", "settings", "shutting_down", "slowlog",
+        "table", "watched",
     )  # fmt: skip
 
     def __init__(self, settings: Settings, rng: Random, table: dict[bytes, Row]) -> None:
@@ -65,7 +72,8 @@ class Engine:
         self.keyspace = Keyspace(settings.databases)
         self.table = table
         self.sessions: dict[int, Session] = {}
-        self.watchers: dict[tuple[int, bytes], list[Session]] = {}
+        self.watched = WatchedKeys()
+        self.observers: list[UnitObserver] = []  # empty as a rule, and asked before `after_unit`
         # what the node knows of itself and its shard, for INFO and the like; written by the shard
         # and the driver
         self.facts = Facts()
@@ -99,8 +107,8 @@ class Engine:
             return unknown_command(argv)
         if row.container and len(argv) > 1:
             sub = row.subcommands.get(argv[1].upper())
-            if row.name == b"DEBUG" and not may_debug(self.settings, self.context.session):
-                return reply.error(REFUSED)
+            if row.name == b"DEBUG" and not access.may_debug(self.settings, self.context.session):
+                return reply.error(access.DEBUG_REFUSED)
             if sub is None:
                 return unknown_subcommand(row, argv)
             row = sub
@@ -124,6 +132,10 @@ class Engine:
     def call_queued(self, row: Row, argv: list[bytes]) -> bytes | None:
         """One command of a transaction: shown and counted like any other."""
         session, before_us = self.context.session, self.clock_us()
+        if session.restricted and (error := access.refusal(session, row, argv)) is not None:
+            row.rejected += 1
+            self.count_error(error)
+            return error
         answer = self.call(row, argv)
         self.note_time(row, session, argv, self.clock_us() - before_us)
         if self.monitors and not row.flags & (SKIP_MONITOR | ADMIN):
@@ -168,18 +180,13 @@ class Engine:
             self.monitors.remove(session)
         end_transaction(self, session)
 
-    def fail_watches(self, spared: Session | None = None) -> None:
-        """Every session that watches a key the unit changed fails its EXEC. (What changes whole
-        databases names the watched keys it touches.)
+    def after_unit(self, changed: list[bytes | tuple[int, bytes]], position: int) -> None:
+        """A unit has changed memory, and the log has it at ``position`` or will. Each path that
+        changes memory calls this while there are observers: the shard when it closes a unit (fast
+        loop, slow path, EXEC, expiry), and `apply`.
         """
-        watchers = self.watchers
-        for key in self.context.changed:
-            for session in watchers.get(
-                key if type(key) is tuple else (0, key),  # type: ignore[arg-type]  # not narrowed
-                (),
-            ):
-                if session is not spared:
-                    session.watch_failed = True
+        for observer in self.observers:
+            observer.after_unit(changed, position)
 
     def feed_monitors(self, session: Session, argv: list[bytes]) -> None:
         """Note the command for every session in MONITOR, as Redis words it."""
@@ -207,9 +214,9 @@ class Engine:
                 b"fast-command" if row.flags & FAST else b"command", each // 1000, wall_ms
             )
 
-    def apply(self, payload: bytes, wall_ms: int) -> int:
-        """Apply an entry's effects (or a run's, joined) in one go. Returns how many. Raises
-        `ApplyError` when one does not apply.
+    def apply(self, payload: bytes, wall_ms: int, position: int = 0) -> int:
+        """Apply the effects of the entry at ``position`` (or a run's, joined) in one go. Returns
+        how many. Raises `ApplyError` when one does not apply.
         """
         context, internal, find = self.context, self.internal, self.table.get
         reader = hiredis.Reader()
@@ -217,7 +224,7 @@ class Engine:
         internal.db = 0
         context.bind(internal, wall_ms)
         expiry, context.expiry = context.expiry, IGNORE_EXPIRED
-        count = 0
+        count, observers, in_unit = 0, self.observers, False
         try:
             # Fed in pieces: the parser moves all that is left whenever it has used up a kilobyte.
             for at in range(0, len(payload), APPLY_PIECE):
@@ -225,14 +232,14 @@ class Engine:
                 while (argv := gets()) is not False:
                     row = find(argv[0])
                     if row is None or not row.flags & WRITE:
-                        self._apply_frame(argv)
-                        continue
-                    result = row.handler(context, argv)
-                    if result is not None and result[0] == _MINUS:
-                        raise ApplyError(f"{reply.text(row.name)}: {reply.text(result[1:-2])}")
-                    count += 1
-                    if self.watchers:
-                        self.fail_watches()
+                        in_unit = self._apply_frame(argv, in_unit)
+                    else:
+                        result = row.handler(context, argv)
+                        if result is not None and result[0] == _MINUS:
+                            raise ApplyError(f"{reply.text(row.name)}: {reply.text(result[1:-2])}")
+                        count += 1
+                    if observers and not in_unit:
+                        self.after_unit(context.changed, position)
                         del context.changed[:]
                 del context.unit[:], context.changed[:]  # what handlers note is not wanted here
         except (reply.CommandError, hiredis.ProtocolError, IndexError, ValueError) as error:
@@ -249,8 +256,10 @@ class Engine:
         """Of a slice of the state, as a DIGEST entry names it."""
         return slice_digest(self.keyspace, piece)
 
-    def _apply_frame(self, argv: list[bytes]) -> None:
-        """What stands between the effects: the database they change, and the bounds of a unit."""
+    def _apply_frame(self, argv: list[bytes], in_unit: bool) -> bool:
+        """What stands between the effects: the database they change, and the bounds of a unit.
+        Whether a unit of several effects is under way behind it.
+        """
         name = argv[0]
         if name == b"SELECT" and len(argv) == 2:
             index = parse_integer(argv[1])
@@ -258,8 +267,10 @@ class Engine:
                 raise ApplyError(f"SELECT {reply.text(argv[1][:20])}: no database of this node")
             self.internal.db = index
             self.context.database = self.keyspace.database(index)
-        elif name not in (b"MULTI", b"EXEC"):
+            return in_unit
+        if name not in (b"MULTI", b"EXEC"):
             raise ApplyError(f"{reply.text(name)} is no effect")
+        return name == b"MULTI"
 
 
 def unknown_command(argv: list[bytes]) -> bytes:

@@ -32,8 +32,8 @@ class Session:
         "address", "authenticated", "careful", "closing", "created_ms", "db", "held", "id",
         "is_blocked", "laddr", "last_command", "last_ms", "lib_name", "lib_ver", "monitor", "multi",
         "multi_bytes", "multi_failed", "name", "no_evict", "out", "parked", "plain", "read_error",
-        "readonly", "reads", "reads_covered", "reply_mode", "resp3", "seen", "sink", "tail_query",
-        "watch_failed", "watched", "watched_gone",
+        "readonly", "reads", "reads_covered", "reply_mode", "resp3", "restricted", "seen", "sink",
+        "tail_query", "watch_failed", "watched", "watched_gone",
     )  # fmt: skip
 
     def __init__(
@@ -50,6 +50,8 @@ class Session:
         self.created_ms = created_ms
         self.last_ms = created_ms
         self.authenticated = authenticated
+        # each command is asked about (`engine.access`); else the session may run every one
+        self.restricted = not authenticated
         self.name = b""
         self.lib_name = b""
         self.lib_ver = b""
@@ -87,10 +89,16 @@ class Session:
         self.sink: Any = None  # the driver's connection; nothing in the engine looks at it
         self.plain = authenticated
 
+    def authenticate(self, authenticated: bool) -> None:
+        """Let the session in, or not any more. Only `engine.access` decides that."""
+        self.authenticated = authenticated
+        self.restricted = not authenticated
+        self.update_fast_path()
+
     def update_fast_path(self) -> None:
         """Recompute ``plain``; call after changing what it depends on."""
         self.plain = (
-            self.authenticated
+            not self.restricted
             and self.multi is None
             and self.reply_mode == REPLY_ON
             and not self.monitor

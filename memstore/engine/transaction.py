@@ -73,18 +73,6 @@ def looks(session: Session) -> bool:
     )
 
 
-def unwatch_all(engine: Engine, session: Session) -> None:
-    """Forget what the session watches and what became of it."""
-    for place in session.watched:
-        sessions = engine.watchers[place]
-        sessions.remove(session)
-        if not sessions:
-            del engine.watchers[place]
-    session.watched = []
-    session.watched_gone.clear()
-    session.watch_failed = False
-
-
 def end_transaction(engine: Engine, session: Session) -> None:
     """Leave MULTI and forget the queue and the watched keys:
     DISCARD, RESET, a closed connection, a role change.
@@ -92,5 +80,5 @@ def end_transaction(engine: Engine, session: Session) -> None:
     session.multi = None
     session.multi_bytes = 0
     session.multi_failed = False
-    unwatch_all(engine, session)
+    engine.watched.unwatch_all(engine, session)
     session.update_fast_path()

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 import structlog
 
 from memstore.commands.shard import replica_answer, wait_reply
-from memstore.engine import reply
+from memstore.engine import access, reply
 from memstore.engine.engine import PAUSE_NONE
 from memstore.engine.requests import (
     AbortShutdown,
@@ -79,7 +79,7 @@ class Errands:
             return FULL
         if (
             engine.settings.protected_mode
-            and not engine.settings.requirepass
+            and not access.needs_password(engine.settings)
             and not is_local(peer)
         ):
             facts.connections_rejected += 1

@@ -21,6 +21,7 @@ import structlog
 
 from memstore.commands import build_table
 from memstore.config import ServerConfig
+from memstore.engine import access
 from memstore.engine.engine import Engine, HalfDone
 from memstore.engine.keyspace import Keyspace
 from memstore.engine.session import Session
@@ -115,7 +116,7 @@ class Node:
             facts,
             client.incarnation,
             self._applied,
-            lambda: self.engine.settings.requirepass,
+            lambda: access.link_password(self.engine.settings),
             self.wall_ms,
         )
         self.loop = asyncio.get_running_loop()
@@ -277,13 +278,12 @@ class Node:
 
     def new_connection(self) -> Connection:
         self._next_session += 1
-        settings = self.engine.settings
         return Connection(
             self,
             Session(
                 self._next_session,
                 created_ms=self.wall_ms(),
-                authenticated=not settings.requirepass,
+                authenticated=not access.needs_password(self.engine.settings),
             ),
         )
 

@@ -49,7 +49,7 @@ DIGEST_WEIGHT: Final = 64 * 1024
 class Memory(Protocol):
     """What effects are applied to (the engine)."""
 
-    def apply(self, payload: bytes, wall_ms: int) -> int: ...
+    def apply(self, payload: bytes, wall_ms: int, position: int) -> int: ...
 
     def digest(self, piece: Slice) -> bytes: ...
 
@@ -183,7 +183,8 @@ class Follower:
             self._run.clear()
         if payload:
             try:
-                self.effects += self.memory.apply(payload, max(self.wall_ms, entry.wall_ms))
+                wall_ms = max(self.wall_ms, entry.wall_ms)
+                self.effects += self.memory.apply(payload, wall_ms, entry.position)
             except Exception as error:
                 # a command that fails on replay in any way means this state is not the primary's:
                 # stop here, never skip

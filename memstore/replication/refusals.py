@@ -17,7 +17,6 @@ from memstore.engine.limits import argument_bytes, transaction_bytes
 from memstore.engine.session import EVENTUAL, Session
 from memstore.engine.transaction import IMMEDIATE, writes
 
-NOAUTH: Final = b"-NOAUTH Authentication required.\r\n"
 MASTERDOWN: Final = b"-MASTERDOWN no primary holds the lease\r\n"
 CLUSTERDOWN: Final = b"-CLUSTERDOWN no primary holds the lease\r\n"
 CROSSSLOT: Final = b"-CROSSSLOT Keys in request don't hash to the same slot\r\n"

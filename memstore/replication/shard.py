@@ -30,14 +30,13 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final, NoReturn
 
-from memstore.engine import effects, reply
+from memstore.engine import access, effects, reply
 from memstore.engine.command import (
     ADMIN,
     EVERYWHERE,
     LOADING,
     LOCAL,
     MAY_REPLICATE,
-    NO_AUTH,
     READONLY,
     SKIP_MONITOR,
     WRITE,
@@ -427,8 +426,10 @@ class Shard:
     def _gate(self, session: Session, row: Row, argv: list[bytes], now_us: int) -> bytes | None:
         """The error a command gets instead of running here; None: it may run."""
         flags, facts, settings = row.flags, self.engine.facts, self.engine.settings
-        if not session.authenticated and not flags & NO_AUTH:
-            return refusals.NOAUTH
+        if session.restricted:
+            refusal = access.refusal(session, row, argv)
+            if refusal is not None:
+                return refusal
         if flags & LOCAL:
             return None
         if session.monitor and flags & (WRITE | READONLY | MAY_REPLICATE):
@@ -572,8 +573,8 @@ class Shard:
             self._close_run(limit)
         position = self._last_position()
         self.tracker.mark(context.changed, context.changed_all, position)
-        if self.engine.watchers:
-            self._fail_watches()
+        if self.engine.observers:
+            self.engine.after_unit(context.changed, position)
         unit.clear()
         context.changed.clear()
         if context.changed_all:
@@ -669,12 +670,6 @@ class Shard:
         if self.congested:
             self._update_congestion()
         return released
-
-    def _fail_watches(self) -> None:
-        # A WATCH's own unit holds only deletions of keys that had expired before they were watched:
-        # no change to whoever watches them from now on.
-        watching = self.last_row is not None and self.last_row.name == b"WATCH"
-        self.engine.fail_watches(self.context.session if watching else None)
 
     # ----------------------------------------------------------------- roles
 

@@ -68,7 +68,7 @@ def test_watch_stops_a_transaction(h: Harness) -> None:
     assert h.line("EXEC") == b"*-1\r\n" and h.effects == []
     h.lines("WATCH a", "MULTI", "SET c 1")
     h.line("SET b 2", other)
-    assert h.line("EXEC") == b"*1\r\n+OK\r\n" and h.engine.watchers == {}
+    assert h.line("EXEC") == b"*1\r\n+OK\r\n" and h.engine.watched.sessions == {}
     h.session.resp3 = True
     h.line("WATCH a")
     h.lines("SET a 1", "MULTI", "PING")
@@ -78,7 +78,7 @@ def test_watch_stops_a_transaction(h: Harness) -> None:
 def test_unwatch_and_discard_forget(h: Harness) -> None:
     for forget in (["UNWATCH", "MULTI"], ["MULTI", "DISCARD", "MULTI"]):
         h.lines("WATCH a a", "SET a 1", *forget, "GET a")
-        assert (h.line("EXEC") or b"").startswith(b"*1") and h.engine.watchers == {}
+        assert (h.line("EXEC") or b"").startswith(b"*1") and h.engine.watched.sessions == {}
 
 
 def test_a_watched_key_that_expires_has_changed(h: Harness) -> None:
@@ -131,7 +131,7 @@ def test_watch_is_about_one_database(h: Harness) -> None:
 def test_a_session_that_ends_leaves_nothing_behind(h: Harness) -> None:
     h.lines("WATCH a b", "MULTI", "SET a 1")
     end_transaction(h.engine, h.session)
-    assert h.engine.watchers == {} and h.session.plain and h.session.watched == []
+    assert h.engine.watched.sessions == {} and h.session.plain and h.session.watched == []
 
 
 def test_a_queue_larger_than_a_client_may_send_is_given_up(h: Harness) -> None:

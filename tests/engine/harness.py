@@ -63,7 +63,7 @@ class Harness:
             answer = queue(self.engine, session, row, args)
         else:
             answer = self.engine.call(row, args)
-        self.close_unit(session if args[0].upper() == b"WATCH" else None)
+        self.close_unit()
         return answer
 
     def line(self, text: str, session: Session | None = None) -> bytes | None:
@@ -75,18 +75,15 @@ class Harness:
     def lines(self, *texts: str) -> list[bytes | None]:
         return [self.line(text) for text in texts]
 
-    def close_unit(self, watching: Session | None = None) -> None:
-        """``watching``: the session whose WATCH made the unit."""
+    def close_unit(self) -> None:
         context = self.context
         self.effects = decode(b"".join(context.unit))
         self.changed = {key if isinstance(key, tuple) else (0, key) for key in context.changed}
         if context.unit:
             self.units.append(encode_unit(context.unit))
             self.mirror.apply(self.units[-1], self.wall_ms)
-        for place in self.changed:
-            for session in self.engine.watchers.get(place, ()):
-                if session is not watching:
-                    session.watch_failed = True
+            if self.engine.observers:
+                self.engine.after_unit(context.changed, len(self.units))
         context.unit.clear()
         context.changed.clear()
         context.changed_all.clear()

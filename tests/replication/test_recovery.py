@@ -17,7 +17,7 @@ class Notebook:
     def __init__(self) -> None:
         self.applied: list[tuple[bytes, int]] = []
 
-    def apply(self, payload: bytes, wall_ms: int) -> int:
+    def apply(self, payload: bytes, wall_ms: int, position: int) -> int:
         if payload == b"bad":
             raise ValueError("no such command")
         self.applied.append((payload, wall_ms))

@@ -40,6 +40,7 @@ class Node:
         session = Session(len(self.engine.sessions) + 1)
         for name, value in attributes.items():
             setattr(session, name, value)
+        session.restricted = not session.authenticated
         self.engine.sessions[session.id] = session
         return session
 
@@ -566,7 +567,9 @@ def test_a_client_that_left_is_named_nowhere(node: Node) -> None:
     node.do(one, "WATCH a b", "WATCH a", "SET k v", "MONITOR")
     assert node.engine.monitors == [one] and not node.shard.fast_path_open
     node.shard.forget(one)
-    assert not node.engine.watchers and not node.engine.monitors and node.shard.fast_path_open
+    assert (
+        not node.engine.watched.sessions and not node.engine.monitors and node.shard.fast_path_open
+    )
     assert node.do(two, "SET a 1") == b"" and node.commit() == {two.id: b"+OK\r\n"}
 
 

@@ -102,7 +102,7 @@ def test_reset_makes_the_connection_new(node: Node, client: Client) -> None:
         [],
         False,
     )
-    assert node.engine.watchers == {}
+    assert node.engine.watched.sessions == {}
     assert node.engine.monitors == []
     assert session.plain
 

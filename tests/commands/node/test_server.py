@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from memstore.engine.protected import REFUSED
+from memstore.engine.access import DEBUG_REFUSED
 from memstore.engine.reply import error
 from memstore.engine.requests import AbortShutdown, Shutdown, Sleep
 from memstore.engine.settings import Settings
@@ -156,7 +156,7 @@ def test_debug_is_off_by_default_and_no_client_can_turn_it_on() -> None:
 def test_a_transaction_with_a_debug_that_is_refused_does_not_run() -> None:
     h = Harness(settings=Settings(enable_debug_command="no"))
     answers = h.lines("MULTI", "SET a 1", "DEBUG SLEEP 0", "EXEC")
-    assert answers[2] == error(REFUSED)
+    assert answers[2] == error(DEBUG_REFUSED)
     assert (
         answers[3] == b"-EXECABORT Transaction discarded because of previous errors.\r\n"
         and h.units == []

@@ -1,0 +1,140 @@
+"""Every path that changes memory tells the engine's observers which keys a unit changed, and where
+the log has it. A path that leaves the call out is found: each is taken out once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+
+import pytest
+
+from memstore.engine.effects import MULTI, encode, encode_unit
+from memstore.engine.engine import Engine
+from memstore.engine.expiry import ActiveExpiry
+from memstore.replication.shard import REPLICA, Shard
+from tests.replication.test_shard import Node
+from tests.sim.mutants import plant
+
+Key = bytes | tuple[int, bytes]
+Told = list[tuple[list[Key], int]]
+
+
+class Notes:
+    """An observer that remembers what it was told."""
+
+    def __init__(self) -> None:
+        self.told: Told = []
+
+    def after_unit(self, changed: list[Key], position: int) -> None:
+        self.told.append((list(changed), position))
+
+
+def observed(role: str = "primary") -> tuple[Node, Notes]:
+    node, notes = Node(role), Notes()
+    node.engine.observers.append(notes)
+    return node, notes
+
+
+def fast_loop() -> Told:
+    node, notes = observed()
+    session = node.session()
+    assert node.shard.fast_path_open and session.plain
+    node.do(session, "SET a 1", "GET a", "MSET a 2 b 3")
+    return notes.told
+
+
+def slow_path() -> Told:
+    node, notes = observed()
+    node.do(node.session(db=3), "COPY a b", "SELECT 3")
+    node.do(node.session(db=3), "SET a 1")
+    node.do(node.session(db=3), "MOVE a 4")
+    return notes.told
+
+
+def transaction() -> Told:
+    node, notes = observed()
+    node.do(node.session(), "MULTI", "SET a 1", "INCR b", "GET a", "EXEC")
+    return notes.told
+
+
+def lazy_expiry() -> Told:
+    node, notes = observed()
+    session = node.session()
+    node.do(session, "SET a 1 PX 1")
+    node.wall_ms += 10
+    node.do(session, "GET a")
+    return notes.told[1:]
+
+
+def active_expiry() -> Told:
+    node, notes = observed()
+    node.do(node.session(), "SET a 1 PX 1")
+    node.shard.run_internal(ActiveExpiry().run, node.wall_ms + 10)
+    return notes.told[1:]
+
+
+def applying() -> Told:
+    node, notes = observed(REPLICA)
+    one = encode((b"SET", b"a", b"1"))
+    other = encode_unit([encode((b"SELECT", b"2")), encode((b"SET", b"b", b"1")), one])
+    node.engine.apply(one + other + encode((b"DEL", b"b")), node.wall_ms, 7)
+    return notes.told
+
+
+def changed_keys(told: Told) -> list[list[Key]]:
+    return [sorted(set(changed), key=repr) for changed, _ in told]
+
+
+PATHS: dict[str, tuple[Callable[[], Told], list[list[Key]], list[int]]] = {
+    "fast loop": (fast_loop, [[b"a"], [b"a", b"b"]], [2, 2]),
+    "slow path": (slow_path, [[(3, b"a")], [(3, b"a"), (4, b"a")]], [2, 2]),
+    "transaction": (transaction, [[b"a", b"b"]], [2]),
+    "lazy expiry": (lazy_expiry, [[b"a"]], [2]),
+    "active expiry": (active_expiry, [[b"a"]], [2]),
+    "applying": (applying, [[b"a"], [(2, b"a"), (2, b"b")], [(2, b"b")]], [7, 7, 7]),
+}
+# The calls, as `ast.unparse` writes them.
+CALLS = {
+    "_close_unit": (Shard, "self.engine.after_unit(context.changed, position)"),
+    "apply": (Engine, "self.after_unit(context.changed, position)"),
+}
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_each_path_that_changes_memory_tells_the_observers(path: str) -> None:
+    walk, keys, positions = PATHS[path]
+    told = walk()
+    assert changed_keys(told) == keys
+    assert [position for _, position in told] == positions
+
+
+@pytest.mark.parametrize("function", CALLS)
+def test_a_path_that_tells_nothing_is_found(function: str) -> None:
+    owner, call = CALLS[function]
+    silent = [name for name in PATHS if (name == "applying") == (function == "apply")]
+    with ExitStack() as undo:
+        plant(owner, function, call, "pass", undo)
+        for name, (walk, keys, _) in PATHS.items():
+            assert (changed_keys(walk()) != keys) == (name in silent), name
+
+
+def test_half_a_unit_is_not_told() -> None:
+    node, notes = observed(REPLICA)
+    node.engine.apply(MULTI + encode((b"SET", b"a", b"1")), node.wall_ms, 7)
+    assert notes.told == []
+
+
+def test_nothing_observes_unless_a_key_is_watched() -> None:
+    node = Node()
+    one, two = node.session(), node.session()
+    assert not node.engine.observers
+    node.do(one, "WATCH a b")
+    node.do(two, "WATCH a")
+    assert node.engine.observers == [node.engine.watched]
+    node.do(one, "UNWATCH")
+    assert node.engine.observers == [node.engine.watched]
+    node.do(two, "SET a 1")
+    assert two.watch_failed and not one.watch_failed
+    node.do(two, "UNWATCH")
+    assert not node.engine.observers
