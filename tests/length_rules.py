@@ -24,7 +24,7 @@ LONG_FILES: dict[str, int] = {
     "memstore.node.node": 753,
     "txlog.consensus.acceptor": 878,
     "txlog.consensus.proposer": 872,
-    "txlog.server.node": 653,
+    "txlog.server.node": 662,
     "txlog.storage.store": 862,
     "tests.replication.test_turn": 685,
     "tests.sim.campaigns": 871,

@@ -49,6 +49,12 @@ PURE_STORAGE = (
     "txlog.storage.scrub",
 )
 
+# What is below everything in txlog, and of use to its callers too.
+LOG_BASICS = (
+    "txlog.address", "txlog.clock", "txlog.entry", "txlog.program_errors", "txlog.resolver",
+    "txlog.secret_file", "txlog.sockets", "txlog.trust",
+)  # fmt: skip
+
 # What each group may import of the project itself: the longest matching prefix on the left decides.
 # A group may always import from itself.
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
@@ -60,18 +66,12 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "memstore.events": (),
     "memstore.secret_files": ("txlog.secret_file",),
     "memstore.node": (
-        "memstore.commands",
-        "memstore.config",
-        "memstore.engine",
-        "memstore.replication",
+        *("memstore.commands", "memstore.config", "memstore.engine", "memstore.replication"),
         "memstore.events",
         "memstore.secret_files",
         "memstore.version",
         "txlog.client",
-        "txlog.clock",
-        "txlog.entry",
-        "txlog.sockets",
-        "txlog.trust",
+        *LOG_BASICS,
     ),
     "memstore.ops": (
         "memstore.engine.values",
@@ -79,7 +79,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "memstore.secret_files",
         "memstore.version",
         "txlog.client",
-        "txlog.secret_file",
+        *LOG_BASICS,
         "txlog.tools",
     ),
     "memstore.cli": ("memstore",),

@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from txlog import config as settings
-from txlog.client.address import AddressError, parse_host_port, valid_log_name
+from txlog.address import AddressError, parse_host_port, valid_log_name
 from txlog.tools.admin import AdminError, NodeStatus, ask_status, init_group
 from txlog.tools.delete import delete_log
 from txlog.tools.replace import describe, replace_node

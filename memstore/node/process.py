@@ -27,7 +27,7 @@ from memstore.node.node import Node
 from memstore.secret_files import SecretFileError, read_log_secret
 from memstore.version import VERSION
 from txlog.client import AddressError, LogAddress, LogClient, LogRefused
-from txlog.client.names import NAMES
+from txlog.resolver import RESOLVER
 from txlog.trust import NoSecret, check_callee
 
 FAILED: Final = 1
@@ -210,7 +210,7 @@ async def announced(sockets: list[socket.socket]) -> str:
         return host
     name = socket.gethostname()
     try:
-        addresses = await NAMES.find(name, OWN_NAME_S)
+        addresses = await RESOLVER.find(name, OWN_NAME_S)
     except (OSError, TimeoutError) as error:
         log.warning(
             "own-name",

@@ -19,8 +19,8 @@ import hiredis
 
 from memstore.engine.effects import encode
 from memstore.engine.facts import Facts, ReplicaFact
-from txlog.client.names import NAMES
-from txlog.client.unexpected import report_end
+from txlog.program_errors import report_end
+from txlog.resolver import RESOLVER
 
 EAGER_S: Final = 0.1  # longest time between two reports while a client waits
 PACE_S: Final = 0.02  # shortest time between two reports while none does
@@ -104,7 +104,7 @@ class ReplicaLink:
             await asyncio.sleep(RETRY_S)
 
     async def _serve(self, host: str, port: int) -> None:
-        reader, writer = await NAMES.open_streams(host, port, ANSWER_S)
+        reader, writer = await RESOLVER.open_streams(host, port, ANSWER_S)
         try:
             parser = hiredis.Reader()
             if password := self._password():

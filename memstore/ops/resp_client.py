@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import hiredis
 
-from txlog.client.names import NAMES
+from txlog.resolver import RESOLVER
 
 READ_BYTES: Final = 64 * 1024
 ANSWER_BYTES: Final = 4 * 1024 * 1024  # INFO and the like are some KB: more is not a node of ours
@@ -46,7 +46,7 @@ class RespClient:
         try:
             async with asyncio.timeout(self._timeout):
                 if self._streams is None:
-                    self._streams = await NAMES.open_streams(self.host, self.port, self._timeout)
+                    self._streams = await RESOLVER.open_streams(self.host, self.port, self._timeout)
                     if self._password:
                         (answer,) = await self._exchange(("AUTH", self._password))
                         if isinstance(answer, hiredis.ReplyError):

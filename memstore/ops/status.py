@@ -24,8 +24,8 @@ from memstore.ops.processes import PROC, alive, command_of
 from memstore.ops.resp_client import NoAnswer, RespClient, parse_info
 from memstore.ops.status_screen import EngineAnswer, HostPort, Screen, draw, screen_width
 from memstore.ops.topology import TOPOLOGY
+from txlog.address import format_host_port, parse_host_port
 from txlog.client import AddressError
-from txlog.client.address import format_host_port, parse_host_port
 from txlog.tools.admin import ask_status
 
 DEFAULT_PORT: Final = 6379

@@ -23,7 +23,7 @@ from tests.commands.realredis import RawClient, real_redis
 from tests.commands.samples import SETTING
 from tests.commands.test_table import ROWS, SAMPLE, call_parts
 from tests.engine.harness import Harness
-from txlog.client.address import AddressError, parse_host_port
+from txlog.address import AddressError, parse_host_port
 
 MANY = b"1" * 5000
 ODD = (MANY, b"12345678901234567890", b"1_0", b" 1", b"+1", "\u0661".encode(), b"0x" + b"f" * 5000)

@@ -20,7 +20,7 @@ from memstore.node.replica_link import ReplicaLink
 from tests.replication.test_review_connection import connected
 from tests.replication.test_shard import Node as Hands
 from tests.sim.mutants import plant
-from txlog.client.link import SocketLink, _Connection
+from txlog.link import SocketLink, _Connection
 from txlog.messages import Hello, Tail
 from txlog.wire import Decoder, encode
 

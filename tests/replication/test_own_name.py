@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from memstore.node import process
-from txlog.client.names import NAMES
+from txlog.resolver import RESOLVER
 
 
 @pytest.fixture
@@ -22,8 +22,8 @@ def everywhere() -> Iterator[list[socket.socket]]:
 async def test_its_own_name_s_address(
     everywhere: list[socket.socket], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(NAMES, "_names", {})
-    monkeypatch.setattr(NAMES, "_ask", lambda name: ["fd00::7", "10.0.0.7"])
+    monkeypatch.setattr(RESOLVER, "_names", {})
+    monkeypatch.setattr(RESOLVER, "_ask", lambda name: ["fd00::7", "10.0.0.7"])
     monkeypatch.setattr(socket, "gethostname", lambda: "engine-a")
     assert await process.announced(everywhere) == "10.0.0.7"
 
@@ -31,8 +31,8 @@ async def test_its_own_name_s_address(
 async def test_a_resolver_that_does_not_answer_does_not_keep_it_from_starting(
     everywhere: list[socket.socket], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(NAMES, "_names", {})
-    monkeypatch.setattr(NAMES, "_ask", lambda name: time.sleep(2))
+    monkeypatch.setattr(RESOLVER, "_names", {})
+    monkeypatch.setattr(RESOLVER, "_ask", lambda name: time.sleep(2))
     monkeypatch.setattr(socket, "gethostname", lambda: "engine-b")
     monkeypatch.setattr(process, "OWN_NAME_S", 0.1)
     begun = time.monotonic()

@@ -578,7 +578,7 @@ MUTANTS: dict[str, Mutant] = {
     "membership-goes-down": Mutant(
         "a lower membership version is taken",
         _LogNode,
-        "_take",
+        "_adopt",
         "return Reject(reason)\n    if wanted.version > identity.membership:",
         "pass\n    if wanted.version != identity.membership:",
         schedule="operator-who-comes-late",
@@ -586,7 +586,7 @@ MUTANTS: dict[str, Mutant] = {
     "membership-before-disk": Mutant(
         "a new membership version is acted on a second before it is on disk",
         _LogNode,
-        "_take",
+        "_adopt",
         "self._folder.take_membership(wanted.version, wanted.members)",
         "vars(self)['ahead'] = type(identity)(identity.group, identity.node, wanted.version, "
         "list(wanted.members), identity.logs, identity.folder); "
@@ -604,14 +604,14 @@ MUTANTS: dict[str, Mutant] = {
     "old-sessions-go-on": Mutant(
         "what was said under the old membership is answered under the new one",
         _LogNode,
-        "_take",
+        "_adopt",
         "if connection.log_name:",
         "if False:",
         schedule="writer-who-still-has-the-lost-node",
     ),
     "pending-acks-survive": Mutant(
         "acks that wait for the disk are given before the sessions of the old membership end",
-        txlog.server.connection.Connection,
+        txlog.server.connection.CallerConnection,
         "retire",
         "if self._session is not None:",
         "if self._session is not None and self._session._source._waiting: "

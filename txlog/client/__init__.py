@@ -5,7 +5,7 @@ Decides: nothing; names what this package offers.
 Must not know: who uses it.
 """
 
-from txlog.client.address import AddressError, LogAddress
+from txlog.address import AddressError, LogAddress
 from txlog.client.client import LogClient, LogRefused, NodeState, NoMajority
 from txlog.client.quorum_queries import ProbeResult
 from txlog.client.subscription import Subscription

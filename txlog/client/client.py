@@ -18,24 +18,30 @@ from typing import Any, Final
 import structlog
 
 from txlog import handshake
-from txlog.client.address import LogAddress
+from txlog.address import LogAddress
 from txlog.client.embedded import EmbeddedLog, LocalLink
 from txlog.client.lease_keeper import LeaseKeeper
-from txlog.client.link import Link, SocketLink
 from txlog.client.members import Members
 from txlog.client.quorum_queries import (
     PROBE_EXPECTED,
     PROBE_TERM,
-    ProbeQuestion,
+    ProbeQuorum,
     ProbeResult,
-    TailQuestion,
+    TailQuorum,
     majority_of,
 )
-from txlog.client.subscription import Nodes, OnError, OnHeartbeat, OnRecords, Subscription
+from txlog.client.subscription import (
+    OnError,
+    OnHeartbeat,
+    OnRecords,
+    Subscription,
+    SubscriptionHost,
+)
 from txlog.client.writer import CampaignLost, Writer
 from txlog.clock import now_us
 from txlog.consensus.pace import Pace, token_key
 from txlog.entry import EntryId
+from txlog.link import Link, SocketLink
 from txlog.messages import (
     Behind,
     Fetched,
@@ -89,7 +95,7 @@ class NodeState:
     committed: int
 
 
-class LogClient(Nodes):
+class LogClient(SubscriptionHost):
     """See the module. ``clock`` gives microseconds of the leases' clock;
     it is replaceable for tests only.
     """
@@ -124,8 +130,8 @@ class LogClient(Nodes):
         self._committed: list[int] = []
         self._refused: dict[int, str] = {}
         self._subscriptions: list[Subscription] = []
-        self._tails: dict[int, tuple[TailQuestion, asyncio.Future[EntryId]]] = {}
-        self._probes: dict[bytes, tuple[ProbeQuestion, asyncio.Future[ProbeResult]]] = {}
+        self._tails: dict[int, tuple[TailQuorum, asyncio.Future[EntryId]]] = {}
+        self._probes: dict[bytes, tuple[ProbeQuorum, asyncio.Future[ProbeResult]]] = {}
         self._token = _ASK_COMMITTED_TOKEN
         self._create = create  # until the log was met
         self._closed = False
@@ -203,7 +209,7 @@ class LogClient(Nodes):
             self.keeper.start()
             for index, link in enumerate(self.links):
                 if isinstance(link, SocketLink) and link.up and link.welcome is not None:
-                    self.keeper.meet(index, link.welcome.node, link.peer)
+                    self.keeper.on_node_met(index, link.welcome.node, link.peer)
 
     def _make_link(self, index: int, owner: Any, purpose: str) -> Link:
         if self._embedded is not None:
@@ -281,9 +287,9 @@ class LogClient(Nodes):
         if refusal := self.refusal(index, welcome, link):
             return refusal
         if isinstance(link, SocketLink):
-            self.members.meet(index, welcome.node, (link.host, link.port))
+            self.members.set_node(index, welcome.node, (link.host, link.port))
             if self.keeper is not None:
-                self.keeper.meet(index, welcome.node, link.peer)
+                self.keeper.on_node_met(index, welcome.node, link.peer)
         self._refused.pop(index, None)
         self._create = False
         for question, future in self._tails.values():
@@ -304,26 +310,26 @@ class LogClient(Nodes):
             self.links
         ):
             members.group = welcome.group
-            self.heard(welcome.membership, welcome.members)
+            self.on_membership_version(welcome.membership, welcome.members)
         return members.refusal(
             index, welcome, link.address, [other.address for other in self.links]
         )
 
     def on_membership(self, index: int, reject: Reject) -> None:
-        self.heard(reject.version, reject.members)
+        self.on_membership_version(reject.version, reject.members)
 
-    def heard(self, version: int, members: list[str]) -> None:
+    def on_membership_version(self, version: int, members: list[str]) -> None:
         """S8: a log node goes by this membership. A higher version than ours voids whatever we were
         told: everything is asked again, over new connections.
         """
         first = self.members.version == 0
-        if not self.members.news(version, members) or first:
+        if not self.members.on_version(version, members) or first:
             return
         log.info("the log's group has another membership", version=version, members=members)
         for question, _ in self._tails.values():
-            question.void()
+            question.reset()
         for probe, _ in self._probes.values():
-            probe.void()
+            probe.reset()
         for index, link in enumerate(self.links):
             if not (link.up and link.welcome is not None and link.welcome.membership == version):
                 link.drop("the group has another membership")
@@ -331,11 +337,11 @@ class LogClient(Nodes):
                 self._committed[index] = 0
                 self._last.pop(index, None)
         for subscription in list(self._subscriptions):
-            subscription.membership_over()
+            subscription.on_membership_change()
         if self.writer is not None:
             self.writer.on_membership()
         if self.keeper is not None:
-            self.keeper.membership()
+            self.keeper.on_membership()
 
     def on_down(self, index: int, reason: str) -> None:
         if self.writer is not None:
@@ -355,13 +361,13 @@ class LogClient(Nodes):
                 or kind is Reject
                 or (probes and getattr(message, "ballot_id", b"") in probes)
             ):
-                self._on_other(index, message)
+                self._on_query_reply(index, message)
             else:
                 mine.append(message)
         if mine and writer is not None:
             writer.on_messages(index, mine)
 
-    def _on_other(self, index: int, message: Message) -> None:
+    def _on_query_reply(self, index: int, message: Message) -> None:
         if isinstance(message, Tail):
             self._committed[index] = message.committed
             self._last[index] = message.durable
@@ -382,7 +388,7 @@ class LogClient(Nodes):
             self.pace.late(token_key(message.token), self.clock())
         elif isinstance(message, Reject):
             if message.version:
-                self.heard(message.version, message.members)
+                self.on_membership_version(message.version, message.members)
             self.links[index].drop(message.reason)
 
     def broadcast(self, message: Message) -> None:
@@ -431,7 +437,7 @@ class LogClient(Nodes):
         or below the id it gives. Raises `NoMajority`.
         """
         self._token += 1
-        question = TailQuestion(self._token, len(self.links))
+        question = TailQuorum(self._token, len(self.links))
         future: asyncio.Future[EntryId] = asyncio.get_running_loop().create_future()
         self._tails[question.token] = (question, future)
         self.broadcast(TailQuery(question.token))
@@ -449,7 +455,7 @@ class LogClient(Nodes):
 
     async def probe(self) -> ProbeResult:
         """Would a majority promise right now? Changes nothing anywhere."""
-        question = ProbeQuestion(self.rng.randbytes(16), len(self.links))
+        question = ProbeQuorum(self.rng.randbytes(16), len(self.links))
         future: asyncio.Future[ProbeResult] = asyncio.get_running_loop().create_future()
         self._probes[question.ballot_id] = (question, future)
         self.broadcast(
@@ -486,6 +492,6 @@ class LogClient(Nodes):
             raise
         return writer
 
-    def writer_over(self, writer: Writer) -> None:
+    def on_writer_over(self, writer: Writer) -> None:
         if self.writer is writer:
             self.writer = None

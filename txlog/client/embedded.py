@@ -17,15 +17,15 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from txlog.client.unexpected import report_end
 from txlog.messages import Message, Reject, Welcome
+from txlog.program_errors import report_end
 from txlog.server.driver import LogDriver
 from txlog.server.identity import DataFolder, FolderError, Identity
 from txlog.server.logs import open_store
-from txlog.server.session import Session
+from txlog.server.session import CallerSession
 
 if TYPE_CHECKING:
-    from txlog.client.link import LinkOwner
+    from txlog.link import LinkOwner
 
 _NODE = "embedded"
 SEGMENT_BYTES = 64 << 20
@@ -98,7 +98,7 @@ class EmbeddedLog:
         self._folder.close()
 
 
-class _LocalSink:
+class _LocalAnswers:
     """Answers of the log to one caller: handed over a turn of the loop later, as a socket does."""
 
     def __init__(self, link: LocalLink) -> None:
@@ -135,15 +135,15 @@ class LocalLink:
         self.address = "embedded"
         self._log = log
         self._owner = owner
-        self._sink = _LocalSink(self)
-        self._session: Session | None = None
+        self._sink = _LocalAnswers(self)
+        self._session: CallerSession | None = None
         self._closed = False
 
     def start(self) -> None:
         if self._closed or self._session is not None:
             return
-        self._sink = _LocalSink(self)
-        self._session = Session(self._log.driver, self._sink)
+        self._sink = _LocalAnswers(self)
+        self._session = CallerSession(self._log.driver, self._sink)
         self.up = True
         self.error = ""
         self._owner.on_up(self.index, self._log.welcome)
@@ -181,6 +181,6 @@ class LocalLink:
         if self._session is not None:
             self._session.on_unblocked()
 
-    def deliver(self, sink: _LocalSink, answers: list[Message]) -> None:
+    def deliver(self, sink: _LocalAnswers, answers: list[Message]) -> None:
         if answers and self.up and sink is self._sink:
             self._owner.on_messages(self.index, answers)

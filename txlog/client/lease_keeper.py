@@ -29,7 +29,7 @@ import structlog
 
 import txlog
 from txlog.client.members import HostPort
-from txlog.lease_keeper.board import Answers, Board, Order
+from txlog.lease_keeper.board import Answers, Board, RenewalOrder
 
 if TYPE_CHECKING:
     from txlog.client.client import LogClient
@@ -48,11 +48,11 @@ _FIRST_WAIT_US: Final = 200_000  # before an ended process is started again; dou
 _LONGEST_WAIT_US: Final = 30_000_000
 _LIVED_US: Final = 10_000_000  # a process that lived so long begins with the first wait again
 _STOOD_US: Final = 125_000  # without a writer: the loop stood still if it is so late
-_LOOK_US: Final = 500_000  # between two looks whether the process lives
+_CHECK_US: Final = 500_000  # between two looks whether the process lives
 # so many looks in a row without a new beat of the process: it hangs. Looks are counted, not time:
 # the machine may have slept
-_SILENT_LOOKS: Final = 4
-_STARTING_LOOKS: Final = 20  # the same while it starts
+_SILENT_CHECKS: Final = 4
+_STARTING_CHECKS: Final = 20  # the same while it starts
 _LAST_WAIT_S: Final = 0.1  # for the end of a killed process when the client closes
 
 log = structlog.get_logger("txlog.keeper")
@@ -70,7 +70,7 @@ class LeaseKeeper:
         self._loop = asyncio.get_running_loop()
         self._beat_us = self._clock()
         self._timer: asyncio.TimerHandle | None = None
-        self._places: list[tuple[str, str, int] | None] = [None] * client.nodes
+        self._addresses: list[tuple[str, str, int] | None] = [None] * client.nodes
         self._seen: Answers | None = None
         self._board: Board | None = None
         self._memory: mmap.mmap | None = None
@@ -79,9 +79,9 @@ class LeaseKeeper:
         self._started_us = 0
         self._start_at_us = 0
         self._wait_us = _FIRST_WAIT_US
-        self._look_at_us = 0
+        self._check_at_us = 0
         self._heard_us = 0  # the process' beat at the last look
-        self._silent_looks = 0
+        self._silent_checks = 0
         self._killed: list[subprocess.Popen[bytes]] = []  # not seen to have ended yet
 
     # ------------------------------------------------------------------ life
@@ -171,12 +171,12 @@ class LeaseKeeper:
             str(self._limit_ms),
         ]
         now = self._started_us = self._clock()
-        self._look_at_us = now + _LOOK_US
-        self._heard_us = self._silent_looks = 0
+        self._check_at_us = now + _CHECK_US
+        self._heard_us = self._silent_checks = 0
         try:
             near, far = os.pipe()
         except OSError as no_pipe:
-            self._again(now, no_pipe.strerror or str(no_pipe))
+            self._restart_later(now, no_pipe.strerror or str(no_pipe))
             return
         os.set_blocking(far, False)
         # Blocked here and inherited: a Ctrl-C for the whole process group must not end it before it
@@ -192,13 +192,13 @@ class LeaseKeeper:
             )
         except OSError as error:
             os.close(far)
-            self._again(now, error.strerror or str(error))
+            self._restart_later(now, error.strerror or str(error))
             return
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
             os.close(near)
         self._control = far
-        self._tell()
+        self._send_settings()
 
     def _end_process(self) -> None:
         if self._control >= 0:
@@ -213,7 +213,7 @@ class LeaseKeeper:
             self._board.connected(0)
             self._board.keeper_beat(0)
 
-    def _again(self, now: int, reason: str) -> None:
+    def _restart_later(self, now: int, reason: str) -> None:
         if now - self._started_us >= _LIVED_US:
             self._wait_us = _FIRST_WAIT_US
         log.warning(
@@ -231,25 +231,25 @@ class LeaseKeeper:
 
     # ------------------------------------------------------------------ what the process is told
 
-    def meet(self, index: int, node: str, address: HostPort) -> None:
+    def on_node_met(self, index: int, node: str, address: HostPort) -> None:
         """The loop's own connection has met this node at this address."""
         place = (node, *address)
-        if self._places[index] != place:
-            self._places[index] = place
-            self._tell()
+        if self._addresses[index] != place:
+            self._addresses[index] = place
+            self._send_settings()
 
-    def membership(self) -> None:
+    def on_membership(self) -> None:
         """S8: another version. Places whose node is not known to be a member wait until the loop
         has met one there.
         """
         node_of = self._client.members.node_of
-        self._places = [
+        self._addresses = [
             place if place is not None and node_of.get(index) == place[0] else None
-            for index, place in enumerate(self._places)
+            for index, place in enumerate(self._addresses)
         ]
-        self._tell()
+        self._send_settings()
 
-    def _tell(self) -> None:
+    def _send_settings(self) -> None:
         """By the pipe: the secret must not be seen in arguments or the environment."""
         client = self._client
         if self._control < 0:
@@ -258,7 +258,7 @@ class LeaseKeeper:
             "log": client.address.log, "incarnation": client.incarnation.hex(),
             "group": client.members.group.hex(), "membership": client.membership,
             "secret": client.secret.hex() if client.secret is not None else None,
-            "places": self._places,
+            "places": self._addresses,
         }  # fmt: skip
         line = json.dumps(told).encode() + b"\n"
         try:
@@ -267,9 +267,9 @@ class LeaseKeeper:
             written = 0
         if written != len(line):  # it does not read, or is gone: the next one is told everything
             self._end_process()
-            self._again(self._clock(), "it did not read what it was told")
+            self._restart_later(self._clock(), "it did not read what it was told")
 
-    def order(self, order: Order | None, lease_until_us: int) -> None:
+    def order(self, order: RenewalOrder | None, lease_until_us: int) -> None:
         """What it may renew from now on, and the lease's end now (L4: None at once when the writer
         gives the lease up).
         """
@@ -280,28 +280,28 @@ class LeaseKeeper:
 
     def _beat(self) -> None:
         now = self._clock()
-        self.look(now)
+        self.on_loop_tick(now)
         self._timer = self._loop.call_later(BEAT_S, self._beat)
-        if now >= self._look_at_us:
-            self._look_at_us = now + _LOOK_US
+        if now >= self._check_at_us:
+            self._check_at_us = now + _CHECK_US
             self._killed = [process for process in self._killed if process.poll() is None]
             if self.process is not None and (code := self.process.poll()) is not None:
                 self._end_process()
-                self._again(now, f"signal {-code}" if code < 0 else f"exit code {code}")
+                self._restart_later(now, f"signal {-code}" if code < 0 else f"exit code {code}")
             elif self.process is not None and self._hangs():
                 self._end_process()
-                self._again(now, "it did not turn any more, and was killed")
+                self._restart_later(now, "it did not turn any more, and was killed")
             if self.process is None and self._start_at_us and now >= self._start_at_us:
                 self._start_at_us = 0
                 self._spawn()
 
     def _hangs(self) -> bool:
         heard_us = self._board.keeper_beat_us if self._board is not None else 0
-        self._silent_looks = self._silent_looks + 1 if heard_us == self._heard_us else 0
+        self._silent_checks = self._silent_checks + 1 if heard_us == self._heard_us else 0
         self._heard_us = heard_us
-        return self._silent_looks >= (_SILENT_LOOKS if heard_us else _STARTING_LOOKS)
+        return self._silent_checks >= (_SILENT_CHECKS if heard_us else _STARTING_CHECKS)
 
-    def look(self, now: int) -> None:
+    def on_loop_tick(self, now: int) -> None:
         """The loop turns. If it stood still before, the writer is told so and what was renewed
         meanwhile, before it looks at any of its time-outs.
         """
@@ -319,13 +319,13 @@ class LeaseKeeper:
             self.stood_still_us = stood_us
             writer.on_stood_still(stood_us, now)
             if self._client.embedded and writer.renewable is not None:
-                writer.on_renewed_beside(0, *writer.renewable, now, now)
+                writer.on_keeper_renewed(0, *writer.renewable, now, now)
         if self._board is not None:
-            self._count(self._board, writer, now, stood_us if stood_still else 0)
+            self._count_renewals(self._board, writer, now, stood_us if stood_still else 0)
             self._board.beat(now, writer.renews_until(now))
         writer.due_us = now + int(BEAT_S * 1e6) + writer.lease_ms * 125
 
-    def _count(self, board: Board, writer: Writer, now: int, stood_us: int) -> None:
+    def _count_renewals(self, board: Board, writer: Writer, now: int, stood_us: int) -> None:
         answers = board.read_answers()
         if answers is None or answers == self._seen:
             return
@@ -334,7 +334,7 @@ class LeaseKeeper:
             return
         for index, sent_us in enumerate(answers.sent_us):
             if sent_us:
-                writer.on_renewed_beside(index, answers.term, answers.ballot_id, sent_us, now)
+                writer.on_keeper_renewed(index, answers.term, answers.ballot_id, sent_us, now)
         before = (
             seen.questions
             if seen is not None and (seen.term, seen.ballot_id) == (answers.term, answers.ballot_id)

@@ -20,7 +20,7 @@ no more; the version never goes down.
 from __future__ import annotations
 
 from txlog import handshake
-from txlog.client.address import AddressError, parse_host_port
+from txlog.address import AddressError, parse_host_port
 from txlog.messages import Welcome
 
 HostPort = tuple[str, int]
@@ -39,7 +39,7 @@ class Members:
         self._met_at: dict[int, HostPort] = {}
         self._attempts: dict[int, int] = {}
 
-    def news(self, version: int, members: list[str]) -> bool:
+    def on_version(self, version: int, members: list[str]) -> bool:
         """True: this is a higher version; all that was heard before is void."""
         if version <= self.version:
             return False
@@ -108,7 +108,7 @@ class Members:
             return f"{kind}: {name} and {names[twin]} are the same log node {welcome.node}"
         return ""
 
-    def meet(self, index: int, node: str, at: HostPort) -> None:
+    def set_node(self, index: int, node: str, at: HostPort) -> None:
         self.node_of[index] = node
         self._met_at[index] = at
 

@@ -25,7 +25,7 @@ def majority_of(nodes: int) -> int:
     return nodes // 2 + 1
 
 
-class TailQuestion:
+class TailQuorum:
     """R2, from `ask` to the bound."""
 
     __slots__ = ("_answers", "_nodes", "token")
@@ -48,7 +48,7 @@ class TailQuestion:
     def answered(self) -> int:
         return len(self._answers)
 
-    def void(self) -> None:
+    def reset(self) -> None:
         """S8: what was answered under an older membership counts no more."""
         self._answers.clear()
 
@@ -68,7 +68,7 @@ class ProbeResult:
     windows: tuple[tuple[bytes, int], ...] = ()
 
 
-class ProbeQuestion:
+class ProbeQuorum:
     """W1's last sentence: would a majority promise?"""
 
     __slots__ = ("_held", "_nodes", "_unable", "_willing", "_windows", "ballot_id")
@@ -102,7 +102,7 @@ class ProbeQuestion:
             or len(self._willing) + no == self._nodes
         )
 
-    def void(self) -> None:
+    def reset(self) -> None:
         """As above."""
         self._willing.clear()
         self._held.clear()

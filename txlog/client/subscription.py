@@ -18,7 +18,7 @@ from txlog.entry import FORMAT_VERSION, KIND_NAMES, Entry, EntryError, decode_en
 from txlog.messages import Heartbeat, Message, Records, Reject, Subscribe, Welcome
 
 if TYPE_CHECKING:
-    from txlog.client.link import Link
+    from txlog.link import Link
 
 _CHECK_EVERY_S: Final = 0.25
 _SILENT_S: Final = 0.6  # heartbeats come every 0.1 s
@@ -32,7 +32,7 @@ OnHeartbeat = Callable[[Heartbeat], None]
 OnError = Callable[[str], None]
 
 
-class Nodes:
+class SubscriptionHost:
     """What a subscription needs to know of the client; implemented there."""
 
     def reader_link(self, index: int, subscription: Subscription) -> Link:
@@ -55,7 +55,7 @@ class Nodes:
         """
         raise NotImplementedError
 
-    def heard(self, version: int, members: list[str]) -> None:
+    def on_membership_version(self, version: int, members: list[str]) -> None:
         """Of a membership (S8)."""
         raise NotImplementedError
 
@@ -65,7 +65,7 @@ class Subscription:
 
     def __init__(
         self,
-        nodes: Nodes,
+        nodes: SubscriptionHost,
         start: int,
         chain: bytes,
         on_records: OnRecords,
@@ -82,7 +82,7 @@ class Subscription:
         self._link: Link | None = None
         self._paused = False
         self._closed = False
-        self._heard = False  # since the last check
+        self._message_seen = False  # since the last check
         self._silent_s = 0.0
         self._seen_committed = 0  # greatest any node was known to have, one check ago
         self._behind = 0
@@ -126,7 +126,7 @@ class Subscription:
         if refusal := self._nodes.refusal(index, welcome, self._link):
             return refusal
         self._link.send(Subscribe(self.next))
-        self._heard = True
+        self._message_seen = True
         if self._paused:
             self._link.pause_reading()
         return None
@@ -140,9 +140,9 @@ class Subscription:
             self._avoid[index] = _AVOID_CHECKS
 
     def on_membership(self, index: int, reject: Reject) -> None:
-        self._nodes.heard(reject.version, reject.members)
+        self._nodes.on_membership_version(reject.version, reject.members)
 
-    def membership_over(self) -> None:
+    def on_membership_change(self) -> None:
         """S8: the node may have left the group: subscribe again under the new version."""
         if self._link is not None:
             self._link.drop("the group has another membership")
@@ -150,22 +150,22 @@ class Subscription:
     def on_messages(self, index: int, messages: list[Message]) -> None:
         if index != self.node:
             return
-        self._heard = True
+        self._message_seen = True
         for message in messages:
             if self._closed or index != self.node:
                 return
             if type(message) is Records:
-                self._records(message)
+                self._on_records_message(message)
             elif type(message) is Heartbeat:
                 self._on_heartbeat(message)
             elif type(message) is Reject:
                 if message.version:
-                    self._nodes.heard(message.version, message.members)
+                    self._nodes.on_membership_version(message.version, message.members)
                 else:
-                    self._leave(message.reason)
+                    self._switch_node(message.reason)
                 return
 
-    def _records(self, records: Records) -> None:
+    def _on_records_message(self, records: Records) -> None:
         entries: list[Entry] = []
         wrong = ""
         for encoded in records.entries:
@@ -182,7 +182,7 @@ class Subscription:
                 )
                 break
             if entry.format > FORMAT_VERSION or entry.kind not in KIND_NAMES:
-                self._hand_on(entries, records.committed)
+                self._deliver(entries, records.committed)
                 self._fail(
                     f"position {entry.position} has kind {entry.kind} in format {entry.format}, "
                     "which this version cannot read"
@@ -191,17 +191,17 @@ class Subscription:
             self.next += 1
             self.chain = entry.chain
             entries.append(entry)
-        self._hand_on(entries, records.committed)
+        self._deliver(entries, records.committed)
         if wrong and not self._closed:
             self._broken[self.node] = wrong
             if len(self._broken) == len(self._nodes.preference()):
                 self._fail(f"no log node gives entries that follow what was read: {wrong}")
                 return
-            self._leave(wrong)
+            self._switch_node(wrong)
         elif entries:
             self._broken.clear()
 
-    def _hand_on(self, entries: list[Entry], committed: int) -> None:
+    def _deliver(self, entries: list[Entry], committed: int) -> None:
         if not self._closed:
             self._on_records(entries, min(committed, self.next - 1))
 
@@ -212,7 +212,7 @@ class Subscription:
 
     # ------------------------------------------------------------------ choosing
 
-    def _leave(self, reason: str) -> None:
+    def _switch_node(self, reason: str) -> None:
         self._avoid[self.node] = _AVOID_CHECKS
         self._move(reason)
 
@@ -251,16 +251,16 @@ class Subscription:
             return
         self._silent_s = (
             0.0
-            if self._heard and self._link is not None and self._link.up
+            if self._message_seen and self._link is not None and self._link.up
             else self._silent_s + _CHECK_EVERY_S
         )
-        self._heard = False
+        self._message_seen = False
         self._behind = self._behind + 1 if self._seen_committed >= self.next else 0
         self._seen_committed = max(known)
         if self._silent_s > _SILENT_S:
-            self._leave("silent")
+            self._switch_node("silent")
         elif self._behind >= _BEHIND_CHECKS and self.node not in self._ahead(known):
-            self._leave("behind the other log nodes")
+            self._switch_node("behind the other log nodes")
         elif self._choose() != self.node:
             self._away += 1
             if self._away > _GO_HOME_CHECKS:

@@ -28,7 +28,7 @@ from txlog.consensus.outputs import (
 )
 from txlog.consensus.proposer import Proposer
 from txlog.entry import LEADERSHIP, Entry, EntryId
-from txlog.lease_keeper.board import Order
+from txlog.lease_keeper.board import RenewalOrder
 from txlog.messages import Message
 from txlog.wire import encode
 
@@ -195,7 +195,7 @@ class Writer:
         the next renewal on.
         """
         self._proposer.abort_handover()
-        self._snapshot()
+        self._allow_keeper()
         self.pump()
 
     # ------------------------------------------------------------------ campaign
@@ -230,7 +230,7 @@ class Writer:
     def on_membership(self) -> None:
         """S8. All connections have been dropped; the term is sealed again over new ones."""
         if not self._over:
-            self._allow(None)
+            self._set_renewable(None)
             self._proposer.on_membership(self._clock())
             self.pump()
 
@@ -293,7 +293,7 @@ class Writer:
         if isinstance(event, Opened):
             self.prefix = event.prefix
             self._open = True
-            self._snapshot()
+            self._allow_keeper()
             if self._campaign is not None and not self._campaign.done():
                 self._campaign.set_result(None)
         elif isinstance(event, CampaignOver):
@@ -311,7 +311,7 @@ class Writer:
             if self._on_lost is not None and not self._released:
                 self._on_lost(event.reason)
         elif isinstance(event, Reopened):
-            self._snapshot()
+            self._allow_keeper()
             if self.on_reopened is not None:
                 self.on_reopened(event.term)
             else:
@@ -333,7 +333,7 @@ class Writer:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        self._client.writer_over(self)
+        self._client.on_writer_over(self)
 
     # ------------------------------------------------------------------ the lease
 
@@ -344,7 +344,7 @@ class Writer:
         """
         keeper = self._client.keeper
         if keeper is not None and not self._over:
-            keeper.look(now_us)
+            keeper.on_loop_tick(now_us)
         return self.lease_until_us
 
     def renews_until(self, now_us: int) -> int:
@@ -356,7 +356,7 @@ class Writer:
         if not self._over:
             self._proposer.on_stood_still(us, now_us)
 
-    def on_renewed_beside(
+    def on_keeper_renewed(
         self, index: int, term: int, ballot_id: bytes, sent_us: int, now_us: int
     ) -> None:
         """From the lease keeper: this log node was sent a Renew of this term and ballot id at
@@ -374,20 +374,22 @@ class Writer:
 
     def _set_lease(self, until_us: int) -> None:
         self.lease_until_us = until_us
-        self._allow(None)
+        self._set_renewable(None)
 
-    def _snapshot(self) -> None:
+    def _allow_keeper(self) -> None:
         """A term and ballot id begin: the lease keeper may renew for them, and for no earlier ones.
         While a re-seal is open the next term is about to begin.
         """
         if not self._released and not self._over and self._proposer.may_renew_beside():
-            self._allow((self._proposer.term, self._proposer.ballot_id))
+            self._set_renewable((self._proposer.term, self._proposer.ballot_id))
 
-    def _allow(self, renewable: tuple[int, bytes] | None) -> None:
+    def _set_renewable(self, renewable: tuple[int, bytes] | None) -> None:
         self.renewable = renewable
         if self._client.keeper is not None:
             order = (
-                Order(renewable[0], renewable[1], self.lease_ms) if renewable is not None else None
+                RenewalOrder(renewable[0], renewable[1], self.lease_ms)
+                if renewable is not None
+                else None
             )
             self._client.keeper.order(
                 order, self.renews_until(self._clock()) if order is not None else 0

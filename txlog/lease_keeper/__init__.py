@@ -1,7 +1,7 @@
 """L7: the process that renews the lease while the primary's event loop is inside one long command.
 
-Decides: nothing; names the parts. `board` is the memory it shares with the primary, `duty` decides
-when to renew, `lines` are its connections to the log nodes, `process` is its main loop.
+Decides: nothing; names the parts. `board` is the memory it shares with the primary, `renewer`
+decides when to renew, `node_link` connects to a log node, `process` is the main loop.
 `txlog.client.lease_keeper` starts it.
 Must not know: the proposer, entries, commands.
 

@@ -58,7 +58,7 @@ _ROUND: Final = struct.Struct("=QQ")
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class RenewalOrder:
     """What the keeper may renew."""
 
     term: int
@@ -106,7 +106,7 @@ class Board:
     def lease_until_us(self) -> int:
         return self._words[_LEASE_END]
 
-    def order(self, order: Order | None, lease_until_us: int = 0) -> None:
+    def order(self, order: RenewalOrder | None, lease_until_us: int = 0) -> None:
         """None: renew nothing from now on. ``lease_until_us``: the lease end that goes with the
         order. It is written first: an order is of use from its first moment on, and the loop may
         stand still before its next beat.
@@ -117,11 +117,11 @@ class Board:
             self._words[_LEASE_END] = lease_until_us
             self._write(_ORDER, [order.term, *_ROUND.unpack(order.ballot_id), order.lease_ms])
 
-    def read_order(self) -> Order | None:
+    def read_order(self) -> RenewalOrder | None:
         words = self._read(_ORDER, _ORDER_WORDS)
         if words is None or words[0] == 0:
             return None
-        return Order(words[0], _ROUND.pack(words[1], words[2]), words[3])
+        return RenewalOrder(words[0], _ROUND.pack(words[1], words[2]), words[3])
 
     # ------------------------------------------------------------ the keeper writes, the loop reads
 

@@ -1,7 +1,7 @@
 """The lease keeper's process: readings, sockets, and the end with its parent.
 
 Decides: how it notices that the parent is gone or stopped.
-Must not know: when a renewal is due (`duty` says), who the primary's clients are.
+Must not know: when a renewal is due (`renewer` says), who the primary's clients are.
 
 Life: `txlog.client.lease_keeper` starts it with the board as an inherited file, and a pipe as its
 standard input. The pipe carries one line of JSON whenever the log nodes' addresses or the caller's
@@ -24,8 +24,8 @@ from typing import Any, Final
 
 from txlog.clock import now_us
 from txlog.lease_keeper.board import Board
-from txlog.lease_keeper.duty import Duty, Question
-from txlog.lease_keeper.lines import UP, Line, Place, words_of
+from txlog.lease_keeper.node_link import UP, LogNodeAddress, NodeLink, hello_fields_of
+from txlog.lease_keeper.renewer import Renewer, RenewRequest
 from txlog.messages import Renew, Renewed
 from txlog.wire import encode
 
@@ -41,7 +41,7 @@ EXIT_NO_PARENT: Final = 3
 EXIT_UNREADABLE: Final = 4
 LONGEST_LINE_BYTES: Final = 1 << 20
 _IDLE_S: Final = 0.1  # between two looks at the board while there is nothing to renew
-_LOOKS: Final = 12  # in a lease: a stand-still is noticed with more than half of the lease left
+_TICKS: Final = 12  # in a lease: a stand-still is noticed with more than half of the lease left
 _PR_SET_PDEATHSIG: Final = 1
 
 
@@ -63,32 +63,32 @@ def end_with_parent(parent: int) -> None:
         sys.exit(EXIT_NO_PARENT)
 
 
-class Keeper:
+class LeaseKeeperProcess:
     def __init__(self, board: Board, nodes: int, limit_us: int, parent: int, control: int) -> None:
         self._board = board
-        self._duty = Duty(nodes, limit_us)
+        self._renewer = Renewer(nodes, limit_us)
         self._parent = parent
         self._control = control
         self._selector = selectors.DefaultSelector()
-        self._lines = [Line(index, self._selector) for index in range(nodes)]
-        self._told = b""
+        self._links = [NodeLink(index, self._selector) for index in range(nodes)]
+        self._input = b""
         self._incarnation = b""
-        self._next_look_us = 0
+        self._next_tick_us = 0
         os.set_blocking(control, False)
         self._selector.register(control, selectors.EVENT_READ, None)
 
     def run(self) -> None:
         """Until the parent ends, or ends the pipe."""
         while True:
-            left_us = self._next_look_us - now_us()
+            left_us = self._next_tick_us - now_us()
             for key, _ in self._selector.select(max(0.0, left_us / 1e6)):
                 if key.data is None:
                     if not self._read_control():
                         return
                 else:
                     self._read_line(key.data)
-            if now_us() >= self._next_look_us:
-                self._look()
+            if now_us() >= self._next_tick_us:
+                self._tick()
 
     def _read_control(self) -> bool:
         """False: the parent has closed the pipe."""
@@ -96,55 +96,55 @@ class Keeper:
             data = os.read(self._control, 1 << 16)
         except BlockingIOError:
             return True
-        *lines, self._told = (self._told + data).split(b"\n")
-        if not data or len(self._told) > LONGEST_LINE_BYTES:
+        *lines, self._input = (self._input + data).split(b"\n")
+        if not data or len(self._input) > LONGEST_LINE_BYTES:
             return False
         if lines:
-            self._aim(json.loads(lines[-1]))
+            self._set_targets(json.loads(lines[-1]))
         return True
 
-    def _aim(self, told: dict[str, Any]) -> None:
-        words = words_of(told)
+    def _set_targets(self, told: dict[str, Any]) -> None:
+        words = hello_fields_of(told)
         self._incarnation = words.incarnation
-        for line, place in zip(self._lines, told["places"], strict=True):
-            line.aim(words, Place(*place) if place is not None else None)
+        for line, place in zip(self._links, told["places"], strict=True):
+            line.set_target(words, LogNodeAddress(*place) if place is not None else None)
 
-    def _look(self) -> None:
+    def _tick(self) -> None:
         board = self._board
         now = now_us()  # before everything that a question depends on
         order = board.read_order()
         # without an order too: the loop may stand still right after it has given one
-        for line in self._lines:
+        for line in self._links:
             line.tick(now)
         board.keeper_beat(now)
-        board.connected(sum(line.state == UP for line in self._lines))
+        board.connected(sum(line.state == UP for line in self._links))
         state = process_state(self._parent) if os.getppid() == self._parent else ""
-        question = self._duty.look(now, board.beat_us, board.lease_until_us, order, state)
+        question = self._renewer.on_tick(now, board.beat_us, board.lease_until_us, order, state)
         if question is not None:
-            self._ask(question)
-        self._next_look_us = now + (
-            order.lease_ms * 1000 // _LOOKS if order is not None else int(_IDLE_S * 1e6)
+            self._send(question)
+        self._next_tick_us = now + (
+            order.lease_ms * 1000 // _TICKS if order is not None else int(_IDLE_S * 1e6)
         )
 
-    def _ask(self, question: Question) -> None:
+    def _send(self, question: RenewRequest) -> None:
         order = question.order
         frame = encode(
             Renew(order.term, self._incarnation, order.ballot_id, order.lease_ms, question.number)
         )
-        for line in self._lines:
+        for line in self._links:
             line.send(frame)
 
-    def _read_line(self, line: Line) -> None:
+    def _read_line(self, line: NodeLink) -> None:
         told = False
         for message in line.on_ready(now_us()):
             if isinstance(message, Renewed):
                 told = (
-                    self._duty.on_renewed(
+                    self._renewer.on_renewed(
                         line.index, message.term, message.ballot_id, message.number
                     )
                     or told
                 )
-        if told and (answers := self._duty.answers) is not None:
+        if told and (answers := self._renewer.answers) is not None:
             self._board.answers(answers)
 
 
@@ -159,4 +159,4 @@ def main(arguments: list[str]) -> None:
         sys.stderr.write("txlog: the lease keeper cannot read the state of its parent in /proc\n")
         sys.exit(EXIT_UNREADABLE)
     board = Board(memoryview(mmap.mmap(file, Board.size(nodes))), nodes)
-    Keeper(board, nodes, limit_ms * 1000, parent, sys.stdin.fileno()).run()
+    LeaseKeeperProcess(board, nodes, limit_ms * 1000, parent, sys.stdin.fileno()).run()

@@ -68,20 +68,20 @@ class Callers:
         """Why it cannot be served, "" when it can."""
         fresh = self._fresh
         if self._addresses.get(caller.address, 0) >= self._per_address:
-            self._give_way(
+            self._evict(
                 next(other for other in fresh if other.address == caller.address),
                 "too many connections from its address, and it says nothing",
             )
         elif len(self._all) >= self.limit:
             if not fresh:
                 return f"too many connections: {len(self._all)}, the limit is {self.limit}"
-            self._give_way(next(iter(fresh)), "too many connections, and it says nothing")
+            self._evict(next(iter(fresh)), "too many connections, and it says nothing")
         self._all[caller] = None
         fresh[caller] = None
         self._addresses[caller.address] = self._addresses.get(caller.address, 0) + 1
         return ""
 
-    def _give_way(self, caller: Caller, reason: str) -> None:
+    def _evict(self, caller: Caller, reason: str) -> None:
         self.remove(caller)
         caller.drop(reason)
 
@@ -100,7 +100,7 @@ class Callers:
         self._output.pop(caller, None)
         self._input.pop(caller, None)
 
-    def everybody(self) -> list[Caller]:
+    def everyone(self) -> list[Caller]:
         return list(self._all)
 
     # ------------------------------------------------------------------ memory
@@ -111,7 +111,7 @@ class Callers:
         self._output[caller] = held
         if sum(self._output.values()) > self._output_bytes:
             self._output = {other: other.unread for other in self._output}  # some have read since
-            self._relieve(
+            self._evict_largest(
                 self._output,
                 self._output_bytes,
                 "it does not read its answers, and all callers together hold too much memory",
@@ -124,15 +124,15 @@ class Callers:
             self._input[caller] = held
         else:
             self._input.pop(caller, None)
-        self._relieve(
+        self._evict_largest(
             self._input,
             self._input_bytes,
             "its message has come in part only, and all callers together hold too much memory",
         )
 
-    def _relieve(self, held: dict[Caller, int], limit: int, reason: str) -> None:
+    def _evict_largest(self, held: dict[Caller, int], limit: int, reason: str) -> None:
         while held and sum(held.values()) > limit:
-            self._give_way(max(held, key=lambda caller: held[caller]), reason)
+            self._evict(max(held, key=lambda caller: held[caller]), reason)
 
 
 def open_descriptors() -> int:

@@ -30,7 +30,7 @@ from txlog.messages import (
     StatusQuery,
     Welcome,
 )
-from txlog.server.session import Session
+from txlog.server.session import CallerSession
 from txlog.sockets import tune_socket
 from txlog.throttle import ThrottledLog
 from txlog.wire import TAG_BYTES, FrameKey, WireError, encode
@@ -46,7 +46,7 @@ log = ThrottledLog(structlog.get_logger("txlog.connection"))
 NodeMessage = InitGroup | JoinGroup | Membership | DeleteLog | StatusQuery
 
 
-class Node(Protocol):
+class LogNodeServices(Protocol):
     """What a connection needs of the log node."""
 
     max_frame_bytes: int
@@ -54,24 +54,26 @@ class Node(Protocol):
 
     def door(self, nonce: bytes) -> Door: ...
     def check_hello(self, hello: Hello) -> Reject | None: ...  # None: welcome
-    async def open_session(self, hello: Hello, connection: Connection) -> Session | str: ...
+    async def open_session(
+        self, hello: Hello, connection: CallerConnection
+    ) -> CallerSession | str: ...
     def welcome(self, hello: Hello) -> Welcome: ...
-    def on_node_message(self, connection: Connection, message: NodeMessage) -> None: ...
-    def on_connection(self, connection: Connection) -> str: ...  # why it cannot be served
-    def on_greeted(self, connection: Connection) -> None: ...
-    def on_connection_lost(self, connection: Connection) -> None: ...
+    def on_node_message(self, connection: CallerConnection, message: NodeMessage) -> None: ...
+    def on_connection(self, connection: CallerConnection) -> str: ...  # why it cannot be served
+    def on_greeted(self, connection: CallerConnection) -> None: ...
+    def on_connection_lost(self, connection: CallerConnection) -> None: ...
     # so many bytes wait for this caller to read them
-    def on_output(self, connection: Connection, held: int) -> None: ...
+    def on_output(self, connection: CallerConnection, held: int) -> None: ...
     # of a message that has come in part
-    def on_input(self, connection: Connection, held: int) -> None: ...
+    def on_input(self, connection: CallerConnection, held: int) -> None: ...
 
 
-class Connection:
-    """A `session.Sink` over a socket; an `asyncio.Protocol` in all but descent,
+class CallerConnection:
+    """A `session.AnswerSink` over a socket; an `asyncio.Protocol` in all but descent,
     for the sake of the compiled code.
     """
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: LogNodeServices) -> None:
         self.blocked = False
         self.peer_name = "?"
         self.address = ""
@@ -83,7 +85,7 @@ class Connection:
         self._decoder = self._door.decoder
         self._outgoing: FrameKey | None = None
         self._transport: asyncio.Transport | None = None
-        self._session: Session | None = None
+        self._session: CallerSession | None = None
         self._opening: asyncio.Task[None] | None = None
         self.greeted = False
         # asked, and not looked at while the caller does not read
@@ -110,7 +112,7 @@ class Connection:
             log.warning("connection refused", peer=self.peer_name, reason=reason)
             self.end(f"{handshake.BUSY}: {reason}")
             return
-        self._timer = self._loop.call_later(_HANDSHAKE_TIMEOUT_S, self._late)
+        self._timer = self._loop.call_later(_HANDSHAKE_TIMEOUT_S, self._on_handshake_timeout)
         transport.write(self._door.opening())
 
     def eof_received(self) -> None:
@@ -119,9 +121,9 @@ class Connection:
     def data_received(self, data: bytes) -> None:
         try:
             if self.greeted:
-                self._take(self._decoder.feed(data))
+                self._on_messages(self._decoder.feed(data))
             elif (hello := self._door.feed(data)) is not None:
-                self._hello(hello)
+                self._on_hello(hello)
         except WireError as error:
             log.warning(
                 "unreadable bytes, connection closed", peer=self.peer_name, reason=str(error)
@@ -131,42 +133,47 @@ class Connection:
             log.warning("connection refused", peer=self.peer_name, reason=refused.reason)
             self.end(refused.reason)
 
-    def _take(self, messages: list[Message]) -> None:
+    def _on_messages(self, messages: list[Message]) -> None:
         if self._decoder.waiting or self._input:
             self._input = self._decoder.waiting
             self._node.on_input(self, self._input)
         if not messages:
             return
         session = self._session
-        if session is not None and not self._queue and not self.full and session.brief(messages):
+        if (
+            session is not None
+            and not self._queue
+            and not self.output_full
+            and session.asks_little(messages)
+        ):
             session.on_messages(messages)
             return
         self._queue.extend(messages)
-        self._work()
+        self._process_queue()
 
     @property
-    def full(self) -> bool:
+    def output_full(self) -> bool:
         return self.blocked or self._out_bytes > self._node.max_output_bytes
 
-    def _work(self) -> None:
+    def _process_queue(self) -> None:
         """One question at a time, as long as the caller reads the answers.
         Meanwhile it is not read.
         """
         queue, session = self._queue, self._session
         while (
             queue
-            and not self.full
+            and not self.output_full
             and self._transport is not None
-            and (session is None or not session.serving)
+            and (session is None or not session.reads_under_way)
         ):
             message = queue.popleft()
             if session is not None:
                 session.on_messages([message])
             elif not self._node_message(message):
                 queue.clear()
-        self._read(not queue)
+        self._set_reading(not queue)
 
-    def _read(self, on: bool) -> None:
+    def _set_reading(self, on: bool) -> None:
         transport = self._transport
         if on != self._reading and transport is not None and not transport.is_closing():
             self._reading = on
@@ -178,7 +185,7 @@ class Connection:
     def on_served(self) -> None:
         """What was read from the disk for this caller has been sent."""
         if self._queue:
-            self._work()
+            self._process_queue()
 
     def pause_writing(self) -> None:
         self.blocked = True
@@ -190,7 +197,7 @@ class Connection:
         if self._session is not None:
             self._session.on_unblocked()
         if self._queue:
-            self._work()
+            self._process_queue()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
@@ -204,11 +211,11 @@ class Connection:
 
     # ------------------------------------------------------------------ handshake
 
-    def _late(self) -> None:
+    def _on_handshake_timeout(self) -> None:
         if not self.greeted and self._opening is None:
             self.end("no Hello in time")
 
-    def _hello(self, hello: Hello) -> None:
+    def _on_hello(self, hello: Hello) -> None:
         """Of a caller that has proven the secret, where one is set."""
         reject = self._node.check_hello(hello)
         if reject is not None:
@@ -218,32 +225,32 @@ class Connection:
                 purpose=hello.purpose,
                 reason=reject.reason,
             )
-            self._end(reject)
+            self._reject(reject)
             return
         self.purpose = hello.purpose
         self.log_name = hello.log
         if not hello.log:
-            self._greet(hello, None)
+            self._accept(hello, None)
             return
         assert self._transport is not None
         # what comes with the Hello waits; more of it must not pile up while a large log is checked
-        self._read(False)
-        self._opening = self._loop.create_task(self._open(hello))
+        self._set_reading(False)
+        self._opening = self._loop.create_task(self._open_session(hello))
 
-    async def _open(self, hello: Hello) -> None:
+    async def _open_session(self, hello: Hello) -> None:
         session = await self._node.open_session(hello, self)
         if isinstance(session, str):
             self.end(session)
         elif self._transport is None or self._transport.is_closing():
             session.close()
         else:
-            self._greet(hello, session)
+            self._accept(hello, session)
 
-    def _greet(self, hello: Hello, session: Session | None) -> None:
+    def _accept(self, hello: Hello, session: CallerSession | None) -> None:
         self.greeted = True
         self._node.on_greeted(self)
         self._session = session
-        self._read(True)
+        self._set_reading(True)
         largest = self._node.max_frame_bytes
         self._out.append(
             self._door.welcome(
@@ -287,7 +294,7 @@ class Connection:
         if self.blocked or asked > _LARGE_BYTES:
             self._node.on_output(self, transport.get_write_buffer_size())
         if self._queue:
-            self._work()
+            self._process_queue()
 
     @property
     def unread(self) -> int:
@@ -298,7 +305,7 @@ class Connection:
 
     def end(self, reason: str) -> None:
         """Say why, and close once it has been sent."""
-        self._end(Reject(reason))
+        self._reject(Reject(reason))
 
     def retire(self, reject: Reject) -> None:
         """The membership under which this connection was made is over (S8), or its log is being
@@ -307,9 +314,9 @@ class Connection:
         if self._session is not None:
             session, self._session = self._session, None
             session.close()
-        self._end(reject)
+        self._reject(reject)
 
-    def _end(self, reject: Reject) -> None:
+    def _reject(self, reject: Reject) -> None:
         self._queue.clear()
         if self._transport is not None and not self._transport.is_closing():
             self._out.append(self._door.reject(reject))

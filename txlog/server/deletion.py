@@ -23,10 +23,10 @@ from typing import Final, Protocol
 import structlog
 
 from txlog import handshake
-from txlog.client.address import valid_log_name
+from txlog.address import valid_log_name
 from txlog.messages import DeleteLog, LogDeletion, Reject
 from txlog.server.identity import GONE, KEPT, MARKED, NONE, DataFolder, DiskFull
-from txlog.server.membership import over
+from txlog.server.membership import superseded
 
 LOOK: Final = "look"
 MARK: Final = "mark"
@@ -40,17 +40,17 @@ _BEFORE: Final = {REMOVE: (NONE, KEPT), CLEAR: (MARKED,)}
 log = structlog.get_logger("txlog.deletion")
 
 
-class Logs(Protocol):
+class NodeLogs(Protocol):
     """What a deletion needs of the log node."""
 
     def in_use(self, name: str) -> str: ...  # by whom, "" when by no writer and reader
     def last_position(self, name: str) -> int: ...
     # end every connection of the log and close its files
-    async def let_go(self, name: str) -> None: ...
+    async def close_log(self, name: str) -> None: ...
 
 
 class Deletions:
-    def __init__(self, folder: DataFolder, logs: Logs) -> None:
+    def __init__(self, folder: DataFolder, logs: NodeLogs) -> None:
         self._folder = folder
         self._logs = logs
         self._one_by_one = asyncio.Lock()
@@ -58,7 +58,7 @@ class Deletions:
     async def step(self, wanted: DeleteLog) -> LogDeletion | Reject:
         """Raises OSError when the identity cannot be written: the disk has failed."""
         async with self._one_by_one:
-            if reason := self._why_not(wanted):
+            if reason := self._refusal(wanted):
                 return reason
             try:
                 return await self._do(wanted.log, wanted.step)
@@ -67,7 +67,7 @@ class Deletions:
                     f"{handshake.BUSY}: the disk of this log node is full, nothing was changed"
                 )
 
-    def _why_not(self, wanted: DeleteLog) -> Reject | None:
+    def _refusal(self, wanted: DeleteLog) -> Reject | None:
         identity = self._folder.identity
         if not identity.group or wanted.group != identity.group_id:
             return Reject(
@@ -75,7 +75,7 @@ class Deletions:
                 f"{'another group' if identity.group else 'no group yet'}"
             )
         if wanted.version != identity.membership or identity.replaced:
-            return over(
+            return superseded(
                 identity,
                 f"the deletion goes by version {wanted.version}, this log node by "
                 f"{identity.membership}",
@@ -105,7 +105,7 @@ class Deletions:
             return LogDeletion(name, folder.deletion_of(name), last, in_use)
         if step == MARK:
             folder.mark_log(name)
-            await self._logs.let_go(name)
+            await self._logs.close_log(name)
             log.info("log is not served any more: it is being deleted", log=name, last=last)
         elif step == REMOVE:
             try:

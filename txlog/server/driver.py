@@ -38,7 +38,7 @@ from txlog.consensus.outputs import (
 )
 from txlog.messages import MAX_LEASE_MS, Fetch, Fetched, Heartbeat, Message, TailQuery
 from txlog.server.scrubbing import DEFAULTS, Scrubbing, ScrubLimits
-from txlog.server.session import Feed, Session
+from txlog.server.session import CallerSession, SubscriberStream
 from txlog.server.worker import Worker
 from txlog.storage.errors import StorageFatal
 from txlog.storage.rescan import Look
@@ -50,7 +50,7 @@ log = structlog.get_logger("txlog.log")
 MAX_SERVED_BYTES: Final = 8 << 20
 SLOW_SYNC_US: Final = 10_000  # a disk that usually takes longer is waited for in a thread
 # entries that follow one another sooner reach a reader together, unless it asked for the tail
-FEED_GATHER_US: Final = 10_000
+STREAM_BATCH_US: Final = 10_000
 
 HaltProcess = Callable[[str], None]
 
@@ -66,7 +66,7 @@ class Peers(Protocol):
 _P = ParamSpec("_P")
 
 
-def _or_end(
+def _fatal_on_error(
     entrance: Callable[Concatenate[LogDriver, _P], None],
 ) -> Callable[Concatenate[LogDriver, _P], None]:
     """For every way into the driver: an error that nobody expects ends the process, rather than
@@ -83,7 +83,7 @@ def _or_end(
 
 
 class LogDriver:
-    """See the module. Implements `session.Source`."""
+    """See the module. Implements `session.LogSource`."""
 
     def __init__(
         self,
@@ -106,17 +106,17 @@ class LogDriver:
         self._readers = readers
         self._acceptor = Acceptor(store.recovered, store, peer_ids, rng, clock(), max_lease_ms)
         self._worker = Worker(self._loop, f"sync {name}")
-        self._sessions: dict[Peer, Session] = {}
+        self._sessions: dict[Peer, CallerSession] = {}
         self._next_peer = 1
-        self._feeds: list[Feed] = []
-        self._fed = 0  # committed when the feeds were last pushed
-        self._fed_us = 0
-        self._hurry = 0  # up to here readers get entries at once: somebody waits for them
-        self._feeding_later = False
+        self._streams: list[SubscriberStream] = []
+        self._pushed = 0  # committed when the feeds were last pushed
+        self._pushed_us = 0
+        self._urgent = 0  # up to here readers get entries at once: somebody waits for them
+        self._push_later = False
         self._waiting: deque[SendAfterPersist] = deque()
         self._put_backs: list[int] = []  # sequences, not yet on disk
         self._scrubbing = Scrubbing(name, store, self, scrub, clock, readers)
-        self._looking = False
+        self._rescanning = False
         self._written = 0  # sequence of the newest disk output given to the store
         self._persisted = 0
         self._syncing = False
@@ -126,7 +126,7 @@ class LogDriver:
         self._timer_us = 0
         self._has_room = True
 
-    @_or_end
+    @_fatal_on_error
     def start(self) -> None:
         """After ``peers`` is set."""
         self._pump()
@@ -145,7 +145,7 @@ class LogDriver:
         await self._loop.run_in_executor(None, self._worker.stop)
         await self._loop.run_in_executor(None, self.store.close)
 
-    @_or_end
+    @_fatal_on_error
     def on_membership(self, peer_ids: list[str], peers: Peers) -> None:
         """S8: the group has these other nodes from now on."""
         if self._closed:
@@ -159,36 +159,36 @@ class LogDriver:
 
     # ------------------------------------------------------------------ sessions
 
-    def attach(self, session: Session) -> Peer:
+    def attach(self, session: CallerSession) -> Peer:
         peer = self._next_peer
         self._next_peer += 1
         self._sessions[peer] = session
         return peer
 
-    @_or_end
+    @_fatal_on_error
     def detach(self, peer: Peer) -> None:
         self._sessions.pop(peer, None)
         if not self._closed:
             self._acceptor.on_disconnected(peer)
             self._pump()
 
-    @_or_end
+    @_fatal_on_error
     def handle(self, peer: Peer, messages: list[Message]) -> None:
         if self._closed:
             return
-        self._look_for_room()
+        self._update_room()
         now = self._clock()  # after the messages were read (L5)
         on_message = self._acceptor.on_message
         for message in messages:
             on_message(peer, message, now)
             if type(message) is TailQuery:
-                self._hurry = self._acceptor.last[1]
+                self._urgent = self._acceptor.last[1]
         self._pump()
 
-    @_or_end
+    @_fatal_on_error
     def on_peer_fetched(self, node: str, fetched: Fetched) -> None:
         if not self._closed:
-            self._look_for_room()
+            self._update_room()
             self._acceptor.on_peer_fetched(node, fetched, self._clock())
             self._pump()
 
@@ -206,37 +206,37 @@ class LogDriver:
                 else:
                     self._waiting.append(output)  # type: ignore[arg-type]  # as above
             else:
-                self._carry_out(output)
+                self._execute(output)
                 if self._closed:
                     return
         if self._written > self._persisted and not self._syncing:
             self._sync()
-        if self._feeds and self._acceptor.committed > self._fed:
-            self._feed()
+        if self._streams and self._acceptor.committed > self._pushed:
+            self._push_streams()
         self._arm()
 
-    def _feed(self) -> None:
+    def _push_streams(self) -> None:
         """A log that is busy wakes its readers for several entries at once: each time costs both
         processes more than another entry in it does. The first entry after a pause goes at once,
         and so does what a reader that asked for the tail waits for (R2).
         """
         now = self._clock()
-        wait_us = self._fed_us + FEED_GATHER_US - now
-        if wait_us <= 0 or self._fed < self._hurry:
-            self._fed, self._fed_us = self._acceptor.committed, now
-            for feed in self._feeds:
-                feed.push()
-        elif not self._feeding_later:
-            self._feeding_later = True
-            self._loop.call_later(timer_s(wait_us), self._feed_now)
+        wait_us = self._pushed_us + STREAM_BATCH_US - now
+        if wait_us <= 0 or self._pushed < self._urgent:
+            self._pushed, self._pushed_us = self._acceptor.committed, now
+            for stream in self._streams:
+                stream.push()
+        elif not self._push_later:
+            self._push_later = True
+            self._loop.call_later(timer_s(wait_us), self._push_streams_now)
 
-    @_or_end
-    def _feed_now(self) -> None:
-        self._feeding_later = False
-        if not self._closed and self._feeds and self._acceptor.committed > self._fed:
-            self._feed()
+    @_fatal_on_error
+    def _push_streams_now(self) -> None:
+        self._push_later = False
+        if not self._closed and self._streams and self._acceptor.committed > self._pushed:
+            self._push_streams()
 
-    def _carry_out(self, output: object) -> None:
+    def _execute(self, output: object) -> None:
         try:
             if isinstance(output, WriteEntries):
                 self._written = output.sequence
@@ -308,12 +308,12 @@ class LogDriver:
         covered, began_us = self._written, self._clock()
 
         def done(_: None, error: BaseException | None) -> None:
-            self._took(self._clock() - began_us)
+            self._record_sync_time(self._clock() - began_us)
             self._synced(covered, error)
 
         self._worker.submit(self.store.begin_sync(), done)
 
-    @_or_end
+    @_fatal_on_error
     def _sync_here(self) -> None:
         if self._closed:
             return
@@ -323,14 +323,14 @@ class LogDriver:
             self.store.begin_sync()()
         except (OSError, StorageFatal) as caught:
             error = caught
-        self._took(self._clock() - began_us)
+        self._record_sync_time(self._clock() - began_us)
         self._synced(covered, error)
 
-    def _took(self, us: int) -> None:
+    def _record_sync_time(self, us: int) -> None:
         """A sync took so long; what counts is the running mean."""
         self._sync_us = (self._sync_us * 7 + us) // 8
 
-    @_or_end
+    @_fatal_on_error
     def _synced(self, covered: int, error: BaseException | None) -> None:
         self._syncing = False
         if self._closed:
@@ -355,10 +355,10 @@ class LogDriver:
         self._pump()
         if mended:
             # some may wait before the hole, and nothing needs to be committed ever again
-            for feed in self._feeds:
-                feed.push()
+            for stream in self._streams:
+                stream.push()
 
-    def _look_for_room(self) -> None:
+    def _update_room(self) -> None:
         """Before entries may come (A5): what was taken before is in the store's account by now."""
         if self._has_room and not self.store.has_room:
             self._check_room()
@@ -384,22 +384,22 @@ class LogDriver:
     def readable(self, start: int) -> int:
         return self._acceptor.readable_upto(start)
 
-    def add_feed(self, feed: Feed) -> None:
-        self._feeds.append(feed)
+    def add_stream(self, stream: SubscriberStream) -> None:
+        self._streams.append(stream)
 
-    def remove_feed(self, feed: Feed) -> None:
-        if feed in self._feeds:
-            self._feeds.remove(feed)
+    def remove_stream(self, stream: SubscriberStream) -> None:
+        if stream in self._streams:
+            self._streams.remove(stream)
 
     def recent(self, start: int, upto: int, max_bytes: int) -> list[bytes]:
         return self.store.recent(start, upto, max_bytes)
 
-    def read_behind(self, feed: Feed, start: int, upto: int, max_bytes: int) -> None:
+    def read_behind(self, stream: SubscriberStream, start: int, upto: int, max_bytes: int) -> None:
         """Committed entries only: they are never truncated, so thread and loop do not meet."""
         future = self._loop.run_in_executor(self._readers, self.store.read, start, upto, max_bytes)
-        future.add_done_callback(lambda done: self._read_done(done, feed.on_read))
+        future.add_done_callback(lambda done: self._read_done(done, stream.on_read))
 
-    @_or_end
+    @_fatal_on_error
     def _read_done(self, done: asyncio.Future[Any], then: Callable[[Any], None]) -> None:
         if self._closed or done.cancelled():
             return
@@ -435,7 +435,7 @@ class LogDriver:
             )
             session = self._sessions.get(serve.to)
             if session is not None:
-                session.serving += 1
+                session.reads_under_way += 1
             future.add_done_callback(lambda done: self._read_done(done, sent))
         else:
             # rare: an uncommitted suffix longer than what is kept in memory
@@ -448,7 +448,7 @@ class LogDriver:
             acceptor.window_holder(now), acceptor.successor(now), acceptor.suspicion is not None,
         )  # fmt: skip
 
-    @_or_end
+    @_fatal_on_error
     def beat(self) -> None:
         """Every heartbeat: readers hear where the log stands, and what was synced is put on record
         when the log is quiet.
@@ -457,11 +457,11 @@ class LogDriver:
             return
         try:
             self._check_room()
-            if not self._looking and (look := self.store.begin_look()) is not None:
-                self._looking = True
+            if not self._rescanning and (look := self.store.begin_look()) is not None:
+                self._rescanning = True
                 future = self._loop.run_in_executor(self._readers, look.run)
                 future.add_done_callback(
-                    lambda done: self._read_done(done, lambda _: self._looked(look))
+                    lambda done: self._read_done(done, lambda _: self._on_rescanned(look))
                 )
             if not self._syncing and self.store.evidence_due:
                 self.store.write_evidence(self._acceptor.committed)
@@ -470,21 +470,21 @@ class LogDriver:
             self._fatal(str(error))
             return
         broken = self._acceptor.broken
-        for feed in list(self._feeds) if broken else ():
-            if feed.next >= broken:
-                feed.sink.end(
+        for stream in list(self._streams) if broken else ():
+            if stream.next >= broken:
+                stream.sink.end(
                     f"log: no log node has a good copy of position {broken}: "
                     f"{self._acceptor.broken_reason}"
                 )
-        if self._feeds and not self._closed:
+        if self._streams and not self._closed:
             heartbeat = self.heartbeat()
-            for feed in self._feeds:
-                if not feed.sink.blocked:
-                    feed.sink.send(heartbeat)
+            for stream in self._streams:
+                if not stream.sink.blocked:
+                    stream.sink.send(heartbeat)
 
-    def _looked(self, look: Look) -> None:
+    def _on_rescanned(self, look: Look) -> None:
         """S6: a read has met bytes that did not check, and the whole segment was checked again."""
-        self._looking = False
+        self._rescanning = False
         met = self.store.end_look(look, self._acceptor.committed)
         if met.lost or met.headers:
             log.error(
@@ -515,7 +515,7 @@ class LogDriver:
             "log": self.name,
             **acceptor,
             "room": self._has_room,
-            "readers": len(self._feeds),
+            "readers": len(self._streams),
             "scrub": self._scrubbing.status(),
         }
 
@@ -530,7 +530,7 @@ class LogDriver:
         self._timer_us = deadline
         self._timer = self._loop.call_later(timer_s(deadline - self._clock()), self._on_timer)
 
-    @_or_end
+    @_fatal_on_error
     def _on_timer(self) -> None:
         self._timer = None
         if self._closed:

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Final
 
 from txlog import handshake
-from txlog.client.address import AddressError, parse_host_port
+from txlog.address import AddressError, parse_host_port
 from txlog.messages import Hello, Membership, Reject
 from txlog.server.identity import Identity
 from txlog.tools.admin import AdminError, Tool
@@ -43,7 +43,7 @@ def current(identity: Identity) -> Membership:
     return Membership(identity.group_id, identity.membership, identity.members)
 
 
-def over(identity: Identity, reason: str) -> Reject:
+def superseded(identity: Identity, reason: str) -> Reject:
     return Reject(f"{handshake.MEMBERSHIP}: {reason}", identity.membership, identity.members)
 
 
@@ -52,7 +52,7 @@ def check_version(identity: Identity, hello: Hello) -> Reject | None:
     has to catch up with it.
     """
     if 0 < hello.membership < identity.membership:
-        return over(
+        return superseded(
             identity, f"version {hello.membership} is over, the group is at {identity.membership}"
         )
     if hello.membership > identity.membership:
@@ -61,7 +61,7 @@ def check_version(identity: Identity, hello: Hello) -> Reject | None:
             f"for version {hello.membership}"
         )
     if hello.log and identity.replaced:
-        return over(
+        return superseded(
             identity,
             f"this log node was replaced in version {identity.membership}; what it holds is of no "
             "use to the group any more",
@@ -69,7 +69,7 @@ def check_version(identity: Identity, hello: Hello) -> Reject | None:
     return None
 
 
-def why_not(identity: Identity, wanted: Membership, from_member: bool) -> str:
+def refusal_of(identity: Identity, wanted: Membership, from_member: bool) -> str:
     """Why ``wanted`` is not taken, "" when it is or is here already. ``from_member``: another node
     goes by it already, so it may be more than one step ahead or leave this node out.
     """
@@ -104,7 +104,7 @@ def why_not(identity: Identity, wanted: Membership, from_member: bool) -> str:
     return ""
 
 
-class News:
+class MembershipGossip:
     """Asks the other members which membership they go by: from the start on every few seconds,
     since a node that was left out is told by nobody, and at once when somebody shows a higher
     version.
@@ -128,7 +128,7 @@ class News:
                 self._ask_all(), name="news of the membership"
             )
 
-    def heard_of(self, version: int) -> None:
+    def on_membership_version(self, version: int) -> None:
         if version > self._identity().membership:
             self._now.set()
 

@@ -24,7 +24,7 @@ import structlog
 import uvloop
 
 from txlog import handshake
-from txlog.client.address import format_host_port, valid_log_name
+from txlog.address import format_host_port, valid_log_name
 from txlog.clock import now_us
 from txlog.config import LogServerConfig
 from txlog.messages import (
@@ -40,15 +40,22 @@ from txlog.messages import (
     Welcome,
 )
 from txlog.server.callers import Callers, raise_descriptor_limit
-from txlog.server.connection import Connection, NodeMessage
+from txlog.server.connection import CallerConnection, NodeMessage
 from txlog.server.deletion import Deletions
 from txlog.server.driver import LogDriver
 from txlog.server.identity import DataFolder, DiskFull, FolderError, Identity
 from txlog.server.logs import StoreRefused, open_store
-from txlog.server.membership import News, check_version, current, is_member, over, why_not
+from txlog.server.membership import (
+    MembershipGossip,
+    check_version,
+    current,
+    is_member,
+    refusal_of,
+    superseded,
+)
 from txlog.server.peers import PeerLinks
 from txlog.server.scrubbing import ScrubLimits
-from txlog.server.session import Session
+from txlog.server.session import CallerSession
 from txlog.storage.errors import StorageFatal
 from txlog.storage.files import keep_descriptors
 from txlog.wire import PROTOCOL
@@ -71,7 +78,7 @@ _FULL: Final = Reject(f"{handshake.BUSY}: the disk of this log node is full, not
 log = structlog.get_logger("txlog.node")
 
 
-class StartError(Exception):
+class LogNodeStartError(Exception):
     """The node cannot start; one line for the operator."""
 
     def __init__(self, reason: str, code: int) -> None:
@@ -89,7 +96,7 @@ def halt(reason: str) -> NoReturn:
 
 
 class LogNode:
-    """Implements `connection.Node`. ``port`` is the one listened on, also when 0 was asked for."""
+    """Implements `connection.LogNodeServices`. ``port`` is the one that was given, never 0."""
 
     def __init__(self, config: LogServerConfig, folder: DataFolder) -> None:
         self.config = config
@@ -114,7 +121,7 @@ class LogNode:
         self._readers = ThreadPoolExecutor(2, thread_name_prefix="log reader")
         self._server: asyncio.Server | None = None
         self._beats: asyncio.Task[None] | None = None
-        self._news = News(lambda: self.identity, self._learn, self.secret)
+        self._gossip = MembershipGossip(lambda: self.identity, self._on_gossip, self.secret)
         self._tasks: set[asyncio.Task[Any]] = set()
         self._deletions = Deletions(folder, self)
 
@@ -125,7 +132,7 @@ class LogNode:
     # ------------------------------------------------------------------ life
 
     async def start(self) -> None:
-        """Open what is here, then listen. Raises `StartError`."""
+        """Open what is here, then listen. Raises `LogNodeStartError`."""
         loop = asyncio.get_running_loop()
         for name in self.identity.logs:
             try:
@@ -134,10 +141,10 @@ class LogNode:
                 self._refused[name] = str(error)
                 log.error("log refused, the others are served", log=name, reason=str(error))
         if self._refused and len(self._refused) == len(self.identity.logs):
-            raise StartError(next(iter(self._refused.values())), EXIT_FOLDER)
+            raise LogNodeStartError(next(iter(self._refused.values())), EXIT_FOLDER)
         try:
             self._server = await loop.create_server(
-                lambda: cast(asyncio.Protocol, Connection(self)),
+                lambda: cast(asyncio.Protocol, CallerConnection(self)),
                 self.config.bind,
                 self.config.port,
                 backlog=512,
@@ -149,7 +156,7 @@ class LogNode:
                 if error.errno == errno.EADDRINUSE
                 else (error.strerror or str(error))
             )
-            raise StartError(f"cannot listen on {where}: {why}", EXIT_PORT) from error
+            raise LogNodeStartError(f"cannot listen on {where}: {why}", EXIT_PORT) from error
         self.port = self._server.sockets[0].getsockname()[1]
         self._callers.measure(len(self._logs))
         self._beats = loop.create_task(self._beat(), name="heartbeats")
@@ -160,15 +167,15 @@ class LogNode:
             logs=self.identity.logs,
         )  # fmt: skip
         if self.identity.others:
-            self._news.start()
-        self._say_if_replaced()
+            self._gossip.start()
+        self._warn_if_replaced()
 
     async def close(self) -> None:
         if self._server is not None:
             self._server.close()
         if self._beats is not None:
             self._beats.cancel()
-        self._news.stop()
+        self._gossip.stop()
         for connection in self._connections():
             connection.close()
         for task in self._logs.values():
@@ -242,7 +249,7 @@ class LogNode:
             self.secret,
             self._rng,
             driver.on_peer_fetched,
-            self._news.heard_of,
+            self._gossip.on_membership_version,
             self.identity.members,
         )
 
@@ -256,7 +263,7 @@ class LogNode:
             self.identity.group_id,
         )
 
-    # ------------------------------------------------------------------ connection.Node
+    # ------------------------------------------------------------------ connection.LogNodeServices
 
     def door(self, nonce: bytes) -> handshake.Door:
         return handshake.Door(self.secret, nonce, self.identity.group_id, self.identity.node)
@@ -277,7 +284,7 @@ class LogNode:
                 f"{'another group' if identity.group else 'no group yet'}"
             )
         if wrong := check_version(identity, hello):
-            self._news.heard_of(hello.membership)
+            self._gossip.on_membership_version(hello.membership)
             return wrong
         if not hello.log:
             return None
@@ -294,7 +301,7 @@ class LogNode:
         if hello.purpose != _CREATOR:
             return Reject(
                 f"{handshake.NO_LOG}: there is no log '{hello.log}' on log node {identity.node}, "
-                f"which has {_names(known)}: --create makes a new log"
+                f"which has {_log_names(known)}: --create makes a new log"
             )
         if len(known) >= self.config.max_logs:
             return Reject(
@@ -303,7 +310,7 @@ class LogNode:
             )
         return None
 
-    async def open_session(self, hello: Hello, connection: Connection) -> Session | str:
+    async def open_session(self, hello: Hello, connection: CallerConnection) -> CallerSession | str:
         if hello.log in self._refused:
             return f"{handshake.LOG}: {self._refused[hello.log]}"
         try:
@@ -321,7 +328,7 @@ class LogNode:
         except Exception as error:
             log.error("log cannot be opened", log=hello.log, exc_info=error)
             halt(f"log '{hello.log}': {error!r}")
-        return Session(driver, connection, hello.purpose == _PEER)
+        return CallerSession(driver, connection, hello.purpose == _PEER)
 
     def welcome(self, hello: Hello) -> Welcome:
         identity = self.identity
@@ -335,25 +342,25 @@ class LogNode:
             identity.folder,
         )
 
-    def on_connection(self, connection: Connection) -> str:
+    def on_connection(self, connection: CallerConnection) -> str:
         return self._callers.add(connection)
 
-    def on_greeted(self, connection: Connection) -> None:
+    def on_greeted(self, connection: CallerConnection) -> None:
         self._callers.greeted(connection)
 
-    def on_connection_lost(self, connection: Connection) -> None:
+    def on_connection_lost(self, connection: CallerConnection) -> None:
         self._callers.remove(connection)
 
-    def on_output(self, connection: Connection, held: int) -> None:
+    def on_output(self, connection: CallerConnection, held: int) -> None:
         self._callers.on_output(connection, held)
 
-    def on_input(self, connection: Connection, held: int) -> None:
+    def on_input(self, connection: CallerConnection, held: int) -> None:
         self._callers.on_input(connection, held)
 
-    def _connections(self) -> list[Connection]:
-        return cast(list[Connection], self._callers.everybody())
+    def _connections(self) -> list[CallerConnection]:
+        return cast(list[CallerConnection], self._callers.everyone())
 
-    def on_node_message(self, connection: Connection, message: NodeMessage) -> None:
+    def on_node_message(self, connection: CallerConnection, message: NodeMessage) -> None:
         if isinstance(message, StatusQuery):
             connection.send(Status(message.token, json.dumps(self.status())))
         elif isinstance(message, InitGroup):
@@ -363,7 +370,7 @@ class LogNode:
         elif isinstance(message, DeleteLog):
             self._in_background(self._delete(connection, message))
         else:
-            connection.send(self._take(message, False))
+            connection.send(self._adopt(message, False))
 
     # ------------------------------------------------------------------ administration
 
@@ -403,7 +410,7 @@ class LogNode:
             return _FULL
         except OSError as error:
             halt(f"{self.config.data}: {error.strerror or error}")
-        self._news.start()
+        self._gossip.start()
         log.info(
             "log node joined its group",
             group=wanted.group.hex(),
@@ -414,12 +421,12 @@ class LogNode:
 
     # ------------------------------------------------------------------ S8: another membership
 
-    def _take(self, wanted: Membership, from_member: bool) -> Membership | Reject:
+    def _adopt(self, wanted: Membership, from_member: bool) -> Membership | Reject:
         """On disk first; then nothing said under the old version is answered any more, and who
         speaks under it is refused. Blocks the loop for two fsyncs.
         """
         identity = self.identity
-        if reason := why_not(identity, wanted, from_member):
+        if reason := refusal_of(identity, wanted, from_member):
             return Reject(reason)
         if wanted.version > identity.membership:
             try:
@@ -434,16 +441,18 @@ class LogNode:
             for connection in self._connections():
                 if connection.log_name:
                     connection.retire(
-                        over(self.identity, f"the group is at version {wanted.version} from now on")
+                        superseded(
+                            self.identity, f"the group is at version {wanted.version} from now on"
+                        )
                     )
             for driver in self._drivers():
                 if not self.identity.replaced:
                     driver.on_membership(sorted(self.identity.others), self._peer_links(driver))
-            self._say_if_replaced()
+            self._warn_if_replaced()
         return current(self.identity)
 
-    def _learn(self, news: Membership) -> None:
-        answer = self._take(news, True)
+    def _on_gossip(self, news: Membership) -> None:
+        answer = self._adopt(news, True)
         if isinstance(answer, Reject):
             log.error(
                 "another log node goes by a membership that cannot be taken here",
@@ -452,7 +461,7 @@ class LogNode:
                 reason=answer.reason,
             )
 
-    def _say_if_replaced(self) -> None:
+    def _warn_if_replaced(self) -> None:
         identity = self.identity
         if identity.replaced:
             log.error(
@@ -513,12 +522,12 @@ class LogNode:
             members=wanted.members,
         )
         self._open_all(wanted.logs)
-        self._news.start()
+        self._gossip.start()
         return InitDone(wanted.group, wanted.node, True)
 
-    # ------------------------------------------------------------------ deletion.Logs
+    # ------------------------------------------------------------------ deletion.NodeLogs
 
-    async def _delete(self, connection: Connection, wanted: DeleteLog) -> None:
+    async def _delete(self, connection: CallerConnection, wanted: DeleteLog) -> None:
         try:
             connection.send(await self._deletions.step(wanted))
         except OSError as error:
@@ -556,7 +565,7 @@ class LogNode:
             (driver.heartbeat().last[1] for driver in self._drivers() if driver.name == name), 0
         )
 
-    async def let_go(self, name: str) -> None:
+    async def close_log(self, name: str) -> None:
         for connection in self._connections():
             if connection.log_name == name:
                 connection.retire(Reject(f"{handshake.LOG}: log '{name}' is being deleted"))
@@ -596,7 +605,7 @@ class LogNode:
         }  # fmt: skip
 
 
-def _names(logs: set[str]) -> str:
+def _log_names(logs: set[str]) -> str:
     names = sorted(logs)
     more = f" and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
     return ", ".join(names[:_NAMES_SHOWN]) + more if names else "no logs yet"
@@ -619,14 +628,14 @@ def _on_exception(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> N
 
 
 async def serve(config: LogServerConfig) -> None:
-    """Until SIGTERM or SIGINT. Raises `StartError`."""
+    """Until SIGTERM or SIGINT. Raises `LogNodeStartError`."""
     loop = asyncio.get_running_loop()
     raise_descriptor_limit()
     keep_descriptors()
     try:
         folder = await loop.run_in_executor(None, DataFolder.open, config.data)
     except FolderError as error:
-        raise StartError(str(error), EXIT_FOLDER) from error
+        raise LogNodeStartError(str(error), EXIT_FOLDER) from error
     node = LogNode(config, folder)
     loop.set_exception_handler(_on_exception)
     stopping = asyncio.Event()
@@ -644,7 +653,7 @@ def run(config: LogServerConfig) -> int:
     """The process. Gives the exit code; a reason, if there is one, stands on stderr in one line."""
     try:
         uvloop.run(serve(config))
-    except StartError as error:
+    except LogNodeStartError as error:
         sys.stderr.write(f"txlog: {error}\n")
         return error.code
     except OSError as error:

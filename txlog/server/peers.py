@@ -17,20 +17,20 @@ from collections.abc import Callable
 from typing import Final
 
 from txlog import handshake
-from txlog.client.address import parse_host_port
-from txlog.client.link import SocketLink
+from txlog.address import parse_host_port
+from txlog.link import SocketLink
 from txlog.messages import Fetch, Fetched, Hello, Message, Reject, Welcome
 
 # a connection without a question is closed then, one on which nothing comes although something is
 # asked made anew
-_LOOK_S: Final = 10.0
+_CHECK_S: Final = 10.0
 _FORGET_S: Final = 60.0  # longer than the acceptor waits for any answer: it asks no more
 
 
-class _Line:
+class _PeerLink:
     """The way to one other node."""
 
-    __slots__ = ("asked_s", "link", "look", "messages", "seen", "under_way", "waiting")
+    __slots__ = ("asked_s", "in_flight", "link", "look", "messages", "queued", "seen")
 
     def __init__(self, link: SocketLink, look: asyncio.TimerHandle) -> None:
         self.link = link
@@ -39,26 +39,26 @@ class _Line:
         self.messages = 0  # heard
         # what had come by the last look, if something was under way then
         self.seen: tuple[int, int] | None = None
-        self.under_way: dict[str, Fetch] = {}  # by topic: sent, not answered
-        self.waiting: dict[str, Fetch] = {}  # by topic: the newest that could not be sent yet
+        self.in_flight: dict[str, Fetch] = {}  # by topic: sent, not answered
+        self.queued: dict[str, Fetch] = {}  # by topic: the newest that could not be sent yet
 
     def send(self) -> None:
         for topic in (
-            [topic for topic in self.waiting if topic not in self.under_way] if self.link.up else ()
+            [topic for topic in self.queued if topic not in self.in_flight] if self.link.up else ()
         ):
-            fetch = self.under_way[topic] = self.waiting.pop(topic)
+            fetch = self.in_flight[topic] = self.queued.pop(topic)
             self.link.send(fetch)
 
-    def answered(self, token: int) -> None:
-        for topic in [topic for topic, fetch in self.under_way.items() if fetch.token == token]:
-            del self.under_way[topic]
+    def on_answer(self, token: int) -> None:
+        for topic in [topic for topic, fetch in self.in_flight.items() if fetch.token == token]:
+            del self.in_flight[topic]
 
-    def lost(self) -> None:
+    def on_lost(self) -> None:
         """The connection: what was under way is asked again on the next one,
         unless there is a newer question.
         """
-        self.waiting = self.under_way | self.waiting
-        self.under_way = {}
+        self.queued = self.in_flight | self.queued
+        self.in_flight = {}
 
 
 class PeerLinks:
@@ -80,10 +80,10 @@ class PeerLinks:
         self._rng = rng
         self._on_fetched = on_fetched
         self._members = members
-        self._on_news = on_news  # somebody has that membership version
+        self._on_version = on_news  # somebody has that membership version
         # answers count under this one only; another version gets another `PeerLinks`
         self._version = make_hello().membership
-        self._lines: dict[int, _Line] = {}
+        self._peers: dict[int, _PeerLink] = {}
         self._closed = False
 
     def fetch(self, node: str, fetch: Fetch, topic: str) -> None:
@@ -94,43 +94,43 @@ class PeerLinks:
     def _ask(self, index: int, fetch: Fetch, topic: str) -> None:
         if self._closed:
             return
-        line = self._lines.get(index) or self._open(index)
-        line.asked_s = asyncio.get_running_loop().time()
-        line.waiting[topic] = fetch
-        line.send()
+        peer = self._peers.get(index) or self._open(index)
+        peer.asked_s = asyncio.get_running_loop().time()
+        peer.queued[topic] = fetch
+        peer.send()
 
-    def _open(self, index: int) -> _Line:
+    def _open(self, index: int) -> _PeerLink:
         host, port = parse_host_port(self._others[index][1])
         link = SocketLink(index, host, port, self, self._make_hello, self._secret, self._rng)
-        line = self._lines[index] = _Line(
-            link, asyncio.get_running_loop().call_later(_LOOK_S, self._look, index)
+        peer = self._peers[index] = _PeerLink(
+            link, asyncio.get_running_loop().call_later(_CHECK_S, self._check, index)
         )
         link.start()
-        return line
+        return peer
 
-    def _look(self, index: int) -> None:
+    def _check(self, index: int) -> None:
         """Every now and then: is the connection still of use?"""
-        line, loop = self._lines[index], asyncio.get_running_loop()
-        silent_s = loop.time() - line.asked_s
+        peer, loop = self._peers[index], asyncio.get_running_loop()
+        silent_s = loop.time() - peer.asked_s
         if silent_s >= _FORGET_S or (
-            silent_s >= _LOOK_S and not line.under_way and not line.waiting
+            silent_s >= _CHECK_S and not peer.in_flight and not peer.queued
         ):
-            del self._lines[index]
-            line.link.close()
+            del self._peers[index]
+            peer.link.close()
             return
-        line.look = loop.call_later(_LOOK_S, self._look, index)
-        seen = (line.messages, line.link.unfinished_bytes) if line.under_way else None
-        if seen is not None and seen == line.seen:
-            line.seen = None
-            line.link.drop(f"nothing has come for {_LOOK_S:g} s, and an answer is due")
+        peer.look = loop.call_later(_CHECK_S, self._check, index)
+        seen = (peer.messages, peer.link.unfinished_bytes) if peer.in_flight else None
+        if seen is not None and seen == peer.seen:
+            peer.seen = None
+            peer.link.drop(f"nothing has come for {_CHECK_S:g} s, and an answer is due")
         else:
-            line.seen = seen
+            peer.seen = seen
 
     def close(self) -> None:
         self._closed = True
-        for line in self._lines.values():
-            line.look.cancel()
-            line.link.close()
+        for peer in self._peers.values():
+            peer.look.cancel()
+            peer.link.close()
 
     # ------------------------------------------------------------------ LinkOwner
 
@@ -141,38 +141,38 @@ class PeerLinks:
                 f"{self._others[index][0]}"
             )
         if welcome.membership != self._version or welcome.members != self._members:
-            self._on_news(welcome.membership)
+            self._on_version(welcome.membership)
             return (
                 f"{handshake.MEMBERSHIP}: log node {welcome.node} has version "
                 f"{welcome.membership} ({', '.join(welcome.members)}), we have {self._version}"
             )
-        if index in self._lines:
-            self._lines[index].send()
+        if index in self._peers:
+            self._peers[index].send()
         return None
 
     def on_messages(self, index: int, messages: list[Message]) -> None:
         for message in messages:
-            line = self._lines.get(index)
-            if line is None or self._closed:
+            peer = self._peers.get(index)
+            if peer is None or self._closed:
                 return
-            line.messages += 1
+            peer.messages += 1
             if isinstance(message, Fetched):
-                line.answered(message.token)
+                peer.on_answer(message.token)
                 self._on_fetched(self._others[index][0], message)
-                line.send()
+                peer.send()
             elif isinstance(message, Reject):
                 if message.version:
-                    self._on_news(message.version)
-                line.link.drop(message.reason)
+                    self._on_version(message.version)
+                peer.link.drop(message.reason)
                 return
 
     def on_down(self, index: int, reason: str) -> None:
         """The link tries again by itself."""
-        if index in self._lines:
-            self._lines[index].lost()
+        if index in self._peers:
+            self._peers[index].on_lost()
 
     def on_membership(self, index: int, reject: Reject) -> None:
-        self._on_news(reject.version)
+        self._on_version(reject.version)
 
     def on_refused(self, index: int, reason: str) -> None:
         """Seen by people in the other node's own words; here it is a node that does not answer."""

@@ -41,7 +41,7 @@ class ScrubLimits:
 DEFAULTS: Final = ScrubLimits()
 
 
-class Host(Protocol):
+class ScrubbedLog(Protocol):
     """The log's driver."""
 
     def disk_busy(self) -> bool: ...  # something waits for a sync
@@ -54,7 +54,7 @@ class Scrubbing:
         self,
         name: str,
         store: LogStore,
-        host: Host,
+        host: ScrubbedLog,
         limits: ScrubLimits,
         clock: Callable[[], int],
         readers: ThreadPoolExecutor,

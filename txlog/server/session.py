@@ -2,9 +2,9 @@
 
 Decides: how much of the log is read ahead for a reader (a chunk, and nothing while its socket is
 full).
-Must not know: sockets (a `Sink` is given), terms, leases, quorums. The same object serves a TCP
-connection and a caller in the same process.
-Invariants: a feed sends committed entries only, each once, in order, from the position asked for;
+Must not know: sockets (it has an `AnswerSink`), terms, leases, quorums. The same object serves a
+TCP connection and a caller in the same process.
+Invariants: a stream sends committed entries only, each once, in order, from the position asked for;
 nothing is sent to a sink that says it is blocked, except answers.
 """
 
@@ -18,40 +18,42 @@ from txlog.messages import Fetch, Heartbeat, Message, Records, Reject, Subscribe
 CHUNK_BYTES: Final = 1 << 20
 
 
-class Sink(Protocol):
+class AnswerSink(Protocol):
     """Where a caller's answers go."""
 
     blocked: bool  # its buffer is full
     peer_name: str  # for people
 
     def send(self, message: Message) -> None: ...
-    def on_served(self) -> None: ...  # the session is not `serving` any more
+    def on_served(self) -> None: ...  # the session is not `reads_under_way` any more
     def end(self, reason: str) -> None: ...  # say why and close
 
 
-class Source(Protocol):
+class LogSource(Protocol):
     """What a session needs of the log's driver."""
 
-    def attach(self, session: Session) -> Peer: ...
+    def attach(self, session: CallerSession) -> Peer: ...
     def detach(self, peer: Peer) -> None: ...
     def handle(self, peer: Peer, messages: list[Message]) -> None: ...
-    def add_feed(self, feed: Feed) -> None: ...
-    def remove_feed(self, feed: Feed) -> None: ...
+    def add_stream(self, stream: SubscriberStream) -> None: ...
+    def remove_stream(self, stream: SubscriberStream) -> None: ...
     def committed(self) -> int: ...
     # how far committed entries can be given from there: a hole being repaired ends it
     def readable(self, start: int) -> int: ...
     def recent(self, start: int, upto: int, max_bytes: int) -> list[bytes]: ...
-    # in a thread; ``feed.on_read`` gets the answer
-    def read_behind(self, feed: Feed, start: int, upto: int, max_bytes: int) -> None: ...
+    # in a thread; ``stream.on_read`` gets the answer
+    def read_behind(
+        self, stream: SubscriberStream, start: int, upto: int, max_bytes: int
+    ) -> None: ...
     def heartbeat(self) -> Heartbeat: ...
 
 
-class Feed:
+class SubscriberStream:
     """A reader's subscription."""
 
     __slots__ = ("_reading", "closed", "next", "sink", "source")
 
-    def __init__(self, source: Source, sink: Sink, start: int) -> None:
+    def __init__(self, source: LogSource, sink: AnswerSink, start: int) -> None:
         self.source = source
         self.sink = sink
         self.next = start
@@ -85,21 +87,23 @@ class Feed:
         self.push()
 
 
-class Session:
+class CallerSession:
     """A caller that has shaken hands."""
 
-    __slots__ = ("_feed", "_may_fence", "_peer", "_source", "serving", "sink")
+    __slots__ = ("_may_fence", "_peer", "_source", "_stream", "reads_under_way", "sink")
 
-    def __init__(self, source: Source, sink: Sink, may_fence: bool = False) -> None:
+    def __init__(self, source: LogSource, sink: AnswerSink, may_fence: bool = False) -> None:
         """``may_fence``: it is another log node of the group (S4)."""
         self.sink = sink
-        self.serving = 0  # answers that are being read from the disk: the next question waits
+        self.reads_under_way = (
+            0  # answers that are being read from the disk: the next question waits
+        )
         self._may_fence = may_fence
         self._source = source
-        self._feed: Feed | None = None
+        self._stream: SubscriberStream | None = None
         self._peer = source.attach(self)
 
-    def brief(self, messages: list[Message]) -> bool:
+    def asks_little(self, messages: list[Message]) -> bool:
         """Are the answers small, whatever is in the log?"""
         for message in messages:
             kind = type(message)
@@ -108,8 +112,8 @@ class Session:
         return True
 
     def served(self) -> None:
-        self.serving -= 1
-        if not self.serving:
+        self.reads_under_way -= 1
+        if not self.reads_under_way:
             self.sink.on_served()
 
     def on_messages(self, messages: list[Message]) -> None:
@@ -136,22 +140,22 @@ class Session:
         if start < 1:
             self.sink.send(Reject("log: positions start at 1"))
             return
-        self._drop_feed()
-        self._feed = Feed(self._source, self.sink, start)
-        self._source.add_feed(self._feed)
+        self._close_stream()
+        self._stream = SubscriberStream(self._source, self.sink, start)
+        self._source.add_stream(self._stream)
         self.sink.send(self._source.heartbeat())  # a reader learns at once where the log stands
-        self._feed.push()
+        self._stream.push()
 
     def on_unblocked(self) -> None:
-        if self._feed is not None:
-            self._feed.push()
+        if self._stream is not None:
+            self._stream.push()
 
     def close(self) -> None:
-        self._drop_feed()
+        self._close_stream()
         self._source.detach(self._peer)
 
-    def _drop_feed(self) -> None:
-        if self._feed is not None:
-            self._feed.closed = True
-            self._source.remove_feed(self._feed)
-            self._feed = None
+    def _close_stream(self) -> None:
+        if self._stream is not None:
+            self._stream.closed = True
+            self._source.remove_stream(self._stream)
+            self._stream = None

@@ -18,10 +18,10 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from txlog import handshake
-from txlog.client.address import format_host_port
-from txlog.client.names import NAMES
+from txlog.address import format_host_port
 from txlog.handshake import Caller
 from txlog.messages import Hello, InitDone, InitGroup, Message, Reject, Status, StatusQuery, Welcome
+from txlog.resolver import RESOLVER
 from txlog.wire import PROTOCOL, Decoder, FrameKey, WireError, encode
 
 _ANSWER_TIMEOUT_S: Final = 2.0
@@ -66,7 +66,7 @@ class Tool:
             return await self._open()
 
     async def _open(self) -> Welcome:
-        self._reader, self._writer = await NAMES.open_streams(*self._address, _ANSWER_TIMEOUT_S)
+        self._reader, self._writer = await RESOLVER.open_streams(*self._address, _ANSWER_TIMEOUT_S)
         hello = Hello(PROTOCOL, "", bytes(handshake.INCARNATION_BYTES), "tool")
         caller = Caller(hello, self._secret, secrets.token_bytes(handshake.NONCE_BYTES))
         try:

@@ -22,7 +22,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from txlog.client.address import format_host_port, parse_host_port
+from txlog.address import format_host_port, parse_host_port
 from txlog.messages import InitDone, JoinGroup, Membership, Welcome
 from txlog.tools.admin import AdminError, HostPort, NotWelcome, Tool, node_status
 

@@ -18,12 +18,12 @@ from typing import Any
 
 import pytest
 
-from tests.txlog.service.cluster import eventually
+from tests.txlog.service.harness import eventually
 from txlog.client import lease_keeper as keeper_module
 from txlog.client.lease_keeper import LeaseKeeper
-from txlog.client.link import SocketLink, _Connection
 from txlog.clock import now_us
 from txlog.consensus.pace import Pace
+from txlog.link import SocketLink, _Connection
 from txlog.messages import Hello
 from txlog.sockets import tune_socket
 
@@ -98,8 +98,8 @@ async def test_one_long_stand_still_of_the_loop_is_no_silence_of_the_process(
 ) -> None:
     await eventually(lambda: turns(keeper))
     first = keeper.process
-    time.sleep(1.5 * keeper_module._SILENT_LOOKS * keeper_module._LOOK_US / 1e6)
-    await asyncio.sleep(1.5 * keeper_module._LOOK_US / 1e6)
+    time.sleep(1.5 * keeper_module._SILENT_CHECKS * keeper_module._CHECK_US / 1e6)
+    await asyncio.sleep(1.5 * keeper_module._CHECK_US / 1e6)
     assert keeper.process is first and first is not None and first.poll() is None
 
 

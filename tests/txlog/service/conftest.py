@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.txlog.service.cluster import Group
+from tests.txlog.service.harness import Group
 from txlog.client import embedded
 from txlog.server import node
 

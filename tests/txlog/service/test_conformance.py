@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.txlog.service.cluster import (
+from tests.txlog.service.harness import (
     LEASE_MS,
     Embedded,
     Group,

@@ -20,7 +20,7 @@ import pytest
 from crc32c import crc32c
 
 from tests.ports import free_port
-from tests.txlog.service.cluster import Group, committed, eventually, win
+from tests.txlog.service.harness import Group, committed, eventually, win
 from tests.txlog.service.test_process import Servers, txlog
 from txlog.client import LogAddress, LogClient, LogRefused
 from txlog.entry import GENESIS_CHAIN, NO_ENTRY

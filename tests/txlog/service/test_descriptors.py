@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.ports import free_port
-from tests.txlog.service.cluster import committed, win
+from tests.txlog.service.harness import committed, win
 from tests.txlog.service.test_process import Servers, txlog
 from txlog.client import LogAddress, LogClient
 from txlog.server.callers import Callers
@@ -125,7 +125,7 @@ def test_the_oldest_silent_caller_gives_way_and_a_served_one_never() -> None:
     other = Somebody("i")
     assert callers.add(other) == "" and len(callers) == 3
     assert callers.add(Somebody("j")) == "" and second.dropped, "three in all"
-    for caller in callers.everybody():
+    for caller in callers.everyone():
         callers.greeted(caller)
     assert "too many connections: 3, the limit is 3" in callers.add(Somebody("k"))
     callers.remove(other)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.txlog.service.cluster import Ears, eventually
+from tests.txlog.service.harness import Ears, eventually
 from tests.txlog.service.test_doors import lone_node
 from tests.txlog.storage.helpers import SEGMENT, contents, make_run
 from txlog.clock import now_us
@@ -37,7 +37,7 @@ from txlog.messages import (
 from txlog.server import identity
 from txlog.server.driver import SLOW_SYNC_US, LogDriver
 from txlog.server.logs import StoreRefused, open_store
-from txlog.server.session import Session
+from txlog.server.session import CallerSession
 from txlog.storage.files import Files
 from txlog.storage.store import LogStore
 
@@ -97,7 +97,7 @@ class Node:
         self.driver.peers = self.others
         self.driver.start()
         self.ears = Ears()
-        self.session = Session(self.driver, self.ears)
+        self.session = CallerSession(self.driver, self.ears)
         self.session.on_messages([Seal(1, WRITER, ROUND, (1, 1 << 40), 100, False)])
 
     @property
@@ -280,13 +280,13 @@ async def test_a_membership_that_finds_no_room(
         assert log_node._init(init) == InitDone(b"g" * 16, "a", True)
         wanted = Membership(b"g" * 16, 2, [*members[:2], "d=127.0.0.1:4"])
         no_room(True)
-        answer = log_node._take(wanted, False)
+        answer = log_node._adopt(wanted, False)
         assert isinstance(answer, Reject) and "disk" in answer.reason
         assert (
             log_node.identity.membership == identity.read_identity(tmp_path / "n").membership == 1
         )
         no_room(False)
-        assert log_node._take(wanted, False) == wanted
+        assert log_node._adopt(wanted, False) == wanted
         assert identity.read_identity(tmp_path / "n").membership == 2
     finally:
         await log_node.close()

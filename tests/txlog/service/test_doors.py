@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 
 from tests.ports import free_port
-from tests.txlog.service.cluster import Group, Reader, committed, eventually, win
+from tests.txlog.service.harness import Group, Reader, committed, eventually, win
 from txlog import handshake
 from txlog.client import LogAddress, LogClient, LogRefused
 from txlog.config import LogServerConfig
 from txlog.handshake import Caller
 from txlog.messages import Append, Challenge, Hello, Message, Reject, TailQuery, Welcome
 from txlog.server.identity import DataFolder
-from txlog.server.node import LogNode, StartError
+from txlog.server.node import LogNode, LogNodeStartError
 from txlog.tools.admin import AdminError, Tool, ask_status, init_group
 from txlog.wire import PROTOCOL, TAG_BYTES, Decoder, encode
 
@@ -161,7 +161,7 @@ async def test_a_log_whose_folder_is_gone_keeps_no_other_log_away(tmp_path: Path
     assert [*group.running[0].status()["refused"]] == ["shard-1"]
     await group.down(0)
     shutil.rmtree(tmp_path / "node0" / "logs" / "shard-0")
-    with pytest.raises(StartError, match="is gone"):
+    with pytest.raises(LogNodeStartError, match="is gone"):
         await group.up(0)
     await group.stop()
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import asyncio
 
-from tests.txlog.service.cluster import Group, committed, eventually, win
+from tests.txlog.service.harness import Group, committed, eventually, win
 from tests.txlog.service.test_doors import Raw, caller
 from tests.txlog.service.test_scrub import rot
 from txlog.messages import Records, Subscribe, Tail, TailQuery

@@ -16,13 +16,13 @@ from typing import Any, get_args, get_type_hints
 
 import pytest
 
-from tests.txlog.service.cluster import Ears, eventually
+from tests.txlog.service.harness import Ears, eventually
 from tests.txlog.storage.helpers import SEGMENT, contents, make_run
 from txlog import messages as m
 from txlog.entry import GENESIS_CHAIN, NO_ENTRY, Entry, make_entry
 from txlog.messages import Append, Appended, Message, Renew, Renewed, Seal
 from txlog.server.driver import LogDriver
-from txlog.server.session import Session
+from txlog.server.session import CallerSession
 from txlog.storage.store import LogStore
 from txlog.wire import Decoder, encode
 
@@ -55,7 +55,7 @@ class Place:
         self.driver.start()
         self.entries = make_run(COMMITTED + 2)
         self.ears = Ears()
-        self.writer = Session(self.driver, self.ears)
+        self.writer = CallerSession(self.driver, self.ears)
 
     async def lead(self) -> None:
         self.writer.on_messages(
@@ -181,7 +181,7 @@ async def test_a_session_that_never_sealed_harms_nobody(tmp_path: Path, seed: in
     decoder = Decoder()
     for _ in range(40):
         ears = Ears()
-        session = Session(place.driver, ears)
+        session = CallerSession(place.driver, ears)
         for _ in range(10):
             messages = decoder.feed(
                 b"".join(encode(hostile(rng, place.entries)) for _ in range(rng.randrange(1, 4)))
@@ -209,9 +209,11 @@ async def test_only_another_log_node_may_fence(tmp_path: Path) -> None:
     place = Place(tmp_path / "log")
     await place.lead()
     fence = m.Fetch(1, 1, 0, True, 2)
-    Session(place.driver, Ears()).on_messages([m.Fetch(1, 1, 0, True, 2), m.Subscribe(1), fence])
+    CallerSession(place.driver, Ears()).on_messages(
+        [m.Fetch(1, 1, 0, True, 2), m.Subscribe(1), fence]
+    )
     place.untouched()
-    Session(place.driver, Ears(), may_fence=True).on_messages([m.Fetch(1, 1, 0, True, 2)])
+    CallerSession(place.driver, Ears(), may_fence=True).on_messages([m.Fetch(1, 1, 0, True, 2)])
     assert place.driver._acceptor.promise.term == 2
     await eventually(lambda: not place.driver.disk_busy())
     await place.driver.close()

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from tests.txlog.service.cluster import Group, Reader, committed, eventually, win
+from tests.txlog.service.harness import Group, Reader, committed, eventually, win
 from txlog.cli import app
 from txlog.client import LogAddress, LogClient, LogRefused
 from txlog.config import LogServerConfig

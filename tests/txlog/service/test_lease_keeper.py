@@ -15,7 +15,7 @@ import pytest
 from tests.ports import free_port
 from tests.replication.long_commands import join, sort
 from tests.system.cluster import process_state
-from tests.txlog.service.cluster import LEASE_MS, Embedded, Service, committed, eventually, win
+from tests.txlog.service.harness import LEASE_MS, Embedded, Service, committed, eventually, win
 from tests.txlog.service.test_process import Servers, txlog
 from txlog.client import LogAddress, LogClient
 from txlog.clock import now_us
@@ -190,7 +190,7 @@ async def test_a_lease_that_was_given_up_is_not_brought_back(service: Service, h
     sleep(2 * LEASE_MS)
     assert writer.renewable is None
     assert writer.renewed_until(now_us()) == 0
-    writer.on_renewed_beside(0, writer.term, writer._proposer.ballot_id, now_us(), now_us())
+    writer.on_keeper_renewed(0, writer.term, writer._proposer.ballot_id, now_us(), now_us())
     assert writer.renewed_until(now_us()) == 0
     if how != "handover" and not client.embedded:
         other = await service.client()

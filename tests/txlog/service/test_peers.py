@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import pytest
 
-from txlog.client.link import SocketLink, _Connection
+from txlog.link import SocketLink, _Connection
 from txlog.messages import Fetch, Fetched, Hello, Message, Welcome
 from txlog.server import peers
 from txlog.server.peers import PeerLinks
@@ -74,7 +74,7 @@ class Desk:
 
     @property
     def link(self) -> Any:
-        return self.peers._lines[0].link
+        return self.peers._peers[0].link
 
     def ask(self, token: int, topic: str = "repair") -> None:
         self.peers.fetch("", Fetch(token, 1, 0, True), topic)
@@ -133,31 +133,31 @@ async def test_a_connection_on_which_nothing_comes_is_made_anew(desk: Desk) -> N
     link.connect()
     for count in range(1, 6):  # a large answer, slowly
         link.unfinished_bytes = count
-        desk.peers._look(0)
+        desk.peers._check(0)
     assert not link.drops
-    desk.peers._look(0)
+    desk.peers._check(0)
     assert link.drops and not link.up
-    desk.peers._look(0)
+    desk.peers._check(0)
     link.connect()
     assert desk.sent == [1] and len(link.drops) == 1
     link.answer(1)
     desk.ask(2)
-    desk.peers._look(0)
+    desk.peers._check(0)
     link.answer(2)
     desk.ask(3)
-    desk.peers._look(0)
+    desk.peers._check(0)
     assert len(link.drops) == 1, "something has come since the last look"
     desk.peers.close()
 
 
 async def test_without_a_question_it_is_closed(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(peers, "_LOOK_S", 0.02)
+    monkeypatch.setattr(peers, "_CHECK_S", 0.02)
     desk.ask(1)
     link = desk.link
     link.connect()
     link.answer(1)
     await until(lambda: link.closed)
-    assert not desk.peers._lines and not link.drops
+    assert not desk.peers._peers and not link.drops
     desk.ask(2)
     assert desk.link is not link
     desk.peers.close()
@@ -166,12 +166,12 @@ async def test_without_a_question_it_is_closed(desk: Desk, monkeypatch: pytest.M
 async def test_a_question_that_nobody_asks_any_more_is_forgotten(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(peers, "_LOOK_S", 0.02)
+    monkeypatch.setattr(peers, "_CHECK_S", 0.02)
     monkeypatch.setattr(peers, "_FORGET_S", 0.1)
     desk.ask(1)
     link = desk.link  # never up
     await until(lambda: link.closed)
-    assert not desk.peers._lines
+    assert not desk.peers._peers
 
 
 async def test_a_link_tells_how_much_of_a_message_has_come() -> None:

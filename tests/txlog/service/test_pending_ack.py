@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.txlog.service.cluster import Group, eventually
+from tests.txlog.service.harness import Group, eventually
 from tests.txlog.service.test_doors import Raw, hello
 from txlog.entry import DATA, GENESIS_CHAIN, NO_ENTRY, make_entry
 from txlog.handshake import MEMBERSHIP
@@ -92,7 +92,7 @@ async def test_it_is_never_given_when_the_membership_has_changed(group: Group, w
     raw, go_on, driver = await waits(group, ASKED[what])
     node = group.running[0]
     members = sorted([*node.identity.members[:2], "new=127.0.0.1:1"])
-    assert node._take(Membership(node.identity.group_id, 2, members), False) == Membership(
+    assert node._adopt(Membership(node.identity.group_id, 2, members), False) == Membership(
         node.identity.group_id, 2, members
     )
     assert driver._waiting, "the disk still works"

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.ports import free_port
-from tests.txlog.service.cluster import Reader, committed, eventually, win
+from tests.txlog.service.harness import Reader, committed, eventually, win
 from txlog.client import LogAddress, LogClient
 
 SETTINGS = "segment-bytes = 8388608\n"

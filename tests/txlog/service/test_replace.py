@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.ports import free_port
-from tests.txlog.service.cluster import Group, Reader, committed, eventually, win
+from tests.txlog.service.harness import Group, Reader, committed, eventually, win
 from txlog.client import LogAddress, LogClient, Writer
 from txlog.clock import wall_ms
 from txlog.config import LogServerConfig
@@ -152,7 +152,7 @@ async def test_at_another_address_nobody_restarts_and_old_address_lists_do(shop:
         f"{HOST}:{p}" for p in (*shop.ports[:2], port)
     )
     await eventually(lambda: keeper.lines == 3, 20)  # the lease keeper has followed
-    assert [place and place[2] for place in keeper._places] == [
+    assert [place and place[2] for place in keeper._addresses] == [
         link.address and int(link.address.rpartition(":")[2]) for link in client.links
     ]
     await shop.down(1)

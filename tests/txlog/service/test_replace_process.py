@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.ports import free_port
-from tests.txlog.service.cluster import Reader, eventually, win
+from tests.txlog.service.harness import Reader, eventually, win
 from tests.txlog.service.test_process import Servers, txlog
 from tests.txlog.service.test_replace import Load
 from txlog.client import LogAddress, LogClient

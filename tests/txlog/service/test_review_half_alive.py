@@ -13,13 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.txlog.service.cluster import Ears, Group, eventually
+from tests.txlog.service.harness import Ears, Group, eventually
 from tests.txlog.service.test_doors import Raw, hello
 from txlog.clock import now_us
 from txlog.messages import Seal
 from txlog.server import node
 from txlog.server.driver import SLOW_SYNC_US, LogDriver
-from txlog.server.session import Session
+from txlog.server.session import CallerSession
 from txlog.storage.scrub import Scrubber, Span
 from txlog.storage.segment import SegmentHeader
 from txlog.storage.store import LogStore
@@ -54,7 +54,7 @@ async def test_an_error_in_a_sync(
     driver._sync_us = sync_us
     monkeypatch.setattr(driver.store, "begin_sync", lambda: fail)
     ears = Ears()
-    Session(driver, ears).on_messages([SEAL])
+    CallerSession(driver, ears).on_messages([SEAL])
     await eventually(lambda: halts, 2)
     assert "planted" in halts.pop()
     assert ears.heard == []
@@ -67,7 +67,7 @@ async def test_an_error_between_two_outputs(
     a later answer would have left before a promise that was never written.
     """
     monkeypatch.setattr(driver.store, "write_meta", fail)
-    Session(driver, Ears()).on_messages([SEAL])
+    CallerSession(driver, Ears()).on_messages([SEAL])
     assert "planted" in halts.pop()
 
 

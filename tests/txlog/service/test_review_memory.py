@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.txlog.service.cluster import Group, committed, eventually, win
+from tests.txlog.service.harness import Group, committed, eventually, win
 from tests.txlog.service.test_doors import Raw, caller, hello
 from txlog.client import LogClient
 from txlog.messages import (
@@ -26,7 +26,7 @@ from txlog.messages import (
     Welcome,
 )
 from txlog.server import driver, node
-from txlog.server.connection import Connection
+from txlog.server.connection import CallerConnection
 from txlog.storage.store import LogStore
 from txlog.wire import encode
 
@@ -37,13 +37,13 @@ LIMIT = 256 << 10
 def held(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
     """The most bytes that stood in a connection's queue when something was added to it."""
     most = [0]
-    send = Connection.send
+    send = CallerConnection.send
 
-    def watched(self: Connection, message: Message) -> None:
+    def watched(self: CallerConnection, message: Message) -> None:
         send(self, message)
         most[0] = max(most[0], sum(map(len, self._out)))
 
-    monkeypatch.setattr(Connection, "send", watched)
+    monkeypatch.setattr(CallerConnection, "send", watched)
     yield most
 
 
@@ -212,12 +212,12 @@ async def test_what_comes_while_a_log_is_opened_waits_outside(
         await go.wait()
         return await real(self, name)
 
-    def watched(self: Connection, data: bytes) -> None:
+    def watched(self: CallerConnection, data: bytes) -> None:
         receive(self, data)
         most[0] = max(most[0], self._decoder.waiting)
 
-    receive = Connection.data_received
-    monkeypatch.setattr(Connection, "data_received", watched)
+    receive = CallerConnection.data_received
+    monkeypatch.setattr(CallerConnection, "data_received", watched)
     monkeypatch.setattr(node.LogNode, "_open", slowly)
     raw = await Raw().open(group.ports[0])
     await raw.next()

@@ -8,7 +8,7 @@ import asyncio
 
 import pytest
 
-from tests.txlog.service.cluster import Group, Proxy, eventually, win
+from tests.txlog.service.harness import Group, Proxy, eventually, win
 from txlog.client import LogClient, NoMajority
 from txlog.clock import wall_ms
 from txlog.entry import DATA

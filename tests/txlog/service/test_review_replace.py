@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.ports import free_port
-from tests.txlog.service.cluster import eventually
+from tests.txlog.service.harness import eventually
 from txlog.config import LogServerConfig
 from txlog.messages import InitDone, JoinGroup, Membership, Status
 from txlog.server.identity import DataFolder

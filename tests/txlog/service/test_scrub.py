@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from tests.ports import free_port
-from tests.txlog.service.cluster import Reader, committed, eventually, win
+from tests.txlog.service.harness import Reader, committed, eventually, win
 from tests.txlog.service.test_process import SETTINGS, Servers, servers, txlog
+from txlog.address import parse_host_port
 from txlog.client import LogAddress, LogClient
-from txlog.client.address import parse_host_port
 from txlog.tools.admin import ask_status
 
 __all__ = ["servers"]  # the fixture

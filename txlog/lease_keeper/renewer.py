@@ -18,7 +18,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Final
 
-from txlog.lease_keeper.board import Answers, Order
+from txlog.lease_keeper.board import Answers, RenewalOrder
 
 # the kernel's letters for a process that is stopped, traced or dead
 STOPPED: Final = frozenset("TtZXx")
@@ -28,21 +28,21 @@ _REMEMBERED: Final = 16  # questions that may still be answered
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class RenewRequest:
     """A Renew to every log node."""
 
-    order: Order
+    order: RenewalOrder
     number: int
     sent_us: int  # the clock before the first byte leaves
 
 
-class Duty:
+class Renewer:
     def __init__(self, nodes: int, limit_us: int) -> None:
         self.limit_us = limit_us
         self._nodes = nodes
-        self._order: Order | None = None
+        self._order: RenewalOrder | None = None
         self._sent_us = [0] * nodes
-        self._questions: deque[Question] = deque(maxlen=_REMEMBERED)
+        self._requests: deque[RenewRequest] = deque(maxlen=_REMEMBERED)
         self._number = FIRST_NUMBER
         self._counted = 0  # questions that a majority has answered
         self._last_counted = 0  # the newest of them
@@ -51,9 +51,9 @@ class Duty:
         self._over = False  # this stand-still is not helped any more
         self._waits_since = 0  # the primary has been in the state D at every look since
 
-    def look(
-        self, now_us: int, beat_us: int, lease_until_us: int, order: Order | None, state: str
-    ) -> Question | None:
+    def on_tick(
+        self, now_us: int, beat_us: int, lease_until_us: int, order: RenewalOrder | None, state: str
+    ) -> RenewRequest | None:
         """A question that is to be sent now. ``now_us`` was read before everything else; ``state``
         is the kernel's letter for the primary.
         """
@@ -83,15 +83,15 @@ class Duty:
             return None
         self._asked_us = now_us
         self._number += 1
-        question = Question(order, self._number, now_us)
-        self._questions.append(question)
+        question = RenewRequest(order, self._number, now_us)
+        self._requests.append(question)
         return question
 
-    def _begin(self, order: Order | None) -> None:
+    def _begin(self, order: RenewalOrder | None) -> None:
         """Answers of another term or ballot id count for nothing."""
         self._order = order
         self._sent_us = [0] * self._nodes
-        self._questions.clear()
+        self._requests.clear()
         self._counted = self._last_counted = 0
         self._asked_us = 0
 
@@ -109,7 +109,7 @@ class Duty:
         if order is None or term != order.term or ballot_id != order.ballot_id:
             return False
         question = next(
-            (question for question in self._questions if question.number == number), None
+            (question for question in self._requests if question.number == number), None
         )
         if question is None or question.sent_us <= self._sent_us[node]:
             return False

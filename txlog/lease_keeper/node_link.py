@@ -34,7 +34,7 @@ UP: Final = "up"
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class LogNodeAddress:
     """One log node: who it is and the address at which the loop has met it."""
 
     node: str
@@ -43,7 +43,7 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class Words:
+class HelloFields:
     """What each Hello says: the same as the loop's own connections say."""
 
     log: str
@@ -53,10 +53,10 @@ class Words:
     secret: bytes | None
 
 
-def words_of(told: dict[str, Any]) -> Words:
+def hello_fields_of(told: dict[str, Any]) -> HelloFields:
     """From what `txlog.client.lease_keeper` sends."""
     secret = bytes.fromhex(told["secret"]) if told["secret"] is not None else None
-    return Words(
+    return HelloFields(
         told["log"],
         bytes.fromhex(told["incarnation"]),
         bytes.fromhex(told["group"]),
@@ -65,7 +65,7 @@ def words_of(told: dict[str, Any]) -> Words:
     )
 
 
-class Line:
+class NodeLink:
     def __init__(self, index: int, selector: selectors.BaseSelector) -> None:
         self.index = index
         self.state = CLOSED
@@ -74,12 +74,12 @@ class Line:
         self._caller: handshake.Caller | None = None  # until the node has said Welcome
         self._decoder: Decoder | None = None  # from then on
         self._outgoing: FrameKey | None = None
-        self._words: Words | None = None
-        self._place: Place | None = None
+        self._words: HelloFields | None = None
+        self._place: LogNodeAddress | None = None
         self._until_us = 0  # the present state lasts no longer
         self._retry_us = 0
 
-    def aim(self, words: Words, place: Place | None) -> None:
+    def set_target(self, words: HelloFields, place: LogNodeAddress | None) -> None:
         """Which node to connect to from now on."""
         if words != self._words or place != self._place:
             self.close()
@@ -93,7 +93,7 @@ class Line:
             self._retry_us = now_us + RETRY_US
             self._connect(self._place, now_us)
 
-    def _connect(self, place: Place, now_us: int) -> None:
+    def _connect(self, place: LogNodeAddress, now_us: int) -> None:
         words = self._words
         assert words is not None
         hello = Hello(

@@ -1,4 +1,4 @@
-"""Names of machines and their addresses: at most one look-up a name, with a time limit for each
+"""Resolver of machines and their addresses: at most one look-up a name, with a time limit for each
 caller.
 
 Decides: what a name's addresses are now; when a look-up is repeated.
@@ -64,7 +64,7 @@ def is_address(host: str) -> bool:
     return True
 
 
-class Names:
+class Resolver:
     """One a process. Its own thread-safety: everything in a `_Name` is changed under the lock."""
 
     def __init__(self, ask: Callable[[str], list[str]] = resolve) -> None:
@@ -196,4 +196,4 @@ def _wake(future: asyncio.Future[Any]) -> None:
         future.set_result(None)
 
 
-NAMES: Final = Names()  # the process' own: everything that connects by a name uses it
+RESOLVER: Final = Resolver()  # the process' own: everything that connects by a name uses it

@@ -245,7 +245,7 @@ async def committed(writer: Writer, payloads: list[bytes], timeout_s: float = 10
 
 
 class Ears:
-    """A `session.Sink` that keeps what a caller would have been sent."""
+    """A `session.AnswerSink` that keeps what a caller would have been sent."""
 
     blocked = False
     peer_name = "ears"

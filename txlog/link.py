@@ -17,11 +17,11 @@ from collections.abc import Callable
 from typing import Final, Protocol, cast
 
 from txlog import handshake
-from txlog.client.address import format_host_port
-from txlog.client.names import NAMES
-from txlog.client.unexpected import report, report_end
+from txlog.address import format_host_port
 from txlog.handshake import Caller
 from txlog.messages import Hello, Message, Reject, Welcome
+from txlog.program_errors import report, report_end
+from txlog.resolver import RESOLVER
 from txlog.sockets import tune_socket
 from txlog.wire import DEFAULT_MAX_FRAME_BYTES, Decoder, FrameKey, WireError, encode
 
@@ -245,7 +245,7 @@ class SocketLink:
             self.host, self.port = self._where()
             self.address = format_host_port(self.host, self.port)
         try:
-            await NAMES.connect(self._new_connection, self.host, self.port, _CONNECT_TIMEOUT_S)
+            await RESOLVER.connect(self._new_connection, self.host, self.port, _CONNECT_TIMEOUT_S)
         except (OSError, TimeoutError) as error:
             reason = (
                 (str(error) or "no answer")

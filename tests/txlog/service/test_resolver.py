@@ -18,16 +18,16 @@ from typing import Any
 
 import pytest
 
-from tests.txlog.service.cluster import Group, committed, eventually, win
+from tests.txlog.service.harness import Group, committed, eventually, win
+from txlog import resolver as module
 from txlog.client import LogAddress, LogClient
-from txlog.client import names as module
-from txlog.client.names import LOOKUPS, Names, NoAddress
+from txlog.resolver import LOOKUPS, NoAddress, Resolver
 from txlog.tools.admin import ask_status
 
 HOME = "127.0.0.1"
 
 
-class Resolver:
+class SlowResolver:
     """Answers when it is told to."""
 
     def __init__(self) -> None:
@@ -49,7 +49,7 @@ class Resolver:
 
 @pytest.fixture
 def resolver() -> Any:
-    resolver = Resolver()
+    resolver = SlowResolver()
     yield resolver
     resolver.slow.set()
 
@@ -61,23 +61,23 @@ def nothing_forgotten() -> Any:
     gc.collect()
 
 
-def age(names: Names) -> None:
+def age(names: Resolver) -> None:
     """What is known is no longer fresh."""
     for name in names._names.values():
         name.looked_s = min(name.looked_s, time.monotonic() - 10)
 
 
-async def test_an_address_is_not_looked_up(resolver: Resolver) -> None:
-    names = Names(resolver)
+async def test_an_address_is_not_looked_up(resolver: SlowResolver) -> None:
+    names = Resolver(resolver)
     for address in ("127.0.0.1", "::1", "fe80::1%lo"):
         assert await names.find(address, 0.1) == [address]
     assert resolver.asked == []
 
 
-async def test_all_who_ask_share_one_look_up(resolver: Resolver) -> None:
+async def test_all_who_ask_share_one_look_up(resolver: SlowResolver) -> None:
     resolver.answers["log-a"] = [HOME]
     resolver.slow.clear()
-    names = Names(resolver)
+    names = Resolver(resolver)
     asking = [asyncio.create_task(names.find("log-a", 5)) for _ in range(20)]
     await eventually(lambda: resolver.asked)
     resolver.slow.set()
@@ -89,9 +89,11 @@ async def test_all_who_ask_share_one_look_up(resolver: Resolver) -> None:
     assert await names.find("log-a", 5) == ["127.0.0.2"], "an old answer is not believed for ever"
 
 
-async def test_a_slow_look_up_is_waited_for_as_long_as_the_caller_says(resolver: Resolver) -> None:
+async def test_a_slow_look_up_is_waited_for_as_long_as_the_caller_says(
+    resolver: SlowResolver,
+) -> None:
     resolver.slow.clear()
-    names = Names(resolver)
+    names = Resolver(resolver)
     with pytest.raises(TimeoutError, match="log-b"):
         await names.find("log-b", 0.05)
     with pytest.raises(TimeoutError):
@@ -103,10 +105,10 @@ async def test_a_slow_look_up_is_waited_for_as_long_as_the_caller_says(resolver:
 
 
 async def test_while_a_look_up_is_slow_or_fails_the_earlier_addresses_are_used(
-    resolver: Resolver,
+    resolver: SlowResolver,
 ) -> None:
     resolver.answers["log-c"] = [HOME]
-    names = Names(resolver)
+    names = Resolver(resolver)
     assert await names.find("log-c", 5) == [HOME]
     age(names)
     resolver.slow.clear()
@@ -125,12 +127,12 @@ async def test_while_a_look_up_is_slow_or_fails_the_earlier_addresses_are_used(
 
 
 async def test_a_caller_that_gives_up_leaves_nothing_behind(
-    resolver: Resolver, caplog: pytest.LogCaptureFixture
+    resolver: SlowResolver, caplog: pytest.LogCaptureFixture
 ) -> None:
     errors: list[dict[str, Any]] = []
     asyncio.get_running_loop().set_exception_handler(lambda loop, context: errors.append(context))
     resolver.slow.clear()
-    names = Names(resolver)
+    names = Resolver(resolver)
     tasks = [asyncio.create_task(names.connect(asyncio.Protocol, "log-d", 1, 5)) for _ in range(3)]
     await eventually(lambda: resolver.asked)
     for task in tasks:
@@ -143,9 +145,9 @@ async def test_a_caller_that_gives_up_leaves_nothing_behind(
     assert errors == [] and not names._names["log-d"].waiting
 
 
-async def test_look_ups_have_a_bound(resolver: Resolver) -> None:
+async def test_look_ups_have_a_bound(resolver: SlowResolver) -> None:
     resolver.slow.clear()
-    names = Names(resolver)
+    names = Resolver(resolver)
     asking = [asyncio.create_task(names.find(f"log-{number}", 5)) for number in range(LOOKUPS)]
     await eventually(lambda: len(resolver.asked) == LOOKUPS)
     with pytest.raises(NoAddress, match="under way"):
@@ -157,12 +159,12 @@ async def test_look_ups_have_a_bound(resolver: Resolver) -> None:
 @pytest.mark.parametrize("name", ["x" * 300, "a..b", "\ud800", ""])
 async def test_a_name_that_is_none_is_an_error_of_the_system(name: str) -> None:
     with pytest.raises((OSError, TimeoutError)):
-        await Names().connect(asyncio.Protocol, name, 1, 5)
+        await Resolver().connect(asyncio.Protocol, name, 1, 5)
 
 
-async def test_every_address_of_a_name_is_tried(group: Group, resolver: Resolver) -> None:
+async def test_every_address_of_a_name_is_tried(group: Group, resolver: SlowResolver) -> None:
     resolver.answers["twice"] = ["127.0.0.9", HOME]
-    reader, writer = await Names(resolver).open_streams("twice", group.ports[0], 5)
+    reader, writer = await Resolver(resolver).open_streams("twice", group.ports[0], 5)
     assert await reader.read(1)
     writer.close()
 
@@ -171,12 +173,12 @@ async def test_every_address_of_a_name_is_tried(group: Group, resolver: Resolver
 
 
 @pytest.fixture
-def shared(resolver: Resolver, monkeypatch: pytest.MonkeyPatch) -> Resolver:
+def shared(resolver: SlowResolver, monkeypatch: pytest.MonkeyPatch) -> SlowResolver:
     """What everything that connects asks."""
     for name in "abc":
         resolver.answers[f"log-{name}"] = [HOME]
-    monkeypatch.setattr(module.NAMES, "_ask", resolver)
-    monkeypatch.setattr(module.NAMES, "_names", {})
+    monkeypatch.setattr(module.RESOLVER, "_ask", resolver)
+    monkeypatch.setattr(module.RESOLVER, "_names", {})
     return resolver
 
 
@@ -189,7 +191,7 @@ def named(group: Group) -> LogAddress:
 
 
 async def test_a_writer_goes_on_without_a_node_whose_name_the_resolver_is_slow_to_deny(
-    group: Group, shared: Resolver
+    group: Group, shared: SlowResolver
 ) -> None:
     errors: list[dict[str, Any]] = []
     asyncio.get_running_loop().set_exception_handler(lambda loop, context: errors.append(context))
@@ -200,7 +202,7 @@ async def test_a_writer_goes_on_without_a_node_whose_name_the_resolver_is_slow_t
     lost: list[str] = []
     writer.on_lost = lost.append
     await group.down(0)
-    age(module.NAMES)
+    age(module.RESOLVER)
     shared.answers["log-a"] = socket.gaierror(
         socket.EAI_AGAIN, "Temporary failure in name resolution"
     )
@@ -213,7 +215,7 @@ async def test_a_writer_goes_on_without_a_node_whose_name_the_resolver_is_slow_t
     assert lost == [] and errors == []
     await group.up(0)
     shared.answers["log-a"] = [HOME]
-    age(module.NAMES)
+    age(module.RESOLVER)
     await eventually(lambda: all(state.connected for state in client.node_states()))
     await client.close()
     gc.collect()
@@ -221,7 +223,7 @@ async def test_a_writer_goes_on_without_a_node_whose_name_the_resolver_is_slow_t
 
 
 async def test_a_client_starts_although_the_resolver_does_not_answer_for_one_node(
-    group: Group, shared: Resolver
+    group: Group, shared: SlowResolver
 ) -> None:
     """Only that one is slow: the other two make a majority."""
     shared.answers.pop("log-a")
@@ -232,7 +234,7 @@ async def test_a_client_starts_although_the_resolver_does_not_answer_for_one_nod
             time.sleep(3)
         return answer(name)
 
-    module.NAMES._ask = ask  # the fixture puts the old one back
+    module.RESOLVER._ask = ask  # the fixture puts the old one back
     begun = time.monotonic()
     client = LogClient(named(group), "a", random.Random(1), create=True)
     await client.start()
@@ -241,7 +243,9 @@ async def test_a_client_starts_although_the_resolver_does_not_answer_for_one_nod
     await client.close()
 
 
-async def test_status_says_which_name_the_resolver_does_not_answer_for(shared: Resolver) -> None:
+async def test_status_says_which_name_the_resolver_does_not_answer_for(
+    shared: SlowResolver,
+) -> None:
     shared.slow.clear()
     (status,) = await ask_status([("log-a", 7401)])
     assert status.status is None and "resolver" in status.error
@@ -250,11 +254,11 @@ async def test_status_says_which_name_the_resolver_does_not_answer_for(shared: R
 
 SLOW_EXIT = """
 import asyncio, socket, sys, time
-from txlog.client.names import NAMES
+from txlog.resolver import RESOLVER
 socket.getaddrinfo = lambda *_, **__: time.sleep(30)
 async def main():
     try:
-        await NAMES.find("log-a", 0.1)
+        await RESOLVER.find("log-a", 0.1)
     except TimeoutError:
         raise SystemExit(7)
 asyncio.run(main())

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from tests.sim.mutants import plant
-from txlog.lease_keeper.board import Answers, Board, Order
-from txlog.lease_keeper.duty import Duty, Question
+from txlog.lease_keeper.board import Answers, Board, RenewalOrder
+from txlog.lease_keeper.renewer import Renewer, RenewRequest
 
 LEASE_MS = 1000
 QUARTER_US = LEASE_MS * 250
@@ -29,14 +29,14 @@ class Primary:
     """
 
     def __init__(self, nodes: int = 3) -> None:
-        self.duty = Duty(nodes, LIMIT_US)
+        self.renewer = Renewer(nodes, LIMIT_US)
         self.now = 100_000_000
-        self.order: Order | None = Order(7, ROUND, LEASE_MS)
+        self.order: RenewalOrder | None = RenewalOrder(7, ROUND, LEASE_MS)
         self.beat = self.now
         self.lease_until = self.now + LEASE_MS * 1000
         self.state = "R"
         self.away: set[int] = set()
-        self.asked: list[Question] = []
+        self.asked: list[RenewRequest] = []
         self.nodes = nodes
 
     def turn(self) -> None:
@@ -44,8 +44,10 @@ class Primary:
         self.beat = self.now
         self.lease_until = self.now + LEASE_MS * 1000
 
-    def look(self) -> Question | None:
-        question = self.duty.look(self.now, self.beat, self.lease_until, self.order, self.state)
+    def look(self) -> RenewRequest | None:
+        question = self.renewer.on_tick(
+            self.now, self.beat, self.lease_until, self.order, self.state
+        )
         if question is not None:
             self.asked.append(question)
             for node in range(self.nodes):
@@ -53,8 +55,8 @@ class Primary:
                     self.answer(node, question)
         return question
 
-    def answer(self, node: int, question: Question) -> bool:
-        return self.duty.on_renewed(
+    def answer(self, node: int, question: RenewRequest) -> bool:
+        return self.renewer.on_renewed(
             node, question.order.term, question.order.ballot_id, question.number
         )
 
@@ -65,7 +67,7 @@ class Primary:
             self.look()
 
     def leads(self) -> bool:
-        return self.now < max(self.lease_until, self.duty.lease_until_us)
+        return self.now < max(self.lease_until, self.renewer.lease_until_us)
 
 
 # --------------------------------------------------------------------------- the stories
@@ -93,7 +95,7 @@ def a_long_command_keeps_its_lease_up_to_the_limit() -> None:
     assert all(QUARTER_US < question.sent_us - begun < LIMIT_US for question in primary.asked)
     assert LIMIT_US <= primary.now - begun <= LIMIT_US + LEASE_MS * 1000 + STEP_US
     primary.stand_still(5_000_000)
-    assert primary.duty.lease_until_us < primary.now, "nor is it taken up again later"
+    assert primary.renewer.lease_until_us < primary.now, "nor is it taken up again later"
     primary.turn()
     primary.stand_still(5_000_000)
     assert primary.leads(), "the next command has a limit of its own"
@@ -105,19 +107,21 @@ def the_lease_counts_from_before_the_question() -> None:
     primary.stand_still(QUARTER_US + STEP_US)
     (question,) = primary.asked
     primary.now += QUARTER_US // 2
-    assert primary.answer(0, question) and primary.duty.lease_until_us == 0, (
+    assert primary.answer(0, question) and primary.renewer.lease_until_us == 0, (
         "one node is no majority"
     )
-    assert not primary.answer(0, question) and primary.duty.lease_until_us == 0, "and counts once"
+    assert not primary.answer(0, question) and primary.renewer.lease_until_us == 0, (
+        "and counts once"
+    )
     assert primary.answer(2, question)
-    assert primary.duty.lease_until_us == question.sent_us + LEASE_MS * 1000
+    assert primary.renewer.lease_until_us == question.sent_us + LEASE_MS * 1000
 
 
 def a_minority_renews_nothing() -> None:
     primary = Primary(5)
     primary.away = {0, 2, 4}
     primary.stand_still(3_000_000)
-    assert not primary.leads() and primary.duty.lease_until_us == 0
+    assert not primary.leads() and primary.renewer.lease_until_us == 0
 
 
 def a_stopped_primary_loses_its_lease() -> None:
@@ -149,19 +153,19 @@ def a_frozen_primary_loses_its_lease_and_a_slow_disk_does_not_cost_it() -> None:
 def answers_of_an_older_round_count_for_nothing() -> None:
     primary = Primary()
     primary.stand_still(QUARTER_US + STEP_US)
-    assert primary.duty.lease_until_us
+    assert primary.renewer.lease_until_us
     primary.away = {0, 1, 2}
     primary.stand_still(QUARTER_US + STEP_US)
     old = primary.asked[-1]
-    primary.order = Order(8, b"s" * 16, LEASE_MS)
+    primary.order = RenewalOrder(8, b"s" * 16, LEASE_MS)
     primary.turn()
     primary.now += STEP_US
     primary.look()
     for node in range(3):
         primary.answer(node, old)
-        primary.duty.on_renewed(node, 8, b"s" * 16, old.number)
-    assert primary.duty.lease_until_us == 0
-    assert primary.duty.answers == Answers(8, b"s" * 16, 0, (0, 0, 0))
+        primary.renewer.on_renewed(node, 8, b"s" * 16, old.number)
+    assert primary.renewer.lease_until_us == 0
+    assert primary.renewer.answers == Answers(8, b"s" * 16, 0, (0, 0, 0))
 
 
 def a_lease_that_was_given_up_is_not_renewed() -> None:
@@ -172,7 +176,7 @@ def a_lease_that_was_given_up_is_not_renewed() -> None:
     before = len(primary.asked)
     primary.stand_still(3_000_000)
     assert len(primary.asked) == before
-    assert not primary.answer(0, question) and primary.duty.answers is None
+    assert not primary.answer(0, question) and primary.renewer.answers is None
 
 
 def a_writer_that_asks_for_no_more_lease_is_not_helped() -> None:
@@ -197,10 +201,10 @@ STORIES: dict[str, Callable[[], None]] = {
 
 # What is wrong, in which function, the piece of its text, what stands in its place.
 BUGS: dict[str, tuple[str, str, str]] = {
-    "renews while the loop turns": ("look", "if stood_us <= quarter_us:", "if stood_us <= 0:"),
-    "renews beyond the limit": ("look", "stood_us >= self.limit_us or ", ""),
+    "renews while the loop turns": ("on_tick", "if stood_us <= quarter_us:", "if stood_us <= 0:"),
+    "renews beyond the limit": ("on_tick", "stood_us >= self.limit_us or ", ""),
     "brings a dead lease back": (
-        "look",
+        "on_tick",
         " or now_us >= max(lease_until_us, self.lease_until_us)",
         "",
     ),
@@ -215,11 +219,11 @@ BUGS: dict[str, tuple[str, str, str]] = {
         "return False",
     ),
     "renews after a release": (
-        "look",
+        "on_tick",
         "if order is None or self._over:\n",
-        "order = order or Order(7, b'r' * 16, 1000)\n    if self._over:\n",
+        "order = order or RenewalOrder(7, b'r' * 16, 1000)\n    if self._over:\n",
     ),
-    "counts an answer of an old ballot": ("_begin", "self._questions.clear()", "pass"),
+    "counts an answer of an old ballot": ("_begin", "self._requests.clear()", "pass"),
     "keeps answers of an old ballot": ("_begin", "self._sent_us = [0] * self._nodes", "pass"),
     "counts from the answer": (
         "on_renewed",
@@ -227,7 +231,7 @@ BUGS: dict[str, tuple[str, str, str]] = {
         "self._sent_us[node] = question.sent_us + 100_000",
     ),
     "one node is enough": ("_majority_sent_us", "[self._nodes // 2]", "[0]"),
-    "asks at every look": ("look", " or now_us < self._asked_us + quarter_us", ""),
+    "asks at every look": ("on_tick", " or now_us < self._asked_us + quarter_us", ""),
 }
 
 
@@ -240,7 +244,7 @@ def test_story(story: str) -> None:
 def test_a_planted_bug_is_caught(bug: str) -> None:
     caught = []
     with ExitStack() as undo:
-        plant(Duty, *BUGS[bug], undo)
+        plant(Renewer, *BUGS[bug], undo)
         for name, story in STORIES.items():
             try:
                 story()
@@ -264,7 +268,7 @@ def test_what_one_side_writes_the_other_reads() -> None:
     )
     shared.beat(5, 9)
     order, answers = (
-        Order((1 << 64) - 1, bytes(range(16)), 60_000),
+        RenewalOrder((1 << 64) - 1, bytes(range(16)), 60_000),
         Answers(3, b"q" * 16, 2, (10, 0, 12)),
     )
     shared.order(order, 9)
@@ -286,7 +290,7 @@ def test_the_lease_end_is_there_before_the_order_that_needs_it() -> None:
     shared, words = board()
     stored: list[int] = []
 
-    class Words:
+    class HelloFields:
         def __getitem__(self, at: int) -> int:
             return words[at]
 
@@ -295,8 +299,8 @@ def test_the_lease_end_is_there_before_the_order_that_needs_it() -> None:
             words[at] = value
 
     spied: Any = shared
-    spied._words = Words()
-    shared.order(Order(5, b"a" * 16, 1000), 77)
+    spied._words = HelloFields()
+    shared.order(RenewalOrder(5, b"a" * 16, 1000), 77)
     assert shared.lease_until_us == 77
     assert stored.index(1) < stored.index(2)
 
@@ -305,7 +309,7 @@ def test_a_half_written_order_is_no_order() -> None:
     """Whatever a reader meets of two orders in any mixture, it takes one of them whole or none."""
     rng = random.Random(5)
     shared, words = board()
-    orders = [Order(5, b"a" * 16, 1000), Order(6, b"b" * 16, 2000)]
+    orders = [RenewalOrder(5, b"a" * 16, 1000), RenewalOrder(6, b"b" * 16, 2000)]
     pictures = []
     for order in orders:
         shared.order(order)
@@ -321,8 +325,8 @@ def test_a_half_written_order_is_no_order() -> None:
 
 def test_a_writer_that_died_in_the_middle_leaves_nothing_to_read() -> None:
     shared, words = board()
-    shared.order(Order(5, b"a" * 16, 1000))
+    shared.order(RenewalOrder(5, b"a" * 16, 1000))
     words[2] |= 1
     assert shared.read_order() is None
-    shared.order(Order(6, b"b" * 16, 1000))
-    assert shared.read_order() == Order(6, b"b" * 16, 1000)
+    shared.order(RenewalOrder(6, b"b" * 16, 1000))
+    assert shared.read_order() == RenewalOrder(6, b"b" * 16, 1000)
