@@ -16,7 +16,8 @@ import typer
 
 from txlog import config as settings
 from txlog.address import AddressError, parse_host_port, valid_log_name
-from txlog.tools.admin import AdminError, NodeStatus, ask_status, init_group
+from txlog.tool_connection import AdminError
+from txlog.tools.admin import NodeStatus, ask_status, init_group
 from txlog.tools.delete import delete_log
 from txlog.tools.replace import describe, replace_node
 from txlog.trust import NoSecret, check_callee

@@ -26,7 +26,8 @@ from memstore.node.descriptors import RESERVED, Room, make_room
 from memstore.node.node import Node
 from memstore.secret_files import SecretFileError, read_log_secret
 from memstore.version import VERSION
-from txlog.client import AddressError, LogAddress, LogClient, LogRefused
+from txlog.client import AddressError, LogAddress, LogRefused
+from txlog.embedded import make_client
 from txlog.resolver import RESOLVER
 from txlog.trust import NoSecret, check_callee
 
@@ -64,7 +65,7 @@ async def serve(config: ServerConfig) -> int:
     port = int(sockets[0].getsockname()[1])
     host = config.announce_host or await announced(sockets)
     rng = random.Random(int.from_bytes(os.urandom(16), "big"))
-    client = LogClient(address, config.az, rng, secret, create=config.create_log)
+    client = make_client(address, config.az, rng, secret, create=config.create_log)
     client.commit_timeout_ms = config.commit_timeout_ms
     try:
         await client.start()

@@ -17,7 +17,8 @@ from memstore.engine.keyspace import SLOTS
 from memstore.engine.state_digest import Slice
 from memstore.replication.control_entries import Digest, Leadership
 from tests.replication.test_node import Processes, until
-from txlog.client import LogAddress, LogClient
+from txlog.client import LogAddress
+from txlog.embedded import make_client
 from txlog.entry import DATA, DIGEST, GENESIS_CHAIN, NO_ENTRY
 
 AUTHOR = b"\x07" * 16
@@ -28,7 +29,7 @@ async def write_log(folder: Path) -> None:
     """What a primary leaves whose memory was damaged: its leadership, a write, a digest of
     something else, another write.
     """
-    client = LogClient(LogAddress.parse(f"embedded:{folder}"), "a", Random(1), None)
+    client = make_client(LogAddress.parse(f"embedded:{folder}"), "a", Random(1), None)
     await client.start()
     leadership = Leadership("n" * 40, AUTHOR, "a", "127.0.0.1", 1, 200).encode()
     writer = await client.campaign(

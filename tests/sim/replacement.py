@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Final
 from tests.sim.cluster import CLIENTS, LOG_PORT, Cluster, LogMember
 from tests.sim.disk import Disk
 from txlog.server.identity import Identity
-from txlog.tools.admin import AdminError
+from txlog.tool_connection import AdminError
 from txlog.tools.replace import replace_node
 
 if TYPE_CHECKING:

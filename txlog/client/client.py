@@ -13,13 +13,12 @@ import asyncio
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final, Protocol
 
 import structlog
 
 from txlog import handshake
 from txlog.address import LogAddress
-from txlog.client.embedded import EmbeddedLog, LocalLink
 from txlog.client.lease_keeper import LeaseKeeper
 from txlog.client.members import Members
 from txlog.client.quorum_queries import (
@@ -41,7 +40,7 @@ from txlog.client.writer import CampaignLost, Writer
 from txlog.clock import now_us
 from txlog.consensus.pace import Pace, token_key
 from txlog.entry import EntryId
-from txlog.link import Link, SocketLink
+from txlog.link import Link, LinkOwner, SocketLink
 from txlog.messages import (
     Behind,
     Fetched,
@@ -57,8 +56,6 @@ from txlog.messages import (
     Unavailable,
     Welcome,
 )
-from txlog.server.identity import FolderError
-from txlog.server.logs import StoreRefused
 from txlog.wire import PROTOCOL
 
 _PROBE_TIMEOUT_S: Final = 0.5
@@ -95,6 +92,15 @@ class NodeState:
     committed: int
 
 
+class LocalLog(Protocol):
+    """A log in this process, which is reached without a socket: `txlog.embedded` has it."""
+
+    # raises `LogRefused`
+    async def open(self, rng: random.Random, clock: Callable[[], int]) -> None: ...
+    async def close(self) -> None: ...
+    def make_link(self, index: int, owner: LinkOwner) -> Link: ...
+
+
 class LogClient(SubscriptionHost):
     """See the module. ``clock`` gives microseconds of the leases' clock;
     it is replaceable for tests only.
@@ -108,8 +114,11 @@ class LogClient(SubscriptionHost):
         secret: bytes | None = None,
         clock: Callable[[], int] = now_us,
         create: bool = False,
+        local: LocalLog | None = None,
     ) -> None:
-        """``create``: the log is made if the group has none of that name."""
+        """``create``: the log is made if the group has none of that name. ``local``: the log, when
+        it is in this process.
+        """
         self.address = address
         self.az = az
         self.clock = clock
@@ -124,7 +133,7 @@ class LogClient(SubscriptionHost):
         self.links: list[Link] = []
         self.writer: Writer | None = None  # the one that campaigns or writes
         self.keeper: LeaseKeeper | None = None
-        self._embedded: EmbeddedLog | None = None
+        self._local = local
         self.members = Members(address.nodes)
         self._last: dict[int, EntryId] = {}
         self._committed: list[int] = []
@@ -143,13 +152,8 @@ class LogClient(SubscriptionHost):
         once, or soon after a majority has answered, or when patience is over: see `node_states`.
         Raises `LogRefused`.
         """
-        if self.address.folder is not None:
-            try:
-                self._embedded = await EmbeddedLog.open(
-                    self.address.folder, self.address.log, self.rng, self.clock
-                )
-            except (FolderError, StoreRefused) as error:
-                raise LogRefused(str(error)) from error
+        if self._local is not None:
+            await self._local.open(self.rng, self.clock)
         for index in range(len(self.address.nodes) or 1):
             self.links.append(self._make_link(index, self, _WRITER))
             self._committed.append(0)
@@ -195,9 +199,8 @@ class LogClient(SubscriptionHost):
             subscription.close()
         for link in self.links:
             link.close()
-        if self._embedded is not None:
-            await self._embedded.close()
-            self._embedded = None
+        if self._local is not None:
+            await self._local.close()
 
     def start_lease_keeper(self, busy_limit_ms: int = _BUSY_LIMIT_MS) -> None:
         """L7, for every writer from now on: while the loop stands still inside one command the
@@ -211,9 +214,9 @@ class LogClient(SubscriptionHost):
                 if isinstance(link, SocketLink) and link.up and link.welcome is not None:
                     self.keeper.on_node_met(index, link.welcome.node, link.peer)
 
-    def _make_link(self, index: int, owner: Any, purpose: str) -> Link:
-        if self._embedded is not None:
-            return LocalLink(index, self._embedded, owner)
+    def _make_link(self, index: int, owner: LinkOwner, purpose: str) -> Link:
+        if self._local is not None:
+            return self._local.make_link(index, owner)
         host, port = self.address.nodes[index]
 
         def hello() -> Hello:
@@ -261,7 +264,7 @@ class LogClient(SubscriptionHost):
 
     @property
     def embedded(self) -> bool:
-        return self._embedded is not None
+        return self._local is not None
 
     def node_states(self) -> list[NodeState]:
         states = []

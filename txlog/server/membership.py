@@ -18,7 +18,7 @@ from txlog import handshake
 from txlog.address import AddressError, parse_host_port
 from txlog.messages import Hello, Membership, Reject
 from txlog.server.identity import Identity
-from txlog.tools.admin import AdminError, Tool
+from txlog.tool_connection import AdminError, ToolConnection
 
 _NODE_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")  # it stands in every log's meta
 _ASK_EVERY_S: Final = 5.0
@@ -146,7 +146,7 @@ class MembershipGossip:
                 await asyncio.wait_for(self._now.wait(), _ASK_EVERY_S)
 
     async def _ask(self, address: str) -> None:
-        tool = Tool(parse_host_port(address), self._secret)
+        tool = ToolConnection(parse_host_port(address), self._secret)
         try:
             welcome = await tool.open()
         except (OSError, TimeoutError, AdminError):

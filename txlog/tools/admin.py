@@ -18,117 +18,26 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from txlog import handshake
-from txlog.address import format_host_port
-from txlog.handshake import Caller
-from txlog.messages import Hello, InitDone, InitGroup, Message, Reject, Status, StatusQuery, Welcome
-from txlog.resolver import RESOLVER
-from txlog.wire import PROTOCOL, Decoder, FrameKey, WireError, encode
+from txlog.messages import InitDone, InitGroup, Status, StatusQuery
+from txlog.tool_connection import AdminError as AdminError  # for those who see tools only
+from txlog.tool_connection import HostPort, NotWelcome, ToolConnection
 
-_ANSWER_TIMEOUT_S: Final = 2.0
-_OPEN_TIMEOUT_S: Final = 5.0  # for connection and handshake together, however slowly the bytes come
-_ASK_TIMEOUT_S: Final = 10.0  # for a whole answer, in the same way
 _RETRY_S: Final = 0.2
-
-HostPort = tuple[str, int]
-
-
-class AdminError(Exception):
-    """One line for the operator."""
-
-
-class NotWelcome(AdminError):
-    """What answers at this address will not have us, or is not to be believed. An impostor can say
-    anything here: ``reason`` is for the operator.
-    """
-
-    def __init__(self, name: str, reason: str) -> None:
-        super().__init__(f"{name}: {reason}")
-        self.reason = reason
-
-
-class Tool:
-    """A connection that names no log, by streams: nothing here is hot."""
-
-    def __init__(self, address: HostPort, secret: bytes | None) -> None:
-        self.name = format_host_port(*address)
-        self._address = address
-        self._secret = secret
-        self._decoder: Decoder | None = None
-        self._outgoing: FrameKey | None = None
-        self._messages: list[Message] = []
-        self.welcome: Welcome | None = None
-
-    async def open(self) -> Welcome:
-        """Raises OSError while the node is not there, `NotWelcome` when it will not have us, or is
-        not to be believed.
-        """
-        async with asyncio.timeout(_OPEN_TIMEOUT_S):
-            return await self._open()
-
-    async def _open(self) -> Welcome:
-        self._reader, self._writer = await RESOLVER.open_streams(*self._address, _ANSWER_TIMEOUT_S)
-        hello = Hello(PROTOCOL, "", bytes(handshake.INCARNATION_BYTES), "tool")
-        caller = Caller(hello, self._secret, secrets.token_bytes(handshake.NONCE_BYTES))
-        try:
-            while caller.welcome is None:
-                self._writer.write(caller.feed(await self._read()))
-        except handshake.HandshakeError as refused:
-            raise NotWelcome(self.name, refused.reason) from refused
-        except WireError as error:
-            raise NotWelcome(
-                self.name, f"this is not a log node of this version: {error}"
-            ) from error
-        self._decoder, self._outgoing, self.welcome = (
-            caller.decoder,
-            caller.outgoing,
-            caller.welcome,
-        )
-        return caller.welcome
-
-    async def ask(self, message: Message) -> Message:
-        frame = encode(message)
-        self._writer.write(frame if self._outgoing is None else frame + self._outgoing.tag(frame))
-        async with asyncio.timeout(_ASK_TIMEOUT_S):
-            return await self._next()
-
-    async def _read(self) -> bytes:
-        async with asyncio.timeout(_ANSWER_TIMEOUT_S):
-            data = await self._reader.read(1 << 16)
-        if not data:
-            raise ConnectionResetError("the node closed the connection")
-        return data
-
-    async def _next(self) -> Message:
-        assert self._decoder is not None, "a question before the handshake"
-        try:
-            self._messages += self._decoder.feed(b"")  # what came behind the Welcome
-            while not self._messages:
-                self._messages += self._decoder.feed(await self._read())
-        except WireError as error:
-            raise AdminError(f"{self.name} is not a log node: {error}") from error
-        message = self._messages.pop(0)
-        if isinstance(message, Reject):
-            raise AdminError(f"{self.name}: {message.reason}")
-        return message
-
-    def close(self) -> None:
-        with contextlib.suppress(AttributeError):  # never opened
-            self._writer.close()
 
 
 @contextlib.asynccontextmanager
 async def _tools(
     addresses: list[HostPort], secret: bytes | None, wait_s: float, tell: Callable[[str], None]
-) -> AsyncIterator[list[Tool]]:
+) -> AsyncIterator[list[ToolConnection]]:
     """Connections to all of them; waits for those that are not up yet."""
     loop = asyncio.get_running_loop()
     until = loop.time() + wait_s
-    tools: list[Tool] = []
+    tools: list[ToolConnection] = []
     try:
         for address in addresses:
             told = False
             while True:
-                tool = Tool(address, secret)
+                tool = ToolConnection(address, secret)
                 try:
                     await tool.open()
                     break
@@ -214,11 +123,11 @@ async def init_group(
     )
 
 
-def _group(tool: Tool) -> str:
+def _group(tool: ToolConnection) -> str:
     return tool.welcome.group.hex() if tool.welcome is not None and tool.welcome.group else "none"
 
 
-def _members(tools: list[Tool]) -> list[str]:
+def _members(tools: list[ToolConnection]) -> list[str]:
     """Node ids are the AZs where those are distinct, for people to read."""
     azs = [tool.welcome.az for tool in tools if tool.welcome is not None]
     ids = (
@@ -227,7 +136,7 @@ def _members(tools: list[Tool]) -> list[str]:
     return sorted(f"{node}={tool.name}" for node, tool in zip(ids, tools, strict=True))
 
 
-async def _check_half_done(tools: list[Tool]) -> None:
+async def _check_half_done(tools: list[ToolConnection]) -> None:
     """Some nodes have the group. Those without it may join only while nobody
     has used it (see the module).
     """
@@ -243,7 +152,7 @@ async def _check_half_done(tools: list[Tool]) -> None:
             )
 
 
-async def node_status(tool: Tool) -> dict[str, Any]:
+async def node_status(tool: ToolConnection) -> dict[str, Any]:
     answer = await tool.ask(StatusQuery(1))
     assert isinstance(answer, Status)
     status: dict[str, Any] = json.loads(answer.text)
@@ -265,7 +174,7 @@ async def ask_status(addresses: list[HostPort], secret: bytes | None = None) -> 
     """From all at once; a node that does not answer is a line, not an error."""
 
     async def ask(address: HostPort) -> NodeStatus:
-        tool = Tool(address, secret)
+        tool = ToolConnection(address, secret)
         try:
             await tool.open()
             return NodeStatus(tool.name, await node_status(tool), "")

@@ -19,7 +19,8 @@ import asyncio
 from typing import Final
 
 from txlog.messages import DeleteLog, LogDeletion
-from txlog.tools.admin import AdminError, HostPort, Tool, node_status
+from txlog.tool_connection import AdminError, HostPort, ToolConnection
+from txlog.tools.admin import node_status
 from txlog.tools.replace import Group, Tell, addresses_of, look
 
 _RETRY_S: Final = 0.2
@@ -33,7 +34,7 @@ async def delete_log(
     """Gives the line to print at the end. ``wait_s``: for a lease that still runs. Raises
     `AdminError`; another run goes on from there.
     """
-    tools: list[Tool] = []
+    tools: list[ToolConnection] = []
     try:
         group = await look(nodes, secret, tools, tell)
         _check_all_there(group)

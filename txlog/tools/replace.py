@@ -24,7 +24,8 @@ from typing import Any, Final
 
 from txlog.address import format_host_port, parse_host_port
 from txlog.messages import InitDone, JoinGroup, Membership, Welcome
-from txlog.tools.admin import AdminError, HostPort, NotWelcome, Tool, node_status
+from txlog.tool_connection import AdminError, HostPort, NotWelcome, ToolConnection
+from txlog.tools.admin import node_status
 
 _WATCH_S: Final = 0.2
 _ID_DIGITS: Final = 8  # of the folder's id in a node's id
@@ -37,7 +38,7 @@ class Group:
     """What the nodes that answered say."""
 
     newest: Membership
-    nodes: dict[str, Tool]  # by node id, of the newest membership's members
+    nodes: dict[str, ToolConnection]  # by node id, of the newest membership's members
     versions: dict[str, int]  # what each of them has
 
 
@@ -52,7 +53,7 @@ async def replace_node(
     """Gives the line to print at the end. Raises `AdminError`; what has been done by then stays,
     and another run goes on from there.
     """
-    tools: list[Tool] = []
+    tools: list[ToolConnection] = []
     try:
         newcomer = await _open(new, secret, tools)
         if isinstance(newcomer, str):
@@ -95,12 +96,14 @@ async def replace_node(
             tool.close()
 
 
-async def _open(address: HostPort, secret: bytes | None, tools: list[Tool]) -> Tool | str:
+async def _open(
+    address: HostPort, secret: bytes | None, tools: list[ToolConnection]
+) -> ToolConnection | str:
     """The connection, or why there is none: nothing answers there, or what answers does not prove
     that it is a log node. An impostor at the address of a lost node must not keep it from being
     replaced.
     """
-    tool = Tool(address, secret)
+    tool = ToolConnection(address, secret)
     tools.append(tool)
     try:
         await tool.open()
@@ -111,9 +114,11 @@ async def _open(address: HostPort, secret: bytes | None, tools: list[Tool]) -> T
     return tool
 
 
-async def look(nodes: list[HostPort], secret: bytes | None, tools: list[Tool], tell: Tell) -> Group:
+async def look(
+    nodes: list[HostPort], secret: bytes | None, tools: list[ToolConnection], tell: Tell
+) -> Group:
     """Every member that can be reached, at the addresses given or at those of the membership."""
-    found: dict[str, Tool] = {}
+    found: dict[str, ToolConnection] = {}
     newest: Membership | None = None
     asked: set[HostPort] = set()
     wanted = list(nodes)
@@ -185,7 +190,12 @@ def _check_named(
 
 
 def _check_lost(
-    lost: HostPort, new: HostPort, welcome: Welcome, group: Group, there: Tool | str, tell: Tell
+    lost: HostPort,
+    new: HostPort,
+    welcome: Welcome,
+    group: Group,
+    there: ToolConnection | str,
+    tell: Tell,
 ) -> None:
     """Nothing is under way yet: is the node that is to go really gone, and the one that comes
     really new? ``there``: what answers at the lost address.
@@ -219,7 +229,7 @@ def _check_lost(
         tell(f"log node {node} does not answer: {name} leads to {found}")
 
 
-def _next(newest: Membership, lost: HostPort, newcomer: Tool) -> tuple[Membership, str]:
+def _next(newest: Membership, lost: HostPort, newcomer: ToolConnection) -> tuple[Membership, str]:
     assert newcomer.welcome is not None
     place, name = _place_id(newcomer.welcome), format_host_port(*lost)
     members = sorted(
@@ -317,7 +327,7 @@ async def _adopt(group: Group, place: str, tell: Tell) -> None:
         )
 
 
-async def _join(group: Group, place: str, newcomer: Tool, tell: Tell) -> set[str]:
+async def _join(group: Group, place: str, newcomer: ToolConnection, tell: Tell) -> set[str]:
     """Step 2. Gives the names of the logs there are."""
     assert newcomer.welcome is not None
     logs: set[str] = set()
@@ -346,7 +356,7 @@ async def _join(group: Group, place: str, newcomer: Tool, tell: Tell) -> set[str
     return logs
 
 
-async def _ask(tool: Tool, message: JoinGroup) -> Any:
+async def _ask(tool: ToolConnection, message: JoinGroup) -> Any:
     try:
         return await tool.ask(message)
     except (OSError, TimeoutError) as error:
@@ -356,7 +366,7 @@ async def _ask(tool: Tool, message: JoinGroup) -> Any:
         ) from error
 
 
-async def _watch(newcomer: Tool, logs: set[str], wait_s: float, tell: Tell) -> None:
+async def _watch(newcomer: ToolConnection, logs: set[str], wait_s: float, tell: Tell) -> None:
     """Step 3 and 4, which need nobody: until it counts in every log."""
     loop = asyncio.get_running_loop()
     until = loop.time() + wait_s

@@ -18,7 +18,7 @@ from tests.sim.directed.stage import NotStaged, Stage, schedule
 from tests.sim.records import OK
 from txlog.messages import Membership, Message, Reject
 from txlog.server.identity import Identity
-from txlog.tools.admin import AdminError, Tool
+from txlog.tool_connection import AdminError, ToolConnection
 from txlog.tools.replace import replace_node
 
 
@@ -82,7 +82,7 @@ def _counts(stage: Stage) -> bool:
 
 
 async def _tell(log: LogMember, message: Message) -> Message:
-    tool = Tool((log.host, LOG_PORT), None)
+    tool = ToolConnection((log.host, LOG_PORT), None)
     await tool.open()
     try:
         return await tool.ask(message)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.txlog.service.harness import Group
-from txlog.client import embedded
+from txlog.embedded import local_log
 from txlog.server import node
 
 
@@ -25,7 +25,7 @@ def halts(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
         reasons.append(reason)
 
     monkeypatch.setattr(node, "halt", halt)
-    monkeypatch.setattr(embedded, "_halt", halt)
+    monkeypatch.setattr(local_log, "_halt", halt)
     yield reasons
     assert reasons == []
 

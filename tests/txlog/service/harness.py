@@ -18,10 +18,10 @@ from txlog.client import (
     LogClient,
     Subscription,
     Writer,
-    embedded,
 )
 from txlog.clock import wall_ms
 from txlog.config import LogServerConfig
+from txlog.embedded import local_log, make_client
 from txlog.entry import DATA, GENESIS_CHAIN, NO_ENTRY, Entry, EntryId
 from txlog.messages import Message
 from txlog.server.identity import DataFolder
@@ -53,7 +53,7 @@ class Service:
 
     async def client(self, az: str = "a", address: LogAddress | None = None) -> LogClient:
         self._seed += 1
-        client = LogClient(
+        client = make_client(
             address or self.address(), az, random.Random(self._seed), self.secret, create=True
         )
         await client.start()
@@ -173,7 +173,7 @@ class Group(Service):
 
 class Embedded(Service):
     async def start(self) -> None:
-        embedded.SEGMENT_BYTES, embedded.CACHE_BYTES = SEGMENT_BYTES, 64 << 10
+        local_log.SEGMENT_BYTES, local_log.CACHE_BYTES = SEGMENT_BYTES, 64 << 10
 
     def address(self) -> LogAddress:
         return LogAddress.parse(f"embedded:{self.folder / 'log'}")

@@ -26,7 +26,8 @@ from txlog.client import LogAddress, LogClient, LogRefused
 from txlog.entry import GENESIS_CHAIN, NO_ENTRY
 from txlog.messages import DeleteLog, LogDeletion
 from txlog.server.identity import DataFolder, read_identity
-from txlog.tools.admin import AdminError, Tool, node_status
+from txlog.tool_connection import AdminError, ToolConnection
+from txlog.tools.admin import node_status
 from txlog.tools.delete import delete_log
 
 NAME = "shard-0"
@@ -117,7 +118,7 @@ async def test_nothing_is_deleted_while_a_node_is_down_or_the_log_in_use(group: 
 
 
 async def steps(group: Group, index: int, names: list[str]) -> LogDeletion:
-    tool = Tool(("127.0.0.1", group.ports[index]), None)
+    tool = ToolConnection(("127.0.0.1", group.ports[index]), None)
     try:
         welcome = await tool.open()
         for name in names:
@@ -187,7 +188,7 @@ async def test_steps_out_of_order_are_refused(group: Group) -> None:
         with pytest.raises(AdminError, match=words):
             await steps(group, 0, names)
     assert (await steps(group, 0, ["mark"])).state == "marked"
-    tool = Tool(("127.0.0.1", group.ports[0]), None)
+    tool = ToolConnection(("127.0.0.1", group.ports[0]), None)
     await tool.open()
     assert (await node_status(tool))["deleting"] == {NAME: "marked"}
     with pytest.raises(AdminError, match="version 7"):

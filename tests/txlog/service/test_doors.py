@@ -18,7 +18,8 @@ from txlog.handshake import Caller
 from txlog.messages import Append, Challenge, Hello, Message, Reject, TailQuery, Welcome
 from txlog.server.identity import DataFolder
 from txlog.server.node import LogNode, LogNodeStartError
-from txlog.tools.admin import AdminError, Tool, ask_status, init_group
+from txlog.tool_connection import AdminError, ToolConnection
+from txlog.tools.admin import ask_status, init_group
 from txlog.wire import PROTOCOL, TAG_BYTES, Decoder, encode
 
 SECRET = b"a secret of some length"
@@ -415,7 +416,7 @@ async def test_a_hostile_append_does_not_take_a_node_down(group: Group) -> None:
 async def test_tags_are_of_the_bytes_that_wait_for_a_caller(tmp_path: Path) -> None:
     """Small answers are half tags: a bound on what waits must count them."""
     node = await lone_node(tmp_path / "n", SECRET)
-    tool = Tool(("127.0.0.1", node.port), SECRET)
+    tool = ToolConnection(("127.0.0.1", node.port), SECRET)
     await tool.open()
     (connection,) = node._connections()
     before = connection.unread

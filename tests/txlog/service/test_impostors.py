@@ -16,6 +16,7 @@ import pytest
 from typer.testing import CliRunner
 
 from tests.txlog.service.harness import Group, Reader, committed, eventually, win
+from txlog import tool_connection
 from txlog.cli import app
 from txlog.client import LogAddress, LogClient, LogRefused
 from txlog.config import LogServerConfig
@@ -24,8 +25,8 @@ from txlog.server import node as node_module
 from txlog.server.identity import DataFolder
 from txlog.server.logs import open_store
 from txlog.server.node import LogNode
-from txlog.tools import admin
-from txlog.tools.admin import AdminError, Tool, ask_status, init_group
+from txlog.tool_connection import AdminError, ToolConnection
+from txlog.tools.admin import ask_status, init_group
 from txlog.tools.replace import replace_node
 from txlog.wire import encode
 
@@ -297,7 +298,7 @@ async def test_a_relay_at_a_lost_address_does_not_stop_its_replacement(
 async def test_init_waits_for_a_busy_node(tmp_path: Path) -> None:
     """It has as many callers that have proven the secret as it may have."""
     node = await fresh_node(tmp_path, max_connections=2)
-    others = [Tool((HOST, node.port), SECRET) for _ in range(2)]
+    others = [ToolConnection((HOST, node.port), SECRET) for _ in range(2)]
     for other in others:
         await other.open()
     told: list[str] = []
@@ -316,7 +317,7 @@ async def test_an_answer_that_trickles_has_a_time_limit(
     """Whoever relays can pass the answer on a byte at a time:
     each byte comes in time, the whole does not.
     """
-    monkeypatch.setattr(admin, "_ASK_TIMEOUT_S", 0.5)
+    monkeypatch.setattr(tool_connection, "_ASK_TIMEOUT_S", 0.5)
     node = await fresh_node(tmp_path)
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

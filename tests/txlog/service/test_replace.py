@@ -24,7 +24,8 @@ from txlog.handshake import MEMBERSHIP
 from txlog.messages import Membership
 from txlog.server.identity import DataFolder, read_identity
 from txlog.server.node import LogNode
-from txlog.tools.admin import AdminError, Tool, ask_status, init_group
+from txlog.tool_connection import AdminError, ToolConnection
+from txlog.tools.admin import ask_status, init_group
 from txlog.tools.replace import replace_node
 
 HOST = "127.0.0.1"
@@ -245,7 +246,7 @@ async def test_a_command_cut_short_anywhere_is_finished_by_the_next(shop: Shop) 
     shop.lose(2)
     await shop.up(2)
     address = shop.ports[2]
-    tools = [Tool((HOST, port), None) for port in shop.ports]
+    tools = [ToolConnection((HOST, port), None) for port in shop.ports]
     welcomes = [await tool.open() for tool in tools]
     members = sorted([*welcomes[0].members[:2], f"c-{welcomes[2].folder[:8]}={HOST}:{address}"])
     # what the command does first, and there it died
@@ -336,7 +337,7 @@ async def test_what_is_refused_and_in_which_words(shop: Shop) -> None:
     await shop.up(1)
     _, other = await shop.up_elsewhere("other", "c")
     await shop.replace(shop.ports[2], port)
-    tool = Tool((HOST, shop.ports[0]), None)
+    tool = ToolConnection((HOST, shop.ports[0]), None)
     welcome = await tool.open()
     members = sorted([*welcome.members[:2], f"c-other={HOST}:{other}"])
     with pytest.raises(AdminError, match=f"{MEMBERSHIP}: this log node has version 2 already"):

@@ -16,7 +16,7 @@ from txlog.config import LogServerConfig
 from txlog.messages import InitDone, JoinGroup, Membership, Status
 from txlog.server.identity import DataFolder
 from txlog.server.node import LogNode
-from txlog.tools.admin import AdminError
+from txlog.tool_connection import AdminError
 from txlog.tools.replace import Group, _check_whole
 
 

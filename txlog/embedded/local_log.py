@@ -15,17 +15,18 @@ import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import NoReturn
 
+from txlog.address import LogAddress
+from txlog.client import LogClient, LogRefused
+from txlog.clock import now_us
+from txlog.link import Link, LinkOwner
 from txlog.messages import Message, Reject, Welcome
 from txlog.program_errors import report_end
 from txlog.server.driver import LogDriver
 from txlog.server.identity import DataFolder, FolderError, Identity
-from txlog.server.logs import open_store
+from txlog.server.logs import StoreRefused, open_store
 from txlog.server.session import CallerSession
-
-if TYPE_CHECKING:
-    from txlog.link import LinkOwner
 
 _NODE = "embedded"
 SEGMENT_BYTES = 64 << 20
@@ -40,62 +41,85 @@ def _halt(reason: str) -> NoReturn:
 
 
 class EmbeddedLog:
-    """The opened log. One a process and folder."""
+    """Implements `client.LocalLog`. One a process and folder. ``driver`` and ``welcome`` are there
+    once it is open.
+    """
 
-    def __init__(self, folder: DataFolder, driver: LogDriver, readers: ThreadPoolExecutor) -> None:
-        self.driver = driver
-        self.welcome = Welcome(
-            _NODE,
-            "local",
-            folder.identity.group_id,
-            folder.identity.membership,
-            folder.identity.members,
-            b"",
-        )
+    def __init__(self, path: Path, name: str) -> None:
+        self._path = path
+        self._name = name
+        self.driver: LogDriver | None = None
+        self.welcome: Welcome | None = None
+        self._folder: DataFolder | None = None
+        self._readers = ThreadPoolExecutor(1, thread_name_prefix="log reader")
+        self._beats: asyncio.Task[None] | None = None
+
+    async def open(self, rng: random.Random, clock: Callable[[], int]) -> None:
+        """Raises `LogRefused`, and the store's own errors."""
+        loop = asyncio.get_running_loop()
+        try:
+            folder = await loop.run_in_executor(None, DataFolder.open, self._path)
+            try:
+                self._join_own_group(folder, rng)
+                store = await loop.run_in_executor(
+                    None, open_store, folder, self._name, SEGMENT_BYTES, CACHE_BYTES
+                )
+            except BaseException:
+                folder.close()
+                raise
+        except (FolderError, StoreRefused) as error:
+            raise LogRefused(str(error)) from error
         self._folder = folder
-        self._readers = readers
-        self._beats = asyncio.get_running_loop().create_task(
-            self._beat(), name="embedded log heartbeat"
+        identity = folder.identity
+        self.welcome = Welcome(
+            _NODE, "local", identity.group_id, identity.membership, identity.members, b""
         )
+        self.driver = LogDriver(self._name, store, [], rng, clock, _halt, self._readers)
+        self.driver.start()
+        self._beats = loop.create_task(self._beat(self.driver), name="embedded log heartbeat")
         self._beats.add_done_callback(report_end)
 
-    @staticmethod
-    async def open(
-        path: Path, name: str, rng: random.Random, clock: Callable[[], int]
-    ) -> EmbeddedLog:
-        """Raises `FolderError` and the store's own errors."""
-        loop = asyncio.get_running_loop()
-        folder = await loop.run_in_executor(None, DataFolder.open, path)
-        try:
-            identity = folder.identity
-            if not identity.group:
-                folder.write(Identity(rng.randbytes(16).hex(), _NODE, 1, [f"{_NODE}=embedded"], []))
-            elif len(identity.members) != 1:
-                raise FolderError(
-                    f"data folder {path} belongs to a node of a group of {len(identity.members)}; "
-                    "it cannot be embedded"
-                )
-            store = await loop.run_in_executor(
-                None, open_store, folder, name, SEGMENT_BYTES, CACHE_BYTES
+    def _join_own_group(self, folder: DataFolder, rng: random.Random) -> None:
+        identity = folder.identity
+        if not identity.group:
+            folder.write(Identity(rng.randbytes(16).hex(), _NODE, 1, [f"{_NODE}=embedded"], []))
+        elif len(identity.members) != 1:
+            raise FolderError(
+                f"data folder {self._path} belongs to a node of a group of "
+                f"{len(identity.members)}; it cannot be embedded"
             )
-        except BaseException:
-            folder.close()
-            raise
-        readers = ThreadPoolExecutor(1, thread_name_prefix="log reader")
-        driver = LogDriver(name, store, [], rng, clock, _halt, readers)
-        driver.start()
-        return EmbeddedLog(folder, driver, readers)
 
-    async def _beat(self) -> None:
+    def make_link(self, index: int, owner: LinkOwner) -> Link:
+        return LocalLink(index, self, owner)
+
+    async def _beat(self, driver: LogDriver) -> None:
         while True:
             await asyncio.sleep(0.1)
-            self.driver.beat()
+            driver.beat()
 
     async def close(self) -> None:
-        self._beats.cancel()
-        await self.driver.close()
+        if self._beats is not None:
+            self._beats.cancel()
+        if self.driver is not None:
+            await self.driver.close()
         self._readers.shutdown(wait=False)
-        self._folder.close()
+        if self._folder is not None:
+            self._folder.close()
+
+
+def make_client(
+    address: LogAddress,
+    az: str,
+    rng: random.Random,
+    secret: bytes | None = None,
+    clock: Callable[[], int] = now_us,
+    create: bool = False,
+) -> LogClient:
+    """The client of the log at ``address``: embedded if the address is a folder, else of a group.
+    The arguments are those of `LogClient`.
+    """
+    local = EmbeddedLog(address.folder, address.log) if address.folder is not None else None
+    return LogClient(address, az, rng, secret, clock, create, local)
 
 
 class _LocalAnswers:
@@ -131,9 +155,11 @@ class LocalLink:
         self.index = index
         self.up = False
         self.error = ""
+        assert log.driver is not None and log.welcome is not None, "the log is not open"
         self.welcome: Welcome | None = log.welcome
+        self._welcome = log.welcome
+        self._driver = log.driver
         self.address = "embedded"
-        self._log = log
         self._owner = owner
         self._sink = _LocalAnswers(self)
         self._session: CallerSession | None = None
@@ -143,10 +169,10 @@ class LocalLink:
         if self._closed or self._session is not None:
             return
         self._sink = _LocalAnswers(self)
-        self._session = CallerSession(self._log.driver, self._sink)
+        self._session = CallerSession(self._driver, self._sink)
         self.up = True
         self.error = ""
-        self._owner.on_up(self.index, self._log.welcome)
+        self._owner.on_up(self.index, self._welcome)
 
     def close(self) -> None:
         self._closed = True
