@@ -75,8 +75,10 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "memstore.events",
         "memstore.secret_files",
         "memstore.version",
-        *("txlog.client", "txlog.embedded", *LOG_BASICS),
+        *("memstore.log", *LOG_BASICS),
     ),
+    "memstore.log.interface": ("txlog.entry",),
+    "memstore.log": ("txlog.client", "txlog.embedded", *LOG_BASICS),
     "memstore.ops": (
         *("memstore.engine.values", "memstore.config", "memstore.secret_files", "memstore.version"),
         *("txlog.client", "txlog.tools", *LOG_BASICS),

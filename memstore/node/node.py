@@ -25,6 +25,7 @@ from memstore.engine import access
 from memstore.engine.engine import Engine, HalfDone
 from memstore.engine.keyspace import Keyspace
 from memstore.engine.session import Session
+from memstore.log.interface import CampaignLost, Heartbeat, Log, NoMajority, Writer
 from memstore.node.client_connection import Connection
 from memstore.node.client_requests import Errands
 from memstore.node.clocks import WallClock
@@ -46,7 +47,7 @@ from memstore.replication.follower import Follower
 from memstore.replication.roles import CANDIDATE, DRAINING, PRIMARY, RESTORING, Roles
 from memstore.replication.shard import Shard
 from memstore.version import VERSION
-from txlog.client import CampaignLost, Heartbeat, LogClient, NoMajority, Writer, timer_s
+from txlog.clock import timer_s
 from txlog.entry import HANDOVER, LEADERSHIP, Entry
 
 TICK_S: Final = 0.1
@@ -71,24 +72,24 @@ class Node:
     def __init__(
         self,
         config: ServerConfig,
-        client: LogClient,
+        transaction_log: Log,
         host: str,
         port: int,
         rng: random.Random,
         wall: WallClock | None = None,
     ) -> None:
         self.config = config
-        self.log = client
-        self.clock: Callable[[], int] = client.clock
-        self.wall = wall or WallClock(client.clock)
+        self.log = transaction_log
+        self.clock: Callable[[], int] = transaction_log.clock
+        self.wall = wall or WallClock(transaction_log.clock)
         self.engine = Engine(config.engine, rng, build_table())
         self.engine.clock_us = self.clock
         self.shard = Shard(self.engine)
         facts = self.facts = self.engine.facts
         facts.host, facts.port, facts.az = host, port, config.az
-        facts.log_name = client.address.log
-        facts.node_id = node_id(client.address.log, config.az, host, port)
-        facts.run_id = hashlib.sha1(client.incarnation, usedforsecurity=False).hexdigest()
+        facts.log_name = transaction_log.name
+        facts.node_id = node_id(transaction_log.name, config.az, host, port)
+        facts.run_id = hashlib.sha1(transaction_log.incarnation, usedforsecurity=False).hexdigest()
         facts.started_ms = facts.role_since_ms = self.wall.read()
         describe_process(facts)
         limits = {
@@ -98,7 +99,7 @@ class Node:
         }
         self.me = Leadership(
             facts.node_id,
-            client.incarnation,
+            transaction_log.incarnation,
             config.az,
             host,
             port,
@@ -108,13 +109,13 @@ class Node:
         )
         self.follower = Follower(self.engine, self.clock())
         self.following = Following(self.follower, self.clock, self._on_progress, self._on_stuck)
-        self.roles = Roles(facts.node_id, client.incarnation, config.lease_ms, rng, self.clock())
+        self.roles = Roles(facts.node_id, transaction_log.incarnation, config.lease_ms, rng, self.clock())
         self.follower.distrusted = self.roles.mismatches.distrusted
         self.leading: Leading | None = None
         self.writer: Writer | None = None  # while primary
         self.link = ReplicaLink(
             facts,
-            client.incarnation,
+            transaction_log.incarnation,
             self._applied,
             lambda: access.link_password(self.engine.settings),
             self.wall_ms,

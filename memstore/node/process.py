@@ -22,12 +22,13 @@ import uvloop
 
 from memstore import events
 from memstore.config import ServerConfig
+from memstore.log.interface import LogUnusable
+from memstore.log.opening import make_log
 from memstore.node.descriptors import RESERVED, Room, make_room
 from memstore.node.node import Node
 from memstore.secret_files import SecretFileError, read_log_secret
 from memstore.version import VERSION
-from txlog.client import AddressError, LogAddress, LogRefused
-from txlog.embedded import make_client
+from txlog.address import AddressError, LogAddress
 from txlog.resolver import RESOLVER
 from txlog.trust import NoSecret, check_callee
 
@@ -65,13 +66,14 @@ async def serve(config: ServerConfig) -> int:
     port = int(sockets[0].getsockname()[1])
     host = config.announce_host or await announced(sockets)
     rng = random.Random(int.from_bytes(os.urandom(16), "big"))
-    client = make_client(address, config.az, rng, secret, create=config.create_log)
-    client.commit_timeout_ms = config.commit_timeout_ms
+    transaction_log = make_log(
+        address, config.az, rng, secret, config.create_log, config.commit_timeout_ms
+    )
     try:
-        await client.start()
-    except (LogRefused, OSError, ValueError) as error:
+        await transaction_log.open()
+    except (LogUnusable, OSError, ValueError) as error:
         raise StartError(f"the log {address} cannot be used: {error}") from None
-    node = Node(config, client, host, config.announce_port or port, rng)
+    node = Node(config, transaction_log, host, config.announce_port or port, rng)
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(node.on_loop_error)
     servers = [
@@ -88,7 +90,7 @@ async def serve(config: ServerConfig) -> int:
         pid=os.getpid(),
         node=node.facts.node_id,
     )
-    if not client.embedded:
+    if not transaction_log.embedded:
         node.telling.tell_quorum()
     node.start()
     try:

@@ -16,12 +16,14 @@ from random import Random
 from typing import Any
 
 from memstore.config import ServerConfig
+from memstore.log.interface import LogUnusable
+from memstore.log.quorum import QuorumLog
 from memstore.node.clocks import WallClock
 from memstore.node.node import Node
 from tests.sim.disk import Disk
 from tests.sim.network import Network
 from tests.sim.world import Clock, Loop, World
-from txlog.client import LogAddress, LogClient, LogRefused
+from txlog.client import LogAddress, LogClient
 from txlog.config import LogServerConfig
 from txlog.server.identity import Identity
 from txlog.server.node import LogNode
@@ -237,12 +239,18 @@ class EngineMember(Member):
         )
         client.limits = settings.limits
         client.commit_timeout_ms = config.commit_timeout_ms
+        transaction_log = QuorumLog(client)
         try:
-            await client.start()
-        except LogRefused as error:
+            await transaction_log.open()
+        except LogUnusable as error:
             loop.end(f"the log cannot be used: {error}")
         self.node = node = Node(
-            config, client, self.host, PORT, rng, WallClock(client.clock, loop.clock.wall_ms)
+            config,
+            transaction_log,
+            self.host,
+            PORT,
+            rng,
+            WallClock(client.clock, loop.clock.wall_ms),
         )
         await loop.create_server(node.new_connection, self.host, PORT)
         node.start()
