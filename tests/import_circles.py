@@ -20,7 +20,6 @@ Graph = dict[str, set[str]]
 # Circles that are left, each with the area that removes it. An entry that is no circle fails.
 LEFT: dict[tuple[str, ...], str] = {
     ("memstore.node.node", "memstore.node.process"): "node",
-    ("txlog.client", "txlog.server", "txlog.tools"): "log service",
 }
 
 

@@ -72,24 +72,24 @@ class Node:
     def __init__(
         self,
         config: ServerConfig,
-        transaction_log: Log,
+        txlog: Log,
         host: str,
         port: int,
         rng: random.Random,
         wall: WallClock | None = None,
     ) -> None:
         self.config = config
-        self.log = transaction_log
-        self.clock: Callable[[], int] = transaction_log.clock
-        self.wall = wall or WallClock(transaction_log.clock)
+        self.log = txlog
+        self.clock: Callable[[], int] = txlog.clock
+        self.wall = wall or WallClock(txlog.clock)
         self.engine = Engine(config.engine, rng, build_table())
         self.engine.clock_us = self.clock
         self.shard = Shard(self.engine)
         facts = self.facts = self.engine.facts
         facts.host, facts.port, facts.az = host, port, config.az
-        facts.log_name = transaction_log.name
-        facts.node_id = node_id(transaction_log.name, config.az, host, port)
-        facts.run_id = hashlib.sha1(transaction_log.incarnation, usedforsecurity=False).hexdigest()
+        facts.log_name = txlog.name
+        facts.node_id = node_id(txlog.name, config.az, host, port)
+        facts.run_id = hashlib.sha1(txlog.incarnation, usedforsecurity=False).hexdigest()
         facts.started_ms = facts.role_since_ms = self.wall.read()
         describe_process(facts)
         limits = {
@@ -97,25 +97,19 @@ class Node:
             "databases": config.databases,
             "cluster-enabled": int(config.cluster_enabled),
         }
+        incarnation, lease_ms = txlog.incarnation, config.lease_ms
         self.me = Leadership(
-            facts.node_id,
-            transaction_log.incarnation,
-            config.az,
-            host,
-            port,
-            config.lease_ms,
-            VERSION,
-            limits,
+            facts.node_id, incarnation, config.az, host, port, lease_ms, VERSION, limits
         )
         self.follower = Follower(self.engine, self.clock())
         self.following = Following(self.follower, self.clock, self._on_progress, self._on_stuck)
-        self.roles = Roles(facts.node_id, transaction_log.incarnation, config.lease_ms, rng, self.clock())
+        self.roles = Roles(facts.node_id, txlog.incarnation, config.lease_ms, rng, self.clock())
         self.follower.distrusted = self.roles.mismatches.distrusted
         self.leading: Leading | None = None
         self.writer: Writer | None = None  # while primary
         self.link = ReplicaLink(
             facts,
-            transaction_log.incarnation,
+            txlog.incarnation,
             self._applied,
             lambda: access.link_password(self.engine.settings),
             self.wall_ms,

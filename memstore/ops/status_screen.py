@@ -21,7 +21,7 @@ from rich.table import Table
 from rich.text import Text
 
 from memstore.engine.values import parse_integer
-from txlog.client.address import format_host_port, parse_host_port
+from txlog.address import format_host_port, parse_host_port
 from txlog.tools.admin import NodeStatus
 
 WIDTH: Final = 140  # where there is no terminal
