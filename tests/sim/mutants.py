@@ -40,6 +40,7 @@ import txlog.consensus.lease
 import txlog.consensus.pace
 import txlog.consensus.proposer
 import txlog.consensus.repair
+import txlog.consensus.sender
 import txlog.server.connection
 import txlog.server.driver
 import txlog.server.logs
@@ -54,6 +55,7 @@ _Tracker = memstore.replication.tracker.Tracker
 _Node = memstore.node.node.Node
 _Acceptor = txlog.consensus.acceptor.Acceptor
 _Proposer = txlog.consensus.proposer.Proposer
+_Sender = txlog.consensus.sender.Sender
 _Writer = txlog.client.writer.Writer
 _Driver = txlog.server.driver.LogDriver
 _Repair = txlog.consensus.repair.Repair
@@ -88,14 +90,14 @@ MUTANTS: dict[str, Mutant] = {
     ),
     "commit-on-one-ack": Mutant(
         "one log node is enough",
-        _Proposer,
+        _Sender,
         "_advance",
         "held_by_majority([progress.match for progress in self._progress])",
         "max(progress.match for progress in self._progress)",
     ),
     "old-term-by-count": Mutant(
         "entries of an older term are committed by count",
-        _Proposer,
+        _Sender,
         "_advance",
         " or reached < self._term_start",
         "",
@@ -218,7 +220,7 @@ MUTANTS: dict[str, Mutant] = {
     ),
     "lease-from-answer": Mutant(
         "the lease counts from the answer",
-        _Proposer,
+        _Sender,
         "_credit",
         "self._lease.credit(node, sent_us,",
         "self._lease.credit(node, self._now,",

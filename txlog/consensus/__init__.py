@@ -2,8 +2,8 @@
 ...) that code and tests cite.
 
 Reading order: quorum (pure counting), lease (windows and leases), log (what a disk can tell),
-outputs (what a machine asks of the world), acceptor with repair and learner (a log node), proposer
-with campaign and progress (the writer).
+outputs (what a machine asks of the world), log_state (what a log node knows), acceptor with repair
+and learner (a log node), proposer with sender, campaign and progress (the writer).
 
 A driver holds one `Acceptor` for a log and one `Proposer` for a writer. It gives inputs by methods
 `on_<event>(..., now_us)` and takes outputs with `take_outputs()`, in the order in which they must

@@ -19,17 +19,15 @@ or two memberships are never counted together.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from txlog.consensus.adaptive_timeout import PIECE, AdaptiveTimeout
 from txlog.consensus.lease import window_us
+from txlog.consensus.log_state import LogState
 from txlog.consensus.outputs import PeerFetch
-from txlog.consensus.repair import ASK_AGAIN_US, chunk_bytes
+from txlog.consensus.repair import ASK_AGAIN_US, Repair, chunk_bytes
 from txlog.entry import NO_ENTRY, Entry, EntryId
 from txlog.messages import MAX_LEASE_MS, Fetch, Fetched
-
-if TYPE_CHECKING:
-    from txlog.consensus.acceptor import Acceptor
 
 TOPIC: Final = "learner"
 IDLE: Final = "idle"
@@ -41,10 +39,11 @@ WAITING: Final = "waiting"
 class Learner:
     """One a log. ``deadline`` 0: nothing to do."""
 
-    def __init__(self, acceptor: Acceptor) -> None:
+    def __init__(self, log: LogState, repair: Repair) -> None:
         self.deadline = 0
         self.state = IDLE
-        self._log = acceptor
+        self._log = log
+        self._repair = repair
         self._token = 0
         self._timeout = AdaptiveTimeout()
         self._answers: dict[str, Fetched] = {}
@@ -122,11 +121,11 @@ class Learner:
         log = self._log
         entries = [
             entry
-            for entry in log.repair.decode(fetched, fetched.start)
+            for entry in self._repair.decode(fetched, fetched.start)
             if entry.position <= self._goal[1]
         ]
         held = (
-            log.repair.adopt(entries)
+            self._repair.adopt(entries)
             if entries and self._joins_on(entries[0]) and log.has_room
             else 0
         )

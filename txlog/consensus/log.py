@@ -78,3 +78,8 @@ class History(Protocol):
     def id_at(self, position: int) -> EntryId | None: ...
 
     def chain_at(self, position: int) -> bytes | None: ...
+
+
+def first_loss(scan: Scan) -> str:
+    """File and offset of the first damage behind the log's end, for people."""
+    return next((damage.where for damage in scan.damage if damage.position > scan.last[1]), "")

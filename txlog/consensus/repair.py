@@ -17,16 +17,14 @@ it. A put-back ends a suspicion only while nothing was cut behind it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from txlog.consensus.adaptive_timeout import PIECE, AdaptiveTimeout
 from txlog.consensus.log import Damage, Scan
+from txlog.consensus.log_state import LogState
 from txlog.consensus.outputs import PeerFetch, PutBack
 from txlog.entry import Entry, EntryError, EntryId, decode_entry
 from txlog.messages import Fetch, Fetched
-
-if TYPE_CHECKING:
-    from txlog.consensus.acceptor import Acceptor
 
 ASK_AGAIN_US: Final = 500_000  # after answers that were no help
 FENCE_AGAIN_US: Final = 50_000  # a promise is on its way to disk
@@ -47,9 +45,9 @@ def chunk_bytes(largest_entry: int) -> int:
 class Repair:
     """One a log; the acceptor's other half. ``deadline`` 0: nothing to do."""
 
-    def __init__(self, acceptor: Acceptor) -> None:
+    def __init__(self, log: LogState) -> None:
         self.deadline = 0
-        self._log = acceptor
+        self._log = log
         self._token = 0
         self._timeout = AdaptiveTimeout()
         self._next = 0  # the position asked for last

@@ -8,7 +8,7 @@ import pytest
 
 from tests.txlog.consensus.test_proposer import Bench
 from txlog.consensus.outputs import Reopened
-from txlog.consensus.proposer import OPEN
+from txlog.consensus.sender import OPEN
 from txlog.entry import LEADERSHIP
 from txlog.messages import Append, Appended, Renew, Seal
 

@@ -18,7 +18,7 @@ from txlog.consensus.pace import (
     SEAL_LONGEST_US,
     Pace,
 )
-from txlog.consensus.proposer import IDLE, OPEN, OPENING, SEALING
+from txlog.consensus.sender import IDLE, OPEN, OPENING, SEALING
 from txlog.entry import NO_ENTRY
 from txlog.messages import (
     Append,

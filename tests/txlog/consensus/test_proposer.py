@@ -18,7 +18,8 @@ from txlog.consensus.outputs import (
     Reopened,
     Send,
 )
-from txlog.consensus.proposer import IDLE, OPEN, OPENING, Proposer
+from txlog.consensus.proposer import Proposer
+from txlog.consensus.sender import IDLE, OPEN, OPENING
 from txlog.entry import (
     DATA,
     GENESIS_CHAIN,

@@ -27,7 +27,7 @@ from txlog.consensus.outputs import (
     Reopened,
     Send,
 )
-from txlog.consensus.proposer import IDLE, OPEN, RELEASED
+from txlog.consensus.sender import IDLE, OPEN, RELEASED
 from txlog.entry import DATA, GENESIS_CHAIN, HANDOVER, LEADERSHIP, NO_ENTRY, Entry
 from txlog.messages import LeaseHeld, Message, Promised
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.txlog.consensus.test_proposer import Bench, entries_of
 from txlog.consensus.outputs import Reopened
-from txlog.consensus.proposer import OPEN
+from txlog.consensus.sender import OPEN
 from txlog.entry import LEADERSHIP, NO_ENTRY
 from txlog.messages import Append, Appended, LeaseHeld, Promised, Refused, Seal, Suspected, Unsealed
 
