@@ -124,7 +124,7 @@ INTERPRETED_ONLY: dict[str, str] = {
         "test_it_is_never_given_when_the_membership_has_changed",
     ),
     **_in(
-        "tests/txlog/service/test_review_half_alive.py",
+        "tests/txlog/service/test_driver_errors.py",
         _STORE,
         "test_an_error_in_a_sync",
         "test_an_error_between_two_outputs",
@@ -132,12 +132,12 @@ INTERPRETED_ONLY: dict[str, str] = {
         "test_a_process_short_of_files_goes_on_without_the_scrubber",
     ),
     **_in(
-        "tests/txlog/service/test_review_memory.py",
+        "tests/txlog/service/test_memory_bounds.py",
         _SIZES,
         "test_an_answer_is_no_larger_than_a_node_gives",
     ),
     **_in(
-        "tests/txlog/service/test_review_reopened.py",
+        "tests/txlog/service/test_reopened_term.py",
         _CLIENT,
         "test_an_owner_that_came_after_a_second_seal_of_the_term_appends_the_leadership",
     ),
