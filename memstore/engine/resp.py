@@ -4,7 +4,7 @@ Decides: where a command ends, what a protocol error is and how Redis words it, 
 unfinished command may hold.
 Must not know: commands.
 
-Two parsers. hiredis takes what is ordinary: whole commands, arrays of bulk strings, a few arguments
+Two parsers. hiredis takes the common form: whole commands, arrays of bulk strings, a few arguments
 each. The exact parser below (`_Exact`) takes the rest: inline commands, errors, large or unfinished
 commands, clients that have not authenticated. Nothing of a chunk is given to the caller from
 hiredis unless it checks out whole, so the exact parser's word is always the last:
@@ -59,8 +59,8 @@ class CommandReader:
         "_reader",
         "_whole",
         "error",
+        "fast",
         "large",
-        "ordinary",
         "settings",
     )
 
@@ -79,28 +79,28 @@ class CommandReader:
         # the caller clears it, by `end_large`
         self.large = False
         # commands are all there is: authenticated, no error, none of them large
-        self.ordinary = authenticated
+        self.fast = authenticated
 
     def feed(self, data: bytes) -> list[Argv]:
         """Complete commands in order; may be empty. Look at ``error`` afterwards."""
         if self._whole:
-            batch = self._ordinary(data)
+            batch = self._feed_fast(data)
             if batch is not None:
                 return batch
             cut = data.rfind(b"\r\n*") + 2
-            if cut > 2 and (batch := self._ordinary(data[:cut])) is not None:
-                return self._careful(batch, data[cut:])
+            if cut > 2 and (batch := self._feed_fast(data[:cut])) is not None:
+                return self._feed_slow(batch, data[cut:])
         elif self.error:
             return []
-        return self._careful([], data)
+        return self._feed_slow([], data)
 
     @property
     def pending(self) -> int:
         """Bytes held of an unfinished command."""
         return self._exact.held
 
-    def _ordinary(self, data: bytes) -> list[Argv] | None:
-        """The commands of a chunk that is whole and ordinary; None:
+    def _feed_fast(self, data: bytes) -> list[Argv] | None:
+        """The commands of a chunk that is whole and of the common form; None:
         ask the exact parser, nothing has happened.
         """
         if not data or data[0] != 42 or data[-1] != 10:
@@ -129,7 +129,7 @@ class CommandReader:
         self._reader = hiredis.Reader()
         return None
 
-    def _careful(self, batch: list[Argv], data: bytes) -> list[Argv]:
+    def _feed_slow(self, batch: list[Argv], data: bytes) -> list[Argv]:
         exact = self._exact
         exact.data += data
         try:
@@ -151,7 +151,7 @@ class CommandReader:
 
     def _settle(self) -> None:
         self._whole = self._authenticated and not self.error and not self._exact.busy
-        self.ordinary = self._authenticated and not self.error and not self.large
+        self.fast = self._authenticated and not self.error and not self.large
 
     def end_large(self) -> None:
         self.large = False
@@ -169,7 +169,7 @@ class CommandReader:
 
     def resume(self) -> list[Argv]:
         """After the commands of an unauthenticated `feed` have run: what else was received."""
-        return self._careful([], b"") if not self.error and self._exact.data else []
+        return self._feed_slow([], b"") if not self.error and self._exact.data else []
 
 
 class _Exact:

@@ -1,9 +1,9 @@
 """What the node remembers of one client connection.
 
 Decides: nothing; it is the record.
-Must not know: sockets (the driver maps sessions to transports). A session is ``plain`` while
+Must not know: sockets (the driver maps sessions to transports). A session is ``fast_path_ok`` while
 nothing about it needs a question per command: authenticated, not in MULTI, replies on. The fast
-loop runs only for plain sessions.
+loop runs only for such sessions.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ Held = tuple[int, bytes, int, bool]
 
 class Session:
     __slots__ = (
-        "address", "authenticated", "careful", "closing", "created_ms", "db", "held", "id",
+        "address", "authenticated", "closing", "created_ms", "db", "fast_path_ok", "held", "id",
         "is_blocked", "laddr", "last_command", "last_ms", "lib_name", "lib_ver", "monitor", "multi",
-        "multi_bytes", "multi_failed", "name", "no_evict", "out", "parked", "plain", "read_error",
+        "multi_bytes", "multi_failed", "name", "no_evict", "out", "parked", "read_error",
         "readonly", "reads", "reads_covered", "reply_mode", "resp3", "restricted", "seen", "sink",
-        "tail_query", "watch_failed", "watched", "watched_gone",
+        "slow_path", "tail_query", "watch_failed", "watched", "watched_gone",
     )  # fmt: skip
 
     def __init__(
@@ -85,9 +85,9 @@ class Session:
         self.out: list[bytes] = []  # replies of the batch under way that wait for nothing
         self.parked: deque[list[bytes]] = deque()  # commands received and not yet begun, in order
         # a very large command is among those under way or parked: each is looked at
-        self.careful = False
+        self.slow_path = False
         self.sink: Any = None  # the driver's connection; nothing in the engine looks at it
-        self.plain = authenticated
+        self.fast_path_ok = authenticated
 
     def authenticate(self, authenticated: bool) -> None:
         """Let the session in, or not any more. Only `engine.access` decides that."""
@@ -96,12 +96,14 @@ class Session:
         self.update_fast_path()
 
     def update_fast_path(self) -> None:
-        """Recompute ``plain``; call after changing what it depends on."""
-        self.plain = (
+        """Recompute ``fast_path_ok``; call after changing what it depends on."""
+        self.fast_path_ok = (
             not self.restricted
             and self.multi is None
             and self.reply_mode == REPLY_ON
             and not self.monitor
             and not self.closing
         )
-        self.plain = self.plain and not self.parked and not self.is_blocked and not self.careful
+        self.fast_path_ok = (
+            self.fast_path_ok and not self.parked and not self.is_blocked and not self.slow_path
+        )

@@ -20,28 +20,30 @@ from memstore.engine.resp import CommandReader
 from memstore.engine.session import Session
 from memstore.node.clocks import WallClock
 from memstore.node.keepalive import keep_alive
-from memstore.node.loop_budget import Turn
+from memstore.node.loop_budget import LoopBudget
 from memstore.replication.fast_path import LARGE_REPLY
 from memstore.replication.shard import Shard
 
-SHOWN_MOST = 64 * 1024  # bytes of MONITOR's lines after which the socket's buffer is looked at
-PARKED_MAX = 1024  # parked commands of one client above which its socket is not read
+MONITOR_CHECK_BYTES = (
+    64 * 1024
+)  # bytes of MONITOR's lines after which the socket's buffer is looked at
+MAX_PARKED = 1024  # parked commands of one client above which its socket is not read
 
 log = structlog.get_logger("memstore.node")
 
 
-class Host(Protocol):
+class NodeServices(Protocol):
     """What a connection needs of its node."""
 
     shard: Shard
-    turn: Turn
+    budget: LoopBudget
     clock: Callable[[], int]  # microseconds since boot
     wall: WallClock
 
-    def admit(self, connection: Connection) -> bytes:
+    def accept(self, connection: ClientConnection) -> bytes:
         """Register a new client; an error to send before closing, or b""."""
 
-    def leave(self, connection: Connection) -> None: ...
+    def on_disconnect(self, connection: ClientConnection) -> None: ...
 
     def schedule_drain(self) -> None:
         """Effects gather: append them at the end of this turn of the loop."""
@@ -55,13 +57,13 @@ class Host(Protocol):
         """
 
 
-class Connection:
+class ClientConnection:
     """The driver of a `Session`; ``session.sink`` is this object. An `asyncio.Protocol` in all but
     descent: compiled, a class of its own finds its attributes without a look-up, which an heir of
     an interpreted class does not.
     """
 
-    def __init__(self, host: Host, session: Session) -> None:
+    def __init__(self, host: NodeServices, session: Session) -> None:
         self.host = host
         self.shard = host.shard
         self.session = session
@@ -69,23 +71,27 @@ class Connection:
         self.engine = self.shard.engine
         self.facts = self.engine.facts
         self.wall = host.wall
-        self.turn = host.turn
-        self._put = host.turn.put
+        self.budget = host.budget
+        self._write = host.budget.write
         self.reader = CommandReader(self.engine.settings, session.authenticated)
         self.transport: asyncio.Transport | None = None
-        self.stalled = False  # the socket is not read: too much parked or put off, or what follows
-        self.full = False  # the client does not read its replies
+        self.read_paused = (
+            False  # the socket is not read: too much parked or put off, or what follows
+        )
+        self.write_paused = False  # the client does not read its replies
         # for another turn of the loop, or for the client to read, with one or more of these,
         # in this order:
-        self.waits = False
-        self.named = False  # parked commands that may be tried again
-        self.unrun: list[list[bytes]] = []  # commands beyond what the turn had left
-        self.unread = b""  # received after them, or in a turn that had run enough
+        self.deferred = False
+        self.resumable = False  # parked commands that may be tried again
+        self.pending_commands: list[list[bytes]] = []  # commands beyond what the turn had left
+        self.pending_bytes = b""  # received after them, or in a turn that had run enough
         self.heavy = True  # its last reply was large, or it has had none yet
         self.queued = False  # the turn has it in its queue
-        self.shown = 0  # bytes of MONITOR's lines since the socket's buffer was last looked at
-        self.ended = False  # the client has said all
-        self.running = False  # what was put off or parked: some of it may be in nobody's hands
+        self.monitor_bytes = (
+            0  # bytes of MONITOR's lines since the socket's buffer was last looked at
+        )
+        self.eof = False  # the client has said all
+        self.resuming = False  # what was put off or parked: some of it may be in nobody's hands
 
     # ----------------------------------------------------------------- asyncio.Protocol
 
@@ -96,17 +102,17 @@ class Connection:
         keep_alive(transport, self.engine.settings.tcp_keepalive)
         most = self.engine.settings.client_output_limit
         transport.set_write_buffer_limits(most, most // 4)  # type: ignore[attr-defined]  # as above
-        refusal = self.host.admit(self)
+        refusal = self.host.accept(self)
         if refusal:
             self.write(refusal)
             self.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.transport = None
-        self._drop()
-        self.turn.unread.forget(self)
+        self._drop_pending()
+        self.budget.unread.forget(self)
         self.shard.forget(self.session)
-        self.host.leave(self)
+        self.host.on_disconnect(self)
         # a batch that ended in an error of the program may not have got as far as that
         if self.shard.has_entries:
             self.host.schedule_drain()
@@ -118,115 +124,115 @@ class Connection:
         """The client writes no more: it is closed once all that it asked has run and is answered.
         Whether that is later.
         """
-        self.ended = True
-        later = not self._is_over()
+        self.eof = True
+        later = not self._done()
         if not later:
-            self.turn.flush()
+            self.budget.flush()
         return later
 
     def data_received(self, data: bytes) -> None:
         self.facts.input_bytes += len(data)
         if self.session.closing:
             return  # nothing behind a QUIT is read
-        if self.waits or self.full or self.turn.left <= 0:
-            self._put_off(data)
+        if self.deferred or self.write_paused or self.budget.left <= 0:
+            self._defer_bytes(data)
         else:
-            self._take(data)
+            self._feed(data)
 
-    def _take(self, data: bytes) -> None:
+    def _feed(self, data: bytes) -> None:
         reader = self.reader
         batch = reader.feed(data)
-        if not reader.ordinary:
-            self._run_extraordinary(batch)
-        elif len(batch) > self.turn.left:
+        if not reader.fast:
+            self._run_slow(batch)
+        elif len(batch) > self.budget.left:
             self._run_some(batch)
         elif batch:
             self._run(batch)
 
     def _run_some(self, batch: list[list[bytes]]) -> None:
         """As many as this turn of the loop has left."""
-        left = max(self.turn.left, 1)
+        left = max(self.budget.left, 1)
         if len(batch) > left:
-            self.unrun = batch[left:]
+            self.pending_commands = batch[left:]
             batch = batch[:left]
-            self._wait()
+            self._defer()
         self._run(batch)
 
     def _run(self, batch: list[list[bytes]]) -> None:
         """What the turn ended in front of goes on in the next one."""
         at = self.run(batch)
         if at < len(batch) and not self.session.closing:
-            self.unrun = batch[at:] + self.unrun
-            if not self.waits:
-                self._wait()
+            self.pending_commands = batch[at:] + self.pending_commands
+            if not self.deferred:
+                self._defer()
 
-    def _put_off(self, data: bytes) -> None:
-        if self.waits:
-            self.unread += data
-            self._stall()
+    def _defer_bytes(self, data: bytes) -> None:
+        if self.deferred:
+            self.pending_bytes += data
+            self._pause_reading()
         elif self.reader.authenticated:
-            self.unread = data
-            self._wait()
+            self.pending_bytes = data
+            self._defer()
         else:
-            self._take(data)  # nothing is kept for a stranger
+            self._feed(data)  # nothing is kept for a stranger
 
-    def _wait(self) -> None:
-        self.waits = True
-        if not (self.queued or self.full):
+    def _defer(self) -> None:
+        self.deferred = True
+        if not (self.queued or self.write_paused):
             self.queued = True
-            self.turn.put_off(self)
+            self.budget.defer(self)
 
-    def go_on(self) -> None:
+    def resume(self) -> None:
         """Another turn of the loop: take up what was put off."""
         self.queued = False
         gone = self.transport is None or self.transport.is_closing() or self.session.closing
-        if self.full and not gone:
+        if self.write_paused and not gone:
             # no more is made for a client that does not read; `resume_writing` comes when it has
             return
-        self.waits = False
-        self.running = True
+        self.deferred = False
+        self.resuming = True
         if gone:
             # closing without a word from us: a command of this very pipeline failed, and nothing
             # runs behind a gap
-            self._drop()
-        elif self.named:
-            self.named = False
+            self._drop_pending()
+        elif self.resumable:
+            self.resumable = False
             self._run_parked()
-        elif self.unrun:
-            batch, self.unrun = self.unrun, []
+        elif self.pending_commands:
+            batch, self.pending_commands = self.pending_commands, []
             self._run_some(batch)
         else:
-            data, self.unread = self.unread, b""
-            self._take(data)
-        self.running = False
-        self._go_on_later()
+            data, self.pending_bytes = self.pending_bytes, b""
+            self._feed(data)
+        self.resuming = False
+        self._continue_later()
 
-    def _go_on_later(self) -> None:
+    def _continue_later(self) -> None:
         """In another turn, if there is anything to go on with."""
-        if self.waits:
+        if self.deferred:
             return
-        if self.named or self.unrun or self.unread:
-            self._wait()
+        if self.resumable or self.pending_commands or self.pending_bytes:
+            self._defer()
         else:
-            self._calm()
+            self._leave_slow_path()
             if self.reader.error:
                 self._protocol_error()
-            self._settle()
-            self._end()
+            self._update_flow()
+            self._close_if_done()
 
-    def _calm(self) -> None:
+    def _leave_slow_path(self) -> None:
         """Once nothing of what came with a very large command is left,
         commands take the short way again.
         """
         session = self.session
-        if session.careful and not (session.parked or self.unrun):
-            session.careful = False
+        if session.slow_path and not (session.parked or self.pending_commands):
+            session.slow_path = False
             session.update_fast_path()
 
-    def _drop(self) -> None:
-        self.unread, self.unrun, self.named = b"", [], False
+    def _drop_pending(self) -> None:
+        self.pending_bytes, self.pending_commands, self.resumable = b"", [], False
 
-    def _run_extraordinary(self, batch: list[list[bytes]]) -> None:
+    def _run_slow(self, batch: list[list[bytes]]) -> None:
         """A large command is among these, or an error follows them,
         or the client has not authenticated.
         """
@@ -245,9 +251,9 @@ class Connection:
             self._protocol_error()
 
     def pause_writing(self) -> None:
-        self.full = True
-        self._stall()
-        transport, unread = self.transport, self.turn.unread
+        self.write_paused = True
+        self._pause_reading()
+        transport, unread = self.transport, self.budget.unread
         if transport is None:
             return
         size = transport.get_write_buffer_size()
@@ -256,14 +262,14 @@ class Connection:
         self._close_excess()
 
     def resume_writing(self) -> None:
-        self.full = False
-        self.turn.unread.forget(self)
-        if self.waits:
-            self._wait()
-        self._settle()
+        self.write_paused = False
+        self.budget.unread.forget(self)
+        if self.deferred:
+            self._defer()
+        self._update_flow()
 
     def _close_excess(self) -> None:
-        unread = self.turn.unread
+        unread = self.budget.unread
         while (client := unread.excess(self.engine.settings.total_output_limit)) is not None:
             unread.forget(client)
             self.facts.output_limit_closes += 1
@@ -272,7 +278,7 @@ class Connection:
                 text="clients do not read their replies: the one with the most unread is closed "
                 "at total-output-limit",
             )
-            self.turn.abort(client)
+            self.budget.abort(client)
 
     # ----------------------------------------------------------------- commands
 
@@ -302,18 +308,18 @@ class Connection:
             if data:
                 if len(data) > LARGE_REPLY:
                     self.heavy = True
-                    self.turn.put_large(self, data)
+                    self.budget.write_large(self, data)
                 else:
                     self.heavy = False
-                    self._put(self, data)
+                    self._write(self, data)
                 self.facts.output_bytes += len(data)
         if shard.has_entries and not shard.drain_scheduled:
             host.schedule_drain()
-        if not (session.plain and self.reader.ordinary):
+        if not (session.fast_path_ok and self.reader.fast):
             self.reader.authenticated = session.authenticated  # AUTH gives it, RESET takes it back
         # what was parked counts when it runs
         ran = max(at - len(session.parked), 0) if session.parked else at
-        self.turn.spend(ran, after_us)
+        self.budget.charge(ran, after_us)
         self.facts.commands_processed += ran
         session.last_ms = wall_ms
         row = shard.last_row
@@ -332,10 +338,10 @@ class Connection:
             or session.parked
             or engine.monitor_lines
             or session.closing
-            or self.stalled
+            or self.read_paused
         ):
             host.after_batch()
-            self._settle()
+            self._update_flow()
         return at
 
     def _on_bug(self, bug: Exception) -> None:
@@ -345,19 +351,19 @@ class Connection:
         self.shard.last_row = None
         self.session.closing = True
         self.session.update_fast_path()
-        self._drop()
+        self._drop_pending()
         self.host.on_bug(bug)
 
     def _run_large(self, batch: list[list[bytes]]) -> None:
         """A very large command is among these: none takes the fast path, which ignores sizes."""
         session = self.session
         self.reader.end_large()
-        session.careful = True
+        session.slow_path = True
         session.update_fast_path()
         self._run_some(batch)
-        if session.parked or self.unrun:
-            self._stall()  # a few such commands are as much as is kept of one client
-        self._calm()
+        if session.parked or self.pending_commands:
+            self._pause_reading()  # a few such commands are as much as is kept of one client
+        self._leave_slow_path()
 
     def _run_rest(
         self, batch: list[list[bytes]], at: int, wall_ms: int, now_us: int
@@ -366,7 +372,7 @@ class Connection:
         go on piece by piece, the clock read for each, until the turn is over. Where the last piece
         began, where it ended, and when it began.
         """
-        host, shard, session, turn = self.host, self.shard, self.session, self.turn
+        host, shard, session, budget = self.host, self.shard, self.session, self.budget
         engine = shard.engine
         start, size = 0, len(batch)
         while at < size and not session.closing:
@@ -375,10 +381,10 @@ class Connection:
                 data = shard.take_reply(session, host.clock())
                 if data:
                     self.heavy = True
-                    turn.put_large(self, data)
+                    budget.write_large(self, data)
                     self.facts.output_bytes += len(data)
             after_us = host.clock()
-            if turn.is_over(after_us):
+            if budget.exhausted(after_us):
                 break
             before_us, now_us = now_us, after_us
             if shard.last_row is not None:
@@ -398,18 +404,18 @@ class Connection:
         """
         if self.transport is None:
             return
-        if self.waits or self.full or self.turn.left <= 0:
-            self.named = True
+        if self.deferred or self.write_paused or self.budget.left <= 0:
+            self.resumable = True
         else:
-            self.running = True
+            self.resuming = True
             self._run_parked()
-            self.running = False
-        self._go_on_later()
+            self.resuming = False
+        self._continue_later()
 
     def _run_parked(self) -> None:
         """As many of the parked commands as this turn has left."""
         shard, session = self.shard, self.session
-        batch, rest = shard.take_parked(session, max(self.turn.left, 1))
+        batch, rest = shard.take_parked(session, max(self.budget.left, 1))
         if batch:
             at = self.run(batch)
             if at < len(batch):
@@ -419,7 +425,7 @@ class Connection:
             if data:
                 self.write(data)
         if rest:
-            self.named = shard.requeue(session, rest)
+            self.resumable = shard.requeue(session, rest)
 
     def _continue_authentication(self) -> None:
         """Before authentication commands are read one at a time, each under the result of the one
@@ -427,7 +433,7 @@ class Connection:
 
         What follows a successful AUTH comes as one batch: it is divided among turns like any other.
         """
-        while not self.session.closing and self.transport is not None and not self.waits:
+        while not self.session.closing and self.transport is not None and not self.deferred:
             batch = self.reader.resume()
             if not batch:
                 return
@@ -439,7 +445,7 @@ class Connection:
     def _protocol_error(self) -> None:
         """Told behind all that came before it."""
         session = self.session
-        if session.parked or session.is_blocked or self.waits:
+        if session.parked or session.is_blocked or self.deferred:
             return
         if self.reader.error.startswith("Protocol error") and not session.closing:
             self.shard.emit_error(session, f"ERR {self.reader.error}")
@@ -447,13 +453,13 @@ class Connection:
             if data:
                 self.write(data)
         session.closing = True
-        self._settle()
+        self._update_flow()
 
     # ----------------------------------------------------------------- the socket
 
     def write(self, data: bytes) -> None:
         if self.transport is not None:
-            self._put(self, data)
+            self._write(self, data)
             self.facts.output_bytes += len(data)
 
     def show(self, line: bytes) -> None:
@@ -461,10 +467,10 @@ class Connection:
         what it is shown never waits for it.
         """
         self.write(line)
-        self.shown += len(line)
-        if self.shown > SHOWN_MOST:
-            self.shown = 0
-            self.turn.flush()
+        self.monitor_bytes += len(line)
+        if self.monitor_bytes > MONITOR_CHECK_BYTES:
+            self.monitor_bytes = 0
+            self.budget.flush()
             transport = self.transport
             if (
                 transport is not None
@@ -481,20 +487,20 @@ class Connection:
     def released(self, data: bytes) -> None:
         """Replies that waited: for a commit, or for its failure."""
         self.write(data)
-        if self.full:
-            self.turn.unread.add(self, len(data))
+        if self.write_paused:
+            self.budget.unread.add(self, len(data))
             self._close_excess()
         if self.session.closing:
-            self._settle()
-        elif self.ended:
-            self._end()
+            self._update_flow()
+        elif self.eof:
+            self._close_if_done()
 
     def close(self) -> None:
         """Write what was given to `write`, then close."""
         self.session.closing = True
         transport = self.transport
         if transport is not None:
-            self.turn.flush()
+            self.budget.flush()
             transport.close()
 
     def abort(self) -> None:
@@ -504,41 +510,41 @@ class Connection:
         if transport is not None:
             transport.abort()
 
-    def _settle(self) -> None:
+    def _update_flow(self) -> None:
         session = self.session
         if session.closing and not session.held and not session.out:
             self.close()
-        elif len(session.parked) > PARKED_MAX:
-            self._stall()
-        elif self.stalled and not (
-            self.running
+        elif len(session.parked) > MAX_PARKED:
+            self._pause_reading()
+        elif self.read_paused and not (
+            self.resuming
             or session.closing
             or session.parked
-            or self.waits
-            or self.unread
-            or self.full
+            or self.deferred
+            or self.pending_bytes
+            or self.write_paused
         ):
-            self._unstall()
+            self._resume_reading()
 
-    def _end(self) -> None:
+    def _close_if_done(self) -> None:
         """A client that has said all is closed when all of it has run and is answered."""
-        if self.ended and self._is_over():
+        if self.eof and self._done():
             self.close()
 
-    def _is_over(self) -> bool:
+    def _done(self) -> bool:
         session = self.session
-        if self.running or self.waits or self.unread or session.held or session.out:
+        if self.resuming or self.deferred or self.pending_bytes or session.held or session.out:
             return False
         # Blocked, or held up by CLIENT PAUSE, it could wait for as long as anybody likes, and that
         # its client is gone would never be seen: as in Redis.
         return not session.parked or session.is_blocked or self.engine.pause_mode != PAUSE_NONE
 
-    def _stall(self) -> None:
-        if not self.stalled and self.transport is not None:
-            self.stalled = True
+    def _pause_reading(self) -> None:
+        if not self.read_paused and self.transport is not None:
+            self.read_paused = True
             self.transport.pause_reading()
 
-    def _unstall(self) -> None:
-        if self.stalled and self.transport is not None and not self.transport.is_closing():
-            self.stalled = False
+    def _resume_reading(self) -> None:
+        if self.read_paused and self.transport is not None and not self.transport.is_closing():
+            self.read_paused = False
             self.transport.resume_reading()

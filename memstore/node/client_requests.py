@@ -36,11 +36,11 @@ from memstore.replication.roles import Peer
 from memstore.replication.waiting import wait_of
 
 if TYPE_CHECKING:
-    from memstore.node.client_connection import Connection
-    from memstore.node.node import Node
+    from memstore.node.client_connection import ClientConnection
+    from memstore.node.node import EngineNode
 
 POLL_US: Final = 100_000  # a replica's report is answered after so long at the latest
-HOSTILE_EVERY_US: Final = 60_000_000  # of HTTP requests at most one in so long is told
+HTTP_WARNING_EVERY_US: Final = 60_000_000  # of HTTP requests at most one in so long is told
 PROTECTED: Final = (
     b"-DENIED this node has no password and protected mode is on, so it serves clients of this "
     b"machine only. "
@@ -51,8 +51,8 @@ FULL: Final = b"-ERR max number of clients reached\r\n"
 log = structlog.get_logger("memstore.node")
 
 
-class Errands:
-    def __init__(self, node: Node) -> None:
+class ClientRequests:
+    def __init__(self, node: EngineNode) -> None:
         self.node = node
         self._waits = node.shard.waiting
         self._timer: asyncio.TimerHandle | None = None  # for the first deadline of the waits
@@ -61,11 +61,11 @@ class Errands:
         self._links: dict[int, ReplicaReport] = {}  # session id -> newest report over it
         self._handover: Session | None = None  # who waits for its end
         self._pause: asyncio.TimerHandle | None = None
-        self._hostile_us = 0  # when an HTTP request was last told of
+        self._http_request_us = 0  # when an HTTP request was last told of
 
     # ----------------------------------------------------------------- the door
 
-    def admit(self, connection: Connection) -> bytes:
+    def accept(self, connection: ClientConnection) -> bytes:
         node, session = self.node, connection.session
         engine, facts = node.engine, node.facts
         transport = connection.transport
@@ -88,7 +88,7 @@ class Errands:
         facts.clients_peak = max(facts.clients_peak, len(engine.sessions))
         return b""
 
-    def leave(self, connection: Connection) -> None:
+    def on_disconnect(self, connection: ClientConnection) -> None:
         node, session = self.node, connection.session
         session.sink = None
         node.engine.sessions.pop(session.id, None)
@@ -111,9 +111,9 @@ class Errands:
         while engine.requests:
             asked, engine.requests = engine.requests, []
             for request in asked:
-                self._one(request)
+                self._handle(request)
 
-    def _one(self, request: Request) -> None:
+    def _handle(self, request: Request) -> None:
         node = self.node
         if isinstance(request, CloseSession):
             self._close(request)
@@ -143,7 +143,7 @@ class Errands:
         if sink is None:
             return
         if request.hostile:
-            self._tell_hostile(request.session)
+            self._log_http_request(request.session)
             sink.abort()
         elif request.after_replies:
             request.session.closing = True
@@ -152,11 +152,11 @@ class Errands:
         else:
             sink.close()
 
-    def _tell_hostile(self, session: Session) -> None:
+    def _log_http_request(self, session: Session) -> None:
         """At most once a minute: a web page can repeat its request."""
         now_us = self.node.clock()
-        if not self._hostile_us or now_us - self._hostile_us >= HOSTILE_EVERY_US:
-            self._hostile_us = now_us
+        if not self._http_request_us or now_us - self._http_request_us >= HTTP_WARNING_EVERY_US:
+            self._http_request_us = now_us
             text = (
                 "possible attack: an HTTP request came to this port, perhaps from a web page; "
                 "the connection is closed and the rest of it does not run"
@@ -180,7 +180,7 @@ class Errands:
         node.engine.pause_mode = PAUSE_NONE
         node.shard.update_fast_path()
         node.shard.resume()
-        node.go_on()
+        node.resume_sessions()
 
     def _shut_down(self, request: Shutdown) -> None:
         node = self.node
@@ -195,7 +195,7 @@ class Errands:
     def _hand_over(self, request: Handover) -> None:
         node = self.node
         if request.session is not None and self._handover is not None:
-            self._late(request.session, reply.error("ERR a hand-over is under way"))
+            self._answer_blocked(request.session, reply.error("ERR a hand-over is under way"))
             return
         if request.session is not None:
             self._handover = request.session
@@ -214,21 +214,21 @@ class Errands:
         if error:
             log.warning("handover-failed", text=error)
         if session is not None:
-            self._late(session, reply.error(f"ERR {error}") if error else reply.OK)
+            self._answer_blocked(session, reply.error(f"ERR {error}") if error else reply.OK)
 
-    def _late(self, session: Session, answer: bytes) -> None:
+    def _answer_blocked(self, session: Session, answer: bytes) -> None:
         """Answer a blocked session. Past the shard if nothing waits before the answer: a change of
         role under way must not touch it.
         """
         if session.held or session.out:
             self.node.shard.finish(session, answer)
-            self.node.go_on()
+            self.node.resume_sessions()
             return
         session.is_blocked = False
         session.update_fast_path()
         if self.node.release(session, answer):
             self.node.shard.runnable.append(session)
-            self.node.go_on()
+            self.node.resume_sessions()
 
     # --------------------------------------------------------- replicas and those who wait for them
 
@@ -247,7 +247,7 @@ class Errands:
             now_us,
         )
         if self._waits:
-            node.telling.tell_shard()
+            node.facts_writer.update_shard()
             self.on_progress()
         self._reports.append((report, now_us + POLL_US))
         if node.facts.waiting_for_replicas:
@@ -260,7 +260,7 @@ class Errands:
         for request in due:
             self.node.shard.finish(request.session, replica_answer(self.node.facts, request.node))
         if due:
-            self.node.go_on()
+            self.node.resume_sessions()
 
     def _on_waits_changed(self) -> None:
         facts = self.node.facts
@@ -303,7 +303,7 @@ class Errands:
                 node.shard.finish(wait.session, wait_reply(facts, wait.request))
         if over:
             self._on_waits_changed()
-            node.go_on()
+            node.resume_sessions()
 
     def on_step_down(self) -> None:
         """No longer primary: who waits for replicas is told by the shard's demotion,

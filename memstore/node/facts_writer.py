@@ -14,7 +14,7 @@ from memstore.engine.facts import LogNodeFact, ReplicaFact
 from memstore.replication.roles import PRIMARY, RESTORING
 
 if TYPE_CHECKING:
-    from memstore.node.node import Node
+    from memstore.node.node import EngineNode
     from memstore.replication.control_entries import Leadership
 
 # so long after a take-over the nodes of before are named to cluster clients, whether they have
@@ -24,13 +24,13 @@ EXPECTED_MS: Final = 3000
 log = structlog.get_logger("memstore.node")
 
 
-class Telling:
-    def __init__(self, node: Node) -> None:
+class FactsWriter:
+    def __init__(self, node: EngineNode) -> None:
         self.node = node
-        self._no_quorum = ""  # what was last said about it
-        self._led: Leadership | None = None  # the newest primary that was not this node
-        self._jump_told = False
-        self._behind_told = False
+        self._quorum_message = ""  # what was last said about it
+        self._last_primary: Leadership | None = None  # the newest primary that was not this node
+        self._jump_logged = False
+        self._behind_logged = False
 
     def az_rank(self) -> int:
         """The place of this node's AZ among the log nodes', sorted; the first where the log has no
@@ -42,7 +42,7 @@ class Telling:
         place = sum(az < self.node.config.az for az in set(azs))
         return place if all(azs) else max(1, place)
 
-    def tell_role(self) -> None:
+    def update_role(self) -> None:
         """After each change: the role, and who leads."""
         node, facts, roles = self.node, self.node.facts, self.node.roles
         facts.stuck = roles.stuck
@@ -71,7 +71,7 @@ class Telling:
             # node that they asked
             primary = None
         if primary is not None and primary.node != facts.node_id and primary.port > 0:
-            self._led = primary
+            self._last_primary = primary
         if primary is None:
             if facts.primary_port:
                 facts.last_primary = ReplicaFact(
@@ -109,13 +109,20 @@ class Telling:
         facts.expected_replicas = [
             replica for replica in facts.replicas if replica.node != facts.node_id
         ]
-        if self._led is not None:
+        if self._last_primary is not None:
             facts.expected_replicas.append(
-                ReplicaFact(self._led.node, self._led.host, self._led.port, self._led.az, 0, now_ms)
+                ReplicaFact(
+                    self._last_primary.node,
+                    self._last_primary.host,
+                    self._last_primary.port,
+                    self._last_primary.az,
+                    0,
+                    now_ms,
+                )
             )
-        facts.replicas, self._led = [], None
+        facts.replicas, self._last_primary = [], None
 
-    def tell_shard(self) -> None:
+    def update_shard(self) -> None:
         node, facts, shard = self.node, self.node.facts, self.node.shard
         now_us = node.clock()
         facts.lease_left_ms = (
@@ -136,7 +143,7 @@ class Telling:
             facts.applied = facts.committed
             facts.applied_ms = now_ms
 
-    def tell_log(self) -> None:
+    def update_log(self) -> None:
         """The log nodes as seen from here; and a word when too few of them can be reached."""
         states = self.node.log.node_states()
         top = max((state.committed for state in states), default=0)
@@ -156,9 +163,9 @@ class Telling:
         ]
         facts.durable_nodes = sum(state.connected for state in states)
         if not self.node.log.embedded:
-            self.tell_quorum()
+            self.update_quorum()
 
-    def tell_quorum(self) -> None:
+    def update_quorum(self) -> None:
         states = self.node.log.node_states()
         away = [
             f"{state.address} ({state.error or 'not connected'})"
@@ -171,7 +178,7 @@ class Telling:
                 f"only {len(states) - len(away)} of {len(states)} log nodes can be reached, "
                 f"going on trying; not reached: {', '.join(away)}"
             )
-        if text != self._no_quorum:
+        if text != self._quorum_message:
             if text:
                 log.warning("no-quorum", text=text)
             else:
@@ -179,22 +186,22 @@ class Telling:
                     "quorum",
                     text=f"{len(states) - len(away)} of {len(states)} log nodes are connected",
                 )
-            self._no_quorum = text
+            self._quorum_message = text
 
-    def tell_progress(self) -> None:
+    def update_progress(self) -> None:
         """Once a second: how far restoring is, and that the machine's clock has jumped."""
         node = self.node
         jumped_ms = node.wall.jumped_ms
-        if jumped_ms and not self._jump_told:
+        if jumped_ms and not self._jump_logged:
             log.warning(
                 "clock-jump",
                 text=f"the machine's clock jumped {jumped_ms} ms ahead: it is followed slowly, "
                 "so that keys do not expire early",
             )
-        self._jump_told = jumped_ms > 0
+        self._jump_logged = jumped_ms > 0
         behind_ms = node.wall.behind_ms
-        if (behind_ms > 0) is not self._behind_told:
-            self._behind_told = behind_ms > 0
+        if (behind_ms > 0) is not self._behind_logged:
+            self._behind_logged = behind_ms > 0
             if behind_ms:
                 text = (
                     f"the machine's clock is {behind_ms} ms behind the time told here: it was "

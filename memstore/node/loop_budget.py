@@ -30,7 +30,7 @@ COMMANDS: Final = 256
 # of large replies in one turn: they take time to make, and who is to read them may not
 REPLY_BYTES: Final = 1024 * 1024
 # after so long the rest waits, be it our work or the machine that was elsewhere
-MOST_US: Final = 5_000
+MAX_TURN_US: Final = 5_000
 
 
 class Loop(Protocol):
@@ -41,15 +41,15 @@ class Client(Protocol):
     transport: asyncio.Transport | None
     heavy: bool  # its last reply was large, or it has had none yet
 
-    def go_on(self) -> None:
-        """Take up what was put off; to be put off again if ``Turn.left`` is not enough."""
+    def resume(self) -> None:
+        """Take up what was put off; to be put off again if ``LoopBudget.left`` is not enough."""
 
     def close(self) -> None: ...
 
     def abort(self) -> None: ...
 
 
-class Unread:
+class UnreadOutput:
     """What clients have not read, of those that are behind: above a bound for all of them together
     the one with the most is closed.
     """
@@ -81,21 +81,21 @@ class Unread:
         return max(self._of, key=lambda client: self._of[client])
 
 
-class Turn:
+class LoopBudget:
     """Of one loop, again and again. ``left``: how many commands may run before somebody is put off;
     below zero after a batch that could not be divided.
     """
 
     __slots__ = (
         "_clock",
-        "_due",
+        "_deferred",
+        "_deferred_heavy",
         "_failed",
-        "_heavy",
         "_heavy_first",
         "_loop",
-        "_put_off",
+        "_output",
         "_room",
-        "_said",
+        "_scheduled",
         "_until_us",
         "left",
         "unread",
@@ -108,42 +108,44 @@ class Turn:
         it must not raise itself.
         """
         self.left = COMMANDS
-        self.unread = Unread()
+        self.unread = UnreadOutput()
         self._room = REPLY_BYTES
         self._loop = loop
         self._clock = clock
         self._failed = failed
-        self._said: list[tuple[Client, bytes]] = []
-        self._put_off: deque[Client] = deque()
-        self._heavy: deque[Client] = deque()  # put off too, and ``heavy``
+        self._output: list[tuple[Client, bytes]] = []
+        self._deferred: deque[Client] = deque()
+        self._deferred_heavy: deque[Client] = deque()  # put off too, and ``heavy``
         self._heavy_first = False
-        self._due = False  # `_next` has been scheduled: something has happened in this turn
+        self._scheduled = (
+            False  # `_start_turn` has been scheduled: something has happened in this turn
+        )
         self._until_us = 0
 
-    def put(self, client: Client, data: bytes) -> None:
+    def write(self, client: Client, data: bytes) -> None:
         """Say this at the end of the turn."""
-        if not self._due:
+        if not self._scheduled:
             self._begin()
-        self._said.append((client, data))
+        self._output.append((client, data))
 
-    def spend(self, commands: int, now_us: int) -> None:
+    def charge(self, commands: int, now_us: int) -> None:
         """So many have run."""
-        if not self._due:
+        if not self._scheduled:
             self._begin()
         self.left -= commands
         if now_us > self._until_us and self.left > 0:
             self.left = 0
 
-    def put_large(self, client: Client, data: bytes) -> None:
-        """As `put`; a turn makes so many bytes of such replies and no more."""
-        self.put(client, data)
+    def write_large(self, client: Client, data: bytes) -> None:
+        """As `write`; a turn makes so many bytes of such replies and no more."""
+        self.write(client, data)
         self._room -= len(data)
         if self._room <= 0 and self.left > 0:
             self.left = 0
 
-    def is_over(self, now_us: int) -> bool:
+    def exhausted(self, now_us: int) -> bool:
         """Whether a batch under way has to wait for the next turn."""
-        if not self._due:
+        if not self._scheduled:
             self._begin()
         return now_us > self._until_us or self.left <= 0
 
@@ -151,14 +153,14 @@ class Turn:
         """Soon: this may be called from inside a write to its socket."""
         self._loop.call_soon(client.abort)
 
-    def put_off(self, client: Client) -> None:
-        if not self._due:
+    def defer(self, client: Client) -> None:
+        if not self._scheduled:
             self._begin()
-        (self._heavy if client.heavy else self._put_off).append(client)
+        (self._deferred_heavy if client.heavy else self._deferred).append(client)
 
     def flush(self) -> None:
-        said, self._said = self._said, []
-        for client, data in said:
+        output, self._output = self._output, []
+        for client, data in output:
             transport = client.transport
             if transport is not None:
                 try:
@@ -168,35 +170,37 @@ class Turn:
                     client.transport = None
 
     def _begin(self) -> None:
-        self._due = True
-        self._until_us = self._clock() + MOST_US
-        self._loop.call_soon(self._next)
+        self._scheduled = True
+        self._until_us = self._clock() + MAX_TURN_US
+        self._loop.call_soon(self._start_turn)
 
-    def _next(self) -> None:
+    def _start_turn(self) -> None:
         """The loop has looked around: what was said is written; then those who were put off go on,
         in order, each once.
         """
-        self._due = False
+        self._scheduled = False
         self.left = COMMANDS
         self._room = REPLY_BYTES
         self.flush()
-        if not (self._put_off or self._heavy):
+        if not (self._deferred or self._deferred_heavy):
             return
         self._begin()
         first, second = (
-            (self._heavy, self._put_off) if self._heavy_first else (self._put_off, self._heavy)
+            (self._deferred_heavy, self._deferred)
+            if self._heavy_first
+            else (self._deferred, self._deferred_heavy)
         )
         self._heavy_first = not self._heavy_first
-        self._go_on(first, 0)
-        self._go_on(second, 1)
+        self._resume(first, 0)
+        self._resume(second, 1)
 
-    def _go_on(self, waiting: deque[Client], least: int) -> None:
+    def _resume(self, waiting: deque[Client], least: int) -> None:
         """Each once, until the turn is over; ``least`` of them in any case."""
         for count in range(len(waiting)):
             if self.left <= 0 and count >= least:
                 break
             client = waiting.popleft()
             try:
-                client.go_on()
+                client.resume()
             except Exception as error:  # as in a socket's callback, and the others go on
                 self._failed(client, error)

@@ -26,15 +26,15 @@ from memstore.engine.engine import Engine, HalfDone
 from memstore.engine.keyspace import Keyspace
 from memstore.engine.session import Session
 from memstore.log.interface import CampaignLost, Heartbeat, Log, NoMajority, Writer
-from memstore.node.client_connection import Connection
-from memstore.node.client_requests import Errands
+from memstore.node.client_connection import ClientConnection
+from memstore.node.client_requests import ClientRequests
 from memstore.node.clocks import WallClock
-from memstore.node.facts_writer import Telling
-from memstore.node.loop_budget import Client, Turn
-from memstore.node.primary import Leading
-from memstore.node.replica import Following
+from memstore.node.facts_writer import FactsWriter
+from memstore.node.loop_budget import Client, LoopBudget
+from memstore.node.primary import PrimaryDriver
+from memstore.node.replica import ReplicaDriver
 from memstore.node.replica_link import ReplicaLink
-from memstore.node.sampling import Collector, Sampler, TurnWatch, describe_process, key_count
+from memstore.node.sampling import GcScheduler, LoopLagMonitor, Sampler, describe_process, key_count
 from memstore.replication import outputs
 from memstore.replication.control_entries import (
     Leadership,
@@ -66,7 +66,7 @@ def node_id(log_name: str, az: str, host: str, port: int) -> str:
     ).hexdigest()
 
 
-class Node:
+class EngineNode:
     """See `Host` in `connection` for what connections use of it."""
 
     def __init__(
@@ -102,34 +102,34 @@ class Node:
             facts.node_id, incarnation, config.az, host, port, lease_ms, VERSION, limits
         )
         self.follower = Follower(self.engine, self.clock())
-        self.following = Following(self.follower, self.clock, self._on_progress, self._on_stuck)
+        self.replica = ReplicaDriver(self.follower, self.clock, self._on_applied, self._on_stuck)
         self.roles = Roles(facts.node_id, txlog.incarnation, config.lease_ms, rng, self.clock())
         self.follower.distrusted = self.roles.mismatches.distrusted
-        self.leading: Leading | None = None
+        self.primary: PrimaryDriver | None = None
         self.writer: Writer | None = None  # while primary
         self.link = ReplicaLink(
             facts,
             txlog.incarnation,
-            self._applied,
+            self._applied_position,
             lambda: access.link_password(self.engine.settings),
             self.wall_ms,
         )
         self.loop = asyncio.get_running_loop()
-        self.turn = Turn(self.loop, self.clock, self.on_client_error)
+        self.budget = LoopBudget(self.loop, self.clock, self.on_client_error)
         self.ended: asyncio.Future[int] = self.loop.create_future()
-        self.errands = Errands(self)
-        self.telling = Telling(self)
+        self.client_requests = ClientRequests(self)
+        self.facts_writer = FactsWriter(self)
         self._won: Writer | None = None  # a campaign's writer whose prefix is being applied
         self._tasks: set[asyncio.Task[None]] = set()
         self._acting = False
-        self._going_on = False
+        self._resume_scheduled = False
         self._handover_pause = False  # commands wait for the end of a hand-over
         self._timer: asyncio.TimerHandle | None = None
         self._timer_us = 0
         self._next_session = 0
-        self._collector = Collector()
+        self._gc = GcScheduler()
         self._sampler = Sampler(facts)
-        self._turns = TurnWatch(facts, self.clock, self.wall_ms)
+        self._lag_monitor = LoopLagMonitor(facts, self.clock, self.wall_ms)
         self._carry_out: dict[type, Callable[[Any], None]] = {
             outputs.HideUntilCaughtUp: self._hide_until_caught_up, outputs.Follow: self._follow,
             outputs.StopFollowing: self._stop_following,
@@ -148,8 +148,8 @@ class Node:
     # ----------------------------------------------------------------- life
 
     def start(self) -> None:
-        self._collector.start()
-        self._turns.start()
+        self._gc.start()
+        self._lag_monitor.start()
         # an embedded log needs no process, and no limit
         if self.config.busy_limit_ms or self.log.embedded:
             self.log.start_lease_keeper(self.config.busy_limit_ms)
@@ -162,15 +162,15 @@ class Node:
             task.cancel()
         if self._timer is not None:
             self._timer.cancel()
-        self._turns.stop()
+        self._lag_monitor.stop()
         self.link.stop()
-        self.following.close()
+        self.replica.close()
         for session in list(self.engine.sessions.values()):
             if session.sink is not None:
                 session.sink.close()
         await asyncio.sleep(0)
-        if self.leading is not None:
-            self.leading.end()
+        if self.primary is not None:
+            self.primary.end()
         await self.log.close()
 
     def terminate(self, reason: str, code: int = 0) -> None:
@@ -271,9 +271,9 @@ class Node:
     def wall_ms(self) -> int:
         return self.wall.read()
 
-    def new_connection(self) -> Connection:
+    def new_connection(self) -> ClientConnection:
         self._next_session += 1
-        return Connection(
+        return ClientConnection(
             self,
             Session(
                 self._next_session,
@@ -282,19 +282,19 @@ class Node:
             ),
         )
 
-    def admit(self, connection: Connection) -> bytes:
-        return self.errands.admit(connection)
+    def accept(self, connection: ClientConnection) -> bytes:
+        return self.client_requests.accept(connection)
 
-    def leave(self, connection: Connection) -> None:
-        self.errands.leave(connection)
+    def on_disconnect(self, connection: ClientConnection) -> None:
+        self.client_requests.on_disconnect(connection)
 
     def schedule_drain(self) -> None:
-        if self.leading is not None:
-            self.leading.schedule_drain()
+        if self.primary is not None:
+            self.primary.schedule_drain()
 
     def after_batch(self) -> None:
         if self.engine.requests:
-            self.errands.run()
+            self.client_requests.run()
         if self.engine.monitor_lines:
             lines, self.engine.monitor_lines = self.engine.monitor_lines, []
             for session, line in lines:
@@ -302,16 +302,16 @@ class Node:
                     session.sink.show(line)
         if self.shard.lease_expired:
             self._check_lease()
-        self.go_on()
+        self.resume_sessions()
 
-    def go_on(self) -> None:
+    def resume_sessions(self) -> None:
         """In the next turn of the loop, let sessions go on that may."""
-        if not self._going_on and (self.shard.runnable or self.shard.reads.wanted):
-            self._going_on = True
-            self.loop.call_soon(self._go_on)
+        if not self._resume_scheduled and (self.shard.runnable or self.shard.reads.wanted):
+            self._resume_scheduled = True
+            self.loop.call_soon(self._resume_sessions)
 
-    def _go_on(self) -> None:
-        self._going_on = False
+    def _resume_sessions(self) -> None:
+        self._resume_scheduled = False
         for session in self.shard.take_runnable():
             sink = session.sink
             if sink is not None:
@@ -321,7 +321,7 @@ class Node:
                     self.on_client_error(sink, error)
         if self.shard.reads.wanted:
             self.spawn(self._ask_tail(self.shard.reads.on_asked()))
-        self.go_on()
+        self.resume_sessions()
         self._arm()
 
     async def _ask_tail(self, question: int) -> None:
@@ -333,7 +333,7 @@ class Node:
             self.facts.strong_reads_failed += 1
             log.warning("no-majority", text=str(error))
         self.shard.on_tail(question, bound, self.clock())
-        self.go_on()
+        self.resume_sessions()
         self._arm()
 
     # ----------------------------------------------------------------- the role machine
@@ -350,7 +350,7 @@ class Node:
         finally:
             self._acting = False
         self._settle_role()
-        self.go_on()
+        self.resume_sessions()
         self._arm()
 
     def _settle_role(self) -> None:
@@ -359,7 +359,7 @@ class Node:
             shard.become_restoring()
         elif role not in (RESTORING, PRIMARY) and shard.role not in (RESTORING, PRIMARY):
             shard.role = role
-        self.telling.tell_role()
+        self.facts_writer.update_role()
 
     def _arm(self) -> None:
         """One timer for the role machine and the shard. One that is too early fires in vain, which
@@ -382,7 +382,7 @@ class Node:
         at = self.shard.deadline()
         if at and now_us >= at:
             self.shard.on_deadline(now_us)
-        self.go_on()
+        self.resume_sessions()
         self._arm()
 
     def _check_lease(self) -> None:
@@ -403,23 +403,23 @@ class Node:
     # ----------------------------------------------------------------- following the log
 
     def _follow(self, _: outputs.Follow) -> None:
-        if self.following.subscription is None:
+        if self.replica.subscription is None:
             follower = self.follower
-            self.following.open(
+            self.replica.open(
                 self.log.subscribe(
                     follower.position + 1,
                     follower.chain,
-                    self.following.on_records,
+                    self.replica.on_records,
                     self._on_heartbeat,
                     self._on_stuck,
                 )
             )
 
     def _stop_following(self, _: outputs.StopFollowing) -> None:
-        self.following.close()
+        self.replica.close()
 
     def _on_heartbeat(self, beat: Heartbeat) -> None:
-        self.roles.az_rank = self.telling.az_rank()
+        self.roles.az_rank = self.facts_writer.az_rank()
         self.roles.on_heartbeat(
             beat.committed,
             beat.last,
@@ -434,7 +434,7 @@ class Node:
             self.facts.restore_target = max(0, self.roles.target)
         self.act()
 
-    def _on_progress(self, control: list[Entry]) -> None:
+    def _on_applied(self, control: list[Entry]) -> None:
         """Entries were applied."""
         follower, roles, now_us = self.follower, self.roles, self.clock()
         self.wall.raise_floor(follower.wall_ms)
@@ -459,11 +459,11 @@ class Node:
         facts.digests = follower.digests
         if self.link.eager:
             self.link.nudge()
-        self.errands.on_progress()
+        self.client_requests.on_progress()
         self.act()
 
     def _on_stuck(self, reason: str) -> None:
-        self.following.subscription = None
+        self.replica.subscription = None
         if self.follower.difference is not None:
             self.roles.on_differs(self.follower.difference, self._won is not None, self.clock())
         else:
@@ -474,7 +474,7 @@ class Node:
                 outputs.Exit(1, f"an error of the program while the log was applied: {reason}")
             )
 
-    def _applied(self) -> int:
+    def _applied_position(self) -> int:
         return self.follower.position
 
     # ----------------------------------------------------------------- changes of role
@@ -497,10 +497,10 @@ class Node:
         self.engine.context.keyspace = fresh
         self.engine.context.database = fresh.database(0)
         fresh.discard_all(old)
-        self.following.close()
+        self.replica.close()
         self.follower = Follower(self.engine, self.clock())
         self.follower.distrusted = self.roles.mismatches.distrusted
-        self.following = Following(self.follower, self.clock, self._on_progress, self._on_stuck)
+        self.replica = ReplicaDriver(self.follower, self.clock, self._on_applied, self._on_stuck)
         self.shard.on_rebuild()
         self.facts.applied = self.facts.committed = 0
 
@@ -539,9 +539,9 @@ class Node:
             # what is in memory has turned out to be wrong meanwhile
             self._abandon_writer(outputs.AbandonWriter())
             return
-        self.following.close()
+        self.replica.close()
         follower.feed(writer.prefix)
-        while not self.following.apply_all() and not follower.stuck:
+        while not self.replica.apply_all() and not follower.stuck:
             await asyncio.sleep(0)
         if not self._has_won(writer) or self.roles.stuck:
             return  # abandoned meanwhile
@@ -579,13 +579,13 @@ class Node:
         self.writer = writer
         self.facts.term = writer.term
         self.link.stop()
-        self.telling.expect_replicas()
+        self.facts_writer.expect_replicas()
         self.shard.become_primary(writer.next_position, writer.next_position - 1)
         self.facts.committed = self.facts.last = writer.next_position - 1
         digests = Digests(
             self.config, self.follower.digest_place, self.facts.entries_appended, self.clock()
         )
-        self.leading = Leading(
+        self.primary = PrimaryDriver(
             self.shard,
             writer,
             self.clock,
@@ -605,34 +605,34 @@ class Node:
         self.act()
 
     def _on_committed(self, position: int) -> None:
-        leading = self.leading
-        assert leading is not None
-        self.errands.on_progress()
+        primary = self.primary
+        assert primary is not None
+        self.client_requests.on_progress()
         if self.roles.phase:
-            if leading.handover_position and position >= leading.handover_position:
+            if primary.handover_position and position >= primary.handover_position:
                 self.roles.on_handover_committed(self.clock())
                 self.act()
             self._check_drained()
         if self.shard.runnable:
-            self.go_on()
+            self.resume_sessions()
 
     def _step_down(self, output: outputs.StepDown) -> None:
-        leading, writer, shard = self.leading, self.writer, self.shard
-        assert leading is not None and writer is not None
+        primary, writer, shard = self.primary, self.writer, self.shard
+        assert primary is not None and writer is not None
         clean = shard.drained and not shard.failed and not writer.in_flight
         followed, chain = writer.last
         committed = shard.tracker.committed
-        self.leading = self.writer = None
-        leading.end()
+        self.primary = self.writer = None
+        primary.end()
         log.warning("step-down", text=output.reason) if not output.reserved else log.info(
             "step-down", text=output.reason
         )
-        self.errands.on_step_down()
+        self.client_requests.on_step_down()
         for session, data, close in shard.demote(committed):
             if self.release(session, data) and close:
                 session.sink.close()
         if clean:
-            self.follower.adopt(followed, chain, leading.last_entry_ms)
+            self.follower.adopt(followed, chain, primary.last_entry_ms)
             self.roles.on_followed(followed[1], self.clock())
             self.facts.applied, self.facts.applied_ms = followed[1], self.follower.wall_ms
         self.roles.on_stepped_down(clean, self.clock())
@@ -659,8 +659,8 @@ class Node:
             self.act()
 
     def _append_handover(self, output: outputs.AppendHandover) -> None:
-        assert self.leading is not None
-        self.leading.append_handover(output.payload)
+        assert self.primary is not None
+        self.primary.append_handover(output.payload)
 
     def _release_lease(self, output: outputs.ReleaseLease) -> None:
         assert self.writer is not None
@@ -675,7 +675,7 @@ class Node:
         self.act()
 
     def _handover_over(self, output: outputs.HandoverOver) -> None:
-        self.errands.on_handover_over(output.error, output.successor)
+        self.client_requests.on_handover_over(output.error, output.successor)
 
     def _end(self, output: outputs.Exit) -> None:
         log.info("end", text=output.reason)
@@ -692,21 +692,21 @@ class Node:
             now_us = self.clock()
             elapsed_s, before_us = (now_us - before_us) / 1e6, now_us
             count += 1
-            self._collector.tick(elapsed_s, lambda: key_count(self.engine.keyspace))
-            if self.leading is not None:
-                self.leading.tick(
+            self._gc.tick(elapsed_s, lambda: key_count(self.engine.keyspace))
+            if self.primary is not None:
+                self.primary.tick(
                     any(database.volatile for database in self.engine.keyspace.existing())
                 )
                 self._check_lease()
             self.wall.read()
-            self.telling.tell_shard()
-            self.errands.tick(count)
+            self.facts_writer.update_shard()
+            self.client_requests.tick(count)
             if count % 10 == 0:
                 self._sampler.sample((now_us - sampled_us) / 1e6)
                 sampled_us = now_us
-                self.telling.tell_log()
-                self.telling.tell_progress()
-            self.go_on()
+                self.facts_writer.update_log()
+                self.facts_writer.update_progress()
+            self.resume_sessions()
 
     async def _free_forever(self) -> None:
         """What keys held before goes away a few milliseconds at a time, however it was given up."""
@@ -717,7 +717,7 @@ class Node:
 
 def is_a_clients(context: dict[str, Any]) -> bool:
     """Whether the error came up in work for one client alone."""
-    return "client" in context or isinstance(context.get("protocol"), Connection)
+    return "client" in context or isinstance(context.get("protocol"), ClientConnection)
 
 
 def ends_the_node(context: dict[str, Any]) -> bool:
@@ -743,6 +743,6 @@ def ends_the_node(context: dict[str, Any]) -> bool:
 
 def run(config: ServerConfig) -> int:
     """The process: serve until a signal or SHUTDOWN; the exit code."""
-    from memstore.node.process import run as run_process  # here: it makes a Node
+    from memstore.node.process import run as run_process  # here: it makes a EngineNode
 
     return run_process(config)

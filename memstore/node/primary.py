@@ -35,9 +35,9 @@ LARGE_BYTES: Final = 64 * 1024
 IN_FLIGHT_LARGE: Final = 4
 # how long an entry waits for clients just answered when a turn has brought none of them: many at
 # once may be one process, put aside
-LATE_S: Final = 0.001
+WAIT_S: Final = 0.001
 # so many entries wait for nobody when waiting has been in vain again and again
-MAX_UNWAITED: Final = 255
+MAX_SKIPPED_WAITS: Final = 255
 # an idle primary with volatile keys appends this often, so that replicas' time moves
 IDLE_US: Final = 1_000_000
 
@@ -75,7 +75,7 @@ class Writer(Protocol):
     async def release(self, successor: bytes) -> None: ...
 
 
-class Leading:
+class PrimaryDriver:
     """From the moment the writer is won until it is given up."""
 
     def __init__(
@@ -103,11 +103,11 @@ class Leading:
         self._in_entry = 0  # units in the newest entry
         self._expected = 0  # units that may be here in a few turns
         self._gathered = 0  # units that had gathered a turn of the loop ago
-        self._late: asyncio.TimerHandle | None = None  # an entry waits beyond the turn
+        self._wait_timer: asyncio.TimerHandle | None = None  # an entry waits beyond the turn
         # so many entries are not waited with after one that waited in vain:
         # doubled by each in a row
         self._failed_waits = 0
-        self._unwaited = 0  # so many of them are left
+        self._skipped_waits = 0  # so many of them are left
         self._appended_us = clock()
         self._sampled = 0  # a position whose commit time is measured, 0: none
         self._sampled_us = 0
@@ -149,7 +149,7 @@ class Leading:
             return
         if not shard.has_entries:
             return
-        if self._late is not None:
+        if self._wait_timer is not None:
             self._failed_waits = 0  # all came
         self._append_gathered(units)
 
@@ -161,27 +161,29 @@ class Leading:
             return True
         if not units:
             return False
-        if self._late is None:
-            if self._unwaited:
-                self._unwaited -= 1
+        if self._wait_timer is None:
+            if self._skipped_waits:
+                self._skipped_waits -= 1
                 return False
-            self._late = self._loop.call_later(LATE_S, self._on_late)
+            self._wait_timer = self._loop.call_later(WAIT_S, self._on_wait_expired)
         return True  # the next of them, or the timer, brings us back here
 
-    def _on_late(self) -> None:
+    def _on_wait_expired(self) -> None:
         """Clients that think before they come back are not worth waiting for; one client process
         that the machine put aside is.
         """
-        self._late = None
-        self._unwaited = self._failed_waits = min(2 * self._failed_waits + 1, MAX_UNWAITED)
+        self._wait_timer = None
+        self._skipped_waits = self._failed_waits = min(
+            2 * self._failed_waits + 1, MAX_SKIPPED_WAITS
+        )
         self._expected = 0
         self._drain()
 
     def _append_gathered(self, units: int) -> None:
         shard, writer = self.shard, self.writer
-        if self._late is not None:
-            self._late.cancel()
-            self._late = None
+        if self._wait_timer is not None:
+            self._wait_timer.cancel()
+            self._wait_timer = None
         self._expected = self._in_entry = units
         self._gathered = 0
         position, size = shard.next_position, 0
@@ -319,7 +321,7 @@ class Leading:
     def end(self) -> None:
         """Nothing of this writer is looked at any more; it stops renewing."""
         self.over = True
-        if self._late is not None:
-            self._late.cancel()
+        if self._wait_timer is not None:
+            self._wait_timer.cancel()
         self.writer.on_reopened = None
         self.writer.stop()

@@ -25,7 +25,7 @@ from memstore.config import ServerConfig
 from memstore.log.interface import LogUnusable
 from memstore.log.opening import make_log
 from memstore.node.descriptors import RESERVED, Room, make_room
-from memstore.node.node import Node
+from memstore.node.node import EngineNode
 from memstore.secret_files import SecretFileError, read_log_secret
 from memstore.version import VERSION
 from txlog.address import AddressError, LogAddress
@@ -40,7 +40,7 @@ OWN_NAME_S: Final = 5.0  # a resolver has so long to say where this machine is
 log = structlog.get_logger("memstore.node")
 
 
-class StartError(Exception):
+class NodeStartError(Exception):
     """One line for the operator, and the exit code."""
 
     def __init__(self, text: str, code: int = FAILED) -> None:
@@ -54,7 +54,7 @@ def run(config: ServerConfig) -> int:
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             return runner.run(serve(config))
-    except StartError as error:
+    except NodeStartError as error:
         sys.stderr.write(f"memstore: {error}\n")
         return error.code
 
@@ -72,8 +72,8 @@ async def serve(config: ServerConfig) -> int:
     try:
         await transaction_log.open()
     except (LogUnusable, OSError, ValueError) as error:
-        raise StartError(f"the log {address} cannot be used: {error}") from None
-    node = Node(config, transaction_log, host, config.announce_port or port, rng)
+        raise NodeStartError(f"the log {address} cannot be used: {error}") from None
+    node = EngineNode(config, transaction_log, host, config.announce_port or port, rng)
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(node.on_loop_error)
     servers = [
@@ -91,7 +91,7 @@ async def serve(config: ServerConfig) -> int:
         node=node.facts.node_id,
     )
     if not transaction_log.embedded:
-        node.telling.tell_quorum()
+        node.facts_writer.update_quorum()
     node.start()
     try:
         return await node.ended
@@ -104,11 +104,11 @@ async def serve(config: ServerConfig) -> int:
 
 def fit_clients(config: ServerConfig) -> Room:
     """Lower maxclients to what the limit on open files leaves room for,
-    and say so. Raises `StartError`.
+    and say so. Raises `NodeStartError`.
     """
     room = make_room(config.maxclients, config.tcp_backlog)
     if not room.enough:
-        raise StartError(
+        raise NodeStartError(
             f"the limit on open files (ulimit -n) is {room.limit}; at least {RESERVED + 1} are "
             f"needed: {RESERVED} are kept back, and one for a client"
         )
@@ -137,13 +137,13 @@ def read_addresses(config: ServerConfig) -> tuple[LogAddress, bytes | None]:
             "log-without-secret = yes",
         )
     except (AddressError, SecretFileError, NoSecret) as error:
-        raise StartError(str(error), WRONG_SETTING) from None
+        raise NodeStartError(str(error), WRONG_SETTING) from None
     return address, secret
 
 
 def open_sockets(bind: str, port: int, backlog: int) -> list[socket.socket]:
     """One listening socket an address. A ``-`` before an address:
-    no error where it does not exist. Raises `StartError`.
+    no error where it does not exist. Raises `NodeStartError`.
     """
     opened: list[socket.socket] = []
     for word in bind.split() or ["127.0.0.1"]:
@@ -162,16 +162,16 @@ def open_sockets(bind: str, port: int, backlog: int) -> list[socket.socket]:
             for sock in opened:
                 sock.close()
             if error.errno == errno.EADDRINUSE:
-                raise StartError(f"port {port} on {name} is in use") from None
+                raise NodeStartError(f"port {port} on {name} is in use") from None
             if error.errno in (errno.EACCES, errno.EPERM):
-                raise StartError(
+                raise NodeStartError(
                     f"port {port} on {name} may not be used: {os.strerror(error.errno)}"
                 ) from None
-            raise StartError(
+            raise NodeStartError(
                 f"cannot listen on {name}:{port}: {error.strerror or error}", WRONG_SETTING
             ) from None
     if not opened:
-        raise StartError(
+        raise NodeStartError(
             f"none of the addresses in bind = '{bind}' exists on this machine", WRONG_SETTING
         )
     return opened

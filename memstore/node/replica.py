@@ -29,7 +29,7 @@ class Subscription(Protocol):
     def resume(self) -> None: ...
 
 
-class Following:
+class ReplicaDriver:
     """``on_progress(control)``: entries were applied, these control entries among them;
     ``on_stuck``: nothing further can be.
     """

@@ -38,7 +38,7 @@ _PAGE: Final = resource.getpagesize()
 log = structlog.get_logger("memstore.node")
 
 
-class TurnWatch:
+class LoopLagMonitor:
     """The longest turn of the event loop: a timer that fires late says how long the turn before it
     was.
 
@@ -92,7 +92,7 @@ class TurnWatch:
         self.start()
 
 
-class Collector:
+class GcScheduler:
     """Python's cyclic collector, by hand."""
 
     def __init__(self) -> None:

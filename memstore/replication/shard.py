@@ -147,7 +147,9 @@ class Shard:
         Ends behind a large reply, and behind a command that may have taken long, so that the driver
         can look at the clock.
         """
-        if not (self.fast_path_open and session.plain and now_us < self.lease.lease_until_us):
+        if not (
+            self.fast_path_open and session.fast_path_ok and now_us < self.lease.lease_until_us
+        ):
             return self._run_one(session, batch, at, wall_ms, now_us)
         context = self.context
         context.bind(session, wall_ms)
@@ -462,13 +464,13 @@ class Shard:
         if not session.parked and not session.is_blocked:
             self._stopped[session] = None
         session.parked.extend(batch[at:])
-        session.plain = False
+        session.fast_path_ok = False
         return len(batch)
 
     def _park_read(self, session: Session, batch: list[list[bytes]], at: int, now_us: int) -> int:
         """Keep the rest of the batch until this node is as fresh as the session asks."""
         session.parked.extend(batch[at:])
-        session.plain = False
+        session.fast_path_ok = False
         if session.reads == STRONG:
             self.reads.want(session)
         else:

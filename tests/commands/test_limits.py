@@ -131,7 +131,7 @@ def test_exec_says_that_the_transaction_is_too_large_and_runs_none_of_it() -> No
 
 def test_what_resp_puts_around_short_arguments_counts() -> None:
     node = Node(max_uncommitted_bytes=MIB)
-    one = node.session(plain=False)  # as the connection does for large commands
+    one = node.session(fast_path_ok=False)  # as the connection does for large commands
     assert (
         node.run(one, [[b"RPUSH", b"l", *[b"x"] * 100_000]])
         == b"-ERR the command is larger than max-uncommitted-bytes allows\r\n"

@@ -17,7 +17,7 @@ def test_a_transaction_is_one_unit(h: Harness) -> None:
         h.effects == [[b"SET", b"a", b"1"], [b"SELECT", b"2"], [b"INCR", b"b"]]
         and len(h.units) == 1
     )
-    assert h.session.db == 2 and h.session.multi is None and h.session.plain and h.same()
+    assert h.session.db == 2 and h.session.multi is None and h.session.fast_path_ok and h.same()
 
 
 def test_an_error_inside_does_not_stop_the_others(h: Harness) -> None:
@@ -131,7 +131,7 @@ def test_watch_is_about_one_database(h: Harness) -> None:
 def test_a_session_that_ends_leaves_nothing_behind(h: Harness) -> None:
     h.lines("WATCH a b", "MULTI", "SET a 1")
     end_transaction(h.engine, h.session)
-    assert h.engine.watched.sessions == {} and h.session.plain and h.session.watched == []
+    assert h.engine.watched.sessions == {} and h.session.fast_path_ok and h.session.watched == []
 
 
 def test_a_queue_larger_than_a_client_may_send_is_given_up(h: Harness) -> None:

@@ -19,18 +19,18 @@ SECRET = Settings(requirepass="secret", enable_debug_command="no")
 
 def test_only_the_right_password_lets_in() -> None:
     session = Session(1, authenticated=not access.needs_password(SECRET))
-    assert session.restricted and not session.plain
+    assert session.restricted and not session.fast_path_ok
     assert not access.authenticate(SECRET, session, b"default", b"wrong") and session.restricted
     assert not access.authenticate(SECRET, session, b"other", b"secret") and session.restricted
     assert access.authenticate(SECRET, session, b"default", b"secret")
-    assert session.authenticated and not session.restricted and session.plain
+    assert session.authenticated and not session.restricted and session.fast_path_ok
     access.reset(SECRET, session)
     assert session.restricted and not session.authenticated
 
 
 def test_without_a_password_no_session_is_asked_about() -> None:
     session = Session(1, authenticated=not access.needs_password(Settings()))
-    assert not session.restricted and session.plain
+    assert not session.restricted and session.fast_path_ok
 
 
 def test_a_restricted_session_may_only_authenticate() -> None:

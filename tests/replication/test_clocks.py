@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from memstore.engine.facts import Facts
 from memstore.node.clocks import WallClock
-from memstore.node.sampling import TurnWatch
+from memstore.node.sampling import LoopLagMonitor
 
 
 class Machine:
@@ -142,7 +142,7 @@ def test_readings_close_together_never_go_back_and_add_up() -> None:
 
 async def test_the_longest_turn_says_how_much_of_it_was_our_own_work() -> None:
     facts, now_us, cpu_us = Facts(), 0, 0
-    watch = TurnWatch(
+    watch = LoopLagMonitor(
         facts, lambda: now_us, lambda: 1_700_000_000_000 + now_us // 1000, lambda: cpu_us * 1000
     )
     watch.start()

@@ -17,7 +17,7 @@ from memstore.commands import build_table
 from memstore.engine.command import Handler
 from memstore.engine.engine import Engine, HalfDone
 from memstore.engine.settings import Settings
-from memstore.node.client_connection import Connection
+from memstore.node.client_connection import ClientConnection
 from memstore.replication.follower import Follower
 from memstore.replication.shard import Shard
 from tests.replication.test_recovery import Log
@@ -229,7 +229,7 @@ def test_a_read_that_fails_is_closed_at_once_when_nothing_is_held() -> None:
     _, connection, socket = connected(Node())
     plant(connection.engine, b"GET", ERRORS[0])
     send(connection, (b"EXISTS", b"a"), (b"GET", b"a"))
-    connection.turn.flush()
+    connection.budget.flush()
     assert socket.sent == b":0\r\n" and not socket.reading
 
 
@@ -286,7 +286,7 @@ GUARDS: dict[str, tuple[Mutant, Callable[[], None]]] = {
     "later-commands-run": (
         Mutant(
             "what came behind in the pipeline runs",
-            Connection,
+            ClientConnection,
             "_on_bug",
             "self.session.closing = True",
             "pass",

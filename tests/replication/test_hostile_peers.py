@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from memstore.engine.requests import CloseSession
-from memstore.node.client_connection import Connection
+from memstore.node.client_connection import ClientConnection
 from memstore.node.loop_budget import COMMANDS
 from memstore.replication.shard import REPLICA, RESTORING, Shard
 from tests.replication.test_review_connection import Host, Socket, connected, encoded
@@ -26,7 +26,7 @@ def carry_out(host: Host) -> None:
             request.session.sink.abort()
 
 
-def open_one(node: Node) -> tuple[Host, Connection, Socket]:
+def open_one(node: Node) -> tuple[Host, ClientConnection, Socket]:
     host, connection, socket = connected(node)
     host.after_batch = lambda: carry_out(host)  # type: ignore[method-assign]
     return host, connection, socket
@@ -63,42 +63,42 @@ def test_what_redis_answers_with_an_error_is_answered_with_an_error(head: bytes)
     assert socket.sent.startswith(b"-ERR ") and not socket.aborted
 
 
-def in_multi(host: Host, connection: Connection) -> None:
+def in_multi(host: Host, connection: ClientConnection) -> None:
     connection.data_received(b"MULTI\r\nSET k v\r\n")
 
 
-def in_monitor(host: Host, connection: Connection) -> None:
+def in_monitor(host: Host, connection: ClientConnection) -> None:
     connection.data_received(b"MONITOR\r\n")
 
 
-def in_a_pause(host: Host, connection: Connection) -> None:
+def in_a_pause(host: Host, connection: ClientConnection) -> None:
     host.shard.engine.pause_mode, host.shard.engine.pause_until_ms = 2, 1 << 60
     host.shard.update_fast_path()
 
 
-def in_a_handover(host: Host, connection: Connection) -> None:
+def in_a_handover(host: Host, connection: ClientConnection) -> None:
     host.shard.begin_handover_pause()
 
 
-def congested(host: Host, connection: Connection) -> None:
+def congested(host: Host, connection: ClientConnection) -> None:
     host.shard.congested = True
     host.shard.update_fast_path()
 
 
-def with_replies_off(host: Host, connection: Connection) -> None:
+def with_replies_off(host: Host, connection: ClientConnection) -> None:
     connection.data_received(b"CLIENT REPLY OFF\r\n")
 
 
-def with_a_reply_held(host: Host, connection: Connection) -> None:
+def with_a_reply_held(host: Host, connection: ClientConnection) -> None:
     connection.data_received(b"SET held 1\r\n")
     host.node.append()
 
 
-def at_a_replica(host: Host, connection: Connection) -> None:
+def at_a_replica(host: Host, connection: ClientConnection) -> None:
     host.shard.role = REPLICA
 
 
-def restoring(host: Host, connection: Connection) -> None:
+def restoring(host: Host, connection: ClientConnection) -> None:
     host.shard.role = RESTORING
 
 
@@ -117,7 +117,7 @@ def restoring(host: Host, connection: Connection) -> None:
     ],
 )
 @pytest.mark.parametrize("line", [LINES[0], LINES[4]])
-def test_in_every_state(state: Callable[[Host, Connection], None], line: bytes) -> None:
+def test_in_every_state(state: Callable[[Host, ClientConnection], None], line: bytes) -> None:
     host, connection, socket = open_one(Node())
     state(host, connection)
     turns(host)
@@ -144,7 +144,7 @@ def test_before_authentication() -> None:
     host.after_batch = lambda: carry_out(host)  # type: ignore[method-assign]
     for line in LINES:
         connection, socket = (
-            Connection(host, host.node.session(authenticated=False, plain=False)),
+            ClientConnection(host, host.node.session(authenticated=False, plain=False)),
             Socket(),
         )
         connection.connection_made(socket)  # type: ignore[arg-type]

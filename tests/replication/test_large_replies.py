@@ -7,8 +7,8 @@ from __future__ import annotations
 import pytest
 
 from memstore.engine.command import Handler
-from memstore.node.client_connection import Connection
-from memstore.node.loop_budget import MOST_US, REPLY_BYTES, Unread
+from memstore.node.client_connection import ClientConnection
+from memstore.node.loop_budget import MAX_TURN_US, REPLY_BYTES, UnreadOutput
 from memstore.replication.fast_path import LARGE_REPLY, is_plain, is_quick
 from tests.replication.test_review_connection import Host, Socket, connected, encoded
 from tests.replication.test_shard import Node
@@ -25,27 +25,27 @@ class SlowSocket(Socket):
     def __init__(self) -> None:
         super().__init__()
         self.reads = False
-        self.connection: Connection | None = None
+        self.connection: ClientConnection | None = None
         self.most = 0
 
     def write(self, data: bytes) -> None:
         super().write(data)
         self.most = max(self.most, self.get_write_buffer_size())
         assert self.connection is not None
-        if self.get_write_buffer_size() > self.high and not self.connection.full:
+        if self.get_write_buffer_size() > self.high and not self.connection.write_paused:
             self.connection.pause_writing()
 
     def drain(self) -> int:
         """The client reads all that is there."""
         read, self.sent = len(self.sent), b""
         assert self.connection is not None
-        if self.connection.full:
+        if self.connection.write_paused:
             self.connection.resume_writing()
         return read
 
 
-def slow(host: Host) -> tuple[Connection, SlowSocket]:
-    connection, socket = Connection(host, host.node.session()), SlowSocket()
+def slow(host: Host) -> tuple[ClientConnection, SlowSocket]:
+    connection, socket = ClientConnection(host, host.node.session()), SlowSocket()
     socket.connection = connection
     connection.connection_made(socket)  # type: ignore[arg-type]
     return connection, socket
@@ -136,7 +136,7 @@ def test_a_batch_of_slow_commands_is_divided_by_the_clock() -> None:
     while host.later.calls:
         host.later.turn()
         most, before = max(most, facts.commands_processed - before), facts.commands_processed
-    assert most <= 2 + MOST_US // 5000 and socket.sent == b"$-1\r\n" * 256
+    assert most <= 2 + MAX_TURN_US // 5000 and socket.sent == b"$-1\r\n" * 256
     assert row.calls == 256 and row.usec == 256 * 5000
 
 
@@ -179,7 +179,7 @@ def test_many_clients_that_do_not_read_are_bounded_together() -> None:
     for connection, socket in clients:
         if socket.aborted:
             connection.connection_lost(None)
-    assert host.turn.unread.total == left
+    assert host.budget.unread.total == left
 
 
 def test_a_small_question_does_not_wait_for_every_client_with_large_replies() -> None:
@@ -267,10 +267,10 @@ def test_a_transaction_that_answers_too_much_writes_where_select_says() -> None:
 
 
 def test_who_has_the_most_unread_is_closed_first() -> None:
-    def client() -> Connection:
+    def client() -> ClientConnection:
         return connected(Node())[1]
 
-    unread, one, two = Unread(), client(), client()
+    unread, one, two = UnreadOutput(), client(), client()
     unread.note(one, 10)
     unread.note(two, 5)
     unread.add(two, 3)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from memstore.engine.session import Session
-from memstore.node.primary import MAX_UNWAITED, Leading
+from memstore.node.primary import MAX_SKIPPED_WAITS, PrimaryDriver
 from memstore.replication.digest_schedule import Digests
 from tests.replication.test_shard import Node
 from txlog.entry import DATA, EntryId
@@ -112,7 +112,7 @@ class Primary:
         self.node = node = Node()
         self.log = Log(node.shard.next_position)
         digests = Digests(node.engine.settings, 0, 0, 0)
-        self.leading = Leading(
+        self.driver = PrimaryDriver(
             node.shard,
             self.log,
             lambda: node.now_us,
@@ -128,7 +128,7 @@ class Primary:
         """They come in one turn of the loop."""
         for client in clients:
             self.node.do(client, f"SET k{client.id} v")
-            self.leading.schedule_drain()
+            self.driver.schedule_drain()
         self.loop.turn()
 
     def round(self) -> None:
@@ -207,7 +207,7 @@ def test_they_are_not_waited_for_long_and_after_that_less_and_less(primary: Prim
         assert sets(primary.log.entries[-1]) == 1
         primary.log.commit()
         unwaited.append(count)
-    assert unwaited == [0, 1, 3, 7, 15, 31, 63, 127, MAX_UNWAITED, MAX_UNWAITED]
+    assert unwaited == [0, 1, 3, 7, 15, 31, 63, 127, MAX_SKIPPED_WAITS, MAX_SKIPPED_WAITS]
 
 
 def test_waiting_is_tried_again_as_before_once_it_was_worth_it(primary: Primary) -> None:
@@ -235,7 +235,7 @@ def test_an_end_leaves_no_timer(primary: Primary) -> None:
     primary.write(primary.clients[0])
     primary.loop.turn()
     assert primary.loop.waiting
-    primary.leading.end()
+    primary.driver.end()
     assert not primary.loop.waiting
     assert len(primary.log.entries) == 1
 
@@ -248,7 +248,7 @@ def test_what_waits_goes_before_an_entry_of_the_nodes_own(primary: Primary) -> N
     primary.write(primary.clients[0])
     primary.loop.turn()
     assert primary.loop.waiting
-    digest: Any = primary.leading
+    digest: Any = primary.driver
     digest._append_digest()
     assert (
         not primary.loop.waiting
@@ -265,20 +265,20 @@ def test_no_entry_is_later_than_a_unit_behind_it(monkeypatch: pytest.MonkeyPatch
     its time that a PERSIST gathered before it has kept.
     """
     primary = Primary(monkeypatch, 2)
-    node, leading = primary.node, primary.leading
+    node, driver = primary.node, primary.driver
     begun_ms = node.wall_ms
-    assert leading.last_entry_ms == begun_ms, "the log's time at the take-over"
+    assert driver.last_entry_ms == begun_ms, "the log's time at the take-over"
     node.wall_ms += 5
     primary.write(primary.clients[0])
     primary.loop.turn()
     node.wall_ms += 1
     primary.write(primary.clients[1])  # gathers with this time, behind the entry under way
     node.wall_ms += 7
-    leading._on_reopened(3)
-    leading._append_gathered(1)
+    driver._on_reopened(3)
+    driver._append_gathered(1)
     assert primary.log.times == [begun_ms + 5, begun_ms + 5, begun_ms + 6]
-    leading._on_reopened(4)
-    assert primary.log.times[-1] == leading.last_entry_ms == begun_ms + 13, (
+    driver._on_reopened(4)
+    assert primary.log.times[-1] == driver.last_entry_ms == begun_ms + 13, (
         "with nothing that gathers it tells the time"
     )
 
@@ -308,8 +308,8 @@ def test_an_error_while_one_client_is_given_its_reply_costs_no_other_client_its_
 
 
 def test_entries_of_the_nodes_own_are_measured(primary: Primary) -> None:
-    rate = primary.leading.rate
-    primary.leading._append_own(DATA, b"")
+    rate = primary.driver.rate
+    primary.driver._append_own(DATA, b"")
     assert rate.in_flight == 1
     primary.node.now_us += 200_000
     primary.log.commit()

@@ -6,13 +6,13 @@ from __future__ import annotations
 
 import re
 
-from memstore.node.client_connection import Connection
+from memstore.node.client_connection import ClientConnection
 from tests.replication.test_review_connection import Host, Socket, connected, encoded
 from tests.replication.test_shard import Node
 from tests.replication.test_turn import another, commit, turns
 
 
-def watched(node: Node) -> tuple[Host, Connection, Socket]:
+def watched(node: Node) -> tuple[Host, ClientConnection, Socket]:
     """A host that sends MONITOR's lines as the node does, and a client in MONITOR."""
     host, connection, socket = connected(node)
 

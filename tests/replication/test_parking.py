@@ -17,7 +17,7 @@ import pytest
 from memstore.engine.engine import PAUSE_ALL, PAUSE_NONE
 from memstore.engine.requests import WaitForReplicas
 from memstore.engine.session import SESSION, STRONG
-from memstore.node.client_connection import Connection
+from memstore.node.client_connection import ClientConnection
 from memstore.replication.shard import PRIMARY, REPLICA
 from tests.replication.test_review_connection import Host, Socket, encoded
 from tests.replication.test_shard import Node
@@ -77,7 +77,7 @@ class Desk(Host):
 
 @dataclass(eq=False)
 class Client:
-    connection: Connection
+    connection: ClientConnection
     socket: Socket
     # answers; of a read the least that it may see
     wanted: list[bytes | int] = field(default_factory=list)
@@ -140,7 +140,7 @@ class Scene:
 
     def connect(self) -> None:
         if len(self.clients) < 6:
-            connection, socket = Connection(self.desk, self.node.session()), Socket()
+            connection, socket = ClientConnection(self.desk, self.node.session()), Socket()
             transport: Any = socket
             connection.connection_made(transport)
             self.clients.append(Client(connection, socket))
@@ -202,7 +202,7 @@ class Scene:
 
     def stop_reading(self) -> None:
         connection = self.rng.choice(self.clients).connection
-        if connection.full:
+        if connection.write_paused:
             connection.resume_writing()
         else:
             connection.pause_writing()
@@ -244,7 +244,7 @@ class Scene:
     def choose(self) -> None:
         client = self.rng.choice(self.clients)
         session = client.connection.session
-        if not (client.unsent or client.connection.waits or session.parked):
+        if not (client.unsent or client.connection.deferred or session.parked):
             session.reads = self.rng.choice([STRONG, SESSION])
 
     # ----------------------------------------------------------------- what must hold
@@ -256,14 +256,16 @@ class Scene:
 
     def _check_connection(self, client: Client) -> None:
         connection, session, shard = client.connection, client.connection.session, self.shard
-        queue: Any = self.desk.turn
-        assert [*queue._put_off, *queue._heavy].count(connection) == connection.queued, (
+        queue: Any = self.desk.budget
+        assert [*queue._deferred, *queue._deferred_heavy].count(connection) == connection.queued, (
             "it stands in the queue once"
         )
-        assert connection.waits == connection.queued or (connection.waits and connection.full), (
-            "while it waits, unless it waits for its client to read"
+        assert connection.deferred == connection.queued or (
+            connection.deferred and connection.write_paused
+        ), "while it waits, unless it waits for its client to read"
+        assert connection.deferred or not (
+            connection.pending_commands or connection.pending_bytes or connection.resumable
         )
-        assert connection.waits or not (connection.unrun or connection.unread or connection.named)
         if session.parked:
             asked = session.tail_query and any(
                 session is one for one, _ in self._covered(session.tail_query)
@@ -271,7 +273,7 @@ class Scene:
             behind = any(session is one for _, _, one in shard.reads._behind)
             wanted = session in shard.reads._asking
             assert (
-                connection.named
+                connection.resumable
                 or session.is_blocked
                 or session in shard.runnable
                 or session in shard._stopped
@@ -280,15 +282,15 @@ class Scene:
                 or wanted
             ), "forgotten"
         else:
-            assert not session.careful or connection.waits
-        assert not session.out or session in shard.runnable or connection.named, (
+            assert not session.slow_path or connection.deferred
+        assert not session.out or session in shard.runnable or connection.resumable, (
             "an answer that nobody gives"
         )
         assert (
             client.socket.reading
             or session.parked
-            or connection.waits
-            or connection.full
+            or connection.deferred
+            or connection.write_paused
             or session.is_blocked
         ), "not read for nothing"
 
@@ -307,7 +309,7 @@ class Scene:
             self.pause()
         for _ in range(3000):
             for client in self.clients:
-                if client.connection.full:
+                if client.connection.write_paused:
                     client.connection.resume_writing()
                 self.deliver(client)
             self.desk.answer_waits()
@@ -343,7 +345,7 @@ class Scene:
                     ), "older than its arrival"
                 else:
                     assert answer == wanted
-            assert client.socket.reading and session.plain and not session.parked
+            assert client.socket.reading and session.fast_path_ok and not session.parked
 
 
 def parsed(data: bytes) -> list[bytes]:

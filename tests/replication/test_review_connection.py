@@ -7,9 +7,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from memstore.node.client_connection import Connection
+from memstore.node.client_connection import ClientConnection
 from memstore.node.clocks import WallClock
-from memstore.node.loop_budget import Turn
+from memstore.node.loop_budget import LoopBudget
 from tests.replication.test_shard import Node
 
 
@@ -38,17 +38,17 @@ class Host:
         self.wall = WallClock(lambda: node.now_us, lambda: node.wall_ms)
         self.later = Later()
         self.failed: list[object] = []
-        self.turn = Turn(
+        self.budget = LoopBudget(
             self.later, lambda: node.now_us, lambda client, error: self.failed.append(client)
         )
         self.bugs: list[Exception] = []
         self.drains = 0
-        self.left: list[Connection] = []
+        self.left: list[ClientConnection] = []
 
-    def admit(self, connection: Connection) -> bytes:
+    def accept(self, connection: ClientConnection) -> bytes:
         return b""
 
-    def leave(self, connection: Connection) -> None:
+    def on_disconnect(self, connection: ClientConnection) -> None:
         self.left.append(connection)
 
     def schedule_drain(self) -> None:
@@ -103,9 +103,9 @@ class ClosedSocket(Socket):
         raise RuntimeError("the handler is closed")
 
 
-def connected(node: Node) -> tuple[Host, Connection, Socket]:
+def connected(node: Node) -> tuple[Host, ClientConnection, Socket]:
     host, socket = Host(node), Socket()
-    connection = Connection(host, node.session())
+    connection = ClientConnection(host, node.session())
     transport: Any = socket
     connection.connection_made(transport)
     return host, connection, socket
@@ -162,7 +162,10 @@ def test_what_a_turn_says_is_written_at_its_end_in_order_and_before_a_close() ->
 
 def test_a_client_that_left_costs_the_others_nothing() -> None:
     host, connection, socket = connected(Node())
-    gone, closed = Connection(host, host.node.session()), Connection(host, host.node.session())
+    gone, closed = (
+        ClientConnection(host, host.node.session()),
+        ClientConnection(host, host.node.session()),
+    )
     transport: Any = ClosedSocket()
     closed.connection_made(transport)
     for one in (gone, closed, connection):

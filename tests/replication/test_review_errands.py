@@ -14,7 +14,7 @@ import pytest
 
 import memstore.commands.shard
 from memstore.engine.session import Session
-from memstore.node.client_requests import Errands
+from memstore.node.client_requests import ClientRequests
 from memstore.replication.roles import DRAINING, Roles
 from memstore.replication.shard import Shard
 from tests.replication.test_shard import Node as Hands
@@ -40,7 +40,7 @@ class Sink:
 
 
 class Desk:
-    """As much of a node as `Errands` uses."""
+    """As much of a node as `ClientRequests` uses."""
 
     def __init__(self) -> None:
         self.hands = Hands()
@@ -51,7 +51,7 @@ class Desk:
         )
         self.facts.role, self.facts.committed = "primary", 1
         self.roles = Roles("a" * 40, bytes(16), 1000, Random(1), 0)
-        self.telling = SimpleNamespace(tell_shard=lambda: None)
+        self.facts_writer = SimpleNamespace(update_shard=lambda: None)
         self.timers: list[Timer] = []
         self.soon: list[tuple[Callable[..., None], Any]] = []
         self.loop = SimpleNamespace(
@@ -59,12 +59,12 @@ class Desk:
             call_soon=lambda call, *args: self.soon.append((call, args)),
         )
         node: Any = self
-        self.errands = Errands(node)
+        self.client_requests = ClientRequests(node)
 
     def clock(self) -> int:
         return self.hands.now_us
 
-    def go_on(self) -> None:
+    def resume_sessions(self) -> None:
         """In the next turn of the loop, which these tests do themselves."""
 
     def release(self, session: Session, data: bytes) -> bool:
@@ -85,7 +85,7 @@ class Desk:
         at, batch = 0, [command.encode().split() for command in commands]
         while at < len(batch):
             at = self.shard.run(session, batch, at, self.hands.wall_ms, self.hands.now_us)
-        self.errands.run()
+        self.client_requests.run()
         data = self.shard.take_reply(session, self.hands.now_us)
         session.sink.sent += data
         return data
@@ -110,7 +110,7 @@ def test_a_handover_to_nobody_is_answered_behind_a_write_that_waits() -> None:
     desk = Desk()
     session, sink = desk.session()
     desk.do(session, "SET k v", "MEMSTORE HANDOVER nobody")
-    desk.errands.on_handover_over("no replica nobody is connected", "")
+    desk.client_requests.on_handover_over("no replica nobody is connected", "")
     assert sink.sent == b"" and not session.is_blocked
     assert desk.shard.on_committed(desk.hands.append()) == [
         (session, b"+OK\r\n-ERR no replica nobody is connected\r\n")
@@ -124,11 +124,11 @@ def test_a_wait_that_is_over_leaves_no_timer_behind() -> None:
     (timer,) = desk.timers
     # as much of one as is looked at
     desk.facts.replicas = [SimpleNamespace(applied=1)]  # type: ignore[list-item]
-    desk.errands.on_progress()
+    desk.client_requests.on_progress()
     assert timer.cancelled and not session.is_blocked
     desk.facts.replicas = []
     desk.do(session, "WAIT 1 3600000")
-    desk.errands.on_step_down()
+    desk.client_requests.on_step_down()
     assert [timer.cancelled for timer in desk.timers] == [True, True]
 
 
@@ -147,10 +147,10 @@ def test_a_handover_that_a_step_down_has_answered_is_not_answered_again() -> Non
     desk.do(session, "MEMSTORE HANDOVER", "GET k")
     assert session.is_blocked
     # before the role machine was asked: another client's command found that the lease is over
-    desk.errands.on_step_down()
+    desk.client_requests.on_step_down()
     for told, data, _ in desk.shard.demote(desk.shard.tracker.committed):
         told.sink.released(data)
-    desk.errands.on_handover_over("this node is not the primary", "")
+    desk.client_requests.on_handover_over("this node is not the primary", "")
     assert sink.sent.count(b"\r\n") == 1 and sink.sent.startswith(b"-UNBLOCKED")
 
 
@@ -159,9 +159,9 @@ def test_a_failover_asked_for_during_a_handover_is_no_answer_to_it() -> None:
     session, sink = desk.session()
     desk.do(session, "MEMSTORE HANDOVER")
     desk.roles.phase = DRAINING
-    desk.errands._ask_roles("", None)
+    desk.client_requests._ask_roles("", None)
     assert session.is_blocked and not sink.sent
-    desk.errands.on_handover_over("", "b:6379")
+    desk.client_requests.on_handover_over("", "b:6379")
     assert sink.sent == b"+OK\r\n"
 
 
@@ -169,7 +169,7 @@ def test_who_was_answered_late_goes_on() -> None:
     desk = Desk()
     session, _ = desk.session()
     desk.do(session, "MEMSTORE HANDOVER")
-    desk.errands.on_handover_over("no replica is connected", "")
+    desk.client_requests.on_handover_over("no replica is connected", "")
     assert desk.shard.runnable == [session], (
         "there may be more behind it than parked commands: a protocol error, the end"
     )
@@ -196,7 +196,7 @@ def _position_of_a_write_that_moves() -> None:
         desk.facts.committed = position
         for _, data in desk.shard.on_committed(position):
             sink.released(data)
-        desk.errands.on_progress()
+        desk.client_requests.on_progress()
         for runnable in desk.shard.take_runnable():
             sink.released(b"".join(runnable.out))
             runnable.out = []
@@ -218,12 +218,12 @@ def _position_of_a_write_without_a_reply_that_moves() -> None:
     desk.shard.shift_positions(2)
     desk.facts.committed = 2
     desk.shard.on_committed(2)
-    desk.errands.on_progress()
+    desk.client_requests.on_progress()
     assert session.is_blocked and sink.sent == b"+OK\r\n", "the write is at position 3 now"
     desk.hands.append()
     desk.facts.committed = 3
     desk.shard.on_committed(3)
-    desk.errands.on_progress()
+    desk.client_requests.on_progress()
     assert not session.is_blocked and session.out == [b":3\r\n"]
 
 
@@ -267,7 +267,7 @@ def test_a_position_that_waits_is_answered_by_a_demotion() -> None:
     desk.do(session, "CLIENT REPLY OFF", "SET k v", "CLIENT REPLY ON", "MEMSTORE POSITION")
     assert session.is_blocked, "no reply is held, and the write is not committed"
     told = desk.shard.demote(1)
-    desk.errands.on_step_down()
+    desk.client_requests.on_step_down()
     assert not session.is_blocked and b"UNBLOCKED" in b"".join(data for _, data, _ in told)
     assert desk.facts.blocked_clients == 0
 
@@ -277,7 +277,7 @@ def test_a_position_that_does_not_exist_keeps_nothing_waiting() -> None:
     session, sink = desk.session()
     desk.do(session, "MEMSTORE WAITFOR 1000 1")
     desk.hands.now_us += 2000
-    desk.errands.on_progress()
+    desk.client_requests.on_progress()
     session.out = []
     desk.do(session, "MEMSTORE POSITION")
     assert sink.sent == b":1\r\n"

@@ -6,7 +6,7 @@ import asyncio
 from types import SimpleNamespace
 from typing import Any
 
-from memstore.node.node import Node
+from memstore.node.node import EngineNode
 from memstore.replication.outputs import StepDown
 from memstore.replication.roles import CANDIDATE
 from tests.replication.test_review_connection import connected, encoded
@@ -37,10 +37,14 @@ class Sink:
 def going_on(hands: Hands, ended: list[Any]) -> Any:
     """As much of a node as lets sessions go on."""
     node: Any = SimpleNamespace(
-        shard=hands.shard, loop=None, go_on=lambda: None, _arm=lambda: None, _end=ended.append
+        shard=hands.shard,
+        loop=None,
+        resume_sessions=lambda: None,
+        _arm=lambda: None,
+        _end=ended.append,
     )
-    node.on_loop_error = lambda loop, context: Node.on_loop_error(node, loop, context)
-    node.on_client_error = lambda client, error: Node.on_client_error(node, client, error)
+    node.on_loop_error = lambda loop, context: EngineNode.on_loop_error(node, loop, context)
+    node.on_client_error = lambda client, error: EngineNode.on_client_error(node, client, error)
     return node
 
 
@@ -50,7 +54,7 @@ def test_a_parked_command_that_fails_costs_only_its_own_client_the_connection() 
     hands.shard.runnable += [hands.session(sink=broken), hands.session(sink=whole)]
     ended: list[Any] = []
     node = going_on(hands, ended)
-    Node._go_on(node)
+    EngineNode._resume_sessions(node)
     assert (broken.closed, whole.ran, whole.closed, ended) == (True, 1, False, [])
 
 
@@ -70,15 +74,15 @@ def test_a_client_that_said_goodbye_is_closed_at_a_demotion() -> None:
         in_flight=1,
     )
     node: Any = SimpleNamespace(
-        leading=nothing,
+        primary=nothing,
         writer=nothing,
         shard=hands.shard,
-        errands=nothing,
+        client_requests=nothing,
         roles=nothing,
         clock=lambda: 0,
     )
-    node.release = lambda session, data: Node.release(node, session, data)
-    Node._step_down(node, StepDown("the lease ran out"))
+    node.release = lambda session, data: EngineNode.release(node, session, data)
+    EngineNode._step_down(node, StepDown("the lease ran out"))
     assert not quits_socket.reading and quits_socket.sent.count(b"-TRYAGAIN") == 2
     assert not hangs_up_socket.reading and hangs_up_socket.sent.count(b"-TRYAGAIN") == 1
 
@@ -99,7 +103,7 @@ def test_a_release_waits_for_what_a_term_sealed_again_has_put_behind_the_handove
             clock=lambda: 0,
             act=lambda: None,
         )
-        release = asyncio.ensure_future(Node._release(node, writer, b"s"))
+        release = asyncio.ensure_future(EngineNode._release(node, writer, b"s"))
         await asyncio.sleep(0.005)
         assert not release.done()
         writer.in_flight = 0
@@ -135,13 +139,13 @@ def test_a_term_sealed_again_while_its_prefix_is_applied_is_a_lost_campaign() ->
         on_campaign_won=lambda *_: said.append("won"),
     )
     node: Any = SimpleNamespace(
-        follower=follower, following=SimpleNamespace(close=lambda: None, apply_all=lambda: True),
+        follower=follower, replica=SimpleNamespace(close=lambda: None, apply_all=lambda: True),
         roles=roles, log=SimpleNamespace(campaign=campaign), config=SimpleNamespace(lease_ms=800),
         me=SimpleNamespace(encode=lambda: b""), wall_ms=lambda: 1, clock=lambda: 1,
         act=lambda: None, _follow=lambda _: said.append("follows"), _won=None,
     )  # fmt: skip
-    node._abandon_writer = lambda output: Node._abandon_writer(node, output)
-    node._has_won = lambda won: Node._has_won(node, won)
-    asyncio.run(Node._campaign(node))
+    node._abandon_writer = lambda output: EngineNode._abandon_writer(node, output)
+    node._has_won = lambda won: EngineNode._has_won(node, won)
+    asyncio.run(EngineNode._campaign(node))
     assert writer.stopped and node._won is None
     assert len(said) == 2 and "sealed again" in said[0] and said[1] == "follows"

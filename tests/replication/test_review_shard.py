@@ -93,7 +93,7 @@ def test_wait_in_a_transaction_answers_at_once() -> None:
     node.engine.facts.role = "primary"
     session = node.session()
     assert node.do(session, "MULTI", "WAIT 1 0", "EXEC") == b"+OK\r\n+QUEUED\r\n*1\r\n:0\r\n"
-    assert not session.is_blocked and not node.engine.requests and session.plain
+    assert not session.is_blocked and not node.engine.requests and session.fast_path_ok
     assert node.do(session, "GET k") == b"$-1\r\n"
 
 

@@ -311,7 +311,7 @@ def test_too_much_in_flight_stops_new_commands_and_loses_none() -> None:
 
 def test_a_unit_that_could_never_fit_is_refused_before_it_changes_memory() -> None:
     node = Node(max_uncommitted_bytes=65536)
-    one = node.session(plain=False)  # as the connection does for large commands
+    one = node.session(fast_path_ok=False)  # as the connection does for large commands
     assert node.run(one, [[b"SET", b"a", b"x" * 70000]]).startswith(b"-ERR the command is larger")
     assert node.shard.clean and len(node.engine.keyspace.database(0)) == 0
 

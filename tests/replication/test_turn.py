@@ -9,15 +9,15 @@ from typing import Any
 import pytest
 
 from memstore.engine.session import SESSION
-from memstore.node.client_connection import Connection
-from memstore.node.loop_budget import COMMANDS, MOST_US
+from memstore.node.client_connection import ClientConnection
+from memstore.node.loop_budget import COMMANDS, MAX_TURN_US
 from memstore.replication.shard import REPLICA
 from tests.replication.test_review_connection import Host, Socket, connected, encoded
 from tests.replication.test_shard import Node
 
 
-def another(host: Host, **session: Any) -> tuple[Connection, Socket]:
-    connection, socket = Connection(host, host.node.session(**session)), Socket()
+def another(host: Host, **session: Any) -> tuple[ClientConnection, Socket]:
+    connection, socket = ClientConnection(host, host.node.session(**session)), Socket()
     transport: Any = socket
     connection.connection_made(transport)
     return connection, socket
@@ -76,7 +76,7 @@ def test_when_a_turn_has_taken_long_the_others_wait_too() -> None:
     host, slow, _ = connected(Node())
     others = [another(host) for _ in range(3)]
     slow.data_received(pings(0, 1))
-    host.node.now_us += MOST_US + 1
+    host.node.now_us += MAX_TURN_US + 1
     others[0][0].data_received(pings(0, 1))  # that was found out behind this one
     for connection, _ in others[1:]:
         connection.data_received(pings(0, 1))
@@ -135,7 +135,7 @@ def test_a_client_that_does_not_read_its_replies_is_not_read_until_it_does() -> 
     turns(host)
     assert (
         not socket.reading
-        and connection.waits
+        and connection.deferred
         and host.shard.engine.facts.commands_processed == COMMANDS
     ), "no more is made for it either"
     connection.resume_writing()
@@ -149,7 +149,7 @@ def test_a_client_that_reads_slowly_is_not_read_while_it_waits() -> None:
     connection.data_received(pings(4 * COMMANDS, 1))
     connection.pause_writing()
     connection.resume_writing()
-    assert connection.waits and not socket.reading
+    assert connection.deferred and not socket.reading
     turns(host)
     assert socket.reading and socket.sent == echoes(0, 4 * COMMANDS + 1)
 
@@ -158,11 +158,11 @@ def test_what_is_parked_counts_when_it_runs() -> None:
     host, connection, _ = connected(Node())
     host.shard.begin_handover_pause()
     connection.data_received(pings(0, 100))
-    assert host.turn.left == COMMANDS
+    assert host.budget.left == COMMANDS
     host.shard.end_handover_pause()
     assert host.shard.take_runnable() == [connection.session]
     connection.run_parked()
-    assert host.turn.left == COMMANDS - 100
+    assert host.budget.left == COMMANDS - 100
 
 
 def test_what_came_before_the_end_is_run_before_the_close() -> None:
@@ -226,7 +226,7 @@ def test_what_one_client_has_parked_is_divided_too_and_answered_in_order() -> No
     assert host.shard.take_runnable() == [connection.session]
     connection.run_parked()
     assert (
-        connection.named
+        connection.resumable
         and len(connection.session.parked) == count - COMMANDS
         and not socket.reading
     )
@@ -262,7 +262,7 @@ def test_what_must_wait_again_stays_in_front_of_what_was_not_reached() -> None:
     host.shard.end_handover_pause()
     (session,) = host.shard.take_runnable()
     session.sink.run_parked()
-    assert session.is_blocked and not connection.named and len(session.parked) == 2 * COMMANDS
+    assert session.is_blocked and not connection.resumable and len(session.parked) == 2 * COMMANDS
     host.shard.finish(session, b":0\r\n")
     resumed(host)
     assert socket.sent == echoes(0, 10) + b":0\r\n" + echoes(10, 2 * COMMANDS)
@@ -287,14 +287,14 @@ def test_a_very_large_command_that_was_parked_is_looked_at_when_it_runs() -> Non
     data = encoded(b"SET", b"k", b"v" * 2 * 1024 * 1024)
     for at in range(0, len(data), 256 * 1024):
         connection.data_received(data[at : at + 256 * 1024])
-    assert len(connection.session.parked) == 1 and connection.session.careful
+    assert len(connection.session.parked) == 1 and connection.session.slow_path
     host.shard.end_handover_pause()
     resumed(host)
     assert (
         socket.sent.startswith(b"-ERR ")
         and not host.shard.has_entries
         and socket.reading
-        and not connection.session.careful
+        and not connection.session.slow_path
     )
 
 
@@ -311,7 +311,7 @@ def test_a_very_large_command_is_looked_at_whatever_stands_before_it(
         connection.data_received(data[at : at + 256 * 1024])
     host.shard.end_handover_pause()
     resumed(host)
-    assert not host.shard.has_entries and connection.session.plain
+    assert not host.shard.has_entries and connection.session.fast_path_ok
 
 
 def test_an_answer_covers_nothing_that_came_after_its_question() -> None:
@@ -459,7 +459,7 @@ def test_what_comes_with_a_very_large_command_or_before_an_error_is_divided_too(
                     facts.commands_processed,
                 )
                 host.later.turn()
-        assert most <= COMMANDS + 1 and not connection.session.careful
+        assert most <= COMMANDS + 1 and not connection.session.slow_path
         assert socket.sent.startswith(echoes(0, 5 * COMMANDS))
         assert socket.sent.endswith(echoes(0, 5 * COMMANDS) if len(tail) > 100 else b"got 'x'\r\n")
 
@@ -534,7 +534,10 @@ def test_what_follows_a_quit_or_a_lost_connection_is_not_run() -> None:
     gone.data_received(pings(0, 3 * COMMANDS))
     gone.connection_lost(None)
     turns(host)
-    assert host.shard.engine.facts.commands_processed <= before + COMMANDS and not gone.unrun
+    assert (
+        host.shard.engine.facts.commands_processed <= before + COMMANDS
+        and not gone.pending_commands
+    )
 
 
 def test_nothing_behind_a_quit_is_read_though_replies_before_it_are_still_held() -> None:
@@ -559,7 +562,9 @@ def test_nothing_runs_behind_a_command_that_failed() -> None:
     connection.data_received(pings(0, 3 * COMMANDS))
     socket.closing = True  # the loop closes it for what a callback raised, and tells so later
     turns(host)
-    assert host.shard.engine.facts.commands_processed == COMMANDS and not connection.unrun
+    assert (
+        host.shard.engine.facts.commands_processed == COMMANDS and not connection.pending_commands
+    )
 
 
 def test_a_protocol_error_behind_a_pipeline_is_told_last() -> None:
@@ -580,7 +585,7 @@ def test_nothing_is_kept_for_a_client_that_has_not_authenticated() -> None:
     host.shard.engine.settings.requirepass = "secret"
     stranger, socket = another(host, authenticated=False, plain=False)
     stranger.data_received(pings(0, 1))
-    assert not stranger.unread and not stranger.waits
+    assert not stranger.pending_bytes and not stranger.deferred
     turns(host)
     assert socket.sent == b"-NOAUTH Authentication required.\r\n"
 
@@ -623,7 +628,7 @@ def test_a_client_that_has_authenticated_is_no_stranger_any_more(
     assert (
         socket.sent.endswith(echoes(0, 3))
         and connection.reader.authenticated
-        and connection.reader.ordinary
+        and connection.reader.fast
     )
     connection.data_received(encoded(b"SET", b"key", b"v" * 100_000))
     assert not connection.session.closing and host.drains == 1
@@ -681,5 +686,5 @@ def test_a_client_that_resets_and_authenticates_in_a_divided_pipeline_is_no_stra
     assert (
         socket.sent.endswith(b"+RESET\r\n+OK\r\n" + echoes(0, 2))
         and connection.reader.authenticated
-        and connection.reader.ordinary
+        and connection.reader.fast
     )

@@ -39,7 +39,7 @@ def observed(role: str = "primary") -> tuple[Node, Notes]:
 def fast_loop() -> Told:
     node, notes = observed()
     session = node.session()
-    assert node.shard.fast_path_open and session.plain
+    assert node.shard.fast_path_open and session.fast_path_ok
     node.do(session, "SET a 1", "GET a", "MSET a 2 b 3")
     return notes.told
 

@@ -3,8 +3,8 @@ for the clients.
 
 Decides: addresses, settings, how a process is started, dies and comes back.
 Must not know: faults' schedules, what clients do. The processes are the real ones from their main
-objects down (`txlog.server.node.LogNode`, `memstore.node.node.Node`); like a service manager, the
-cluster starts one again that ended.
+objects down (`txlog.server.node.LogNode`, `memstore.node.node.EngineNode`). Like a service manager,
+the cluster starts one again that ended.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from memstore.config import ServerConfig
 from memstore.log.interface import LogUnusable
 from memstore.log.quorum import QuorumLog
 from memstore.node.clocks import WallClock
-from memstore.node.node import Node
+from memstore.node.node import EngineNode
 from tests.sim.disk import Disk
 from tests.sim.network import Network
 from tests.sim.world import Clock, Loop, World
@@ -216,7 +216,7 @@ class EngineMember(Member):
     def __init__(self, cluster: Cluster, name: str, host: str, az: str) -> None:
         super().__init__(cluster, name, host, az)
         self.rng = cluster.world.rng(name)
-        self.node: Node | None = None
+        self.node: EngineNode | None = None
         self.terminated = 0  # the life that was sent a SIGTERM
 
     async def main(self, loop: Loop) -> None:
@@ -244,7 +244,7 @@ class EngineMember(Member):
             await transaction_log.open()
         except LogUnusable as error:
             loop.end(f"the log cannot be used: {error}")
-        self.node = node = Node(
+        self.node = node = EngineNode(
             config,
             transaction_log,
             self.host,

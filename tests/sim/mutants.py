@@ -52,7 +52,7 @@ import txlog.storage.store
 _Roles = memstore.replication.roles.Roles
 _Shard = memstore.replication.shard.Shard
 _Tracker = memstore.replication.tracker.Tracker
-_Node = memstore.node.node.Node
+_Node = memstore.node.node.EngineNode
 _Acceptor = txlog.consensus.acceptor.Acceptor
 _Proposer = txlog.consensus.proposer.Proposer
 _Sender = txlog.consensus.sender.Sender
@@ -322,7 +322,7 @@ MUTANTS: dict[str, Mutant] = {
     ),
     "entry-later-than-what-gathers": Mutant(
         "a LEADERSHIP of a term sealed again is later than the units that gathered before it",
-        memstore.node.primary.Leading,
+        memstore.node.primary.PrimaryDriver,
         "_append_own",
         "if not self.shard.has_entries:",
         "if True:",
@@ -548,7 +548,7 @@ MUTANTS: dict[str, Mutant] = {
     ),
     "digest-of-what-gathers": Mutant(
         "a digest tells of effects that are not yet in the log",
-        memstore.node.primary.Leading,
+        memstore.node.primary.PrimaryDriver,
         "_append_digest",
         "if shard.has_entries:",
         "if False:",

@@ -163,9 +163,9 @@ def installed(world: World) -> Iterator[None]:
 
     node, driver, log_node = memstore.node.node, txlog.server.driver, txlog.server.node
     replaced: list[tuple[Any, str, Any]] = [
-        (node, "Collector", _Quiet),
+        (node, "GcScheduler", _Quiet),
         (node, "Sampler", _Quiet),
-        (node, "TurnWatch", _Quiet),
+        (node, "LoopLagMonitor", _Quiet),
         (node, "describe_process", lambda facts: None),
         (driver, "Worker", Worker),
         (log_node, "now_us", now_us),

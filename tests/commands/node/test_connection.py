@@ -48,7 +48,7 @@ def test_hello_that_fails_changes_nothing() -> None:
     assert client.session.name == b""
     assert client.ask("HELLO 3 SETNAME me AUTH default secret")["proto"] == 3
     assert client.session.name == b"me"
-    assert client.session.plain
+    assert client.session.fast_path_ok
 
 
 @pytest.mark.parametrize(
@@ -64,10 +64,10 @@ def test_hello_that_fails_changes_nothing() -> None:
 )
 def test_auth_with_a_password(line: str, answer: str) -> None:
     client = Node(requirepass="secret").connect()
-    assert not client.session.plain
+    assert not client.session.fast_path_ok
     assert client.ask(line) == answer
     assert client.session.authenticated is (answer == "OK")
-    assert client.session.plain is (answer == "OK")
+    assert client.session.fast_path_ok is (answer == "OK")
 
 
 def test_a_password_set_later_leaves_those_who_are_in(node: Node, client: Client) -> None:
@@ -104,7 +104,7 @@ def test_reset_makes_the_connection_new(node: Node, client: Client) -> None:
     )
     assert node.engine.watched.sessions == {}
     assert node.engine.monitors == []
-    assert session.plain
+    assert session.fast_path_ok
 
 
 def test_reset_asks_for_the_password_again() -> None:
@@ -118,7 +118,7 @@ def test_quit_closes_after_what_is_held(node: Node, client: Client) -> None:
     assert client.line("QUIT") == b"+OK\r\n"
     assert node.engine.requests == [CloseSession(client.session, after_replies=True)]
     assert client.session.closing
-    assert not client.session.plain
+    assert not client.session.fast_path_ok
 
 
 def test_client_reply_modes(client: Client) -> None:
@@ -127,8 +127,8 @@ def test_client_reply_modes(client: Client) -> None:
     assert session.reply_mode == REPLY_SKIP_NEXT
     client.line("CLIENT REPLY OFF")
     assert session.reply_mode == REPLY_OFF
-    assert not session.plain
+    assert not session.fast_path_ok
     client.line("CLIENT REPLY SKIP")
     assert session.reply_mode == REPLY_OFF, "SKIP within OFF leaves it off"
     assert client.line("CLIENT REPLY ON") == b"+OK\r\n"
-    assert session.plain
+    assert session.fast_path_ok

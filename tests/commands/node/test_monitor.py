@@ -43,4 +43,4 @@ def test_monitor_registers_once(node: Node, client: Client) -> None:
     assert client.ask("MONITOR") == "OK"
     assert client.line("MONITOR") == b"", "as in Redis: a second one has no answer"
     assert node.engine.monitors == [client.session]
-    assert not client.session.plain
+    assert not client.session.fast_path_ok

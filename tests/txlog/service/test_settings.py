@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from memstore.config import load as load_engine
-from memstore.node.process import StartError, read_addresses
+from memstore.node.process import NodeStartError, read_addresses
 from tests.ports import free_port
 from txlog.cli import app
 from txlog.client import AddressError, LogAddress
@@ -213,7 +213,7 @@ def test_an_engine_node_without_a_secret_uses_this_machine_only(
     )
     if refused:
         with pytest.raises(
-            StartError,
+            NodeStartError,
             match=r"log node 10\.0\.0\.1 is not on a loopback address.*log-without-secret = yes "
             r"allows it",
         ):
