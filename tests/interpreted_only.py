@@ -54,7 +54,7 @@ INTERPRETED_ONLY: dict[str, str] = {
         "test_an_element_of_evenly_long_ones_is_cut_out",
     ),
     **_in(
-        "tests/replication/test_forgotten_errors.py",
+        "tests/node/test_forgotten_errors.py",
         _MUTANT,
         "test_a_planted_bug_in_the_link_is_found",
     ),
@@ -64,16 +64,16 @@ INTERPRETED_ONLY: dict[str, str] = {
         "test_a_planted_bug_in_what_the_lease_keeper_relies_on_is_found",
     ),
     **_in(
-        "tests/replication/test_review_node.py",
+        "tests/node/test_engine_node.py",
         _STAND_IN,
         "test_a_parked_command_that_fails_costs_only_its_own_client_the_connection",
         "test_a_client_that_said_goodbye_is_closed_at_a_demotion",
         "test_a_release_waits_for_what_a_term_sealed_again_has_put_behind_the_handover",
         "test_a_term_sealed_again_while_its_prefix_is_applied_is_a_lost_campaign",
     ),
-    **_in("tests/replication/test_review_errands.py", _DESK, *_ERRANDS),
+    **_in("tests/node/test_client_requests.py", _DESK, *_ERRANDS),
     **_in(
-        "tests/replication/test_contained_errors.py",
+        "tests/node/test_contained_errors.py",
         _MUTANT,
         "test_each_guard_is_needed",
     ),

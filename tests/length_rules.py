@@ -24,7 +24,6 @@ LONG_FILES: dict[str, int] = {
     "memstore.node.node": 753,
     "txlog.server.node": 662,
     "txlog.storage.store": 862,
-    "tests.replication.test_turn": 690,
     "tests.sim.campaigns": 871,
     "tests.sim.mutants": 811,
     "tests.txlog.consensus.test_acceptor": 629,

@@ -16,7 +16,7 @@ from memstore.engine.effects import encode
 from memstore.engine.keyspace import SLOTS
 from memstore.engine.state_digest import Slice
 from memstore.replication.control_entries import Digest, Leadership
-from tests.replication.test_node import Processes, until
+from tests.node.processes import Processes, until
 from txlog.client import LogAddress
 from txlog.embedded import make_client
 from txlog.entry import DATA, DIGEST, GENESIS_CHAIN, NO_ENTRY

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.node.long_commands import join, sort
 from tests.ports import free_port
-from tests.replication.long_commands import join, sort
 from tests.system.cluster import process_state
 from tests.txlog.service.harness import LEASE_MS, Embedded, Service, committed, eventually, win
 from tests.txlog.service.test_process import Servers, txlog

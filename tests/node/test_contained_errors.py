@@ -20,10 +20,9 @@ from memstore.engine.settings import Settings
 from memstore.node.client_connection import ClientConnection
 from memstore.replication.follower import Follower
 from memstore.replication.shard import Shard
+from tests.node.harness import Host, Socket, another, connected, encoded, turns
 from tests.replication.test_recovery import Log
-from tests.replication.test_review_connection import Host, Socket, connected, encoded
 from tests.replication.test_shard import Node
-from tests.replication.test_turn import another, turns
 from tests.sim.mutants import Mutant
 from tests.sim.mutants import plant as plant_mutant
 

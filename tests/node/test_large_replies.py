@@ -10,9 +10,8 @@ from memstore.engine.command import Handler
 from memstore.node.client_connection import ClientConnection
 from memstore.node.loop_budget import MAX_TURN_US, REPLY_BYTES, UnreadOutput
 from memstore.replication.fast_path import LARGE_REPLY, is_plain, is_quick
-from tests.replication.test_review_connection import Host, Socket, connected, encoded
+from tests.node.harness import Host, Socket, another, commit, connected, encoded, resumed, turns
 from tests.replication.test_shard import Node
-from tests.replication.test_turn import another, commit, resumed, turns
 
 MIB = 1024 * 1024
 

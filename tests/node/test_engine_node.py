@@ -9,7 +9,7 @@ from typing import Any
 from memstore.node.node import EngineNode
 from memstore.replication.outputs import StepDown
 from memstore.replication.roles import CANDIDATE
-from tests.replication.test_review_connection import connected, encoded
+from tests.node.harness import connected, encoded
 from tests.replication.test_shard import Node as Hands
 
 

@@ -19,7 +19,7 @@ from memstore.engine.requests import WaitForReplicas
 from memstore.engine.session import SESSION, STRONG
 from memstore.node.client_connection import ClientConnection
 from memstore.replication.shard import PRIMARY, REPLICA
-from tests.replication.test_review_connection import Host, Socket, encoded
+from tests.node.harness import Host, Socket, encoded
 from tests.replication.test_shard import Node
 
 READ_BYTES = 256_000  # one read of a socket

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.node.harness import encoded
+from tests.node.processes import until
 from tests.ports import free_port
-from tests.replication.test_node import until
-from tests.replication.test_review_connection import encoded
 
 PLANT = """
 import memstore.node.process as process

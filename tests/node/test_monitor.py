@@ -7,9 +7,8 @@ from __future__ import annotations
 import re
 
 from memstore.node.client_connection import ClientConnection
-from tests.replication.test_review_connection import Host, Socket, connected, encoded
+from tests.node.harness import Host, Socket, another, commit, connected, encoded, turns
 from tests.replication.test_shard import Node
-from tests.replication.test_turn import another, commit, turns
 
 
 def watched(node: Node) -> tuple[Host, ClientConnection, Socket]:

@@ -1,4 +1,4 @@
-"""`python -m tests.replication.long_commands` is `memstore` with commands that take long, for
+"""`python -m tests.node.long_commands` is `memstore` with commands that take long, for
 tests: they keep the interpreter's lock in one call.
 
 Decides: how long they take.

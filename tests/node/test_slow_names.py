@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.replication.test_node import WAIT_S, Processes, until
+from tests.node.processes import WAIT_S, Processes, until
 
 SLOW_S = 4
 HERE = Path(__file__).parent

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import redis
 
-from tests.replication.test_node import Processes, until
+from tests.node.processes import Processes, until
 
 LEASE_MS = 1000
 LIMIT_MS = 8000
@@ -28,7 +28,7 @@ class Busy(Processes):
     """Its engines know the commands of `long_commands`."""
 
     def start(self, name: str, *command: str) -> None:
-        program = "tests.replication.long_commands" if command[0] == "memstore" else command[0]
+        program = "tests.node.long_commands" if command[0] == "memstore" else command[0]
         with open(self.folder / f"{name}.txt", "ab") as trace:
             self.running[name] = subprocess.Popen(
                 [sys.executable, "-m", program, *command[1:]], stdout=trace, stderr=trace

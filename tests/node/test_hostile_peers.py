@@ -12,9 +12,8 @@ from memstore.engine.requests import CloseSession
 from memstore.node.client_connection import ClientConnection
 from memstore.node.loop_budget import COMMANDS
 from memstore.replication.shard import REPLICA, RESTORING, Shard
-from tests.replication.test_review_connection import Host, Socket, connected, encoded
+from tests.node.harness import Host, Socket, commit, connected, encoded, pings, resumed, turns
 from tests.replication.test_shard import Node
-from tests.replication.test_turn import commit, pings, resumed, turns
 
 
 def carry_out(host: Host) -> None:

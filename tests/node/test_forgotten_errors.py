@@ -17,7 +17,7 @@ import uvloop
 from memstore.engine.facts import Facts
 from memstore.node.node import ends_the_node
 from memstore.node.replica_link import ReplicaLink
-from tests.replication.test_review_connection import connected
+from tests.node.harness import connected
 from tests.replication.test_shard import Node as Hands
 from tests.sim.mutants import plant
 from txlog.link import SocketLink, _Connection
