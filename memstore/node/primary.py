@@ -1,17 +1,11 @@
 """The primary's driver: effects to the writer, commits to the replies that wait for them.
 
-Decides: when what gathered is appended (group commit), when an idle primary moves its replicas'
-time on.
+Decides: when an idle primary moves its replicas' time on. `replication.group_commit` decides when
+what has gathered is appended.
 Must not know: terms, leases, what makes a position committed.
 
-One append a turn of the loop at most. While an entry is on its way, effects go on gathering: a
-larger entry costs the log hardly more than a small one, and each of its nodes one fsync. The
-clients that a commit answers come back over several turns; so long as not all of them are here, and
-each turn brings more, the next entry waits; and a moment longer where that has been worth it. What
-is in flight follows the measured rate of commits and the lease (`replication.commit_rate`); the
-rest waits here.
-Invariant: the shard's ``next_position`` is the writer's; an entry that is not the shard's takes a
-position only through `shift_positions`; entries' times never go back, nor is any later than a unit
+Invariant: the shard's ``next_position`` is the writer's. An entry that is not the shard's takes a
+position only through `shift_positions`. The times of entries never go back, and no entry is later than a unit
 behind it.
 """
 
@@ -25,19 +19,19 @@ from memstore.engine.expiry import ActiveExpiry
 from memstore.node.loop_budget import Client
 from memstore.replication.commit_rate import CommitRate
 from memstore.replication.digest_schedule import Digests
+from memstore.replication.group_commit import (
+    APPEND,
+    IN_FLIGHT_LARGE,
+    NEXT_TURN,
+    START_WAIT,
+    GroupCommit,
+)
 from memstore.replication.shard import NO_LEASE, Shard
 from txlog.entry import DATA, DIGEST, HANDOVER, LEADERSHIP, EntryId
 
-# While an entry is under way effects gather into the next: an entry costs every process of the
-# shard the same whether it holds one effect or a hundred. Only what is large enough to be worth its
-# own transfer goes out beside others.
-LARGE_BYTES: Final = 64 * 1024
-IN_FLIGHT_LARGE: Final = 4
-# how long an entry waits for clients just answered when a turn has brought none of them: many at
-# once may be one process, put aside
+# How long an entry waits for clients just answered when a turn has brought none of them: many at
+# once may be one process that the machine has suspended.
 WAIT_S: Final = 0.001
-# so many entries wait for nobody when waiting has been in vain again and again
-MAX_SKIPPED_WAITS: Final = 255
 # an idle primary with volatile keys appends this often, so that replicas' time moves
 IDLE_US: Final = 1_000_000
 
@@ -100,14 +94,7 @@ class PrimaryDriver:
         self._on_progress = on_progress  # something was committed, up to here
         # an error of the program while one client was given its replies
         self._on_client_error = on_client_error
-        self._in_entry = 0  # units in the newest entry
-        self._expected = 0  # units that may be here in a few turns
-        self._gathered = 0  # units that had gathered a turn of the loop ago
         self._wait_timer: asyncio.TimerHandle | None = None  # an entry waits beyond the turn
-        # so many entries are not waited with after one that waited in vain:
-        # doubled by each in a row
-        self._failed_waits = 0
-        self._skipped_waits = 0  # so many of them are left
         self._appended_us = clock()
         self._sampled = 0  # a position whose commit time is measured, 0: none
         self._sampled_us = 0
@@ -116,7 +103,8 @@ class PrimaryDriver:
         self._loop = asyncio.get_running_loop()
         self.over = False
         self.rate = CommitRate(lease_ms, shard.engine.settings.max_uncommitted_bytes)
-        self._tell_rate()
+        self.group = GroupCommit(shard, self.rate)
+        self._update_rate()
         writer.on_committed = self._on_committed
         writer.on_reopened = self._on_reopened
 
@@ -129,63 +117,28 @@ class PrimaryDriver:
             self._loop.call_soon(self._drain)
 
     def _drain(self) -> None:
-        shard, writer = self.shard, self.writer
-        shard.drain_scheduled = False
+        self.shard.drain_scheduled = False
         if self.over:
             return
-        if writer.in_flight and (
-            shard.waiting_bytes < LARGE_BYTES
-            or writer.in_flight >= IN_FLIGHT_LARGE
-            or self.rate.room < self._next_size()
-        ):
-            return  # a commit will come by
-        units = len(shard.gathered)
-        if (
-            units < self._expected
-            and not writer.in_flight
-            and shard.waiting_bytes == shard.gathered_bytes
-            and self._more_to_come(units)
-        ):
-            return
-        if not shard.has_entries:
-            return
-        if self._wait_timer is not None:
-            self._failed_waits = 0  # all came
-        self._append_gathered(units)
-
-    def _more_to_come(self, units: int) -> bool:
-        """Some of the clients just answered are not back yet: whether the entry waits for them."""
-        if self._gathered < units:
-            self._gathered = units
+        step = self.group.on_turn(self.writer.in_flight)
+        if step == APPEND:
+            self._append_gathered()
+        elif step == NEXT_TURN:
             self.schedule_drain()
-            return True
-        if not units:
-            return False
-        if self._wait_timer is None:
-            if self._skipped_waits:
-                self._skipped_waits -= 1
-                return False
+        elif step == START_WAIT:
             self._wait_timer = self._loop.call_later(WAIT_S, self._on_wait_expired)
-        return True  # the next of them, or the timer, brings us back here
 
     def _on_wait_expired(self) -> None:
-        """Clients that think before they come back are not worth waiting for; one client process
-        that the machine put aside is.
-        """
         self._wait_timer = None
-        self._skipped_waits = self._failed_waits = min(
-            2 * self._failed_waits + 1, MAX_SKIPPED_WAITS
-        )
-        self._expected = 0
+        self.group.on_wait_expired()
         self._drain()
 
-    def _append_gathered(self, units: int) -> None:
+    def _append_gathered(self) -> None:
         shard, writer = self.shard, self.writer
         if self._wait_timer is not None:
             self._wait_timer.cancel()
             self._wait_timer = None
-        self._expected = self._in_entry = units
-        self._gathered = 0
+        self.group.on_append(len(shard.gathered))
         position, size = shard.next_position, 0
         facts = shard.engine.facts
         now_us = self._clock()
@@ -215,7 +168,7 @@ class PrimaryDriver:
         shard = self.shard
         shard.engine.facts.committed = position
         if self.rate.on_committed(position, self._clock()):
-            self._tell_rate()
+            self._update_rate()
         for session, data in shard.on_committed(position):
             sink = session.sink
             if sink is not None:
@@ -230,20 +183,11 @@ class PrimaryDriver:
             took = self._clock() - self._sampled_us
             facts.commit_us = took if not facts.commit_us else (facts.commit_us * 15 + took) // 16
             self._sampled = 0
-        if shard.has_entries:
-            # those just answered are about to come back
-            self._expected = self._in_entry + len(shard.gathered)
-            self._gathered = 0
+        if self.group.on_committed():
             self.schedule_drain()
         self._on_progress(position)
 
-    def _next_size(self) -> int:
-        """Of the least that could be appended now; a piece, where a run of entries waits."""
-        return min(
-            self.shard.waiting_bytes, self.rate.piece, self.shard.engine.settings.max_entry_bytes
-        )
-
-    def _tell_rate(self) -> None:
+    def _update_rate(self) -> None:
         facts, rate = self.shard.engine.facts, self.rate
         facts.commit_bytes_per_s, facts.in_flight_limit = rate.bytes_per_s, rate.limit
         self.shard.entry_bytes = rate.piece
@@ -278,7 +222,7 @@ class PrimaryDriver:
         if shard.waiting_bytes > max(self.rate.room, 0):
             return  # later: more waits than may be in flight
         if shard.has_entries:
-            self._append_gathered(len(shard.gathered))
+            self._append_gathered()
         assert not shard.has_entries
         self._append_own(
             DIGEST, self._digests.take(shard.engine.keyspace, facts.entries_appended, self._clock())

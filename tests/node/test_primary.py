@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from memstore.engine.session import Session
-from memstore.node.primary import MAX_SKIPPED_WAITS, PrimaryDriver
+from memstore.node.primary import PrimaryDriver
 from memstore.replication.digest_schedule import Digests
+from memstore.replication.group_commit import MAX_SKIPPED_WAITS
 from tests.replication.test_shard import Node
 from txlog.entry import DATA, EntryId
 
@@ -275,7 +276,7 @@ def test_no_entry_is_later_than_a_unit_behind_it(monkeypatch: pytest.MonkeyPatch
     primary.write(primary.clients[1])  # gathers with this time, behind the entry under way
     node.wall_ms += 7
     driver._on_reopened(3)
-    driver._append_gathered(1)
+    driver._append_gathered()
     assert primary.log.times == [begun_ms + 5, begun_ms + 5, begun_ms + 6]
     driver._on_reopened(4)
     assert primary.log.times[-1] == driver.last_entry_ms == begun_ms + 13, (
