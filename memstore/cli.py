@@ -214,7 +214,7 @@ def server(
             refuse(
                 f"'{name}' is not set: give --{name}, or a line in the settings file", WRONG_SETTING
             )
-    from memstore.node.node import run  # the other commands start without these imports
+    from memstore.node.process import run  # the other commands start without these imports
 
     sys.exit(run(values))
 

@@ -11,13 +11,15 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import time
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Callable
+from typing import Any, Final, Protocol
 
 import structlog
 
 from memstore.commands.shard import replica_answer, wait_reply
 from memstore.engine import access, reply
-from memstore.engine.engine import PAUSE_NONE
+from memstore.engine.engine import PAUSE_NONE, Engine
+from memstore.engine.facts import Facts
 from memstore.engine.requests import (
     AbortShutdown,
     AskToLead,
@@ -32,12 +34,13 @@ from memstore.engine.requests import (
     WaitForReplicas,
 )
 from memstore.engine.session import Session
-from memstore.replication.roles import Peer
+from memstore.node.client_connection import ClientConnection
+from memstore.node.errors import ErrorContainment
+from memstore.node.facts_writer import FactsWriter
+from memstore.node.replica_link import ReplicaLink
+from memstore.replication.roles import Peer, Roles
+from memstore.replication.shard import Shard
 from memstore.replication.waiting import wait_of
-
-if TYPE_CHECKING:
-    from memstore.node.client_connection import ClientConnection
-    from memstore.node.node import EngineNode
 
 POLL_US: Final = 100_000  # a replica's report is answered after so long at the latest
 HTTP_WARNING_EVERY_US: Final = 60_000_000  # of HTTP requests at most one in so long is told
@@ -51,8 +54,32 @@ FULL: Final = b"-ERR max number of clients reached\r\n"
 log = structlog.get_logger("memstore.node")
 
 
+class RequestsNode(Protocol):
+    """What is used of the node."""
+
+    engine: Engine
+    facts: Facts
+    shard: Shard
+    roles: Roles
+    link: ReplicaLink
+    errors: ErrorContainment
+    facts_writer: FactsWriter
+    clock: Callable[[], int]
+    loop: asyncio.AbstractEventLoop
+
+    def wall_ms(self) -> int: ...
+
+    def act(self) -> None:
+        """Carry out what the role machine asks for."""
+
+    def resume_sessions(self) -> None:
+        """Sessions may go on: see to it in the next turn of the loop."""
+
+    def terminate(self, reason: str, code: int = 0) -> None: ...
+
+
 class ClientRequests:
-    def __init__(self, node: EngineNode) -> None:
+    def __init__(self, node: RequestsNode) -> None:
         self.node = node
         self._waits = node.shard.waiting
         self._timer: asyncio.TimerHandle | None = None  # for the first deadline of the waits
@@ -226,7 +253,7 @@ class ClientRequests:
             return
         session.is_blocked = False
         session.update_fast_path()
-        if self.node.release(session, answer):
+        if self.node.errors.release(session, answer):
             self.node.shard.runnable.append(session)
             self.node.resume_sessions()
 

@@ -6,16 +6,20 @@ Must not know: who reads it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable
+from typing import Final, Protocol
 
 import structlog
 
-from memstore.engine.facts import LogNodeFact, ReplicaFact
-from memstore.replication.roles import PRIMARY, RESTORING
-
-if TYPE_CHECKING:
-    from memstore.node.node import EngineNode
-    from memstore.replication.control_entries import Leadership
+from memstore.config import ServerConfig
+from memstore.engine.facts import Facts, LogNodeFact, ReplicaFact
+from memstore.log.interface import Log, Writer
+from memstore.node.clocks import WallClock
+from memstore.node.replica_link import ReplicaLink
+from memstore.replication.control_entries import Leadership
+from memstore.replication.follower import Follower
+from memstore.replication.roles import PRIMARY, RESTORING, Roles
+from memstore.replication.shard import Shard
 
 # so long after a take-over the nodes of before are named to cluster clients, whether they have
 # reported here or not
@@ -24,8 +28,25 @@ EXPECTED_MS: Final = 3000
 log = structlog.get_logger("memstore.node")
 
 
+class FactsSource(Protocol):
+    """What is read of the node."""
+
+    config: ServerConfig
+    facts: Facts
+    log: Log
+    roles: Roles
+    shard: Shard
+    follower: Follower
+    writer: Writer | None
+    link: ReplicaLink
+    wall: WallClock
+    clock: Callable[[], int]
+
+    def wall_ms(self) -> int: ...
+
+
 class FactsWriter:
-    def __init__(self, node: EngineNode) -> None:
+    def __init__(self, node: FactsSource) -> None:
         self.node = node
         self._quorum_message = ""  # what was last said about it
         self._last_primary: Leadership | None = None  # the newest primary that was not this node

@@ -12,58 +12,44 @@ loop.
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import random
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, assert_never
 
 import structlog
 
 from memstore.commands import build_table
 from memstore.config import ServerConfig
 from memstore.engine import access
-from memstore.engine.engine import Engine, HalfDone
+from memstore.engine.engine import Engine
 from memstore.engine.keyspace import Keyspace
 from memstore.engine.session import Session
 from memstore.log.interface import CampaignLost, Heartbeat, Log, NoMajority, Writer
 from memstore.node.client_connection import ClientConnection
 from memstore.node.client_requests import ClientRequests
 from memstore.node.clocks import WallClock
+from memstore.node.errors import ErrorContainment
 from memstore.node.facts_writer import FactsWriter
-from memstore.node.loop_budget import Client, LoopBudget
+from memstore.node.identity import describe_node, own_leadership
+from memstore.node.loop_budget import LoopBudget
 from memstore.node.primary import PrimaryDriver
 from memstore.node.replica import ReplicaDriver
 from memstore.node.replica_link import ReplicaLink
-from memstore.node.sampling import GcScheduler, LoopLagMonitor, Sampler, describe_process, key_count
-from memstore.replication import outputs
+from memstore.node.upkeep import Upkeep
+from memstore.replication import outputs, takeover
 from memstore.replication.control_entries import (
-    Leadership,
     decode_handover,
     decode_leadership,
     mismatches,
 )
 from memstore.replication.digest_schedule import Digests
 from memstore.replication.follower import Follower
-from memstore.replication.roles import CANDIDATE, DRAINING, PRIMARY, RESTORING, Roles
+from memstore.replication.roles import DRAINING, PRIMARY, RESTORING, Roles
 from memstore.replication.shard import Shard
-from memstore.version import VERSION
 from txlog.clock import timer_s
 from txlog.entry import HANDOVER, LEADERSHIP, Entry
 
-TICK_S: Final = 0.1
-FREE_UNITS: Final = 20_000  # discarded keys and members let go of at a time: a few milliseconds
-FREE_AGAIN_S: Final = 0.01  # between two times while there is more
-
 log = structlog.get_logger("memstore.node")
-
-
-def node_id(log_name: str, az: str, host: str, port: int) -> str:
-    """40 hex digits, the same whenever a node of this address starts again:
-    nodes keep nothing on disk.
-    """
-    return hashlib.sha1(
-        f"{log_name}|{az}|{host}:{port}".encode(), usedforsecurity=False
-    ).hexdigest()
 
 
 class EngineNode:
@@ -86,21 +72,8 @@ class EngineNode:
         self.engine.clock_us = self.clock
         self.shard = Shard(self.engine)
         facts = self.facts = self.engine.facts
-        facts.host, facts.port, facts.az = host, port, config.az
-        facts.log_name = txlog.name
-        facts.node_id = node_id(txlog.name, config.az, host, port)
-        facts.run_id = hashlib.sha1(txlog.incarnation, usedforsecurity=False).hexdigest()
-        facts.started_ms = facts.role_since_ms = self.wall.read()
-        describe_process(facts)
-        limits = {
-            "max-entry-bytes": config.max_entry_bytes,
-            "databases": config.databases,
-            "cluster-enabled": int(config.cluster_enabled),
-        }
-        incarnation, lease_ms = txlog.incarnation, config.lease_ms
-        self.me = Leadership(
-            facts.node_id, incarnation, config.az, host, port, lease_ms, VERSION, limits
-        )
+        describe_node(facts, config, txlog, host, port, self.wall.read())
+        self.me = own_leadership(facts, config, txlog.incarnation)
         self.follower = Follower(self.engine, self.clock())
         self.replica = ReplicaDriver(self.follower, self.clock, self._on_applied, self._on_stuck)
         self.roles = Roles(facts.node_id, txlog.incarnation, config.lease_ms, rng, self.clock())
@@ -115,7 +88,8 @@ class EngineNode:
             self.wall_ms,
         )
         self.loop = asyncio.get_running_loop()
-        self.budget = LoopBudget(self.loop, self.clock, self.on_client_error)
+        self.errors = ErrorContainment(self)
+        self.budget = LoopBudget(self.loop, self.clock, self.errors.on_client_error)
         self.ended: asyncio.Future[int] = self.loop.create_future()
         self.client_requests = ClientRequests(self)
         self.facts_writer = FactsWriter(self)
@@ -127,34 +101,15 @@ class EngineNode:
         self._timer: asyncio.TimerHandle | None = None
         self._timer_us = 0
         self._next_session = 0
-        self._gc = GcScheduler()
-        self._sampler = Sampler(facts)
-        self._lag_monitor = LoopLagMonitor(facts, self.clock, self.wall_ms)
-        self._carry_out: dict[type, Callable[[Any], None]] = {
-            outputs.HideUntilCaughtUp: self._hide_until_caught_up, outputs.Follow: self._follow,
-            outputs.StopFollowing: self._stop_following,
-            outputs.RestoreFromLog: self._restore_from_log,
-            outputs.IgnoreDigests: self._ignore_digests,
-            outputs.BecomeReplica: self._become_replica, outputs.AskProbe: self._ask_probe,
-            outputs.StartCampaign: self._start_campaign,
-            outputs.AbandonWriter: self._abandon_writer, outputs.TakeOver: self._take_over,
-            outputs.StepDown: self._step_down, outputs.HoldCommands: self._hold_commands,
-            outputs.ReleaseCommands: self._release_commands,
-            outputs.AppendHandover: self._append_handover,
-            outputs.ReleaseLease: self._release_lease, outputs.HandoverOver: self._handover_over,
-            outputs.Exit: self._end, outputs.LogEvent: self._log_event,
-        }  # fmt: skip
+        self._upkeep = Upkeep(self)
 
     # ----------------------------------------------------------------- life
 
     def start(self) -> None:
-        self._gc.start()
-        self._lag_monitor.start()
+        self._upkeep.start()
         # an embedded log needs no process, and no limit
         if self.config.busy_limit_ms or self.log.embedded:
             self.log.start_lease_keeper(self.config.busy_limit_ms)
-        self.spawn(self._tick_forever())
-        self.spawn(self._free_forever())
         self.act()
 
     async def stop(self) -> None:
@@ -162,7 +117,7 @@ class EngineNode:
             task.cancel()
         if self._timer is not None:
             self._timer.cancel()
-        self._lag_monitor.stop()
+        self._upkeep.stop()
         self.link.stop()
         self.replica.close()
         for session in list(self.engine.sessions.values()):
@@ -193,80 +148,12 @@ class EngineNode:
             if self.shard.failed:
                 self.terminate("a task of the node failed", 1)
             else:
-                self._end(outputs.Exit(1, "a task of the node failed"))
-
-    def on_loop_error(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        """Something raised an error and nothing took it. `ends_the_node` says which errors end the
-        node, and why.
-        """
-        error = context.get("exception")
-        ends = ends_the_node(context)
-        if ends or "future" not in context:
-            log.error(
-                "bug",
-                text=f"{context.get('message')}: {type(error).__name__}: {error}",
-                exc_info=error,
-            )
-        else:
-            log.warning(
-                "forgotten-error", text=f"{context.get('message')}: {type(error).__name__}: {error}"
-            )
-        if isinstance(error, HalfDone):
-            # no command runs any more (`Shard.failed`): what ran before is committed and answered
-            self.terminate("an error of the program", 1)
-        elif ends:
-            if not is_a_clients(context):
-                self._abort_clients()
-            self._end(outputs.Exit(1, "an error of the program"))
-
-    def on_bug(self, error: Exception) -> None:
-        """A client's command ended in an error of the program; its connection closes itself when
-        what came before is answered.
-        """
-        self.on_loop_error(
-            self.loop, {"message": "a command failed", "exception": error, "client": True}
-        )
-
-    def on_client_error(self, client: Client, error: Exception) -> None:
-        """As in a socket's callback, in one of our own: other clients go on."""
-        self.on_loop_error(
-            self.loop,
-            {"message": "a command that waited failed", "exception": error, "client": True},
-        )
-        client.close()
-
-    def on_release_error(self, client: Client, error: Exception) -> None:
-        """A client was not given a reply that was due.
-        It must not read a later one in that reply's place.
-        """
-        self.on_loop_error(
-            self.loop, {"message": "a reply was not released", "exception": error, "client": True}
-        )
-        client.abort()
-
-    def release(self, session: Session, data: bytes) -> bool:
-        """Replies that waited. False: the client is gone; what goes wrong here costs it its
-        connection, and no other client anything.
-        """
-        sink = session.sink
-        if sink is None:
-            return False
-        try:
-            sink.released(data)
-        except Exception as error:
-            self.on_release_error(sink, error)
-            return False
-        return True
-
-    def _abort_clients(self) -> None:
-        """Something of the node's own has stopped half-way. Replies may be lost there, and a later
-        reply must not be read in the place of one.
-        """
-        for session in list(self.engine.sessions.values()):
-            if session.sink is not None:
-                session.sink.abort()
+                self.end("a task of the node failed", 1)
 
     # ----------------------------------------------------------------- what connections use
+
+    def on_bug(self, error: Exception) -> None:
+        self.errors.on_bug(error)
 
     def wall_ms(self) -> int:
         return self.wall.read()
@@ -301,7 +188,7 @@ class EngineNode:
                 if session.sink is not None:
                     session.sink.show(line)
         if self.shard.lease_expired:
-            self._check_lease()
+            self.check_lease()
         self.resume_sessions()
 
     def resume_sessions(self) -> None:
@@ -318,7 +205,7 @@ class EngineNode:
                 try:
                     sink.run_parked()
                 except Exception as error:
-                    self.on_client_error(sink, error)
+                    self.errors.on_client_error(sink, error)
         if self.shard.reads.wanted:
             self.spawn(self._ask_tail(self.shard.reads.on_asked()))
         self.resume_sessions()
@@ -346,12 +233,53 @@ class EngineNode:
         try:
             while asked := self.roles.take_outputs():
                 for output in asked:
-                    self._carry_out[type(output)](output)
+                    self._carry_out(output)
         finally:
             self._acting = False
         self._settle_role()
         self.resume_sessions()
         self._arm()
+
+    def _carry_out(self, output: outputs.Output) -> None:
+        match output:
+            case outputs.HideUntilCaughtUp():
+                self.shard.become_restoring()
+            case outputs.Follow():
+                self._follow()
+            case outputs.StopFollowing():
+                self.replica.close()
+            case outputs.RestoreFromLog():
+                self._restore_from_log()
+            case outputs.IgnoreDigests():
+                self.follower.ignore_digests()
+            case outputs.BecomeReplica():
+                self._become_replica()
+            case outputs.AskProbe():
+                self.spawn(self._probe())
+            case outputs.StartCampaign():
+                self.spawn(self._campaign())
+            case outputs.AbandonWriter():
+                self._abandon_writer()
+            case outputs.TakeOver():
+                self._take_over()
+            case outputs.StepDown():
+                self._step_down(output)
+            case outputs.HoldCommands():
+                self._hold_commands()
+            case outputs.ReleaseCommands():
+                self._release_commands()
+            case outputs.AppendHandover():
+                self._append_handover(output.payload)
+            case outputs.ReleaseLease():
+                self._release_lease(output.successor)
+            case outputs.HandoverOver():
+                self.client_requests.on_handover_over(output.error, output.successor)
+            case outputs.Exit():
+                self.end(output.reason, output.code)
+            case outputs.LogEvent():
+                self._log_event(output)
+            case _:
+                assert_never(output)
 
     def _settle_role(self) -> None:
         role, shard = self.roles.role, self.shard
@@ -377,7 +305,7 @@ class EngineNode:
 
     def _on_timer(self) -> None:
         self._timer = None
-        self._check_lease()
+        self.check_lease()
         now_us = self.clock()
         at = self.shard.deadline()
         if at and now_us >= at:
@@ -385,7 +313,7 @@ class EngineNode:
         self.resume_sessions()
         self._arm()
 
-    def _check_lease(self) -> None:
+    def check_lease(self) -> None:
         now_us = self.clock()
         if self.writer is not None:
             if self.shard.lease_expired and not self.roles.phase:
@@ -402,7 +330,7 @@ class EngineNode:
 
     # ----------------------------------------------------------------- following the log
 
-    def _follow(self, _: outputs.Follow) -> None:
+    def _follow(self) -> None:
         if self.replica.subscription is None:
             follower = self.follower
             self.replica.open(
@@ -414,9 +342,6 @@ class EngineNode:
                     self._on_stuck,
                 )
             )
-
-    def _stop_following(self, _: outputs.StopFollowing) -> None:
-        self.replica.close()
 
     def _on_heartbeat(self, beat: Heartbeat) -> None:
         self.roles.az_rank = self.facts_writer.az_rank()
@@ -470,25 +395,20 @@ class EngineNode:
             self.roles.on_stuck(reason, self.clock())
         self.act()
         if self.follower.broke:
-            self._end(
-                outputs.Exit(1, f"an error of the program while the log was applied: {reason}")
-            )
+            self.end(f"an error of the program while the log was applied: {reason}", 1)
 
     def _applied_position(self) -> int:
         return self.follower.position
 
     # ----------------------------------------------------------------- changes of role
 
-    def _become_replica(self, _: outputs.BecomeReplica) -> None:
+    def _become_replica(self) -> None:
         self.shard.become_replica()
         self.shard.on_applied(self.follower.followed, self.follower.wall_ms)
         if self._handover_pause:
             self.shard.begin_handover_pause()
 
-    def _hide_until_caught_up(self, _: outputs.HideUntilCaughtUp) -> None:
-        self.shard.become_restoring()
-
-    def _restore_from_log(self, _: outputs.RestoreFromLog) -> None:
+    def _restore_from_log(self) -> None:
         """Memory is thrown away; freeing it all at once would stop the loop, so the fresh keyspace
         lets go of it in pieces.
         """
@@ -504,19 +424,10 @@ class EngineNode:
         self.shard.on_rebuild()
         self.facts.applied = self.facts.committed = 0
 
-    def _ignore_digests(self, _: outputs.IgnoreDigests) -> None:
-        self.follower.ignore_digests()
-
-    def _ask_probe(self, _: outputs.AskProbe) -> None:
-        self.spawn(self._probe())
-
     async def _probe(self) -> None:
         result = await self.log.probe()
         self.roles.on_probe(result.would_promise, self.clock(), result.wait_ms, result.windows)
         self.act()
-
-    def _start_campaign(self, _: outputs.StartCampaign) -> None:
-        self.spawn(self._campaign())
 
     async def _campaign(self) -> None:
         follower = self.follower
@@ -528,16 +439,15 @@ class EngineNode:
                 self.me.encode(),
                 self.wall_ms,
             )
-        except CampaignLost as lost:
+        except CampaignLost as refused:
             self.roles.on_campaign_lost(
-                lost.reason, lost.retry_ms, lost.held, self.clock(), lost.windows
+                refused.reason, refused.retry_ms, refused.held, self.clock(), refused.windows
             )
             self.act()
             return
         self._won = writer
-        if self.roles.role != CANDIDATE or self.follower is not follower:
-            # what is in memory has turned out to be wrong meanwhile
-            self._abandon_writer(outputs.AbandonWriter())
+        if not takeover.may_apply_prefix(self.roles.role, self.follower is follower):
+            self._abandon_writer()
             return
         self.replica.close()
         follower.feed(writer.prefix)
@@ -545,19 +455,13 @@ class EngineNode:
             await asyncio.sleep(0)
         if not self._has_won(writer) or self.roles.stuck:
             return  # abandoned meanwhile
-        over = writer.lost
-        if not over and follower.position >= writer.next_position:
-            # The answers were long on their way: others have sealed, written and committed behind
-            # this term's first entry.
-            over = f"others went on to {follower.position}"
-        elif not over and follower.position < writer.next_position - 1:
-            over = "the term was sealed again, and the log goes on behind the prefix"
-        if over:
-            self._abandon_writer(outputs.AbandonWriter())
+        lost = takeover.why_lost(writer.lost, follower.position, writer.next_position)
+        if lost:
+            self._abandon_writer()
             self.roles.on_campaign_lost(
-                f"lost while its prefix was applied: {over}", 0, False, self.clock()
+                f"lost while its prefix was applied: {lost}", 0, False, self.clock()
             )
-            self._follow(outputs.Follow())
+            self._follow()
         else:
             self.roles.on_campaign_won(writer.term, writer.lease_until_us, self.clock())
         self.act()
@@ -568,12 +472,12 @@ class EngineNode:
         """
         return self._won is writer
 
-    def _abandon_writer(self, _: outputs.AbandonWriter) -> None:
+    def _abandon_writer(self) -> None:
         if self._won is not None:
             self._won.stop()
             self._won = None
 
-    def _take_over(self, _: outputs.TakeOver) -> None:
+    def _take_over(self) -> None:
         writer, self._won = self._won, None
         assert writer is not None
         self.writer = writer
@@ -593,7 +497,7 @@ class EngineNode:
             self._on_committed,
             digests,
             self.config.lease_ms,
-            self.on_release_error,
+            self.errors.on_release_error,
         )
         writer.on_lost = self._on_lost
         self.shard.lease = writer
@@ -629,7 +533,7 @@ class EngineNode:
         )
         self.client_requests.on_step_down()
         for session, data, close in shard.demote(committed):
-            if self.release(session, data) and close:
+            if self.errors.release(session, data) and close:
                 session.sink.close()
         if clean:
             self.follower.adopt(followed, chain, primary.last_entry_ms)
@@ -639,12 +543,12 @@ class EngineNode:
 
     # ----------------------------------------------------------------- hand-over
 
-    def _hold_commands(self, _: outputs.HoldCommands) -> None:
+    def _hold_commands(self) -> None:
         self._handover_pause = True
         self.shard.begin_handover_pause()
         self.loop.call_soon(self._check_drained)
 
-    def _release_commands(self, _: outputs.ReleaseCommands) -> None:
+    def _release_commands(self) -> None:
         self._handover_pause = False
         self.shard.end_handover_pause()
 
@@ -658,91 +562,22 @@ class EngineNode:
             self.roles.on_drained(self.clock())
             self.act()
 
-    def _append_handover(self, output: outputs.AppendHandover) -> None:
+    def _append_handover(self, payload: bytes) -> None:
         assert self.primary is not None
-        self.primary.append_handover(output.payload)
+        self.primary.append_handover(payload)
 
-    def _release_lease(self, output: outputs.ReleaseLease) -> None:
+    def _release_lease(self, successor: bytes) -> None:
         assert self.writer is not None
-        self.spawn(self._release(self.writer, output.successor))
+        self.spawn(self._release(self.writer, successor))
 
     async def _release(self, writer: Writer, successor: bytes) -> None:
-        while writer.in_flight and not writer.lost and self.writer is writer:
-            # a term sealed anew meanwhile has its LEADERSHIP behind the HANDOVER
+        while not takeover.may_release(writer.in_flight, writer.lost, self.writer is writer):
             await asyncio.sleep(0.001)
         await writer.release(successor)
         self.roles.on_released(self.clock())
         self.act()
 
-    def _handover_over(self, output: outputs.HandoverOver) -> None:
-        self.client_requests.on_handover_over(output.error, output.successor)
-
-    def _end(self, output: outputs.Exit) -> None:
-        log.info("end", text=output.reason)
+    def end(self, reason: str, code: int) -> None:
+        log.info("end", text=reason)
         if not self.ended.done():
-            self.ended.set_result(output.code)
-
-    # ----------------------------------------------------------------- several times a second
-
-    async def _tick_forever(self) -> None:
-        before_us, count = self.clock(), 0
-        sampled_us = before_us
-        while True:
-            await asyncio.sleep(TICK_S)
-            now_us = self.clock()
-            elapsed_s, before_us = (now_us - before_us) / 1e6, now_us
-            count += 1
-            self._gc.tick(elapsed_s, lambda: key_count(self.engine.keyspace))
-            if self.primary is not None:
-                self.primary.tick(
-                    any(database.volatile for database in self.engine.keyspace.existing())
-                )
-                self._check_lease()
-            self.wall.read()
-            self.facts_writer.update_shard()
-            self.client_requests.tick(count)
-            if count % 10 == 0:
-                self._sampler.sample((now_us - sampled_us) / 1e6)
-                sampled_us = now_us
-                self.facts_writer.update_log()
-                self.facts_writer.update_progress()
-            self.resume_sessions()
-
-    async def _free_forever(self) -> None:
-        """What keys held before goes away a few milliseconds at a time, however it was given up."""
-        while True:
-            more = self.engine.keyspace.free_some(FREE_UNITS)
-            await asyncio.sleep(FREE_AGAIN_S if more else TICK_S)
-
-
-def is_a_clients(context: dict[str, Any]) -> bool:
-    """Whether the error came up in work for one client alone."""
-    return "client" in context or isinstance(context.get("protocol"), ClientConnection)
-
-
-def ends_the_node(context: dict[str, Any]) -> bool:
-    """Whether the node can no longer be trusted after an error that nothing took.
-
-    It ends by a broken invariant or a half-done unit, wherever that shows. It ends by an error in a
-    callback or timer: these are the node's own and may have stopped half-way. It ends by an error
-    of a task, unless it is the operating system's: a part of the node has stopped. It goes on after
-    an error in one client's callback, which costs that client its connection. A callback of a link
-    to a log node or another node is the node's own: what it left undone may be any client's. It
-    goes on after an error in a future that nothing waits for: a library leaves one behind when a
-    connection or a look-up was given up, and no code of ours ran.
-    """
-    error, future = context.get("exception"), context.get("future")
-    if error is None:
-        return False
-    if isinstance(error, AssertionError | HalfDone):
-        return True
-    if is_a_clients(context):
-        return False
-    return future is None or (isinstance(future, asyncio.Task) and not isinstance(error, OSError))
-
-
-def run(config: ServerConfig) -> int:
-    """The process: serve until a signal or SHUTDOWN; the exit code."""
-    from memstore.node.process import run as run_process  # here: it makes a EngineNode
-
-    return run_process(config)
+            self.ended.set_result(code)

@@ -5,8 +5,8 @@ what has gathered is appended.
 Must not know: terms, leases, what makes a position committed.
 
 Invariant: the shard's ``next_position`` is the writer's. An entry that is not the shard's takes a
-position only through `shift_positions`. The times of entries never go back, and no entry is later than a unit
-behind it.
+position only through `shift_positions`. The times of entries never go back, and no entry is later
+than a unit behind it.
 """
 
 from __future__ import annotations

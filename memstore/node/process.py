@@ -75,7 +75,7 @@ async def serve(config: ServerConfig) -> int:
         raise NodeStartError(f"the log {address} cannot be used: {error}") from None
     node = EngineNode(config, transaction_log, host, config.announce_port or port, rng)
     loop = asyncio.get_running_loop()
-    loop.set_exception_handler(node.on_loop_error)
+    loop.set_exception_handler(node.errors.on_loop_error)
     servers = [
         await loop.create_server(
             lambda: cast(asyncio.Protocol, node.new_connection()), sock=sock, backlog=room.backlog

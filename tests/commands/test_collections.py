@@ -13,7 +13,7 @@ import pytest
 
 from memstore.engine.expiry import ActiveExpiry
 from memstore.engine.values import deferred_free
-from memstore.node.node import FREE_UNITS
+from memstore.node.upkeep import FREE_UNITS
 from tests.commands.typed_dump import parse, typed
 from tests.engine.harness import Harness, decode
 

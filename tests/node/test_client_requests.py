@@ -15,6 +15,7 @@ import pytest
 import memstore.commands.shard
 from memstore.engine.session import Session
 from memstore.node.client_requests import ClientRequests
+from memstore.node.errors import ErrorContainment
 from memstore.replication.roles import DRAINING, Roles
 from memstore.replication.shard import Shard
 from tests.replication.test_shard import Node as Hands
@@ -59,6 +60,7 @@ class Desk:
             call_soon=lambda call, *args: self.soon.append((call, args)),
         )
         node: Any = self
+        self.errors = ErrorContainment(node)
         self.client_requests = ClientRequests(node)
 
     def clock(self) -> int:
@@ -66,11 +68,6 @@ class Desk:
 
     def resume_sessions(self) -> None:
         """In the next turn of the loop, which these tests do themselves."""
-
-    def release(self, session: Session, data: bytes) -> bool:
-        if session.sink is not None:
-            session.sink.released(data)
-        return session.sink is not None
 
     def _call_later(self, seconds: float, call: Callable[[], None]) -> Timer:
         self.timers.append(Timer())

@@ -6,6 +6,7 @@ import asyncio
 from types import SimpleNamespace
 from typing import Any
 
+from memstore.node.errors import ErrorContainment
 from memstore.node.node import EngineNode
 from memstore.replication.outputs import StepDown
 from memstore.replication.roles import CANDIDATE
@@ -41,10 +42,10 @@ def going_on(hands: Hands, ended: list[Any]) -> Any:
         loop=None,
         resume_sessions=lambda: None,
         _arm=lambda: None,
-        _end=ended.append,
+        end=lambda reason, code: ended.append(reason),
     )
-    node.on_loop_error = lambda loop, context: EngineNode.on_loop_error(node, loop, context)
-    node.on_client_error = lambda client, error: EngineNode.on_client_error(node, client, error)
+    node.engine = hands.engine
+    node.errors = ErrorContainment(node)
     return node
 
 
@@ -81,7 +82,7 @@ def test_a_client_that_said_goodbye_is_closed_at_a_demotion() -> None:
         roles=nothing,
         clock=lambda: 0,
     )
-    node.release = lambda session, data: EngineNode.release(node, session, data)
+    node.errors = ErrorContainment(node)
     EngineNode._step_down(node, StepDown("the lease ran out"))
     assert not quits_socket.reading and quits_socket.sent.count(b"-TRYAGAIN") == 2
     assert not hangs_up_socket.reading and hangs_up_socket.sent.count(b"-TRYAGAIN") == 1
@@ -142,9 +143,9 @@ def test_a_term_sealed_again_while_its_prefix_is_applied_is_a_lost_campaign() ->
         follower=follower, replica=SimpleNamespace(close=lambda: None, apply_all=lambda: True),
         roles=roles, log=SimpleNamespace(campaign=campaign), config=SimpleNamespace(lease_ms=800),
         me=SimpleNamespace(encode=lambda: b""), wall_ms=lambda: 1, clock=lambda: 1,
-        act=lambda: None, _follow=lambda _: said.append("follows"), _won=None,
+        act=lambda: None, _follow=lambda: said.append("follows"), _won=None,
     )  # fmt: skip
-    node._abandon_writer = lambda output: EngineNode._abandon_writer(node, output)
+    node._abandon_writer = lambda: EngineNode._abandon_writer(node)
     node._has_won = lambda won: EngineNode._has_won(node, won)
     asyncio.run(EngineNode._campaign(node))
     assert writer.stopped and node._won is None

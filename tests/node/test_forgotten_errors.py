@@ -15,7 +15,7 @@ import pytest
 import uvloop
 
 from memstore.engine.facts import Facts
-from memstore.node.node import ends_the_node
+from memstore.node.errors import ends_the_node
 from memstore.node.replica_link import ReplicaLink
 from tests.node.harness import connected
 from tests.replication.test_shard import Node as Hands

@@ -316,7 +316,7 @@ MUTANTS: dict[str, Mutant] = {
         "a demoted node goes on judging expiry by what its clock said last",
         _Node,
         "_step_down",
-        "self.follower.adopt(followed, chain, leading.last_entry_ms)",
+        "self.follower.adopt(followed, chain, primary.last_entry_ms)",
         "self.follower.adopt(followed, chain, self.wall_ms())",
         schedule="predecessor-whose-clock-is-ahead",
     ),

@@ -16,8 +16,11 @@ from unittest.mock import patch
 
 import memstore.node.client_connection
 import memstore.node.client_requests
+import memstore.node.errors
 import memstore.node.facts_writer
+import memstore.node.identity
 import memstore.node.node
+import memstore.node.upkeep
 import txlog.client.client
 import txlog.client.writer
 import txlog.server.connection
@@ -161,12 +164,13 @@ def installed(world: World) -> Iterator[None]:
             identity.logs.append(name)
         return store
 
+    upkeep = memstore.node.upkeep
     node, driver, log_node = memstore.node.node, txlog.server.driver, txlog.server.node
     replaced: list[tuple[Any, str, Any]] = [
-        (node, "GcScheduler", _Quiet),
-        (node, "Sampler", _Quiet),
-        (node, "LoopLagMonitor", _Quiet),
-        (node, "describe_process", lambda facts: None),
+        (upkeep, "GcScheduler", _Quiet),
+        (upkeep, "Sampler", _Quiet),
+        (upkeep, "LoopLagMonitor", _Quiet),
+        (memstore.node.identity, "describe_process", lambda facts: None),
         (driver, "Worker", Worker),
         (log_node, "now_us", now_us),
         (log_node, "halt", halt),
@@ -181,6 +185,7 @@ def installed(world: World) -> Iterator[None]:
         (scrubbing, "scrub"),
         (txlog.client.client, "log client"),
         (memstore.node.client_requests, "node"),
+        (memstore.node.errors, "node"),
         (memstore.node.facts_writer, "node"),
     ):
         replaced.append((module, "log", EventLog(world, part)))
