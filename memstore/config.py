@@ -150,7 +150,7 @@ def example() -> str:
         value = (
             str(row.default).lower()
             if isinstance(row.default, (bool, int))
-            else '"' + row.default + '"'
+            else '"' + str(row.default) + '"'
         )
         lines.append(f"# {row.name} = {value}")
     return "\n".join(lines) + "\n"

@@ -86,7 +86,8 @@ def config_set(ctx: Context, argv: list[bytes]) -> bytes:
     values: list[tuple[str, Any]] = []
     for (name, value), row in zip(pairs, rows.values(), strict=True):
         try:
-            values.append((row.attribute, parse(row, reply.text(value))))
+            present = getattr(ctx.engine.settings, row.attribute)
+            values.append((row.attribute, parse(row, reply.text(value), present)))
         except SettingError as error:
             raise _refused(name, str(error)) from None
         most = ctx.engine.settings.most_clients

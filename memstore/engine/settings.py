@@ -16,6 +16,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 from typing import Any, Final
 
+from memstore.engine.output_limits import DEFAULT, OutputLimits, parse_limits
 from memstore.engine.values import parse_integer
 from memstore.engine.values.double import parse_double
 
@@ -31,6 +32,7 @@ FLAG: Final = "flag"  # yes or no
 CHOICE: Final = "choice"
 TEXT: Final = "text"
 SECRET: Final = "secret"  # never printed but by CONFIG GET
+OUTPUT_LIMITS: Final = "output limits"  # class, hard, soft, seconds; for one class or several
 PERCENTILES: Final = "percentiles"  # numbers from 0 to 100 with blanks between them
 
 _LONGEST_MEMORY: Final = 127  # digits, as in Redis; Python's int() refuses more than 4300
@@ -292,6 +294,17 @@ class Settings:
         MIB,
         "most a client may send before it is a command",
     )
+    client_output_buffer_limit: OutputLimits = _row(  # noqa: RUF009  a row, as the other fields
+        "client-output-buffer-limit",
+        OUTPUT_LIMITS,
+        "",
+        DEFAULT,
+        0,
+        0,
+        True,
+        "close a client that leaves more than this unread: class, hard limit, soft limit, seconds "
+        "above the soft limit; 0: no such limit. It applies above client-output-limit",
+    )
     client_output_limit: int = _memory(
         "client-output-limit",
         64 * KIB,
@@ -481,8 +494,22 @@ def parse_memory(text: str) -> int:
     return int(digits) * unit
 
 
-def parse(row: Setting, text: str) -> Any:
-    """The value that ``text`` means for this setting. Raises SettingError."""
+def _memory_or_none(text: str) -> int | None:
+    try:
+        return parse_memory(text)
+    except SettingError:
+        return None
+
+
+def parse(row: Setting, text: str, present: Any = None) -> Any:
+    """The value that ``text`` means for this setting, whose value at present (None: its default)
+    holds for what the text does not name. Raises SettingError.
+    """
+    if row.kind == OUTPUT_LIMITS:
+        limits, wrong = parse_limits(text, present or row.default, _memory_or_none)
+        if wrong:
+            raise SettingError(wrong)
+        return limits
     if row.kind == FLAG:
         if text.lower() not in ("yes", "no"):
             raise SettingError("argument must be 'yes' or 'no'")

@@ -87,9 +87,9 @@ class ClientConnection:
         self.pending_bytes = b""  # received after them, or in a turn that had run enough
         self.heavy = True  # its last reply was large, or it has had none yet
         self.queued = False  # the turn has it in its queue
-        self.monitor_bytes = (
-            0  # bytes of MONITOR's lines since the socket's buffer was last looked at
-        )
+        # bytes of MONITOR's lines since the socket's buffer was last looked at
+        self.monitor_bytes = 0
+        self.soft_since_us = 0  # its unread output is above the soft limit since then; 0: it is not
         self.eof = False  # the client has said all
         self.resuming = False  # what was put off or parked: some of it may be in nobody's hands
 
@@ -259,14 +259,43 @@ class ClientConnection:
         size = transport.get_write_buffer_size()
         unread.note(self, size)
         self.facts.largest_output_buffer = max(self.facts.largest_output_buffer, size)
+        self.check_output(self.host.clock())
         self._close_excess()
 
     def resume_writing(self) -> None:
         self.write_paused = False
+        self.soft_since_us = 0
         self.budget.unread.forget(self)
         if self.deferred:
             self._defer()
         self._update_flow()
+
+    def check_output(self, now_us: int) -> None:
+        """Close this client at `client-output-buffer-limit`. As in Redis, a client in MONITOR is
+        of the class normal.
+        """
+        transport = self.transport
+        limit = self.engine.settings.client_output_buffer_limit.normal
+        if transport is None or not (limit.hard or limit.soft):
+            return
+        size = transport.get_write_buffer_size()
+        beyond, self.soft_since_us = limit.check(size, self.soft_since_us, now_us)
+        if beyond and not self.session.closing:
+            self._close_unread("client-output-buffer-limit")
+            self.budget.abort(self)
+
+    def _close_unread(self, limit: str) -> None:
+        """What it has not read is not kept: the client is about to be closed."""
+        self.session.closing = True
+        self.session.settle()
+        self._drop_pending()
+        self.budget.unread.forget(self)
+        self.facts.output_limit_closes += 1
+        log.warning(
+            "client-closed",
+            text=f"a client does not read what it is sent: closed at {limit}",
+            client=self.session.address,
+        )
 
     def _close_excess(self) -> None:
         unread = self.budget.unread
@@ -467,28 +496,31 @@ class ClientConnection:
         what it is shown never waits for it.
         """
         self.write(line)
+        if self.write_paused:
+            self.budget.unread.add(self, len(line))
         self.monitor_bytes += len(line)
         if self.monitor_bytes > MONITOR_CHECK_BYTES:
             self.monitor_bytes = 0
-            self.budget.flush()
-            transport = self.transport
-            if (
-                transport is not None
-                and transport.get_write_buffer_size() > self.engine.settings.monitor_output_limit
-            ):
-                self.facts.output_limit_closes += 1
-                log.warning(
-                    "monitor-closed",
-                    text="a client in MONITOR does not read: closed at monitor-output-limit",
-                    client=self.session.address,
-                )
-                self.abort()
+            self._check_monitor()
+
+    def _check_monitor(self) -> None:
+        self.budget.flush()
+        transport = self.transport
+        if transport is None:
+            return
+        if transport.get_write_buffer_size() > self.engine.settings.monitor_output_limit:
+            self._close_unread("monitor-output-limit")
+            self.abort()
+        elif self.write_paused:
+            self.check_output(self.host.clock())
+            self._close_excess()
 
     def released(self, data: bytes) -> None:
         """Replies that waited: for a commit, or for its failure."""
         self.write(data)
         if self.write_paused:
             self.budget.unread.add(self, len(data))
+            self.check_output(self.host.clock())
             self._close_excess()
         if self.session.closing:
             self._update_flow()

@@ -44,6 +44,9 @@ class Client(Protocol):
     def resume(self) -> None:
         """Take up what was put off; to be put off again if ``LoopBudget.left`` is not enough."""
 
+    def check_output(self, now_us: int) -> None:
+        """It is behind: close it if it is beyond the limit of its class."""
+
     def close(self) -> None: ...
 
     def abort(self) -> None: ...
@@ -71,6 +74,10 @@ class UnreadOutput:
     def add(self, client: Client, size: int) -> None:
         if client in self._of:
             self.note(client, self._of[client] + size)
+
+    def clients(self) -> list[Client]:
+        """Those that are behind."""
+        return list(self._of)
 
     def excess(self, limit: int) -> Client | None:
         """Who is to be closed because all together are above ``limit``;

@@ -15,6 +15,7 @@ from memstore.engine.facts import Facts
 from memstore.node.client_requests import ClientRequests
 from memstore.node.clocks import WallClock
 from memstore.node.facts_writer import FactsWriter
+from memstore.node.loop_budget import LoopBudget
 from memstore.node.primary import PrimaryDriver
 from memstore.node.sampling import GcScheduler, LoopLagMonitor, Sampler, key_count
 
@@ -33,6 +34,7 @@ class NodeToKeep(Protocol):
     primary: PrimaryDriver | None
     facts_writer: FactsWriter
     client_requests: ClientRequests
+    budget: LoopBudget
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None: ...
 
@@ -76,6 +78,8 @@ class Upkeep:
                 node.primary.tick(any(database.volatile for database in keyspace.existing()))
                 node.check_lease()
             node.wall.read()
+            for client in node.budget.unread.clients():
+                client.check_output(now_us)
             node.facts_writer.update_shard()
             node.client_requests.tick(count)
             if count % 10 == 0:

@@ -84,6 +84,16 @@ CONFIG GET nosuch
 CONFIG GET maxclien*
 CONFIG GET save
 CONFIG GET [h]z
+CONFIG GET client-output-buffer-limit
+CONFIG SET client-output-buffer-limit normal
+CONFIG SET client-output-buffer-limit 'replica 1gb 2mb 30 pubsub 3 2 1'
+CONFIG GET client-output-buffer-limit
+CONFIG SET client-output-buffer-limit 'normal 0 0 -1'
+CONFIG SET client-output-buffer-limit 'master 0 0 0'
+CONFIG SET client-output-buffer-limit 'normal 1x 0 0'
+CONFIG SET client-output-buffer-limit ''
+CONFIG GET client-output-buffer-limit
+CONFIG SET client-output-buffer-limit 'normal 0 0 0 slave 256mb 64mb 60 pubsub 32mb 8mb 60'
 CONFIG SET
 CONFIG SET a
 CONFIG SET a b
