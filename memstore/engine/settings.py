@@ -294,7 +294,7 @@ class Settings:
         MIB,
         "most a client may send before it is a command",
     )
-    client_output_buffer_limit: OutputLimits = _row(  # noqa: RUF009  a row, as the other fields
+    client_output_buffer_limit: OutputLimits = _row(  # noqa: RUF009  as the other rows
         "client-output-buffer-limit",
         OUTPUT_LIMITS,
         "",
