@@ -287,7 +287,7 @@ class ClientConnection:
     def _close_unread(self, limit: str) -> None:
         """What it has not read is not kept: the client is about to be closed."""
         self.session.closing = True
-        self.session.settle()
+        self.session.update_fast_path()
         self._drop_pending()
         self.budget.unread.forget(self)
         self.facts.output_limit_closes += 1
