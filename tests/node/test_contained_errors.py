@@ -23,7 +23,7 @@ from memstore.replication.shard import Shard
 from tests.node.harness import Host, Socket, another, connected, encoded, turns
 from tests.replication.test_recovery import Log
 from tests.replication.test_shard import Node
-from tests.sim.mutants import Mutant
+from tests.sim.mutant import Mutant
 from tests.sim.mutants import plant as plant_mutant
 
 ERRORS = [

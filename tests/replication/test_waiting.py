@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 import memstore.replication.waiting
 from memstore.engine.session import Session
 from memstore.replication.waiting import COMMIT, HERE, REPLICAS, Wait, Waiting
-from tests.sim.mutants import Mutant
+from tests.sim.mutant import Mutant
 from tests.sim.mutants import plant as plant_mutant
 
 SMALL = st.integers(0, 6)

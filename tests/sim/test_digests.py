@@ -15,7 +15,8 @@ import pytest
 from memstore.replication.follower import Follower
 from tests.sim.cluster import EngineMember
 from tests.sim.faults import SECOND
-from tests.sim.mutants import Mutant, rewritten
+from tests.sim.mutant import Mutant
+from tests.sim.mutants import rewritten
 from tests.sim.run import Plan, Result, Run
 from tests.sim.world import Loop
 
