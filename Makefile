@@ -10,6 +10,15 @@ BIN := $(VENV)/bin
 PYTHONS := python3.13 python3.12 python3.11 python3
 FITS := 'import sys, ensurepip, venv; sys.exit(sys.version_info < (3, 11))'
 REQUIREMENTS := $(shell cksum < pyproject.toml | tr -d ' ')
+STAMPS = $(VENV)/.run-$(REQUIREMENTS) $(VENV)/.dev-$(REQUIREMENTS)
+
+# An environment that cannot be used any more is made again (building/environment.py says when): the
+# rules below then run although their files exist.
+ifneq ($(wildcard $(VENV)),)
+ifneq ($(shell "$(BIN)/python" building/environment.py 2>/dev/null && echo usable),usable)
+.PHONY: $(BIN)/python $(STAMPS)
+endif
+endif
 
 .DEFAULT_GOAL := help
 .PHONY: .venv-dev help run test lint check system soak suite sim mutants bench compile format clean
@@ -37,9 +46,11 @@ help:
 # date is used at once; where there is none the cluster starts interpreted, compiles in the
 # background and moves its nodes one by one.
 AGAIN := $(MAKE)# under a name of its own: a dry run would start the recipe that names MAKE
-LOCAL = exec $(abspath $(BIN))/python -m memstore local --dir $(CURDIR)/.memstore
-COMPILE = $(abspath $(BIN))/python -m building --install build/compiled
-BACKGROUND = --compiled-tree $(CURDIR)/build/compiled --compile-command '$(COMPILE)'
+# Quoted: the folder's name may hold spaces. No target has the folder's name in it.
+PYTHON = "$(if $(filter /%,$(VENV)),,$(CURDIR)/)$(BIN)/python"
+LOCAL = exec $(PYTHON) -m memstore local --dir "$(CURDIR)/.memstore"
+COMPILE = $(BIN)/python -m building --install build/compiled
+BACKGROUND = --compiled-tree build/compiled --compile-command '$(COMPILE)'
 
 run: $(VENV)/.run-$(REQUIREMENTS) $(if $(filter-out 0,$(COMPILED)),compile)
 ifeq ($(COMPILED),0)
@@ -61,8 +72,8 @@ PYTEST = -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 test: $(VENV)/.dev-$(REQUIREMENTS) $(if $(filter-out 0,$(COMPILED)),compile)
 ifneq ($(filter-out 0,$(COMPILED)),)
 	$(BIN)/python -m tests.compiled_tree build/compiled
-	cd build/compiled && MEMSTORE_TEST_COMPILED=1 PYTHONPATH=$(CURDIR)/build/compiled \
-		$(abspath $(BIN))/python $(PYTEST) $(ARGS)
+	cd build/compiled && MEMSTORE_TEST_COMPILED=1 PYTHONPATH="$(CURDIR)/build/compiled" \
+		$(PYTHON) $(PYTEST) $(ARGS)
 else
 	$(BIN)/python $(PYTEST) $(ARGS)
 endif
@@ -106,12 +117,15 @@ bench: $(VENV)/.dev-$(REQUIREMENTS) compile
 HOT := $(shell sed 's/\#.*//' hot_modules.txt)
 SOURCES := $(shell find memstore txlog -name '*.py')
 
+IMPOSSIBLE = 3# the exit code where there is no compiler: the log's last line says all
+
 compile: build/compiled/.done
 build/compiled/.done: $(SOURCES) hot_modules.txt $(wildcard building/*.py) \
 		| $(VENV)/.run-$(REQUIREMENTS)
 	@echo "compiling $(words $(HOT)) modules ..."
 	@mkdir -p build
-	@$(COMPILE) >build/compile.log 2>&1 || { tail -n 20 build/compile.log; exit 1; }
+	@$(COMPILE) >build/compile.log 2>&1 || { code=$$?; \
+		tail -n $$([ $$code = $(IMPOSSIBLE) ] && echo 1 || echo 20) build/compile.log; exit 1; }
 	@tail -n 1 build/compile.log
 
 format: $(VENV)/.dev-$(REQUIREMENTS)
@@ -128,7 +142,8 @@ $(BIN)/python:
 	@set -e; for python in $(PYTHONS); do \
 		if "$$python" -c $(FITS) >/dev/null 2>&1; then \
 			echo "making $(VENV) with $$("$$python" --version)"; \
-			"$$python" -m venv $(VENV); \
+			rm -f $(VENV)/.run-* $(VENV)/.dev-*; \
+			"$$python" -m venv --clear $(VENV); \
 			exit 0; \
 		fi; \
 	done; \

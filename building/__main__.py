@@ -24,6 +24,7 @@ from building.modules import hot_modules
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("memstore", "txlog")
+IMPOSSIBLE = 3  # the exit code where there is no compiler, which the Makefile knows
 
 
 def copy_sources(tree: Path) -> None:
@@ -97,7 +98,7 @@ def main(words: list[str]) -> int:
     reason = reason or no_mypyc()
     if reason:
         print(f"the hot modules cannot be compiled: {reason}", file=sys.stderr)
-        return 1
+        return IMPOSSIBLE
     tree = Path(folders[0]).resolve()
     tree.mkdir(parents=True, exist_ok=True)
     with open(tree / ".lock", "w") as lock:

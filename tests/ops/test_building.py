@@ -259,7 +259,7 @@ def test_required_and_impossible_is_an_error(clone: Path) -> None:
 
 def test_make_compile_without_a_compiler_is_one_line(clone: Path) -> None:
     result = run(clone, "-m", "building", "tree", CC="/nowhere/cc")
-    assert (result.returncode, result.stdout) == (1, "")
+    assert (result.returncode, result.stdout) == (3, "")
     assert (
         result.stderr
         == "the hot modules cannot be compiled: there is no C compiler (/nowhere/cc)\n"
