@@ -124,8 +124,9 @@ build/compiled/.done: $(SOURCES) hot_modules.txt $(wildcard building/*.py) \
 		| $(VENV)/.run-$(REQUIREMENTS)
 	@echo "compiling $(words $(HOT)) modules ..."
 	@mkdir -p build
-	@$(COMPILE) >build/compile.log 2>&1 || { code=$$?; \
-		tail -n $$([ $$code = $(IMPOSSIBLE) ] && echo 1 || echo 20) build/compile.log; exit 1; }
+	@$(COMPILE) >build/compile.log 2>&1 || { \
+		lines=$$([ $$? = $(IMPOSSIBLE) ] && echo 1 || echo 20); \
+		tail -n "$$lines" build/compile.log; exit 1; }
 	@tail -n 1 build/compile.log
 
 format: $(VENV)/.dev-$(REQUIREMENTS)

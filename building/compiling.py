@@ -4,8 +4,9 @@ is not compiled again.
 Decides: which files the C compiler gets, when a kept object is good, in which order.
 Must not know: which modules are hot, packages and wheels.
 
-An object is kept under the checksum of everything it is made of: its text, the compiler and its
-flags. Where `ccache` is installed it comes before the compiler, so that another tree profits too.
+An object is kept under the checksum of everything it is made of: its text, the headers, the
+compiler and its flags. Where `ccache` is installed it stands before the compiler, so that another
+tree finds the objects too.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from typing import Any, Final
 from setuptools import Extension
 from setuptools.command.build_ext import build_ext
 
+from building.shims import shorten
 from building.units import Header, aliases, cut
 
 GROUP: Final = "memstore"  # of the library that holds all compiled modules, memstore__mypyc
@@ -31,6 +33,8 @@ OPT_LEVEL: Final = "2"
 KEPT_OBJECTS: Final = 600  # three builds or so
 FLAGS: Final = ("-w", "-fvisibility=hidden", "-fno-common")
 SHIM_FLAGS: Final = ("-w", "-O0")  # runs once an import
+# ccache trusts the checksum beside a precompiled header, whose bytes differ from tree to tree
+CCACHE: Final = {"CCACHE_SLOPPINESS": "pch_defines,time_macros", "CCACHE_PCH_EXTSUM": "1"}
 
 C_FOLDER: Final = Path("build/c")
 
@@ -69,10 +73,11 @@ class Compile(build_ext):
         copy_headers(self.extensions)
         if sys.platform.startswith("linux"):
             cut_units()
+        shorten_shims(self.extensions)
         temp = Path(self.build_temp)
         build = Build(self.compiler, temp, self.include_dirs, self.extensions[0].extra_compile_args)
         sources = sorted(
-            ((source, ext) for ext in self.extensions for source in ext.sources),
+            {source: ext for ext in self.extensions for source in ext.sources}.items(),
             key=lambda pair: -os.path.getsize(pair[0]),
         )
         with ThreadPoolExecutor(int(os.environ.get("MEMSTORE_COMPILE_JOBS") or cores())) as pool:
@@ -126,6 +131,20 @@ def cut_units() -> None:
     main.write_text(main.read_text() + aliases(numbers))
 
 
+def shorten_shims(exts: Sequence[Extension]) -> None:
+    """One common C file for what makes a module importable (`building.shims`)."""
+    shims = [ext for ext in exts if ext.name != f"{GROUP}__mypyc"]
+    texts = {ext.sources[0]: Path(ext.sources[0]).read_text() for ext in shims}
+    short = shorten(texts, f"{GROUP}__mypyc") if texts else None
+    if short is None:
+        return  # another version of mypyc: they are compiled as they are
+    start = C_FOLDER / "start.c"
+    start.write_text(short[0])
+    for ext in shims:
+        Path(ext.sources[0]).write_text(short[1][ext.sources[0]])
+        ext.sources.append(str(start))
+
+
 class Build:
     """One run of the C compiler over many files, with the objects of earlier runs in reach."""
 
@@ -149,35 +168,29 @@ class Build:
         version = subprocess.run(
             [self._compile[0], "--version"], capture_output=True, text=True, check=False
         ).stdout
-        self._about = "\n".join([version, *self._compile, *self._include, sys.version])
+        own = b"".join(path.read_bytes() for path in sorted(C_FOLDER.glob("*.h")) if is_mypyc(path))
+        about = [version, *self._compile, *self._include, sys.version]
+        self._about = "\n".join([*about, hashlib.sha256(own).hexdigest()])
         self.compiled = 0
 
     def prepare(self) -> None:
-        """Python's own headers once instead of a hundred times. ccache cannot tell such a file's
-        origin: not with it.
-        """
+        """Read Python's and mypyc's headers once, and not once a file."""
         self._objects.mkdir(parents=True, exist_ok=True)
-        if self._ccache:
-            return
         source = self._objects.parent / "python.h"
-        source.write_text("#include <Python.h>\n#include <CPy.h>\n")
-        try:
-            flags = [f"-I{C_FOLDER}", *self._flags, *FLAGS]
-            run(
-                [
-                    *self._compile,
-                    *self._include,
-                    "-x",
-                    "c-header",
-                    str(source),
-                    "-o",
-                    f"{source}.gch",
-                    *flags,
-                ]
-            )
-        except CompileError:
-            return  # a compiler that cannot do this compiles without
-        self._headers = ["-include", str(source)]
+        compiled, sum_file = Path(f"{source}.gch"), Path(f"{source}.gch.sum")
+        # ccache wants to see the header's name in what the preprocessor gives
+        shown = ["-fpch-preprocess"] if self._ccache else []
+        flags = [f"-I{C_FOLDER}", *self._flags, *FLAGS, *shown]
+        command = [*self._compile, *self._include, *flags]
+        checksum = hashlib.sha256("\n".join([self._about, *command]).encode()).hexdigest()
+        if not compiled.exists() or not sum_file.exists() or sum_file.read_text() != checksum:
+            source.write_text("#include <Python.h>\n#include <CPy.h>\n")
+            try:
+                run([*command, "-x", "c-header", str(source), "-o", str(compiled)])
+            except CompileError:
+                return  # a compiler that cannot do this compiles without
+            sum_file.write_text(checksum)
+        self._headers = ["-include", str(source), *shown]
 
     def object(self, source: str, ext: Extension) -> Path:
         own = ext.name == f"{GROUP}__mypyc"
@@ -200,7 +213,7 @@ class Build:
         fresh = target.with_suffix(".part.o")
         run(
             [
-                *self._ccache,
+                *(self._ccache if own else []),
                 *self._compile,
                 *self._include,
                 *include,
@@ -245,7 +258,14 @@ class Build:
         print(f"{self.compiled} of {len(kept[:KEPT_OBJECTS])} objects compiled")
 
 
+def is_mypyc(header: Path) -> bool:
+    """Whether it is one of mypyc's own headers, not one of this build."""
+    return not header.name.startswith("__native_")
+
+
 def run(command: Sequence[str]) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    """Raises `CompileError`."""
+    environment = {**CCACHE, **os.environ}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     if done.returncode:
         raise CompileError(f"{' '.join(command)}\n{done.stderr or done.stdout}")
