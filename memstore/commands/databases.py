@@ -23,7 +23,7 @@ from memstore.engine.context import Context
 from memstore.engine.glob import compiled
 from memstore.engine.reply import CommandError
 from memstore.engine.scan import keys_by_slot, parse_cursor, random_key, scan
-from memstore.engine.values import kind_of
+from memstore.engine.values.value_types import typed
 
 _DEFAULT_COUNT = 10
 
@@ -112,7 +112,7 @@ def scan_(ctx: Context, argv: list[bytes]) -> bytes:
     if pattern != b"*":
         found = list(filter(compiled(pattern), found))
     if kind is not None:
-        found = [key for key in found if kind_of(database.get(key)).name == kind]
+        found = [key for key in found if typed(database.get(key)).type_name == kind]
     return reply.array([reply.bulk(b"%d" % cursor), reply.bulk_array(found)])
 
 

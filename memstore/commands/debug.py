@@ -25,8 +25,8 @@ from memstore.engine.context import Context
 from memstore.engine.digest import digest, value_digest
 from memstore.engine.requests import Sleep
 from memstore.engine.settings import SettingError, parse_memory
-from memstore.engine.values import kind_of
 from memstore.engine.values.double import parse_double
+from memstore.engine.values.value_types import typed
 
 _FLAGS: Final = ADMIN | NOSCRIPT | LOADING | STALE
 _TYPES: Final = "string|integer|double|bignum|null|array|set|map|attrib|push|verbatim|true|false"
@@ -113,13 +113,13 @@ def debug_object(ctx: Context, argv: list[bytes]) -> bytes:
     value = ctx.lookup(argv[2])
     if value is None:
         raise reply.CommandError(reply.NO_SUCH_KEY)
-    kind = kind_of(value)
+    it = typed(value)
     # The address is 0: a real one would differ from run to run.
     seconds = ctx.wall_ms // 1000 & 0xFFFFFF
-    length = len(kind.canonical(value))
+    length = len(it.span(0, 0))
     return reply.simple(
         b"Value at:0x0 refcount:1 encoding:%b serializedlength:%d lru:%d lru_seconds_idle:0"
-        % (kind.encoding(value), length, seconds)
+        % (it.encoding(), length, seconds)
     )
 
 

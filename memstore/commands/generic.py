@@ -26,7 +26,8 @@ from memstore.engine.command import (
 from memstore.engine.context import IGNORE_EXPIRED, Context
 from memstore.engine.keyspace import Value
 from memstore.engine.reply import CommandError
-from memstore.engine.values import SHARED_INTEGERS, kind_of, parse_integer
+from memstore.engine.values import SHARED_INTEGERS, parse_integer
+from memstore.engine.values.value_types import typed
 
 _SAME_OBJECT: Final = "ERR source and destination objects are the same"
 _SECOND: Final = (2, 2, 1)
@@ -113,7 +114,7 @@ def touch(ctx: Context, argv: list[bytes]) -> bytes:
 )
 def type_(ctx: Context, argv: list[bytes]) -> bytes:
     value = ctx.lookup(argv[1])
-    return reply.simple(b"none" if value is None else kind_of(value).name)
+    return reply.simple(b"none" if value is None else typed(value).type_name)
 
 
 # ----------------------------------------------------------------- moving and copying
@@ -253,7 +254,7 @@ def copy(ctx: Context, argv: list[bytes]) -> bytes:
     target = ctx.keyspace.database(index)
     at_ms = source.expire_at(key)
     target.remove(new)
-    target.put(new, kind_of(value).copy(value))
+    target.put(new, typed(value).copy())
     if at_ms >= 0:
         target.set_expire(new, at_ms)
     ctx.effect(b"COPY", key, new, b"DB", b"%d" % index, b"REPLACE")
@@ -288,7 +289,7 @@ _HELP: Final = (
 )
 def object_encoding(ctx: Context, argv: list[bytes]) -> bytes:
     value = ctx.lookup(argv[2])
-    return ctx.nil if value is None else reply.bulk(kind_of(value).encoding(value))
+    return ctx.nil if value is None else reply.bulk(typed(value).encoding())
 
 
 @command(

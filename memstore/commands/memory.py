@@ -14,7 +14,8 @@ from memstore.engine import reply
 from memstore.engine.command import EVERYWHERE, LOADING, LOCAL, READONLY, STALE, command
 from memstore.engine.context import Context
 from memstore.engine.keyspace import Database, slot_of
-from memstore.engine.values import kind_of, parse_integer
+from memstore.engine.values import parse_integer
+from memstore.engine.values.value_types import typed
 
 _MIB: Final = 1024 * 1024
 _EXPIRY_BYTES: Final = 32  # the number that says when
@@ -28,7 +29,7 @@ def _share(container: dict[bytes, object]) -> int:
 def key_bytes(database: Database, key: bytes, value: object) -> int:
     """Memory taken by a key, its value and its places in the dicts, in bytes."""
     slot = slot_of(key)
-    total = key.__sizeof__() + kind_of(value).size(value) + _share(database.slots[slot])
+    total = key.__sizeof__() + typed(value).size() + _share(database.slots[slot])
     if database.expire_at(key) >= 0:
         total += _EXPIRY_BYTES + _share(dict(database.expires[slot]))
     return total

@@ -13,7 +13,7 @@ from hashlib import sha1
 from typing import Final
 
 from memstore.engine.keyspace import Database, Keyspace, Value
-from memstore.engine.values import kind_of
+from memstore.engine.values.value_types import typed
 
 SIZE: Final = 20
 
@@ -23,9 +23,9 @@ def _field(text: bytes) -> bytes:
 
 
 def value_digest(value: Value, at_ms: int = -1) -> bytes:
-    kind = kind_of(value)
+    it = typed(value)
     return sha1(
-        b"".join((_field(kind.name), _field(kind.canonical(value)), b"%d" % at_ms)),
+        b"".join((_field(it.type_name), _field(it.span(0, 0)), b"%d" % at_ms)),
         usedforsecurity=False,
     ).digest()
 

@@ -28,8 +28,8 @@ from struct import pack
 from typing import Final
 
 from memstore.engine.keyspace import SLOTS, Database, Keyspace, Value
-from memstore.engine.values import kind_of
 from memstore.engine.values.longstring import LongString
+from memstore.engine.values.value_types import typed
 
 SUM_BYTES: Final = 16
 SMALL: Final = 512  # members; a slot with a larger value is digested in parts
@@ -113,13 +113,13 @@ def _fold_slot(
     values = [items[key] for key in keys]
     kinds = b""
     if set(map(type, values)) != _PLAIN:
-        found = [kind_of(value) for value in values]
-        names = [kind.name for kind in found]
+        found = [typed(value) for value in values]
+        names = [it.type_name for it in found]
         # the digest does not depend on how a string is kept
         kinds = b",".join(names) if set(names) != _STRINGS else b""
         values = [
-            value if type(value) is bytes else kind.span(value, 0, 0)
-            for kind, value in zip(found, values, strict=True)
+            value if type(value) is bytes else it.span(0, 0)
+            for it, value in zip(found, values, strict=True)
         ]
     times = [expires.get(key, -1) for key in keys] if expires else []
     count = len(keys)
@@ -149,11 +149,11 @@ def _fold_parts(fold: _Fold, keyspace: Keyspace, piece: Slice) -> None:
         if value is None or database is None:
             fold(b" none")
             continue
-        kind = kind_of(value)
-        text = kind.span(value, start, stop)
+        it = typed(value)
+        text = it.span(start, stop)
         fold(
             b" %b %d %d %d %d:"
-            % (kind.name, len(value), database.expires[slot].get(key, -1), len(text), len(key))
+            % (it.type_name, len(value), database.expires[slot].get(key, -1), len(text), len(key))
         )
         fold(key)
         fold(text)
@@ -238,7 +238,7 @@ class Walk:
             if value is None or len(key) > NAME_LONGEST:
                 stop = 0
             else:
-                stop, members, size = kind_of(value).cut(value, self._at, most_keys, most_bytes)
+                stop, members, size = typed(value).cut(self._at, most_keys, most_bytes)
                 parts.append((key, self._at if members or not len(value) else _NOTHING, stop))
                 named += len(key)
                 most_keys -= members + 1
@@ -271,5 +271,5 @@ def _weigh(items: dict[bytes, Value], most_keys: int, most_bytes: int) -> tuple[
             units += len(value)
             if len(value) > SMALL or units > most_keys:
                 return None
-            size += kind_of(value).weigh(value)
+            size += typed(value).weigh()
     return (units, size) if size <= most_bytes else None

@@ -17,7 +17,7 @@ from memstore.engine.engine import Engine
 from memstore.engine.keyspace import SLOTS, Keyspace, slot_of
 from memstore.engine.settings import Settings
 from memstore.engine.state_digest import Slice, Walk, slice_digest
-from memstore.engine.values import kind_of
+from memstore.engine.values.value_types import typed
 from tests.engine.harness import START_MS, Harness
 
 MANY = 1 << 20
@@ -154,10 +154,7 @@ def test_a_slice_holds_about_as_much_as_it_may() -> None:
                 sum(len(key) for key, _, _ in piece.parts)
                 <= slices.NAMES_BYTES + slices.NAME_LONGEST
             )
-            spans = [
-                kind_of(items[key]).span(items[key], start, stop)
-                for key, start, stop in piece.parts
-            ]
+            spans = [typed(items[key]).span(start, stop) for key, start, stop in piece.parts]
             # a piece may go on to the end of a step of 64 members (or a small value), whose
             # overhead is some bytes a member
             assert sum(map(len, spans)) <= 2 * size + 64 * 32 + 16 * 600, (
@@ -196,7 +193,7 @@ def test_large_members_come_few_at_a_time(kind: str) -> None:
     assert [start for _, start, _ in pieces] == [0] + [
         stop for _, _, stop in pieces[:-1]
     ] and pieces[-1][2] == 0
-    spans = [kind_of(value).span(value, start, stop) for _, start, stop in pieces]
+    spans = [typed(value).span(start, stop) for _, start, stop in pieces]
     assert max(map(len, spans)) <= size + large + 2000
     copy = copy_of(h).keyspace
     assert (

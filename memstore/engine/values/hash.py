@@ -18,10 +18,10 @@ from collections.abc import Iterator
 from itertools import islice
 from random import Random
 from sys import getsizeof
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from memstore.engine.reply import bulk
-from memstore.engine.values import Kind, register
+from memstore.engine.values.codec import DumpError, DumpReader, dump_strings
 from memstore.engine.values.incremental_dict import IncrementalDict, within
 from memstore.engine.values.packed import NEWLINE, pack, unpack
 from memstore.engine.values.packed_pairs import (
@@ -36,11 +36,15 @@ from memstore.engine.values.packed_pairs import (
 PACKED_PAIRS: Final = 64  # in one bytes object
 PACKED_BYTES: Final = 4096  # of one bytes object
 SPLIT_PAIRS: Final = 512
+_NO_LIMIT: Final = 1 << 60
 _SAMPLES: Final = 64  # pairs of a large hash that stand for all when it is measured
 
 
 class Hash:
     __slots__ = ("_packed_pairs", "data", "listpack", "mark")
+
+    type_name: ClassVar[bytes] = b"hash"
+    code: ClassVar[int] = 5
 
     def __init__(self) -> None:
         self.data: bytes | PackedPairs | IncrementalDict = b""
@@ -219,11 +223,28 @@ class Hash:
             total += sum(sampled) * len(data) // max(1, len(sampled))
         return total
 
-    def canonical(self) -> bytes:
+    def encoding(self) -> bytes:
+        return b"listpack" if self.listpack else b"hashtable"
+
+    def dump(self) -> bytes:
         flat: list[bytes] = []
-        for pair in sorted(self.items()):
+        for pair in self.items():
             flat += pair
-        return pack(flat)
+        return bytes((self.listpack,)) + dump_strings(flat)
+
+    @classmethod
+    def load(cls, reader: DumpReader) -> Hash:
+        """It is stored as a new hash of these pairs would be."""
+        new = cls()
+        listpack = reader.take(1)
+        flat = reader.members()
+        if len(flat) % 2 or listpack not in (b"\x00", b"\x01"):
+            raise DumpError("a hash with half a pair, or with an encoding that is not known")
+        for at in range(0, len(flat), 2):
+            if not new.put(flat[at], flat[at + 1], _NO_LIMIT, _NO_LIMIT):
+                raise DumpError("a hash with the same field twice")
+        new.listpack = listpack == b"\x01"
+        return new
 
     # ----------------------------------------------------------------- for digests
 
@@ -257,12 +278,3 @@ class Hash:
 
 def _pair_bytes(field: bytes, value: Any) -> int:
     return len(field) + len(value)
-
-
-register(
-    Hash,
-    Kind(
-        b"hash", lambda value: b"listpack" if value.listpack else b"hashtable",
-        Hash.copy, Hash.size, Hash.canonical, Hash.weigh, Hash.cut, Hash.span,
-    ),
-)  # fmt: skip

@@ -12,9 +12,9 @@ it asked for.
 from __future__ import annotations
 
 from sys import getsizeof
-from typing import Final
+from typing import ClassVar, Final
 
-from memstore.engine.values import Kind, register
+from memstore.engine.values.codec import DumpError, DumpReader
 
 LONG: Final = 64 * 1024  # bytes; to copy so many takes some microseconds
 _ZEROS: Final = 1024 * 1024  # bytes added at once where a write begins beyond the end
@@ -22,6 +22,9 @@ _ZEROS: Final = 1024 * 1024  # bytes added at once where a write begins beyond t
 
 class LongString:
     __slots__ = ("data",)
+
+    type_name: ClassVar[bytes] = b"string"
+    code: ClassVar[int] = 2
 
     def __init__(self, data: bytearray) -> None:
         self.data = data
@@ -58,8 +61,36 @@ class LongString:
             data += bytes(min(offset - len(data), _ZEROS))
         data[offset : offset + len(piece)] = piece
 
+    # ----------------------------------------------------------------- as a kind of value
+
+    def encoding(self) -> bytes:
+        return b"raw"
+
     def copy(self) -> LongString:
         return LongString(bytearray(self.data))
+
+    def size(self) -> int:
+        return getsizeof(self) + getsizeof(self.data)
+
+    def weigh(self) -> int:
+        return len(self.data)
+
+    def cut(self, start: int, members: int, size: int) -> tuple[int, int, int]:
+        stop, length = start + max(1, size), len(self.data)
+        return (0, 1, max(0, length - start)) if stop >= length else (stop, 1, stop - start)
+
+    def span(self, start: int, stop: int) -> bytes:
+        return self.part(start, stop or len(self.data))
+
+    def dump(self) -> bytes:
+        return self.whole()
+
+    @classmethod
+    def load(cls, reader: DumpReader) -> LongString:
+        data = bytearray(reader.rest())
+        if len(data) <= LONG:
+            raise DumpError(f"a long string of {len(data)} bytes")
+        return cls(data)
 
 
 def written(old: bytes, offset: int, piece: bytes) -> LongString:
@@ -67,27 +98,3 @@ def written(old: bytes, offset: int, piece: bytes) -> LongString:
     new = LongString(bytearray(old))
     new.write(offset, piece)
     return new
-
-
-def _cut(value: LongString, start: int, members: int, size: int) -> tuple[int, int, int]:
-    stop = start + max(1, size)
-    return (0, 1, max(0, len(value) - start)) if stop >= len(value) else (stop, 1, stop - start)
-
-
-def _span(value: LongString, start: int, stop: int) -> bytes:
-    return value.part(start, stop or len(value))
-
-
-register(
-    LongString,
-    Kind(
-        b"string",
-        lambda value: b"raw",
-        lambda value: value.copy(),
-        lambda value: getsizeof(value) + getsizeof(value.data),
-        lambda value: value.whole(),
-        len,
-        _cut,
-        _span,
-    ),
-)

@@ -12,10 +12,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from sys import getsizeof
-from typing import Final
+from typing import ClassVar, Final
 
 from memstore.engine.reply import HEADS
-from memstore.engine.values import Kind, register
+from memstore.engine.values.codec import DumpReader, dump_strings
 from memstore.engine.values.list_nodes import (
     OPEN_ITEMS,
     ListNodes,
@@ -42,6 +42,9 @@ class List:
     """A list of byte strings. Indexes are not negative unless it says so."""
 
     __slots__ = ("blob", "count", "nodes")
+
+    type_name: ClassVar[bytes] = b"list"
+    code: ClassVar[int] = 3
 
     def __init__(self) -> None:
         self.blob = b""
@@ -281,7 +284,7 @@ class List:
             for _, _, node, count in self.nodes.pieces(backward):
                 yield node, count
 
-    # ----------------------------------------------------------------- as a whole
+    # ----------------------------------------------------------------- as a kind of value
 
     def copy(self) -> List:
         new = List()
@@ -296,8 +299,20 @@ class List:
             + (0 if self.nodes is None else self.nodes.size())
         )
 
-    def canonical(self) -> bytes:
-        return self.encoded(0, len(self))
+    def encoding(self) -> bytes:
+        return b"quicklist"
+
+    def weigh(self) -> int:
+        return self.size()
+
+    def dump(self) -> bytes:
+        return dump_strings(self.items())
+
+    @classmethod
+    def load(cls, reader: DumpReader) -> List:
+        new = cls()
+        new.push(reader.members(), False)
+        return new
 
     # ----------------------------------------------------------------- for digests
 
@@ -334,18 +349,3 @@ class List:
     def span(self, start: int, stop: int) -> bytes:
         stop = min(stop or len(self), len(self))
         return self.encoded(start, stop) if start < stop else b""
-
-
-register(
-    List,
-    Kind(
-        b"list",
-        lambda value: b"quicklist",
-        List.copy,
-        List.size,
-        List.canonical,
-        List.size,
-        List.cut,
-        List.span,
-    ),
-)

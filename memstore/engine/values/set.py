@@ -18,12 +18,15 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import compress
+from itertools import compress, pairwise
 from random import Random
+from struct import pack as pack_numbers
+from struct import unpack as unpack_numbers
 from sys import getsizeof
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
-from memstore.engine.values import Kind, parse_integer, register
+from memstore.engine.values import parse_integer
+from memstore.engine.values.codec import DumpError, DumpReader, dump_strings
 from memstore.engine.values.incremental_dict import IncrementalDict, within
 from memstore.engine.values.packed import pack
 
@@ -31,6 +34,7 @@ MOST_INTEGERS: Final = 1 << 30  # whatever the setting says
 _WIDTHS: Final = ((1 << 15, "h"), (1 << 31, "i"), (1 << 63, "q"))
 _BYTES: Final = {"h": 2, "i": 4, "q": 8}
 _TABLE: Final = ""  # the width of a table
+_DUMPED_TABLE: Final = b"t"
 _LONGEST_INTEGER: Final = 20  # bytes
 _MOST_DIGESTED: Final = 8192  # packed integers
 # one in so many wanted: to list all members costs less than to draw until there are enough
@@ -39,6 +43,9 @@ _DENSE: Final = 3
 
 class Set:
     __slots__ = ("held", "width")
+
+    type_name: ClassVar[bytes] = b"set"
+    code: ClassVar[int] = 4
 
     def __init__(self) -> None:
         self.held: bytes | IncrementalDict = b""
@@ -216,6 +223,57 @@ class Set:
         held = self.held
         return getsizeof(self) + (getsizeof(held) if isinstance(held, bytes) else held.size())
 
+    def encoding(self) -> bytes:
+        return b"intset" if self.is_packed else b"hashtable"
+
+    def weigh(self) -> int:
+        held = self.held
+        return _LONGEST_INTEGER * len(self) if isinstance(held, bytes) else sum(map(len, held))
+
+    def cut(self, start: int, members: int, size: int) -> tuple[int, int, int]:
+        """Packed integers are one piece, or none where a setting allows so many that to go through
+        them would stop the loop.
+        """
+        held = self.held
+        if isinstance(held, bytes):
+            return 0, len(self) if len(self) <= _MOST_DIGESTED else 0, 0
+        return held.cut(start, members, size, _member_bytes)
+
+    def span(self, start: int, stop: int) -> bytes:
+        """The members whose CRC is ``start`` or more and less than ``stop``, 0: no limit."""
+        held = self.held
+        if not isinstance(held, bytes):
+            return pack(sorted([member for member, _ in held.between(start, stop)]))
+        pairs = within(dict.fromkeys(self, True).items(), start, stop)
+        return pack(sorted([member for member, _ in pairs]))
+
+    def dump(self) -> bytes:
+        if not self.is_packed:
+            return _DUMPED_TABLE + dump_strings(list(self))
+        numbers = self._integers()
+        count = len(numbers)
+        return self.width.encode() + pack_numbers(f"<I{count}{self.width}", count, *numbers)
+
+    @classmethod
+    def load(cls, reader: DumpReader) -> Set:
+        new, width = cls(), reader.take(1)
+        if width == _DUMPED_TABLE:
+            members = reader.members()
+            table = IncrementalDict.filled(members, True)
+            if len(table) != len(members):
+                raise DumpError("a set with the same member twice")
+            new.held, new.width = table, _TABLE
+            return new
+        code = width.decode("latin-1")
+        if code not in _BYTES:
+            raise DumpError("a set with an encoding that is not known")
+        count = reader.number()
+        numbers = unpack_numbers(f"<{count}{code}", reader.take(count * _BYTES[code]))
+        if not count or any(one >= two for one, two in pairwise(numbers)):
+            raise DumpError("a set of integers that is empty or not in order")
+        new.held, new.width = array(code, numbers).tobytes(), code
+        return new
+
 
 def _width(number: int) -> str:
     return next(code for bound, code in _WIDTHS if -bound <= number < bound)
@@ -255,42 +313,5 @@ def not_among(members: list[bytes], others: Set) -> list[bytes]:
     ]
 
 
-def _encoding(value: Any) -> bytes:
-    return b"intset" if value.is_packed else b"hashtable"
-
-
-def _canonical(value: Any) -> bytes:
-    return b"".join([b"%d:%b" % (len(member), member) for member in sorted(value)])
-
-
-def _weigh(value: Any) -> int:
-    held = value.held
-    return _LONGEST_INTEGER * len(value) if isinstance(held, bytes) else sum(map(len, held))
-
-
-def _cut(value: Any, start: int, members: int, size: int) -> tuple[int, int, int]:
-    """Packed integers are one piece, or none where a setting allows so many that to go through them
-    would stop the loop.
-    """
-    held = value.held
-    if isinstance(held, bytes):
-        return 0, len(value) if len(value) <= _MOST_DIGESTED else 0, 0
-    cut: tuple[int, int, int] = held.cut(start, members, size, _member_bytes)
-    return cut
-
-
 def _member_bytes(member: bytes, _: Any) -> int:
     return len(member)
-
-
-def _span(value: Any, start: int, stop: int) -> bytes:
-    """The members whose CRC is ``start`` or more and less than ``stop``, 0: no limit."""
-    held = value.held
-    if not isinstance(held, bytes):
-        return pack(sorted([member for member, _ in held.between(start, stop)]))
-    return pack(
-        sorted([member for member, _ in within(dict.fromkeys(value, True).items(), start, stop)])
-    )
-
-
-register(Set, Kind(b"set", _encoding, Set.copy, Set.size, _canonical, _weigh, _cut, _span))

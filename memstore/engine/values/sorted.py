@@ -13,12 +13,14 @@ a score is never NaN.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from math import nan
+from itertools import pairwise
+from math import isnan, nan
 from struct import pack as pack_doubles
-from typing import Final
+from struct import unpack as unpack_doubles
+from typing import ClassVar, Final
 
-from memstore.engine.values import Kind, packed_zset, register
-from memstore.engine.values.double import show_double
+from memstore.engine.values import packed_zset
+from memstore.engine.values.codec import DumpError, DumpReader, dump_strings
 from memstore.engine.values.incremental_dict import IncrementalDict
 from memstore.engine.values.packed import pack
 from memstore.engine.values.rank_index import RankIndex
@@ -49,6 +51,9 @@ class Large:
 
 class SortedSet:
     __slots__ = ("body", "count", "skiplist")
+
+    type_name: ClassVar[bytes] = b"zset"
+    code: ClassVar[int] = 6
 
     def __init__(self) -> None:
         self.body: bytes | Large = b""
@@ -230,6 +235,29 @@ class SortedSet:
         # the table counts the members
         return total + body.table.size() + body.rank_index.size() + self.count * _SCORE
 
+    def encoding(self) -> bytes:
+        return b"skiplist" if self.skiplist else b"listpack"
+
+    def dump(self) -> bytes:
+        members, scores = self.part(0, self.count)
+        packed = pack_doubles(f"<{len(scores)}d", *scores)
+        return bytes((self.skiplist,)) + dump_strings(members) + packed
+
+    @classmethod
+    def load(cls, reader: DumpReader) -> SortedSet:
+        skiplist = reader.take(1)
+        members = reader.members()
+        count = len(members)
+        scores = list(unpack_doubles(f"<{count}d", reader.take(8 * count)))
+        if skiplist not in (b"\x00", b"\x01"):
+            raise DumpError("a sorted set with an encoding that is not known")
+        pairs = list(zip(scores, members, strict=True))
+        if any(map(isnan, scores)) or any(one >= two for one, two in pairwise(pairs)):
+            raise DumpError("a sorted set that is not in order")
+        if len(set(members)) != count:
+            raise DumpError("a sorted set with the same member twice")
+        return cls.of(members, scores, skiplist == b"\x01")
+
     # ----------------------------------------------------------------- for digests
 
     def weigh(self) -> int:
@@ -280,18 +308,3 @@ class SortedSet:
         assert type(body) is Large
         body.rank_index.check()
         assert dict(body.table.items()) == dict(pairs) and len(body.table) == self.count
-
-
-def _canonical(value: SortedSet) -> bytes:
-    return b"".join(
-        [b"%d:%b%b;" % (len(member), member, show_double(score)) for member, score in value.items()]
-    )
-
-
-register(
-    SortedSet,
-    Kind(
-        b"zset", lambda value: b"skiplist" if value.skiplist else b"listpack",
-        SortedSet.copy, SortedSet.size, _canonical, SortedSet.weigh, SortedSet.cut, SortedSet.span,
-    ),
-)  # fmt: skip

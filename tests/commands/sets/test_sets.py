@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from memstore.engine.values import deferred_free, kind_of
+from memstore.engine.values import deferred_free
 from memstore.engine.values.incremental_dict import IncrementalDict
 from memstore.engine.values.set import Set, build
 from tests.engine.harness import Harness, decode
@@ -303,12 +303,9 @@ def test_a_set_holds_what_a_set_holds(steps: list[tuple[str, list[bytes]]], limi
         if model:
             assert ours.random(Random(3)) in model
             assert set(ours.sample(Random(3), len(model) // 2)) <= model
-        kind = kind_of(ours)
         twin = build(sorted(model), limit)
-        assert (
-            kind.canonical(ours) == kind.canonical(twin) == kind.canonical(ours.copy())
-            and kind.size(ours) > 40
-        )
+        assert ours.span(0, 0) == twin.span(0, 0) == ours.copy().span(0, 0)
+        assert ours.size() > 40
         assert sorted(ours.scan(0, 1000)[1]) == sorted(model)
 
 
