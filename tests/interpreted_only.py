@@ -39,6 +39,11 @@ def _in(path: str, reason: str, *tests: str) -> dict[str, str]:
 
 INTERPRETED_ONLY: dict[str, str] = {
     **_in(
+        "tests/replication/test_recovery.py",
+        _MUTANT,
+        "test_a_reader_that_gets_the_bit_wrong_is_found",
+    ),
+    **_in(
         "tests/replication/test_unit_hook.py",
         _MUTANT,
         "test_a_path_that_tells_nothing_is_found",

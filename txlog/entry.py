@@ -27,6 +27,10 @@ KIND_NAMES: Final = {
     FORMAT: "FORMAT",
 }
 
+# A kind with this bit says nothing about the state that later entries need. A reader that does not
+# know it passes over it; a reader stops at any other kind that it does not know.
+MAY_IGNORE: Final = 0x80
+
 FORMAT_VERSION: Final = 1
 # the unit goes on in the next entry: readers apply the run when its last entry is committed
 FLAG_CONTINUED: Final = 1
@@ -40,6 +44,11 @@ HEADER_BYTES: Final = _HEADER.size
 
 EntryId = tuple[int, int]  # (term, position), compared in that order
 NO_ENTRY: Final[EntryId] = (0, 0)
+
+
+def can_pass(kind: int) -> bool:
+    """May a reader of this version go on behind an entry of this kind?"""
+    return kind in KIND_NAMES or kind & MAY_IGNORE != 0
 
 
 class EntryError(ValueError):

@@ -8,7 +8,8 @@ Must not know: sockets, roles, where entries come from, what is done about a dif
 Invariants: ``followed`` is the id of the newest entry taken, dense from 1, each entry's previous
 chain equal to the chain before it. An unfinished run lies in ``_run`` and not in memory; no
 acknowledged write depends on it (a unit is acknowledged at its run's end), so ``followed`` may
-count as applied. Once ``stuck`` says why, nothing further is taken: it never skips.
+count as applied. Once ``stuck`` says why, nothing further is taken: it skips only an unknown kind
+that says that a reader may ignore it (`MAY_IGNORE`).
 """
 
 from __future__ import annotations
@@ -31,7 +32,6 @@ from memstore.replication.control_entries import (
 from txlog.entry import (
     DATA,
     DIGEST,
-    FORMAT,
     FORMAT_VERSION,
     GENESIS_CHAIN,
     HANDOVER,
@@ -39,6 +39,7 @@ from txlog.entry import (
     NO_ENTRY,
     Entry,
     EntryId,
+    can_pass,
 )
 
 RATE_WINDOW_US: Final = 1_000_000
@@ -210,7 +211,7 @@ class Follower:
                 self.handover = decode_handover(entry.payload)
             elif entry.kind == DIGEST:
                 return self._compare(entry)
-            elif entry.kind != FORMAT:
+            elif not can_pass(entry.kind):
                 return (
                     f"position {entry.position} is of kind {entry.kind}, which this version "
                     "cannot read"

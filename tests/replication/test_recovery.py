@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
+
 import pytest
 
+import txlog.entry
 from memstore.commands import build_table
 from memstore.engine.effects import encode
 from memstore.replication.control_entries import Handover, Leadership, decode_leadership, mismatches
 from memstore.replication.follower import Follower
-from txlog.entry import DATA, FORMAT_VERSION, GENESIS_CHAIN, HANDOVER, LEADERSHIP, Entry, make_entry
+from tests.sim.mutants import plant
+from txlog.entry import (
+    DATA,
+    FORMAT_VERSION,
+    GENESIS_CHAIN,
+    HANDOVER,
+    LEADERSHIP,
+    MAY_IGNORE,
+    Entry,
+    make_entry,
+)
 
 
 class Notebook:
@@ -131,6 +144,34 @@ def test_an_unknown_kind_stops_it_there_for_good() -> None:
     assert "kind 77" in f.stuck and f.followed[1] == 1
     f.step(100)
     assert [payload for payload, _ in memory.applied] == [b"a"]
+
+
+def test_an_unknown_kind_that_may_be_ignored_is_passed_over() -> None:
+    f, memory, log = follower()
+    log.add(b"a")
+    log.add(b"?", kind=MAY_IGNORE | 77)
+    last = log.add(b"b")
+    follow(f, log)
+    assert f.stuck == "" and (f.followed, f.chain) == (last.id, last.chain)
+    assert [payload for payload, _ in memory.applied] == [b"a", b"b"]
+
+
+@pytest.mark.parametrize("bit", ["0", "0xFF"], ids=["the bit is ignored", "every kind may be"])
+def test_a_reader_that_gets_the_bit_wrong_is_found(bit: str) -> None:
+    """The mutants: one stops at what it may ignore, the other skips what it must read."""
+    with ExitStack() as undo:
+        plant(txlog.entry, "can_pass", "kind & MAY_IGNORE", f"kind & {bit}", undo)
+        with pytest.raises(AssertionError):
+            test_an_unknown_kind_that_may_be_ignored_is_passed_over()
+            test_an_unknown_kind_stops_it_there_for_good()
+
+
+def test_an_ignorable_entry_inside_a_unit_stops_it() -> None:
+    f, memory, log = follower()
+    log.add(b"a", continued=True)
+    log.add(b"?", kind=MAY_IGNORE | 77)
+    follow(f, log)
+    assert "interrupts a unit" in f.stuck and memory.applied == []
 
 
 def test_an_unknown_format_stops_it() -> None:

@@ -14,7 +14,7 @@ import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-from txlog.entry import FORMAT_VERSION, KIND_NAMES, Entry, EntryError, decode_entry
+from txlog.entry import FORMAT_VERSION, Entry, EntryError, can_pass, decode_entry
 from txlog.messages import Heartbeat, Message, Records, Reject, Subscribe, Welcome
 
 if TYPE_CHECKING:
@@ -181,7 +181,7 @@ class Subscription:
                     else f"chain broken at position {self.next}"
                 )
                 break
-            if entry.format > FORMAT_VERSION or entry.kind not in KIND_NAMES:
+            if entry.format > FORMAT_VERSION or not can_pass(entry.kind):
                 self._deliver(entries, records.committed)
                 self._fail(
                     f"position {entry.position} has kind {entry.kind} in format {entry.format}, "

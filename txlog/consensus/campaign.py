@@ -14,7 +14,7 @@ from __future__ import annotations
 from typing import Literal
 
 from txlog.consensus.quorum import majority
-from txlog.entry import FORMAT_VERSION, KIND_NAMES, Entry, EntryError, EntryId, decode_entry
+from txlog.entry import FORMAT_VERSION, Entry, EntryError, EntryId, can_pass, decode_entry
 from txlog.messages import Behind, Fetched, LeaseHeld, Message, Promised, Refused, Seal, Unavailable
 
 Verdict = Literal["open", "won", "held", "behind", "refused"]
@@ -227,7 +227,7 @@ class Reading:
                     or entry.term < self.expected[0]
                 ):
                     return f"the log changed at entry {entry.position} while it was read"
-                if entry.format > FORMAT_VERSION or entry.kind not in KIND_NAMES:
+                if entry.format > FORMAT_VERSION or not can_pass(entry.kind):
                     return (
                         f"entry {entry.position} has kind {entry.kind} format {entry.format}, "
                         "which this version cannot read"
