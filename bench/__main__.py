@@ -32,13 +32,7 @@ def named_tests(text: str) -> list[str]:
     return found
 
 
-def main(argv: list[str]) -> int:
-    if argv[:1] == ["micro"]:
-        return micro.main(argv[1:])
-    if argv[:1] == ["members"]:
-        return members.main(argv[1:])
-    if argv[:1] == ["ab"]:
-        return ab.main(argv[1:], RESULTS)
+def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m bench",
         description=__doc__,
@@ -55,26 +49,44 @@ def main(argv: list[str]) -> int:
         help="tests of redis-benchmark, or the groups plain and collections",
     )
     parser.add_argument("--runs", type=int, default=5)
-    parser.add_argument("--clients", default="", help="1,50,200 (the collections: 50) unless told")
+    parser.add_argument("--clients", default="", help="1,50,200 (the collections: 50) by default")
     parser.add_argument("--pipelines", default=",".join(map(str, PIPELINES)))
-    parser.add_argument("--seconds", type=float, default=2.0, help="of one measurement, about")
+    parser.add_argument(
+        "--seconds", type=float, default=2.0, help="about so long for one measurement"
+    )
     parser.add_argument(
         "--no-replica", action="store_true", help="without strong reads at a replica"
     )
     parser.add_argument("--save", action="store_true", help="save a --quick run too")
+    return parser
+
+
+def missing_program() -> str:
+    """The first program that the bench needs and does not find."""
+    programs = ("redis-server", "redis-benchmark")
+    return next((program for program in programs if shutil.which(program) is None), "")
+
+
+def main(argv: list[str]) -> int:
+    if argv[:1] == ["micro"]:
+        return micro.main(argv[1:])
+    if argv[:1] == ["members"]:
+        return members.main(argv[1:])
+    if argv[:1] == ["ab"]:
+        return ab.main(argv[1:], RESULTS)
+    parser = make_parser()
     args = parser.parse_args(argv)
     try:
         tests = named_tests(args.only)
     except ValueError as error:
         parser.error(str(error))
-    for program in ("redis-server", "redis-benchmark"):
-        if shutil.which(program) is None:
-            print(
-                f"bench: {program} is not installed (Debian, Ubuntu: apt-get install redis-server "
-                "redis-tools)",
-                file=sys.stderr,
-            )
-            return 1
+    if program := missing_program():
+        print(
+            f"bench: {program} is not installed (Debian, Ubuntu: apt-get install redis-server "
+            "redis-tools)",
+            file=sys.stderr,
+        )
+        return 1
     clients = [int(c) for c in _list(args.clients)] or ([50] if args.quick else [])
     options = Options(
         runs=2 if args.quick else args.runs,

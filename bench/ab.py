@@ -5,10 +5,10 @@ Decides: how a revision becomes a running cluster, the order of the runs, and th
 Must not know: what differs between the two. A revision is compiled by its own `make compile` unless
 --interpreted is given; a folder is taken as it is. Each revision (or folder that holds one) runs as
 a `memstore local` of its own, started from its own tree; both live through the whole comparison. A
-pair is one run on each, straight after one another; who goes first changes from pair to pair. A
-ratio is B / A of one pair; told are the median of the pairs and its interval by order statistics:
-between two of the sorted ratios lies the true median with at least the confidence shown, whatever
-their distribution.
+pair is one run on each, one directly after the other. The first one changes from pair to pair. A
+ratio is B / A of one pair. The result is the median of the pairs and its interval by order
+statistics: the true median lies between two of the sorted ratios with at least the confidence
+shown, whatever their distribution.
 """
 
 from __future__ import annotations

@@ -199,10 +199,10 @@ class Group:
                 return
             self.now = self.proposer.deadline() or self.now
             self.proposer.on_deadline(self.now)
-        raise RuntimeError("the group elected nobody")
+        raise RuntimeError("the group elected no writer")
 
     def settle(self) -> None:
-        """Messages and syncs until nobody has anything to say."""
+        """Deliver messages and syncs until none is left."""
         while outputs := self.proposer.take_outputs():
             for output in outputs:
                 if isinstance(output, Opened):
@@ -243,7 +243,7 @@ def quorum(nodes: int, size: int) -> Operation:
         for _ in range(count):
             group.proposer.append(DATA, payload, 1, False, group.now)
             group.settle()
-        assert group.proposer.in_flight == 0, "appends that nobody committed"
+        assert group.proposer.in_flight == 0, "appends that are not committed"
 
     return work
 

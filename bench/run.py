@@ -1,10 +1,10 @@
 """The comparison: every cell on both servers, alternating, several times.
 
 Decides: the cells and their order.
-Must not know: how a figure is made (`load`) or shown (`report`). Each run goes through all cells;
-within a cell the two servers follow one another at once, and who comes first changes from run to
-run, so that a slow minute of the machine hits both. Both servers live through the whole bench; what
-ours uses when idle is measured and told.
+Must not know: how a figure is made (`load`) or shown (`report`). Each run goes through all cells.
+Within a cell the two servers follow one another directly, and the first one changes from run to
+run: a slow minute of the machine hits both. Both servers live through the whole bench. What ours
+uses when idle is measured and shown.
 """
 
 from __future__ import annotations

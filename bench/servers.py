@@ -53,7 +53,7 @@ class Ours:
         }
 
     def check(self) -> None:
-        """The primary is still who it was: a measurement across a failover is none."""
+        """Whether the primary is the same: a measurement across a failover does not count."""
         now = self.cluster.wait_primary()
         if now.name != self.primary.name:
             raise RuntimeError(

@@ -49,7 +49,6 @@ LONG_FUNCTIONS: dict[tuple[str, str], int] = {
         "tests.txlog.service.test_scrub",
         "test_a_byte_rots_under_a_running_node_and_is_repaired_without_a_restart",
     ): 76,
-    ("bench.__main__", "main"): 64,
 }
 
 

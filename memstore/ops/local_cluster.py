@@ -277,7 +277,7 @@ class LocalCluster:
             member.started = time.monotonic()
             member.process.pid = pid
             self._write_topology()
-            self._say(f"{member.process.name} runs again (pid {pid}, started by somebody else)")
+            self._say(f"{member.process.name} runs again (pid {pid}, started by another program)")
         elif member.held:
             return  # stopped by hand
         elif self._plan.restart and (time.monotonic() - member.started) * 1000 >= member.pause_ms:

@@ -7,8 +7,8 @@ Must not know: how modules are compiled (a command does it), how processes are s
 
 Order: log nodes one at a time, each only while all are good; then replicas; the primary last, by
 MEMSTORE HANDOVER, and its role goes back to it at the end.
-Invariants: at most one process is down because of the move. What fails goes back to the code it
-had, and the rest stays where it is.
+Invariants: at most one process is down because of the move. A process that fails goes back to the
+code it had, and the rest stays where it is.
 """
 
 from __future__ import annotations
@@ -83,8 +83,8 @@ async def compile_and_move(
 
 
 async def run_quietly(command: list[str], log: Path) -> int:
-    """The exit code of ``command``, run at the lowest priority;
-    whatever ends us ends it and what it started.
+    """Run ``command`` at the lowest priority and give its exit code. It ends when we end, with
+    everything it started.
     """
     idle = ["nice", "-n", "19"] if shutil.which("nice") else []
     if shutil.which("ionice"):
@@ -118,7 +118,7 @@ async def end_group(child: asyncio.subprocess.Process) -> None:
         except ProcessLookupError:
             return  # all of it ended by itself
         except TimeoutError:
-            continue  # now by force
+            continue  # SIGKILL next
 
 
 class Move:
@@ -133,8 +133,8 @@ class Move:
         for member in cluster.logs:
             await self._until_logs_good()
             await self._move(member)
-            # A lease that a log node granted before it ended may be open still: behind two of them
-            # only one that was renewed is.
+            # A lease that the log node granted before it ended may still be open. After two leases
+            # only a renewed one is.
             await asyncio.sleep(2 * int(leader.facts.get("lease_ms", "0")) / 1000)
             await self._until_logs_good()
             self._say(f"{member.process.name} runs compiled")
@@ -192,8 +192,8 @@ class Move:
         return next(member for member in self._cluster.engines if member.role == "primary")
 
     async def _until_logs_good(self) -> None:
-        """All answer, none doubts its log, each holds what was committed when we first looked, and
-        the primary has its lease from each.
+        """Wait until all log nodes answer, no log is damaged, each holds what was committed at the
+        first look, and the primary has its lease from each.
         """
         addresses = [(member.process.host, member.process.port) for member in self._cluster.logs]
         deadline = time.monotonic() + GOOD_S
@@ -253,8 +253,8 @@ class Move:
 
 
 def is_good(row: dict[str, object], goal: int) -> bool:
-    """What a log node tells of one log: it holds everything up to ``goal``, doubts nothing, and a
-    primary has its lease from it.
+    """Whether one log of a log node is good: it holds everything up to ``goal``, is not damaged,
+    and a primary has its lease from it.
     """
     last = row["last"]
     assert isinstance(last, list)
@@ -266,6 +266,6 @@ def is_good(row: dict[str, object], goal: int) -> bool:
 
 
 def connected_to_all(member: Member, nodes: int) -> bool:
-    """Whether this is a primary that tells of a connection to each log node."""
+    """Whether this is a primary that is connected to each log node."""
     links = [member.facts.get(f"log_node{number}", "") for number in range(nodes)]
     return member.role == "primary" and all(",connected=1," in link for link in links)

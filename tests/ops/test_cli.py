@@ -151,7 +151,7 @@ def test_a_taken_port(tmp_path: Path) -> None:
 
 
 @pytest.mark.system
-def test_a_folder_of_somebody_else(tmp_path: Path) -> None:
+def test_a_folder_of_another_program(tmp_path: Path) -> None:
     (tmp_path / "letters.txt").write_text("dear")
     result = memstore(
         "server", "--port", str(free_ports(1)), "--az", "a", "--log", f"embedded:{tmp_path}"

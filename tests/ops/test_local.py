@@ -108,9 +108,9 @@ def test_status_shows_everyone(cluster: Local) -> None:
 
 def test_health(cluster: Local) -> None:
     assert memstore("health", f"127.0.0.1:{cluster.port}").returncode == 0
-    nobody = memstore("health", f"127.0.0.1:{free_ports(1)}")
-    assert nobody.returncode == 1
-    assert "cannot be reached" in nobody.stderr
+    nothing = memstore("health", f"127.0.0.1:{free_ports(1)}")
+    assert nothing.returncode == 1
+    assert "cannot be reached" in nothing.stderr
 
 
 def test_a_killed_replica_is_told_and_started_again(cluster: Local) -> None:
@@ -176,7 +176,7 @@ def test_data_stays_tools_may_restart_and_nothing_outlives_the_parent(tmp_path: 
         tool = subprocess.Popen(
             row["command"], cwd=row["cwd"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
-        local.wait_said(f"log-c runs again (pid {tool.pid}, started by somebody else)")
+        local.wait_said(f"log-c runs again (pid {tool.pid}, started by another program)")
         assert local.topology()["log-c"]["pid"] == tool.pid
         # kill -9 of the parent: its children go with it, the tool's own process stays.
         pids = [row["pid"] for name, row in local.topology().items() if name != "log-c"]
@@ -212,11 +212,11 @@ def test_reset_removes_what_is_ours_only(tmp_path: Path) -> None:
     kept = Folder.open(Plan(plan.folder))
     assert (kept.fresh, kept.log_port) == (False, 7501)
     kept.close()
-    anew = Folder.open(Plan(plan.folder, log_port=7601, reset=True))
-    assert (anew.fresh, anew.log_port) == (True, 7601)
-    assert not (anew.path / "data" / "log-a").exists()
-    assert (anew.path / "notes.txt").read_text() == "mine"
-    anew.close()
+    again = Folder.open(Plan(plan.folder, log_port=7601, reset=True))
+    assert (again.fresh, again.log_port) == (True, 7601)
+    assert not (again.path / "data" / "log-a").exists()
+    assert (again.path / "notes.txt").read_text() == "mine"
+    again.close()
 
 
 def test_a_child_that_does_not_start_says_why(tmp_path: Path) -> None:
@@ -225,7 +225,7 @@ def test_a_child_that_does_not_start_says_why(tmp_path: Path) -> None:
     """
     folder = tmp_path / "data"
     (folder / "data" / "log-b").mkdir(parents=True)
-    (folder / "data" / "log-b" / "somebody.txt").write_text("else")
+    (folder / "data" / "log-b" / "other.txt").write_text("else")
     log_port = free_ports(3)
     (folder / "memstore-local.json").write_text(
         json.dumps({"format": 1, "log_port": log_port, "group_made": False})

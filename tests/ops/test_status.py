@@ -69,8 +69,8 @@ def test_no_cluster_runs_here(tmp_path: Path) -> None:
     text = why_nothing(refused, True, tmp_path)
     assert text.startswith("no cluster runs here") and "\n" not in text
     assert "no cluster" not in why_nothing(refused, False, tmp_path), "the address was given"
-    stranger = [EngineAnswer(LOCAL, error="not a memstore node")]
-    assert why_nothing(stranger, True, tmp_path) == "not a memstore node"
+    other = [EngineAnswer(LOCAL, error="not a memstore node")]
+    assert why_nothing(other, True, tmp_path) == "not a memstore node"
 
 
 def test_a_password_is_asked_for(tmp_path: Path) -> None:
