@@ -93,7 +93,6 @@ class Facts:
     digest_trouble: str = ""  # what has come of it, as long as this node does not serve for it
     restore_target: int = 0  # restoring: the position to reach
     uncommitted_bytes: int = 0
-    held_replies: int = 0
     held_bytes: int = 0
     commit_bytes_per_s: int = 0  # a primary's, as measured with large commits; 0: not measured yet
     # bytes that may be appended and not committed, as the rate and the lease allow
@@ -113,7 +112,8 @@ class Facts:
     output_kbps: int = 0
     largest_query_buffer: int = 0
     largest_output_buffer: int = 0
-    held_reads: int = 0  # reads that waited for a commit, ever
+    # reads whose reply waited for a commit, ever; not those behind a write of the same batch
+    held_reads: int = 0
     strong_reads: int = 0  # strong reads served at a replica, ever
     strong_reads_failed: int = 0
     # --- the machine, sampled

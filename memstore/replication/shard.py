@@ -245,6 +245,7 @@ class Shard:
             session.out += parts
         else:
             reads = len(parts) if first_write < 0 else first_write
+            self.engine.facts.held_reads += reads
             self.tracker.hold_reply(
                 session,
                 (
@@ -391,7 +392,9 @@ class Shard:
         if hold_at <= self.tracker.committed:
             session.out.append(answer)
         else:
-            self.tracker.hold_reply(session, (hold_at, answer, 0 if wrote else 1, wrote))
+            reads = 0 if wrote else 1
+            self.engine.facts.held_reads += reads
+            self.tracker.hold_reply(session, (hold_at, answer, reads, wrote))
             self._update_congestion()
 
     def _refuse(
