@@ -21,7 +21,6 @@ FILE_LINES = 600
 LONG_FILES: dict[str, int] = {
     "memstore.replication.roles": 720,
     "memstore.replication.shard": 818,
-    "txlog.server.node": 662,
     "tests.sim.campaigns": 871,
     "tests.txlog.consensus.test_acceptor": 629,
     "tests.txlog.consensus.test_proposer": 802,
@@ -30,7 +29,6 @@ LONG_FILES: dict[str, int] = {
 LONG_FUNCTIONS: dict[tuple[str, str], int] = {
     ("memstore.replication.shard", "run"): 74,
     ("memstore.node.client_connection", "run"): 61,
-    ("txlog.cli", "_status_table"): 99,
     ("txlog.storage.inspect", "_verify_segment"): 61,
     ("tests.sim.seams", "installed"): 70,
     ("tests.system.points.clients", "standalone"): 80,

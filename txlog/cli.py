@@ -8,26 +8,57 @@ Must not know: how anything is done.
 from __future__ import annotations
 
 import asyncio
+import json
+import os
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 
 from txlog import config as settings
 from txlog.address import AddressError, parse_host_port, valid_log_name
 from txlog.tool_connection import AdminError
-from txlog.tools.admin import NodeStatus, ask_status, init_group
+from txlog.tools.admin import ask_status, init_group
 from txlog.tools.delete import delete_log
-from txlog.tools.replace import describe, replace_node
+from txlog.tools.replace import replace_node
 from txlog.trust import NoSecret, check_callee
+from txlog.version import VERSION
+
+_WATCH_S: Final = 1.0
 
 app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     help="The transaction log: a log node and its tools.",
+    epilog=(
+        "Start with: txlog server (three times, one in each zone), then txlog init once, then "
+        "txlog status. COMMAND --help says more."
+    ),
 )
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(VERSION)
+        raise typer.Exit
+
+
+@app.callback()
+def _main_options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Print the version.", is_eager=True, callback=_print_version
+        ),
+    ] = False,
+) -> None:
+    """The options before the name of a command."""
+
 
 SecretFile = Annotated[
     Path | None,
@@ -77,14 +108,18 @@ def _trusted(
     return secret
 
 
-@app.command()
+@app.command(epilog="Example: txlog server --az a --port 7401 --data /var/lib/txlog")
 def server(
     az: Annotated[
         str | None, typer.Option(help="The availability zone this node stands in.")
     ] = None,
     port: Annotated[
         int | None,
-        typer.Option(help=f"Port to listen on (default {settings.DEFAULT_PORT}; 0: any free one)."),
+        typer.Option(
+            metavar="PORT",
+            help=f"Port to listen on, up to 65535 (default {settings.DEFAULT_PORT}; 0: any free "
+            "one).",
+        ),
     ] = None,
     data: Annotated[
         Path | None, typer.Option(help="Data folder: empty, or this node's own.")
@@ -101,7 +136,8 @@ def server(
 ) -> None:
     """Run a log node in the foreground."""
     from txlog.events import configure
-    from txlog.server.node import EXIT_SETTING, run
+    from txlog.server.node import EXIT_SETTING
+    from txlog.server.process import run
 
     given: dict[str, Any] = {
         "az": az,
@@ -119,7 +155,7 @@ def server(
     raise typer.Exit(run(loaded))
 
 
-@app.command()
+@app.command(epilog="Example: txlog init a:7401 b:7401 c:7401 --secret-file secret")
 def init(
     nodes: Nodes,
     secret_file: SecretFile = None,
@@ -140,7 +176,10 @@ def init(
     typer.echo(line)
 
 
-@app.command("replace-node")
+@app.command(
+    "replace-node",
+    epilog="Example: txlog replace-node --lost c:7401 --new d:7401 a:7401 b:7401",
+)
 def replace_node_command(
     lost: Annotated[
         str,
@@ -192,7 +231,7 @@ def replace_node_command(
     typer.echo(line)
 
 
-@app.command("delete-log")
+@app.command("delete-log", epilog="Example: txlog delete-log shard-0 a:7401 --confirm shard-0")
 def delete_log_command(
     log: Annotated[
         str,
@@ -240,31 +279,47 @@ def delete_log_command(
     typer.echo(line)
 
 
-@app.command()
+@app.command(
+    epilog="Examples: txlog status a:7401 b:7401 c:7401; txlog status --watch a:7401 b:7401 c:7401"
+)
 def status(
-    nodes: Nodes, secret_file: SecretFile = None, without_secret: WithoutSecret = False
+    nodes: Nodes,
+    secret_file: SecretFile = None,
+    without_secret: WithoutSecret = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", "-w", help="Again every second, until Ctrl-C.")
+    ] = False,
 ) -> None:
     """One table: promise, last id, committed, lag, suspect or not, lease window. Exit code 1 when
     no majority answers.
     """
     from rich.console import Console
 
+    from txlog.tools import status_screen
+
     addresses = _addresses(nodes)
-    answers = asyncio.run(ask_status(addresses, _trusted(addresses, secret_file, without_secret)))
-    console = Console(width=None if sys.stdout.isatty() else 160)
-    console.print(_status_table(answers))
-    for line in _memberships(answers):
-        console.print(line)
-    # two addresses may lead to one
-    healthy = len(
-        {
-            answer.status["node"]
-            for answer in answers
-            if answer.status is not None and answer.status["group"]
-        }
-    )
+    secret = _trusted(addresses, secret_file, without_secret)
+    console = Console(width=None if _has_width() else status_screen.WIDTH)
+    while True:
+        answers = asyncio.run(ask_status(addresses, secret))
+        if watch and console.is_terminal and not as_json:
+            console.clear()
+        if as_json:
+            indent = None if watch else 2
+            typer.echo(json.dumps(status_screen.as_dict(answers), indent=indent))
+        else:
+            status_screen.draw(console, answers)
+        if not watch:
+            break
+        time.sleep(_WATCH_S)
+    healthy = status_screen.healthy(answers)
     if healthy < len(answers) // 2 + 1:
         raise _fail(f"no majority: {healthy} of {len(answers)} log nodes are there and in a group")
+
+
+def _has_width() -> bool:
+    return sys.stdout.isatty() or os.environ.get("COLUMNS", "").isdigit()
 
 
 @app.command()
@@ -284,161 +339,6 @@ def health(
         raise _fail(f"{answer.address}: {answer.error}")
 
 
-def _status_table(answers: list[NodeStatus]) -> Any:
-    from rich.table import Table
-
-    table = Table(title=None)
-    columns = (
-        "log",
-        "node",
-        "az",
-        "address",
-        "promise",
-        "last",
-        "committed",
-        "lag",
-        "lease window",
-        "scrub",
-        "state",
-    )
-    for column in columns:
-        table.add_column(column, no_wrap=column != "state")
-    furthest: dict[str, int] = {}
-    for answer in answers:
-        for row in answer.status["logs"] if answer.status else []:
-            furthest[row["log"]] = max(furthest.get(row["log"], 0), row["last"][1])
-    rows: list[tuple[str, ...]] = []
-    for answer in answers:
-        if answer.status is None:
-            rows.append(
-                (
-                    "",
-                    "",
-                    "",
-                    answer.address,
-                    *[""] * (len(columns) - 5),
-                    f"[red]{answer.error}[/red]",
-                )
-            )
-            continue
-        node, az = answer.status["node"], answer.status["az"]
-        if answer.status["replaced"]:
-            rows.append(("", node, az, answer.address, "", "", "", "", "", "[red]replaced[/red]"))
-            continue
-        for name in answer.status["deleting"]:
-            rows.append(
-                (
-                    name,
-                    node,
-                    az,
-                    answer.address,
-                    *[""] * (len(columns) - 5),
-                    "[red]being deleted: run txlog delete-log again[/red]",
-                )
-            )
-        if not answer.status["logs"]:
-            rows.append(
-                (
-                    "",
-                    node,
-                    az,
-                    answer.address,
-                    *[""] * (len(columns) - 5),
-                    "no logs yet" if answer.status["group"] else "[red]belongs to no group[/red]",
-                )
-            )
-        rows += [
-            (
-                name,
-                node,
-                az,
-                answer.address,
-                *[""] * (len(columns) - 5),
-                f"[red]refused: {why}[/red]",
-            )
-            for name, why in answer.status["refused"].items()
-        ]
-        for row in answer.status["logs"]:
-            term, position = row["last"]
-            window = (
-                f"{row['window_left_ms']} ms of {row['window_writer'][:8]}"
-                if row["window_left_ms"]
-                else "closed"
-            )
-            rows.append(
-                (
-                    row["log"],
-                    node,
-                    az,
-                    answer.address,
-                    str(row["promised"]),
-                    f"{position}@{term}",
-                    str(row["committed"]),
-                    str(furthest[row["log"]] - position),
-                    window,
-                    _scrub(row),
-                    _state(row),
-                )
-            )
-    for row_text in sorted(rows, key=lambda text: (text[0], text[1], text[3])):
-        table.add_row(*row_text)
-    return table
-
-
-def _scrub(row: dict[str, Any]) -> str:
-    """How far the scrubber is: passes that ended, the one under way, what was found."""
-    scrub = row.get("scrub")
-    if scrub is None or not scrub["on"]:
-        return "off"
-    passes = f"{scrub['passes']} done"
-    if scrub["done_percent"] is not None:
-        passes += f", {scrub['done_percent']} %"
-    return f"[yellow]{passes}, {scrub['findings']} found[/yellow]" if scrub["findings"] else passes
-
-
-def _state(row: dict[str, Any]) -> str:
-    if row["broken"]:
-        return (
-            f"[red]broken from position {row['broken']['position']}: "
-            f"{row['broken']['reason']}[/red]"
-        )
-    if row["newcomer"]:
-        return f"[yellow]newcomer, does not count yet: {describe(row)}[/yellow]"
-    if row["suspect"]:
-        return (
-            f"[yellow]suspect from position {row['suspect']['position']}: "
-            f"{row['suspect']['reason']}[/yellow]"
-        )
-    if row["holes"]:
-        return f"[yellow]{len(row['holes'])} damaged entries being put back[/yellow]"
-    return "[red]disk full[/red]" if row["disk_full"] else "good"
-
-
-def _memberships(answers: list[NodeStatus]) -> list[str]:
-    """A line for each membership version that is gone by;
-    more than one means that a replacement is under way.
-    """
-    found: dict[tuple[int, str], list[str]] = {}
-    lines = []
-    for answer in answers:
-        if answer.status is not None and answer.status["group"]:
-            if answer.status["replaced"]:
-                lines.append(
-                    f"[red]log node {answer.status['node']} at {answer.address} was replaced in "
-                    f"membership version {answer.status['membership']}: "
-                    "stop it, and empty its folder before the machine is used as a log node "
-                    "again[/red]"
-                )
-            else:
-                found.setdefault(
-                    (answer.status["membership"], ", ".join(answer.status["members"])), []
-                ).append(answer.status["node"])
-    for (version, members), nodes in sorted(found.items()):
-        others = "" if len(found) == 1 else f" (at {', '.join(sorted(nodes))})"
-        lines.append(f"membership version {version}{others}: {members}")
-    return lines
-
-
 Folder = Annotated[
     Path,
     typer.Argument(
@@ -446,6 +346,17 @@ Folder = Annotated[
         help="A log node's data folder, an embedded log's folder, or one log's folder.",
     ),
 ]
+
+
+def _from(least: int) -> Callable[[int], int]:
+    """For an option: the range, which its help says in words."""
+
+    def check(value: int) -> int:
+        if value < least:
+            raise typer.BadParameter(f"{value} is less than {least}")
+        return value
+
+    return check
 
 
 def _logs_below(folder: Path) -> list[Path]:
@@ -463,8 +374,16 @@ def _logs_below(folder: Path) -> list[Path]:
 @app.command()
 def inspect(
     folder: Folder,
-    start: Annotated[int, typer.Option("--from", min=1, help="First position.")] = 1,
-    to: Annotated[int, typer.Option(min=0, help="Last position (0: the end).")] = 0,
+    start: Annotated[
+        int,
+        typer.Option(
+            "--from", metavar="POSITION", help="First position, 1 or more.", callback=_from(1)
+        ),
+    ] = 1,
+    to: Annotated[
+        int,
+        typer.Option(metavar="POSITION", help="Last position (0: the end).", callback=_from(0)),
+    ] = 0,
     log: Annotated[str | None, typer.Option(help="Only the log of this name.")] = None,
 ) -> None:
     """Entries, terms, kinds and effects as text. Exit code 1 when something cannot be read."""
@@ -512,6 +431,12 @@ def verify(folder: Folder) -> None:
         raise _fail(f"{error.filename or folder} cannot be read: {error.strerror}") from error
     if found:
         raise typer.Exit(1)
+
+
+@app.command("settings")
+def show_settings() -> None:
+    """Every setting of a log node as a settings file, with its default and its limits."""
+    typer.echo(settings.example(), nl=False)
 
 
 def main() -> None:

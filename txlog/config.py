@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from dataclasses import dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,36 +29,53 @@ class ConfigError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class LogServerConfig:
+    """See `MEANINGS`."""
+
     az: str
     data: Path
     port: int = DEFAULT_PORT
     bind: str = "127.0.0.1"
     secret_file: Path | None = None
-    max_frame_bytes: int = 32 << 20  # a longer message closes the connection it came from
-    segment_bytes: int = 64 << 20  # size of one segment file, allocated ahead
-    cache_bytes: int = 32 << 20  # newest entries of each log kept in memory for readers
+    max_frame_bytes: int = 32 << 20
+    segment_bytes: int = 64 << 20
+    cache_bytes: int = 32 << 20
     max_connections: int = 4096
-    # connections from one address that have not finished the handshake;
-    # above it the oldest is closed
     max_callers_per_address: int = 64
-    # that a caller has not read: nothing more of it is answered, its subscription waits
     max_output_bytes: int = 2 << 20
-    # of all callers: above it the caller with the most is closed
     max_total_output_bytes: int = 256 << 20
-    # of messages that have come in part, of all callers:
-    # above it the caller with the most is closed
     max_total_input_bytes: int = 256 << 20
-    # a writer that names a log beyond these is refused; each log takes two segments at once
     max_logs: int = 16
-    max_lease_ms: int = MAX_LEASE_MS  # a writer that asks for a longer lease is refused
-    heartbeat_ms: int = 100  # to every reader
-    # what the scrubber re-reads of each log; 0: nothing
+    max_lease_ms: int = MAX_LEASE_MS
+    heartbeat_ms: int = 100
     scrub_bytes_per_s: int = DEFAULT_SCRUB_BYTES_PER_S
-    scrub_pause_s: int = DEFAULT_SCRUB_PAUSE_S  # between two passes through a log
-    # of our own messages on stderr: "auto" (lines on a terminal, else JSON), "console", "json"
+    scrub_pause_s: int = DEFAULT_SCRUB_PAUSE_S
     log_format: str = "auto"
     secret: bytes | None = field(default=None, repr=False)  # what secret_file holds
 
+
+MEANINGS: Final[dict[str, str]] = {
+    "az": "the availability zone of this node; required",
+    "data": "the data folder: empty, or this node's own; required",
+    "port": "the port to listen on; 0: any free one",
+    "bind": "the address to listen on; any but a loopback address needs secret-file",
+    "secret_file": "file with the secret that log nodes and their clients share",
+    "max_frame_bytes": "a longer message closes the connection it came from",
+    "segment_bytes": "size of one segment file, which is allocated ahead",
+    "cache_bytes": "newest entries of each log that are kept in memory for readers",
+    "max_connections": "connections of all callers",
+    "max_callers_per_address": "connections from one address that have not finished the handshake; "
+    "above it the oldest is closed",
+    "max_output_bytes": "bytes that a caller has not read; above it the caller is not answered",
+    "max_total_output_bytes": "the same of all callers; above it the one with the most is closed",
+    "max_total_input_bytes": "bytes of messages that have come in part, of all callers; above it "
+    "the one with the most is closed",
+    "max_logs": "a writer that names a log beyond these is refused; a log takes two segments",
+    "max_lease_ms": "a writer that asks for a longer lease is refused",
+    "heartbeat_ms": "between two heartbeats to a reader",
+    "scrub_bytes_per_s": "bytes of each log that the scrubber reads again; 0: none",
+    "scrub_pause_s": "between two passes of the scrubber through a log",
+    "log_format": "auto (lines on a terminal, else JSON), console or json",
+}
 
 _LIMITS: Final[dict[str, tuple[int, int]]] = {
     "port": (0, 65535),
@@ -77,6 +94,20 @@ _LIMITS: Final[dict[str, tuple[int, int]]] = {
     "scrub_bytes_per_s": (0, 1 << 30),
     "scrub_pause_s": (1, 30 * 86400),
 }
+
+
+def example() -> str:
+    """A settings file with every setting at its default."""
+    lines = ["# Settings of txlog server, with their defaults. Remove the # of a line to set it."]
+    for setting in fields(LogServerConfig):
+        if setting.name not in MEANINGS:
+            continue
+        limits = _LIMITS.get(setting.name)
+        words = f" ({limits[0]} to {limits[1]})" if limits else ""
+        default = "" if setting.default is MISSING else setting.default
+        value = default if isinstance(default, int) else f'"{default or ""}"'
+        lines += ["", f"# {MEANINGS[setting.name]}{words}", f"# {_dashed(setting.name)} = {value}"]
+    return "\n".join(lines) + "\n"
 
 
 def load(path: Path | None, overrides: dict[str, Any]) -> LogServerConfig:

@@ -14,14 +14,12 @@ import json
 import os
 import random
 import secrets
-import signal
 import sys
 from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, NoReturn, cast
 
 import structlog
-import uvloop
 
 from txlog import handshake
 from txlog.address import format_host_port, valid_log_name
@@ -39,11 +37,12 @@ from txlog.messages import (
     StatusQuery,
     Welcome,
 )
-from txlog.server.callers import Callers, raise_descriptor_limit
+from txlog.server.admission import CALLED_BY_A_GROUP, check_group, check_log
+from txlog.server.callers import Callers
 from txlog.server.connection import CallerConnection, NodeMessage
 from txlog.server.deletion import Deletions
 from txlog.server.driver import LogDriver
-from txlog.server.identity import DataFolder, DiskFull, FolderError, Identity
+from txlog.server.identity import DataFolder, DiskFull, Identity
 from txlog.server.logs import StoreRefused, open_store
 from txlog.server.membership import (
     MembershipGossip,
@@ -56,7 +55,6 @@ from txlog.server.membership import (
 from txlog.server.peers import PeerLinks
 from txlog.server.scrubbing import ScrubLimits
 from txlog.server.session import CallerSession
-from txlog.storage.errors import StorageFatal
 from txlog.storage.files import keep_descriptors
 from txlog.wire import PROTOCOL
 
@@ -70,8 +68,6 @@ EXIT_FOLDER: Final = 4
 GROUP_BYTES: Final = 16  # of a group's id
 # a caller waits no longer for a log that is being opened: it gets a proven refusal and comes again
 _OPENING_PATIENCE_S: Final = 2.0
-_CREATOR: Final = "creator"
-_NAMES_SHOWN: Final = 5  # of the logs in a refusal
 _PEER: Final = "peer"
 _FULL: Final = Reject(f"{handshake.BUSY}: the disk of this log node is full, nothing was changed")
 
@@ -123,6 +119,7 @@ class LogNode:
         self._beats: asyncio.Task[None] | None = None
         self._gossip = MembershipGossip(lambda: self.identity, self._on_gossip, self.secret)
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._called_by = b""  # the group whose members or clients call, while this node has none
         self._deletions = Deletions(folder, self)
 
     @property
@@ -269,46 +266,15 @@ class LogNode:
         return handshake.Door(self.secret, nonce, self.identity.group_id, self.identity.node)
 
     def check_hello(self, hello: Hello) -> Reject | None:
-        if len(hello.incarnation) != handshake.INCARNATION_BYTES:
-            return Reject(
-                f"{handshake.PROTOCOL}: an incarnation has {handshake.INCARNATION_BYTES} bytes"
-            )
-        identity = self.identity
-        if hello.log and not identity.group:
-            return Reject(
-                f"{handshake.NO_GROUP}: this log node belongs to no group yet: run txlog init"
-            )
-        if hello.group and hello.group != identity.group_id:
-            return Reject(
-                f"{handshake.GROUP}: this log node belongs to "
-                f"{'another group' if identity.group else 'no group yet'}"
-            )
-        if wrong := check_version(identity, hello):
+        if hello.group and not self.identity.group:
+            self._called_by = hello.group
+        if wrong := check_group(self.identity, hello):
+            return wrong
+        if wrong := check_version(self.identity, hello):
             self._gossip.on_membership_version(hello.membership)
             return wrong
-        if not hello.log:
-            return None
-        if not valid_log_name(hello.log):
-            return Reject(f"{handshake.NAME}: {hello.log[:80]!r} is not a log's name")
-        if hello.log in identity.deleting:
-            return Reject(
-                f"{handshake.LOG}: log '{hello.log}' is being deleted: 'txlog delete-log' "
-                "finishes it"
-            )
-        known = set(identity.logs) | set(self._logs)
-        if hello.log in known:
-            return None
-        if hello.purpose != _CREATOR:
-            return Reject(
-                f"{handshake.NO_LOG}: there is no log '{hello.log}' on log node {identity.node}, "
-                f"which has {_log_names(known)}: --create makes a new log"
-            )
-        if len(known) >= self.config.max_logs:
-            return Reject(
-                f"{handshake.NO_LOG}: there is no log '{hello.log}' on this node, and max-logs is "
-                f"{self.config.max_logs}"
-            )
-        return None
+        known = set(self.identity.logs) | set(self._logs)
+        return check_log(self.identity, hello, known, self.config.max_logs) if hello.log else None
 
     async def open_session(self, hello: Hello, connection: CallerConnection) -> CallerSession | str:
         if hello.log in self._refused:
@@ -400,6 +366,8 @@ class LogNode:
                 f"{handshake.GROUP}: this log node is '{identity.node}' of group {identity.group} "
                 "already"
             )
+        if self._called_by not in (b"", wanted.group):
+            return Reject(CALLED_BY_A_GROUP)
         try:
             self._folder.write(
                 Identity(
@@ -603,60 +571,3 @@ class LogNode:
             "connections": len(self._callers), "max_connections": self._callers.limit,
             "refused": self._refused, "pid": self._pid,
         }  # fmt: skip
-
-
-def _log_names(logs: set[str]) -> str:
-    names = sorted(logs)
-    more = f" and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
-    return ", ".join(names[:_NAMES_SHOWN]) + more if names else "no logs yet"
-
-
-def _on_exception(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """A broken invariant or a failed disk ends the process wherever it shows; a connection's
-    trouble does not.
-    """
-    error = context.get("exception")
-    if isinstance(error, AssertionError | StorageFatal):
-        log.error(
-            "an invariant does not hold"
-            if isinstance(error, AssertionError)
-            else "the disk failed",
-            exc_info=error,
-        )
-        halt(str(error) or repr(error))
-    log.error(context.get("message", "error in the event loop"), exc_info=error)
-
-
-async def serve(config: LogServerConfig) -> None:
-    """Until SIGTERM or SIGINT. Raises `LogNodeStartError`."""
-    loop = asyncio.get_running_loop()
-    raise_descriptor_limit()
-    keep_descriptors()
-    try:
-        folder = await loop.run_in_executor(None, DataFolder.open, config.data)
-    except FolderError as error:
-        raise LogNodeStartError(str(error), EXIT_FOLDER) from error
-    node = LogNode(config, folder)
-    loop.set_exception_handler(_on_exception)
-    stopping = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopping.set)
-    try:
-        await node.start()
-        await stopping.wait()
-        log.info("stopping")
-    finally:
-        await node.close()
-
-
-def run(config: LogServerConfig) -> int:
-    """The process. Gives the exit code; a reason, if there is one, stands on stderr in one line."""
-    try:
-        uvloop.run(serve(config))
-    except LogNodeStartError as error:
-        sys.stderr.write(f"txlog: {error}\n")
-        return error.code
-    except OSError as error:
-        sys.stderr.write(f"txlog: {error.filename or config.data}: {error.strerror or error}\n")
-        return EXIT_DISK
-    return EXIT_OK

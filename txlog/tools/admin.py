@@ -11,8 +11,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import json
+import os
 import secrets
+import shlex
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any, Final
@@ -148,7 +151,8 @@ async def _check_half_done(tools: list[ToolConnection]) -> None:
             raise AdminError(
                 f"log node {', '.join(empty)} is empty while {tool.name} holds logs of its group: "
                 "a node that lost its disk cannot be initialised again, "
-                "or what it had promised would be forgotten"
+                "or what it had promised would be forgotten. Run: "
+                + replace_command(empty[0], [t.name for t in tools if t.name not in empty])
             )
 
 
@@ -170,6 +174,12 @@ class NodeStatus:
     error: str
 
 
+def _reason(error: Exception) -> str:
+    if isinstance(error, OSError) and error.errno is not None and error.errno in errno.errorcode:
+        return os.strerror(error.errno).lower()
+    return str(error) or "no answer"
+
+
 async def ask_status(addresses: list[HostPort], secret: bytes | None = None) -> list[NodeStatus]:
     """From all at once; a node that does not answer is a line, not an error."""
 
@@ -179,8 +189,14 @@ async def ask_status(addresses: list[HostPort], secret: bytes | None = None) -> 
             await tool.open()
             return NodeStatus(tool.name, await node_status(tool), "")
         except (OSError, TimeoutError, AdminError) as error:
-            return NodeStatus(tool.name, None, str(error) or "no answer")
+            return NodeStatus(tool.name, None, _reason(error))
         finally:
             tool.close()
 
     return list(await asyncio.gather(*(ask(address) for address in addresses)))
+
+
+def replace_command(lost: str, others: list[str]) -> str:
+    """The line that puts an empty log node in the place of ``lost``, at the same address."""
+    words = ["txlog", "replace-node", "--lost", lost, "--new", lost, *others]
+    return " ".join(shlex.quote(word) for word in words)

@@ -41,3 +41,30 @@ async def test_a_group_that_no_log_could_be_opened_in_is_refused(
     raw.send(InitGroup(GROUP, "a", ["a=h:1"]))
     assert isinstance(await raw.next(), InitDone)
     await node.close()
+
+
+async def test_an_empty_node_that_a_group_calls_does_not_begin_a_group_of_its_own(
+    tmp_path: Path,
+) -> None:
+    """A wiped folder beside a living group: an init of this node alone made a group of one, which
+    `replace-node` then refused.
+    """
+    node = await lone_node(tmp_path / "n")
+    raw = await Raw().open(node.port)
+    await raw.next()
+    caller = hello("shard-0", "reader")
+    caller.membership, caller.group = 1, GROUP
+    raw.send(caller)
+    refused = await raw.next()
+    assert isinstance(refused, Reject) and "replace-node" in refused.reason
+    other = await Raw().open(node.port)
+    await other.next()
+    other.send(hello("", "tool"))
+    await other.next()
+    other.send(InitGroup(b"h" * 16, "a", ["a=h:1"]))
+    refused = await other.next()
+    assert isinstance(refused, Reject) and "txlog status" in refused.reason
+    assert node.identity.group == ""
+    other.send(InitGroup(GROUP, "a", ["a=h:1"]))
+    assert isinstance(await other.next(), InitDone)
+    await node.close()
