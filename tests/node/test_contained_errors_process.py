@@ -29,14 +29,14 @@ def append(context, argv):
 def strlen(context, argv):
     raise RuntimeError("planted")
 
-made = process.Node
+made = process.EngineNode
 
 def planted(*args):
     node = made(*args)
     node.engine.table[b"APPEND"].handler, node.engine.table[b"STRLEN"].handler = append, strlen
     return node
 
-process.Node = planted
+process.EngineNode = planted
 main()
 """
 
