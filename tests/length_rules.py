@@ -22,9 +22,6 @@ LONG_FILES: dict[str, int] = {
     "memstore.replication.roles": 720,
     "memstore.replication.shard": 818,
     "tests.sim.campaigns": 871,
-    "tests.txlog.consensus.test_acceptor": 629,
-    "tests.txlog.consensus.test_proposer": 802,
-    "tests.txlog.consensus.test_repair": 728,
 }
 LONG_FUNCTIONS: dict[tuple[str, str], int] = {
     ("memstore.replication.shard", "run"): 74,

@@ -4,13 +4,23 @@ the rule's number stands in its name or first line.
 
 from __future__ import annotations
 
-from random import Random
-
 import pytest
 
-from tests.txlog.consensus.cluster import LogNode, Violation
+from tests.txlog.consensus.cluster import Violation
+from tests.txlog.consensus.harness import (
+    LEASE,
+    WINDOW_US,
+    A,
+    B,
+    Bench,
+    append,
+    log_of,
+    renew,
+    seal,
+    suspect_bench,
+)
 from txlog.consensus.outputs import SendAfterPersist, WriteMeta
-from txlog.entry import DATA, GENESIS_CHAIN, NO_ENTRY, Entry, EntryId, make_entry
+from txlog.entry import NO_ENTRY
 from txlog.messages import (
     Append,
     Appended,
@@ -20,7 +30,6 @@ from txlog.messages import (
     Fetch,
     Fetched,
     LeaseHeld,
-    Message,
     MissingEntries,
     Promised,
     Refused,
@@ -34,131 +43,6 @@ from txlog.messages import (
     Unavailable,
     Unsealed,
 )
-
-A, B = b"writer-a".ljust(16), b"writer-b".ljust(16)
-LEASE = 160  # its window: 170 ms
-WINDOW_US = 170_000
-
-
-class Bench:
-    """One node, and what it said."""
-
-    def __init__(self, peers: int = 2) -> None:
-        self.said: list[tuple[str, Message]] = []
-        self.now = 1_000_000
-        self.node = LogNode(
-            "n0",
-            [f"n{i}" for i in range(peers + 1)],
-            Random(1),
-            lambda source, target, message: self.said.append((target, message)),
-        )
-        self.node.start(self.now)
-
-    @property
-    def machine(self):  # type: ignore[no-untyped-def]
-        return self.node.acceptor
-
-    def ask(
-        self, message: Message, sync: bool = True, source: str = "w", seal: bool = True
-    ) -> list[Message]:
-        """``seal``: as a writer whose Seal has not come to this node,
-        which seals here before it goes on.
-        """
-        self.said.clear()
-        self.node.deliver(source, message, self.now)
-        if (
-            seal
-            and isinstance(message, Append)
-            and any(isinstance(answer, Unsealed) for _, answer in self.said)
-        ):
-            self.node.deliver(
-                source,
-                Seal(
-                    message.term,
-                    message.incarnation,
-                    message.ballot_id,
-                    (message.term, 1 << 40),
-                    message.lease_ms,
-                    False,
-                ),
-                self.now,
-            )
-            self.node.sync(self.now)
-            self.said.clear()
-            self.node.deliver(source, message, self.now)
-        if sync and self.node.dirty:
-            self.node.sync(self.now)
-        return [found for _, found in self.said]
-
-    def one(self, message: Message, sync: bool = True, seal: bool = True) -> Message:
-        answers = self.ask(message, sync, seal=seal)
-        assert len(answers) == 1, answers
-        return answers[0]
-
-    def restart(self, keep: int = 0) -> None:
-        self.node.crash(keep)
-        self.said.clear()
-        self.node.start(self.now)
-
-
-def log_of(*terms: int, text: bytes = b"x", behind: list[Entry] | None = None) -> list[Entry]:
-    entries = list(behind or [])
-    for term in terms:
-        entries.append(
-            make_entry(
-                len(entries) + 1,
-                term,
-                DATA,
-                0,
-                entries[-1].chain if entries else GENESIS_CHAIN,
-                text,
-            )
-        )
-    return entries
-
-
-def append(
-    term: int,
-    log: list[Entry],
-    start: int = 1,
-    upto: int | None = None,
-    ballot_id: bytes = b"",
-    who: bytes = A,
-    committed: int = 0,
-    **more: object,
-) -> Append:
-    before = log[start - 2] if start > 1 else None
-    entries = [entry.encoded for entry in log[start - 1 : upto]]
-    previous: EntryId = before.id if before else NO_ENTRY
-    return Append(
-        term,
-        who,
-        ballot_id or b"round%d" % term,
-        LEASE,
-        7,
-        previous,
-        before.chain if before else GENESIS_CHAIN,
-        committed,
-        entries,
-        **more,  # type: ignore[arg-type]
-    )
-
-
-def seal(
-    term: int,
-    who: bytes = A,
-    expected: EntryId = (99, 99),
-    ballot_id: bytes = b"",
-    probe: bool = False,
-) -> Seal:
-    return Seal(term, who, ballot_id or b"round%d" % term, expected, LEASE, probe)
-
-
-def renew(term: int, ballot_id: bytes = b"") -> Renew:
-    return Renew(term, A, ballot_id or b"round%d" % term, LEASE, 9)
-
-
-# --------------------------------------------------------------------------- A1
 
 
 def test_a1_a_promise_is_answered_when_it_is_on_disk() -> None:
@@ -204,9 +88,6 @@ def test_a1_another_incarnation_waits_for_the_window_the_own_one_does_not() -> N
     assert isinstance(bench.one(seal(2, A)), Promised)
     bench.now += WINDOW_US
     assert isinstance(bench.one(seal(3, B)), Promised)
-
-
-# --------------------------------------------------------------------------- A2
 
 
 def test_a2_an_append_needs_the_writers_seal_on_this_node() -> None:
@@ -378,9 +259,6 @@ def test_a2_an_append_that_is_no_run_is_dropped() -> None:
     assert bench.machine.last == NO_ENTRY
 
 
-# --------------------------------------------------------------------------- A3-A6
-
-
 def test_a3_committed_is_bounded_by_what_is_confirmed_in_this_term() -> None:
     bench = Bench()
     mine = log_of(1, 1, 1)
@@ -477,9 +355,6 @@ def test_a6_an_answer_waits_for_everything_it_depends_on() -> None:
     assert machine.durable == 1
 
 
-# --------------------------------------------------------------------------- L1, L3, L4
-
-
 def test_l1_the_window_opens_before_the_fsync() -> None:
     bench = Bench()
     bench.ask(append(1, log_of(1)), sync=False)
@@ -544,9 +419,6 @@ def test_l4_release_lets_the_successor_in_then_everybody_and_is_for_good() -> No
     assert isinstance(bench.one(seal(2, b"writer-c")), Promised)
 
 
-# --------------------------------------------------------------------------- R2, S3
-
-
 def test_r2_tail_is_the_last_durable_id() -> None:
     bench = Bench()
     log = log_of(1, 1)
@@ -555,16 +427,6 @@ def test_r2_tail_is_the_last_durable_id() -> None:
     assert bench.ask(TailQuery(5), sync=False) == [Tail(5, (1, 1), 0)]
     bench.node.sync(bench.now)
     assert bench.ask(TailQuery(6)) == [Tail(6, (1, 2), 0)]
-
-
-def suspect_bench() -> tuple[Bench, list[Entry]]:
-    bench = Bench()
-    log = log_of(1, 1, 1, 1)
-    bench.ask(append(1, log))
-    bench.node.disk.rot(3, False)
-    bench.restart()
-    bench.now += WINDOW_US
-    return bench, log
 
 
 def test_s3_a_suspect_node_counts_nowhere_but_serves_its_good_entries() -> None:

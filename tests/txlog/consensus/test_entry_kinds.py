@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.txlog.consensus.test_proposer import Bench
+from tests.txlog.consensus.writer_harness import Bench
 from txlog.consensus.outputs import CampaignOver
 from txlog.entry import GENESIS_CHAIN, MAY_IGNORE, NO_ENTRY, make_entry
 from txlog.messages import Fetch, Fetched, Seal

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.txlog.consensus.test_acceptor import Bench, append, log_of, renew, seal
-from tests.txlog.consensus.test_repair import converse, rotten_while_it_runs
+from tests.txlog.consensus.harness import Bench, append, log_of, renew, seal
+from tests.txlog.consensus.repair_harness import converse, rotten_while_it_runs
 from txlog.consensus.outputs import Suspicion
 from txlog.entry import NO_ENTRY, Entry, EntryId
 from txlog.messages import (

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.txlog.consensus.test_proposer import Bench
+from tests.txlog.consensus.writer_harness import Bench
 from txlog.consensus.outputs import Reopened
 from txlog.consensus.sender import OPEN
 from txlog.entry import LEADERSHIP

@@ -8,8 +8,8 @@ from random import Random
 
 import pytest
 
-from tests.txlog.consensus.test_acceptor import Bench as NodeBench
-from tests.txlog.consensus.test_proposer import LEASE, Bench
+from tests.txlog.consensus.harness import Bench as NodeBench
+from tests.txlog.consensus.writer_harness import LEASE, Bench
 from txlog.consensus.outputs import CampaignOver, Fenced, Opened
 from txlog.consensus.pace import (
     ANSWER_LONGEST_US,

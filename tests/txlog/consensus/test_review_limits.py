@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.txlog.consensus.test_acceptor import LEASE, A, Bench, append, log_of, renew, seal
+from tests.txlog.consensus.harness import LEASE, A, Bench, append, log_of, renew, seal
 from txlog.messages import (
     MAX_LEASE_MS,
     MAX_TERM_STEP,

@@ -10,8 +10,8 @@ from contextlib import ExitStack
 import pytest
 
 from tests.sim.mutants import plant
-from tests.txlog.consensus import test_proposer
-from tests.txlog.consensus.test_proposer import LEASE, Bench
+from tests.txlog.consensus import test_writer_terms
+from tests.txlog.consensus.writer_harness import LEASE, Bench
 from txlog.consensus.limits import Limits
 from txlog.consensus.progress import Ages
 from txlog.consensus.proposer import Proposer
@@ -62,7 +62,7 @@ def test_l7_nothing_is_renewed_beside_a_writer_that_hands_over() -> None:
             "may_renew_beside",
             "self._reseal is None and ",
             "",
-            test_proposer.test_w5_f7_refused_by_a_minority_seals_again_above_it,
+            test_writer_terms.test_w5_f7_refused_by_a_minority_seals_again_above_it,
         ),
     ],
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.txlog.consensus.test_proposer import Bench, entries_of
+from tests.txlog.consensus.writer_harness import Bench, entries_of
 from txlog.consensus.outputs import Reopened
 from txlog.consensus.sender import OPEN
 from txlog.entry import LEADERSHIP, NO_ENTRY
