@@ -272,13 +272,15 @@ def methods(node: ast.ClassDef) -> set[str]:
 
 def shared_attributes(module: str, tree: ast.Module) -> list[str]:
     """A value in a class body is each object's own, and the class does not have it: shared state
-    would be no longer shared.
+    would be no longer shared. An Enum's members belong to the class in both builds.
     """
     found = []
     for node in ast.walk(tree):
         if not isinstance(node, ast.ClassDef) or any(
             "dataclass" in ast.unparse(decorator) for decorator in node.decorator_list
         ):
+            continue
+        if any(ast.unparse(base).endswith("Enum") for base in node.bases):
             continue
         found += [
             f"line {part.lineno}: class {node.name}: {ast.unparse(part)}"

@@ -49,12 +49,12 @@ from memstore.replication.outputs import (
     StopFollowing,
     TakeOver,
 )
+from memstore.replication.role import CANDIDATE as CANDIDATE
+from memstore.replication.role import PRIMARY as PRIMARY
+from memstore.replication.role import REPLICA as REPLICA
+from memstore.replication.role import RESTORING as RESTORING
+from memstore.replication.role import Role
 from txlog.entry import NO_ENTRY, EntryId
-
-RESTORING: Final = "restoring"
-REPLICA: Final = "replica"
-CANDIDATE: Final = "candidate"
-PRIMARY: Final = "primary"
 
 # Phases of a hand-over.
 DRAINING: Final = "draining"
@@ -97,7 +97,7 @@ class Roles:
         self.node = node
         self.incarnation = incarnation
         self.lease_ms = lease_ms
-        self.role = RESTORING
+        self.role: Role = RESTORING
         self.target = -1  # the committed end when this node began to restore; -1: not told yet
         self.followed = 0
         self.committed = 0  # as this node's log node says
@@ -146,13 +146,13 @@ class Roles:
 
     def deadline(self) -> int:
         """When to call `on_deadline`; 0: no need."""
-        if self.role == PRIMARY:
+        if self.role is PRIMARY:
             times = (
                 [self._handover_until]
                 if self.phase in (COMMITTING, RELEASING)
                 else [self._lease_until, self._handover_until]
             )
-        elif self.role == REPLICA:
+        elif self.role is REPLICA:
             times = [
                 self._campaign_at,
                 self._probe_at,
@@ -160,25 +160,25 @@ class Roles:
                 self._forget_at(),
             ]
         else:
-            times = [self._release_commands_at, self._forget_at() if self.role == CANDIDATE else 0]
+            times = [self._release_commands_at, self._forget_at() if self.role is CANDIDATE else 0]
         return min((t for t in times if t), default=0)
 
     def on_deadline(self, now_us: int) -> None:
         if self._release_commands_at and now_us >= self._release_commands_at:
             self._release_commands()
-        if self.role == PRIMARY:
+        if self.role is PRIMARY:
             if now_us >= self._lease_until and self.phase not in (COMMITTING, RELEASING):
                 self._step_down("the lease ran out")
             elif self._handover_until and now_us >= self._handover_until:
                 self._give_up_handover("not everything was committed in time", now_us)
-        elif self.role != RESTORING:
+        elif self.role is not RESTORING:
             if self._closed_since and now_us >= self._forget_at():
                 self._closed_since = now_us  # look again a quarter of a lease later
                 if now_us >= max(
                     self._other_named_until, self._invited_until
                 ) and not self.windows.is_alive(self.primary, now_us):
                     self.primary = None
-            if self.role == REPLICA:
+            if self.role is REPLICA:
                 self._on_replica_deadline(now_us)
 
     def _forget_at(self) -> int:
@@ -212,7 +212,7 @@ class Roles:
         self.window_left_ms = window_left_ms
         self.windows.on_heartbeat(writer, window_left_ms, now_us)
         self._update_primary(now_us)
-        if self.role == RESTORING:
+        if self.role is RESTORING:
             if self.target < 0:
                 self.target = committed
             if self.mismatches.distrusted_author:
@@ -235,21 +235,21 @@ class Roles:
                 self._other_named_until = max(self._other_named_until, now_us + self._lease // 8)
         else:
             self._closed_since = self._closed_since or now_us
-            if not self._campaign_at and self.role == REPLICA:
+            if not self._campaign_at and self.role is REPLICA:
                 self._plan_campaign(now_us)
 
     def _update_primary(self, now_us: int) -> None:
         """The writer of the newest LEADERSHIP entry is the primary again, or still, when a window
         of it was seen.
         """
-        if self.primary is None and self.role != PRIMARY:
+        if self.primary is None and self.role is not PRIMARY:
             self.primary = self.windows.live_primary(now_us)
 
     def on_followed(self, followed: int, now_us: int) -> None:
         """Everything up to this position is applied."""
         self.followed = followed
         self.committed = max(self.committed, followed)
-        if self.role == RESTORING:
+        if self.role is RESTORING:
             self._maybe_restored(now_us)
 
     def on_stuck(self, reason: str, now_us: int) -> None:
@@ -261,9 +261,9 @@ class Roles:
             StopFollowing(),
             LogEvent("stuck", f"stopped following the log: {reason}", warning=True),
         ]
-        if self.role == CANDIDATE:
+        if self.role is CANDIDATE:
             self._outputs.append(AbandonWriter())
-        if self.role != RESTORING:
+        if self.role is not RESTORING:
             self.role, self._since = RESTORING, now_us
             self._finish_exit()
 
@@ -277,14 +277,14 @@ class Roles:
         if decision == GIVE_UP:
             self.on_stuck(self.mismatches.trouble, now_us)
             return
-        if decision == IGNORE and self.role == CANDIDATE and won:
+        if decision == IGNORE and self.role is CANDIDATE and won:
             self.mismatches.on_author_gone()  # the writer won here has fenced it
             self._outputs += [
                 IgnoreDigests(),
                 LogEvent("digest-ignored", self.mismatches.trouble, warning=True),
             ]
             return
-        if self.role == CANDIDATE:
+        if self.role is CANDIDATE:
             self._outputs.append(AbandonWriter())
         self.role, self._since, self._author_gone_since = RESTORING, now_us, 0
         if decision == RESTORE:
@@ -330,7 +330,7 @@ class Roles:
         if leadership.incarnation != self.mismatches.distrusted_author:
             self.mismatches.on_author_gone()
         self._other_named_until = self._invited_until = 0
-        if self.role == REPLICA:
+        if self.role is REPLICA:
             self._closed_since = self._campaign_at = 0
             self._probe_granted = False
         if leadership.incarnation != self.incarnation and self._release_commands_at:
@@ -340,7 +340,7 @@ class Roles:
         """A HANDOVER entry was followed: until the successor leads or half a lease is over nobody
         else need try.
         """
-        if self.role == PRIMARY:
+        if self.role is PRIMARY:
             return
         if self.primary is None or self.windows.is_self(handover.node, handover.incarnation):
             # an entry of the past, or a former life of this node; clients are not sent to the node
@@ -380,7 +380,7 @@ class Roles:
 
     def _may_campaign(self, now_us: int) -> bool:
         return (
-            self.role == REPLICA
+            self.role is REPLICA
             and not self.stuck
             and not self.exiting
             and self.followed >= self.committed
@@ -396,7 +396,7 @@ class Roles:
             # named by the primary: that this node handed over a moment ago is no reason to wait
             self._backoff_until = self._ineligible_until = 0
             self._outputs.append(HoldCommands())
-        if self.role == REPLICA and not self._campaign_at:
+        if self.role is REPLICA and not self._campaign_at:
             self._campaign_at = max(now_us, self._backoff_until)
 
     def _plan_campaign(self, now_us: int) -> None:
@@ -437,7 +437,7 @@ class Roles:
         self.windows.on_answers(windows, now_us)
         self._update_primary(now_us)
         self._windows_until = now_us + wait_ms * 1000
-        if wait_ms and self.role == REPLICA:
+        if wait_ms and self.role is REPLICA:
             self._wait_for_windows(now_us)
         if (
             would_promise
@@ -453,9 +453,9 @@ class Roles:
 
     def on_campaign_won(self, term: int, lease_until_us: int, now_us: int) -> None:
         """LEADERSHIP is committed, and everything up to it applied."""
-        if self.role != CANDIDATE or self.exiting:
+        if self.role is not CANDIDATE or self.exiting:
             self._outputs.append(AbandonWriter())
-            if self.role == CANDIDATE:
+            if self.role is CANDIDATE:
                 self._back_to_replica(now_us)
                 self._finish_exit()
             return
@@ -491,7 +491,7 @@ class Roles:
         now_us: int,
         windows: tuple[tuple[bytes, int], ...] = (),
     ) -> None:
-        if self.role != CANDIDATE:
+        if self.role is not CANDIDATE:
             return
         self._back_to_replica(now_us)
         self.windows.on_answers(windows, now_us)
@@ -525,14 +525,14 @@ class Roles:
         """The writer's lease as it is now; it is zero once a hand-over is being committed, whose
         end is another timer's.
         """
-        if self.role == PRIMARY:
+        if self.role is PRIMARY:
             self._lease_until = lease_until_us
 
     def on_writer_lost(self, reason: str, now_us: int) -> None:
         """Fenced, or given up: nothing of this writer that
         is not known committed ever will be known.
         """
-        if self.role == PRIMARY:
+        if self.role is PRIMARY:
             self._step_down(reason)
 
     def _step_down(self, reason: str) -> None:
@@ -613,7 +613,7 @@ class Roles:
         the most caught-up one.
         """
         error = ""
-        if self.role != PRIMARY:
+        if self.role is not PRIMARY:
             error = "this node is not the primary"
         elif self.phase:
             error = "a hand-over is under way"
@@ -702,9 +702,9 @@ class Roles:
             self._outputs.append(Exit(self.exit_code, f"{reason}, again"))
             return
         self.exiting = reason
-        if self.role == CANDIDATE:
+        if self.role is CANDIDATE:
             return  # its end is near; see on_campaign_won and on_campaign_lost
-        if self.role != PRIMARY:
+        if self.role is not PRIMARY:
             self._finish_exit()
         elif not self.phase:
             if self.live_peers(now_us):
@@ -716,5 +716,5 @@ class Roles:
                 self._outputs.append(HoldCommands())
 
     def _finish_exit(self) -> None:
-        if self.exiting and self.role != PRIMARY and not self._release_commands_at:
+        if self.exiting and self.role is not PRIMARY and not self._release_commands_at:
             self._outputs.append(Exit(self.exit_code, self.exiting))

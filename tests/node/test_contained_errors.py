@@ -18,8 +18,10 @@ from memstore.engine.command import Handler
 from memstore.engine.engine import Engine, HalfDone
 from memstore.engine.settings import Settings
 from memstore.node.client_connection import ClientConnection
+from memstore.replication.dispatch import Dispatcher
 from memstore.replication.follower import Follower
 from memstore.replication.shard import Shard
+from memstore.replication.units import EntryBuilder
 from tests.node.harness import Host, Socket, another, connected, encoded, turns
 from tests.replication.test_recovery import Log
 from tests.replication.test_shard import Node
@@ -237,25 +239,35 @@ def test_a_read_that_fails_is_closed_at_once_when_nothing_is_held() -> None:
 E = ERRORS[0]
 GUARDS: dict[str, tuple[Mutant, Callable[[], None]]] = {
     "half-a-unit-stays": (
-        Mutant("the failed unit is not dropped", Shard, "fail", "context.unit.clear()", "pass"),
+        Mutant(
+            "the failed unit is not dropped",
+            EntryBuilder,
+            "_drop_unit",
+            "context.unit.clear()",
+            "pass",
+        ),
         lambda: test_a_write_ends_the_node_and_nothing_of_it_reaches_the_log(Host(Node()), E),
     ),
     "half-a-transaction-stays": (
         Mutant(
-            "the failed transaction is not dropped", Shard, "fail", "context.unit.clear()", "pass"
+            "the failed transaction is not dropped",
+            EntryBuilder,
+            "_drop_unit",
+            "context.unit.clear()",
+            "pass",
         ),
         lambda: test_exec_ends_the_node_and_nothing_of_it_reaches_the_log(
             Host(Node()), b"APPEND", E
         ),
     ),
     "commands-go-on": (
-        Mutant("commands run after half a write", Shard, "fail", "self.failed = True", "pass"),
+        Mutant("commands run after half a write", Dispatcher, "fail", "self.failed = True", "pass"),
         lambda: test_a_write_ends_the_node_and_nothing_of_it_reaches_the_log(Host(Node()), E),
     ),
     "fast-loop-goes-on": (
         Mutant(
             "the fast loop stays open after half a write",
-            Shard,
+            Dispatcher,
             "update_fast_path",
             "self.handover_pause or self.congested or self.failed",
             "self.handover_pause or self.congested",
@@ -275,7 +287,7 @@ GUARDS: dict[str, tuple[Mutant, Callable[[], None]]] = {
     "earlier-answers-lost": (
         Mutant(
             "what came before in the pipeline is not answered",
-            Shard,
+            Dispatcher,
             "run",
             "session.out = parts",
             "session.out = parts if bug is None else []",

@@ -164,3 +164,12 @@ def test_an_effect_is_applied_whatever_this_nodes_own_limit_of_a_strings_length(
     node = Node(REPLICA, proto_max_bulk_len=1024 * 1024)
     node.engine.apply(effect("SET", "k", "v") + change, node.wall_ms)
     assert node.do(node.session(reads=EVENTUAL), "STRLEN k") == b":1048577\r\n"
+
+
+def test_a_client_that_changes_a_key_it_watches_aborts_its_own_transaction() -> None:
+    """The write that came right behind the WATCH was taken for the WATCH's own deletions."""
+    node = Node()
+    one = node.session()
+    node.do(one, "WATCH k", "SET k v")
+    node.commit()
+    assert node.do(one, "MULTI", "GET k", "EXEC") == b"+OK\r\n+QUEUED\r\n*-1\r\n"

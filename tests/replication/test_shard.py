@@ -164,14 +164,6 @@ def test_a_transaction_is_one_unit_and_its_reads_wait(node: Node) -> None:
     assert released == {one.id: b"*3\r\n+OK\r\n+OK\r\n$1\r\n1\r\n", two.id: b"*1\r\n$1\r\n2\r\n"}
 
 
-def test_a_client_that_changes_a_key_it_watches_aborts_its_own_transaction(node: Node) -> None:
-    """The write that came right behind the WATCH was taken for the WATCH's own deletions."""
-    one = node.session()
-    node.do(one, "WATCH k", "SET k v")
-    node.commit()
-    assert node.do(one, "MULTI", "GET k", "EXEC") == b"+OK\r\n+QUEUED\r\n*-1\r\n"
-
-
 def test_an_exec_that_a_watch_aborted_waits_for_what_it_saw(node: Node) -> None:
     one, two = node.session(), node.session()
     node.do(one, "WATCH k", "MULTI", "GET x")

@@ -12,7 +12,8 @@ import pytest
 from memstore.engine.effects import MULTI, encode, encode_unit
 from memstore.engine.engine import Engine
 from memstore.engine.expiry import ActiveExpiry
-from memstore.replication.shard import REPLICA, Shard
+from memstore.replication.shard import REPLICA
+from memstore.replication.units import EntryBuilder
 from tests.replication.test_shard import Node
 from tests.sim.mutants import plant
 
@@ -96,7 +97,7 @@ PATHS: dict[str, tuple[Callable[[], Told], list[list[Key]], list[int]]] = {
 }
 # The calls, as `ast.unparse` writes them.
 CALLS = {
-    "_close_unit": (Shard, "self.engine.after_unit(context.changed, position)"),
+    "_close_unit": (EntryBuilder, "self.engine.after_unit(context.changed, position)"),
     "apply": (Engine, "self.after_unit(context.changed, position)"),
 }
 

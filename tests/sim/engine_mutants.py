@@ -11,15 +11,16 @@ import memstore.node.clocks
 import memstore.node.node
 import memstore.node.primary
 import memstore.replication.commit_rate
+import memstore.replication.dispatch
 import memstore.replication.lease_windows
 import memstore.replication.looked_keys
 import memstore.replication.roles
-import memstore.replication.shard
 import memstore.replication.tracker
+import memstore.replication.units
 from tests.sim.mutant import Mutant
 
 _Roles = memstore.replication.roles.Roles
-_Shard = memstore.replication.shard.Shard
+_Dispatcher = memstore.replication.dispatch.Dispatcher
 _Tracker = memstore.replication.tracker.Tracker
 _Node = memstore.node.node.EngineNode
 
@@ -37,7 +38,7 @@ ENGINE_MUTANTS: dict[str, Mutant] = {
     ),
     "absence-is-clean": Mutant(
         "a write that changed nothing waits for nothing",
-        _Shard,
+        _Dispatcher,
         "_position_seen",
         "return self.tracker.position_of_all(keys_of(self.context, row, argv) + looked)",
         "return 0",
@@ -51,28 +52,28 @@ ENGINE_MUTANTS: dict[str, Mutant] = {
     ),
     "reply-before-commit": Mutant(
         "a reply leaves before its commit",
-        _Shard,
+        _Dispatcher,
         "_flush",
         "if hold_at <= self.tracker.committed:",
         "if True:",
     ),
     "exec-before-commit": Mutant(
         "EXEC's reply leaves before its commit",
-        _Shard,
+        _Dispatcher,
         "_emit",
         "if hold_at <= self.tracker.committed:",
         "if True:",
     ),
     "replies-out-of-order": Mutant(
         "a reply overtakes one that is held",
-        _Shard,
+        _Dispatcher,
         "run",
         "hold_at = session.held[-1][0] if session.held else 0",
         "hold_at = 0",
     ),
     "unit-in-halves": Mutant(
         "a transaction's effects go into entries of their own",
-        _Shard,
+        memstore.replication.units.EntryBuilder,
         "_close_unit",
         "self.gathered.append(payload)",
         "[(self.gathered.append(piece), self._close_entry()) for piece in unit[:-1]]; payload = "
@@ -80,7 +81,7 @@ ENGINE_MUTANTS: dict[str, Mutant] = {
     ),
     "replica-expires-by-own-clock": Mutant(
         "a replica judges expiry by its own clock",
-        _Shard,
+        _Dispatcher,
         "_run_one",
         "context.due_ms = self.applied_wall_ms",
         "pass",
@@ -113,9 +114,9 @@ ENGINE_MUTANTS: dict[str, Mutant] = {
     ),
     "strong-read-without-tail": Mutant(
         "a strong read at a replica asks no log node",
-        _Shard,
+        _Dispatcher,
         "_run_one",
-        "if self.role != PRIMARY and refusals.needs_freshness(session, row):",
+        "if self.role is not PRIMARY and refusals.needs_freshness(session, row):",
         "if False:",
     ),
     "demoted-keeps-memory": Mutant(
@@ -135,14 +136,14 @@ ENGINE_MUTANTS: dict[str, Mutant] = {
     ),
     "read-of-dirty-key-leaves": Mutant(
         "a plain read waits for nothing",
-        _Shard,
+        _Dispatcher,
         "run",
         "tracker.position_of_all(keys_of(context, row, argv)), 0",
         "0, 0",
     ),
     "error-is-clean": Mutant(
         "an error reply waits for nothing",
-        _Shard,
+        _Dispatcher,
         "run",
         "answer = self.engine.failed(row, error)",
         "parts.append(self.engine.failed(row, error)); continue",
@@ -158,7 +159,7 @@ ENGINE_MUTANTS: dict[str, Mutant] = {
     ),
     "whole-database-is-clean": Mutant(
         "a command that looks at every key waits for nothing",
-        _Shard,
+        _Dispatcher,
         "_position_seen",
         "return self.tracker.latest",
         "return 0",
@@ -191,7 +192,7 @@ ENGINE_MUTANTS: dict[str, Mutant] = {
     ),
     "session-goes-back": Mutant(
         "a session read is answered wherever this node is",
-        _Shard,
+        _Dispatcher,
         "_fresh",
         " and self.applied[1] >= session.seen",
         "",
