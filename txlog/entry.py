@@ -46,9 +46,14 @@ EntryId = tuple[int, int]  # (term, position), compared in that order
 NO_ENTRY: Final[EntryId] = (0, 0)
 
 
+def may_ignore(kind: int) -> bool:
+    """May a reader that does not act on this kind go on behind it?"""
+    return kind & MAY_IGNORE != 0
+
+
 def can_pass(kind: int) -> bool:
     """May a reader of this version go on behind an entry of this kind?"""
-    return kind in KIND_NAMES or kind & MAY_IGNORE != 0
+    return kind in KIND_NAMES or may_ignore(kind)
 
 
 class EntryError(ValueError):

@@ -241,7 +241,9 @@ class Engine:
                     if observers and not in_unit:
                         self.after_unit(context.changed, position)
                         del context.changed[:]
-                del context.unit[:], context.changed[:]  # what handlers note is not wanted here
+                del context.unit[:]  # what handlers note for the log is not wanted here
+                if not (observers and in_unit):  # a unit may go on in the next piece
+                    del context.changed[:]
         except (reply.CommandError, hiredis.ProtocolError, IndexError, ValueError) as error:
             raise ApplyError(f"{type(error).__name__}: {error}") from error
         finally:

@@ -32,6 +32,7 @@ from memstore.replication.control_entries import (
 from txlog.entry import (
     DATA,
     DIGEST,
+    FORMAT,
     FORMAT_VERSION,
     GENESIS_CHAIN,
     HANDOVER,
@@ -39,7 +40,7 @@ from txlog.entry import (
     NO_ENTRY,
     Entry,
     EntryId,
-    can_pass,
+    may_ignore,
 )
 
 RATE_WINDOW_US: Final = 1_000_000
@@ -211,7 +212,7 @@ class Follower:
                 self.handover = decode_handover(entry.payload)
             elif entry.kind == DIGEST:
                 return self._compare(entry)
-            elif not can_pass(entry.kind):
+            elif entry.kind != FORMAT and not may_ignore(entry.kind):
                 return (
                     f"position {entry.position} is of kind {entry.kind}, which this version "
                     "cannot read"

@@ -97,6 +97,9 @@ class Shard(Dispatcher):
         for session in self.engine.sessions.values():
             # a WAITFOR at a replica may have named a position that does not exist
             session.seen = min(session.seen, committed)
+            # a key that was looked at as a replica's may have been one that it hides
+            if session.watched:
+                session.watch_failed = True
         self.context.expiry = DELETE_EXPIRED
         self.lease_expired = self.handover_pause = False
         self.update_fast_path()

@@ -74,12 +74,14 @@ class EntryBuilder:
             self._close_run(limit)
         position = self._last_position()
         self.tracker.mark(context.changed, context.changed_all, position)
-        if self.engine.observers:
-            self.engine.after_unit(context.changed, position)
+        observed = context.changed[:] if self.engine.observers else None
+        # the unit is in the log now: whatever happens below, no later unit may hold its effects
         unit.clear()
         context.changed.clear()
         if context.changed_all:
             context.changed_all.clear()
+        if observed is not None:
+            self.engine.after_unit(observed, position)
         return position
 
     def _last_position(self) -> int:

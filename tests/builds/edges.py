@@ -17,7 +17,7 @@ import memstore.engine.engine
 from memstore.engine.command import Row
 from memstore.engine.settings import Settings
 from tests.commands.samples import SETTING
-from tests.commands.test_table import all_rows, all_samples
+from tests.commands.test_command_table import all_rows, all_samples
 from tests.engine.harness import Harness
 
 EDGES = (

@@ -21,7 +21,7 @@ from memstore.engine.settings import MEMORY as MEMORY_KIND
 from memstore.engine.settings import NUMBER, PERCENTILES, TABLE, Settings
 from tests.commands.realredis import RawClient, real_redis
 from tests.commands.samples import SETTING
-from tests.commands.test_table import ROWS, SAMPLE, call_parts
+from tests.commands.test_command_table import ROWS, SAMPLE, call_parts
 from tests.engine.harness import Harness
 from txlog.address import AddressError, parse_host_port
 

@@ -12,7 +12,7 @@ import pytest
 from memstore.engine.command import LOCAL, Row
 from memstore.engine.session import Session
 from tests.commands.samples import SETTING
-from tests.commands.test_table import ROWS, SAMPLE
+from tests.commands.test_command_table import ROWS, SAMPLE
 from tests.replication.test_shard import Node
 
 NAMING = sorted(

@@ -156,11 +156,17 @@ def test_an_unknown_kind_that_may_be_ignored_is_passed_over() -> None:
     assert [payload for payload, _ in memory.applied] == [b"a", b"b"]
 
 
+def test_each_kind_of_this_version_is_acted_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kind that has a name and no branch in the follower stops it, as an unknown one does."""
+    monkeypatch.setitem(txlog.entry.KIND_NAMES, 77, "NAMED")
+    test_an_unknown_kind_stops_it_there_for_good()
+
+
 @pytest.mark.parametrize("bit", ["0", "0xFF"], ids=["the bit is ignored", "every kind may be"])
 def test_a_reader_that_gets_the_bit_wrong_is_found(bit: str) -> None:
     """The mutants: one stops at what it may ignore, the other skips what it must read."""
     with ExitStack() as undo:
-        plant(txlog.entry, "can_pass", "kind & MAY_IGNORE", f"kind & {bit}", undo)
+        plant(txlog.entry, "may_ignore", "kind & MAY_IGNORE", f"kind & {bit}", undo)
         with pytest.raises(AssertionError):
             test_an_unknown_kind_that_may_be_ignored_is_passed_over()
             test_an_unknown_kind_stops_it_there_for_good()

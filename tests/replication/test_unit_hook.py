@@ -10,7 +10,7 @@ from contextlib import ExitStack
 import pytest
 
 from memstore.engine.effects import MULTI, encode, encode_unit
-from memstore.engine.engine import Engine
+from memstore.engine.engine import APPLY_PIECE, Engine
 from memstore.engine.expiry import ActiveExpiry
 from memstore.replication.shard import REPLICA
 from memstore.replication.units import EntryBuilder
@@ -83,6 +83,15 @@ def applying() -> Told:
     return notes.told
 
 
+def applying_a_large_unit() -> Told:
+    """Its effects do not fit into one piece of what `apply` parses at a time."""
+    node, notes = observed(REPLICA)
+    large = encode((b"SET", b"large", bytes(2 * APPLY_PIECE)))
+    first, last = encode((b"SET", b"a", b"1")), encode((b"SET", b"z", b"1"))
+    node.engine.apply(encode_unit([first, large, last]) + first, node.wall_ms, 7)
+    return notes.told
+
+
 def changed_keys(told: Told) -> list[list[Key]]:
     return [sorted(set(changed), key=repr) for changed, _ in told]
 
@@ -94,10 +103,11 @@ PATHS: dict[str, tuple[Callable[[], Told], list[list[Key]], list[int]]] = {
     "lazy expiry": (lazy_expiry, [[b"a"]], [2]),
     "active expiry": (active_expiry, [[b"a"]], [2]),
     "applying": (applying, [[b"a"], [(2, b"a"), (2, b"b")], [(2, b"b")]], [7, 7, 7]),
+    "applying a large unit": (applying_a_large_unit, [[b"a", b"large", b"z"], [b"a"]], [7, 7]),
 }
 # The calls, as `ast.unparse` writes them.
 CALLS = {
-    "_close_unit": (EntryBuilder, "self.engine.after_unit(context.changed, position)"),
+    "_close_unit": (EntryBuilder, "self.engine.after_unit(observed, position)"),
     "apply": (Engine, "self.after_unit(context.changed, position)"),
 }
 
@@ -113,7 +123,7 @@ def test_each_path_that_changes_memory_tells_the_observers(path: str) -> None:
 @pytest.mark.parametrize("function", CALLS)
 def test_a_path_that_tells_nothing_is_found(function: str) -> None:
     owner, call = CALLS[function]
-    silent = [name for name in PATHS if (name == "applying") == (function == "apply")]
+    silent = [name for name in PATHS if name.startswith("applying") == (function == "apply")]
     with ExitStack() as undo:
         plant(owner, function, call, "pass", undo)
         for name, (walk, keys, _) in PATHS.items():
@@ -139,3 +149,30 @@ def test_nothing_observes_unless_a_key_is_watched() -> None:
     assert two.watch_failed and not one.watch_failed
     node.do(two, "UNWATCH")
     assert not node.engine.observers
+
+
+class Broken:
+    """An observer that fails."""
+
+    def after_unit(self, changed: list[Key], position: int) -> None:
+        raise RuntimeError("planted")
+
+
+def test_an_observer_that_fails_puts_no_effect_into_the_log_twice() -> None:
+    node = Node()
+    session = node.session()
+    node.engine.observers.append(Broken())
+    with pytest.raises(RuntimeError, match="planted"):
+        node.do(session, "INCR c")
+    node.engine.observers.clear()
+    node.do(node.session(), "SET other 1")
+    payload = b"".join(entry[1] for entry in node.shard.take_entries())
+    assert payload.count(b"c\r\n") == 1
+
+
+def test_a_watched_key_fails_its_transaction_when_a_replica_becomes_the_primary() -> None:
+    node = Node(REPLICA)
+    session = node.session()
+    node.do(session, "WATCH a")
+    node.shard.become_primary(1, 0)
+    assert session.watch_failed

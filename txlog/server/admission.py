@@ -18,7 +18,8 @@ CREATOR: Final = "creator"
 CALLED_BY_A_GROUP: Final = (
     f"{handshake.GROUP}: members or clients of another group call this log node, so it may be a "
     "member whose disk was lost: 'txlog status' with the addresses of all log nodes prints the "
-    "'txlog replace-node' line. If this node is to begin a new group, restart it first"
+    "'txlog replace-node' line. If this node is to begin a new group, stop those callers, "
+    "then restart it"
 )
 _NAMES_SHOWN: Final = 5  # of the logs in a refusal
 

@@ -69,6 +69,8 @@ def replace_hints(answers: list[NodeStatus]) -> Iterator[str]:
         if answer.status is None or answer.status["group"] or answer.address not in members:
             continue
         others = [other.address for other in grouped if other.address != answer.address]
+        if 2 * len(others) <= len(members):
+            continue  # replace-node copies from a majority
         yield (
             f"[yellow]log node {answer.address} has an empty data folder, and the group has it as "
             f"a member: if its disk is lost, run[/yellow]\n  "
