@@ -14,7 +14,7 @@ from memstore.engine.settings import Settings
 from memstore.replication.commit_rate import FIRST_BYTES, LEAST_BYTES, SHARE, CommitRate
 from memstore.replication.control_entries import Leadership
 from memstore.replication.follower import Follower
-from memstore.replication.shard import FixedLease, Shard
+from memstore.replication.shard import PRIMARY, FixedLease, Shard
 from tests.replication.test_shard import SECOND, Node
 from txlog.entry import GENESIS_CHAIN, LEADERSHIP, Entry, make_entry
 
@@ -296,7 +296,7 @@ def _memory(node: Node) -> dict[bytes, bytes]:
 
 def _strings(engine: Engine) -> dict[bytes, bytes]:
     shard = Shard(engine)
-    shard.role, shard.lease = "primary", FixedLease(1 << 60)
+    shard.role, shard.lease = PRIMARY, FixedLease(1 << 60)
     found = {}
     for key in (b"before", b"large", b"behind"):
         session = Node().session()
