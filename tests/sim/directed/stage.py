@@ -365,7 +365,7 @@ class Stage:
 
         def go() -> None:
             roles, now_us = node.roles, member.clock.now_us()
-            roles._ineligible_until = roles._backoff_until = roles._reserved_until = 0
+            roles._ineligible_until = roles._backoff_until = roles._other_named_until = 0
             if roles.role == "replica":
                 roles._campaign_at = now_us
                 roles.on_deadline(now_us)
