@@ -8,10 +8,10 @@ The driver calls, for a batch of commands that a client sent:
 
     at = 0
     while at < len(batch):
-        at = shard.run(session, batch, at, wall_ms, now_us)     # as many plain commands as there
-        are, or one that is not plain
-    write(shard.take_reply(session, clock()))                   # the clock is read after the
-    execution: a read is good under a lease valid then
+        # as many plain commands as there are, or one that is not plain
+        at = shard.run(session, batch, at, wall_ms, now_us)
+    # the clock is read after the execution: a read is good under a lease that is valid then
+    write(shard.take_reply(session, clock()))
 
 A command that may not run yet is parked in its session, in order, with everything behind it;
 `take_runnable` names the sessions that may go on (``session.sink.run_parked()``).

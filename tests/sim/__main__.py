@@ -4,13 +4,13 @@ and can be made shorter.
 Decides: what is printed, how many runs go side by side, how a failing run is shortened.
 Must not know: what a run does.
 
-    make sim SEED=17                          one run; TRACE=1 prints every event make sim SEED=17
-    FAULTS=3,9 STEPS=200     the same, with the third and ninth of its faults only and 200 client
-    operations make sim SEED=17 FAULTS=kill,cut          another schedule, of these kinds;
-    FAULTS=none: none make sim RUNS=500                         fresh seeds (FROM=1: from 1 on) on
-    all cores make sim CAMPAIGN=power-loss RUNS=500     one scenario with a condition of its own
-    (`campaigns`) SHRINK=1                                  look for a shorter run that fails in the
-    same way
+    make sim SEED=17                        one run; TRACE=1 prints every event
+    make sim SEED=17 FAULTS=3,9 STEPS=200   the same, with the third and ninth of its faults only
+                                            and 200 client operations
+    make sim SEED=17 FAULTS=kill,cut        another schedule, of these kinds; FAULTS=none: none
+    make sim RUNS=500                       fresh seeds (FROM=1: from 1 on) on all cores
+    make sim CAMPAIGN=power-loss RUNS=500   one scenario with a condition of its own (`campaigns`)
+    SHRINK=1                                look for a shorter run that fails in the same way
 """
 
 from __future__ import annotations

@@ -6,18 +6,23 @@ anonymous shared memory in the processes and a bytearray in tests.
 
 All values are unsigned 64-bit words. Each word has one writer.
 
-    word            writer   value 0               loop     beat: the clock (CLOCK_BOOTTIME,
-    microseconds) when the loop last turned 1               loop     lease end: the clock until
-    which the writer had its lease at that beat 2               loop     order: sequence number, odd
-    while the loop writes 3               loop     order: term, 0: renew nothing 4, 5
-    loop     order: ballot id, 16 bytes 6               loop     order: lease in milliseconds 7
-    loop     order: checksum 8               keeper   to how many log nodes it is connected 9
-    keeper   its own beat: the clock when it last looked at the board 10              keeper
-    answers: sequence number, odd while the keeper writes 11              keeper   answers: term 12,
-    13          keeper   answers: ballot id 14              keeper   answers: how many questions a
-    majority has answered in that term and ballot id 15 .. 15+n-1    keeper   answers: for each log
-    node, the clock before the newest Renew it answered `Renewed` was sent; 0: none 15+n
-    keeper   answers: checksum
+    word           writer   value
+    0              loop     beat: the clock (CLOCK_BOOTTIME, microseconds) when the loop last turned
+    1              loop     lease end: until when the writer had its lease at that beat
+    2              loop     order: sequence number, odd while the loop writes
+    3              loop     order: term, 0: renew nothing
+    4, 5           loop     order: ballot id, 16 bytes
+    6              loop     order: lease in milliseconds
+    7              loop     order: checksum
+    8              keeper   to how many log nodes it is connected
+    9              keeper   its own beat: the clock when it last looked at the board
+    10             keeper   answers: sequence number, odd while the keeper writes
+    11             keeper   answers: term
+    12, 13         keeper   answers: ballot id
+    14             keeper   answers: how many questions of that term and ballot id have a majority
+    15 .. 15+n-1   keeper   answers: for each log node, when the newest Renew that it answered
+                            `Renewed` was sent; 0: none
+    15+n           keeper   answers: checksum
 
 A word is stored by one machine instruction, so the beats and the lease end need no more. The order
 and the answers have several words. Their writer makes the sequence number odd, writes the words and

@@ -7,8 +7,9 @@ A log goes in three steps, each of them on every node of the group before the ne
 anywhere:
 
   mark    The log leaves the node's list of logs, in one write of the identity. From then on the
-  node neither serves the log nor votes in it. remove  The folder goes, then the identity says
-  "gone". clear   The name is free: a writer may make a new log of it.
+          node neither serves the log nor votes in it.
+  remove  The folder goes, then the identity says "gone".
+  clear   The name is free: a writer may make a new log of it.
 
 So a copy with entries never votes beside an empty log of the same name. A crash leaves a whole log,
 or one that is marked or gone and votes nowhere; another run of the command finishes the deletion.

@@ -4,10 +4,10 @@ right code or under a mutant.
 Decides: what is printed.
 Must not know: what a schedule does.
 
-    python -m tests.sim.directed                               what there is python -m
-    tests.sim.directed longer-foreign-tail           played once; --trace prints every event python
-    -m tests.sim.directed all --seeds 20                each with so many seeds: other delays, other
-    luck python -m tests.sim.directed NAME --mutant MUTANT          under a planted bug
+    python -m tests.sim.directed                            what there is
+    python -m tests.sim.directed longer-foreign-tail        one played; --trace prints every event
+    python -m tests.sim.directed all --seeds 20             each with so many seeds: other delays
+    python -m tests.sim.directed NAME --mutant MUTANT       under a planted bug
 """
 
 from __future__ import annotations

@@ -4,16 +4,21 @@ A script is blocks of ``commands``, a line ``----``, the expected output and an 
 stands still except for ``tick``; messages wait until ``deliver``. `MEMSTORE_REWRITE=1 pytest
 tests/txlog/scripts` writes down what happens now: commit only what you understand.
 
-    campaign W            W asks to become the writer, from what it has applied lead W
-    the same, won, and not told append W TEXT...      (one turn)   handover W TO   release W TO
-    stop W   abort W   restart-writer W deliver [NAMES]       messages move (only between these)
-    until nothing moves; every node syncs whenever it has something to sync deliver-nosync NAMES
-    the same without syncs;  sync NODE drop [NAMES]          messages waiting (between these) are
-    lost cut NODE / join NODE  the node is unreachable / reachable again (the writers' connections
-    too) tick MS               time passes, timers fire crash NODE [KEEP]     of its unsynced writes
-    the first KEEP survive (0);  restart NODE rot NODE POSITION [header]   the frame no longer
-    checks (its header still does) promise-one W NODE    W, who reaches no other, gets the promise
-    of NODE for the next term full NODE / room NODE nodes / writers       who holds what
+    campaign W            W asks to become the writer, from what it has applied
+    lead W                the same, won, and not told
+    append W TEXT...      in one turn
+    handover W TO         release W TO, stop W, abort W, restart-writer W: what the names say
+    deliver [NAMES]       messages move (only between these) until nothing moves; every node syncs
+                          whenever it has something to sync
+    deliver-nosync NAMES  the same without syncs; sync NODE
+    drop [NAMES]          messages that wait (between these) are lost
+    cut NODE / join NODE  the node is unreachable, or reachable again, also for the writers
+    tick MS               time passes, timers fire
+    crash NODE [KEEP]     of its unsynced writes the first KEEP survive (0); restart NODE
+    rot NODE POSITION [header]   the frame no longer checks (its header still does)
+    promise-one W NODE    W, which reaches no other node, gets the promise of NODE for the next term
+    full NODE / room NODE the node's disk is full, or has room again
+    nodes / writers       who holds what
 """
 
 from __future__ import annotations
