@@ -1,8 +1,9 @@
-"""May a caller speak with this log node, about this log?
+"""Whether a caller may speak with this log node, and about this log.
 
-Decides: which Hello is refused, and in which words.
-Must not know: connections; memberships' versions (`membership` has them).
-Invariant: no log comes to be in a node without a group (S7), and none without an explicit creation.
+Decides: which Hello the node refuses, and with which words.
+Must not know: connections; the versions of memberships (`membership` checks them).
+Invariant: a node without a group makes no log (S7); a node makes no log without an explicit
+creation.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ _NAMES_SHOWN: Final = 5  # of the logs in a refusal
 
 
 def check_group(identity: Identity, hello: Hello) -> Reject | None:
-    """None: the caller means this node's group, or names none."""
+    """None: the caller names this node's group, or it names no group."""
     if len(hello.incarnation) != handshake.INCARNATION_BYTES:
         return Reject(
             f"{handshake.PROTOCOL}: an incarnation has {handshake.INCARNATION_BYTES} bytes"
@@ -50,7 +51,7 @@ def _why_no_group(hello: Hello) -> str:
 
 
 def check_log(identity: Identity, hello: Hello, known: set[str], max_logs: int) -> Reject | None:
-    """None: the log is here, or may be made. ``known``: the logs of this node."""
+    """None: the log is here, or the node may make it. ``known``: the logs of this node."""
     if not valid_log_name(hello.log):
         return Reject(f"{handshake.NAME}: {hello.log[:80]!r} is not a log's name")
     if hello.log in identity.deleting:

@@ -1,8 +1,8 @@
-"""Who is connected to a log node, and what all of them together may hold.
+"""The callers that are connected to a log node, and the limits for all of them together.
 
-Decides: whom a node has no descriptor or memory for.
+Decides: which callers the node refuses or drops because descriptors or memory run out.
 Must not know: what callers say.
-Invariants: descriptors are left for the node's own files and for the other log nodes; a caller that
+Invariants: descriptors remain for the node's own files and for the other log nodes; a caller that
 has not finished the handshake gives way to a newer one, so idle connections keep no caller out.
 """
 
@@ -16,7 +16,8 @@ import structlog
 
 log = structlog.get_logger("txlog.callers")
 
-# descriptors for segments that are made and read, beside those that `storage.files` keeps
+# descriptors for new segments and for segments that are read, besides those that `storage.files`
+# keeps
 _RESERVE: Final = 8
 _RESERVE_A_LOG: Final = 3  # its next segment, and the other log nodes
 _LEAST: Final = 2  # callers, however few descriptors there are
@@ -27,13 +28,13 @@ class Caller(Protocol):
     address: str
 
     @property
-    def unread(self) -> int: ...  # bytes that wait for it to read them
+    def unread(self) -> int: ...  # bytes that it has not read yet
     def drop(self, reason: str) -> None: ...
 
 
 class Callers:
-    """All connections, in the order in which they came: what is done to all of them must not depend
-    on addresses in memory.
+    """All connections, in the order in which they came. A loop over all of them must not depend on
+    addresses in memory.
     """
 
     def __init__(self, most: int, per_address: int, output_bytes: int, input_bytes: int) -> None:
@@ -44,15 +45,17 @@ class Callers:
         self._input_bytes = input_bytes
         self._all: dict[Caller, None] = {}
         self._fresh: dict[Caller, None] = {}  # have not finished the handshake
-        self._addresses: dict[str, int] = {}  # how many of those, by address
-        self._output: dict[Caller, int] = {}  # what each held when it was last looked at
+        self._addresses: dict[str, int] = {}  # how many of `_fresh`, by address
+        self._output: dict[Caller, int] = {}  # what each held at the last measurement
         self._input: dict[Caller, int] = {}
 
     def __len__(self) -> int:
         return len(self._all)
 
     def measure(self, logs: int) -> None:
-        """How many callers there are descriptors for. Called when the node's own files are open."""
+        """Set the limit to the descriptors that are free. Call it when the node's own files are
+        open.
+        """
         soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         spare = soft - open_descriptors() + len(self._all) - _RESERVE - _RESERVE_A_LOG * logs
         self.limit = max(_LEAST, min(self._most, spare))
@@ -65,7 +68,7 @@ class Callers:
             )
 
     def add(self, caller: Caller) -> str:
-        """Why it cannot be served, "" when it can."""
+        """The reason why the node cannot serve the caller, "" when it can."""
         fresh = self._fresh
         if self._addresses.get(caller.address, 0) >= self._per_address:
             self._evict(
@@ -137,12 +140,12 @@ class Callers:
 
 def open_descriptors() -> int:
     folder = next((name for name in ("/proc/self/fd", "/dev/fd") if os.path.isdir(name)), "")
-    # the listing has one of its own; a system that does not tell
+    # The listing itself uses one descriptor. 64: the system has no such folder.
     return len(os.listdir(folder)) - 1 if folder else 64
 
 
 def raise_descriptor_limit() -> None:
-    """To what this process is allowed."""
+    """Raise the limit of descriptors to the maximum that this process may have."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft < hard or hard == resource.RLIM_INFINITY:
         wanted = hard if hard != resource.RLIM_INFINITY else max(soft, 1 << 20)

@@ -1,11 +1,10 @@
-"""One TCP connection of a log node: bytes in and out, the handshake, and nothing of what messages
-mean.
+"""One TCP connection of a log node: bytes in and out, and the handshake.
 
-Decides: who may speak before the handshake is over (nobody), when a slow or hostile connection is
-closed, when bytes leave (once a loop turn).
-Must not know: terms, entries, disks.
-Invariants: the node speaks first (a Challenge); before the Welcome only a Hello of bounded size is
-read; messages that arrive while the log is being opened wait in order.
+Decides: that no caller is served before its handshake is complete; when a slow or hostile
+connection is closed; when bytes leave (once a loop turn).
+Must not know: terms, entries, disks, what messages mean.
+Invariants: the node speaks first (a Challenge); before the Welcome it reads only a Hello of bounded
+size; messages that arrive while the log is being opened wait in order.
 """
 
 from __future__ import annotations
@@ -36,10 +35,10 @@ from txlog.throttle import ThrottledLog
 from txlog.wire import TAG_BYTES, FrameKey, WireError, encode
 
 _HANDSHAKE_TIMEOUT_S: Final = 5.0
-_LARGE_BYTES: Final = 64 << 10  # what is less at once needs no account
-_TOOL_FRAME_BYTES: Final = 1 << 20  # of a caller that names no log
+_LARGE_BYTES: Final = 64 << 10  # smaller amounts are not reported to `callers`
+_TOOL_FRAME_BYTES: Final = 1 << 20  # from a caller that names no log
 
-# whoever connects can cause these lines
+# any caller that connects can cause these lines
 log = ThrottledLog(structlog.get_logger("txlog.connection"))
 
 
@@ -50,7 +49,7 @@ class LogNodeServices(Protocol):
     """What a connection needs of the log node."""
 
     max_frame_bytes: int
-    max_output_bytes: int  # that a caller has not read: above it nothing more of it is answered
+    max_output_bytes: int  # not read by the caller yet; above it the node answers nothing more
 
     def door(self, nonce: bytes) -> Door: ...
     def check_hello(self, hello: Hello) -> Reject | None: ...  # None: welcome
@@ -62,15 +61,15 @@ class LogNodeServices(Protocol):
     def on_connection(self, connection: CallerConnection) -> str: ...  # why it cannot be served
     def on_greeted(self, connection: CallerConnection) -> None: ...
     def on_connection_lost(self, connection: CallerConnection) -> None: ...
-    # so many bytes wait for this caller to read them
+    # ``held``: bytes that this caller has not read yet
     def on_output(self, connection: CallerConnection, held: int) -> None: ...
-    # of a message that has come in part
+    # ``held``: bytes of a message that has come in part
     def on_input(self, connection: CallerConnection, held: int) -> None: ...
 
 
 class CallerConnection:
-    """A `session.AnswerSink` over a socket; an `asyncio.Protocol` in all but descent,
-    for the sake of the compiled code.
+    """A `session.AnswerSink` over a socket. It has the methods of an `asyncio.Protocol` but does
+    not inherit from it, because this module is compiled.
     """
 
     def __init__(self, node: LogNodeServices) -> None:
@@ -78,7 +77,7 @@ class CallerConnection:
         self.peer_name = "?"
         self.address = ""
         self.purpose = ""
-        self.log_name = ""  # "": the caller speaks of the node and of no log
+        self.log_name = ""  # "": the caller names no log; it asks about the node
         self._node = node
         self._loop = asyncio.get_running_loop()
         self._door = node.door(secrets.token_bytes(handshake.NONCE_BYTES))
@@ -88,7 +87,7 @@ class CallerConnection:
         self._session: CallerSession | None = None
         self._opening: asyncio.Task[None] | None = None
         self.greeted = False
-        # asked, and not looked at while the caller does not read
+        # questions that wait because the caller does not read its answers
         self._queue: deque[Message] = deque()
         self._reading = True
         self._input = 0
@@ -116,7 +115,7 @@ class CallerConnection:
         transport.write(self._door.opening())
 
     def eof_received(self) -> None:
-        """Nothing more comes: it is closed."""
+        """The caller sends nothing more: close the connection."""
 
     def data_received(self, data: bytes) -> None:
         try:
@@ -156,8 +155,8 @@ class CallerConnection:
         return self.blocked or self._out_bytes > self._node.max_output_bytes
 
     def _process_queue(self) -> None:
-        """One question at a time, as long as the caller reads the answers.
-        Meanwhile it is not read.
+        """Process one question at a time, as long as the caller reads the answers. While it does
+        not read them, the node reads nothing from it.
         """
         queue, session = self._queue, self._session
         while (
@@ -183,7 +182,7 @@ class CallerConnection:
                 transport.pause_reading()
 
     def on_served(self) -> None:
-        """What was read from the disk for this caller has been sent."""
+        """The answers that were read from the disk for this caller have been sent."""
         if self._queue:
             self._process_queue()
 
@@ -216,7 +215,7 @@ class CallerConnection:
             self.end("no Hello in time")
 
     def _on_hello(self, hello: Hello) -> None:
-        """Of a caller that has proven the secret, where one is set."""
+        """Handle the Hello of a caller that has proven the secret, if a secret is set."""
         reject = self._node.check_hello(hello)
         if reject is not None:
             log.warning(
@@ -233,7 +232,8 @@ class CallerConnection:
             self._accept(hello, None)
             return
         assert self._transport is not None
-        # what comes with the Hello waits; more of it must not pile up while a large log is checked
+        # messages after the Hello wait; not too many of them may collect while a large log is
+        # checked
         self._set_reading(False)
         self._opening = self._loop.create_task(self._open_session(hello))
 
@@ -259,10 +259,10 @@ class CallerConnection:
         )
         self._outgoing = self._door.outgoing
         self._flush()
-        self.data_received(b"")  # what came with the Hello
+        self.data_received(b"")  # process what came with the Hello
 
     def _node_message(self, message: Message) -> bool:
-        """False: this caller is not served any more."""
+        """False: the node ends its service of this caller."""
         if isinstance(message, NodeMessage):
             self._node.on_node_message(self, message)
             return True
@@ -298,18 +298,20 @@ class CallerConnection:
 
     @property
     def unread(self) -> int:
-        """Bytes that wait for the caller to read them."""
+        """Bytes that the caller has not read yet."""
         return self._out_bytes + (
             self._transport.get_write_buffer_size() if self._transport is not None else 0
         )
 
     def end(self, reason: str) -> None:
-        """Say why, and close once it has been sent."""
+        """Send the reason, and close the connection after it."""
         self._reject(Reject(reason))
 
     def retire(self, reject: Reject) -> None:
-        """The membership under which this connection was made is over (S8), or its log is being
-        deleted. Its session ends now: what it still waits for is never answered.
+        """End the session at once, without an answer to what it still waits for.
+
+        The reason: the membership under which this connection was made is over (S8), or its log is
+        being deleted.
         """
         if self._session is not None:
             session, self._session = self._session, None
@@ -324,7 +326,7 @@ class CallerConnection:
             self._transport.close()
 
     def drop(self, reason: str) -> None:
-        """At once, whatever waits."""
+        """Close at once, without sending what waits."""
         log.warning("connection closed", peer=self.peer_name, purpose=self.purpose, reason=reason)
         self._abort()
 

@@ -1,19 +1,20 @@
-"""One log node's part in `txlog delete-log`: the steps by which a log goes.
+"""One log node's part in `txlog delete-log`: the steps that delete a log.
 
 Decides: which step may follow which, and when a log is in use.
-Must not know: what the other nodes of the group have done; `client.delete` has the order.
+Must not know: what the other nodes of the group have done; `tools.delete` has the order.
 
-A log goes in three steps, each of them on every node of the group before the next one begins
-anywhere:
+A deletion has three steps. Every node of the group completes a step before any node begins the next
+one:
 
   mark    The log leaves the node's list of logs, in one write of the identity. From then on the
           node neither serves the log nor votes in it.
-  remove  The folder goes, then the identity says "gone".
+  remove  The node removes the folder, then its identity says "gone".
   clear   The name is free: a writer may make a new log of it.
 
-So a copy with entries never votes beside an empty log of the same name. A crash leaves a whole log,
-or one that is marked or gone and votes nowhere; another run of the command finishes the deletion.
-Invariant: a node that was marked is never "kept" again without a new creation.
+So a copy with entries never votes beside an empty log of the same name. After a crash, a node has a
+whole log, or one that is marked or gone and does not vote. Another run of the command finishes the
+deletion.
+Invariant: a node whose log was marked has it as "kept" again only after a new creation.
 """
 
 from __future__ import annotations
@@ -33,9 +34,9 @@ LOOK: Final = "look"
 MARK: Final = "mark"
 REMOVE: Final = "remove"
 CLEAR: Final = "clear"
-# a step's work is done where the deletion is so far
+# the states from which a step does its work
 _FROM: Final = {MARK: (NONE, KEPT), REMOVE: (MARKED,), CLEAR: (GONE,)}
-# it is too early there; elsewhere the step was done already
+# In these states the step is too early. In all other states it was done already.
 _BEFORE: Final = {REMOVE: (NONE, KEPT), CLEAR: (MARKED,)}
 
 log = structlog.get_logger("txlog.deletion")
@@ -44,7 +45,7 @@ log = structlog.get_logger("txlog.deletion")
 class NodeLogs(Protocol):
     """What a deletion needs of the log node."""
 
-    def in_use(self, name: str) -> str: ...  # by whom, "" when by no writer and reader
+    def in_use(self, name: str) -> str: ...  # the writer or reader that uses it, "" for none
     def last_position(self, name: str) -> int: ...
     # end every connection of the log and close its files
     async def close_log(self, name: str) -> None: ...

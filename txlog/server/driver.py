@@ -1,12 +1,13 @@
 """The driver of one log on one node: acceptor, store, sync thread, readers.
 
-Decides: when the disk is synced (at once when something waits, one sync in flight, all that arrives
-meanwhile goes with the next), what is done in a thread: reading old entries, and the syncs of a
-slow disk.
-Must not know: terms, leases, quorums: the acceptor says what to do, this does it in that order.
-Invariants (A6): a SendAfterPersist leaves only after ``on_persisted`` of its sequence; the store
-sees disk outputs in the acceptor's order; any error of the disk ends the process (A5), and so does
-any other error in here: part of the outputs would be lost, a promise among them.
+Decides: when the disk is synced: at once when something waits, one sync at a time; all that arrives
+meanwhile goes with the next sync. It also decides what runs in a thread: reads of old entries, and
+the syncs of a slow disk.
+Must not know: terms, leases, quorums. The acceptor says what to do; the driver does it in that
+order.
+Invariants (A6): a SendAfterPersist leaves only after ``on_persisted`` of its sequence. The store
+gets disk outputs in the acceptor's order. Any error of the disk ends the process (A5). Any other
+error in this module also ends it, because a part of the outputs would be lost, possibly a promise.
 """
 
 from __future__ import annotations
@@ -46,10 +47,10 @@ from txlog.storage.store import LogStore
 
 log = structlog.get_logger("txlog.log")
 
-# of entries in one answer, whatever was asked for; one larger entry still goes
+# of entries in one answer, whatever the request says; one larger entry is still sent
 MAX_SERVED_BYTES: Final = 8 << 20
-SLOW_SYNC_US: Final = 10_000  # a disk that usually takes longer is waited for in a thread
-# entries that follow one another sooner reach a reader together, unless it asked for the tail
+SLOW_SYNC_US: Final = 10_000  # a disk that usually takes longer is synced in a thread
+# Entries that follow within this time reach a reader together, unless it asked for the tail.
 STREAM_BATCH_US: Final = 10_000
 
 HaltProcess = Callable[[str], None]
@@ -69,8 +70,8 @@ _P = ParamSpec("_P")
 def _fatal_on_error(
     entrance: Callable[Concatenate[LogDriver, _P], None],
 ) -> Callable[Concatenate[LogDriver, _P], None]:
-    """For every way into the driver: an error that nobody expects ends the process, rather than
-    leave a log half alive.
+    """Guard every entry point of the driver: an unexpected error ends the process. Otherwise a log
+    would stay half alive.
     """
 
     def guarded(self: LogDriver, /, *args: _P.args, **kwargs: _P.kwargs) -> None:
@@ -109,18 +110,18 @@ class LogDriver:
         self._sessions: dict[Peer, CallerSession] = {}
         self._next_peer = 1
         self._streams: list[SubscriberStream] = []
-        self._pushed = 0  # committed when the feeds were last pushed
+        self._pushed = 0  # committed at the last push to the streams
         self._pushed_us = 0
-        self._urgent = 0  # up to here readers get entries at once: somebody waits for them
+        self._urgent = 0  # readers get entries up to here at once: a caller waits for them
         self._push_later = False
         self._waiting: deque[SendAfterPersist] = deque()
-        self._put_backs: list[int] = []  # sequences, not yet on disk
+        self._put_backs: list[int] = []  # their sequences, not on disk yet
         self._scrubbing = Scrubbing(name, store, self, scrub, clock, readers)
         self._rescanning = False
         self._written = 0  # sequence of the newest disk output given to the store
         self._persisted = 0
         self._syncing = False
-        self._sync_us = 0  # how long a sync takes
+        self._sync_us = 0  # running mean of the time of a sync
         self._closed = False
         self._timer: asyncio.TimerHandle | None = None
         self._timer_us = 0
@@ -128,12 +129,12 @@ class LogDriver:
 
     @_fatal_on_error
     def start(self) -> None:
-        """After ``peers`` is set."""
+        """Call it after ``peers`` is set."""
         self._pump()
         self._scrubbing.start()
 
     async def close(self) -> None:
-        """Stop taking messages, finish the sync in flight, close the store."""
+        """Take no more messages, finish the sync in flight, close the store."""
         if self._closed:
             return
         self._closed = True
@@ -147,7 +148,7 @@ class LogDriver:
 
     @_fatal_on_error
     def on_membership(self, peer_ids: list[str], peers: Peers) -> None:
-        """S8: the group has these other nodes from now on."""
+        """S8: from now on these are the other nodes of the group."""
         if self._closed:
             peers.close()
             return
@@ -177,7 +178,7 @@ class LogDriver:
         if self._closed:
             return
         self._update_room()
-        now = self._clock()  # after the messages were read (L5)
+        now = self._clock()  # read the clock after the messages (L5)
         on_message = self._acceptor.on_message
         for message in messages:
             on_message(peer, message, now)
@@ -216,9 +217,11 @@ class LogDriver:
         self._arm()
 
     def _push_streams(self) -> None:
-        """A log that is busy wakes its readers for several entries at once: each time costs both
-        processes more than another entry in it does. The first entry after a pause goes at once,
-        and so does what a reader that asked for the tail waits for (R2).
+        """Send committed entries to the readers, several at once while the log is busy.
+
+        Each wake-up costs both processes more than one more entry in it. Two kinds of entries go at
+        once: the first after a pause, and those for which a reader that asked for the tail waits
+        (R2).
         """
         now = self._clock()
         wait_us = self._pushed_us + STREAM_BATCH_US - now
@@ -298,8 +301,9 @@ class LogDriver:
     # ------------------------------------------------------------------ the disk
 
     def _sync(self) -> None:
-        """Usually right here, behind everything this turn of the loop brings: two changes of thread
-        cost more than a quick disk. A slow one is waited for beside the loop.
+        """Sync in the loop, after all that this turn brings; a slow disk is synced in a thread.
+
+        For a quick disk, two changes of thread cost more than the sync.
         """
         self._syncing = True
         if self._sync_us < SLOW_SYNC_US:
@@ -327,7 +331,7 @@ class LogDriver:
         self._synced(covered, error)
 
     def _record_sync_time(self, us: int) -> None:
-        """A sync took so long; what counts is the running mean."""
+        """Update the running mean with the time of one sync."""
         self._sync_us = (self._sync_us * 7 + us) // 8
 
     @_fatal_on_error
@@ -350,22 +354,24 @@ class LogDriver:
         mended = False
         while self._put_backs and self._put_backs[0] <= covered:
             mended = True
-            # with what was found damaged meanwhile
+            # with the damage that was found meanwhile
             self._acceptor.on_put_back(self._put_backs.pop(0), self.store.scan(), now)
         self._pump()
         if mended:
-            # some may wait before the hole, and nothing needs to be committed ever again
+            # some streams may wait before the hole, and perhaps no further commit wakes them
             for stream in self._streams:
                 stream.push()
 
     def _update_room(self) -> None:
-        """Before entries may come (A5): what was taken before is in the store's account by now."""
+        """Update the room before new entries come (A5). The store has counted all earlier ones by
+        now.
+        """
         if self._has_room and not self.store.has_room:
             self._check_room()
         self._acceptor.room_bytes = self.store.room_bytes
 
     def _check_room(self) -> None:
-        """Disk full is found when the next segment cannot be made (A5), and is over when it can."""
+        """The disk is full when the next segment cannot be made (A5), until it can be made."""
         has_room = self.store.has_room
         if has_room != self._has_room:
             self._has_room = has_room
@@ -395,7 +401,9 @@ class LogDriver:
         return self.store.recent(start, upto, max_bytes)
 
     def read_behind(self, stream: SubscriberStream, start: int, upto: int, max_bytes: int) -> None:
-        """Committed entries only: they are never truncated, so thread and loop do not meet."""
+        """Read committed entries in a thread. They are never truncated, so the loop changes none of
+        them.
+        """
         future = self._loop.run_in_executor(self._readers, self.store.read, start, upto, max_bytes)
         future.add_done_callback(lambda done: self._read_done(done, stream.on_read))
 
@@ -450,7 +458,7 @@ class LogDriver:
 
     @_fatal_on_error
     def beat(self) -> None:
-        """Every heartbeat: readers hear where the log stands, and what was synced is put on record
+        """At every heartbeat: report the log's position to readers, and record the synced position
         when the log is quiet.
         """
         if self._closed:
@@ -483,7 +491,7 @@ class LogDriver:
                     stream.sink.send(heartbeat)
 
     def _on_rescanned(self, look: Look) -> None:
-        """S6: a read has met bytes that did not check, and the whole segment was checked again."""
+        """S6: a read found bytes that did not check, and the whole segment was checked again."""
         self._rescanning = False
         met = self.store.end_look(look, self._acceptor.committed)
         if met.lost or met.headers:
@@ -503,8 +511,8 @@ class LogDriver:
         return self._syncing or self._written > self._persisted
 
     def sync_queued(self) -> None:
-        """What the store was asked by others than the acceptor;
-        a sync in flight is followed by another heartbeat.
+        """Carry out what others than the acceptor asked of the store. If a sync is in flight, the
+        next heartbeat does it.
         """
         if not (self._syncing or self._closed) and self.store.queued:
             self._sync()

@@ -1,14 +1,14 @@
-"""A log node's data folder: whose it is, which group and node it belongs to, which logs it holds.
+"""A log node's data folder: its owner, its group and node id, and the logs it holds.
 
 Decides: when a folder may be used, and how the node's identity is kept (S7).
-Must not know: what is inside a log's folder. Blocking file work; called at start, at `init`, and
-when a log is made.
+Must not know: what is inside a log's folder. It does blocking file work, at the start, at `init`,
+and when a log is made.
 
 The folder: ``node.json`` (identity, with a checksum), ``lock`` (flock), ``logs/<name>/``.
-Invariants: an identity is replaced by rename, never half written; a log's name stands in it only
-after its folder does, so a listed log without a folder is a lost disk and not a new log; a group
-once given is never changed. A log that is being deleted leaves the list before its folder goes; its
-name is taken until the deletion ends (`server.deletion`).
+Invariants: an identity is replaced by rename and is never half written. A log's name is in it only
+after its folder exists, so a listed log without a folder means a lost disk, not a new log. The
+group never changes once it is set. A log that is being deleted leaves the list before its folder is
+removed. Its name stays taken until the deletion ends (`server.deletion`).
 """
 
 from __future__ import annotations
@@ -39,16 +39,16 @@ _FORMATS: Final = (2, 3)  # 2 has no deletions
 # How far the deletion of a log is on this node.
 NONE: Final = "none"  # there is no such log here
 KEPT: Final = "kept"  # the log is here, no deletion has begun
-MARKED: Final = "marked"  # it is not served any more; its folder may be there
+MARKED: Final = "marked"  # it is not served any more; its folder may still exist
 GONE: Final = "gone"  # its folder is removed; the name cannot be used yet
 
 
 class FolderError(Exception):
-    """The data folder cannot be used; one line for the operator."""
+    """The data folder cannot be used; the text is one line for the operator."""
 
 
 class DiskFull(OSError):
-    """There is no room for it, and nothing was changed: no reason to end (A5)."""
+    """The disk has no room for it, and nothing was changed. The process need not end (A5)."""
 
 
 @dataclass(slots=True)
@@ -60,11 +60,12 @@ class Identity:
     membership: int = 0
     members: list[str] = field(default_factory=list)
     logs: list[str] = field(default_factory=list)
-    # random id of the folder itself: a place in a membership is given to one disk and no other (S8)
+    # random id of the folder itself: a place in a membership belongs to one disk only (S8)
     folder: str = ""
-    # the membership version that this node came with; above 1 its logs begin as learners'
+    # The membership version with which this node joined. If it is above 1, its logs begin as
+    # learners.
     joined: int = 1
-    # logs under deletion: MARKED or GONE, by name; none of them stands in ``logs``
+    # logs under deletion: MARKED or GONE, by name; none of them is in ``logs``
     deleting: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -76,7 +77,7 @@ class Identity:
 
     @property
     def replaced(self) -> bool:
-        """Another node has this one's place."""
+        """Whether another node has this node's place."""
         return bool(self.group) and all(
             member.partition("=")[0] != self.node for member in self.members
         )
@@ -93,13 +94,14 @@ class DataFolder:
         self.path = path
         self.identity = identity
         self._lock = lock
-        # several logs may be made at once, each in a thread of its own,
-        # while the loop takes a membership
+        # Several threads may make logs at the same time, while the loop takes a membership.
         self._changing = threading.Lock()
 
     @staticmethod
     def open(path: Path) -> DataFolder:
-        """Make it if there is none, lock it, read who we are. Raises `FolderError`."""
+        """Make the folder if it does not exist, lock it, read the identity. Raises
+        `FolderError`.
+        """
         try:
             path.mkdir(parents=True, exist_ok=True)
             names = set(os.listdir(path))
@@ -130,7 +132,7 @@ class DataFolder:
         return self.path / _LOGS / name
 
     def write(self, identity: Identity) -> None:
-        """Durably replace the identity. Raises `DiskFull`, any other OSError."""
+        """Replace the identity durably. Raises `DiskFull`, any other OSError."""
         body = json.dumps({"magic": _MAGIC, "format": _FORMAT, **asdict(identity)}, sort_keys=True)
         text = json.dumps({"crc32c": crc32c(body.encode()), "identity": body}) + "\n"
         fresh = self.path / (_FILE + ".new")
@@ -143,8 +145,8 @@ class DataFolder:
         self.identity = identity
 
     def make_log_folder(self, name: str) -> Path:
-        """The folder, there and durable.
-        `add_log` makes the log known once its store has been made in it.
+        """Make the log's folder durably. When its store exists in it, `add_log` adds the log to the
+        list.
         """
         folder = self.log_folder(name)
         with _room_or_nothing():
@@ -164,9 +166,7 @@ class DataFolder:
         return self.identity.deleting.get(name) or (KEPT if name in self.identity.logs else NONE)
 
     def mark_log(self, name: str) -> None:
-        """The log is not one of this node's logs any more, durably.
-        Raises `DiskFull`, any other OSError.
-        """
+        """Take the log off this node's list, durably. Raises `DiskFull`, any other OSError."""
         with self._changing:
             old = self.identity
             self.write(
@@ -178,8 +178,8 @@ class DataFolder:
             )
 
     def remove_log(self, name: str) -> None:
-        """The folder of a marked log goes, durably, before the identity says so. Raises `DiskFull`,
-        any other OSError.
+        """Remove the folder of a marked log durably, then write it to the identity. Raises
+        `DiskFull`, any other OSError.
         """
         assert self.identity.deleting.get(name) == MARKED, "a log's folder goes only after its mark"
         folder = self.log_folder(name)
@@ -191,7 +191,7 @@ class DataFolder:
             self.write(replace(old, deleting={**old.deleting, name: GONE}))
 
     def clear_log(self, name: str) -> None:
-        """The name may be used again. Raises `DiskFull`, any other OSError."""
+        """Free the name for a new log. Raises `DiskFull`, any other OSError."""
         with self._changing:
             old = self.identity
             assert old.deleting.get(name) == GONE, "a name is free only after its folder is gone"
@@ -202,7 +202,9 @@ class DataFolder:
             )
 
     def take_membership(self, version: int, members: list[str]) -> None:
-        """S8, durable when it returns. Raises `DiskFull`, any other OSError."""
+        """S8: take the membership; it is durable on return. Raises `DiskFull`, any other
+        OSError.
+        """
         with self._changing:
             assert version > self.identity.membership, "a membership version went down"
             self.write(replace(self.identity, membership=version, members=list(members)))
@@ -214,7 +216,7 @@ class DataFolder:
 
 
 def read_identity(path: Path) -> Identity:
-    """The identity in a data folder, read without locking it. Raises `FolderError`."""
+    """Read the identity in a data folder without a lock. Raises `FolderError`."""
     try:
         outer = json.loads((path / _FILE).read_text())
         body = outer["identity"]

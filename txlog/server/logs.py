@@ -1,8 +1,8 @@
-"""A log's folder inside a node's data folder: made once, opened, its refusals in words.
+"""A log's folder inside a node's data folder: how it is made, opened, and refused.
 
-Decides: that every log of a node that joined later begins as a learner's (S8); in which order
-folder, store and the node's list of logs come to be (`identity` says why).
-Must not know: what a store holds. Blocking file work, called in a thread.
+Decides: that every log of a node that joined later begins as a learner (S8); in which order the
+folder, the store and the entry in the node's list are made (`identity` says why).
+Must not know: what a store holds. It does blocking file work, in a thread.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from txlog.storage.store import LogStore
 
 
 class StoreRefused(Exception):
-    """The log cannot be served from this folder; one line for the operator."""
+    """The log cannot be served from this folder; the text is one line for the operator."""
 
 
 def open_store(folder: DataFolder, name: str, segment_bytes: int, cache_bytes: int) -> LogStore:
-    """The log ``name`` of this node, made if there is none. Raises `StoreRefused`, and OSError when
-    the disk fails.
+    """Open the log ``name`` of this node; make it if it does not exist. Raises `StoreRefused`, and
+    OSError when the disk fails.
     """
     identity = folder.identity
     path = folder.log_folder(name)
@@ -54,8 +54,8 @@ def open_store(folder: DataFolder, name: str, segment_bytes: int, cache_bytes: i
     try:
         folder.add_log(name)
     except DiskFull as error:
-        # until it is on the list nothing is promised in it:
-        # the next one who asks for the log finds it
+        # The node promises nothing in this log until the log is on the list. The next caller that
+        # asks for the log finds the store.
         store.close()
         raise StoreRefused(f"{path}: {error.strerror}") from error
     return store

@@ -1,9 +1,10 @@
-"""Which membership a log node goes by, and how it hears of a newer one (S8).
+"""The membership that a log node uses, and how it learns of a newer one (S8).
 
-Decides: whether a membership may follow the one a node has; whom it asks for news, and how often.
-Must not know: logs, connections, how it is kept (`identity`) and made known (`node`).
-Invariants: a node's membership version never goes down, and one version has one list of members
-here; a change replaces one member.
+Decides: whether a membership may follow the node's present one; which nodes it asks for news, and
+how often.
+Must not know: logs, connections, how the membership is kept (`identity`) and made known (`node`).
+Invariants: a node's membership version never goes down; on one node, a version has one list of
+members; a change replaces one member.
 """
 
 from __future__ import annotations
@@ -20,13 +21,13 @@ from txlog.messages import Hello, Membership, Reject
 from txlog.server.identity import Identity
 from txlog.tool_connection import AdminError, ToolConnection
 
-_NODE_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")  # it stands in every log's meta
+_NODE_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")  # it is written in every log's meta
 _ASK_EVERY_S: Final = 5.0
-_PAUSE_S: Final = 0.05  # at the least, whoever shows what version
+_PAUSE_S: Final = 0.05  # minimum time between two rounds, whatever versions appear
 
 
 def is_member(text: str) -> bool:
-    """ "node-id=host:port"."""
+    """Whether the text has the form "node-id=host:port"."""
     node, _, address = text.partition("=")
     try:
         parse_host_port(address)
@@ -48,8 +49,8 @@ def superseded(identity: Identity, reason: str) -> Reject:
 
 
 def check_version(identity: Identity, hello: Hello) -> Reject | None:
-    """May this caller be served, as far as memberships go? A node that is behind the caller first
-    has to catch up with it.
+    """Whether the memberships allow that this caller is served. A node with an older version than
+    the caller's must get the newer one first.
     """
     if 0 < hello.membership < identity.membership:
         return superseded(
@@ -70,8 +71,10 @@ def check_version(identity: Identity, hello: Hello) -> Reject | None:
 
 
 def refusal_of(identity: Identity, wanted: Membership, from_member: bool) -> str:
-    """Why ``wanted`` is not taken, "" when it is or is here already. ``from_member``: another node
-    goes by it already, so it may be more than one step ahead or leave this node out.
+    """The reason why ``wanted`` is refused, "" when it is accepted or already here.
+
+    ``from_member``: another node uses it already. So it may be more than one version ahead, and it
+    may leave this node out.
     """
     if not identity.group or wanted.group != identity.group_id:
         return (
@@ -105,9 +108,10 @@ def refusal_of(identity: Identity, wanted: Membership, from_member: bool) -> str
 
 
 class MembershipGossip:
-    """Asks the other members which membership they go by: from the start on every few seconds,
-    since a node that was left out is told by nobody, and at once when somebody shows a higher
-    version.
+    """Asks the other members for their membership.
+
+    It asks every few seconds from the start, because a node that was left out gets no notice. It
+    asks at once when another party shows a higher version.
     """
 
     def __init__(
@@ -142,7 +146,7 @@ class MembershipGossip:
             for address in sorted(self._identity().others.values()):
                 await self._ask(address)
             await asyncio.sleep(_PAUSE_S)
-            with contextlib.suppress(TimeoutError):  # nobody had news: time to ask again
+            with contextlib.suppress(TimeoutError):  # no news: time to ask again
                 await asyncio.wait_for(self._now.wait(), _ASK_EVERY_S)
 
     async def _ask(self, address: str) -> None:

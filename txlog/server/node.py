@@ -1,9 +1,9 @@
 """A log node's process: data folder, listening socket, logs, signals, and the exit code.
 
-Decides: which connections and logs there are, and with what code and words the process ends.
+Decides: which connections and logs exist, and with which code and words the process ends.
 Must not know: what a log's messages mean.
-Invariants: a log is opened once however many name it; no log exists in a node without a group (S7);
-a failed disk ends the process at once (A5).
+Invariants: a log is opened once, however many callers name it; a node without a group has no log
+(S7); a failed disk ends the process at once (A5).
 """
 
 from __future__ import annotations
@@ -66,7 +66,8 @@ EXIT_PORT: Final = 3
 EXIT_FOLDER: Final = 4
 
 GROUP_BYTES: Final = 16  # of a group's id
-# a caller waits no longer for a log that is being opened: it gets a proven refusal and comes again
+# A caller waits at most this long for a log that is being opened. Then it gets a proven refusal and
+# tries again.
 _OPENING_PATIENCE_S: Final = 2.0
 _PEER: Final = "peer"
 _FULL: Final = Reject(f"{handshake.BUSY}: the disk of this log node is full, nothing was changed")
@@ -75,7 +76,7 @@ log = structlog.get_logger("txlog.node")
 
 
 class LogNodeStartError(Exception):
-    """The node cannot start; one line for the operator."""
+    """The node cannot start; the text is one line for the operator."""
 
     def __init__(self, reason: str, code: int) -> None:
         super().__init__(reason)
@@ -83,8 +84,8 @@ class LogNodeStartError(Exception):
 
 
 def halt(reason: str) -> NoReturn:
-    """A5: end at once. Nothing is flushed or closed in good order: the kernel may call pages clean
-    that never reached the disk.
+    """A5: end at once, without a flush or a close: the kernel may mark pages clean that never
+    reached the disk.
     """
     sys.stderr.write(f"txlog: halted: {reason}\n")
     sys.stderr.flush()
@@ -103,8 +104,8 @@ class LogNode:
         self._folder = folder
         self._rng = random.Random(secrets.randbits(128))
         self._logs: dict[str, asyncio.Task[LogDriver]] = {}
-        # logs of this node that could not be opened at the start, and why:
-        # they stay so in this life
+        # logs of this node that could not be opened at the start, with the reasons; they stay
+        # closed until the process ends
         self._refused: dict[str, str] = {}
         self.max_output_bytes = config.max_output_bytes
         self._callers = Callers(
@@ -119,7 +120,7 @@ class LogNode:
         self._beats: asyncio.Task[None] | None = None
         self._gossip = MembershipGossip(lambda: self.identity, self._on_gossip, self.secret)
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._called_by = b""  # the group whose members or clients call, while this node has none
+        self._called_by = b""  # the group of a calling member or client, while this node has none
         self._deletions = Deletions(folder, self)
 
     @property
@@ -129,7 +130,7 @@ class LogNode:
     # ------------------------------------------------------------------ life
 
     async def start(self) -> None:
-        """Open what is here, then listen. Raises `LogNodeStartError`."""
+        """Open the logs of the folder, then listen. Raises `LogNodeStartError`."""
         loop = asyncio.get_running_loop()
         for name in self.identity.logs:
             try:
@@ -192,7 +193,7 @@ class LogNode:
     # ------------------------------------------------------------------ logs
 
     def _opened(self, name: str) -> asyncio.Task[LogDriver]:
-        """It goes on, whoever waits for it or gives up."""
+        """The opening goes on even if every caller that waits for it gives up."""
         task = self._logs.get(name)
         if task is None:
             task = asyncio.get_running_loop().create_task(self._open(name), name=f"open log {name}")
@@ -341,7 +342,7 @@ class LogNode:
     # ------------------------------------------------------------------ administration
 
     def _init(self, wanted: InitGroup) -> InitDone | Reject:
-        """S7. Blocks the loop for two fsyncs, once in a node's life."""
+        """S7: make the group. Blocks the loop for two fsyncs, once in a node's life."""
         identity = self.identity
         members = dict(member.split("=", 1) for member in wanted.members if "=" in member)
         if (
@@ -390,8 +391,10 @@ class LogNode:
     # ------------------------------------------------------------------ S8: another membership
 
     def _adopt(self, wanted: Membership, from_member: bool) -> Membership | Reject:
-        """On disk first; then nothing said under the old version is answered any more, and who
-        speaks under it is refused. Blocks the loop for two fsyncs.
+        """Take a membership: write it to the disk first, then end the old version's connections.
+
+        After it, the node answers nothing that was asked under the old version and refuses callers
+        that use it. Blocks the loop for two fsyncs.
         """
         identity = self.identity
         if reason := refusal_of(identity, wanted, from_member):
@@ -441,8 +444,8 @@ class LogNode:
             )
 
     def _join(self, wanted: JoinGroup) -> InitDone | Reject:
-        """The place is given to this folder and to no other, so a disk that is lost again cannot
-        come back under the same id.
+        """Take the place in the group. It belongs to this folder only, so a lost disk cannot come
+        back under the same id.
         """
         identity = self.identity
         if wanted.folder != identity.folder or not identity.folder:
@@ -451,7 +454,7 @@ class LogNode:
             )
         if identity.group:
             if (identity.group_id, identity.node) == (wanted.group, wanted.node):
-                self._open_all(wanted.logs)  # it may have ended before they were there
+                self._open_all(wanted.logs)  # the process may have ended before they existed
                 return InitDone(wanted.group, wanted.node, False)
             return Reject(
                 f"{handshake.GROUP}: this log node is '{identity.node}' of group {identity.group} "
@@ -550,7 +553,7 @@ class LogNode:
                 self._in_background(self._driver(name))
 
     def _in_background(self, work: Coroutine[Any, Any, Any]) -> None:
-        """An error in it is the log's, said when somebody asks for the log."""
+        """An error in the task is the log's: a caller that asks for the log gets it."""
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._done)

@@ -1,12 +1,12 @@
-"""From one log node to the other nodes of its group, for one log: questions about entries
-(PeerFetch), answers back.
+"""One log's links from a node to the other nodes of its group: questions about entries (PeerFetch)
+and the answers.
 
-Decides: when a connection is made (with the first question), when it ends, and which question goes
-out.
+Decides: when a connection is made (at the first question), when it ends, and which question is
+sent.
 Must not know: what the entries are for.
-Invariant: of each topic a node is asked one thing at a time. While an answer is under way, or no
-connection is up, the newest question waits: the acceptor asks again by its own deadline, and over a
-thin link answers of some MiB would pile up behind one another.
+Invariant: for each topic, a node has at most one open question. While an answer is under way, or no
+connection is up, only the newest question waits. The acceptor repeats a question by its own
+deadline; over a slow link, answers of several MiB would otherwise queue up.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from txlog.address import parse_host_port
 from txlog.link import SocketLink
 from txlog.messages import Fetch, Fetched, Hello, Message, Reject, Welcome
 
-# a connection without a question is closed then, one on which nothing comes although something is
-# asked made anew
+# At each check, a connection without a question is closed. A connection is replaced if an answer is
+# due and nothing has come since the last check.
 _CHECK_S: Final = 10.0
-_FORGET_S: Final = 60.0  # longer than the acceptor waits for any answer: it asks no more
+_FORGET_S: Final = 60.0  # longer than the acceptor waits for any answer: it does not ask again
 
 
 class _PeerLink:
@@ -36,8 +36,8 @@ class _PeerLink:
         self.link = link
         self.look = look
         self.asked_s = 0.0
-        self.messages = 0  # heard
-        # what had come by the last look, if something was under way then
+        self.messages = 0  # received
+        # what had come at the last check, if a question was open then
         self.seen: tuple[int, int] | None = None
         self.in_flight: dict[str, Fetch] = {}  # by topic: sent, not answered
         self.queued: dict[str, Fetch] = {}  # by topic: the newest that could not be sent yet
@@ -54,8 +54,8 @@ class _PeerLink:
             del self.in_flight[topic]
 
     def on_lost(self) -> None:
-        """The connection: what was under way is asked again on the next one,
-        unless there is a newer question.
+        """The connection is lost: the next one repeats the open questions, unless a newer question
+        waits.
         """
         self.queued = self.in_flight | self.queued
         self.in_flight = {}
@@ -80,8 +80,8 @@ class PeerLinks:
         self._rng = rng
         self._on_fetched = on_fetched
         self._members = members
-        self._on_version = on_news  # somebody has that membership version
-        # answers count under this one only; another version gets another `PeerLinks`
+        self._on_version = on_news  # gets the membership version that another node shows
+        # Only answers under this version count. Another version gets another `PeerLinks`.
         self._version = make_hello().membership
         self._peers: dict[int, _PeerLink] = {}
         self._closed = False
@@ -109,7 +109,7 @@ class PeerLinks:
         return peer
 
     def _check(self, index: int) -> None:
-        """Every now and then: is the connection still of use?"""
+        """Check from time to time whether the connection is still of use."""
         peer, loop = self._peers[index], asyncio.get_running_loop()
         silent_s = loop.time() - peer.asked_s
         if silent_s >= _FORGET_S or (
@@ -167,7 +167,7 @@ class PeerLinks:
                 return
 
     def on_down(self, index: int, reason: str) -> None:
-        """The link tries again by itself."""
+        """Nothing to do: the link tries again by itself."""
         if index in self._peers:
             self._peers[index].on_lost()
 
@@ -175,4 +175,6 @@ class PeerLinks:
         self._on_version(reject.version)
 
     def on_refused(self, index: int, reason: str) -> None:
-        """Seen by people in the other node's own words; here it is a node that does not answer."""
+        """People read the reason in the other node's own words. Here, the node just does not
+        answer.
+        """

@@ -1,6 +1,6 @@
 """The process of `txlog server`: signals, errors that reach the event loop, and the exit code.
 
-Decides: with what code and words the process ends.
+Decides: with which code and words the process ends.
 Must not know: what the node does.
 Invariant: a failed disk and a broken invariant end the process at once (A5).
 """
@@ -27,8 +27,8 @@ log = structlog.get_logger("txlog.node")
 
 
 def _on_exception(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """A broken invariant or a failed disk ends the process wherever it shows; a connection's
-    trouble does not.
+    """A broken invariant or a failed disk ends the process wherever it appears; an error of a
+    connection does not.
     """
     error = context.get("exception")
     if isinstance(error, AssertionError | StorageFatal):
@@ -43,7 +43,7 @@ def _on_exception(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> N
 
 
 async def serve(config: LogServerConfig) -> None:
-    """Until SIGTERM or SIGINT. Raises `LogNodeStartError`."""
+    """Serve until SIGTERM or SIGINT. Raises `LogNodeStartError`."""
     loop = asyncio.get_running_loop()
     raise_descriptor_limit()
     keep_descriptors()
@@ -65,7 +65,7 @@ async def serve(config: LogServerConfig) -> None:
 
 
 def run(config: LogServerConfig) -> int:
-    """The process. Gives the exit code; a reason, if there is one, stands on stderr in one line."""
+    """Run the process and return the exit code. If there is a reason, stderr has it in one line."""
     try:
         uvloop.run(serve(config))
     except LogNodeStartError as error:

@@ -1,11 +1,12 @@
-"""The scrubber's driver: its timer, its reads in a thread, what is told of it.
+"""The scrubber's driver: its timer, its reads in a thread, and its reports.
 
-Decides: that a piece waits while the log syncs (it is the lowest in rank, but not for ever).
-Must not know: what to read or when (`storage.scrub` does), what a finding means (the store takes a
-second look, the acceptor has it put back).
+Decides: that a piece waits while the log syncs. It has the lowest priority, but it does not wait
+without limit.
+Must not know: what to read or when (`storage.scrub` decides); what a finding means (the store
+checks it again, the acceptor has it put back).
 
-Invariants: one piece of one log is being read at a time; nothing here touches the loop for longer
-than it takes to start a thread's job.
+Invariants: the scrubber reads one piece of one log at a time; it blocks the loop only while it
+starts a job in a thread.
 """
 
 from __future__ import annotations
@@ -27,9 +28,9 @@ from txlog.storage.store import LogStore
 log = structlog.get_logger("txlog.scrub")
 
 YIELD_S: Final = 0.002
-# a process short of files or memory has better to do, and goes on
+# a process without free descriptors or memory skips this piece and goes on
 _PASSING: Final = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
-MAX_YIELDS: Final = 50  # under a load that never ends the scrubber still gets its piece in
+MAX_YIELDS: Final = 50  # under constant load the scrubber still reads a piece after so many
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,7 @@ class ScrubbedLog(Protocol):
     """The log's driver."""
 
     def disk_busy(self) -> bool: ...  # something waits for a sync
-    def sync_queued(self) -> None: ...  # carry out what the store was asked
+    def sync_queued(self) -> None: ...  # carry out what was asked of the store
     def unexpected(self, error: Exception) -> None: ...  # ends the process
 
 
@@ -86,7 +87,7 @@ class Scrubbing:
         return self._scrubber.status(self._clock())
 
     def _guarded(self, step: Callable[..., None], *arguments: Any) -> None:
-        """An error that nobody expects ends the process, as everywhere in a log."""
+        """An unexpected error ends the process, as everywhere in a log."""
         if self._closed:
             return
         try:

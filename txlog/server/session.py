@@ -1,11 +1,11 @@
-"""One caller of one log: its messages go to the log's driver, its subscription is fed from here.
+"""One caller of one log: passes its messages to the log's driver and feeds its subscription.
 
-Decides: how much of the log is read ahead for a reader (a chunk, and nothing while its socket is
+Decides: how much of the log is read ahead for a reader (one chunk, and nothing while its socket is
 full).
 Must not know: sockets (it has an `AnswerSink`), terms, leases, quorums. The same object serves a
 TCP connection and a caller in the same process.
-Invariants: a stream sends committed entries only, each once, in order, from the position asked for;
-nothing is sent to a sink that says it is blocked, except answers.
+Invariants: a stream sends committed entries only, each once, in order, from the requested position;
+a sink that is blocked gets answers only.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ class AnswerSink(Protocol):
     peer_name: str  # for people
 
     def send(self, message: Message) -> None: ...
-    def on_served(self) -> None: ...  # the session is not `reads_under_way` any more
-    def end(self, reason: str) -> None: ...  # say why and close
+    def on_served(self) -> None: ...  # the session has no `reads_under_way` any more
+    def end(self, reason: str) -> None: ...  # send the reason and close
 
 
 class LogSource(Protocol):
@@ -38,10 +38,10 @@ class LogSource(Protocol):
     def add_stream(self, stream: SubscriberStream) -> None: ...
     def remove_stream(self, stream: SubscriberStream) -> None: ...
     def committed(self) -> int: ...
-    # how far committed entries can be given from there: a hole being repaired ends it
+    # up to where committed entries can be given from ``start``: they end at a hole under repair
     def readable(self, start: int) -> int: ...
     def recent(self, start: int, upto: int, max_bytes: int) -> list[bytes]: ...
-    # in a thread; ``stream.on_read`` gets the answer
+    # reads in a thread; ``stream.on_read`` gets the answer
     def read_behind(
         self, stream: SubscriberStream, start: int, upto: int, max_bytes: int
     ) -> None: ...
@@ -61,7 +61,9 @@ class SubscriberStream:
         self._reading = False
 
     def push(self) -> None:
-        """Send what is committed and not sent yet, as far as memory and the reader's buffer go."""
+        """Send committed entries that were not sent yet, up to the limits of memory and the
+        reader's buffer.
+        """
         source, sink = self.source, self.sink
         upto = source.readable(self.next)
         while self.next <= upto and not (self._reading or self.closed or sink.blocked):
@@ -88,12 +90,12 @@ class SubscriberStream:
 
 
 class CallerSession:
-    """A caller that has shaken hands."""
+    """A caller that has completed the handshake."""
 
     __slots__ = ("_may_fence", "_peer", "_source", "_stream", "reads_under_way", "sink")
 
     def __init__(self, source: LogSource, sink: AnswerSink, may_fence: bool = False) -> None:
-        """``may_fence``: it is another log node of the group (S4)."""
+        """``may_fence``: the caller is another log node of the group (S4)."""
         self.sink = sink
         self.reads_under_way = (
             0  # answers that are being read from the disk: the next question waits
@@ -104,7 +106,7 @@ class CallerSession:
         self._peer = source.attach(self)
 
     def asks_little(self, messages: list[Message]) -> bool:
-        """Are the answers small, whatever is in the log?"""
+        """Whether the answers are small, whatever the log contains."""
         for message in messages:
             kind = type(message)
             if kind is Fetch or kind is Subscribe:
@@ -143,7 +145,7 @@ class CallerSession:
         self._close_stream()
         self._stream = SubscriberStream(self._source, self.sink, start)
         self._source.add_stream(self._stream)
-        self.sink.send(self._source.heartbeat())  # a reader learns at once where the log stands
+        self.sink.send(self._source.heartbeat())  # a reader learns the log's position at once
         self._stream.push()
 
     def on_unblocked(self) -> None:

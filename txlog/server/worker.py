@@ -1,8 +1,8 @@
 """The thread that syncs a slow disk.
 
-Decides: nothing. It runs one job after the other, and the loop is told of each.
-Must not know: what the jobs do. It is not compiled: the simulator puts its own worker in its place,
-and it is used only where a sync takes milliseconds.
+Decides: nothing. It runs one job after the other, and notifies the loop of each.
+Must not know: what the jobs do. It is not compiled, because the simulator replaces it with its own
+worker, and it is used only where a sync takes milliseconds.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from typing import Any
 
 
 class Worker:
-    """One thread that runs one job at a time and tells the loop. `run_in_executor` makes three
-    objects and two locks of the same.
+    """One thread that runs one job at a time and notifies the loop. For each job, `run_in_executor`
+    would make three objects and two locks.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, name: str) -> None:
@@ -33,7 +33,7 @@ class Worker:
         self._jobs.put((job, done))
 
     def stop(self) -> None:
-        """After the jobs that are already here."""
+        """End the thread after the jobs that already wait."""
         self._jobs.put(None)
         self._runner.join()
 
@@ -44,8 +44,8 @@ class Worker:
             try:
                 result = job()
             except BaseException as caught:
-                error = caught  # handed to `done`, in the loop
+                error = caught  # the loop passes it to `done`
             try:
                 self._loop.call_soon_threadsafe(done, result, error)
             except RuntimeError:
-                return  # the loop is closed: the process is going down
+                return  # the loop is closed: the process is ending
