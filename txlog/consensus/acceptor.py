@@ -1,12 +1,12 @@
-"""A log node's side of one log: what it promises, accepts, acknowledges and serves (A1-A6, L1, L3,
-L4, R2; S3's healing by a writer).
+"""A log node's side of one log: what it promises, accepts, acknowledges and serves.
+Rules: A1-A6, L1, L3, L4, R2, and the healing by a writer of S3.
 
 Decides: the answer to every message of a writer or reader, what is written and in which order, when
 the node is suspect.
-Must not know: files, sockets, clocks. Putting entries back, pulling from other nodes and the
-exchange of S4 are decided in `repair`.
+Must not know: files, sockets, clocks. `repair` decides how entries are put back, what is pulled
+from other nodes, and the exchange of S4.
 
-The state that it shares with them, and its way to disk, is `LogState`.
+`LogState` is the state that they share, and its way to disk.
 
 Invariant, asserted: durable <= last.
 """
@@ -56,9 +56,9 @@ from txlog.messages import (
     beyond_limits,
 )  # fmt: skip
 
-# a candidate is told to come again after so long while another's promise is on its way to disk
+# a candidate tries again after this time while another's promise is on its way to disk
 PROMISE_HOLD_US: Final = 100_000
-# the simulator takes it for a bug: no honest writer does
+# the simulator treats it as a bug: no correct writer does it
 CONTRADICTION: Final = "a writer contradicts committed"
 
 
@@ -73,11 +73,11 @@ class Acceptor(LogState):
         max_lease_ms: int = MAX_LEASE_MS,
     ) -> None:
         """``peers``: the ids of the other nodes of the group.
-        Has outputs at once when the disk was not whole.
+        The machine has outputs at once if the disk was damaged.
         """
         LogState.__init__(self, recovered, history, peers, rng)
         self.max_lease_ms = max_lease_ms
-        # L3: one that has never promised does not wait.
+        # L3: a node that has never promised does not wait.
         self._window = Window(now_us + window_us(self.promise.lease_ms) if self.promise.term else 0)
         # term and ballot id of the newest Seal while this node is suspect
         self._admitted: tuple[int, bytes] = (0, b"")
@@ -129,16 +129,17 @@ class Acceptor(LogState):
             self.trace("no longer suspect")
 
     def on_put_back(self, sequence: int, scan: Scan, now_us: int) -> None:
-        """The `PutBack` of that sequence is written and scanned. What a later Truncate has cut away
-        no longer matters.
+        """The `PutBack` of that sequence is written and scanned.
+        If a later Truncate has removed its position, the result does not matter.
         """
         if sequence > self._cut_sequence:
             self.repair.on_put_back(scan, now_us)
 
     def on_damage(self, scan: Scan, now_us: int) -> None:
-        """A read has met bytes that do not check: the state of the whole log with them (S6). From
-        here on all is as if they had been found at a start: damage at or below committed is a hole,
-        in front of any other the log ends, and this node is suspect (S3).
+        """A read has met bytes whose checksum fails (S6). ``scan`` is the state of the whole log
+        with them.
+        From now on the node acts as if a start had found them. Damage at or below committed is a
+        hole. The log ends before any other damage, and this node is suspect (S3).
         """
         if scan.last[1] < self.committed:
             self.halt(
@@ -155,7 +156,7 @@ class Acceptor(LogState):
         self.learner.on_peer_fetched(node, fetched, now_us)
 
     def on_membership(self, peers: list[str], now_us: int) -> None:
-        """S8: the group has other members from now on; it has as many as before.
+        """S8: the group has other members from now on, and as many as before.
         Windows and promises stay.
         """
         assert len(peers) == len(self.peers), "a group does not change its size"
@@ -164,17 +165,15 @@ class Acceptor(LogState):
         self.learner.start(now_us)
 
     def on_room(self, has_room: bool) -> None:
-        """Whether the next segment is there (A5):
-        without room no entry is taken, everything else goes on.
+        """Whether the next segment exists (A5).
+        Without room the node takes no entry; everything else continues.
         """
         if has_room != self.has_room:
             self.trace("room again" if has_room else "disk full")
         self.has_room = has_room
 
     def on_disconnected(self, peer: Peer) -> None:
-        """Nothing here belongs to a connection:
-        windows and promises are a writer's, whatever it is connected by.
-        """
+        """Nothing to do: windows and promises belong to a writer, not to a connection."""
 
     def take_outputs(self) -> list[Output]:
         outputs = self._outputs
@@ -206,8 +205,8 @@ class Acceptor(LogState):
         return self._window.successor(now_us)
 
     def readable_upto(self, start: int) -> int:
-        """The last committed position of the run without holes that begins at ``start``; below
-        ``start``: nothing to read there now.
+        """The last committed position of the run without holes that begins at ``start``.
+        A result below ``start`` means that nothing can be read there now.
         """
         return self._run_end(start, self.committed)
 
@@ -265,11 +264,11 @@ class Acceptor(LogState):
                 ),
             )
             return
-        # no promise: a lagging candidate must not fence a healthy writer
+        # no promise: a candidate that lags must not fence a healthy writer
         if self.last > message.expected:
             self._send(peer, Behind(term, ballot_id, promised, self.last, self.committed))
             return
-        # a writer could append nothing here, and each that tries makes a term
+        # without room a writer cannot append here, and each attempt would use up a term
         if message.probe and not self.has_room:
             self._send(peer, Unavailable(term, ballot_id, 0, "disk full"))
             return
@@ -283,10 +282,10 @@ class Acceptor(LogState):
         )
 
     def _promises_another(self, incarnation: bytes) -> bool:
-        """A promise to another candidate is on its way to disk. On a slow disk that takes as long
-        as candidates wait between two attempts: taken one behind the other, their Seals would
-        overtake each other and no candidate would ever append. Whose promise is on disk may open a
-        window at once.
+        """Is a promise to another candidate on its way to disk?
+        On a slow disk that takes as long as candidates wait between two attempts. If the node took
+        their Seals one after the other, each would overtake the one before, and no candidate would
+        ever append. A candidate whose promise is on disk may open a window at once.
         """
         promise = self.promise
         return promise.term > self._durable_promise.term and promise.incarnation not in (
@@ -295,8 +294,9 @@ class Acceptor(LogState):
         )
 
     def _admit(self, peer: Peer, message: Seal, now_us: int) -> None:
-        """S3: a suspect node promises nothing. It lets the Appends of who sealed here in, which
-        heal it, and says only that it is suspect.
+        """S3: a suspect node promises nothing.
+        It accepts the Appends of the writer that sealed here, because they heal it. It answers only
+        that it is suspect.
         """
         suspicion = self.suspicion
         assert suspicion is not None, "a whole node promises"
@@ -327,8 +327,8 @@ class Acceptor(LogState):
             return
         sealed = term == promise.term and ballot_id == promise.ballot_id
         if not sealed and (self.suspicion is None or self._admitted != (term, ballot_id)):
-            # That a majority elected it is only its word: it seals here too, and comes past
-            # another's window like any candidate.
+            # The node cannot check that a majority elected this writer. So the writer seals here
+            # too, and waits for another's window like any candidate.
             self._send(peer, Unsealed(term, ballot_id, number))
             return
         entries = self._decode(peer, message)
@@ -341,7 +341,7 @@ class Acceptor(LogState):
             self._send(peer, MissingEntries(term, ballot_id, number, self.last, self.committed))
             return
         if message.previous == self.last and message.previous_chain == self.last_chain:
-            fresh = entries  # the usual case: right behind what is here
+            fresh = entries  # the usual case: they follow the last entry held here
         else:
             behind = self._fresh_behind(peer, message, entries)
             if behind is None:
@@ -366,12 +366,12 @@ class Acceptor(LogState):
             return
         self._confirm(term, confirmed, message.committed)
         self._window.open(message.incarnation, term, message.lease_ms, now_us)
-        # min(durable, what matched): this answer leaves when everything asked of the disk so far is
+        # min(durable, what matched): this answer leaves when all disk work asked for so far is
         # durable, and that is at least `confirmed`.
         self._send_persisted(peer, Appended(term, ballot_id, number, confirmed))
 
     def _confirm(self, term: int, confirmed: int, committed: int) -> None:
-        """A3: the writer's committed position, as far as its log is confirmed here."""
+        """A3: take over the writer's committed position, up to where its log is confirmed here."""
         if term != self._confirmed_term:
             self._confirmed_term, self._confirmed = term, confirmed
         elif confirmed > self._confirmed:
@@ -383,7 +383,7 @@ class Acceptor(LogState):
     def _fresh_behind(
         self, peer: Peer, message: Append, entries: list[Entry]
     ) -> list[Entry] | None:
-        """Of an Append that begins inside the log: what is not held yet. None: it is answered."""
+        """Of an Append that begins inside the log, the entries not held yet. None: answered."""
         previous = message.previous[1]
         if not self._matches(previous, message.previous_chain):
             self._conflict(peer, message)
@@ -395,8 +395,8 @@ class Acceptor(LogState):
         return None if skip < 0 else entries[skip:]
 
     def _take_part(self, peer: Peer, message: Append, fitting: list[Entry], now_us: int) -> None:
-        """A5: for the rest there is no room. The writer comes with it when this part is on disk,
-        which is when another segment may have been made.
+        """A5: take the part for which there is room.
+        The writer sends the rest when this part is on disk; another segment may be ready then.
         """
         term, ballot_id, number = message.term, message.ballot_id, message.number
         if not fitting:
@@ -420,8 +420,8 @@ class Acceptor(LogState):
         )
 
     def _decode(self, peer: Peer, message: Append) -> list[Entry] | None:
-        """The entries, or None: not a run that follows ``previous`` (no writer says that; the wire
-        has its own checksums).
+        """The entries, or None if they are not a run that follows ``previous``.
+        No correct writer sends such a run, and the wire has its own checksums.
         """
         entries: list[Entry] = []
         chain, position, term = message.previous_chain, message.previous[1], message.previous[0]
@@ -449,8 +449,8 @@ class Acceptor(LogState):
         if position <= self.committed:
             self.expel(peer, f"{CONTRADICTION} entry {position}")
             return
-        # Terms never fall along a log: going back to where this one begins skips a dead writer's
-        # whole tail in one step.
+        # Terms never fall along a log. To go back to the start of this term skips the whole tail of
+        # a dead writer in one step.
         back_to = self._first_of_term(position) - 1
         self._send(
             peer,
@@ -464,8 +464,9 @@ class Acceptor(LogState):
         )
 
     def _skip_held(self, peer: Peer, message: Append, entries: list[Entry]) -> int:
-        """How many of these are held already, same by chain. A different one is cut away, with all
-        behind it. -1: nothing of it can be.
+        """The number of entries that are already held with the same chain.
+        If there is room, a different entry is truncated, with everything after it.
+        -1: the entries contradict committed ones.
         """
         last = self.last[1]
         for index, entry in enumerate(entries):
@@ -488,8 +489,8 @@ class Acceptor(LogState):
         return len(entries)
 
     def _end_suspicion_by(self, message: Append, confirmed: int) -> bool:
-        """S3: one Append is not enough, a bad sector may hide several entries. True: counted once
-        the end of suspicion is on disk.
+        """S3: one Append is not enough, because a bad sector may hide several entries.
+        True: this node counts as soon as the end of the suspicion is on disk.
         """
         suspicion = self.suspicion
         if self._suspicion_end:
@@ -541,8 +542,8 @@ class Acceptor(LogState):
 
     def _on_fetch(self, peer: Peer, message: Fetch) -> None:
         if self.promise.term < message.fence <= self.promise.term + MAX_TERM_STEP:
-            # Whose window it is stays known: he may seal again at once. Without a ballot id
-            # nobody's Renew is taken.
+            # The holder of the window stays known, so it may seal again at once. Without a ballot
+            # id the node takes no Renew.
             self._set_promise(
                 Promise(message.fence, self.promise.incarnation, b"", self.promise.lease_ms)
             )
@@ -556,7 +557,7 @@ class Acceptor(LogState):
 
     def _on_tail_query(self, peer: Peer, message: TailQuery) -> None:
         durable = self.id_at(self.durable)
-        # None: a hole, and what is behind it is not on disk yet
+        # None: a hole, and the entries after it are not on disk yet
         if self.counts and durable is not None:
             self._send(peer, Tail(message.token, durable, self.committed))
 

@@ -1,13 +1,13 @@
-"""How long an answer of another node is waited for. No fixed time fits: some MiB over a thin link
-take longer than any that suits a node that is down, and an answer that comes too late every time
-would never be used.
+"""How long a node waits for another node's answer.
+No fixed time fits. Some MiB over a slow link take longer than any time that suits a node that is
+down. An answer that always comes too late would never be used.
 
-Decides: that from the answers alone, as TCP finds its time-out (RFC 6298), but only upwards and
-only by proof: an answer to a question that was given up. A node that is silent makes nobody wait
-longer.
-Must not know: what is asked. Lasts for one piece of work; the next one starts with a new one. The
-end is at `LONGEST_US` times `PIECE`: 4 MiB in half a minute, about 1 Mbit/s; a thinner link between
-log nodes is none.
+Decides: that time, from the answers alone. TCP finds its time-out in the same way (RFC 6298), but
+this time only rises, and only by proof: an answer to a question that was given up. A silent node
+never makes the wait longer.
+Must not know: what is asked. One object serves one piece of work; the next one starts with a new
+object. The limit is `LONGEST_US` times `PIECE`: 4 MiB in half a minute, about 1 Mbit/s. A slower
+link between log nodes is not supported.
 """
 
 from __future__ import annotations
@@ -21,25 +21,23 @@ PIECE: Final = 4
 
 
 class AdaptiveTimeout:
-    """``us``: for a small answer. One with entries is given `PIECE` times as much by those
-    who ask for such.
+    """``us``: the time for a small answer.
+    A caller that asks for entries waits `PIECE` times as long.
     """
 
     __slots__ = ("_given_up", "us")
 
     def __init__(self) -> None:
         self.us = FIRST_US
-        # tokens of questions: of the longest time
+        # tokens of the questions asked within the longest time
         self._given_up: deque[int] = deque(maxlen=PIECE * LONGEST_US // FIRST_US)
 
     def give_up(self, token: int) -> None:
-        """The time is over: the next question has another token."""
+        """The time is over; the next question has another token."""
         self._given_up.append(token)
 
     def late(self, token: int) -> None:
-        """An answer came that nobody waits for any more: to a question that was given up, or to one
-        that another took the place of for another reason.
-        """
+        """A late answer came: its question was given up, or another question has replaced it."""
         if token in self._given_up:
-            self._given_up.clear()  # one round of questions proves it once
+            self._given_up.clear()  # one round of questions proves it only once
             self.us = min(2 * self.us, LONGEST_US)

@@ -1,11 +1,11 @@
-"""Becoming the writer: what a candidate reads first, and how it counts the answers to a Seal or
-probe (W1, W5).
+"""Becoming the writer: what a candidate reads first, and how it counts answers (W1, W5).
+The answers are to a Seal or to a probe.
 
-Decides: which log a candidate goes on from; whether a ballot is won, lost or open, and why it was
+Decides: from which log a candidate continues; whether a ballot is won, lost or open, and why it was
 lost.
-Must not know: timers, what a writer does once it is one (`proposer`).
+Must not know: timers, what a writer does once it is elected (`proposer`).
 
-Invariants: a ballot counts answers to its own term, ballot id and kind only, one a node; a probe
+Invariants: a ballot counts only answers to its own term, ballot id and kind, one per node; a probe
 never counts as a promise.
 """
 
@@ -42,7 +42,8 @@ class Ballot:
         self.message = message
         self.promised: dict[int, Promised] = {}
         self.held: dict[int, int] = {}  # node -> ms left of another's window
-        self.held_promised: dict[int, int] = {}  # node -> the term promised there, of those held
+        # node -> the term promised there, of the nodes in `held`
+        self.held_promised: dict[int, int] = {}
         # writer -> the longest ms left of its window on any node
         self.windows: dict[bytes, int] = {}
         self.behind: dict[int, EntryId] = {}
@@ -51,7 +52,7 @@ class Ballot:
         self.highest = 0  # greatest promised term in any answer
 
     def on_message(self, node: int, message: Message) -> bool:
-        """False: not an answer to this ballot."""
+        """False: the message is not an answer to this ballot."""
         seal = self.message
         if (
             not isinstance(message, Promised | Refused | LeaseHeld | Behind | Unavailable)
@@ -72,8 +73,8 @@ class Ballot:
         else:
             self.highest = max(self.highest, message.promised)
             if node in self.promised:
-                # an older copy of the question was answered differently;
-                # what it has promised stays promised
+                # an older copy of the question got a different answer; the promise of this node
+                # still counts
                 return True
             self._forget(node)
             if isinstance(message, LeaseHeld):
@@ -97,15 +98,16 @@ class Ballot:
         self.unavailable.pop(node, None)
 
     def may_be_won(self, working: set[int]) -> bool:
-        """Those that have promised and those ``working`` on it are a majority; a log node that has
-        turned it down does not work on it.
+        """Can this ballot still get a majority?
+        The nodes that have promised count, and those ``working`` on it. A node that has refused the
+        ballot does not work on it.
         """
         down = {*self.held, *self.behind, *self.refused, *self.unavailable}
         return len((working - down).union(self.promised)) >= majority(self.nodes)
 
     def standing(self, term: int) -> tuple[Standing, str]:
-        """W5, of the writer of ``term`` that seals again, with the reason when it is fenced.
-        "refused": only a higher term can be promised by a majority.
+        """W5: the result of a re-seal by the writer of ``term``, with the reason if it is fenced.
+        "refused": a majority can promise only a higher term.
         """
         needed = majority(self.nodes)
         if len(self.promised) >= needed:
@@ -114,8 +116,8 @@ class Ballot:
             len(self.refused) + sum(promised > term for promised in self.held_promised.values())
             >= needed
         ):
-            # Held by another's window under a higher promise than ours: that writer was elected. A
-            # window alone (L3, a restarted node) is waited for.
+            # Another's window holds the node, under a promise higher than ours: that writer was
+            # elected. With a window alone (L3, a restarted node) the writer waits.
             return "fenced", f"a majority has promised term {self.highest}"
         able = self.nodes - len(self.behind) - len(self.unavailable)
         if able < needed:
@@ -123,8 +125,8 @@ class Ballot:
         return ("refused" if self.refused and able - len(self.refused) < needed else "open"), ""
 
     def verdict(self, final: bool = False) -> Verdict:
-        """``final``: who has not answered will not. A loss is named by what is worth waiting for:
-        windows close, logs can be read again.
+        """``final``: no more answers will come.
+        A lost ballot is named by the cause that may pass: windows close, logs can be read again.
         """
         needed = majority(self.nodes)
         if len(self.promised) >= needed:
@@ -137,7 +139,7 @@ class Ballot:
         return "behind" if self.behind else "refused"
 
     def wait_ms(self) -> int:
-        """LeaseHeld: the time until enough windows are closed for a majority."""
+        """The time until enough windows are closed for a majority (LeaseHeld)."""
         missing = majority(self.nodes) - len(self.promised)
         waits = sorted(self.held.values())
         return waits[min(missing, len(waits)) - 1] if waits else 0
@@ -162,8 +164,8 @@ class Ballot:
 
 
 class Reading:
-    """W1's Fetch: answers of a majority, then everything behind the applied entry from the node
-    with the greatest last id.
+    """W1's Fetch: the answers of a majority, then everything after the applied entry.
+    The entries come from the node with the greatest last id.
     """
 
     __slots__ = (
@@ -185,15 +187,16 @@ class Reading:
         self.applied = applied
         self.chain = applied_chain
         self.answers: dict[int, Fetched] = {}
-        self.highest = 0  # greatest term seen, of a promise or an entry
+        self.highest = 0  # greatest term seen in a promise or an entry
         self.committed = 0
-        self.source = -1  # the node we read from, -1: not chosen yet
-        self.expected = applied  # the last id of what has been read
+        self.source = -1  # the node that we read from, -1: not chosen yet
+        self.expected = applied  # the id of the last entry that has been read
         self.prefix: list[Entry] = []
 
     def on_fetched(self, node: int, answer: Fetched) -> Literal["wait", "more", "done"] | str:
         """ "more": ask `source` for what follows `expected`.
-        Any other word is why this reading is over.
+        "wait": more answers are needed. "done": everything is read. Any other text is the reason
+        why this reading failed.
         """
         self.highest = max(self.highest, answer.promised, answer.last[0])
         # a suspect node counts in no majority (S3)

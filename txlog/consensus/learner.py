@@ -1,17 +1,22 @@
-"""A learner's way into the group (S8): the log node that takes a lost one's place, for one log.
+"""How a learner joins the group (S8): the log node that replaces a lost node, for one log.
 
 Decides: when a learner counts.
-Must not know: how the membership came to be (`server.membership`), how entries are taken
+Must not know: how the membership was made (`server.membership`), how entries are taken
 (`acceptor`), connections.
 
-A learner is suspect (S3) of a kind of its own, on disk from the moment its log is made: it neither
-promises, acknowledges, renews nor answers `tail()`, and no Append heals it. It asks all other
-nodes; what a majority of the group says (whole nodes only, and each under the present membership
-version, since a node serves no other) has in it whatever a majority of the old group ever
-acknowledged or promised. It takes entries, from the writer or from the node with the greatest id,
-until its own last id is no lower; promises as high as they did; waits one full window, for they may
-have granted a lease before they took the version; then it counts. All of this is in memory but for
-the suspicion, so a restart begins again.
+A learner has a suspicion (S3) of its own kind, on disk from the moment its log is made. It does not
+promise, acknowledge, renew or answer `tail()`, and no Append heals it.
+
+- It asks all other nodes. It counts whole nodes only, and each node answers only under the present
+membership version. The answers of a majority contain everything that a majority of the old group
+ever acknowledged or promised.
+- It takes entries, from the writer or from the node with the greatest id, until its own last id is
+no lower.
+- It promises a term as high as they did.
+- It waits one full window, because they may have granted a lease before they took the version. Then
+it counts.
+
+Only the suspicion is on disk; the rest is in memory, so a restart begins again.
 
 Invariants: the end of the suspicion comes after entries and promise on disk; answers of two surveys
 or two memberships are never counted together.
@@ -37,7 +42,7 @@ WAITING: Final = "waiting"
 
 
 class Learner:
-    """One a log. ``deadline`` 0: nothing to do."""
+    """One per log. ``deadline`` 0: nothing to do."""
 
     def __init__(self, log: LogState, repair: Repair) -> None:
         self.deadline = 0
@@ -47,13 +52,13 @@ class Learner:
         self._token = 0
         self._timeout = AdaptiveTimeout()
         self._answers: dict[str, Fetched] = {}
-        self._goal: EntryId = NO_ENTRY  # the greatest id that a majority told
-        self._floor = 0  # the greatest promise they told
+        self._goal: EntryId = NO_ENTRY  # the greatest id that a majority reported
+        self._floor = 0  # the greatest promise that they reported
         self._lease_ms = 0  # the longest lease they may have granted
         self._source = ""
 
     def start(self, now_us: int) -> None:
-        """Also when the membership has changed: nothing heard before counts."""
+        """Begin the survey, also after a change of membership: no earlier answer counts."""
         self.deadline = 0
         self.state = IDLE
         self._timeout = AdaptiveTimeout()
@@ -103,7 +108,7 @@ class Learner:
     # ----------------------------------------------------------------------- copying
 
     def _pull(self, now_us: int, start: int = 0) -> None:
-        """From ``start`` on; 0: from the first position not known committed here."""
+        """Ask for entries from ``start`` on; 0: from the first position not committed here."""
         self._token = self._log.rng.getrandbits(62)
         self.deadline = now_us + self._timeout.us * PIECE
         fetch = Fetch(
@@ -115,7 +120,9 @@ class Learner:
         self._log.emit(PeerFetch(self._source, fetch, TOPIC))
 
     def _on_chunk(self, fetched: Fetched, now_us: int) -> None:
-        """What is not taken is asked for again soon, with fresh answers."""
+        """Take the entries. For those it cannot take, the learner soon asks again, with fresh
+        answers.
+        """
         if self.look(now_us):
             return
         log = self._log
@@ -136,21 +143,21 @@ class Learner:
         if self.look(now_us):
             return
         if held == entries[-1].position < self._goal[1]:
-            # not from what is known committed: there may be no writer who commits the rest
+            # not from the committed position: perhaps no writer exists that commits the rest
             self._pull(now_us, held + 1)
         else:
             self.deadline = now_us + ASK_AGAIN_US
 
     def _joins_on(self, first: Entry) -> bool:
-        """What was copied before may have been cut by a writer since."""
+        """Do these entries follow ours? A writer may have truncated what was copied before."""
         log, before = self._log, first.position - 1
         return before <= log.committed or (
             before <= log.last[1] and log.chain_at(before) == first.previous_chain
         )
 
     def look(self, now_us: int) -> bool:
-        """After entries came, from wherever: is everything here? True:
-        nothing more is to be copied.
+        """Check after new entries from any source whether everything is here.
+        True: nothing more is to be copied.
         """
         if self.state == COPYING and self._complete():
             log = self._log
@@ -165,7 +172,7 @@ class Learner:
         return self.state != COPYING
 
     def _complete(self) -> bool:
-        """An id no lower means that nothing acknowledged is missing, as for a candidate's log."""
+        """An id no lower means that no acknowledged entry is missing, as for a candidate's log."""
         log = self._log
         return log.last >= self._goal and not log.holes and not log.tail_damage
 

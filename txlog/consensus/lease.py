@@ -1,14 +1,16 @@
-"""Both ends of the lease: the window a log node keeps for a writer (L1, L3, L4), the time until
-which the writer may rely on it (L2).
+"""Both ends of the lease: the log node's window and the writer's lease.
+A log node keeps a window for a writer (L1, L3, L4). The writer may rely on its lease until a given
+time (L2).
 
-Decides: whom a log node must turn away and for how long; until when a writer may serve reads.
-Must not know: the log, messages, terms' meaning. All times are CLOCK_BOOTTIME microseconds of one
-process; a window's times never leave its node.
+Decides: which writers a log node must turn away and for how long; until when a writer may serve
+reads.
+Must not know: the log, messages, the meaning of terms. All times are CLOCK_BOOTTIME microseconds of
+one process; a window's times never leave its node.
 
-Why it holds: a window lasts 17/16 of the lease by the node's clock from a reading *after* the
-message came, the writer's lease counts from a reading *before* it was sent. The majority that
-renewed and the majority a candidate needs share a node, so while no two clocks' rates differ by
-more than 17/16 the writer has stopped before that node promises anything.
+Why it is safe: a window lasts 17/16 of the lease by the node's clock, from a reading *after* the
+message came. The writer's lease counts from a reading *before* the message was sent. The majority
+that renewed and the majority that a candidate needs share a node. So, while the rates of no two
+clocks differ by more than 17/16, the writer has stopped before that node promises anything.
 """
 
 from __future__ import annotations
@@ -22,12 +24,15 @@ def window_us(lease_ms: int) -> int:
 
 
 class Window:
-    """A log node's side. ``hold_until``: L3, a restarted node does not remember what it granted."""
+    """A log node's side.
+    ``hold_until``: L3, a restarted node does not remember which windows it granted.
+    """
 
     __slots__ = ("_closed_term", "_hold_until", "_reserved_until", "_successor", "_until", "writer")
 
     def __init__(self, hold_until: int) -> None:
-        # whose window it is, empty: none was opened in this process life, or it was released
+        # the writer that holds the window; empty: none opened in this process life, or it was
+        # released
         self.writer = b""
         self._until = 0
         self._hold_until = hold_until
@@ -36,8 +41,8 @@ class Window:
         self._closed_term = 0
 
     def open(self, writer: bytes, term: int, lease_ms: int, now_us: int) -> bool:
-        """L1: an accepted Append or Renew of ``term``. It replaces a window of another incarnation.
-        False: released in this term (L4).
+        """L1: an accepted Append or Renew of ``term``.
+        It replaces a window of another incarnation. False: released in this term (L4).
         """
         if term <= self._closed_term:
             return False
@@ -47,12 +52,14 @@ class Window:
             self._until = until
         elif until > self._until:
             self._until = until
-        if self._successor:  # somebody writes again: the reservation has done its work
+        if self._successor:  # a writer writes again: the reservation is no longer needed
             self._successor = b""
         return True
 
     def release(self, term: int, successor: bytes, lease_ms: int, now_us: int) -> None:
-        """L4: closed for good in that term; for half a lease only the successor is let in."""
+        """L4: the window stays closed in that term.
+        For half a lease the node accepts only the successor.
+        """
         self.writer = b""
         self._until = 0
         self._closed_term = term
@@ -60,8 +67,8 @@ class Window:
         self._reserved_until = now_us + lease_ms * 500
 
     def held_us(self, incarnation: bytes, promised_incarnation: bytes, now_us: int) -> int:
-        """How long this incarnation is to be turned away, 0: not at all.
-        Nobody is held up by his own window.
+        """How long this incarnation must wait; 0: not at all.
+        A writer's own window never makes it wait.
         """
         left = 0
         if self._hold_until > now_us and incarnation != promised_incarnation:
@@ -75,13 +82,13 @@ class Window:
         return left
 
     def living(self, now_us: int) -> bytes:
-        """The writer whose window is open; empty:
-        none, or a restarted node's hold stands in for it (L3).
+        """The writer whose window is open.
+        Empty: none is open, or only the hold of a restarted node is left (L3).
         """
         return self.writer if self._until > now_us else b""
 
     def left_us(self, now_us: int) -> int:
-        """Of the writer's window or of the hold that stands in for it."""
+        """The time left of the writer's window, or of the hold that replaces it."""
         return max(self._until, self._hold_until, now_us) - now_us
 
     def successor(self, now_us: int) -> bytes:
@@ -89,8 +96,9 @@ class Window:
 
 
 class WriterLease:
-    """L2, the writer's side: for each node, when the newest message it answered (`Appended`,
-    `Renewed`) was created.
+    """L2, the writer's side.
+    For each node it keeps when the newest message that the node answered (`Appended`, `Renewed`)
+    was created.
     """
 
     __slots__ = ("_answered", "_lease_us", "over", "until_us")
@@ -99,12 +107,12 @@ class WriterLease:
         self._answered = [0] * nodes
         self._lease_us = lease_ms * 1000
         self.until_us = 0
-        self.over = False  # L4: from the decision to hand over
+        self.over = False  # L4: true from the decision to hand over
 
     def credit(self, node: int, sent_us: int, frozen: bool = False) -> bool:
-        """True: the lease now runs longer. ``sent_us`` is the clock before the message's first byte
-        left, never a resend's. ``frozen``: L8, the answer is noted and the lease does not grow by
-        it now.
+        """True: the lease now runs longer.
+        ``sent_us`` is the clock before the message's first byte left, never that of a resend.
+        ``frozen``: L8, the answer is noted and does not extend the lease now.
         """
         answered = self._answered
         if sent_us <= answered[node]:
@@ -119,7 +127,7 @@ class WriterLease:
         return True
 
     def new_term(self) -> None:
-        """W5: answers of another term count for nothing; what has been granted stays granted."""
+        """W5: answers of another term do not count; the lease already granted stays."""
         self._answered = [0] * len(self._answered)
 
     def end(self) -> None:

@@ -1,16 +1,18 @@
-"""What an acceptor must be told about its own disk at start, and what it may ask of it later.
+"""What an acceptor learns about its own disk at start, and what it may ask of it later.
 
 Decides: the form of the start-up report (`Recovered`), of damage (S1) and of the result of a
 put-back (`Scan`), and the questions a machine may put to its store (`History`).
 Must not know: segments, frames, files.
 
-How the store reports damage. A scan walks the log from the first kept position. Bytes that do not
-check are one `Damage` per lost position (the number of positions lost is known when something good
-follows; else exactly one, the torn tail). The log *goes on* over damage at or below ``committed``
-that has a good entry behind it: those positions are holes, to be put back while the node works. It
-*ends* before the first other damage: ``last`` is the entry in front of it, and what is behind it
-stays on disk, untouched, until it is put back (S2), overwritten by a writer, or cut by the exchange
-(S4).
+How the store reports damage. A scan walks the log from the first kept position. It reports bytes
+whose checksum fails as one `Damage` per lost position. The number of lost positions is known if a
+good entry follows; otherwise it is exactly one, the torn tail.
+
+The log *continues* over damage at or below ``committed`` that has a good entry after it. Those
+positions are holes, to be put back while the node works.
+The log *ends* before the first other damage. ``last`` is the entry before it. The bytes after it
+stay on disk, unchanged, until they are put back (S2), overwritten by a writer, or cut by the
+exchange (S4).
 
 Invariants: ``damage`` is in ascending order; nothing at or below ``last.position`` is lost except
 the holes listed.
@@ -27,11 +29,11 @@ from txlog.entry import GENESIS_CHAIN, NO_ENTRY, Entry, EntryId
 
 @dataclass(slots=True)
 class Damage:
-    """One lost position. What is known of it decides who may put it back (S2)."""
+    """One lost position. What is known about it decides which copy may be put back (S2)."""
 
     position: int
     known: EntryId | None = None  # the id in the frame's header, if that header checks
-    # the previous chain in the next frame, if that one is good: the chain of this entry
+    # the previous chain in the next frame if that frame is good: the chain of this entry
     next_chain: bytes | None = None
     where: str = ""  # file and offset, for people
 
@@ -40,7 +42,7 @@ class Damage:
 class Recovered:
     """The store's report at start."""
 
-    # of term 0: this node never promised (L3 does not wait then)
+    # term 0: this node has never promised (then L3 does not wait)
     promise: Promise = field(default_factory=Promise)
     trim: EntryId = NO_ENTRY  # the last entry removed, NO_ENTRY: none
     trim_chain: bytes = GENESIS_CHAIN
@@ -57,9 +59,7 @@ class Recovered:
 
 @dataclass(slots=True)
 class Scan:
-    """After a `PutBack`: where the log ends now by the rules above,
-    and all the damage that is left.
-    """
+    """After a `PutBack`: where the log ends now by the rules above, and the damage left."""
 
     last: EntryId
     last_chain: bytes
@@ -67,10 +67,10 @@ class Scan:
 
 
 class History(Protocol):
-    """Reads of the entries at or below ``durable``; synchronous. None: not there (trimmed, a hole,
-    past the end).
+    """Reads of the entries at or below ``durable``; synchronous.
+    None: the entry is not there (trimmed, a hole, past the end).
 
-    The acceptor keeps what is not yet durable itself, so the store may be behind the outputs.
+    The acceptor keeps what is not yet durable itself, so the store may lag the outputs.
     """
 
     def entry_at(self, position: int) -> Entry | None: ...
@@ -81,5 +81,5 @@ class History(Protocol):
 
 
 def first_loss(scan: Scan) -> str:
-    """File and offset of the first damage behind the log's end, for people."""
+    """File and offset of the first damage after the log's end, for people."""
     return next((damage.where for damage in scan.damage if damage.position > scan.last[1]), "")

@@ -1,14 +1,15 @@
-"""What a log node knows of its log, in memory: promise, suspicion, the ends of the log, what is on
-its way to disk. Acceptor, repair and learner meet here, and each sees no more of the others.
+"""What a log node knows of its log, in memory.
+This is the promise, the suspicion, the ends of the log, and what is on its way to disk. Acceptor,
+repair and learner share it, and each sees nothing else of the others.
 
 Decides: how a change of this state becomes outputs to the disk, in which order.
 Must not know: which message or answer causes a change (`acceptor`, `repair`, `learner`), files,
 sockets, clocks.
 
-State that is on disk is changed in memory first and written by outputs in the same order; an answer
+State that is on disk is changed in memory first and written by outputs in the same order. An answer
 that depends on it leaves as `SendAfterPersist` (A6). ``last`` counts what is accepted, ``durable``
-what is on disk. What is not yet durable is kept here, so the store is only asked about positions it
-has for certain.
+what is on disk. This object keeps what is not yet durable, so it asks the store only about
+positions that the store certainly has.
 
 Invariants, asserted: the promise never goes down and is never below the term of an entry held;
 committed never goes down and never passes ``last``; nothing at or below committed is truncated.
@@ -50,15 +51,16 @@ class LogState:
         self.last_chain = recovered.last_chain
         self.durable = recovered.last[1]
         self.committed = min(recovered.committed, recovered.last[1])
-        # greatest position this node knows it had fsync'd in an earlier life, or committed
+        # greatest position that this node knows it had synced in an earlier life, or committed
         self.proven = max(recovered.proven, self.committed)
         self.suspicion = recovered.suspicion
-        # S5: first position of which no node has a good copy, 0: none. Nothing from there on is
-        # served or taken
+        # S5: first position of which no node has a good copy, 0: none. The node serves and takes
+        # nothing from there on.
         self.broken = 0
         self.broken_reason = ""
         self.has_room = True
-        # of entries that may be taken until the driver looks again (A5): their blocks are there
+        # size of the entries it may take until the driver checks again (A5): their blocks are
+        # reserved
         self.room_bytes = 1 << 62
         self.largest_entry = recovered.largest_entry
         self._entry_overhead = recovered.entry_overhead
@@ -73,15 +75,15 @@ class LogState:
         self.rng = rng
         self._history = history
         self._outputs: list[Output] = []
-        self._sequence = 0  # of the newest disk output
+        self._sequence = 0  # sequence of the newest disk output
         self._persisted = 0
-        self._cut_sequence = 0  # of the newest Truncate
+        self._cut_sequence = 0  # sequence of the newest Truncate
         self._unsynced: deque[Entry] = deque()  # entries above `durable`, in order
         # (sequence, last position it wrote), not yet durable
         self._writes: deque[tuple[int, int]] = deque()
         self._metas: deque[tuple[int, Promise]] = deque()
         self._durable_promise = self.promise
-        self._suspicion_end = 0  # sequence after which the suspicion is over on disk, 0: none
+        self._suspicion_end = 0  # after this sequence the end of the suspicion is on disk, 0: none
         self._confirmed_term = 0  # A3: the greatest position confirmed here, and in which term
         self._confirmed = 0
 
@@ -94,7 +96,7 @@ class LogState:
 
     @property
     def is_learner(self) -> bool:
-        """S8: it has not joined its group yet."""
+        """S8: this node has not joined its group yet."""
         return self.suspicion is not None and self.suspicion.learner
 
     @property
@@ -103,8 +105,9 @@ class LogState:
         return self.suspicion is None and not self.broken
 
     def _end_before(self, scan: Scan) -> None:
-        """The log ends earlier than it did. What is on its way to disk behind the damage stays
-        there, and comes back when the damage is put back.
+        """The log now ends earlier.
+        What is on its way to disk after the damage stays there, and returns when the damage is put
+        back.
         """
         self.proven = max(self.proven, self.durable)  # it was acknowledged
         self.last, self.last_chain = scan.last, scan.last_chain
@@ -156,9 +159,9 @@ class LogState:
         return high
 
     def _matches(self, position: int, chain: bytes) -> bool:
-        """Is the writer's entry at ``position`` the one held here? What is committed here is in
-        every elected writer's log (invariant 3), so a committed position that cannot be looked at
-        (a hole, trimmed) matches.
+        """Is the writer's entry at ``position`` the one held here?
+        Every elected writer's log contains what is committed here (invariant 3). So a committed
+        position that cannot be checked (a hole, trimmed) matches.
         """
         have = self.chain_at(position)
         return have == chain or (have is None and position <= self.committed)
@@ -172,9 +175,8 @@ class LogState:
         return limit
 
     def _take(self, entries: list[Entry]) -> None:
-        """Write these right behind ``last``."""
-        # what is behind `last` on disk is overwritten:
-        # only the writer knows what should stand there
+        """Write these directly after ``last``."""
+        # the disk content after `last` is overwritten: only the writer knows what belongs there
         if self.tail_damage:
             self.cut_tail()
         newest = entries[-1]
@@ -195,7 +197,7 @@ class LogState:
         return sum([len(entry.encoded) for entry in entries]) + len(entries) * self._entry_overhead
 
     def fitting(self, entries: list[Entry]) -> list[Entry]:
-        """As many of them, from the first on, as there is room for now (A5)."""
+        """The longest prefix of the entries for which there is room now (A5)."""
         left = self.room_bytes if self.has_room else 0
         for index, entry in enumerate(entries):
             left -= len(entry.encoded) + self._entry_overhead
@@ -204,8 +206,9 @@ class LogState:
         return entries
 
     def take_fitting(self, entries: list[Entry]) -> None:
-        """What `fitting` said. A4: if they come from another node, the promise may be lower than
-        their terms; it must never be, and goes to disk first.
+        """Take what `fitting` returned.
+        A4: if the entries come from another node, the promise may be lower than their terms. That
+        must never be, so a higher promise goes to disk first.
         """
         if entries[-1].term > self.promise.term:
             self.raise_promise(entries[-1].term)
@@ -222,9 +225,9 @@ class LogState:
         )
 
     def truncate(self, position: int, last: EntryId, last_chain: bytes) -> None:
-        """Remove everything from ``position`` on, damage behind the log's end included. Lowers
-        ``durable`` at once. ``last`` is what stands in front of it; it is given because it may be a
-        hole, readable elsewhere only.
+        """Remove everything from ``position`` on, damage after the log's end included.
+        Lowers ``durable`` at once. The caller gives ``last``, the entry before ``position``,
+        because that may be a hole, which only other nodes can read.
         """
         assert position > self.committed, "truncation of committed entries"
         assert position > self.trim[1] and position == last[1] + 1, (
@@ -261,14 +264,14 @@ class LogState:
             self.proven = position
 
     def commit_pulled(self, position: int) -> None:
-        """Another node knows ``position`` committed,
-        and what is held here up to it is the same by chain.
+        """Another node knows ``position`` committed, and the entries held here up to it match by
+        chain.
         """
         if position > self.committed:
             self._commit(position)
 
     def extend_by_scan(self, last: EntryId, last_chain: bytes) -> None:
-        """A put-back has joined good entries that were on disk all the time behind the damage."""
+        """A put-back has made good entries part of the log that were on disk after the damage."""
         assert last >= self.last and not self._unsynced, "a scan found less than was there"
         if last[0] > self.promise.term:
             self.raise_promise(last[0])
@@ -278,8 +281,8 @@ class LogState:
     # ------------------------------------------------------------------------ promise and suspicion
 
     def raise_promise(self, term: int, lease_ms: int = 0) -> None:
-        """To a term whose writer and ballot id are not known here: nobody can have it, so no Append
-        or Renew is taken in it.
+        """Promise a term whose writer and ballot id are not known here.
+        No writer can use it, so the node takes no Append or Renew in it.
         """
         self._set_promise(Promise(term, b"", b"", lease_ms or self.promise.lease_ms))
 
@@ -289,14 +292,15 @@ class LogState:
         self._write_meta()
 
     def _set_suspicion(self, suspicion: Suspicion | None) -> None:
-        """In memory at once: only for becoming more careful."""
+        """In memory at once; only for a change that makes the node more careful."""
         self.suspicion = suspicion
         self._suspicion_end = 0
         self._write_meta()
 
     def become_suspect(self, position: int, reason: str) -> None:
-        """A learner stays one, since S3's ways out are not its own (S8); one whose last step is on
-        its way to disk is a member already.
+        """Become suspect (S3).
+        A learner stays a learner, because S3's ways out do not apply to it (S8). A learner whose
+        last step is on its way to disk is already a member.
         """
         already = self.suspicion
         cut, learner = (
@@ -307,7 +311,7 @@ class LogState:
         self.trace(f"suspect from position {position}: {reason}")
 
     def end_suspicion(self, why: str) -> None:
-        """On disk before in memory (S3)."""
+        """End the suspicion: on disk first, then in memory (S3)."""
         self.trace(why)
         self._sequence += 1
         self._suspicion_end = self._sequence
@@ -334,7 +338,7 @@ class LogState:
         self._outputs.append(Send(peer, message))
 
     def _send_persisted(self, peer: Peer, message: Message) -> None:
-        """A6: behind everything asked of the disk so far."""
+        """A6: send after all disk work asked for so far."""
         if self._sequence <= self._persisted:
             self._outputs.append(Send(peer, message))
         else:

@@ -1,11 +1,11 @@
-"""What the log's machines ask of the world. The order of a list of outputs is the order of their
-effects.
+"""What the log's machines ask their drivers to do.
+The order of a list of outputs is the order of their effects.
 
-`SendAfterPersist` is how "nothing is acknowledged before it is on disk" (A6) is written in the
-types: it may leave only when every disk output before it in the stream of outputs is durable.
-`Send` may leave at once. Disk outputs are applied by the driver to its store in order; then one
-sync covers all of them, and the driver calls ``acceptor.on_persisted(sequence, now_us)`` with the
-greatest sequence covered *before* it sends the SendAfterPersists it covers.
+`SendAfterPersist` expresses "nothing is acknowledged before it is on disk" (A6) as a type. It may
+leave only when every disk output before it in the stream of outputs is durable. `Send` may leave at
+once. The driver applies disk outputs to its store in order; then one sync covers all of them. It
+calls ``acceptor.on_persisted(sequence, now_us)`` with the greatest sequence covered. Only after
+that call it sends the SendAfterPersists covered.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ Peer = int
 
 @dataclass(slots=True)
 class Promise:
-    """The durable promise: no writer of a lower term, and of this term only this ballot id, is
-    taken. A promise of term 0 is none.
+    """The durable promise: the node takes no writer of a lower term.
+    Of this term it takes only this ballot id. A promise of term 0 is no promise.
     """
 
     term: int = 0
@@ -33,21 +33,22 @@ class Promise:
 
 @dataclass(slots=True)
 class Suspicion:
-    """S3, durable. ``position``: first position in doubt. ``epoch``: random id of this suspicion,
-    so that an Append that ends it names the right one. ``cut``: a writer or a pull has overwritten
-    what was behind ``position``, so put-backs alone can no longer show that nothing is missing.
+    """S3, durable. ``position``: first position in doubt.
+    ``epoch``: random id of this suspicion, so that an Append that ends it names the right one.
+    ``cut``: a writer or a pull has overwritten the log after ``position``, so put-backs alone can
+    no longer show that nothing is missing.
     """
 
     position: int
     epoch: bytes
     reason: str
     cut: bool = False
-    # S8: not doubt, but a log that has never been part of the group (`learner`)
+    # S8: no doubt, but a log that has never been part of the group (`learner`)
     learner: bool = False
 
 
-# What is made once an entry, or more often, has its `__init__` written out: the one that dataclass
-# makes is not compiled.
+# Classes made once per entry or more often have a handwritten `__init__`, because the one that
+# dataclass makes is not compiled.
 
 
 @dataclass(slots=True, init=False)
@@ -74,8 +75,8 @@ class SendAfterPersist:
 
 @dataclass(slots=True, init=False)
 class WriteEntries:
-    """Append these, dense, right behind what the store holds. ``committed``: goes into their frame
-    headers as evidence.
+    """Append these, dense, directly after what the store holds.
+    ``committed``: goes into their frame headers as evidence.
     """
 
     sequence: int
@@ -107,8 +108,9 @@ class WriteMeta:
 
 @dataclass(slots=True)
 class Serve:
-    """Answer a Fetch: the driver fills ``answer.entries`` from the store, from ``answer.start`` up
-    to ``upto`` within ``max_bytes``, and sends it.
+    """Answer a Fetch.
+    The driver fills ``answer.entries`` from the store, from ``answer.start`` up to ``upto`` within
+    ``max_bytes``, and sends it.
     """
 
     to: Peer
@@ -119,9 +121,10 @@ class Serve:
 
 @dataclass(slots=True)
 class PutBack:
-    """S2: write this entry over the damage at its position, scan on behind it, sync, and call
-    ``acceptor.on_put_back(sequence, scan, now_us)``. A disk output like the others: it keeps its
-    place in the order and its sequence is covered by the next sync.
+    """S2: write this entry over the damage at its position.
+    Then scan after it, sync, and call ``acceptor.on_put_back(sequence, scan, now_us)``. It is a
+    disk output like the others: it keeps its place in the order, and the next sync covers its
+    sequence.
     """
 
     sequence: int
@@ -130,13 +133,14 @@ class PutBack:
 
 @dataclass(slots=True)
 class PeerFetch:
-    """Ask other log nodes of this group: send ``fetch`` to ``node`` (its id in the membership), or
-    to every other node when ``node`` is empty.
+    """Ask other log nodes of this group.
+    Send ``fetch`` to ``node`` (its id in the membership), or to every other node when ``node`` is
+    empty.
 
     Each answer goes to ``acceptor.on_peer_fetched(node, fetched, now_us)``. A node that cannot be
-    reached gives no answer, and an answer may be lost: the acceptor asks again by its own deadline,
-    and a newer question of the same topic may take the place of one that was not answered yet.
-    ``max_bytes`` 0 asks for the answer's other fields only.
+    reached gives no answer, and an answer may be lost. The acceptor asks again by its own deadline.
+    A newer question of the same topic may replace one that is not answered yet. ``max_bytes`` 0
+    asks only for the answer's other fields.
     """
 
     node: str
@@ -146,8 +150,9 @@ class PeerFetch:
 
 @dataclass(slots=True)
 class Expel:
-    """What this caller says cannot be: tell it why, end its session, and say so loudly. This node
-    goes on: its own state is not in doubt.
+    """This caller has sent something impossible.
+    Tell it why, end its session, and report it prominently. This node continues: its own state is
+    not in doubt.
     """
 
     to: Peer
@@ -156,7 +161,7 @@ class Expel:
 
 @dataclass(slots=True)
 class Halt:
-    """A programmer's error or a broken promise of the disk: stop the process, print the reason."""
+    """A programming error, or a disk that broke its promise: stop the process, print the reason."""
 
     reason: str
 
@@ -188,8 +193,9 @@ Output = (
 
 @dataclass(slots=True)
 class Opened:
-    """W2 done: LEADERSHIP is committed. ``prefix``: everything after the candidate's applied entry
-    up to and including LEADERSHIP, all committed now: apply it before serving.
+    """W2 done: LEADERSHIP is committed.
+    ``prefix``: everything after the candidate's applied entry up to and including LEADERSHIP. All
+    of it is committed now; apply it before serving.
     """
 
     term: int
@@ -198,8 +204,8 @@ class Opened:
 
 @dataclass(slots=True, init=False)
 class Committed:
-    """Every entry up to ``position`` is committed. Only ever rises; the newest of one
-    ``take_outputs`` stands for all.
+    """Every entry up to ``position`` is committed; the position only rises.
+    The newest one of a ``take_outputs`` covers all others.
     """
 
     position: int
@@ -220,9 +226,10 @@ class LeaseUntil:
 
 @dataclass(slots=True)
 class Reopened:
-    """W5: a re-seal succeeded, the writer goes on in ``term``. The owner appends a LEADERSHIP entry
-    through ``append`` as soon as nothing it has executed waits for a position (a position once
-    given to a turn must not be taken by another entry), at the latest at the end of the turn.
+    """W5: a re-seal succeeded; the writer continues in ``term``.
+    The owner appends a LEADERSHIP entry through ``append`` as soon as nothing it has executed waits
+    for a position. A position once given to a turn must not go to another entry. It appends at the
+    latest at the end of the turn.
     """
 
     term: int
@@ -230,8 +237,8 @@ class Reopened:
 
 @dataclass(slots=True)
 class Fenced:
-    """This writer will never again learn the fate of what it appended and does not know committed.
-    Said once; the machine is idle after it.
+    """This writer will never learn the fate of its appended entries that are not known committed.
+    Emitted once; the machine is idle after it.
     """
 
     reason: str
@@ -239,8 +246,9 @@ class Fenced:
 
 @dataclass(slots=True)
 class CampaignOver:
-    """The campaign failed; try again after ``retry_ms`` at the earliest. ``held``: another writer's
-    window is open (LeaseHeld). ``windows``: of which writers, and for how many ms.
+    """The campaign failed; try again after ``retry_ms`` at the earliest.
+    ``held``: another writer's window is open (LeaseHeld). ``windows``: the writers whose windows
+    are open, and for how many ms.
     """
 
     reason: str

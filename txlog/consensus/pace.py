@@ -1,19 +1,18 @@
-"""How long a candidate and a writer wait for the log nodes: as long as their answers were measured
-to take.
+"""How long a candidate and a writer wait for the log nodes: as long as measured answers took.
 
 Decides: the time-outs of a campaign's stages, the commit time-out on slow disks, the pause between
 two campaigns.
-Must not know: terms, ballots' verdicts, whether a lease is valid. Nothing here guards safety: a
-wrong estimate costs time only.
+Must not know: terms, the verdicts of ballots, whether a lease is valid. Nothing here guards safety:
+a wrong estimate costs only time.
 
-Two times are measured. ``answer_us``: an answer without a disk (Fetch, probe). ``disk_us``: a
-promise (two syncs in a row, and perhaps one that was under way) or the commit of an entry. Both
-rise at once, fall slowly, and halve with time when nothing is measured: a replica measures no
-promise or commit for hours. Time in which the loop stood still does not count. A question that was
-given up still counts: its late answer proves that the time was too short. One `Pace` lasts as long
-as the client, so that a campaign begins with what the one before has learned.
+It measures two times. ``answer_us``: an answer without a disk (Fetch, probe). ``disk_us``: a
+promise (two syncs in a row, and perhaps one that was in progress) or the commit of an entry. Both
+rise at once, fall slowly, and halve with time when nothing is measured, because a replica measures
+no promise or commit for hours. Time in which the loop stood still does not count. A question that
+was given up still counts: its late answer proves that the time was too short. One `Pace` lasts as
+long as the client, so a campaign starts with what earlier campaigns measured.
 
-Invariant: no time given here is shorter than the time for quick disks, or longer than the constants
+Invariant: no time given here is shorter than the time for fast disks, or longer than the constants
 below allow.
 """
 
@@ -22,16 +21,16 @@ from __future__ import annotations
 from random import Random
 from typing import Final
 
-# the longest time for an answer without a disk that is believed
+# the longest accepted time for an answer without a disk
 ANSWER_LONGEST_US: Final = 4_000_000
-# the longest promise or commit that is believed; the default commit time-out (L8) is twice as long
-# at most, or the lease
+# The longest accepted time for a promise or commit. The default commit time-out (L8) is at most
+# twice that, or the lease.
 DISK_LONGEST_US: Final = 4_000_000
-HALVING_US: Final = 10_000_000  # an estimate that no measurement confirms for so long halves
-# a Seal is given up after so long, though a majority of log nodes works on it
+HALVING_US: Final = 10_000_000  # an estimate halves after this time without a measurement
+# a Seal is given up after this time, even if a majority of log nodes works on it
 SEAL_LONGEST_US: Final = 10_000_000
-FALL_SHIFT: Final = 3  # an estimate falls by an eighth of the difference a measurement
-GIVEN_UP: Final = 16  # so many questions that were given up are remembered
+FALL_SHIFT: Final = 3  # per measurement an estimate falls by an eighth of the difference
+GIVEN_UP: Final = 16  # how many given-up questions are remembered
 
 
 class Pace:
@@ -48,7 +47,7 @@ class Pace:
     # ----------------------------------------------------------------------- what is measured
 
     def next_token(self) -> int:
-        """For a question. It is never used twice, so that a late answer is known as one."""
+        """A token for a question, never used twice, so that a late answer can be recognized."""
         self._token += 1
         return self._token
 
@@ -71,7 +70,7 @@ class Pace:
         )
 
     def age(self, now_us: int) -> None:
-        """Call it before an estimate is used that may be old."""
+        """Call this before using an estimate that may be old."""
         halvings = (now_us - self._answer_at_us) // HALVING_US
         if halvings > 0:
             self.answer_us >>= min(halvings, 30)
@@ -82,7 +81,7 @@ class Pace:
             self._disk_at_us += halvings * HALVING_US
 
     def stood_still(self, us: int, now_us: int) -> None:
-        """The loop stood still for ``us`` until now: a late answer was late by that much less."""
+        """The loop stood still for ``us`` until now: subtract that from the lateness of answers."""
         self._given_up = {
             key: (min(asked_us + us, now_us), disk)
             for key, (asked_us, disk) in self._given_up.items()
@@ -94,7 +93,7 @@ class Pace:
         self._given_up[key] = (asked_us, disk)
 
     def late(self, key: bytes, now_us: int) -> None:
-        """An answer to a question that may have been given up."""
+        """An answer to a question that may have been given up came."""
         found = self._given_up.pop(key, None)
         if found is not None:
             asked_us, disk = found
@@ -110,8 +109,8 @@ class Pace:
         return max(lease_ms * 250, 2 * self.answer_us)
 
     def seal_timeout_us(self, lease_ms: int) -> int:
-        """For the answers to a Seal; while log nodes work on it that make a majority,
-        up to `SEAL_LONGEST_US`.
+        """For the answers to a Seal.
+        While the log nodes that work on it make a majority, up to `SEAL_LONGEST_US`.
         """
         return max(lease_ms * 250, 3 * self.disk_us)
 
@@ -120,8 +119,8 @@ class Pace:
         return max(lease_ms * 2000, 4 * self.disk_us)
 
     def commit_timeout_us(self, commit_timeout_ms: int, lease_ms: int) -> int:
-        """L8. A time-out that was set is kept;
-        the default grows with the commits that were measured.
+        """L8: the time-out that was configured, else the default.
+        The default grows with the commits that were measured.
         """
         return (
             commit_timeout_ms * 1000
@@ -130,12 +129,13 @@ class Pace:
         )
 
     def stall_us(self, lease_ms: int) -> int:
-        """An Append that is not answered for so long is sent again."""
+        """An Append without an answer for this time is sent again."""
         return max(lease_ms * 500, 100_000, 2 * self.disk_us)
 
     def pause_ms(self, lease_ms: int, rng: Random, sealed: bool) -> int:
-        """Between two campaigns: candidates that outbid one another must be further apart than a
-        promise takes. Who did not ask for a promise (``sealed``) was not outbid.
+        """The pause between two campaigns.
+        Candidates that compete must be further apart than a promise takes. A candidate that did not
+        ask for a promise (``sealed``) was not outbid.
         """
         disk_us = self.disk_us if sealed else 0
         return rng.randint(
@@ -144,5 +144,5 @@ class Pace:
 
 
 def token_key(token: int) -> bytes:
-    """A token as the key of its question; a ballot id is a key as it is."""
+    """A token as the key of its question; a ballot id already is a key."""
     return token.to_bytes(8, "big")

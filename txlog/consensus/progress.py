@@ -1,12 +1,14 @@
 """What the writer keeps of its log, and how far each log node is with it (W4).
 
-Decides: which entries are still at hand, what fits into the next message to a node, what of it is
+Decides: which entries are still available, what fits into the next message to a node, what of it is
 in flight.
-Must not know: terms' fate, leases, who is asked what next (`proposer`).
+Must not know: what happens to terms, leases, the next question to each node (`proposer`).
 
-With each node the writer is either *probing* (it is not known where the node stands: one message at
-a time, until one is answered `Appended`) or streaming (messages pile up to the window).
-Invariants: the entries at hand are dense and reach back at least to the first uncommitted one; a
+The writer treats each node as *probing* or as streaming. Probing: the node's position is not known,
+so the writer sends one message at a time until one is answered `Appended`. Streaming: it sends
+messages until the window is full.
+
+Invariants: the available entries are dense and reach back at least to the first uncommitted one; a
 node's bytes in flight are those of its outstanding messages.
 """
 
@@ -21,7 +23,7 @@ from txlog.messages import LeaseHeld, Promised, Suspected, Unsealed
 
 
 class Recent:
-    """The newest entries, dense. ``first`` is the position of the oldest one at hand."""
+    """The newest entries, dense. ``first`` is the position of the oldest available one."""
 
     __slots__ = (
         "_encoded",
@@ -43,9 +45,9 @@ class Recent:
         self._previous_chain = previous_chain
         self._entries: list[Entry] = []
         self._encoded: list[bytes] = []
-        # bytes up to and including this entry, counted from this object's beginning
+        # bytes up to and including this entry, counted from this object's creation
         self._ends: list[int] = []
-        self._start_bytes = 0  # the same for the entry in front of `first`
+        self._start_bytes = 0  # the same for the entry before `first`
 
     def add(self, entry: Entry) -> None:
         assert entry.position == self.last[1] + 1 and entry.previous_chain == self.last_chain, (
@@ -60,7 +62,7 @@ class Recent:
         self.last_chain = entry.chain
 
     def before(self, position: int) -> tuple[EntryId, bytes] | None:
-        """Id and chain of the entry in front of ``position``; None: no longer at hand."""
+        """Id and chain of the entry before ``position``; None: no longer available."""
         index = position - self.first
         if index > 0:
             entry = self._entries[index - 1]
@@ -68,7 +70,7 @@ class Recent:
         return (self._previous_id, self._previous_chain) if index == 0 else None
 
     def take(self, start: int, max_bytes: int) -> list[bytes]:
-        """Encoded entries from ``start`` on, within ``max_bytes``, at least one if any exists."""
+        """Encoded entries from ``start`` on, within ``max_bytes``; at least one if any exists."""
         index = start - self.first
         ends = self._ends
         before = ends[index - 1] if index else self._start_bytes
@@ -86,8 +88,8 @@ class Recent:
         return self._ends[-1] - (self._ends[index] if index >= 0 else self._start_bytes)
 
     def trim(self, keep_bytes: int, committed: int) -> None:
-        """Forget what is more than ``keep_bytes`` old and committed. Done in strides: a list gives
-        up its front slowly.
+        """Forget committed entries that are more than ``keep_bytes`` old.
+        It removes many at once, because removal from the front of a list is slow.
         """
         ends = self._ends
         if not ends or ends[-1] - self._start_bytes <= keep_bytes:
@@ -105,18 +107,17 @@ class Recent:
 
 
 class Ages:
-    """When what is not committed was appended (L8), and whether entries follow one another (W7)."""
+    """When uncommitted entries were appended (L8), and whether appends come close together (W7)."""
 
     __slots__ = ("_appended_us", "_limit_us", "_quick", "_waiting")
 
     def __init__(self, limit_us: int) -> None:
-        """``limit_us``: the most time of an entry that does not count (`shift`)."""
+        """``limit_us``: the most time per entry that `shift` may leave out."""
         self._limit_us = limit_us
-        # (position, when everything up to it had been appended, the same without the time that does
-        # not count)
+        # (position, when everything up to it had been appended, the same without the time left out)
         self._waiting: deque[tuple[int, int, int]] = deque()
-        self._appended_us = 0  # when the newest entry was
-        self._quick = 0  # how many entries in a row came soon after the one before
+        self._appended_us = 0  # when the newest entry was appended
+        self._quick = 0  # how many entries in a row came soon after the entry before
 
     def clear(self) -> None:
         self._waiting.clear()
@@ -128,7 +129,7 @@ class Ages:
 
     @property
     def notice_us(self) -> int:
-        """How long the news of a commit waits for an append that carries it."""
+        """How long a commit notice waits for an append that carries it."""
         return BUSY_NOTICE_US if self._quick >= BUSY_AFTER else COMMIT_NOTICE_US
 
     def appended(self, position: int, now_us: int) -> None:
@@ -141,7 +142,7 @@ class Ages:
             waiting.append((position, now_us, now_us))
 
     def committed(self, position: int) -> int:
-        """Everything up to here is. When was the oldest of it appended?"""
+        """Everything up to ``position`` is committed. When was the oldest of it appended?"""
         waiting = self._waiting
         oldest_us = waiting[0][2] if waiting else self._appended_us
         while waiting and waiting[0][0] <= position:
@@ -149,8 +150,9 @@ class Ages:
         return oldest_us
 
     def shift(self, us: int, now_us: int) -> None:
-        """Time that does not count. All of it together has a limit: an entry that finds no majority
-        costs the lease in the end, however often the loop stands still.
+        """Leave out this time. The total has a limit.
+        An entry that finds no majority must end the lease after a while, however often the loop
+        stands still.
         """
         limit_us = self._limit_us
         self._waiting = deque(
@@ -167,7 +169,7 @@ class Outstanding:
     def __init__(self, number: int, sent_us: int, first: int, entries: int, size: int) -> None:
         self.number = number
         self.sent_us = sent_us
-        self.first = first  # position the message's entries begin at, or would
+        self.first = first  # the position at which the message's entries begin, or would begin
         self.entries = entries
         self.size = size
 
@@ -184,7 +186,7 @@ class NodeProgress:
     def __init__(self, index: int) -> None:
         self.index = index
         self.connected = False
-        # S3: the node's suspicion we know of, and our last position when it told us
+        # S3: the node's suspicion that the writer knows, and the last position when it reported it
         self.repair_epoch = b""
         self.repair_upto = 0
         self.outstanding: deque[Outstanding] = deque()
@@ -193,19 +195,20 @@ class NodeProgress:
 
     def new_term(self, next: int) -> None:
         """W5: acks of another term are forgotten."""
-        self.match = 0  # the greatest position it answered `Appended` for in this term
+        self.match = 0  # the greatest position for which it answered `Appended` in this term
         self.next = next  # the first position not sent yet
-        # it has answered an Append of this term, so its promise is durable and Renew makes sense
+        # it has answered an Append of this term, so its promise is durable and it can take a Renew
         self.acked = False
-        self.commit_sent = 0  # the committed position it was told last
-        # answers about gaps and conflicts to messages up to this number say nothing new
+        self.commit_sent = 0  # the committed position last sent to it
+        # answers about gaps and conflicts to messages up to this number are out of date
         self.rewound = 0
         self.sent_us = 0
         self.blocked_until = 0
-        self.catching_up = 0  # when to look whether it has caught up, 0: it is not sent to pull
-        self.send_probe = True  # a message must go even if it carries no entry
+        self.catching_up = 0  # when to check whether it has caught up, 0: it was not sent to pull
+        self.send_probe = True  # send a message even if it carries no entry
         self.probing = True
-        self.sealing = False  # A2: it wants our Seal before it takes Appends, and has it
+        # A2: it asked for our Seal before it takes Appends, and the Seal was sent
+        self.sealing = False
         self.stall_us = 0
         self.clear()
 
@@ -216,7 +219,9 @@ class NodeProgress:
         self.in_flight_bytes = 0
 
     def rewind(self, next: int, number: int) -> None:
-        """Begin again from ``next``, carefully. ``number``: of the newest message to any node."""
+        """Start again from ``next``, in probing mode. ``number``: of the newest message to any
+        node.
+        """
         self.next = max(1, next)
         self.rewound = number
         self.probing = True
@@ -226,7 +231,7 @@ class NodeProgress:
         self.renews.extend(renews)
 
     def reconnected(self, number: int) -> None:
-        """W6: its answer says where it stands."""
+        """W6: the answer to the next message reports where the node stands."""
         self.rewind(self.match + 1 if self.match else self.next, number)
         self.renews.clear()
         self.blocked_until = 0
@@ -256,9 +261,10 @@ class NodeProgress:
     def needs_seal(
         self, message: Unsealed | Promised | LeaseHeld, number: int, now_us: int
     ) -> bool:
-        """A2: a node that our Seal did not reach, or that turned it away, has it before it takes an
-        Append; another's window is waited for. True: send it. ``number``: of the newest message
-        sent to anybody.
+        """A2: does this node get our Seal now?
+        A node that the Seal did not reach, or that refused it, needs it before it takes an Append.
+        While another's window is open there, the writer waits. True: send it. ``number``: of the
+        newest message sent to any node.
         """
         if isinstance(message, Unsealed):
             if message.number <= self.rewound and not self.catching_up:
@@ -273,8 +279,9 @@ class NodeProgress:
         return False
 
     def suspected(self, message: Suspected, last: int, number: int) -> bool:
-        """S3: it takes entries and counts nowhere. Everything assigned (up to ``last``) when it
-        said so must be there before it may count again. True: this suspicion is a new one.
+        """S3: the node takes entries and counts nowhere.
+        It must get everything assigned (up to ``last``) at the time of this report before it may
+        count again. True: this suspicion is a new one.
         """
         if self.sealing:
             self.sealed(self.next - 1, number)
@@ -282,7 +289,7 @@ class NodeProgress:
         if fresh:
             self.repair_epoch, self.repair_upto = message.epoch, last
             self.send_probe = True
-        # what it has acknowledged it may have lost; it says so again once it is healed
+        # it may have lost what it acknowledged; it acknowledges again after it is healed
         self.match = 0
         self.acked = False
         if message.number > self.rewound:
@@ -298,8 +305,8 @@ class NodeProgress:
         self.rewind(last + 1, number)
 
     def answered(self, number: int) -> int:
-        """An Append was answered. Answers come in order, so older ones are no longer expected. When
-        was it sent? 0: not known any more.
+        """An Append was answered. Returns when it was sent; 0: not known any more.
+        Answers come in order, so older ones are no longer expected.
         """
         outstanding = self.outstanding
         while outstanding and outstanding[0].number <= number:

@@ -1,14 +1,15 @@
-"""The writer of one log (W1-W7, L2, L4, L8): it campaigns, begins and ends terms, and takes the
-answers of log nodes. What it does within a term is in `sender`.
+"""The writer of one log (W1-W7, L2, L4, L8).
+It campaigns, begins and ends terms, and takes the answers of log nodes. `sender` has what it does
+within a term.
 
 Decides: terms and ballots, when this writer is over.
 Must not know: connections, what entries mean, what the primary does with its role.
 
 States: idle -> fetching -> probing -> sealing -> opening (LEADERSHIP sent, not committed) -> open
--> released or idle. A re-seal (W5) goes on beside opening or open: `_reseal` holds its ballot,
-nothing is sent in the old term meanwhile, its answers still count.
+-> released or idle. A re-seal (W5) runs beside opening or open. `_reseal` holds its ballot. During
+it the writer sends nothing in the old term, but answers to that term still count.
 
-Invariant: after `Fenced`, `CampaignOver` or `stop` nothing more is said.
+Invariant: after `Fenced`, `CampaignOver` or `stop` the machine gives no more outputs.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ from txlog.messages import (
 
 
 class Proposer(Sender):
-    # L7: this term and ballot id are the newest that were asked for, and the lease counts (L4)
+    # L7: this term and ballot id are the newest requested, and the lease counts (L4)
     def may_renew_beside(self) -> bool:
         return self._reseal is None and not self._lease.over
 
@@ -64,8 +65,8 @@ class Proposer(Sender):
         wall_ms: int,
         now_us: int,
     ) -> None:
-        """W1. ``applied_id``: the last committed entry the candidate has applied; ``wall_ms``: at
-        least that entry's.
+        """W1. ``applied_id``: the last committed entry the candidate has applied.
+        ``wall_ms``: at least that entry's.
         """
         assert self.state == IDLE, f"campaign while {self.state}"
         self._now = now_us
@@ -85,9 +86,7 @@ class Proposer(Sender):
     def append(
         self, kind: int, payload: bytes, wall_ms: int, continued: bool, now_us: int
     ) -> Entry:
-        """Gives the next position; it goes out with `take_outputs`.
-        Also while a re-seal is under way.
-        """
+        """Assign the next position; `take_outputs` sends the entry. Also during a re-seal."""
         assert self.state == OPEN, f"append while {self.state}"
         self._now = now_us
         if kind == HANDOVER:
@@ -95,8 +94,8 @@ class Proposer(Sender):
         return self._add(kind, payload, wall_ms, continued)
 
     def start_handover(self) -> None:
-        """L4: from the decision on the lease counts as over for reads. It is kept alive on the
-        nodes until `release`.
+        """L4: from this decision on the lease counts as over for reads.
+        It is kept alive on the nodes until `release`.
         """
         self._lease.end()
 
@@ -105,7 +104,7 @@ class Proposer(Sender):
         self._lease.over = False
 
     def release(self, successor: bytes, now_us: int) -> None:
-        """L4: everything is committed; the term is over once this is said."""
+        """L4: everything is committed; the term is over after this output."""
         assert self.state == OPEN and self.committed == self._recent.last[1], (
             "release before everything is committed"
         )
@@ -120,23 +119,24 @@ class Proposer(Sender):
         self._trace(f"term {self.term} released")
 
     def stop(self) -> None:
-        """The owner gives up: nothing is sent any more, the lease runs out."""
+        """The owner gives up: the writer sends nothing more, and the lease runs out."""
         self._lease.end()
         self._become_idle()
 
     def on_renewed_elsewhere(
         self, node: int, term: int, ballot_id: bytes, sent_us: int, now_us: int
     ) -> None:
-        """L7: the lease keeper sent this node a Renew of ours, at ``sent_us``, and it was answered
-        `Renewed` in that term and ballot id.
+        """L7: the lease keeper sent this node one of our Renews at ``sent_us``.
+        The node answered it with `Renewed` in that term and ballot id.
         """
         self._now = max(self._now, now_us)
         if self.state in (OPENING, OPEN) and term == self.term and ballot_id == self.ballot_id:
             self._credit(node, sent_us)
 
     def on_stood_still(self, us: int, now_us: int) -> None:
-        """L8: the loop itself stood still for ``us`` until now; answers may have come and could not
-        be read. No patience with others runs out by that.
+        """L8: the loop itself stood still for ``us`` until now.
+        Answers may have come that could not be read. So this time does not count against other
+        nodes.
         """
         self._now = max(self._now, now_us)
         self._ages.shift(us, now_us)
@@ -161,9 +161,10 @@ class Proposer(Sender):
             progress.reconnected(self._number)
 
     def on_membership(self, now_us: int) -> None:
-        """S8: another membership version is known. What log nodes said under the old one counts for
-        nothing any more; what is committed and the lease already granted stay. An open writer seals
-        again; the driver drops all connections, so no answer to anything said before can come.
+        """S8: another membership version is known.
+        What log nodes said under the old one no longer counts. What is committed and the lease
+        already granted stay. An open writer seals again. The driver drops all connections, so no
+        answer to an earlier message can come.
         """
         self._now = now_us
         if self.state in (FETCHING, PROBING, SEALING):
@@ -268,7 +269,9 @@ class Proposer(Sender):
         self._ballot = self._new_ballot(self._reading.expected, probe)
 
     def _new_ballot(self, expected: EntryId, probe: bool) -> Ballot:
-        """Term above all seen, ballot id fresh: no answer to an earlier question can count."""
+        """The term is above all seen and the ballot id is new: no answer to an earlier question
+        counts.
+        """
         self._start_stage(
             self.pace.answer_timeout_us(self.lease_ms)
             if probe
@@ -309,8 +312,9 @@ class Proposer(Sender):
             self._give_up_campaign(ballot.describe(), False)
 
     def _worth_waiting(self, ballot: Ballot, alive: frozenset[int]) -> bool:
-        """The time of a Seal is over. Another one would be promised no sooner by those ``alive``
-        that have not turned this one down: they work on it.
+        """The time of a Seal is over: is it worth more time?
+        Nodes in ``alive`` that have not refused this Seal work on it. They would not promise
+        another Seal sooner.
         """
         if ballot.message.probe or self._now >= self._stage_started_us + SEAL_LONGEST_US:
             return False
@@ -350,7 +354,7 @@ class Proposer(Sender):
         self._recent = Recent(self._applied, self._applied_chain)
         for entry in reading.prefix:
             self._recent.add(entry)
-        # The prefix holds everything committed (A1), so whatever anybody knows committed is in it.
+        # The prefix holds everything committed (A1), so it holds all that any node knows committed.
         known = max([reading.committed] + [answer.committed for answer in ballot.promised.values()])
         self.committed = max(self._applied[1], min(known, reading.expected[1]))
         self._committed_emitted = self.committed
@@ -377,7 +381,7 @@ class Proposer(Sender):
         for node, answer in ballot.promised.items():
             progress = self._progress[node]
             progress.next = min(answer.last[1], expected[1]) + 1
-            if answer.last == expected:  # it stands exactly where the log goes on
+            if answer.last == expected:  # the node's log ends exactly where this log continues
                 progress.probing = progress.send_probe = False
 
     def _append_leadership(self) -> None:
@@ -386,7 +390,7 @@ class Proposer(Sender):
         self._trace(f"term {self.term}: LEADERSHIP at {entry.position}")
 
     def _start_reseal(self) -> None:
-        """W5: a minority is promised to somebody who did not get through. Ask again above it."""
+        """W5: a minority has promised a candidate that failed. Ask again above that term."""
         self._reseal_at = 0
         if (before := self._reseal) is not None:
             self.pace.give_up(before.message.ballot_id, self._stage_started_us, True)
@@ -395,8 +399,8 @@ class Proposer(Sender):
         self._trace(f"term {self.term}: seal again as {self._reseal.message.term}")
 
     def _on_reseal_late(self, ballot: Ballot) -> None:
-        """Ask again; the owner decides by its lease when to give up. A higher term only where this
-        one was refused: it overtakes promises on their way.
+        """Ask again; the owner decides by its lease when to give up.
+        Use a higher term only if this one was refused, because it overtakes promises in progress.
         """
         if ballot.refused:
             self._start_reseal()
@@ -422,7 +426,8 @@ class Proposer(Sender):
         elif standing == "fenced":
             self._fence(reason)
         elif standing == "refused" and not self._reseal_at:
-            # those who refused may promise a higher term; no duel at full speed
+            # the nodes that refused may promise a higher term; wait, so that two writers do not
+            # duel
             self._reseal_at = self._now + max(1000, self.lease_ms * 62)
 
     def _fence(self, reason: str) -> None:
@@ -511,13 +516,13 @@ class Proposer(Sender):
 
     def _on_refused(self, node: int, message: Refused) -> None:
         if message.promised == self.term and self._progress[node].sealing and self._reseal is None:
-            # it has promised our term to another ballot id: above it we meet again
+            # it has promised our term to another ballot id: seal again with a higher term
             self._start_reseal()
         if message.promised <= self.term:
             return
         self._highest = max(self._highest, message.promised)
         if message.promised in self._reseal_terms:
-            return  # by all we know it has promised our own re-seal
+            return  # as far as we know, it has promised our own re-seal
         self._refused.add(node)
         if len(self._refused) >= self._majority:
             self._fence(f"a majority has promised term {message.promised}")

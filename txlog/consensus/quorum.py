@@ -1,7 +1,7 @@
-"""Counting: what a majority of log nodes has said. Pure functions and two small counters.
+"""Counting: what a majority of log nodes has reported. Pure functions and two small counters.
 
-Decides: how many is a majority, what a majority holds, R2's bound, and whether a majority would
-promise right now (W1's last sentence).
+Decides: how many nodes make a majority, what a majority holds, R2's bound, and whether a majority
+would promise now (W1's last sentence).
 Must not know: logs, leases, connections.
 Invariant: any two majorities of one group share a node.
 """
@@ -13,7 +13,7 @@ from typing import Final
 from txlog.entry import EntryId
 from txlog.messages import LeaseHeld, Message, Promised, Refused, Seal, Tail
 
-# a probe that asks about windows only: above every promise, and nothing is promised
+# term of a probe that asks about windows only: above every promise, and promises nothing
 PROBE_TERM: Final = 1 << 62
 
 
@@ -22,7 +22,7 @@ def majority(nodes: int) -> int:
 
 
 def held_by_majority(values: list[int]) -> int:
-    """The greatest value that a majority has reached; one value a node."""
+    """The greatest value that a majority has reached; one value per node."""
     if len(values) == 3:  # the usual group: the middle one
         a, b, c = values
         if a > b:
@@ -32,8 +32,8 @@ def held_by_majority(values: list[int]) -> int:
 
 
 class TailQuestion:
-    """R2: ask every node for its last durable id;
-    with a majority of answers the bound is the greatest id.
+    """R2: ask every node for its last durable id.
+    With a majority of answers the bound is the greatest id.
     """
 
     __slots__ = ("_answers", "_nodes", "bound", "token")
@@ -45,8 +45,8 @@ class TailQuestion:
         self._answers: dict[int, EntryId] = {}
 
     def on_tail(self, node: int, answer: Tail) -> EntryId | None:
-        """The bound, once it is known. It is fixed by the first majority:
-        later answers cannot be needed.
+        """The bound, as soon as it is known.
+        The first majority fixes it; later answers are not needed.
         """
         if answer.token == self.token and self.bound is None:
             self._answers[node] = answer.durable
@@ -56,9 +56,9 @@ class TailQuestion:
 
 
 class WindowQuestion:
-    """Would a majority promise right now, as far as lease windows and suspicion go? Asked of all
-    nodes once a lease by a replica whose own log node shows a living window: that node may be alone
-    with the writer.
+    """Would a majority promise now, as far as lease windows and suspicion decide?
+    A replica asks all nodes once per lease if its own log node shows an open window. Perhaps only
+    that node still reaches the writer.
     """
 
     __slots__ = ("_free", "_held", "_nodes", "message", "refused")
@@ -91,8 +91,8 @@ class WindowQuestion:
 
     @property
     def held_ms(self) -> int:
-        """With these answers, the time until enough windows are closed; 0: a majority would
-        promise, or no wait for windows would help.
+        """With these answers, the time until enough windows are closed.
+        0: a majority would promise, or waiting for windows would not help.
         """
         missing = majority(self._nodes) - len(self._free)
         if missing <= 0 or missing > len(self._held):

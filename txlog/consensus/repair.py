@@ -1,18 +1,19 @@
-"""What a log node gets from the other nodes: entries that rotted (S2), committed entries it missed
-(A4, W4), and, when so many nodes are suspect that no majority is left, the good prefix they agree
-on (S4). And when nobody has a proven entry: S5.
+"""What a log node gets from the other nodes.
+It gets entries that rotted (S2) and committed entries that it missed (A4, W4). If so many nodes are
+suspect that no majority is left, it gets the good prefix on which they agree (S4). If no node has a
+proven entry, S5 applies.
 
-Decides: whom to ask for what and when again; which answer may be put back; when a suspicion ends
-without a writer; when the log is broken.
+Decides: which nodes to ask, for what, and when again; which answer may be put back; when a
+suspicion ends without a writer; when the log is broken.
 Must not know: how entries are taken (`acceptor`), bytes on disk, connections.
 
-Never decided by asking: that an entry may be dropped because others lack it ("lacks" is not
-stable). The exchange of S4 is the one exception and needs an answer of *every* node.
+A question never decides that an entry may be dropped because other nodes lack it ("lacks" is not
+stable). The exchange of S4 is the only exception and needs an answer of *every* node.
 
-Invariants: an entry is put back only if its id is the one in the damaged frame's good header, or
-its chain is the next good frame's previous chain, or the answering node knows that position
-committed - or an entry behind it in the same answer is proven in one of these ways and chains to
-it. A put-back ends a suspicion only while nothing was cut behind it.
+Invariants: an entry is put back only if one of these proves it: its id is the one in the damaged
+frame's good header; its chain is the next good frame's previous chain; the answering node knows
+that position committed; an entry after it in the same answer is proven in one of these ways and
+chains to it. A put-back ends a suspicion only while nothing after it was cut.
 """
 
 from __future__ import annotations
@@ -26,9 +27,9 @@ from txlog.consensus.outputs import PeerFetch, PutBack
 from txlog.entry import Entry, EntryError, EntryId, decode_entry
 from txlog.messages import Fetch, Fetched
 
-ASK_AGAIN_US: Final = 500_000  # after answers that were no help
+ASK_AGAIN_US: Final = 500_000  # after answers that did not help
 FENCE_AGAIN_US: Final = 50_000  # a promise is on its way to disk
-# So long a writer who lives is given to heal (S3) before all nodes turn him away (S4). With the
+# A writer that is alive gets this time to heal (S3) before all nodes turn it away (S4). With the
 # default lease a restarted node's window is longer.
 WRITER_REPAIRS_US: Final = 1_000_000
 TOPIC: Final = "repair"
@@ -36,14 +37,14 @@ CHUNK_BYTES: Final = 4 << 20
 
 
 def chunk_bytes(largest_entry: int) -> int:
-    """Asked for in one piece by who pulls: no more than a part of a segment, so that there is
-    mostly room for all of it (A5).
+    """How many bytes a pulling node asks for at once.
+    It is only a part of a segment, so that usually there is room for all of it (A5).
     """
     return min(CHUNK_BYTES, largest_entry // 4)
 
 
 class Repair:
-    """One a log; the acceptor's other half. ``deadline`` 0: nothing to do."""
+    """One per log; the acceptor's other half. ``deadline`` 0: nothing to do."""
 
     def __init__(self, log: LogState) -> None:
         self.deadline = 0
@@ -51,16 +52,16 @@ class Repair:
         self._token = 0
         self._timeout = AdaptiveTimeout()
         self._next = 0  # the position asked for last
-        self._answers: dict[str, Fetched] = {}  # by node, to the survey under way
+        self._answers: dict[str, Fetched] = {}  # by node, of the survey in progress
         self._proven: list[Entry] = []  # good copies for the next damaged positions, in order
-        self._put_back_running = False  # a PutBack is under way
+        self._put_back_running = False  # a PutBack is in progress
         self._put_position = 0  # the position of the last one
         self._target = 0  # pull committed entries up to here, 0: no pull
-        self._source = ""  # whom we pull or copy from
+        self._source = ""  # the node from which we pull or copy
         self._copy: EntryId | None = None  # S4: the id that the copied prefix ends with
-        # S4: (the suspicion it is for, the term that every node is asked to promise)
+        # S4: (the suspicion for which it is, the term that every node is asked to promise)
         self._fence: tuple[bytes, int] = (b"", 0)
-        self._too_few_since = 0  # S4: all have answered, and too few of them are whole
+        self._too_few_since = 0  # S4: since when all have answered, and too few of them are whole
 
     # ----------------------------------------------------------------------- start
 
@@ -79,8 +80,9 @@ class Repair:
             self._query_all(now_us)
 
     def _recover_alone(self) -> None:
-        """A group of one has nobody to ask: it cuts a tail that never was proven, like any database
-        on one disk, and nothing else (S4, S5).
+        """A group of one has no other node to ask.
+        It cuts a tail that was never proven, as a database on one disk does, and nothing else (S4,
+        S5).
         """
         log = self._log
         if log.holes:
@@ -100,7 +102,7 @@ class Repair:
     # ----------------------------------------------------------------------- inputs
 
     def catch_up(self, committed: int, now_us: int) -> None:
-        """W4: the writer no longer holds what this node lacks."""
+        """W4: the writer no longer holds what this node lacks; pull it from other nodes."""
         if committed <= self._log.committed or not self._log.peers:
             return
         fresh = self._target == 0
@@ -114,7 +116,7 @@ class Repair:
             return
         if fetched.token != self._token:
             self._timeout.late(fetched.token)
-            # an answer to an older question: what it says of the other node may no longer hold
+            # an answer to an older question: its report about the other node may be out of date
             return
         if node == self._source:
             self._on_chunk(fetched, now_us)
@@ -125,13 +127,13 @@ class Repair:
         if not self._put_back_running and self._target and fetched.committed > self._log.committed:
             self._pull_from(node, now_us)
         elif len(self._answers) == len(self._log.peers) and not self._put_back_running:
-            # nobody is waited for any more
+            # no more answers are expected
             self.deadline = min(self.deadline, now_us + ASK_AGAIN_US)
             self._on_all_answered(now_us)
 
     def on_damage(self, scan: Scan, now_us: int) -> None:
-        """Found while running; the acceptor has drawn its own conclusions. A put-back under way
-        goes on: its end brings a scan with this in it.
+        """Damage was found while running; the acceptor has already reacted.
+        A put-back in progress continues: its end brings a scan that includes this damage.
         """
         log = self._log
         log.holes = [damage for damage in scan.damage if damage.position <= log.last[1]]
@@ -164,14 +166,14 @@ class Repair:
         if self._put_next_back() or not self._has_work():
             return
         if (damage := self._damaged()) and damage[0].position == self._put_position:
-            # it could not stand there, or there was no room for it (A5): the same answer at once
-            # would be no help
+            # the entry could not be put there, or there was no room (A5): to ask again at once
+            # would give the same answer
             self.deadline = now_us + ASK_AGAIN_US
         else:
             self._query_all(now_us)
 
     def on_membership(self, now_us: int) -> None:
-        """The other nodes are not the same any more (S8): ask again."""
+        """The other nodes have changed (S8): ask again."""
         self._timeout = AdaptiveTimeout()
         self._stop_pulling()
         self._answers = {}
@@ -179,13 +181,14 @@ class Repair:
             self._query_all(now_us)
 
     def on_cut(self) -> None:
-        """The log was truncated: what was being put back behind its end has no meaning any more."""
+        """The log was truncated: what was to be put back after its end no longer matters."""
         self._proven = []
         self._put_back_running = False
 
     def on_writer(self, now_us: int) -> None:
-        """A writer appends to this suspect node: what was asked before says nothing about the log
-        he makes. (What goes into a hole is proven by itself.)
+        """A writer appends to this suspect node.
+        Earlier answers say nothing about the log that it writes. (An entry for a hole is proven by
+        itself.)
         """
         self._too_few_since = 0
         if self._copy is not None or not (self._target or self._log.holes):
@@ -206,12 +209,12 @@ class Repair:
                 self._finish()
 
     def _finish(self) -> None:
-        """All is done."""
+        """All work is done."""
         self.deadline, self._timeout = 0, AdaptiveTimeout()
 
     def _has_work(self) -> bool:
         if self._target <= self._log.committed:
-            self._target = 0  # the writer has fed us the rest
+            self._target = 0  # the writer has sent the rest
         return bool(
             self._damaged()
             or self._target
@@ -253,7 +256,7 @@ class Repair:
         for count, entry in enumerate(entries, 1):
             damage = by_position.get(entry.position)
             if damage is None and not log.holes and entry.position > first:
-                # behind a torn tail's first position the disk cannot say how many are lost
+                # after a torn tail's first position the disk cannot tell how many are lost
                 damage = Damage(entry.position)
             if damage is None:
                 break
@@ -268,8 +271,8 @@ class Repair:
             self._put_next_back()
 
     def _put_next_back(self) -> bool:
-        """If a good copy of the first damaged position is at hand, write it. Its chain ties it to
-        the one judged before it.
+        """If a good copy of the first damaged position is available, write it.
+        Its chain connects it to the entry checked before it.
         """
         log = self._log
         damage = self._damaged()
@@ -319,7 +322,7 @@ class Repair:
         if log.holes:
             if not any(fetched.entries for fetched in self._answers.values()):
                 self._mark_broken(log.holes[0])
-            return  # entries came and none was proven: a newer answer may know more
+            return  # entries came and none was proven: a newer answer may prove more
         if log.suspicion is None or log.suspicion_ending or log.is_learner:
             return
         if sum(not fetched.suspect for fetched in self._answers.values()) >= log.majority:
@@ -327,7 +330,7 @@ class Repair:
             self._too_few_since = 0
             return  # a writer heals this node (S3)
         if any(fetched.learner for fetched in self._answers.values()):
-            # what the lost node held is not among the answers, so the greatest id need not have
+            # the answers do not include what the lost node held, so the greatest id need not have
             # everything (S4, S8)
             return
         best, best_node = log.last, ""
@@ -356,10 +359,12 @@ class Repair:
             self._finish_copy()
 
     def _raise_fence(self, suspicion: bytes, now_us: int) -> None:
-        """What this node has acknowledged it may be about to cut, and a living writer may still
-        count that: together with what a node answers him after its own answer to us, it would make
-        a majority. So first every node, this one too, promises a term above all in which this node
-        can have acknowledged anything, and answers once more.
+        """Let every node promise a higher term before this node cuts anything (S4).
+        This node may cut entries that it has acknowledged. A living writer may still count those
+        acknowledgements. Another node may acknowledge to that writer after its answer to us;
+        together the two would make a majority. So every node, this one too, first promises a term
+        above all in which this node can have acknowledged anything. Then every node answers once
+        more.
         """
         self._too_few_since = 0
         self._fence = (suspicion, self._log.promise.term + 1)
@@ -390,7 +395,7 @@ class Repair:
         )
 
     def _stop_pulling(self) -> None:
-        """The deadline looks for another source."""
+        """Stop; on the deadline the node looks for another source."""
         self._source, self._copy = "", None
         self._token = 0
 
@@ -399,7 +404,7 @@ class Repair:
         copy = self._copy
         self.deadline = now_us + ASK_AGAIN_US
         if copy is not None and fetched.last != copy:
-            self._stop_pulling()  # it has moved on since it was chosen
+            self._stop_pulling()  # the source has changed its log since it was chosen
             return
         entries = self.decode(fetched, self._next)
         if copy is None:
@@ -407,7 +412,7 @@ class Repair:
         held = self.adopt(entries) if entries and log.has_room else 0
         log.commit_pulled(min(fetched.committed, held))
         if not entries or held < entries[-1].position:
-            # the deadline asks again; perhaps there is room for the rest then (A5)
+            # the deadline asks again; perhaps there is room for the rest by then (A5)
             self._stop_pulling()
         elif copy is not None and log.last == copy:
             self._copy = copy
@@ -424,9 +429,9 @@ class Repair:
             self._ask_for_more(now_us)
 
     def adopt(self, entries: list[Entry]) -> int:
-        """Take a run, as far as there is room: what is held the same by chain stays, a different
-        entry is replaced with all behind it, never at or below committed. The last position that is
-        held then; 0: they do not follow ours.
+        """Take a run, as far as there is room; returns the last position then held.
+        An entry held with the same chain stays. A different entry is replaced, with everything
+        after it, but never at or below committed. 0: the entries do not follow ours.
         """
         log = self._log
         before = log.chain_at(entries[0].position - 1)
@@ -451,7 +456,7 @@ class Repair:
         return entries[-1].position
 
     def _finish_copy(self) -> None:
-        """S4's end: this log is the good prefix; the rest is cut."""
+        """S4's end: this log is the good prefix; cut the rest."""
         log = self._log
         log.trace(
             "TOO FEW NODES WERE WHOLE: all answered, the log ends at "

@@ -1,5 +1,6 @@
-"""The writer within one term: what each log node is sent (W4, W7), what is committed (W3), and
-until when the lease runs (L2, L8).
+"""The writer within one term: sending, commit, lease.
+It decides what each log node gets (W4, W7), what is committed (W3), and until when the lease runs
+(L2, L8).
 
 Decides: what goes into the next message to a node and when; what a majority holds.
 Must not know: how a term is won, sealed again or lost (`proposer`), connections, what entries mean.
@@ -51,7 +52,7 @@ class Sender:
         limits: Limits | None = None,
         pace: Pace | None = None,
     ) -> None:
-        """``pace``: of the client, with what earlier campaigns have measured."""
+        """``pace``: the client's, with the measurements of earlier campaigns."""
         self.incarnation = incarnation
         self.pace = pace or Pace()
         self.limits = limits or Limits()
@@ -66,7 +67,7 @@ class Sender:
         self._recent = Recent(NO_ENTRY, GENESIS_CHAIN)
         self._lease = WriterLease(nodes, 0)
         self._lease_emitted = 0
-        # of the newest input: what `take_outputs` sends is counted from here,
+        # time of the newest input: the send time of what `take_outputs` sends counts from here,
         # which is early and so safe (L2)
         self._now = 0
         self._number = self._readings = 0
@@ -81,14 +82,14 @@ class Sender:
         self._reading: Reading | None = None
         self._ballot: Ballot | None = None  # of a campaign
         self._reseal: Ballot | None = None  # W5
-        self._reseal_at = 0  # a re-seal is wanted then
-        self._refused: set[int] = set()  # nodes that promised above the current term
+        self._reseal_at = 0  # when to seal again, 0: not wanted
+        self._refused: set[int] = set()  # nodes that have promised a term above the current one
         self._reseal_terms: set[int] = set()  # the terms of our re-seals in this term
         self._term_start = 0  # position of the first entry of the current term
         self._leadership_position = self._committed_emitted = 0
         self._ages = Ages(self.limits.busy_limit_ms * 1000)
         self._notice_at = 0  # W7
-        self._woke_us = 0  # when the loop last turned again after it had stood still
+        self._woke_us = 0  # when the loop last continued after it had stood still
 
     # ---------------------------------------------------------------------- what others may look at
 
@@ -97,7 +98,7 @@ class Sender:
         return self._lease.until_us
 
     def renews(self, now_us: int) -> bool:
-        """L8: whether this writer asks for more lease now."""
+        """L8: does this writer ask for more lease now?"""
         self._now = max(self._now, now_us)
         return not self._lease.over and not self._commit_stalled()
 
@@ -142,8 +143,9 @@ class Sender:
             self._recent.trim(self.limits.keep_bytes, reached)
 
     def _open_if_leased(self) -> None:
-        """LEADERSHIP is committed, and the lease runs: on disks slower than a lease the answers
-        that brought the commit may be about messages as old.
+        """Report `Opened` when LEADERSHIP is committed and the lease runs.
+        On disks slower than a lease the answers that brought the commit may be about messages as
+        old as that.
         """
         if self.committed < self._leadership_position or self._lease.until_us <= self._now:
             return
@@ -160,8 +162,8 @@ class Sender:
             self._lease.credit(node, sent_us, self._commit_stalled())
 
     def _commit_stalled(self) -> bool:
-        """L8: the oldest append has found no majority for too long. A writer that opens has no
-        lease to lose and keeps the windows open meanwhile.
+        """L8: the oldest append has waited too long for a majority.
+        A writer that opens has no lease to lose, and keeps the windows open meanwhile.
         """
         limit = self.pace.commit_timeout_us(self.limits.commit_timeout_ms, self.lease_ms)
         if self.state == OPENING:
@@ -180,7 +182,7 @@ class Sender:
         return entry
 
     def _flush(self) -> None:
-        """One message object serves all nodes that stand at the same place."""
+        """Send what each node can take. Nodes at the same position share a message object."""
         ready: dict[int, Append] = {}
         for progress in self._progress:
             if progress.connected and (
@@ -213,7 +215,7 @@ class Sender:
     def _append_at(
         self, start: int, with_entries: bool, ready: dict[int, Append], progress: NodeProgress
     ) -> Append:
-        """The Append that goes on at ``start``: from ``ready`` if one was made this turn."""
+        """The Append that continues at ``start``: from ``ready`` if one was made in this turn."""
         key = start if with_entries else -start
         message = ready.get(key)
         if message is None:
@@ -243,7 +245,7 @@ class Sender:
         self._outputs.append(Send(progress.index, message))
 
     def _send_empty(self, progress: NodeProgress, ready: dict[int, Append]) -> None:
-        """Commit progress or a sign of life, right behind what was sent last."""
+        """Send the commit position or a sign of life, directly after what was sent last."""
         if (
             progress.blocked_until > self._now
             or progress.catching_up
@@ -259,8 +261,8 @@ class Sender:
         )
 
     def _send_catch_up(self, progress: NodeProgress) -> None:
-        """It lacks what we no longer hold: it is to pull committed entries from another node;
-        look again soon.
+        """The node lacks entries that the writer no longer holds.
+        It must pull committed entries from another node; the writer checks again soon.
         """
         self._outputs.append(
             Send(progress.index, CatchUp(self.term, self.ballot_id, self.committed))
@@ -290,8 +292,8 @@ class Sender:
         if progress.outstanding and now >= max(
             progress.outstanding[0].sent_us, self._woke_us
         ) + self._stall_us(progress):
-            # Nothing heard: a slow disk, or a link that lost it. Once more from the oldest,
-            # carefully, and slower every time.
+            # No answer: a slow disk, or a link that lost the message. Send again from the oldest,
+            # in probing mode, and more slowly each time.
             stall = max(min(self._stall_us(progress) * 2, MAX_STALL_US), self._stall_us(progress))
             progress.rewind(progress.outstanding[0].first, self._number)
             progress.stall_us = stall
@@ -304,7 +306,7 @@ class Sender:
         return progress.stall_us or self.pace.stall_us(self.lease_ms)
 
     def _keep_alive(self, progress: NodeProgress, ready: dict[int, Append]) -> None:
-        """L1, L8: Renew where the promise is known durable and the lease lives, else an Append."""
+        """L1, L8: Renew where the promise is known durable and the lease valid, else an Append."""
         if progress.acked and (self._lease.until_us > self._now or self._lease.over):
             self._number += 1
             progress.renewing(self._number, self._now)
@@ -318,4 +320,4 @@ class Sender:
             before = len(self._outputs)
             self._send_empty(progress, ready)
             if len(self._outputs) == before:
-                progress.sent_us = self._now  # not now; its own retry is under way
+                progress.sent_us = self._now  # not now: its own retry is in progress
