@@ -3,26 +3,27 @@
 Decides: the limit of bytes in flight, from the commits that were measured and from the lease.
 Must not know: entries, the log, sockets.
 
-A writer whose oldest append finds no majority within the commit time-out stops renewing its lease.
-What is in flight must therefore commit well before that: within an eighth of a lease, beside the
-time that even a small entry takes. What exceeds the limit waits at the primary, where it costs
-memory and no role. A renewal waits behind the same bytes, so the limit bounds its delay too.
+A writer stops renewing its lease when its oldest append finds no majority within the commit
+time-out. The bytes in flight must therefore commit well before that: within an eighth of a lease,
+not counting the time that even a small entry takes. Bytes above the limit wait at the primary.
+There they cost memory, but they do not endanger the role. A renewal waits after the same bytes, so
+the limit bounds its delay too.
 
 The time of a commit has two parts. ``base_us`` is what a small entry takes: a round trip and a
-sync. The rest grows with the bytes that were in flight in front of the entry and in it. A limit
-that proves too large falls at once to what was measured; one that was used and proves too small is
+sync. The rest grows with the bytes that were in flight, the entry's own included. A limit that
+proves too large falls at once to what was measured. A limit that was used and proves too small is
 doubled.
 
-Under a load of large entries alone ``base_us`` is not known, or is of a time when the disks were
-quicker. A slow sync then looks like a slow transfer, and the limit falls. So a limit that is used
-and may not be doubled is raised by half for a trial, and once or twice more where entries are too
-large to use that. If more bytes then commit in a second, the bytes were not what took the time: the
-raised limit is kept (``floor``), and the next trial begins. If not, the limit falls back, and the
-next trial is some seconds away. No trial begins, and no floor stays, where commits take longer than
-half a lease.
+Under a load of only large entries ``base_us`` is unknown, or dates from a time when the disks were
+faster. A slow sync then looks like a slow transfer, and the limit falls. So a limit that is used
+and may not be doubled is raised by half for a trial. If entries are too large to use that, it is
+raised once or twice more. If more bytes then commit in a second, the bytes did not take the time:
+the raised limit is kept (``floor``), and the next trial begins. If not, the limit falls back, and
+the next trial is some seconds away. While commits take longer than half a lease, no trial begins,
+and no floor stays.
 
 Invariants: ``LEAST_BYTES <= limit <= most`` (or ``limit == most`` where ``most`` is smaller);
-``in_flight`` is what was appended and not yet committed; ``floor <= most``.
+``in_flight`` counts the bytes appended and not yet committed; ``floor <= most``.
 """
 
 from __future__ import annotations
@@ -32,11 +33,11 @@ from typing import Final
 
 LEAST_BYTES: Final = 128 * 1024  # in flight, however slow the disks are
 FIRST_BYTES: Final = 512 * 1024  # before anything was measured
-SMALL_BYTES: Final = 32 * 1024  # up to here a commit tells what a small entry takes
-SHARE: Final = 8  # the part of a lease in which what is in flight should commit
+SMALL_BYTES: Final = 32 * 1024  # up to this size a commit measures what a small entry takes
+SHARE: Final = 8  # bytes in flight should commit within this part of a lease
 PIECE_LEAST_BYTES: Final = 64 * 1024  # of a unit that is written as several entries
-FALL_SHIFT: Final = 3  # an estimate moves by an eighth of the difference
-TRIAL_COMMITS: Final = 8  # so many commits are compared with as many before
+FALL_SHIFT: Final = 3  # an estimate moves by one eighth of the difference
+TRIAL_COMMITS: Final = 8  # a trial compares this many commits with as many before it
 AGAIN_US: Final = 10_000_000  # between a trial that failed and the next
 
 
@@ -48,7 +49,7 @@ class CommitRate:
     )  # fmt: skip
 
     def __init__(self, lease_ms: int, most: int) -> None:
-        """``most``: bytes, above which the limit never rises."""
+        """``most``: upper bound of the limit, in bytes."""
         self._most = most
         self._least = min(LEAST_BYTES, most)
         self._target_us = lease_ms * 1000 // SHARE
@@ -57,19 +58,19 @@ class CommitRate:
         self._appended: deque[tuple[int, int, int, int]] = deque()
         self.in_flight = 0
         self.limit = min(FIRST_BYTES, most)
-        self.floor = self._least  # the limit does not fall below by a transfer that seems slow
+        self.floor = self._least  # a transfer that seems slow does not lower the limit below this
         self.base_us = 0  # 0: not measured yet
-        self.bytes_per_s = 0  # of commits that were large enough to tell; 0: not measured yet
-        self._trial = 0  # the limit that is tried; 0: there is no trial
+        self.bytes_per_s = 0  # of commits large enough to measure; 0: not measured yet
+        self._trial = 0  # the limit that is tried; 0: no trial runs
         # before the trial: the limit, the sum of what was in flight, bytes a second
         self._before = (0, 0, 0)
-        self._again_us = 0  # no trial before then
-        self._since_us = 0  # entries appended from then on are compared
-        self._commits = self._bytes = self._us = self._slowest_us = 0  # of those that are compared
+        self._again_us = 0  # no trial starts before this time
+        self._since_us = 0  # only entries appended from this time on are compared
+        self._commits = self._bytes = self._us = self._slowest_us = 0  # of compared commits
 
     @property
     def room(self) -> int:
-        """Bytes that may be appended now. Below zero while a limit that has fallen is exceeded."""
+        """Bytes that may be appended now. Negative while more is in flight than a fallen limit."""
         return self.limit - self.in_flight
 
     @property
@@ -83,7 +84,7 @@ class CommitRate:
         self._appended.append((position, size, self.in_flight, now_us))
 
     def on_committed(self, position: int, now_us: int) -> bool:
-        """Everything up to here is committed. Whether something was measured that counts."""
+        """Everything up to ``position`` is committed. Whether that changed the measured rate."""
         appended = self._appended
         ahead = took_us = 0
         while appended and appended[0][0] <= position:

@@ -1,10 +1,10 @@
-"""What control entries say: who took over (LEADERSHIP), to whom a primary hands over (HANDOVER),
-what a slice of the state was like (DIGEST).
+"""Control entries: who took over (LEADERSHIP), the successor in a hand-over (HANDOVER), and the
+digest of a slice of the state (DIGEST).
 
 Decides: their JSON.
-Must not know: when they are written. The first two are facts for display and for finding the
-primary; safety never rests on them. A field that is missing takes its default and an unknown one is
-ignored, so that versions of the engine can follow one another.
+Must not know: when they are written. LEADERSHIP and HANDOVER serve display and finding the primary;
+safety never depends on them. A missing field takes its default and an unknown field is ignored, so
+versions of the engine can follow one another.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any, Final
 from memstore.engine.keyspace import SLOTS
 from memstore.engine.state_digest import SUM_BYTES, Part, Slice
 
-DIGEST_FORM: Final = 1  # of what is digested and how; what has another form is not compared
+DIGEST_FORM: Final = 1  # of what is digested and how; digests of other forms are not compared
 
 
 class AnnounceError(ValueError):
@@ -25,10 +25,10 @@ class AnnounceError(ValueError):
 
 @dataclass(slots=True)
 class Leadership:
-    """Who leads: written by the primary as the first entry of its term."""
+    """Which node leads: the primary writes it as the first entry of its term."""
 
-    node: str = ""  # 40 hex digits, the same for the life of an address
-    incarnation: bytes = b""  # of the process life
+    node: str = ""  # 40 hex digits, stable for the life of an address
+    incarnation: bytes = b""  # of this run of the process
     az: str = ""
     host: str = ""
     port: int = 0
@@ -52,7 +52,7 @@ class Leadership:
 
 @dataclass(slots=True)
 class Handover:
-    """Who comes next, if it campaigns in time."""
+    """The node that comes next, if it campaigns in time."""
 
     node: str = ""
     incarnation: bytes = b""
@@ -73,8 +73,8 @@ class Handover:
 
 @dataclass(slots=True)
 class Digest:
-    """What the primary's memory was like in one slice, at the position of the entry. Keys stand in
-    it with a character for each byte.
+    """The primary's memory in one slice, at the position of the entry. A key is a string with one
+    character for each byte.
     """
 
     slice: Slice
@@ -165,7 +165,7 @@ def decode_handover(payload: bytes) -> Handover:
 
 
 def mismatches(mine: Leadership, theirs: Leadership) -> list[str]:
-    """Settings that must agree and do not, as "name: mine here, theirs there"."""
+    """Settings that must agree and differ, as "name: mine here, theirs there"."""
     ours = {**mine.limits, "lease_ms": mine.lease_ms}
     other = {**theirs.limits, "lease_ms": theirs.lease_ms}
     return [

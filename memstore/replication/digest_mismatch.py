@@ -1,17 +1,17 @@
-"""What becomes of a node whose memory is not what a DIGEST entry says the primary's was.
+"""What a node does when its memory differs from a DIGEST entry of the primary.
 
-Decides: whether to restore again from the log's first entry, to believe the log against the
-primary, or to serve no more.
+Decides: whether to restore again from the log's first entry, to believe the log rather than the
+primary, or to stop serving.
 Must not know: roles, the log, memory.
 
-One difference does not say who is wrong. What the log says does: if memory differs from the digest,
-and differs in the same way when it has been made anew from the log, the digest is wrong: that
-primary's memory was damaged, or it did something else than it logged. The log is what was
-acknowledged, and no other copy of the truth is left once that primary is gone. So its digests are
-overruled. While it leads, this node does not serve all the same: clients would be told two stories.
-A memory that comes out different each time is of no use to anybody: after a bounded number of tries
-this node serves no more in this life.
-Invariant: for one position memory is made at most `TRIES_MAX` times.
+One difference does not show which side is wrong, but the log does. The node builds its memory again
+from the log. If the same difference appears, the digest is wrong: the primary's memory was damaged,
+or the primary did something else than it logged. The log is what was acknowledged, and no other
+copy remains once that primary is gone. So the log overrules the digests of that primary. While that
+primary leads, this node still does not serve: clients would see two different states.
+If memory comes out different each time, it is of no use. After a bounded number of tries this node
+does not serve again in this life.
+Invariant: for one position memory is built at most `TRIES_MAX` times.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ RESTORE: Final = "restore"
 IGNORE: Final = "ignore"
 GIVE_UP: Final = "give up"
 
-TRIES_MAX: Final = 3  # digests of this node's own at one position
-POSITIONS_MAX: Final = 256  # remembered; the oldest go first
+TRIES_MAX: Final = 3  # digests that this node computes at one position
+POSITIONS_MAX: Final = 256  # remembered; the lowest go first
 
 
 class DigestMismatches:
     __slots__ = ("_seen", "count", "distrusted", "distrusted_author", "position", "trouble")
 
     def __init__(self) -> None:
-        self.count = 0  # differences found in this life
-        self.position = 0  # of the newest
-        # incarnation of a primary that was overruled and may lead still; empty: none
+        self.count = 0  # differences found in this life of the process
+        self.position = 0  # of the newest difference
+        # incarnation of an overruled primary that may still lead; empty: none
         self.distrusted_author = b""
-        self.distrusted: set[bytes] = set()  # the followers share it
-        self.trouble = ""  # what is the matter now, for people
-        self._seen: dict[int, list[bytes]] = {}  # position -> what the digest was here, each time
+        self.distrusted: set[bytes] = set()  # shared with the followers
+        self.trouble = ""  # the present trouble, for people
+        self._seen: dict[int, list[bytes]] = {}  # position -> each digest computed here
 
     def decide(self, difference: Difference) -> str:
         self.count += 1
@@ -69,7 +69,7 @@ class DigestMismatches:
         return RESTORE
 
     def on_author_gone(self) -> None:
-        """The primary that was overruled does not lead any more."""
+        """The overruled primary no longer leads."""
         self.distrusted_author = b""
 
     def on_serving(self) -> None:

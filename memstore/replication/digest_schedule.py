@@ -1,10 +1,10 @@
 """When a primary writes a DIGEST entry, and of which slice.
 
-Decides: the pace.
-Must not know: clocks, the log, how a digest is made (`engine.slices`). While there are writes an
-entry comes every ``digest-interval-ms``; where there are few it comes more rarely, since everybody
-who restores from the log makes each of its digests again, however long ago it was and however
-little came between; and when all of the state has gone by since the last change, none comes at all.
+Decides: the pace. While there are writes, one entry comes every ``digest-interval-ms``. With few
+writes entries come more rarely: every node that restores from the log computes each digest again,
+however old it is and however little changed before it. When all of the state was digested since the
+last change, no entry comes at all.
+Must not know: clocks, the log, how a digest is made (`engine.slices`).
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from memstore.engine.settings import Settings
 from memstore.engine.state_digest import Walk, slice_digest
 from memstore.replication.control_entries import Digest
 
-FEW: Final = 200  # entries; after fewer than these the next digest waits for so many intervals:
+FEW: Final = 200  # entries; after fewer than these the next digest waits for this many intervals:
 WAIT: Final = 10
 
 
 class Digests:
-    """Of one term. ``place``: where the newest DIGEST entry of the log ends, so that the rest of
-    the state has its turn whoever leads.
+    """The digests of one term. ``place``: where the newest DIGEST entry of the log ends. The walk
+    goes on from there, so the rest of the state has its turn whichever node leads.
     """
 
     __slots__ = ("_entries", "_last_us", "_rests", "_round_from", "_settings", "_walk")
@@ -30,14 +30,14 @@ class Digests:
     def __init__(self, settings: Settings, place: int, entries: int, now_us: int) -> None:
         self._settings = settings
         self._walk = Walk(place)
-        self._last_us = now_us  # when the last one was
-        self._entries = entries - FEW  # appended up to the last one
-        # the entries appended when the present round began, -1: it began elsewhere
+        self._last_us = now_us  # when the last digest was taken
+        self._entries = entries - FEW  # the number of entries at the last digest
+        # the number of entries when the present round began; -1: it began in another term
         self._round_from = -1 if place else entries
-        self._rests = False  # nothing has changed in a whole round
+        self._rests = False  # nothing changed in a whole round
 
     def due(self, entries: int, now_us: int) -> bool:
-        """``entries``: how many with changes this primary has appended."""
+        """``entries``: how many entries with changes this primary has appended."""
         interval_us = self._settings.digest_interval_ms * 1000
         if (
             not interval_us
@@ -48,9 +48,7 @@ class Digests:
         return entries - self._entries >= FEW or now_us >= self._last_us + interval_us * WAIT
 
     def take(self, keyspace: Keyspace, entries: int, now_us: int) -> bytes:
-        """The payload of the entry that is appended next:
-        ``keyspace`` must be the state just before it.
-        """
+        """The payload of the next entry. ``keyspace`` must be the state just before that entry."""
         settings, walk = self._settings, self._walk
         rounds = walk.rounds
         piece = walk.take(keyspace, settings.digest_slice_keys, settings.digest_slice_bytes)

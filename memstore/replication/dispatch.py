@@ -1,4 +1,4 @@
-"""Commands in, replies out: which commands may run here and now, and what their replies wait for.
+"""Runs commands: which commands may run here and now, and what their replies wait for.
 
 Decides: whether a command runs, waits or is refused (role, lease, pauses, limits, freshness of
 reads), and which position its reply waits for.
@@ -13,12 +13,12 @@ The driver calls, for a batch of commands that a client sent:
     # the clock is read after the execution: a read is good under a lease that is valid then
     write(shard.take_reply(session, clock()))
 
-A command that may not run yet is parked in its session, in order, with everything behind it;
-`take_runnable` names the sessions that may go on (``session.sink.run_parked()``).
+A command that may not run yet is parked in its session with all commands after it, in order.
+`take_runnable` returns the sessions that may go on (``session.sink.run_parked()``).
 Invariants: a reply that saw or made an uncommitted change never leaves before its commit; replies
 of one session leave in order.
 
-A base class of the shard: per command there is one call and no further look-up.
+This is a base class of the shard, so a command costs one call and no further look-up.
 """
 
 from __future__ import annotations
@@ -85,21 +85,21 @@ class Dispatcher(EntryBuilder):
         self.reads = StrongReads()
         self.waiting = Waiting()  # blocked sessions that wait for progress; the driver answers them
         self.role: Role = RESTORING
-        self.lease: Lease = NO_LEASE  # who says until when reads may be served
-        # a reply was ready after the lease had ended: the role machine must step down
+        self.lease: Lease = NO_LEASE  # says until when reads may be served
+        # a reply was ready only after the lease had ended: the role machine must step down
         self.lease_expired = False
-        self.congested = False  # too much waits for commits: commands wait
+        self.congested = False  # too many bytes wait for commits: commands wait
         self.handover_pause = False  # hand-over: commands wait
-        self.failed = False  # memory may hold what the log does not (`fail`): the node must end
-        self.fast_path_open = False  # plain commands may run: primary, nothing holds them
-        self.applied: EntryId = NO_ENTRY  # of the newest committed entry in memory
-        # the log's time: what a replica judges keys by. A primary's own time is in it once an entry
-        # has told it
+        self.failed = False  # memory may hold more than the log does (`fail`): the node must end
+        self.fast_path_open = False  # plain commands may run: a primary, and nothing stops them
+        self.applied: EntryId = NO_ENTRY  # the newest committed entry in memory
+        # the log's time: a replica judges by it whether a key is expired. A primary's own time
+        # enters it through an entry
         self.applied_wall_ms = 0
         self.runnable: list[Session] = []
-        # of the newest plain command: the driver credits the batch's time to it
+        # the row of the newest plain command: the driver credits the batch's time to it
         self.last_row: Row | None = None
-        # the driver will come for it at the end of this turn; the driver's to write
+        # the driver drains at the end of this turn; only the driver writes this
         self.drain_scheduled = False
         self._monitors = 0  # sessions in MONITOR when ``fast_path_open`` was computed
         self._stopped: dict[Session, None] = {}  # parked until `resume`, in order
@@ -113,11 +113,11 @@ class Dispatcher(EntryBuilder):
     def run(
         self, session: Session, batch: list[list[bytes]], at: int, wall_ms: int, now_us: int
     ) -> int:
-        """Run commands of ``batch`` from ``at``; the index of the first that was not consumed. What
-        may not run yet is parked, which consumes it.
+        """Run commands of ``batch`` from ``at``; return the index of the first that was not
+        consumed. A command that may not run yet is parked, which consumes it.
 
-        Ends behind a large reply, and behind a command that may have taken long, so that the driver
-        can look at the clock.
+        Stops after a large reply, and after a command that may have taken long, so that the driver
+        can read the clock.
         """
         if not (
             self.fast_path_open and session.fast_path_ok and now_us < self.lease.lease_until_us
@@ -128,10 +128,10 @@ class Dispatcher(EntryBuilder):
         find, slow, tracker, unit = self._plain.get, self._slow, self.tracker, context.unit
         hold_at = session.held[-1][0] if session.held else 0
         parts: list[bytes] = []
-        first_write = -1  # where in parts the first write's reply stands
+        first_write = -1  # index in ``parts`` of the first write's reply
         row, arity, long = NO_ROW, 0, False
         handler: Handler = no_handler
-        first = begun = at  # begun: where the present run of one row's commands began
+        first = begun = at  # begun: where the present run of commands of one row began
         bug: Exception | None = None
         for argv in batch[at:] if at else batch:
             candidate = find(argv[0])
@@ -181,14 +181,14 @@ class Dispatcher(EntryBuilder):
             session.out += parts
         else:
             session.out = parts
-        if bug is not None:  # the commands before it have their answers
+        if bug is not None:  # the commands before it already have their replies
             self._raise(row, bug)
         return at
 
     def _raise(self, row: Row, bug: Exception) -> NoReturn:
         """A command of ``row`` ended in an error of the program. Nothing of its unit reaches the
-        log; when memory may hold more than that, nothing runs here any more: what gathered before
-        is still appended.
+        log. If memory may hold part of the unit, no command runs here any more; what gathered
+        before is still appended.
         """
         error = self.engine.broken(row, bug)
         context = self.context
@@ -201,8 +201,8 @@ class Dispatcher(EntryBuilder):
         raise error from bug
 
     def fail(self) -> None:
-        """Memory may hold what the log does not: the unit under way is dropped, and no command
-        begins until memory is made again from the log.
+        """Memory may hold what the log does not. Drop the current unit, and let no command begin
+        until memory is built again from the log.
         """
         self._drop_unit()
         self.failed = True
@@ -227,8 +227,8 @@ class Dispatcher(EntryBuilder):
             self._update_congestion()
 
     def take_reply(self, session: Session, now_us: int) -> bytes:
-        """What may be written now. ``now_us``: read after the commands ran. Without a valid lease
-        nothing leaves: a demotion answers it.
+        """The reply bytes that may be written now. ``now_us``: read after the commands ran. Without
+        a valid lease nothing leaves; a demotion answers these commands.
         """
         out = session.out
         if not out:
@@ -245,8 +245,8 @@ class Dispatcher(EntryBuilder):
         return data
 
     def _hold_expired_reply(self, session: Session, data: bytes, reads: int) -> None:
-        """The lease ended before this reply could leave; only a demotion answers it, in its place
-        among what is held.
+        """The lease ended before this reply could leave. Hold the reply in its order; only a
+        demotion answers it.
         """
         self.lease_expired = True
         self.tracker.hold_reply_in_front(session, data, reads)
@@ -303,7 +303,7 @@ class Dispatcher(EntryBuilder):
         except Exception as bug:
             self._raise(row, bug)
         wrote = False
-        if context.unit:  # of what only reads, keys that had expired: its answer is a read's
+        if context.unit:  # a read that finds expired keys has a unit too, and stays a read
             wrote = bool(row.flags & WRITE) or (row.name == b"EXEC" and answer not in _NOT_RUN)
             position = self._close_unit()
         else:
@@ -325,7 +325,7 @@ class Dispatcher(EntryBuilder):
             self.update_fast_path()
 
     def _show(self) -> None:
-        """Lines for a session in MONITOR come behind the replies that it waits for. The driver
+        """Lines for a session in MONITOR come after the replies that it waits for. The driver
         takes what is left in ``monitor_lines``.
         """
         lines, self.engine.monitor_lines = self.engine.monitor_lines, []
@@ -376,8 +376,8 @@ class Dispatcher(EntryBuilder):
         return at + 1
 
     def _turn_away(self, session: Session, end: int) -> int:
-        """A web browser was made to speak to this port. As in Redis nothing behind such a line
-        runs, and no reply that waits is sent.
+        """A web page made a browser speak to this port. As in Redis, nothing after such a line
+        runs, and no waiting reply is sent.
         """
         self.tracker.drop(session)
         session.out = []
@@ -387,9 +387,7 @@ class Dispatcher(EntryBuilder):
         return end
 
     def emit_error(self, session: Session, text: str) -> None:
-        """An error that answers no command (the protocol was broken),
-        behind what the session still waits for.
-        """
+        """Send an error that answers no command (a broken protocol), after all waiting replies."""
         answer = reply.error(text)
         self.engine.count_error(answer)
         self._emit(session, answer, 0, False)
@@ -397,7 +395,7 @@ class Dispatcher(EntryBuilder):
     # ----------------------------------------------------------------- gates
 
     def _gate(self, session: Session, row: Row, argv: list[bytes], now_us: int) -> bytes | None:
-        """The error a command gets instead of running here; None: it may run."""
+        """The error that refuses the command here; None: it may run."""
         flags, facts, settings = row.flags, self.engine.facts, self.engine.settings
         if session.restricted:
             refusal = access.refusal(session, row, argv)
@@ -431,7 +429,7 @@ class Dispatcher(EntryBuilder):
         return session.reads == SESSION and self.applied[1] >= session.seen
 
     def _park(self, session: Session, batch: list[list[bytes]], at: int) -> int:
-        """Keep the rest of the batch until `resume`, or behind what is parked already."""
+        """Park the rest of the batch until `resume`, after the commands parked already."""
         if not session.parked and not session.is_blocked:
             self._stopped[session] = None
         session.parked.extend(batch[at:])
@@ -439,7 +437,7 @@ class Dispatcher(EntryBuilder):
         return len(batch)
 
     def _park_read(self, session: Session, batch: list[list[bytes]], at: int, now_us: int) -> int:
-        """Keep the rest of the batch until this node is as fresh as the session asks."""
+        """Park the rest of the batch until this node is as fresh as the session asks."""
         session.parked.extend(batch[at:])
         session.fast_path_ok = False
         if session.reads == STRONG:
@@ -451,8 +449,8 @@ class Dispatcher(EntryBuilder):
         return len(batch)
 
     def _update_congestion(self) -> None:
-        """Too much waits for commits: no new command begins (what is under way is bounded by one
-        turn of the loop).
+        """Decide whether too many bytes wait for commits. If so, no new command begins. One turn of
+        the loop bounds what already runs.
         """
         settings = self.engine.settings
         congested = (
@@ -466,22 +464,22 @@ class Dispatcher(EntryBuilder):
                 self.resume()
 
     def resume(self) -> None:
-        """What made commands wait may be over (a pause, a hand-over, too much in flight): those
-        sessions try again.
+        """The reason that stopped commands may be over (a pause, a hand-over, too much in flight):
+        the stopped sessions try again.
         """
         stopped, self._stopped = self._stopped, {}
         self.runnable += stopped
 
     def take_runnable(self) -> list[Session]:
-        """Sessions whose parked commands may be tried now."""
+        """Sessions whose parked commands may be tried again now."""
         runnable, self.runnable = self.runnable, []
         return runnable
 
     def take_parked(
         self, session: Session, most: int
     ) -> tuple[list[list[bytes]], deque[list[bytes]]]:
-        """A session's first parked commands, to be run; and the rest, to be given back
-        (`requeue`). What must wait again is parked again, in order.
+        """Returns a session's first parked commands, to run, and the rest, to give back
+        (`requeue`). A command that must wait again is parked again, in order.
         """
         rest = session.parked
         batch = [rest.popleft() for _ in range(min(most, len(rest)))]
@@ -491,8 +489,8 @@ class Dispatcher(EntryBuilder):
         return batch, rest
 
     def requeue(self, session: Session, rest: deque[list[bytes]]) -> bool:
-        """What was not run of a session's parked commands comes behind what had to wait again. Or
-        nothing had: whether it may go on.
+        """Put back the parked commands that did not run, after those that must wait again. Returns
+        whether the session may go on: no command had to wait again.
         """
         may = not session.parked and not session.is_blocked and not session.closing
         if not session.closing:
@@ -501,8 +499,8 @@ class Dispatcher(EntryBuilder):
         return may
 
     def finish(self, session: Session, answer: bytes) -> None:
-        """The late reply of a command whose handler answered None;
-        what the client sent behind it may run.
+        """Send the late reply of a command whose handler returned None. Commands that the client
+        sent after it may run.
         """
         session.is_blocked = False
         session.update_fast_path()

@@ -1,4 +1,4 @@
-"""Which commands the shard's fast loop may run, and which lines no client of ours sends.
+"""Which commands the shard's fast loop may run, and which lines come from no Redis client.
 
 Decides: that a row is plain; that a line is part of an HTTP request.
 Must not know: sessions, positions, roles.
@@ -23,8 +23,8 @@ from memstore.engine.command import (
 )
 from memstore.engine.context import Context
 
-# Change the session or the database under the batch, or look at more than their keys:
-# not for the fast loop.
+# These change the session or the database during the batch, or look at more than their keys,
+# so the fast loop does not run them.
 _NOT_PLAIN: Final = frozenset(
     (
         b"EXEC",
@@ -41,17 +41,17 @@ _NOT_PLAIN: Final = frozenset(
     )
 )
 
-# Beside those that Redis calls fast:
-# their work is in proportion to the bytes that they take and give.
+# Quick besides those that Redis calls fast:
+# their work is proportional to the bytes that they take and return.
 _QUICK: Final = frozenset((
     b"SET", b"SETEX", b"PSETEX", b"MSET", b"MSETNX", b"GETRANGE", b"SUBSTR", b"DEL", b"RENAME",
     b"HGETALL", b"HKEYS", b"HVALS", b"HRANDFIELD", b"LRANGE", b"LINDEX", b"LSET", b"LMOVE",
     b"RPOPLPUSH", b"SMEMBERS", b"SRANDMEMBER", b"ZRANGE", b"ZREVRANGE", b"ZRANDMEMBER",
 ))  # fmt: skip
-_NOT_QUICK: Final = frozenset((b"APPEND",))  # may copy what was there
+_NOT_QUICK: Final = frozenset((b"APPEND",))  # may copy the old value
 
-# bytes: behind a reply of so many the driver looks at the clock,
-# and at what the client has not read
+# bytes: after a reply of this size the driver reads the clock and checks how much the client has
+# not read
 LARGE_REPLY: Final = 16 * 1024
 
 _HTTP: Final = (b"POST", b"HOST:")
@@ -65,22 +65,22 @@ NO_ROW: Final = Row(b"", no_handler, 0, 0, (0, 0, 0), None, ("", "", "", ""))
 
 
 def is_hostile(argv: list[bytes]) -> bool:
-    """Whether the line belongs to an HTTP request: a web page made its reader's browser speak to
-    this port. Redis looks for the same two words.
+    """Whether the line belongs to an HTTP request: a web page made a browser speak to this port.
+    Redis checks for the same two words.
     """
     return argv[0].upper() in _HTTP
 
 
 def is_quick(row: Row) -> bool:
-    """Whether many of them may run without a look at the clock. Of any other command each may take
-    long: its work depends on what is stored.
+    """Whether many of them may run before the driver reads the clock. A command that is not quick
+    may take long alone: its work depends on what is stored.
     """
     return row.name in _QUICK or (bool(row.flags & FAST) and row.name not in _NOT_QUICK)
 
 
 def is_plain(row: Row, cluster: bool) -> bool:
-    """Whether the fast loop may run the command: it answers at once, looks at the keys its row
-    names and leaves session and database alone.
+    """Whether the fast loop may run the command. Such a command answers at once, looks only at the
+    keys that its row names, and changes neither session nor database.
     """
     if (
         row.container

@@ -1,15 +1,15 @@
 """Following the log: committed entries become memory.
 
-Decides: which entries are applied together (a run of continued entries when its last one is there,
-never half a unit), what a LEADERSHIP entry cuts off, where a reader that meets something it cannot
-read stops, and that it stops where memory is not what the primary's was (DIGEST).
-Must not know: sockets, roles, where entries come from, what is done about a difference (`roles`).
+Decides: which entries are applied together (a run of continued entries when its last entry is
+there, never half a unit), and what a LEADERSHIP entry cuts off. A reader stops at an entry that it
+cannot read, and where its memory differs from the primary's (DIGEST).
+Must not know: sockets, roles, where entries come from, how a difference is handled (`roles`).
 
-Invariants: ``followed`` is the id of the newest entry taken, dense from 1, each entry's previous
-chain equal to the chain before it. An unfinished run lies in ``_run`` and not in memory; no
-acknowledged write depends on it (a unit is acknowledged at its run's end), so ``followed`` may
-count as applied. Once ``stuck`` says why, nothing further is taken: it skips only an unknown kind
-that says that a reader may ignore it (`MAY_IGNORE`).
+Invariants: ``followed`` is the id of the newest entry taken. Positions are dense from 1, and each
+entry's previous chain equals the chain before it. An unfinished run is in ``_run`` and not in
+memory. No acknowledged write depends on it (a unit is acknowledged at its run's end), so
+``followed`` may count as applied. Once ``stuck`` has a reason, no further entry is taken. The
+follower skips only an unknown kind that says that a reader may ignore it (`MAY_IGNORE`).
 """
 
 from __future__ import annotations
@@ -44,12 +44,12 @@ from txlog.entry import (
 )
 
 RATE_WINDOW_US: Final = 1_000_000
-# bytes of payload that take about as long to apply as a digest takes to compare
+# bytes of payload whose application takes about as long as comparing a digest
 DIGEST_WEIGHT: Final = 64 * 1024
 
 
 class Memory(Protocol):
-    """What effects are applied to (the engine)."""
+    """The engine as the follower sees it: what effects are applied to."""
 
     def apply(self, payload: bytes, wall_ms: int, position: int) -> int: ...
 
@@ -58,10 +58,10 @@ class Memory(Protocol):
 
 @dataclass(frozen=True)
 class Difference:
-    """At this position memory here is not what the primary said its own was."""
+    """At this position the memory here differs from what the primary's digest says."""
 
     position: int
-    author: bytes  # incarnation of that primary, empty: not known
+    author: bytes  # incarnation of that primary; empty: unknown
     theirs: bytes
     mine: bytes
 
@@ -79,15 +79,15 @@ class Follower:
         self.chain = GENESIS_CHAIN
         self.wall_ms = 0  # the greatest in the entries taken
         self.effects = 0
-        self.stuck = ""  # why nothing further can be applied; empty: all is well
-        self.broke = False  # it is stuck by an error of the program, not by what the log says
+        self.stuck = ""  # why no further entry can be applied; empty: all is well
+        self.broke = False  # an error of the program stopped it, not the content of the log
         self.leadership: Leadership | None = None  # the newest
         self.leadership_term = 0
         self.handover: Handover | None = None  # after the newest LEADERSHIP, if any
-        self.digests = 0  # compared, and memory was the same
-        self.digest_place = 0  # where the newest one's slice ends
-        self.difference: Difference | None = None  # why it is stuck, if that is why
-        # incarnations whose digests contradict the log: they stop nobody
+        self.digests = 0  # digests compared and found equal
+        self.digest_place = 0  # end of the newest digest's slice
+        self.difference: Difference | None = None  # set when a difference is why it is stuck
+        # incarnations whose digests contradict the log: their digests stop no follower
         self.distrusted: set[bytes] = set()
         self.pending_bytes = 0  # fed and not yet applied
         self.rate = 0  # entries a second, over the last second or so
@@ -100,7 +100,7 @@ class Follower:
     # ----------------------------------------------------------------- entries in
 
     def feed(self, entries: list[Entry]) -> None:
-        """Committed entries in order; those already taken are passed over."""
+        """Take committed entries in order; skip those already taken."""
         expected = self._backlog[-1].position if self._backlog else self.followed[1]
         for entry in entries:
             if entry.position <= expected:
@@ -115,7 +115,7 @@ class Follower:
 
     @property
     def position(self) -> int:
-        """Where the next subscription starts is one above."""
+        """The newest position taken; the next subscription starts one above."""
         return self.followed[1]
 
     @property
@@ -124,8 +124,8 @@ class Follower:
         return self._backlog[-1].position if self._backlog else self.followed[1]
 
     def step(self, max_bytes: int) -> list[Entry]:
-        """Apply what takes about as long as ``max_bytes`` of payload (at least an entry); the
-        control entries in it. Stops for good at what it cannot read.
+        """Apply at least one entry, and as many as take about as long as ``max_bytes`` of payload.
+        Returns the control entries among them. Stops for good at an entry that it cannot read.
         """
         control: list[Entry] = []
         done = 0
@@ -142,11 +142,11 @@ class Follower:
         return control
 
     def adopt(self, followed: EntryId, chain: bytes, wall_ms: int) -> None:
-        """Memory already holds everything up to here: it was this node that wrote it as primary,
-        and all of it is committed.
+        """Memory already holds everything up to here: this node wrote it as primary, and all of it
+        is committed.
 
-        ``wall_ms``: the greatest time in its entries. Its clock may be ahead of that and of its
-        successor's: to judge keys by it would hide what nobody has said is gone.
+        ``wall_ms``: the greatest time in its entries. This node's clock may be ahead of that and of
+        its successor's clock: judging keys by it would hide keys that no entry says are gone.
         """
         self.followed, self.chain, self.wall_ms = followed, chain, max(self.wall_ms, wall_ms)
         self._backlog.clear()
@@ -156,7 +156,7 @@ class Follower:
     # ----------------------------------------------------------------- one entry
 
     def _take(self, entry: Entry) -> str:
-        """Apply it; empty, or why it cannot be."""
+        """Apply the entry. Returns "", or why it cannot be applied."""
         if entry.position != self.followed[1] + 1:
             return f"the log has a hole: position {entry.position} follows {self.followed[1]}"
         if entry.previous_chain != self.chain:
@@ -188,7 +188,7 @@ class Follower:
                 wall_ms = max(self.wall_ms, entry.wall_ms)
                 self.effects += self.memory.apply(payload, wall_ms, entry.position)
             except Exception as error:
-                # a command that fails on replay in any way means this state is not the primary's:
+                # any failure of a command on replay means that this state is not the primary's:
                 # stop here, never skip
                 self.broke = not isinstance(error, ApplyError)
                 return (
@@ -226,7 +226,7 @@ class Follower:
     def _compare(self, entry: Entry) -> str:
         digest = decode_digest(entry.payload)
         if digest.form != DIGEST_FORM:
-            return ""  # of another version: it says something about the state and is no part of it
+            return ""  # another version: a digest describes the state and is no part of it
         self.digest_place = (
             digest.slice.stop if digest.slice.stop > digest.slice.start else digest.slice.start + 1
         )
@@ -241,8 +241,8 @@ class Follower:
         return f"position {entry.position}: memory is not what the primary's was"
 
     def ignore_digests(self) -> None:
-        """The log has been found to contradict the digest that stopped this: go on with what the
-        log says, whatever else its author says of its memory.
+        """The log contradicts the digest that stopped this follower. Go on with the log, and ignore
+        all other digests of that author.
         """
         assert self.difference is not None
         self.distrusted.add(self.difference.author)
@@ -251,7 +251,7 @@ class Follower:
     # ----------------------------------------------------------------- progress
 
     def measure(self, now_us: int) -> int:
-        """Update ``rate`` (call it now and then)."""
+        """Update ``rate``; call it from time to time."""
         since, from_position = self._rate_from
         elapsed = now_us - since
         if elapsed >= RATE_WINDOW_US:
@@ -260,7 +260,7 @@ class Follower:
         return self.rate
 
     def progress(self, target: int, now_us: int) -> str:
-        """For people: how far restoring is."""
+        """For people: how far the restore is."""
         rate = self.measure(now_us)
         left = max(0, target - self.followed[1])
         eta = f", about {left // rate} s left" if rate and left else ""

@@ -1,14 +1,14 @@
-"""Group commit: when what has gathered becomes the next log entry.
+"""Group commit: when the gathered units become the next log entry.
 
 Decides: whether a turn of the loop appends, or waits for more units.
 Must not know: the log's writer, timers, sockets.
 
-At most one append a turn. While an entry is in flight, units gather for the next one. An entry
-costs each process of the shard the same with one unit or a hundred, and each log node one fsync.
-The clients that a commit answers come back over several turns. While some of them are still away
-and each turn brings more, the next entry waits. When a turn brings none, the entry waits for a
-short timer, so long as such waits have been worth it.
-What may be in flight follows the measured rate of commits and the lease (`commit_rate`).
+There is at most one append a turn. While an entry is in flight, units gather for the next one. An
+entry costs each process of the shard the same with one unit or a hundred, and each log node one
+fsync. The clients that a commit answers come back over several turns. While some of them are still
+away and each turn brings more, the next entry waits. When a turn brings none, the entry waits for a
+short timer, as long as such waits have been useful.
+The measured rate of commits and the lease limit what may be in flight (`commit_rate`).
 Invariant: a step appends only when there is an entry, and only what the rate has room for.
 """
 
@@ -19,21 +19,21 @@ from typing import Final
 from memstore.replication.commit_rate import CommitRate
 from memstore.replication.shard import Shard
 
-# Only what is large enough to be worth a transfer of its own goes out beside other entries.
+# Only an entry large enough to be worth its own transfer leaves while others are in flight.
 LARGE_BYTES: Final = 64 * 1024
 IN_FLIGHT_LARGE: Final = 4
 # After failed waits in a row, at most this many entries do not wait.
 MAX_SKIPPED_WAITS: Final = 255
 
 # What the driver does at the end of a turn:
-NOTHING: Final = 0  # a commit, another unit or the timer comes back here
+NOTHING: Final = 0  # a commit, another unit or the timer calls again
 APPEND: Final = 1
 NEXT_TURN: Final = 2  # ask again at the end of the next turn
 START_WAIT: Final = 3  # start the timer that reports to `on_wait_expired`
 
 
 class GroupCommit:
-    """For one term of a primary."""
+    """Group commit for one term of a primary."""
 
     __slots__ = (
         "_expected",
@@ -49,12 +49,12 @@ class GroupCommit:
     def __init__(self, shard: Shard, rate: CommitRate) -> None:
         self._shard = shard
         self._rate = rate
-        self.waiting = False  # the timer runs: an entry waits beyond the turn
+        self.waiting = False  # the timer runs: an entry waits longer than the turn
         self._in_entry = 0  # units in the newest entry
-        self._expected = 0  # units that may be here in a few turns
-        self._gathered = 0  # units that had gathered a turn ago
+        self._expected = 0  # units that may arrive within a few turns
+        self._gathered = 0  # units that had gathered one turn ago
         self._failed_waits = 0  # doubled by each failed wait in a row
-        self._skipped_waits = 0  # entries that will not wait
+        self._skipped_waits = 0  # number of entries that will not wait
 
     def on_turn(self, in_flight: int) -> int:
         """The end of a turn; ``in_flight``: entries that the writer has sent and not committed."""
@@ -77,7 +77,7 @@ class GroupCommit:
         return APPEND
 
     def _wait_for_more(self, units: int) -> int:
-        """Some of the clients just answered are not back yet. Whether the entry waits for them."""
+        """Some clients that were just answered are not back yet. Decide whether the entry waits."""
         if self._gathered < units:
             self._gathered = units
             return NEXT_TURN
@@ -92,8 +92,8 @@ class GroupCommit:
         return NOTHING
 
     def on_wait_expired(self) -> None:
-        """A wait for clients that think before they come back is lost time. A wait for a client
-        process that the machine has suspended is not.
+        """A wait for clients that think before they come back is lost time. (A wait for a client
+        process that the machine has suspended is not.)
         """
         self.waiting = False
         self._failed_waits = min(2 * self._failed_waits + 1, MAX_SKIPPED_WAITS)
@@ -101,14 +101,14 @@ class GroupCommit:
         self._expected = 0
 
     def on_append(self, units: int) -> None:
-        """What has gathered is appended; the driver stops the timer."""
+        """The gathered units are appended; the driver stops the timer."""
         self.waiting = False
         self._expected = self._in_entry = units
         self._gathered = 0
 
     def on_committed(self) -> bool:
-        """Whether an entry may follow at the end of this turn: the clients just answered are about
-        to come back.
+        """Returns whether an entry may follow at the end of this turn. The clients that were just
+        answered are about to come back.
         """
         shard = self._shard
         if not shard.has_entries:
@@ -118,6 +118,6 @@ class GroupCommit:
         return True
 
     def next_size(self) -> int:
-        """Bytes of the least that could be appended now: a piece, where a run of entries waits."""
+        """Bytes of the smallest possible append: one piece, if a run of entries waits."""
         shard = self._shard
         return min(shard.waiting_bytes, self._rate.piece, shard.engine.settings.max_entry_bytes)

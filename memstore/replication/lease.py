@@ -1,4 +1,4 @@
-"""Until when reads may be served: what the shard asks.
+"""The lease as the shard sees it: until when reads may be served.
 
 Decides: nothing. The shard asks the lease each time.
 Must not know: how a lease is won or renewed.
@@ -10,8 +10,8 @@ from typing import Final, Protocol
 
 
 class Lease(Protocol):
-    """What the shard sees of the writer. When ``lease_until_us`` has passed, the shard asks
-    `renewed_until`: it counts renewals that were made while the loop stood still.
+    """The shard's view of the writer. When ``lease_until_us`` has passed, the shard calls
+    `renewed_until`, which counts renewals that were made while the loop stood still.
     """
 
     lease_until_us: int

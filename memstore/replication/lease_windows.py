@@ -1,13 +1,13 @@
-"""Whose window the log nodes have open, and who leads by that.
+"""Whose lease window the log nodes have open, and which node therefore leads.
 
-Decides: whether a primary is known to live. A LEADERSHIP entry says who led when it was written;
-only an open window of that incarnation says that it leads now. Windows are seen in the heartbeats
-of the log node that this node reads, and in all log nodes' answers to a probe or a campaign: a
-primary that has lost its path to one log node is seen through the others.
-Must not know: roles, campaigns. For display and redirects only: reads and writes are decided by the
-log.
+Decides: whether a primary is known to live. A LEADERSHIP entry says which node led when it was
+written. Only an open window of that incarnation says that it leads now. Two sources report windows:
+the heartbeats of the log node that this node reads, and the answers of all log nodes to a probe or
+a campaign. So a primary that lost its path to one log node is still seen through the others.
+Must not know: roles, campaigns. The result serves display and redirects only: the log decides reads
+and writes.
 
-Invariant: neither this process nor a former life of this node is ever named.
+Invariant: it never names this process or an earlier process of this node.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ class LeaseWindows:
     __slots__ = ("_elsewhere_until", "_here_until", "_incarnation", "_node", "_writer", "newest")
 
     def __init__(self, node: str, incarnation: bytes) -> None:
-        self.newest: Leadership | None = None  # of the log's LEADERSHIP entries that were followed
+        self.newest: Leadership | None = None  # the newest LEADERSHIP entry that was followed
         self._node = node
         self._incarnation = incarnation
-        self._writer = b""  # whose open window was seen
-        self._here_until = 0  # how long it stays open at the log node that is read
-        self._elsewhere_until = 0  # and at any log node, by the answers to a probe or campaign
+        self._writer = b""  # the writer whose open window was seen
+        self._here_until = 0  # how long its window stays open at the log node that this node reads
+        self._elsewhere_until = 0  # how long at any log node, by the answers to a probe or campaign
 
     def on_heartbeat(self, writer: bytes, left_ms: int, now_us: int) -> None:
-        """A heartbeat. What an earlier one said counts no more: a window that was released or
-        replaced closes early.
+        """A heartbeat replaces what earlier heartbeats said: a window that was released or replaced
+        closes early.
         """
         self._here_until = 0
         if left_ms > 0 and self._tracks(writer, now_us):
@@ -40,8 +40,8 @@ class LeaseWindows:
                 self._elsewhere_until = max(self._elsewhere_until, now_us + left_ms * 1000)
 
     def _tracks(self, writer: bytes, now_us: int) -> bool:
-        """One writer's window is kept in mind:
-        that of the newest entry's writer rather than any other.
+        """Whether to remember this window. Only one writer's window is kept, and the writer of the
+        newest entry has priority.
         """
         if not writer or writer == self._writer:
             return bool(writer)
@@ -53,7 +53,7 @@ class LeaseWindows:
         return True
 
     def on_other_writer(self) -> None:
-        """The log node that is read has another writer's window open in the place of the one
+        """The log node that this node reads has another writer's window open instead of the one
         that was seen.
         """
         self._here_until = self._elsewhere_until = 0
@@ -66,7 +66,7 @@ class LeaseWindows:
         )
 
     def is_self(self, node: str, incarnation: bytes) -> bool:
-        """This process, or a process that had this node's address before."""
+        """Whether this is the present process, or an earlier process at this node's address."""
         return incarnation == self._incarnation or node == self._node
 
     def live_primary(self, now_us: int) -> Leadership | None:

@@ -13,7 +13,7 @@ from memstore.replication.tracker import Key
 
 
 def keys_of(context: Context, row: Row, argv: list[bytes]) -> list[Key]:
-    """Those its row names, and those its handler noted."""
+    """The keys that its row names, and those that its handler noted."""
     keys = argv[1:2] if row.first == 1 == row.last and row.find_keys is None else row.keys(argv)
     index = context.session.db
     named: list[Key] = list(keys) if index == 0 else [(index, key) for key in keys]
@@ -24,8 +24,8 @@ def keys_of(context: Context, row: Row, argv: list[bytes]) -> list[Key]:
 
 
 def keys_of_exec(context: Context, session: Session, row: Row) -> list[Key]:
-    """EXEC looks at every key of its queue and at every watched one; its handler forgets both, so
-    they are asked for before. Nothing for another row.
+    """EXEC looks at every key of its queue and at every watched key. Its handler forgets both, so
+    this must run before it. For another row the list is empty.
     """
     if row.name != b"EXEC" or session.multi is None:
         return []

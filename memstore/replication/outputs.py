@@ -1,5 +1,4 @@
-"""What the role machine asks of the node's driver. The order of a list of outputs is the order of
-their effects.
+"""What the role machine asks of the node's driver. Their effects follow the order of the list.
 
 Decides: nothing; it is the vocabulary between `roles` and `memstore.node.node`.
 Must not know: sockets, the log client.
@@ -12,7 +11,7 @@ from dataclasses import dataclass
 
 @dataclass(slots=True)
 class Follow:
-    """Subscribe behind the newest entry followed; a subscription that is open already goes on."""
+    """Subscribe after the newest entry followed; a subscription that is open already goes on."""
 
 
 @dataclass(slots=True)
@@ -22,33 +21,33 @@ class StopFollowing:
 
 @dataclass(slots=True)
 class RestoreFromLog:
-    """Memory may hold changes that never happened:
-    throw it away and follow the log from its first entry.
+    """Memory may hold changes that never happened. Discard it and follow the log from its first
+    entry.
     """
 
 
 @dataclass(slots=True)
 class IgnoreDigests:
-    """A digest stopped the follower and the log contradicts it: go on behind it."""
+    """A digest stopped the follower and the log contradicts it: go on after it."""
 
 
 @dataclass(slots=True)
 class HideUntilCaughtUp:
-    """Memory is a committed state, but perhaps not the newest any more: show none of it until the
-    log has been followed to its present end.
+    """Memory is a committed state, but perhaps no longer the newest. Show none of it until the log
+    has been followed to its present end.
     """
 
 
 @dataclass(slots=True)
 class BecomeReplica:
-    """Serve reads: what is in memory is a committed state, and the log was followed to the end
-    known at the start.
+    """Serve reads. Memory is a committed state, and the log was followed to the end known at the
+    start.
     """
 
 
 @dataclass(slots=True)
 class AskProbe:
-    """Would a majority of log nodes promise right now? Answered by ``on_probe``."""
+    """Ask whether a majority of log nodes would promise now. Answered by ``on_probe``."""
 
 
 @dataclass(slots=True)
@@ -58,8 +57,8 @@ class StartCampaign:
 
 @dataclass(slots=True)
 class AbandonWriter:
-    """The campaign was won too late or its prefix could not be applied:
-    stop the writer without serving.
+    """The campaign was won too late, or its prefix could not be applied. Stop the writer without
+    serving.
     """
 
 
@@ -70,8 +69,8 @@ class TakeOver:
 
 @dataclass(slots=True)
 class StepDown:
-    """Stop the writer, tell every client what is known of its commands;
-    answered by ``on_stepped_down(clean)``.
+    """Stop the writer and send every client what is known of its commands. Answered by
+    ``on_stepped_down(clean)``.
     """
 
     reason: str
@@ -80,20 +79,20 @@ class StepDown:
 
 @dataclass(slots=True)
 class HoldCommands:
-    """Hand-over: commands that arrive from now on wait, none fails.
-    When everything executed is committed: ``on_drained``.
+    """Hand-over: commands that arrive from now on wait; none fails. When everything executed is
+    committed, the driver calls ``on_drained``.
     """
 
 
 @dataclass(slots=True)
 class ReleaseCommands:
-    """Run the commands that were kept."""
+    """Run the commands that were held."""
 
 
 @dataclass(slots=True)
 class AppendHandover:
-    """Stop serving reads, append the HANDOVER entry;
-    its commit is reported by ``on_handover_committed``.
+    """Stop serving reads and append the HANDOVER entry. ``on_handover_committed`` reports its
+    commit.
     """
 
     payload: bytes
@@ -101,14 +100,14 @@ class AppendHandover:
 
 @dataclass(slots=True)
 class ReleaseLease:
-    """L4. Answered by ``on_released``."""
+    """Rule L4. Answered by ``on_released``."""
 
     successor: bytes
 
 
 @dataclass(slots=True)
 class HandoverOver:
-    """Tell whoever asked. ``error`` is empty when the lease was released to ``successor``."""
+    """Notify the requester. ``error`` is empty when the lease was released to ``successor``."""
 
     error: str
     successor: str = ""

@@ -1,12 +1,13 @@
 """Strong reads at a replica: which sessions wait for the log's tail, and when they may go on (rule
 R2).
 
-Decides: which query covers which read, and when a read is as fresh as the answer.
-Must not know: how the query is asked, what a command does. A query covers the commands that
-were parked before it was asked; later ones share the next query. An answer is an entry id: the
-reads may run when the newest applied entry's id is at or above it.
-Invariant: an answer counts for a session only if nothing was taken of what its query covers
-(`Session.tail_query`): what came later would be read under a query older than itself.
+Decides: which query covers which read, and when the applied state is as fresh as the answer.
+Must not know: how the query is sent, what a command does. A query covers the commands that were
+parked before it was sent; later commands share the next query. An answer is an entry id: the reads
+may run when the newest applied entry's id is at or above it.
+Invariant: an answer counts for a session only if none of the commands that its query covers was
+taken since (`Session.tail_query`). Otherwise a later command would run under a query older than
+itself.
 """
 
 from __future__ import annotations
@@ -22,20 +23,20 @@ class StrongReads:
 
     def __init__(self) -> None:
         self._asking: list[Session] = []  # parked, not covered by a query yet
-        # (session, commands covered) of the query under way
+        # (session, commands covered) of the current query
         self._asked: list[tuple[Session, int]] = []
         # (bound, deadline_us, query, covered): answered, not applied yet
         self._waiting: deque[tuple[EntryId, int, int, list[tuple[Session, int]]]] = deque()
-        self._query = 0  # number of the query under way or, when none is, of the last one
+        self._query = 0  # number of the current query or, when there is none, of the last one
         # session reads: (position wanted, deadline_us, session)
         self._behind: list[tuple[int, int, Session]] = []
-        self._hurry = False  # one of those came, and the log was not asked since
-        self._under_way = False  # a query is, that may cover nobody
+        self._hurry = False  # a session read came since the last query
+        self._under_way = False  # a query is in flight; it may cover no read
 
     @property
     def wanted(self) -> bool:
-        """A query should be asked, and none is under way that covers reads,
-        or that would do as well.
+        """Whether to send a query now: reads wait for one, and no query in flight covers reads or
+        would serve as well.
         """
         return not self._asked and (bool(self._asking) or (self._hurry and not self._under_way))
 
@@ -43,16 +44,14 @@ class StrongReads:
         self._asking.append(session)
 
     def want_position(self, session: Session, position: int, deadline_us: int) -> None:
-        """A session read that waits for a position it has seen elsewhere. A query about the tail
-        also tells the log that somebody waits.
+        """A session read waits for a position that it has seen elsewhere. A query about the tail
+        also notifies the log that a read waits.
         """
         self._behind.append((position, deadline_us, session))
         self._hurry = True
 
     def on_asked(self) -> int:
-        """The query is being asked now: what is parked now is covered.
-        Its number, for `on_tail`.
-        """
+        """A query is sent now and covers what is parked now. Returns its number, for `on_tail`."""
         assert not self._asked, "one query at a time"
         self._under_way = True
         self._asked = [(session, len(session.parked)) for session in self._asking]
@@ -65,9 +64,9 @@ class StrongReads:
     def on_tail(
         self, query: int, bound: EntryId | None, applied: EntryId, deadline_us: int, error: bytes
     ) -> list[Session]:
-        """The answer (None: no majority). Sessions that may go on now."""
+        """An answer (None: no majority). Returns the sessions that may go on now."""
         if query != self._query:
-            # asked before a change of role, or covered nobody and another was asked since
+            # sent before a change of role, or it covered no read and a newer query was sent
             return []
         self._under_way = False
         covered, self._asked = self._asked, []
@@ -89,7 +88,7 @@ class StrongReads:
         return ready
 
     def deadline(self) -> int:
-        """When the oldest answered query, or a session read, has waited too long, us;
+        """The earliest time (us) at which an answered query or a session read has waited too long;
         0: none waits.
         """
         times = [until for _, until, _ in self._behind]
@@ -110,13 +109,13 @@ class StrongReads:
         return ready + late
 
     def forget(self, session: Session) -> None:
-        """It is gone; nobody asks for it any more. (A query covers few, and is soon over.)"""
+        """The session is gone. (A query covers few sessions and is soon over, so it stays.)"""
         if self._behind:
             self._behind = [one for one in self._behind if one[2] is not session]
 
     def restart(self) -> list[Session]:
-        """The role changed: every read that waited begins again. The answer of a query under way
-        will count for nothing.
+        """The role changed: every waiting read begins again. The answer to a query in flight will
+        be ignored.
         """
         self._query += 1
         sessions = self._asking + [session for session, _ in self._asked]
@@ -137,7 +136,7 @@ class StrongReads:
 
 
 def grant(query: int, covered: list[tuple[Session, int]], verdict: bytes) -> list[Session]:
-    """The sessions that may go on by the answer."""
+    """Apply the verdict to the sessions that the query covers; return those that may go on."""
     granted = []
     for session, count in covered:
         if session.tail_query == query:

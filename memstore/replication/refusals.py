@@ -1,4 +1,4 @@
-"""What a node says when it cannot run a command in the state it is in.
+"""The replies of a node that cannot run a command in its present state.
 
 Decides: the texts of refusals and of outcomes that are not known.
 Must not know: when they apply (`shard` does).
@@ -26,7 +26,7 @@ UNBLOCKED: Final = (
     b"-UNBLOCKED force unblock from blocking operation, instance state changed (master -> "
     b"replica?)\r\n"
 )
-# what Redis tells a client in MONITOR
+# the text that Redis sends to a client in MONITOR
 MONITORING: Final = b"-ERR Replica can't interact with the keyspace\r\n"
 TOO_LARGE: Final = b"-ERR the command is larger than max-uncommitted-bytes allows\r\n"
 TRANSACTION_TOO_LARGE: Final = (
@@ -39,13 +39,13 @@ def unknown_outcome(position: int) -> bytes:
 
 
 def too_large(session: Session, row: Row, argv: list[bytes], limit: int) -> bytes | None:
-    """The error for a write, or a transaction of writes, that the log could not take; None:
-    it may run.
+    """The error for a write, or a transaction of writes, that is too large for the log; None: it
+    may run.
     """
     if row.flags & WRITE:
         return TOO_LARGE if argument_bytes(argv) > limit else None
-    # What the queue takes in memory is never less than what it takes in the log,
-    # and is known already.
+    # The queue never takes less memory than it takes in the log, and its size in memory is known
+    # already.
     if (
         row.name == b"EXEC"
         and session.multi_bytes > limit
@@ -68,7 +68,7 @@ def no_majority(timeout_ms: int) -> bytes:
 
 
 def read_only(facts: Facts) -> bytes:
-    """For a write at a node that is not the primary."""
+    """The error for a write at a node that is not the primary."""
     if not facts.primary_port:
         return MASTERDOWN
     return reply.error(
@@ -78,14 +78,14 @@ def read_only(facts: Facts) -> bytes:
 
 
 def moved(facts: Facts, key: bytes) -> bytes:
-    """Cluster mode: where the key's slot is served."""
+    """Cluster mode: the redirect to the node that serves the key's slot."""
     if not facts.primary_port:
         return CLUSTERDOWN
     return reply.error(f"MOVED {slot_of(key)} {facts.primary_host}:{facts.primary_port}")
 
 
 def needs_freshness(session: Session, row: Row) -> bool:
-    """Whether the command reads data; asked at a node that is not the primary."""
+    """Whether the command reads data; called at a node that is not the primary."""
     if row.flags & LOCAL or session.reads == EVENTUAL:
         return False
     if row.name == b"EXEC":
@@ -94,8 +94,8 @@ def needs_freshness(session: Session, row: Row) -> bool:
 
 
 def fail_pending_replies(session: Session, last_position: int) -> tuple[Session, bytes, bool]:
-    """What a demotion tells the session in place of what it waits for; True: close behind it."""
-    parts = [DEMOTED_READ] * len(session.out)  # answered, and not yet on their way
+    """What a demotion sends the session instead of its pending replies; True: close after it."""
+    parts = [DEMOTED_READ] * len(session.out)  # answered, but not sent yet
     closing = False
     for position, _, reads, wrote in session.held:
         parts += [DEMOTED_READ] * reads
@@ -118,7 +118,7 @@ def is_paused(engine: Engine, session: Session, row: Row) -> bool:
 def cluster(
     facts: Facts, session: Session, row: Row, argv: list[bytes], primary: bool
 ) -> bytes | None:
-    """Cluster mode: the error for keys of several slots, or for a slot that is served elsewhere;
+    """Cluster mode: the error for keys of several slots, or for a slot that another node serves;
     None: the command may run here.
     """
     keys = row.keys(argv)

@@ -17,7 +17,7 @@ class Role(StrEnum):
     PRIMARY = "primary"
 
 
-# Compiled code compares with these names, which it finds without looking into the class.
+# Compiled code compares with these names: it finds them without a look-up in the class.
 RESTORING: Final = Role.RESTORING
 REPLICA: Final = Role.REPLICA
 CANDIDATE: Final = Role.CANDIDATE

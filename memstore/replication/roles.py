@@ -1,21 +1,21 @@
-"""Which role this node plays, and what it does about it: restoring, replica, candidate, primary,
-and the hand-over.
+"""Which role this node plays, and what follows from it: restoring, replica, candidate, primary, and
+the hand-over.
 
-Decides: when to campaign, whom to hand over to, when to stop serving, whether memory survives a
-demotion.
+Decides: when to campaign, to which node to hand over, when to stop serving, whether memory survives
+a demotion.
 Must not know: sockets, the log's messages, commands, replies. Inputs are ``on_<event>(...,
 now_us)``; outputs are taken with ``take_outputs``; one timer, ``deadline``.
 
-Nothing here guards safety: two nodes that believe the wrong thing lose only time, since the log
-decides who writes (its rules A1, L1-L4, W1-W5).
-Invariants: a process starts as ``restoring``, always; nobody campaigns who is stuck, or has not
-followed the log to the end known here; a primary whose lease has run out steps down; memory is kept
-at a demotion only if everything in it is committed; whose memory was found to differ from a digest
-in the log serves and campaigns only once it was made anew from the log.
+Nothing here guards safety. Two nodes with wrong beliefs lose only time, since the log decides which
+node writes (its rules A1, L1-L4, W1-W5).
+Invariants: a process always starts as ``restoring``. A node that is stuck, or has not followed the
+log to the end known here, does not campaign. A primary whose lease has run out steps down. Memory
+is kept at a demotion only if everything in it is committed. A node whose memory differs from a
+digest in the log serves and campaigns only after it has built its memory again from the log.
 
-Times: ``lease`` is the unit of everything. A closed window is watched for lease/16 and up to
-lease/8 more (so that several replicas do not start at once, and the writer of a term just opened
-gets its first Append out); a node invited by a Release or HANDOVER goes at once.
+Times: ``lease`` is the unit of everything. A node watches a closed window for lease/16 and up to
+lease/8 more. So several replicas do not start at once, and the writer of a term just opened gets
+its first Append out. A node invited by a Release or HANDOVER campaigns at once.
 """
 
 from __future__ import annotations
@@ -61,12 +61,12 @@ DRAINING: Final = "draining"
 COMMITTING: Final = "committing"
 RELEASING: Final = "releasing"
 
-REPLICA_SILENT_US: Final = 1_000_000  # a replica not heard from for this long is no successor
+REPLICA_SILENT_US: Final = 1_000_000  # a replica silent for longer is no successor
 
 
 @dataclass(slots=True)
 class Peer:
-    """A replica as its own reports tell it."""
+    """A replica, as its own reports describe it."""
 
     node: str
     incarnation: bytes
@@ -98,44 +98,44 @@ class Roles:
         self.incarnation = incarnation
         self.lease_ms = lease_ms
         self.role: Role = RESTORING
-        self.target = -1  # the committed end when this node began to restore; -1: not told yet
+        self.target = -1  # the committed end when this node began to restore; -1: unknown
         self.followed = 0
-        self.committed = 0  # as this node's log node says
+        self.committed = 0  # as this node's log node reports
         self.log_empty = False
-        # place of this node's AZ among the log nodes', sorted; the driver sets it when it knows
+        # rank of this node's AZ among the log nodes' AZs, sorted; the driver sets it
         self.az_rank = 1
         self.stuck = ""
         self.mismatches = DigestMismatches()
-        self.primary: Leadership | None = None  # who leads, as far as known; None: nobody
+        self.primary: Leadership | None = None  # the known leader; None: none
         self.windows = LeaseWindows(node, incarnation)
         self.peers: dict[str, Peer] = {}
-        self.phase = ""  # of a hand-over under way
+        self.phase = ""  # of the current hand-over
         self.successor: Peer | None = None
-        self.exiting = ""  # why the process ends once the role is given up
+        self.exiting = ""  # why the process ends after it gives up the role
         self.exit_code = 0
         self.window_left_ms = 0
         self._rng = rng
         self._lease = lease_ms * 1000
         self._outputs: list[Output] = [Follow()]
-        self._since = now_us  # of this role
+        self._since = now_us  # when this role began
         self._closed_since = 0
         self._campaign_at = 0
         self._probe_at = now_us + self._lease
         self._probing = False
-        # the newest probe was: campaign although this node's own log node shows a living window
+        # the newest probe says: campaign although this node's own log node shows an open window
         self._probe_granted = False
-        # no window of the log is open since then, and an overruled primary has led last
+        # since then no window of the log is open; an overruled primary led last
         self._author_gone_since = 0
         self._backoff_until = 0
-        # so long the newest probe found too many windows open for a campaign
+        # until then too many windows are open for a campaign, by the newest probe
         self._windows_until = 0
         self._ineligible_until = 0
         self._invited_until = 0
-        self._other_named_until = 0  # somebody else was named
+        self._other_named_until = 0  # another node was named as successor
         self._lease_until = 0
         self._handover_until = 0
         self._release_commands_at = (
-            0  # commands kept after a hand-over are let go by then, whoever leads
+            0  # commands held after a hand-over are released by then, whichever node leads
         )
 
     # ----------------------------------------------------------------- the machine's contract
@@ -206,7 +206,7 @@ class Roles:
         now_us: int,
         writer: bytes = b"",
     ) -> None:
-        """What the log node that this node reads from says. ``writer``: whose window it is."""
+        """What this node's log node reports. ``writer``: the writer whose window it is."""
         self.committed = max(self.committed, committed)
         self.log_empty = committed == 0 and last == NO_ENTRY and promised == 0
         self.window_left_ms = window_left_ms
@@ -223,8 +223,8 @@ class Roles:
         if successor == self.incarnation:
             self._invite(now_us)
         elif successor or window_left_ms > 0:
-            # Another's window is not the known primary's: he may be one who cannot get an entry
-            # committed, and clients are sent to neither.
+            # The window is not the known primary's. Its writer may be unable to get an entry
+            # committed, so clients are sent to neither.
             other = bool(writer) and self.primary is not None and writer != self.primary.incarnation
             self._closed_since = (self._closed_since or now_us) if other and not successor else 0
             if other:
@@ -239,8 +239,8 @@ class Roles:
                 self._plan_campaign(now_us)
 
     def _update_primary(self, now_us: int) -> None:
-        """The writer of the newest LEADERSHIP entry is the primary again, or still, when a window
-        of it was seen.
+        """The writer of the newest LEADERSHIP entry is the primary (again) when a window of it was
+        seen.
         """
         if self.primary is None and self.role is not PRIMARY:
             self.primary = self.windows.live_primary(now_us)
@@ -253,8 +253,8 @@ class Roles:
             self._maybe_restored(now_us)
 
     def on_stuck(self, reason: str, now_us: int) -> None:
-        """The log holds something this node cannot read or apply:
-        it stops there, says so, and never leads.
+        """The log holds something that this node cannot read or apply. The node stops there,
+        reports it, and never leads.
         """
         self.stuck = reason
         self._outputs += [
@@ -268,17 +268,17 @@ class Roles:
             self._finish_exit()
 
     def on_differs(self, difference: Difference, won: bool, now_us: int) -> None:
-        """A DIGEST entry says that the primary's memory was not what is here: none of this memory
-        is shown, or led with, any more.
+        """A DIGEST entry says that the primary's memory differed from the memory here. This node no
+        longer shows this memory, and does not lead with it.
 
-        ``won``: a campaign is, and the entry belongs to its prefix.
+        ``won``: a campaign was won, and the entry belongs to its prefix.
         """
         decision = self.mismatches.decide(difference)
         if decision == GIVE_UP:
             self.on_stuck(self.mismatches.trouble, now_us)
             return
         if decision == IGNORE and self.role is CANDIDATE and won:
-            self.mismatches.on_author_gone()  # the writer won here has fenced it
+            self.mismatches.on_author_gone()  # the writer that this campaign won has fenced it
             self._outputs += [
                 IgnoreDigests(),
                 LogEvent("digest-ignored", self.mismatches.trouble, warning=True),
@@ -288,8 +288,8 @@ class Roles:
             self._outputs.append(AbandonWriter())
         self.role, self._since, self._author_gone_since = RESTORING, now_us, 0
         if decision == RESTORE:
-            # What was known to be committed is forgotten as well: log nodes that have started since
-            # may give it out only when somebody leads again.
+            # The known committed position is forgotten too: log nodes that have started since then
+            # may report it only after a node leads again.
             self.target, self.followed, self.committed = -1, 0, 0
             self._outputs += [
                 RestoreFromLog(),
@@ -302,11 +302,11 @@ class Roles:
                 Follow(),
                 LogEvent("digest-ignored", self.mismatches.trouble, warning=True),
             ]
-        self._finish_exit()  # the campaign whose end was waited for is given up
+        self._finish_exit()  # an exit that waited for the end of the campaign may go on
 
     def _watch_author(self, window_left_ms: int, now_us: int) -> None:
-        """A primary whose digests are overruled leads no more when nobody has led for a lease.
-        (Another's LEADERSHIP entry says it at once.)
+        """A primary whose digests are overruled no longer leads when no node has led for a lease.
+        (Another node's LEADERSHIP entry says it at once.)
         """
         if window_left_ms > 0:
             self._author_gone_since = 0
@@ -318,12 +318,12 @@ class Roles:
     def on_leadership(self, leadership: Leadership, now_us: int) -> None:
         """A LEADERSHIP entry was followed."""
         self.windows.newest = leadership
-        # named by a HANDOVER
+        # a HANDOVER entry named it
         expected = self.primary is not None and self.primary.incarnation == leadership.incarnation
         if self.windows.is_self(leadership.node, leadership.incarnation):
             self.primary = None
         elif not expected:
-            # the entry may be old: an open window says that its writer leads now
+            # the entry may be old: only an open window says that its writer leads now
             self.primary = self.windows.live_primary(now_us)
             if self.primary is None:
                 self._probe_at = now_us
@@ -337,14 +337,14 @@ class Roles:
             self._release_commands()
 
     def on_handover(self, handover: Handover, now_us: int) -> None:
-        """A HANDOVER entry was followed: until the successor leads or half a lease is over nobody
-        else need try.
+        """A HANDOVER entry was followed. Until the successor leads or half a lease is over, no
+        other node needs to try.
         """
         if self.role is PRIMARY:
             return
         if self.primary is None or self.windows.is_self(handover.node, handover.incarnation):
-            # an entry of the past, or a former life of this node; clients are not sent to the node
-            # that they asked
+            # an old entry, or an earlier process of this node: do not redirect clients to the node
+            # that they are connected to
             self.primary = None
         else:
             self.primary = Leadership(
@@ -388,12 +388,12 @@ class Roles:
         )
 
     def _invite(self, now_us: int) -> None:
-        """A Release or HANDOVER named this node. Clients are sent here from now on: their commands
-        are kept until it leads, or has failed to.
+        """A Release or HANDOVER named this node. Clients are sent here from now on. Their commands
+        are held until this node leads, or has failed to.
         """
         if now_us >= self._invited_until:
             self._invited_until = self._release_commands_at = now_us + self._lease // 2
-            # named by the primary: that this node handed over a moment ago is no reason to wait
+            # the primary named this node: it need not wait because it handed over a moment ago
             self._backoff_until = self._ineligible_until = 0
             self._outputs.append(HoldCommands())
         if self.role is REPLICA and not self._campaign_at:
@@ -430,8 +430,8 @@ class Roles:
         wait_ms: int = 0,
         windows: tuple[tuple[bytes, int], ...] = (),
     ) -> None:
-        """The answer to `AskProbe`. ``wait_ms``: until a majority might promise; ``windows``: of
-        which writers windows are open, and for how long.
+        """The answer to `AskProbe`. ``wait_ms``: until a majority might promise. ``windows``: the
+        writers whose windows are open, and for how long.
         """
         self._probing = False
         self.windows.on_answers(windows, now_us)
@@ -444,8 +444,8 @@ class Roles:
             and self._may_campaign(now_us)
             and now_us >= max(self._other_named_until, self._backoff_until)
         ):
-            # A majority is ready for another writer;
-            # jitter so that two replicas that saw it do not meet.
+            # A majority is ready for another writer. Jitter keeps two replicas that see this from
+            # campaigning at the same time.
             self._probe_granted = not self.log_empty
             self._campaign_at = now_us + self._rng.randrange(self._lease // 8 + 1)
             if self.log_empty:
@@ -473,8 +473,8 @@ class Roles:
             self._release_commands()
 
     def _wait_for_windows(self, now_us: int) -> None:
-        """Other log nodes hold a window that is closed, perhaps, at the one read here. The next
-        probe comes before it ends, and puts a campaign off again.
+        """Other log nodes hold a window that may be closed at the log node read here. The next
+        probe comes before it ends, and delays a campaign again.
         """
         self._probe_at = min(self._probe_at, now_us + self._lease // 2)
         if self._campaign_at and now_us >= self._invited_until:
@@ -522,31 +522,31 @@ class Roles:
     # ----------------------------------------------------------------- primary
 
     def on_lease(self, lease_until_us: int, now_us: int) -> None:
-        """The writer's lease as it is now; it is zero once a hand-over is being committed, whose
-        end is another timer's.
+        """The writer's lease as it is now. It is zero while a hand-over is being committed; another
+        timer ends that.
         """
         if self.role is PRIMARY:
             self._lease_until = lease_until_us
 
     def on_writer_lost(self, reason: str, now_us: int) -> None:
-        """Fenced, or given up: nothing of this writer that
-        is not known committed ever will be known.
+        """The writer is fenced or has given up. Its entries that are not known to be committed will
+        never be known to be.
         """
         if self.role is PRIMARY:
             self._step_down(reason)
 
     def _step_down(self, reason: str) -> None:
         if any(isinstance(output, StepDown) for output in self._outputs):
-            # one input may show in two ways that the role is over (a reply after the lease's end,
-            # and the lease's end)
+            # one input may show the end of the role in two ways (a reply after the lease's end, and
+            # the lease's end)
             return
         if self.phase and self.successor is not None:
             self._outputs.append(HandoverOver(f"no longer primary: {reason}"))
         self._outputs.append(StepDown(reason))
 
     def on_stepped_down(self, clean: bool, now_us: int) -> None:
-        """``clean``: nothing uncommitted, nothing executed and not yet appended,
-        so memory is the committed state.
+        """``clean``: nothing is uncommitted, and nothing executed still waits to be appended. So
+        memory is the committed state.
         """
         handed_over = self._release_commands_at > 0
         if not handed_over:
@@ -561,8 +561,8 @@ class Roles:
                 LogEvent("demoted", "replica on the spot: all it held is committed"),
             ]
         elif clean:
-            # How long this node was away nobody here knows: a command that has lain in its socket
-            # since may be answered only when the log's end is in memory.
+            # This node does not know how long it was away. A command that has waited in its socket
+            # since then may be answered only when the log's end is in memory.
             self.role, self._since, self.target = RESTORING, now_us, -1
             self._outputs += [
                 HideUntilCaughtUp(),
@@ -583,8 +583,7 @@ class Roles:
                 ),
             ]
         if self.phase:
-            # a hand-over that failed: the commands kept for it are answered
-            # by what this node is now
+            # a hand-over that failed: the commands held for it are answered in the present role
             self._outputs.append(ReleaseCommands())
         self.phase, self._handover_until, self.successor = "", 0, None
         self._finish_exit()
@@ -609,8 +608,8 @@ class Roles:
         ]
 
     def on_handover_asked(self, wanted: str, now_us: int) -> None:
-        """``wanted``: a replica's id (or its beginning) or ``host:port``; empty:
-        the most caught-up one.
+        """``wanted``: a replica's id (or its beginning) or ``host:port``; empty: the most
+        caught-up replica.
         """
         error = ""
         if self.role is not PRIMARY:
@@ -643,7 +642,7 @@ class Roles:
         ]
 
     def on_drained(self, now_us: int) -> None:
-        """Everything executed is committed, and nothing new is taken."""
+        """Everything executed is committed, and no new command is taken."""
         if self.phase != DRAINING:
             return
         if self.successor is None:
@@ -661,7 +660,7 @@ class Roles:
             self._outputs.append(ReleaseLease(self.successor.incarnation))
 
     def on_released(self, now_us: int) -> None:
-        """Every log node that could be reached was told; this writer's term is over."""
+        """Every log node in reach got the Release; this writer's term is over."""
         if self.phase != RELEASING or self.successor is None:
             return
         s = self.successor
@@ -675,7 +674,7 @@ class Roles:
     def _give_up_handover(self, reason: str, now_us: int) -> None:
         phase, self._handover_until = self.phase, 0
         if phase == DRAINING and not self.exiting:
-            # Nothing has been given up: go on as primary.
+            # The lease is still held: go on as primary.
             self.phase, self.successor = "", None
             self._outputs += [
                 HandoverOver(reason),
@@ -683,7 +682,7 @@ class Roles:
                 LogEvent("handover-failed", reason, warning=True),
             ]
         elif phase == RELEASING:
-            # at least one Release was sent, so the term is over whoever heard it
+            # at least one Release was sent: the term is over, whichever log node received it
             self.on_released(now_us)
         else:
             self._step_down(f"the hand-over did not complete: {reason}")
@@ -696,7 +695,7 @@ class Roles:
     # ----------------------------------------------------------------- the end
 
     def on_terminate(self, reason: str, now_us: int, code: int = 0) -> None:
-        """Hand over first, then end. Asked twice: end at once. ``code``: the process' exit code."""
+        """Hand over first, then end. A second call ends at once. ``code``: the exit code."""
         self.exit_code = max(self.exit_code, code)
         if self.exiting:
             self._outputs.append(Exit(self.exit_code, f"{reason}, again"))
@@ -710,7 +709,7 @@ class Roles:
             if self.live_peers(now_us):
                 self.on_handover_asked("", now_us)
             else:
-                # nobody to hand over to: commit what was executed, then let the lease run out
+                # no node to hand over to: commit what was executed, then let the lease run out
                 self.phase = DRAINING
                 self._handover_until = now_us + self._lease
                 self._outputs.append(HoldCommands())

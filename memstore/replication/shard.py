@@ -42,7 +42,7 @@ class Shard(Dispatcher):
         return entries
 
     def run_internal(self, work: Callable[[Context], object], wall_ms: int) -> None:
-        """A primary's own work (active expiry) as a unit of its own, which no client waits for."""
+        """Run a primary's own work (active expiry) as its own unit, which no client waits for."""
         assert self.role is PRIMARY and not self.context.unit
         self.context.bind(self.engine.internal, wall_ms)
         try:
@@ -55,7 +55,7 @@ class Shard(Dispatcher):
 
     def shift_positions(self, position: int) -> None:
         """An entry that is not the shard's (LEADERSHIP of a re-sealed term) took ``next_position``:
-        what gathers moves up, and what waits for it.
+        what gathers moves up, and so does what waits for it.
         """
         assert position == self.next_position, "only the next position can be taken"
         for _ in range(self._shift_entries()):
@@ -65,7 +65,7 @@ class Shard(Dispatcher):
                 session.seen += position <= session.seen < FAR
 
     def on_committed(self, position: int) -> list[tuple[Session, bytes]]:
-        """Everything up to ``position`` is committed: what may be written, one piece a session."""
+        """Everything up to ``position`` is committed. What may be written, one piece a session."""
         self._count_committed(position)
         released = self.tracker.commit(position)
         if self.congested:
@@ -76,8 +76,8 @@ class Shard(Dispatcher):
 
     @property
     def clean(self) -> bool:
-        """Memory is exactly a committed state:
-        nothing uncommitted, nothing executed and not yet appended.
+        """Memory is exactly a committed state: nothing is uncommitted, and nothing executed still
+        waits to be appended.
         """
         return not self.tracker.busy and not self.has_entries and not self.failed
 
@@ -87,8 +87,8 @@ class Shard(Dispatcher):
         return not self.tracker.busy and not self.has_entries and not self._in_flight
 
     def become_primary(self, next_position: int, committed: int) -> None:
-        """Everything up to ``committed`` is applied;
-        the next entry of this writer gets ``next_position``.
+        """Everything up to ``committed`` is applied. The next entry of this writer gets
+        ``next_position``.
         """
         assert committed == next_position - 1 and self.clean
         self.tracker.reset(committed)
@@ -97,7 +97,7 @@ class Shard(Dispatcher):
         for session in self.engine.sessions.values():
             # a WAITFOR at a replica may have named a position that does not exist
             session.seen = min(session.seen, committed)
-            # a key that was looked at as a replica's may have been one that it hides
+            # as a replica, this node may have hidden a watched key
             if session.watched:
                 session.watch_failed = True
         self.context.expiry = DELETE_EXPIRED
@@ -111,13 +111,13 @@ class Shard(Dispatcher):
         self._leave_primary(REPLICA)
 
     def on_rebuild(self) -> None:
-        """Memory is thrown away, to be made again from the log's first entry."""
+        """Memory is discarded, to be built again from the log's first entry."""
         self.failed = False
         self.applied, self.applied_wall_ms = NO_ENTRY, 0
         self.become_restoring()
 
     def become_restoring(self) -> None:
-        """Memory is not to be shown until the log has been followed to its end."""
+        """No memory may be shown until the log has been followed to its end."""
         self._leave_primary(RESTORING)
 
     def _leave_primary(self, role: Role) -> None:
@@ -128,8 +128,8 @@ class Shard(Dispatcher):
         self.update_fast_path()
         self.runnable += self.reads.restart()
         for session in self.engine.sessions.values():
-            # what an earlier answer covers and was not run yet asks again: memory may be another's,
-            # and behind that answer
+            # commands that an earlier answer covers and that did not run yet ask again: memory may
+            # be another one, and older than that answer
             session.reads_covered = 0
         self.resume()
 
@@ -144,19 +144,19 @@ class Shard(Dispatcher):
         self.resume()
 
     def demote(self, committed: int) -> list[tuple[Session, bytes, bool]]:
-        """This node is no longer the primary. What each client is told of its commands whose
-        outcome or answer cannot be confirmed; True: close behind it.
+        """This node is no longer the primary. Returns what each client gets for its commands whose
+        outcome or answer cannot be confirmed; True: close the connection after it.
 
-        Afterwards nothing is held and nothing gathers; unless `clean` held before, memory must be
-        thrown away.
+        Afterwards nothing is held and nothing gathers. Unless `clean` was true before, memory must
+        be discarded.
         """
         told: list[tuple[Session, bytes, bool]] = []
         for session in self.engine.sessions.values():
             if session.held or session.out:
                 told.append(refusals.fail_pending_replies(session, self._last_position()))
-            # what it was shown; a position of this writer beyond may never exist
+            # positions that it has seen above this one may never exist
             session.seen = committed
-            session.reads_covered = 0  # of an earlier time as a replica
+            session.reads_covered = 0  # granted when this node was a replica earlier
             if session.multi is not None:
                 session.multi_failed = True
             if session.watched:
@@ -176,9 +176,9 @@ class Shard(Dispatcher):
         """The client is gone."""
         self.tracker.drop(session)
         if self.congested:
-            self._update_congestion()  # what it was owed may have been what was too much
+            self._update_congestion()  # its held replies may have caused the congestion
         self.engine.forget(session)
-        self.update_fast_path()  # it may have been the last in MONITOR
+        self.update_fast_path()  # it may have been the last session in MONITOR
         session.parked.clear()
         self._stopped.pop(session, None)
         self.reads.forget(session)
@@ -189,8 +189,8 @@ class Shard(Dispatcher):
     # ----------------------------------------------------------------- a replica follows the log
 
     def on_applied(self, applied: EntryId, wall_ms: int) -> None:
-        """A committed entry was applied to memory. ``wall_ms``: the greatest of all entries' times
-        up to it.
+        """A committed entry was applied to memory. ``wall_ms``: the greatest time of all entries up
+        to it.
         """
         self.applied = applied
         self.applied_wall_ms = wall_ms
@@ -199,7 +199,7 @@ class Shard(Dispatcher):
             self.runnable += self.reads.on_applied(applied)
 
     def on_tail(self, query: int, bound: EntryId | None, now_us: int) -> None:
-        """The answer to a question that ``reads.on_asked`` numbered; None: no majority answered."""
+        """The answer to query ``query`` of ``reads.on_asked``; None: no majority answered."""
         timeout_ms = self.engine.settings.strong_read_timeout_ms
         self.runnable += self.reads.on_tail(
             query, bound, self.applied, now_us + timeout_ms * 1000, refusals.no_majority(timeout_ms)

@@ -1,16 +1,15 @@
-"""The tracker: nobody ever sees what might be lost.
+"""The tracker: it holds each reply until everything that the reply shows is committed.
 
 Decides: which position a reply waits for, and which replies a commit releases.
 Must not know: commands, roles, sockets, the log's entries.
 
-It knows, for each key with a change that is not yet committed, the position of the last such
-change. Keys of database 0 stand for themselves, others as (database, key). A reply is held at the
-highest position among its own writes and the dirty keys it looked at; replies of one session leave
-in order.
+For each key with an uncommitted change it knows the position of the last such change. Keys of
+database 0 stand for themselves, others as (database, key). A reply is held at the highest position
+among its own writes and the dirty keys that it looked at. Replies of one session leave in order.
 
-Dirty keys live in two generations, so that forgetting them costs nothing a key: when everything the
-old generation holds is committed, the young one becomes old. A key found with a committed position
-is clean.
+Dirty keys are in two generations, so that forgetting them costs nothing for each key. When
+everything in the old generation is committed, the young generation becomes the old one. A key found
+with a committed position is clean.
 Invariants: ``committed <= latest``; a session's held positions never go down; ``busy == (latest >
 committed)``.
 """
@@ -22,7 +21,7 @@ from typing import Final
 from memstore.engine.session import Held, Session
 
 Key = bytes | tuple[int, bytes]
-FAR: Final = 1 << 62  # the position of what must never be released: only a demotion ends the wait
+FAR: Final = 1 << 62  # the position of what must never be released: only a demotion ends that wait
 
 
 class Tracker:
@@ -56,8 +55,8 @@ class Tracker:
     # ----------------------------------------------------------------- changes
 
     def mark(self, keys: list[Key], databases: list[int], position: int) -> None:
-        """These keys, and these databases as a whole,
-        changed in the entry that will have ``position``.
+        """Record that these keys, and these databases as a whole, changed in the entry that will
+        have ``position``.
         """
         assert position > self.committed and position >= self.latest, (
             "changes come in order, before their commit"
@@ -85,7 +84,7 @@ class Tracker:
     # ----------------------------------------------------------------- replies
 
     def hold_reply(self, session: Session, held: Held) -> None:
-        """Keep a reply until its position is committed. The session's positions never go down."""
+        """Hold a reply until its position is committed. The session's positions never go down."""
         position = held[0]
         assert not session.held or session.held[-1][0] <= position
         session.held.append(held)
@@ -97,8 +96,8 @@ class Tracker:
             waiting.append(session)
 
     def hold_reply_in_front(self, session: Session, data: bytes, reads: int) -> None:
-        """Keep replies for a demotion to answer, in front of all that the session waits for, which
-        is never released either.
+        """Hold replies that only a demotion may answer, before all that the session waits for. What
+        the session waits for is then never released either.
         """
         held = session.held
         if not held:
@@ -111,8 +110,8 @@ class Tracker:
         held.extend(items)
 
     def commit(self, position: int) -> list[tuple[Session, bytes]]:
-        """Everything up to ``position`` is committed: what may be written now, one piece a session,
-        in the order the replies were held.
+        """Everything up to ``position`` is committed. Returns what may be written now, one piece a
+        session, in the order in which the replies were held.
         """
         if position <= self.committed:
             return []
@@ -129,7 +128,7 @@ class Tracker:
                         parts.append(held.popleft()[1])
                     data = b"".join(parts)
                 else:
-                    continue  # released already, or gone
+                    continue  # released already, or the client is gone
                 self.held_bytes -= len(data)
                 released.append((session, data))
         self._forget()
@@ -146,8 +145,8 @@ class Tracker:
             self._old_latest = self.latest
 
     def shift_positions(self, position: int) -> None:
-        """The entry that gathers at ``position`` and those behind it will stand one position
-        higher. Rare: walks everything at or above it.
+        """The entry that gathers at ``position``, and those after it, move up by one position. This
+        is rare: it walks everything at or above ``position``.
         """
         for generation in (self._young, self._old):
             generation.update({key: at + 1 for key, at in generation.items() if at >= position})
@@ -165,7 +164,7 @@ class Tracker:
             self._old_latest += 1
 
     def drop(self, session: Session) -> None:
-        """The client is gone: nobody waits for these replies any more."""
+        """The client is gone: discard its replies."""
         for held in session.held:
             self.held_bytes -= len(held[1])
         session.held.clear()

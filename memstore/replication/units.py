@@ -4,14 +4,14 @@ Decides: which units share an entry, how a unit larger than an entry is divided,
 reply waits for.
 Must not know: commands, roles, sessions' replies, when entries are appended.
 
-The effects of one turn gather into one entry, whose position is known beforehand
+The effects of one turn gather into one entry. Its position is known before it is appended
 (``next_position``), so a reply knows at once what it waits for. `_shift_entries` is for the one
 case in which another entry takes that position.
 Invariants: entries are taken in order and get dense positions; a unit is never cut, except into a
 run of continued entries; ``uncommitted_bytes`` counts each payload from its unit's end to its
 commit.
 
-A base class of the shard, so that closing a unit is one call without further look-ups.
+This is a base class of the shard, so that closing a unit is one call without further look-ups.
 """
 
 from __future__ import annotations
@@ -38,30 +38,31 @@ class EntryBuilder:
         self.context = engine.context
         self.tracker = Tracker()
         self.next_position = 1
-        self.has_entries = False  # something gathers or is closed, and was not taken yet
+        self.has_entries = False  # an entry gathers, or is closed and not taken yet
         self.gathered: list[bytes] = []  # units of the entry that gathers
         self.gathered_bytes = 0
-        self._gathered_db = 0  # the database the gathered effects end in
+        self._gathered_db = 0  # the database in which the gathered effects end
         self._entries: deque[PendingEntry] = deque()  # closed, not yet taken
-        self._begun: list[PendingEntry] = []  # the entries taken of a run whose last one is not
-        # how large an entry should be; max-entry-bytes if that is less. The driver's to write
+        # taken entries of a run whose last entry is not taken yet
+        self._begun: list[PendingEntry] = []
+        # target size of an entry; max-entry-bytes if that is less. Only the driver writes this
         self.entry_bytes = FAR
-        self.waiting_bytes = 0  # of payloads that were not taken yet
-        self.uncommitted_bytes = 0  # of payloads gathered or appended and not yet committed
+        self.waiting_bytes = 0  # of payloads not taken yet
+        self.uncommitted_bytes = 0  # of payloads gathered or appended, and not yet committed
         # (position, bytes) of entries taken and not yet committed
         self._in_flight: deque[tuple[int, int]] = deque()
 
     # ----------------------------------------------------------------- units in
 
     def _close_unit(self) -> int:
-        """The unit under way joins the entry that gathers; the position its reply waits for."""
+        """The current unit joins the entry that gathers. Returns the position to wait for."""
         context = self.context
         unit = context.unit
         payload = unit[0] if len(unit) == 1 else effects.encode_unit(unit)
         limit = min(self.engine.settings.max_entry_bytes, self.entry_bytes)
         if self.gathered and self.gathered_bytes + len(payload) > limit:
             self._close_entry()
-        # a new entry begins in database 0, the unit was written where the last one ended
+        # a new entry begins in database 0, but the unit began in the database of the last one's end
         if not self.gathered and self._gathered_db:
             payload = effects.select(self._gathered_db) + payload
         self.has_entries = True
@@ -85,7 +86,7 @@ class EntryBuilder:
         return position
 
     def _last_position(self) -> int:
-        """Of the entry that gathers, or of the last closed one when nothing gathers."""
+        """Position of the entry that gathers; if none gathers, of the last closed entry."""
         return self.next_position + len(self._entries) - (0 if self.gathered else 1)
 
     def _close_entry(self) -> None:
@@ -94,8 +95,8 @@ class EntryBuilder:
         self.gathered_bytes = 0
 
     def _close_run(self, limit: int) -> None:
-        """A unit larger than an entry may be becomes a run of entries,
-        all but the last marked as continued.
+        """A unit larger than the limit becomes a run of entries. All but the last are marked as
+        continued.
         """
         payload = b"".join(self.gathered)
         pieces = [payload[at : at + limit] for at in range(0, len(payload), limit)]
@@ -106,7 +107,7 @@ class EntryBuilder:
         self.gathered_bytes = 0
 
     def _drop_unit(self) -> None:
-        """The unit under way does not happen."""
+        """Discard the current unit: it does not happen."""
         context = self.context
         context.unit.clear()
         context.changed.clear()
@@ -116,8 +117,8 @@ class EntryBuilder:
     # ----------------------------------------------------------------- entries out
 
     def _take_entries(self, room: int = FAR) -> list[PendingEntry]:
-        """The entries to append now, in order; they get ``next_position`` and the ones behind it.
-        At least one, and more while they fit into ``room`` bytes.
+        """The entries to append now, in order; they get positions from ``next_position`` on. There
+        is at least one, and more while they fit into ``room`` bytes.
         """
         entries: list[PendingEntry] = []
         while self._entries and (not entries or len(self._entries[0][1]) <= room):
@@ -144,8 +145,8 @@ class EntryBuilder:
         return entry
 
     def _shift_entries(self) -> int:
-        """Another entry takes ``next_position``. By how much what gathers moves up: by more than
-        one if a run was not complete. It is cut off there, and all of it is written once more.
+        """Another entry takes ``next_position``. Returns how far the gathered entries move up. An
+        incomplete run is cut off there, so they move by more than one: the run is written again.
         """
         again, self._begun = self._begun, []
         self.next_position += 1
@@ -162,7 +163,7 @@ class EntryBuilder:
             self.uncommitted_bytes -= in_flight.popleft()[1]
 
     def _drop_entries(self) -> None:
-        """A demotion: nothing gathers, and nothing taken is waited for."""
+        """A demotion: nothing gathers, and no taken entry is waited for."""
         self.gathered, self.gathered_bytes, self._gathered_db = [], 0, 0
         self._entries.clear()
         self._begun.clear()

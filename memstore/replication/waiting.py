@@ -8,13 +8,13 @@ A wait has one of these reasons:
 
 - COMMIT: the log has committed its position.
 - HERE: this node has applied its position (at a primary: the log has committed it).
-- REPLICAS: so many replicas have applied its position, and the log has committed it if the wait
-  asks for that too (``durable``).
+- REPLICAS: a given number of replicas have applied its position. If the wait asks for that too
+  (``durable``), the log has committed it.
 
-Waits with the same condition stand in one queue, ordered by position. So progress looks only at the
-first wait of each queue, and at those that are over. Another queue orders the deadlines. To add a
-wait, and to end one, cost O(log n); to forget one costs O(1), and its places in the queues are
-removed later (`_Queue`).
+Waits with the same condition are in one queue, ordered by position. So progress examines only the
+first wait of each queue and the waits that are over. Another queue orders the deadlines. Adding or
+ending a wait costs O(log n). Forgetting one costs O(1); its places in the queues are removed later
+(`_Queue`).
 
 Invariants: a session has at most one wait. Each wait is returned once, or forgotten. No wait is
 returned before its condition holds or its deadline has passed.
@@ -32,8 +32,8 @@ COMMIT: Final = 0
 HERE: Final = 1
 REPLICAS: Final = 2
 
-COMPACT_MIN: Final = 64  # places of waits that are over, before a queue is worth compacting
-_ANY: Final = 1 << 62  # no replica is asked for: every position will do
+COMPACT_MIN: Final = 64  # places of waits that are over, before compacting a queue is worth it
+_ANY: Final = 1 << 62  # no replica is asked for: every position is enough
 
 
 class Wait:
@@ -60,14 +60,14 @@ class Wait:
         self.deadline_us = deadline_us  # 0: none
         self.replicas = replicas
         self.durable = durable
-        self.request = request  # what the driver answers; nothing here looks at it
+        self.request = request  # what the driver answers; this machine does not read it
         self.number = 0  # in the order of arrival
         self.is_over = False
 
 
 class _Queue:
-    """Waits ordered by one number: a heap. A wait that is over stays in it until it comes to the
-    front, or until half of the queue is such waits.
+    """A heap of waits, ordered by one number. A wait that is over stays in it until it comes to the
+    front, or until half of the queue consists of such waits.
     """
 
     __slots__ = ("_dead", "_heap")
@@ -99,7 +99,7 @@ class _Queue:
         return taken
 
     def on_over(self) -> None:
-        """One of its waits is over and was not taken out of this queue."""
+        """One of its waits ended without being taken out of this queue."""
         self._dead += 1
         if self._dead >= COMPACT_MIN and self._dead * 2 >= len(self._heap):
             self._heap = [place for place in self._heap if not place[2].is_over]
@@ -111,7 +111,7 @@ class _Queue:
         self._heap = [(at + (at >= position), number, wait) for at, number, wait in self._heap]
 
     def places(self) -> int:
-        """How many waits the queue has room taken for; some of them may be over."""
+        """How many places the queue takes; some may belong to waits that are over."""
         return len(self._heap)
 
 
@@ -134,12 +134,12 @@ class Waiting:
         return bool(self._waits)
 
     def places(self) -> int:
-        """How many places all queues take, those of waits that are over among them."""
+        """How many places all queues take, including those of waits that are over."""
         queues = [self._commit, self._here, self._deadlines, *self._replicas.values()]
         return sum([queue.places() for queue in queues])
 
     def add(self, wait: Wait) -> None:
-        """Even if its condition holds already, the next `on_progress` returns it, no earlier."""
+        """Even if its condition already holds, only the next `on_progress` returns it."""
         assert wait.session not in self._waits, "a session waits for one thing at a time"
         wait.number, self._next = self._next, self._next + 1
         self._waits[wait.session] = wait
@@ -235,8 +235,8 @@ class Waiting:
     # ----------------------------------------------------------------- positions that move
 
     def shift_positions(self, position: int) -> None:
-        """What has ``position`` or a higher one, and is not committed yet, moves up by one. A HERE
-        wait names a position that its client was told, which does not move.
+        """Uncommitted positions at or above ``position`` move up by one. A HERE wait names a
+        position that its client already has, so it does not move.
         """
         for queue in (self._commit, *self._replicas.values()):
             queue.shift(position)
