@@ -1,5 +1,5 @@
-"""What compiled modules may not say, since mypyc makes something else of it than CPython: rules for
-`tests/test_tidy.py`. `docs/compiled.md` explains each.
+"""Rules about the forms that mypyc compiles to something else than CPython runs.
+`tests/test_tidy.py` applies them; `docs/compiled.md` explains each.
 
 Decides: which forms are rejected in the modules that are compiled.
 Must not know: what the code does; it sees names and forms, no types.
@@ -23,8 +23,8 @@ def hot_modules() -> list[str]:
     return [path.removesuffix(".py").replace("/", ".") for path in paths]
 
 
-# Slices with two bounds whose order the rule below cannot prove, by module: what is sliced, and why
-# its start is never behind its end (or why it may be).
+# Slices with two bounds whose order the rule below cannot prove, by module. The value says what is
+# sliced, and why its start is never after its end (or why it may be).
 ORDERED: dict[str, dict[str, str]] = {
     "memstore.engine.resp": {
         "self.data[self.offset:at]": "find() looks from the offset on",
@@ -100,18 +100,18 @@ ORDERED: dict[str, dict[str, str]] = {
     },
 }
 
-# Functions that call themselves, with what bounds the depth. Compiled code has no limit of its own:
-# it ends in a crash of the process.
+# Functions that call themselves, each with what bounds the depth. Compiled code has no recursion
+# limit: the process crashes.
 BOUNDED_RECURSION: dict[str, dict[str, str]] = {}
 
 
-# --------------------------------------------------------------------------- what is proven
+# --------------------------------------------------------------------------- what can be proven
 
 Terms = tuple[Counter[str], int]
 
 
 def terms(node: ast.expr) -> Terms:
-    """A sum as its parts and its constant."""
+    """Split a sum into its terms and its constant."""
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
         (left, a), (right, b) = terms(node.left), terms(node.right)
         return left + right, a + b
@@ -129,7 +129,7 @@ def terms(node: ast.expr) -> Terms:
 
 
 def grows(low: ast.expr, high: ast.expr) -> bool:
-    """Whether ``high`` is ``low`` and something more: lengths and counts are not negative."""
+    """Whether ``high`` is ``low`` plus something: lengths and counts are not negative."""
     if isinstance(low, ast.UnaryOp) or isinstance(high, ast.UnaryOp):
         return False
     if (
@@ -149,7 +149,7 @@ def grows(low: ast.expr, high: ast.expr) -> bool:
 
 
 def known(test: ast.expr) -> Iterator[tuple[ast.expr, ast.expr]]:
-    """What holds where the test does: pairs of a smaller and a larger expression."""
+    """What holds where the test is true: pairs of a smaller and a larger expression."""
     if isinstance(test, ast.BoolOp) and isinstance(test.op, ast.And):
         for value in test.values:
             yield from known(value)
@@ -166,7 +166,7 @@ def known(test: ast.expr) -> Iterator[tuple[ast.expr, ast.expr]]:
 def slices(
     node: ast.AST, held: list[tuple[ast.expr, ast.expr]]
 ) -> Iterator[tuple[ast.Subscript, list[tuple[ast.expr, ast.expr]]]]:
-    """Every slice that is read, with what the tests around it say."""
+    """Every slice that is read, with what the enclosing tests imply about it."""
     if (
         isinstance(node, ast.Subscript)
         and isinstance(node.slice, ast.Slice)
@@ -184,11 +184,11 @@ def slices(
                 yield from slices(child, inside)
 
 
-# ----------------------------------------------------------- the rules: what is wrong, line by line
+# ----------------------------------------------------- the rules: each gives its violations by line
 
 
 def unordered_slices(module: str, tree: ast.Module) -> list[str]:
-    """A bytes slice whose start is behind its end raises SystemError."""
+    """A slice of bytes whose start is after its end raises SystemError."""
     found = []
     for node, held in slices(tree, []):
         bounds = node.slice
@@ -208,8 +208,8 @@ def unordered_slices(module: str, tree: ast.Module) -> list[str]:
 
 
 def shared_error_names(module: str, tree: ast.Module) -> list[str]:
-    """A name in ``except ... as`` keeps the type of its first use in the function: the second
-    handler raises TypeError.
+    """A name in ``except ... as`` keeps the type of its first use in the function.
+    The second handler then raises TypeError.
     """
     found = []
     for function in ast.walk(tree):
@@ -228,7 +228,7 @@ def shared_error_names(module: str, tree: ast.Module) -> list[str]:
 
 
 def moving_ranges(module: str, tree: ast.Module) -> list[str]:
-    """``range(end)`` looks at ``end`` in every round: a loop that assigns to it ends elsewhere."""
+    """``range(end)`` reads ``end`` in every round: a loop that assigns to it ends elsewhere."""
     found = []
     for node in ast.walk(tree):
         if (
@@ -256,7 +256,7 @@ def moving_ranges(module: str, tree: ast.Module) -> list[str]:
 
 
 def silent_truth(module: str, tree: ast.Module) -> list[str]:
-    """``if thing`` asks a compiled class for ``__bool__`` only, never for ``__len__``."""
+    """For ``if thing``, a compiled class calls only ``__bool__``, never ``__len__``."""
     return [
         f"line {node.lineno}: class {node.name} has __len__ and no __bool__"
         for node in ast.walk(tree)
@@ -271,8 +271,9 @@ def methods(node: ast.ClassDef) -> set[str]:
 
 
 def shared_attributes(module: str, tree: ast.Module) -> list[str]:
-    """A value in a class body is each object's own, and the class does not have it: shared state
-    would be no longer shared. An Enum's members belong to the class in both builds.
+    """A value in a class body belongs to each object, and the class itself does not have it.
+    State that the objects should share would no longer be shared. The members of an Enum belong to
+    the class in both builds.
     """
     found = []
     for node in ast.walk(tree):
@@ -291,8 +292,8 @@ def shared_attributes(module: str, tree: ast.Module) -> list[str]:
 
 
 def is_state(part: ast.stmt) -> bool:
-    """Whether a line of a class body sets something that is neither constant nor said to belong
-    to the class.
+    """Whether a line of a class body sets something that is neither constant nor marked as the
+    class's own.
     """
     if isinstance(part, ast.AnnAssign):
         return part.value is not None and not re.search(

@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-# compiled, made by tools, or data
+# compiled files, files made by tools, or data
 ELSEWHERE = frozenset(("memstore", "txlog", "build", "dist", ".git", ".venv", ".memstore"))
 
 

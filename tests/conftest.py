@@ -1,10 +1,10 @@
 """What all tests share: the rule for tests that need a real redis-server, and the two builds.
 
-Decides: marked ``redis``, tests are skipped where there is no server and the summary says so; with
-CI set a missing server fails the run instead, so that the build server can never pass by skipping.
-With MEMSTORE_TEST_COMPILED set the run ends with an error unless every hot module is compiled, so
-that a compiled run can never pass on source. Tests in `interpreted_only` are skipped on compiled
-modules, and counted.
+Decides: which tests are skipped. Tests marked ``redis`` are skipped where there is no server, and
+the summary says so. With CI set, a missing server fails the run, so that the build server can never
+pass by skipping. Tests in `interpreted_only` are skipped on compiled modules, and counted.
+With MEMSTORE_TEST_COMPILED set, the run fails unless every hot module is compiled. So a compiled
+run can never pass on interpreted source.
 """
 
 from __future__ import annotations

@@ -1,9 +1,11 @@
-"""What every document keeps: rules, each a function from a document to the list of its violations,
-and each tried on a planted violation by `tests/test_documents.py`.
+"""The rules that every document must follow.
 
-Decides: which files are documents, and what of a document a machine can check: that what it names
-exists, its shape, its words. Must not know: whether what it says is true; how wide lines are
-(`length_rules`).
+Each rule is a function from a document to the list of its violations. `tests/test_documents.py`
+tries each rule on a planted violation.
+
+Decides: which files are documents, and what a machine can check in them: names that exist, the
+shape, the words.
+Must not know: whether the content is true; how wide lines are (`length_rules`).
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ PROTOCOL = "docs/log-protocol.md"
 DECISIONS = "docs/decisions/"
 MUTANTS_TABLE = "tests/sim/README.md"
 
-# Words with a plainer one. A process or component is *it*.
+# Words that have a plainer word. A process or component is *it*.
 WORDS_AVOIDED = re.compile(
     r"\b(nobody|anew|for ever|forever|strangers?|in vain|who(so)?ever|he|him|his)\b", re.IGNORECASE
 )
@@ -66,7 +68,7 @@ class Document:
 
 
 def documents() -> list[Document]:
-    """All but the records of measurements."""
+    """All documents except the records of measurements."""
     paths = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")]
     paths += [*(ROOT / "tests").rglob("*.md"), *(ROOT / "bench").glob("*.md")]
     return [
@@ -75,7 +77,7 @@ def documents() -> list[Document]:
     ]
 
 
-# --------------------------------------------------------------------------- what is named exists
+# --------------------------------------------------------------------------- names exist
 
 
 def files_named_exist(document: Document) -> list[str]:
@@ -88,7 +90,7 @@ def files_named_exist(document: Document) -> list[str]:
 
 
 def functions_named_exist(document: Document) -> list[str]:
-    """`path` `Class.method` or `path` `function`: the file defines it."""
+    """`path` `Class.method` or `path` `function`: the file defines the name."""
     return [
         f"line {number}: {path} does not define {name}"
         for number, line in document.prose
@@ -144,7 +146,7 @@ def links_lead_somewhere(document: Document) -> list[str]:
     ]
 
 
-# --------------------------------------------------------------------------- how it is written
+# --------------------------------------------------------------------------- shape and words
 
 
 def bullets_are_short(document: Document) -> list[str]:
@@ -216,8 +218,9 @@ def cited_rules_are_defined(cites: Text) -> list[str]:
 
 
 def rules_are_whole(document: Document) -> list[str]:
-    """A rule has an id of its own without a hole in the numbers, a text of at most four lines, a
-    reason, a place where it is enforced, and a test."""
+    """Each rule has its own id, a text of at most four lines, a reason, a place and a test.
+    The ids of a group have no gap. The place is where the code enforces the rule.
+    """
     if document.path != PROTOCOL:
         return []
     found = []
@@ -257,7 +260,7 @@ def _words_of_the_code() -> frozenset[str]:
 
 
 def mutants_named_exist(document: Document) -> list[str]:
-    """Behind "Mutants:", and in the table of all mutants, which is complete."""
+    """Mutants named after "Mutants:" exist, and the table of all mutants is complete."""
     from tests.sim.mutants import MUTANTS  # here: it imports everything
 
     found = [

@@ -1,8 +1,8 @@
 """No module and no package imports itself through others.
 
 Decides: what an import circle is. Every import counts, also one inside a function. An import under
-``TYPE_CHECKING`` counts only where it crosses a package: within a package two classes may name each
-other. Packages (`memstore.engine`) are looked at as a whole too.
+``TYPE_CHECKING`` counts only where it crosses a package boundary: two classes of one package may
+name each other. Packages (`memstore.engine`) are also checked as a whole.
 Must not know: which imports the layout allows (`test_tidy` has that table).
 """
 
@@ -17,7 +17,7 @@ PACKAGES = ("memstore", "txlog")
 
 Graph = dict[str, set[str]]
 
-# Circles that are left, each with the area that removes it. An entry that is no circle fails.
+# Known circles, each with the area that removes it. An entry that is not a circle fails.
 LEFT: dict[tuple[str, ...], str] = {}
 
 
@@ -26,8 +26,8 @@ def package(module: str) -> str:
 
 
 def imported(source: Source) -> Iterator[tuple[int, str]]:
-    """Every module a source imports, with its line; for `from memstore import b` also memstore.b,
-    which is a module.
+    """Every module that a source imports, with its line.
+    `from memstore import b` also gives memstore.b, because b may be a module.
     """
     for node in source.nodes:
         if isinstance(node, ast.Import):
@@ -66,7 +66,7 @@ def _imports(source: Source, known: set[str]) -> Iterator[str]:
 
 
 def circles(graph: Graph) -> list[tuple[str, ...]]:
-    """The strongly connected parts of more than one name, sorted (Tarjan's algorithm)."""
+    """The strongly connected components with more than one name, sorted (Tarjan's algorithm)."""
     order: dict[str, int] = {}
     lowest: dict[str, int] = {}
     stack: list[str] = []

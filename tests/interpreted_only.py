@@ -1,8 +1,8 @@
-"""The tests that cannot run on compiled modules, each with its reason. `tests/conftest.py` skips
-them in a compiled run, and the summary counts them.
+"""The tests that cannot run on compiled modules, each with its reason.
+`tests/conftest.py` skips them in a compiled run, and the summary counts them.
 
-Decides: nothing else. There should be few: what a test replaces is given to a constructor instead
-wherever that is possible (docs/compiled.md).
+Decides: nothing else. The list should be short: where possible, a test gives its substitute to a
+constructor instead of replacing a name (docs/compiled.md).
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""How long lines, functions and files may be, for `tests/test_tidy.py`.
+"""Limits on the length of lines, functions and files, for `tests/test_tidy.py`.
 
-Decides: the limits, and what is still beyond them. Each rule is a function from a source to the
-list of its violations.
-Must not know: which files there are.
+Decides: the limits, and which existing code still exceeds them. Each rule is a function from a
+source to the list of its violations.
+Must not know: which files exist.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ LINE_COLUMNS = 100
 FUNCTION_LINES = 60
 FILE_LINES = 600
 
-# What is still longer than the limits, and how long it is: it may shrink and not grow. An entry
-# that is not needed any more is an error.
+# Code that still exceeds the limits, and its length: it may shrink and not grow. An entry that is
+# no longer needed is an error.
 LONG_FILES: dict[str, int] = {
     "memstore.replication.roles": 720,
     "tests.sim.campaigns": 871,
@@ -109,7 +109,7 @@ def lines_fit(source: Source) -> list[str]:
 
 
 def prose(markdown: str) -> str:
-    """Markdown with empty lines in the place of tables, code blocks and lines that are one link."""
+    """Markdown with empty lines in place of tables, code blocks and lines with only a link."""
     kept, fenced, behind_empty, code = [], False, True, False
     for line in markdown.splitlines():
         fence = line.lstrip().startswith("```")

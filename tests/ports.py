@@ -1,7 +1,7 @@
 """Free TCP ports for tests.
 
 Decides: which ports a test process uses. All are below the range from which the kernel takes the
-ports of outgoing connections, so a connection of another test cannot take a port between the look
+ports of outgoing connections. So a connection of another test cannot take a port between the check
 and its use. One process gives no port twice. The workers of pytest-xdist share no port.
 Must not know: what listens there.
 """
@@ -19,8 +19,8 @@ BLOCK = 4
 
 
 def _blocks() -> Iterator[int]:
-    """Every block of this process once, in a random order: two test runs beside each other rarely
-    look at the same block.
+    """Every block of this process once, in a random order.
+    Two test runs at the same time then rarely try the same block.
     """
     worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % WORKERS
     size = (LAST + 1 - FIRST) // WORKERS

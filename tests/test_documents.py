@@ -1,4 +1,4 @@
-"""The documents as a test: what they name exists, and they keep their shape and words.
+"""The documents as a test: the names in them exist, and their shape and words are right.
 
 Decides: nothing; `tests.documents` has the rules and a planted violation for each.
 """

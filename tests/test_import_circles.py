@@ -1,4 +1,4 @@
-"""The rule about import circles, on planted ones. `test_tidy` applies it to the product."""
+"""The rule about import circles, tried on planted ones. `test_tidy` applies it to the product."""
 
 from __future__ import annotations
 

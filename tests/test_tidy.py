@@ -1,10 +1,11 @@
-"""The architecture and the house rules as a test: every source file is read with `ast` and measured
-against the tables below.
+"""Tests of the architecture and the house rules.
 
-Decides: who may import whom, what pure layers may not call, what a module's head must have.
-`length_rules` decides how long lines, functions and files may be. Each rule is a function from a
-source to the list of its violations, and each is tried on a planted violation first: a rule that
-finds nothing would prove nothing.
+The tests read every source file with `ast` and compare it with the tables below. Each rule is a
+function from a source to the list of its violations. Each rule is first tried on a planted
+violation: a rule that finds nothing proves nothing.
+
+Decides: who may import whom, what pure layers may not call, what a module header must have.
+`length_rules` decides the limits of lines, functions and files.
 Must not know: what the code does.
 """
 
@@ -40,7 +41,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 # --------------------------------------------------------------------------- the tables
 
-# How a log looks on disk, on bytes; the other modules of txlog.storage have the files in hand.
+# The layout of a log on disk, as bytes. The other modules of txlog.storage work on the files.
 PURE_STORAGE = (
     "txlog.storage.segment",
     "txlog.storage.meta",
@@ -49,19 +50,20 @@ PURE_STORAGE = (
     "txlog.storage.scrub",
 )
 
-# What is below everything in txlog, and of use to its callers too.
+# The lowest layer of txlog; callers of txlog use it too.
 LOG_BASICS = (
     "txlog.address", "txlog.clock", "txlog.entry", "txlog.program_errors", "txlog.resolver",
     "txlog.secret_file", "txlog.sockets", "txlog.trust",
 )  # fmt: skip
-# How log nodes are talked to. The client of a log sees no server; `txlog.embedded` is above both.
+# How a process talks to log nodes. The client of a log sees no server; `txlog.embedded` is above
+# both.
 LOG_LINKS = (
     *LOG_BASICS, "txlog.config", "txlog.events", "txlog.handshake", "txlog.link", "txlog.messages",
     "txlog.throttle", "txlog.tool_connection", "txlog.wire",
 )  # fmt: skip
 
-# What each group may import of the project itself: the longest matching prefix on the left decides.
-# A group may always import from itself.
+# What each group may import from the project itself. The longest matching prefix on the left
+# decides. A group may always import from itself.
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "memstore.version": (),
     "memstore.engine": ("memstore.version",),
@@ -112,7 +114,7 @@ BANNED_MODULES = frozenset((
     "signal", "socket", "sqlite3", "ssl", "structlog", "subprocess", "tempfile", "threading",
     "time", "uuid", "uvloop", "_thread", "aiofiles", "rich", "typer", "prometheus_client",
 ))  # fmt: skip
-# `hash` of bytes changes with the hash seed: a machine that asks it is not reproducible.
+# `hash` of bytes changes with the hash seed: a machine that calls it is not reproducible.
 BANNED_CALLS = frozenset(
     ("open", "print", "input", "eval", "exec", "compile", "__import__", "hash", "breakpoint")
 )
@@ -248,8 +250,8 @@ def comments(source: Source) -> Iterator[tuple[int, str]]:
 
 
 def exemptions_give_a_reason(source: Source) -> list[str]:
-    """``# type: ignore[code]  reason`` and ``# noqa: CODE  reason``;
-    nothing broader, nothing unexplained.
+    """``# type: ignore[code]  reason`` and ``# noqa: CODE  reason``.
+    An exemption must not be broader, and it must have a reason.
     """
     found = []
     for line, comment in comments(source):
@@ -538,7 +540,7 @@ IMPORT_ALL = "import importlib, sys\nfor name in sys.argv[1:]: importlib.import_
 
 @pytest.mark.parametrize("backwards", [False, True])
 def test_every_module_imports_in_any_order(backwards: bool) -> None:
-    """There are no circles (see above), so two orders stand for all."""
+    """There are no circles (see above), so two orders represent all orders."""
     modules = sorted(module for module in PRODUCT if not module.endswith("__main__"))
     result = subprocess.run(
         [sys.executable, "-c", IMPORT_ALL, *(modules[::-1] if backwards else modules)],
@@ -553,7 +555,7 @@ def test_every_module_imports_in_any_order(backwards: bool) -> None:
 
 @pytest.mark.parametrize("package", PACKAGES)
 def test_asserts_stay_on(package: str) -> None:
-    """The invariants are asserts: a process started without them must refuse."""
+    """The invariants are asserts: a process that starts without them must refuse to run."""
     result = subprocess.run(
         [sys.executable, "-O", "-m", package, "status", "localhost:1"],
         cwd=ROOT,

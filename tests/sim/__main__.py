@@ -1,7 +1,8 @@
-"""`make sim`: one run by its seed, or many on all cores; a run that fails says how to see it again,
-and can be made shorter.
+"""`make sim`: plays one run by its seed, or many runs on all cores.
 
-Decides: what is printed, how many runs go side by side, how a failing run is shortened.
+A run that fails prints how to repeat it. The program can also look for a shorter run that fails.
+
+Decides: what is printed, how many runs are in parallel, how a failing run is shortened.
 Must not know: what a run does.
 
     make sim SEED=17                        one run; TRACE=1 prints every event
@@ -55,7 +56,7 @@ def plan_of(seed: int, steps: int, faults: str, trace: bool = False) -> Plan:
 
 
 def command(plan: Plan, mutant: str = "") -> str:
-    """What replays a run."""
+    """The command that repeats a run."""
     faults = ""
     if plan.only is not None:
         faults = " FAULTS=" + (",".join(map(str, sorted(plan.only))) or "none")
@@ -80,13 +81,13 @@ def one(task: tuple[Plan, str]) -> Result:
 
 
 def many(plans: list[Plan], mutant: str = "") -> Iterator[Result]:
-    """In any order, on all cores."""
+    """Run all plans on all cores and give the results in any order."""
     with get_context("fork").Pool(os.cpu_count(), maxtasksperchild=25) as pool:
         yield from pool.imap_unordered(one, [(plan, mutant) for plan in plans])
 
 
 def many_until_failure(mutant: str, first: int, seeds: int, processes: int) -> tuple[int, str]:
-    """(how many seeds until one fails, why); 0: none did."""
+    """(number of seeds until one fails, why); 0: no seed failed."""
     with get_context("fork").Pool(processes, maxtasksperchild=25) as pool:
         for number, result in enumerate(
             pool.imap(one, [(Plan(first + at), mutant) for at in range(seeds)]), 1
@@ -117,7 +118,7 @@ def show(result: Result, mutant: str) -> None:
 
 
 def shrink(result: Result, mutant: str) -> Result:
-    """Fewer faults, then fewer operations, as long as it fails."""
+    """Remove faults, then operations, as long as the run still fails."""
     left = SHRINK_RUNS
     best = result
     numbers = sorted(
@@ -159,7 +160,7 @@ PROGRESS_S: Final = 30  # between two lines of progress
 
 
 class Summary:
-    """What several runs add up to, and a line of progress now and then."""
+    """The totals of several runs, and a line of progress from time to time."""
 
     def __init__(self, runs: int) -> None:
         self.runs = runs
@@ -238,7 +239,7 @@ def main() -> int:
     parser.add_argument("--mutant", default="", choices=["", *MUTANTS])
     parser.add_argument("--campaign", default="", choices=["", *campaigns.CAMPAIGNS])
     args = parser.parse_args()
-    # A process of the simulation that is killed before a task of it has taken its first step.
+    # A process of the simulation that is killed before one of its tasks takes the first step.
     warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
     if args.campaign:
         return campaigns.main(args.campaign, args.seed, args.runs, args.first, args.trace)

@@ -1,8 +1,10 @@
-"""What must hold inside the cluster at every moment: the log's invariants, leases, equal states.
+"""The conditions that must hold inside the cluster at every moment.
 
-Decides: whether what nodes hold right now may be.
-Must not know: what clients were told (`history`), how faults come about. Looks at the machines' own
-state after each event of their process; raises `Violation`.
+The conditions are: the log's invariants, leases, equal states. The checkers read the machines' own
+state after each event of their process, and raise `Violation`.
+
+Decides: whether the present state of the nodes is allowed.
+Must not know: the answers that clients got (`history`), how faults happen.
 """
 
 from __future__ import annotations
@@ -23,25 +25,25 @@ class Checkers:
     def __init__(self, cluster: Cluster) -> None:
         self.cluster = cluster
         self.world = cluster.world
-        # position -> chain, as first seen committed by anybody
+        # position -> chain, as any node first saw it committed
         self.committed: dict[int, bytes] = {}
         self.newest = 0
         self.owners: dict[int, bytes] = {}  # term -> incarnation
         self.states: dict[int, bytes] = {}  # position -> digest of the state
-        self.primaries: list[int] = []  # terms in which somebody served
-        # engine nodes whose memory a test has changed behind their back
+        self.primaries: list[int] = []  # terms in which a node served
+        # engine nodes whose memory a test has changed directly
         self.rotten: set[str] = set()
-        # those that may find digests that differ: these, or those that follow one of them
+        # nodes that may find different digests: the ones above, or those that follow one of them
         self.differing: set[str] = set()
         self._resealing: Any = None
-        self._acceptors: dict[str, Any] = {}  # the newest of each log node, dead or alive
-        self._machines: dict[str, LogMember] = {}  # where each log node was last seen
+        self._acceptors: dict[str, Any] = {}  # the newest acceptor of each log node, dead or alive
+        self._machines: dict[str, LogMember] = {}  # the last machine of each log node
         self._promised: dict[str, int] = {}
-        # how far each log node's disk was when it was looked at last
+        # how far each log node's disk was at the last check
         self._durable: dict[str, int] = {}
-        # by log node: position -> chain of what was durable there last
+        # by log node: position -> chain of what was durable there at the last check
         self._had: dict[str, dict[int, bytes]] = {}
-        self._known: dict[str, int] = {}  # committed position looked at, by node
+        self._known: dict[str, int] = {}  # committed position at the last check, by node
         self._leases: dict[str, tuple[bytes, int]] = {}  # by engine node: incarnation and true end
         self._check_leases = all(
             abs(member.clock.ppm) <= DRIFT_BOUND_PPM for member in [*cluster.logs, *cluster.engines]
@@ -57,7 +59,8 @@ class Checkers:
     # ----------------------------------------------------------------- log nodes
 
     def _log_node(self, member: LogMember) -> None:
-        name = member.identity.node  # a machine that lost its disk comes back as somebody else (S8)
+        # a machine that lost its disk comes back with another identity (S8)
+        name = member.identity.node
         driver = member.driver
         if driver is None:
             return
@@ -86,7 +89,9 @@ class Checkers:
             self._known[name] = acceptor.committed
 
     def _became_durable(self, name: str, acceptor: Any) -> None:
-        """Or was cut: then what comes in its place is looked at anew."""
+        """Entries became durable, or the log was cut: then the entries that replace the cut ones
+        are checked.
+        """
         had = self._had.setdefault(name, {})
         for position in range(self._durable[name] + 1, acceptor.durable + 1):
             if (chain := acceptor.chain_at(position)) is not None:
@@ -148,8 +153,9 @@ class Checkers:
             )
 
     def _holds(self, name: str, acceptor: Any, position: int, chain: bytes) -> bool:
-        """On disk, as it was acknowledged. What has rotted there since is still an honest
-        acknowledgement: the others and S3 have to make it good.
+        """Whether the entry is on disk as it was acknowledged.
+        An entry that rotted there since then is still a correct acknowledgement: the other nodes
+        and S3 must repair it.
         """
         lost = self._machines[name].rotten and (
             acceptor.suspicion is not None or acceptor.proven >= position
@@ -159,7 +165,7 @@ class Checkers:
         if acceptor.durable < position:
             return False
         driver = self._machines[name].driver
-        # dead, its files are closed: memory has the newest
+        # when the node is dead, its files are closed: memory has the newest state
         if driver is None or driver._acceptor is not acceptor:
             places = acceptor._history._positions
             known = (
@@ -190,14 +196,14 @@ class Checkers:
                 raise Violation(f"{member.name} and {other} both hold the lease")
 
     def forget(self, member: EngineMember) -> None:
-        """The process ended, and its lease with it."""
+        """The process ended, and its lease ended with it."""
         self._leases.pop(member.name, None)
         self._known.pop(member.name, None)
 
     # ----------------------------------------------------------------- states
 
     def compare_states(self) -> None:
-        """All nodes whose memory is the committed state up to a position have the same state."""
+        """All nodes whose memory is the committed state at one position have the same state."""
         for member in self.cluster.engines:
             node = member.node
             if (
@@ -227,8 +233,8 @@ class Checkers:
 
 
 def state_of(keyspace: Keyspace) -> bytes:
-    """Equal for equal states. `memstore.engine.digest` looks at every slot,
-    which here are nearly all empty.
+    """A digest that is equal for equal states.
+    `memstore.engine.digest` reads every slot, and here nearly all slots are empty.
     """
     parts = []
     for database in keyspace.existing():

@@ -1,9 +1,9 @@
-"""The clients of a run: each sends one command (or one MULTI...EXEC) at a time, and writes down
-what it was told.
+"""The clients of a run: each sends one command (or one MULTI...EXEC) at a time and records the
+answer.
 
-Decides: which node a client asks next, how an answer is classed, when it gives up.
-Must not know: what is right. A command whose outcome is unknown is never sent again; a refusal is
-believed.
+Decides: which node a client asks next, how an answer is classed, when a client gives up.
+Must not know: which answer is right. A client never sends a command again whose outcome is unknown.
+It believes a refusal.
 """
 
 from __future__ import annotations
@@ -58,8 +58,8 @@ class Wire(asyncio.Protocol):
     async def ask(
         self, commands: list[tuple[bytes, ...]], timeout_s: float = TIMEOUT_S
     ) -> list[Any]:
-        """All answers, or as many as came before the connection's end
-        or the time-out (which ends the connection).
+        """All answers, or those that came before the connection ended or timed out.
+        The time-out ends the connection.
         """
         loop = asyncio.get_running_loop()
         self.answers, self.wanted = [], len(commands)
@@ -77,7 +77,7 @@ class Wire(asyncio.Protocol):
 
 
 class Finder:
-    """Where clients believe the primary to be."""
+    """The node that clients believe to be the primary."""
 
     def __init__(self, cluster: Cluster, rng: Random) -> None:
         self.hosts = [member.host for member in cluster.engines]
@@ -129,7 +129,7 @@ class Client:
         for _ in range(operations):
             if self.world.now >= until_us:
                 break
-            # In bursts: a fault should find much under way, or nothing.
+            # Clients send in bursts: a fault should find many operations under way, or none.
             await asyncio.sleep(
                 0.004 * self.rng.random()
                 if self.rng.random() < 0.75
@@ -178,7 +178,7 @@ class Client:
         self._leave()
 
     async def _ask(self, records: list[Record]) -> None:
-        """Sent at once; several are a pipeline."""
+        """Send all records at once; several records are a pipeline."""
         assert self.wire is not None
         self.asked += 1
         self.history += records
@@ -229,7 +229,7 @@ def classify(record: Record, answers: list[Any]) -> None:
         record.detail = str(error) if error is not None else "no answer"
         return
     results = answers
-    if len(record.commands) > 1:  # MULTI: what counts is EXEC's answer
+    if len(record.commands) > 1:  # MULTI: the answer of EXEC decides
         last = answers[-1]
         if isinstance(last, hiredis.ReplyError):
             _class_of_error(record, str(last))

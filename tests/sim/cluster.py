@@ -1,10 +1,9 @@
-"""The cluster of a run: three machines with a log node each, three with an engine node each, one
-for the clients.
+"""The cluster of a run: three machines with a log node, three with an engine node, one for clients.
 
-Decides: addresses, settings, how a process is started, dies and comes back.
-Must not know: faults' schedules, what clients do. The processes are the real ones from their main
-objects down (`txlog.server.node.LogNode`, `memstore.node.node.EngineNode`). Like a service manager,
-the cluster starts one again that ended.
+Decides: addresses, settings, how a process starts, dies and comes back. The processes are the real
+ones from their main objects down (`txlog.server.node.LogNode`, `memstore.node.node.EngineNode`).
+Like a service manager, the cluster starts a process again that ended.
+Must not know: faults' schedules, what clients do.
 """
 
 from __future__ import annotations
@@ -37,12 +36,12 @@ CLIENTS = "127.0.9.1"
 KILLED = "killed"
 END_OF_NODE = "the node ended"
 POWER_LOST = "power lost"
-RESTART_US = 300_000  # a service manager starts what ended after so long
+RESTART_US = 300_000  # a service manager starts a process again after this time
 
 
 class Folder:
-    """A log node's data folder whose group is known:
-    `txlog.server.identity.DataFolder` without files.
+    """The data folder of a log node whose group is known.
+    It replaces `txlog.server.identity.DataFolder` and uses no files.
     """
 
     def __init__(self, member: LogMember) -> None:
@@ -54,7 +53,7 @@ class Folder:
         return self._member.identity
 
     def write(self, identity: Identity) -> None:
-        """Durable when it returns."""
+        """The identity is durable when this returns."""
         self._member.identity = identity
 
     def take_membership(self, version: int, members: list[str]) -> None:
@@ -65,11 +64,11 @@ class Folder:
         return Path("/data/logs") / name
 
     def close(self) -> None:
-        """Its lock ends with the process."""
+        """The lock of the folder ends with the process."""
 
 
 class Member:
-    """A machine and the process on it, through all its lives."""
+    """A machine and the process on it, through all lives of the process."""
 
     def __init__(self, cluster: Cluster, name: str, host: str, az: str) -> None:
         self.cluster = cluster
@@ -80,7 +79,7 @@ class Member:
         self.loop: Loop | None = None  # of the present life
         self.clock: Clock = cluster.new_clock(name)
         self.ended_by = ""
-        self.held_down = False  # by a fault: nothing else starts it
+        self.held_down = False  # a fault keeps it down: nothing else starts it
 
     @property
     def alive(self) -> bool:
@@ -100,13 +99,13 @@ class Member:
         cluster.world.at(cluster.world.now, loop, lambda: loop.create_task(self.main(loop)))
 
     def prepare(self, loop: Loop) -> None:
-        """What the loop needs before anything runs."""
+        """Prepare what the loop needs before anything runs."""
 
     async def main(self, loop: Loop) -> None:
         raise NotImplementedError
 
     def _ended(self, loop: Loop, reason: str) -> None:
-        """The process ended by itself or was killed; its manager starts it again."""
+        """The process ended itself or was killed; its manager starts it again."""
         cluster = self.cluster
         if reason not in (KILLED, POWER_LOST):
             cluster.on_exit(self, reason)
@@ -127,7 +126,7 @@ class Member:
             self.start()
 
     def died(self) -> None:
-        """What its machine keeps."""
+        """Reduce the machine's state to what it keeps after the death of its process."""
 
     def kill(self) -> None:
         """SIGKILL."""
@@ -144,12 +143,13 @@ class Member:
     def power_back(self, life: int) -> None:
         if self.lives == life and not self.held_down:
             self.cluster.network.gone.discard(self.host)
-            self.clock.base_us += 1_000_000  # another boot: the clock since boot is another one
+            # another boot: the clock since boot starts at another value
+            self.clock.base_us += 1_000_000
             if not self.alive:
                 self.start()
 
     def pause(self, us: int) -> None:
-        """SIGSTOP, or a machine that does nothing: its clocks go on."""
+        """SIGSTOP, or a machine that does nothing: its clocks continue."""
         if self.loop is not None:
             self.loop.busy_until = max(self.loop.busy_until, self.cluster.world.now + us)
 
@@ -162,8 +162,8 @@ class LogMember(Member):
         self.disk.on_crash = lambda: self.lose_power(1_000_000)
         self.rng = cluster.world.rng(name)
         self.node: LogNode | None = None
-        self.rotten = False  # a bit of its disk was flipped: it may be a lost disk
-        # what `node.json` says: durable when it is written
+        self.rotten = False  # a bit of its disk was flipped: the disk may count as lost
+        # content of `node.json`: durable when it is written
         self.identity = Identity(GROUP, name, 1, cluster.members, [], f"{name:->16}")
 
     @property
@@ -182,8 +182,8 @@ class LogMember(Member):
         )
 
     def prepare(self, loop: Loop) -> None:
-        loop.disk = self.disk  # type: ignore[attr-defined]  # for the sync thread's stand-in
-        self.disk.hurt = ""  # of the life before
+        loop.disk = self.disk  # type: ignore[attr-defined]  # for the stand-in of the sync thread
+        self.disk.hurt = ""  # from the previous life
 
     async def main(self, loop: Loop) -> None:
         settings = self.cluster.settings
@@ -192,7 +192,7 @@ class LogMember(Member):
             segment_bytes=settings.segment_bytes, cache_bytes=settings.cache_bytes,
             scrub_bytes_per_s=settings.scrub_bytes_per_s, scrub_pause_s=1,
         )  # fmt: skip
-        # the part of a data folder that is used
+        # `Folder` has only the part of a data folder that is used
         node = LogNode(config, Folder(self))  # type: ignore[arg-type]
         node.incarnation = self.rng.randbytes(16)
         node._pid = 1
@@ -217,7 +217,7 @@ class EngineMember(Member):
         super().__init__(cluster, name, host, az)
         self.rng = cluster.world.rng(name)
         self.node: EngineNode | None = None
-        self.terminated = 0  # the life that was sent a SIGTERM
+        self.terminated = 0  # the life that got a SIGTERM
 
     async def main(self, loop: Loop) -> None:
         settings = self.cluster.settings
@@ -232,7 +232,7 @@ class EngineMember(Member):
         )
         config.digest_slice_bytes = 256 * settings.digest_keys
         rng = Random(self.rng.getrandbits(128))
-        # nothing renews beside the loop: there are no threads and no other processes here
+        # only the loop renews: there are no threads and no other processes here
         config.busy_limit_ms = 0
         client = LogClient(
             self.cluster.log_address, self.az, rng, None, loop.clock.now_us, create=True
@@ -269,7 +269,7 @@ class EngineMember(Member):
 
 
 class Settings:
-    """Of one run, drawn from its seed."""
+    """The settings of one run, drawn from its seed."""
 
     def __init__(self, rng: Random) -> None:
         self.lease_ms = 1000
@@ -277,25 +277,26 @@ class Settings:
         self.cache_bytes = rng.choice([0, 4, 64, 1024]) * 1024
         # a segment must hold any entry
         self.max_entry_bytes = min(rng.choice([4096, 4096, 65536]), self.segment_bytes // 2)
-        # Of the writer's messages and memory:
-        # small ones bring gaps and catching up about with little data.
+        # The limits of the writer's messages and memory. Small ones cause gaps and catch-up with
+        # little data.
         self.message_bytes = rng.choice([4 << 20, 4 << 20, 4000, 300])
         self.window_entries = rng.choice([4096, 4096, 8, 2])
         self.keep_bytes = rng.choice([16 << 20, 16 << 20, 3000])
         self.drift_ppm = rng.choice([0, 100, 5000, 30000])  # the stated bound is 1/33
-        # Far beyond the bound: log nodes' windows end long before the writer's lease. Reads may be
-        # stale then; writes are guarded by the term (L6).
+        # Far beyond the bound: log nodes' windows end long before the writer's lease. Reads may
+        # then be stale; the term guards writes (L6).
         self.broken_clocks = rng.random() < 0.25
         self.skew_ms = rng.choice([0, 5, 200, 3000])
-        # between AZs, one way; with much of it much is under way when something fails
+        # delay between AZs, one way; a long delay means that many messages are under way at a fault
         self.delay_us = rng.choice([400, 400, 3000, 20_000])
         self.sync_us = rng.choice([150, 150, 2000, 8000])
         self.scrub_bytes_per_s = rng.choice([0, 256 << 10, 4 << 20])
 
-        # The last draws: what is drawn before them does not depend on them.
+        # These draws come last: the draws before them do not depend on them.
         self.digest_ms = rng.choice([50, 200, 1000])
         self.digest_keys = rng.choice([16, 64, 4096])
-        self.keeps = rng.random() < 0.4  # clients keep keys with an expiry, or give them another
+        # clients keep keys with an expiry, or give them another one
+        self.keeps = rng.random() < 0.4
 
     @property
     def limits(self) -> dict[str, int]:
@@ -347,7 +348,7 @@ class Cluster:
             self.place(one)
 
     def place(self, one: Member) -> None:
-        """How far it is from the others."""
+        """Set its distance from the other machines."""
         for other in [*self.logs, *self.engines]:
             for link in (
                 self.network.link(one.host, other.host),
@@ -381,7 +382,7 @@ class Cluster:
 
     @property
     def primary(self) -> EngineMember | None:
-        """A node that serves as primary with a lease, by its own clock."""
+        """The node that serves as primary with a lease, by its own clock."""
         for member in self.engines:
             node = member.node
             if (

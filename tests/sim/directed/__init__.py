@@ -1,5 +1,5 @@
-"""Directed schedules: faults at exact moments, for bugs that chance hardly finds. `stage` says how
-one is written; the others hold them by theme.
+"""Directed schedules: faults at exact moments, for bugs that random runs hardly find.
+`stage` says how to write one; the other modules hold the schedules by theme.
 """
 
 from __future__ import annotations

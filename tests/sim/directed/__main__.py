@@ -1,5 +1,6 @@
-"""`python -m tests.sim.directed`: the schedules by name; with a name, one of them played, on the
-right code or under a mutant.
+"""`python -m tests.sim.directed`: lists the schedules, or plays the named one.
+
+It plays a schedule on the right code or under a mutant.
 
 Decides: what is printed.
 Must not know: what a schedule does.
