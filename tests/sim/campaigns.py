@@ -1,13 +1,12 @@
-"""Campaigns: many runs of one scenario each, drawn from the run's number, with a condition of their
-own on top of what every run must keep.
+"""Campaigns: many runs of one scenario each, with a condition beyond those of every run.
 
-Decides: the scenarios, what their condition is, which figures are told.
-Must not know: how a run goes on otherwise (`run`), how many are wanted. A scenario draws from its
-own generator, so a run is a function of the campaign's name and the seed alone. `main` prints; exit
-1 when the condition does not hold.
+A scenario draws from its own generator: a run is a function of the campaign's name and seed alone.
+Decides: the scenarios, their conditions, the figures in the report.
+Must not know: how a run proceeds otherwise (`run`), how many are wanted.
+`main` prints; exit code 1 when the condition does not hold.
 
-    make sim CAMPAIGN=power-loss RUNS=500            fresh seeds on all cores (FROM=1: from seed 1
-    on) make sim CAMPAIGN=power-loss SEED=17 TRACE=1     one of them again
+    make sim CAMPAIGN=power-loss RUNS=500            fresh seeds on all cores (FROM=1: from 1 on)
+    make sim CAMPAIGN=power-loss SEED=17 TRACE=1     one of them again
 """
 
 from __future__ import annotations
@@ -41,29 +40,29 @@ from txlog.storage.segment import (
     segment_seed,
 )
 
-AT_ONCE_US = 3000  # the supplies of three machines end within so much
-STEP_US = 10_000  # how often a scenario looks
-# of leadership, once the primary is cut off from the log: five leases
+AT_ONCE_US = 3000  # the power of three machines ends within this time
+STEP_US = 10_000  # time between two checks of a scenario
+# change of leadership, after the primary is cut off from the log: five leases
 CHANGE_WITHIN_US = 5 * SECOND
-LOOK_AFTER_US = 10 * SECOND  # what rots while its node runs is looked at so much later
+LOOK_AFTER_US = 10 * SECOND  # delay before the check of what rots while its node runs
 FOLDER = Path("/data/logs") / LOG_NAME
 
 
 @dataclass
 class Outcome:
-    """Of one run."""
+    """The outcome of one run."""
 
     seed: int
     problems: list[str]
     figures: Counter[str]
-    remarks: list[str]  # for people: what was counted and is no failure
+    remarks: list[str]  # for people: counted, but no failure
     times_us: list[int]
     result: Result
 
 
 class Campaign(Run):
     name = ""
-    kinds: tuple[str, ...] = ()  # ordinary faults that happen besides
+    kinds: tuple[str, ...] = ()  # ordinary faults that happen too
     settings: dict[str, int] = {}
     least_served = 0.0  # the share of the runs that must not be counted as "did not serve again"
 
@@ -76,7 +75,7 @@ class Campaign(Run):
         self.world.at(QUIET_US, None, self.scenario)
 
     def scenario(self) -> None:
-        """Once the cluster has had time to start: what goes wrong is put on the world's list."""
+        """Schedule what goes wrong; called when the cluster has had time to start."""
         raise NotImplementedError
 
     def outcome(self) -> Outcome:
@@ -97,7 +96,7 @@ class Campaign(Run):
         within_us: int,
         otherwise: Callable[[], None],
     ) -> None:
-        """As soon as it is so; looked at every `STEP_US`."""
+        """Call `then` as soon as `reached` holds; checked every `STEP_US`."""
         if reached():
             then()
         elif within_us <= 0:
@@ -159,8 +158,8 @@ class Campaign(Run):
 
 
 class PowerLoss(Campaign):
-    """All three log nodes lose power at one moment under load, up to three times a run; what was
-    not synced is there, torn or gone.
+    """All three log nodes lose power at one moment under load, up to three times a run.
+    What was not synced is there, torn or gone.
     """
 
     name = "power-loss"
@@ -175,13 +174,13 @@ class PowerLoss(Campaign):
             at += 13 * SECOND  # up to 2 s without power, then time to come back
 
     def _loss(self) -> None:
-        self.back = 0  # when the last of them has power again, 0: it has not gone yet
-        if self.rng.random() < 0.7:  # inside a write, each node in its own if it has one just then
+        self.back = 0  # when the last of them has power again; 0: none has lost it yet
+        if self.rng.random() < 0.7:  # inside a write, each node in its own if it has one then
             for member in self.cluster.logs:
                 member.disk.on_crash = partial(self._gone_inside, member)
                 member.disk.crash_in, member.disk.crash_in_segment = self.rng.randint(1, 12), True
             self.world.after(SECOND, None, self._off)
-        else:  # while something is under way
+        else:  # while an entry is under way
             moment = self.rng.randrange(3000)
             self.when(self.faults._under_way, lambda: self._later(moment), SECOND, self._off)
 
@@ -196,7 +195,7 @@ class PowerLoss(Campaign):
         self._later(AT_ONCE_US)
 
     def _dark(self) -> int:
-        """For how long one node has no power."""
+        """Draw the time for which one node has no power."""
         dark = self.rng.randrange(50_000, 2 * SECOND)
         self.back = max(self.back, self.world.now + dark)
         return dark
@@ -204,7 +203,7 @@ class PowerLoss(Campaign):
     def _off(self) -> None:
         if self.world.now < self.silent_until:
             return
-        self.silent_until = self.world.now + 3 * SECOND  # one loss is one loss
+        self.silent_until = self.world.now + 3 * SECOND  # counts as one loss
         for member in self.cluster.logs:
             member.disk.crash_in, member.disk.on_crash = 0, partial(member.lose_power, SECOND)
             if member.host not in self.network.gone:
@@ -212,8 +211,8 @@ class PowerLoss(Campaign):
         self.tell("power lost on all log nodes")
         self.figures["power losses of all three"] += 1
         lease = self.cluster.settings.lease_ms * 1000
-        # A lease from before must have ended: then whoever serves has been granted one by the nodes
-        # that came back.
+        # An old lease must have ended: a node that serves then has its lease from the nodes that
+        # came back.
         self.world.at(self.back + lease * 11 // 10, None, self._look, self.back)
 
     def _look(self, back: int) -> None:
@@ -232,7 +231,7 @@ class PowerLoss(Campaign):
     def run(self) -> Result:
         result = super().run()
         if result.problems and self.figures["did not serve again"]:
-            self.remarks += result.problems  # progress alone: what is lost is told by the disks
+            self.remarks += result.problems  # about progress alone: the disks show what is lost
             result.problems[:] = self._lost()
         return result
 
@@ -249,8 +248,8 @@ class PowerLoss(Campaign):
 
 
 class BitFlip(Campaign):
-    """One bit of one log node's files is flipped under load; the node is killed, loses power, or
-    runs on. At the end all files check and all logs agree.
+    """A bit of one log node's files is flipped under load; the node is killed, loses power or runs
+    on. At the end all files check and all logs agree.
     """
 
     name = "bit-flip"
@@ -276,7 +275,7 @@ class BitFlip(Campaign):
             self.world.after(LOOK_AFTER_US, None, self._still_there)
 
     def _choose(self, member: LogMember) -> str:
-        """Bytes in use, the newest, meta, or any byte of any file."""
+        """Choose among bytes in use, the newest, meta, or any byte of any file."""
         rng, disk = self.rng, member.disk
         draw = rng.random()
         if draw < 0.35:
@@ -300,7 +299,7 @@ class BitFlip(Campaign):
     def _phases(self) -> None:
         super()._phases()
         self._until(self.agree, PROGRESS_US, "the log nodes do not agree")
-        # damage to nothing, behind the end of the newest segment: the next start finds it
+        # damage to unused bytes, after the end of the newest segment: the next start finds it
         if self.findings(self.member):
             self.figures["one more restart"] += 1
             self.member.kill()
@@ -313,8 +312,8 @@ class BitFlip(Campaign):
 
 
 class TripleCorrupt(Campaign):
-    """The same proven entry rots in all three nodes, and every process starts again: nobody serves
-    a log with the hole; log nodes name position and file.
+    """The same proven entry rots in all three nodes, and every process starts again.
+    No node serves a log with the hole; log nodes name position and file.
     """
 
     name = "triple-corrupt"
@@ -330,7 +329,7 @@ class TripleCorrupt(Campaign):
         if not proven:
             self.world.after(SECOND // 10, None, self._rot)
             return
-        # Near the end as often as anywhere: there the nodes know least of what is committed.
+        # Often near the end: there the nodes know least about what is committed.
         self.position = (
             self.rng.randint(max(1, proven - 3), proven)
             if self.rng.random() < 0.3
@@ -349,7 +348,7 @@ class TripleCorrupt(Campaign):
         self._watch_hole()
 
     def _rot_in(self, member: LogMember) -> str:
-        """One bit of the entry or its checksum."""
+        """Flip one bit of the entry or its checksum."""
         log = log_id(bytes.fromhex(GROUP), LOG_NAME)
         firsts = {
             first: path
@@ -370,7 +369,7 @@ class TripleCorrupt(Campaign):
         )
 
     def _watch_hole(self) -> None:
-        """Nobody gives out the entry or anything behind it, at any moment from now on."""
+        """From now on, at each moment: no node gives out the entry or anything after it."""
         for log in self.cluster.logs:
             if (driver := log.driver) is not None and driver._acceptor.readable_upto(
                 self.position
@@ -418,13 +417,13 @@ class TripleCorrupt(Campaign):
                 self.figures["engine nodes that say why they wait"] += 1
 
     def _judged(self) -> list[str]:
-        return []  # nobody can read the end state: it is refused
+        return []  # the end state cannot be read: the log refuses it
 
 
 def _refusal(acceptor: Any) -> tuple[int, str]:
-    """From where on a log node takes part in nothing, and what it says of that: no node has the
-    entry (S5); or it is suspect (S3), which it stays where the damage is above what it knows
-    committed, for a writer that still holds the entry could heal it.
+    """The position from which a log node refuses the log, and its reason.
+    Either no node has the entry (S5), or the node is suspect (S3). It stays suspect where the
+    damage is above what it knows committed: a writer that still holds the entry could repair it.
     """
     if acceptor.broken or acceptor.suspicion is None:
         return acceptor.broken, acceptor.broken_reason
@@ -435,7 +434,7 @@ def _refusal(acceptor: Any) -> tuple[int, str]:
 
 
 class Leads(Campaign):
-    """With clocks within the bound."""
+    """Campaigns about leadership, with clocks within the bound."""
 
     settings = {"broken_clocks": 0}
 
@@ -457,7 +456,7 @@ class Leads(Campaign):
         self.led()
 
     def led(self) -> None:
-        """The leader is known."""
+        """Called when the leader is known."""
         raise NotImplementedError
 
     def _promises(self) -> list[int]:
@@ -471,8 +470,8 @@ class Leads(Campaign):
 
 
 class ReplicaPartition(Leads):
-    """Links between replicas and log nodes are cut (one way or both), slow, lossy or narrow; the
-    primary and its links are whole: it keeps leading.
+    """Links between replicas and log nodes are cut (one way or both), slow, lossy or narrow.
+    The primary and its links are whole: it keeps leading.
     """
 
     name = "replica-partition"
@@ -563,8 +562,8 @@ class ReplicaPartition(Leads):
 
 
 class PrimaryCut(Leads):
-    """The control: the primary is cut off from the log, one way or both;
-    another one leads within the bound.
+    """The control: the primary is cut off from the log, one way or both.
+    Another node leads within the bound.
     """
 
     name = "primary-cut"
@@ -616,15 +615,15 @@ class PrimaryCut(Leads):
 
 
 class SlowDisks(Leads):
-    """Two log nodes' disks take long for each sync, from early on or from the primary's end on; it
-    dies or hands over: another one leads within the bound.
+    """On two log nodes each sync takes long; the primary dies or hands over.
+    The slow syncs start early or at the primary's end. Another node leads within the bound.
     """
 
     name = "slow-disks"
-    # the bound: a promise takes two syncs behind one under way, twice; the entries before it, the
-    # first of the new term, a segment's change
+    # The bound. A promise takes two syncs after one under way, twice. Then come the entries before
+    # it, the first entry of the new term, and a change of segment.
     SYNCS = 12
-    LEASES = 5  # beside them: the window, pauses, an attempt that two candidates made at once
+    LEASES = 5  # also: the window, pauses, an attempt that two candidates made at once
 
     def led(self) -> None:
         rng = self.rng
@@ -655,13 +654,13 @@ class SlowDisks(Leads):
 
     def _end(self) -> None:
         old = self.cluster.primary
-        if old is None:  # under a load that these disks can hardly bear it may just be changing
+        if old is None:  # these disks can hardly bear the load: the role may change at this moment
             self.world.after(SECOND // 10, None, self._end)
             return
         if not self.early:
             self._slow_down()
         one_gone = len(self.slow) == 2 and self.rng.random() < 0.3
-        if one_gone:  # the quick node as well: every promise needs both slow disks
+        if one_gone:  # the quick node too: every promise needs both slow disks
             quick = next(log for log in self.cluster.logs if log not in self.slow)
             quick.held_down = True
             quick.kill()
@@ -692,7 +691,7 @@ class SlowDisks(Leads):
         )
 
     def _still(self, leader: EngineMember, life: int) -> None:
-        """A new primary does not lose its role again at once."""
+        """Count whether the new primary keeps its role."""
         self.figures[
             "still led 3 s later"
             if self.cluster.primary is leader and leader.lives == life
@@ -709,8 +708,8 @@ class SlowDisks(Leads):
 
 
 class BrokenClocks(Campaign):
-    """Every machine's clock, engine nodes' too, runs at any rate from a tenth to tenfold and
-    changes it while it runs, under all other faults.
+    """Every machine's clock, engine nodes' too, runs at a rate from a tenth to tenfold.
+    The rate changes during the run, under all other faults.
     """
 
     name = "broken-clocks"
@@ -737,7 +736,7 @@ class BrokenClocks(Campaign):
         member.clock.run_at(ppm)
 
     def _believe_no_lease(self) -> None:
-        """First, how often a strong read did see an old state."""
+        """Before that, count the runs in which a strong read saw an old state."""
         if judge(self.history):
             self.figures["runs with a stale read"] += 1
         super()._believe_no_lease()
@@ -757,7 +756,7 @@ CAMPAIGNS: dict[str, type[Campaign]] = {
 }
 
 
-# --------------------------------------------------------------------------- many of them
+# --------------------------------------------------------------------------- many runs
 
 
 @dataclass
@@ -800,7 +799,7 @@ def one(task: tuple[str, int, bool]) -> Outcome:
 
 
 def outcomes(name: str, seeds: list[int], processes: int) -> Iterator[Outcome]:
-    """In any order."""
+    """The outcomes of all seeds, in any order."""
     tasks = [(name, seed, False) for seed in seeds]
     if processes == 1:
         yield from map(one, tasks)
@@ -856,7 +855,7 @@ def campaign(name: str, runs: int, first: int | None, processes: int) -> int:
 
 
 def main(name: str, seed: int | None, runs: int, first: int | None, trace: bool) -> int:
-    """For `python -m tests.sim --campaign NAME`."""
+    """The entry point of `python -m tests.sim --campaign NAME`."""
     if seed is None:
         return campaign(name, runs, first, os.cpu_count() or 1)
     outcome = one((name, seed, trace))

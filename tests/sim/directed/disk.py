@@ -1,4 +1,4 @@
-"""Schedules about what is on disk when the power goes: A5, A6, V2, S1, S4, S7.
+"""Schedules about the content of the disk when the power fails: A5, A6, V2, S1, S4, S7.
 
 Decides: the moments.
 Must not know: which mutant each is for.
@@ -25,8 +25,8 @@ def _big(number: int) -> tuple[str, str, str]:
 
 @schedule(max_entry_bytes=2000, message_bytes=1, sync_us=15_000)
 def power_lost_between_write_and_sync(stage: Stage) -> None:
-    """Two entries are written and not yet synced when all three nodes lose power; of each node's
-    two only the second survives.
+    """Two entries are written and not yet synced when all three nodes lose power.
+    On each node only the second of the two survives.
     """
     stage.teach_slow_disks()
     found = []
@@ -38,7 +38,7 @@ def power_lost_between_write_and_sync(stage: Stage) -> None:
             _put(inode.durable, offset + half, data[half:])
 
     for log in stage.cluster.logs:
-        # the luck of this machine
+        # what happens to survive on this machine
         log.disk._keep_some = second_survives  # type: ignore[method-assign]
         # write and sync of the first, write of the others, their sync
         log.disk.crash_in, log.disk.crash_in_segment = 4, True
@@ -54,8 +54,9 @@ def power_lost_between_write_and_sync(stage: Stage) -> None:
 
 @schedule(max_entry_bytes=2000, segment_bytes=32 * 1024)
 def power_lost_behind_a_new_segment(stage: Stage) -> None:
-    """One batch fills a segment and begins the next; it is acknowledged by two nodes, which lose
-    power at once, and the third lacks it.
+    """One batch fills a segment and begins the next; two nodes acknowledge it and lose power at
+    once.
+    The third node lacks the batch.
     """
     logs, engines = stage.logs, stage.engines
     base = stage.last("a")
@@ -77,8 +78,8 @@ def power_lost_behind_a_new_segment(stage: Stage) -> None:
 
 @schedule(max_entry_bytes=2000, segment_bytes=32 * 1024)
 def power_lost_inside_a_cut(stage: Stage) -> None:
-    """A dead writer's tail over two segments is cut for the next writer's entries, and the power
-    goes when only the newer segment is gone.
+    """A dead writer's tail over two segments is cut for the next writer's entries.
+    The power fails when only the newer segment is removed.
     """
     logs, engines = stage.logs, stage.engines
     stage.told(stage.pipeline("a", *map(_big, range(13))))
@@ -97,7 +98,7 @@ def power_lost_inside_a_cut(stage: Stage) -> None:
     stage.elect("b")
     stage.told(stage.ask("b", ("SET", "r:0", "b")))
     disk = logs["c"].disk
-    # the newer segment's removal, then the first write of the cut
+    # the removal of the newer segment, then the first write of the cut
     disk.crash_in, disk.crash_in_segment = 2, True
     stage.heal(logs["c"])
     stage.until(lambda: logs["c"].host in stage.network.gone, "the power goes inside the cut")
@@ -106,8 +107,9 @@ def power_lost_inside_a_cut(stage: Stage) -> None:
 
 @schedule()
 def slot_of_meta_rots(stage: Stage) -> None:
-    """A node has promised a second writer and has no entry of him yet; one bit of the slot of
-    `meta` that was written last flips, and it starts again.
+    """A node has promised a second writer, has no entry of it yet, and starts again with a flipped
+    bit.
+    The bit is in the slot of `meta` that was written last.
     """
     log = stage.logs["c"]
     stage.power_off(stage.engines["a"])
@@ -139,8 +141,8 @@ def _counter(data: bytes, slot: int) -> int:
 
 @schedule()
 def sync_fails_and_power_goes(stage: Stage) -> None:
-    """A node's sync fails and its disk has none of it; soon its power goes. It and another node
-    acknowledged the write, the third lacks it.
+    """A node's sync fails and its disk has nothing of the write; soon its power fails.
+    It and another node acknowledged the write, and the third lacks it.
     """
     logs, engines = stage.logs, stage.engines
     stage.cut(engines["a"], logs["c"])
@@ -157,19 +159,19 @@ def sync_fails_and_power_goes(stage: Stage) -> None:
 
 
 def _torn(inode: Inode) -> None:
-    """Of what no sync has covered the first half of each piece survives."""
+    """Of the bytes that no sync covers, the first half of each piece survives."""
     for offset, data in inode.pending:
         _put(inode.durable, offset, data[: len(data) // 2])
 
 
 @schedule()
 def power_lost_inside_one_write_everywhere(stage: Stage) -> None:
-    """All three nodes come back with a torn last frame, none of them whole: they agree on what the
-    log is, and the shard serves again.
+    """All three nodes come back with a torn last frame, none of them whole.
+    They agree on the content of the log, and the shard serves again.
     """
     base = stage.last("a")
     for log in stage.cluster.logs:
-        log.disk._keep_some = _torn  # type: ignore[method-assign]  # the luck of this machine
+        log.disk._keep_some = _torn  # type: ignore[method-assign]  # what survives here
         log.disk.crash_in, log.disk.crash_in_segment = 2, True  # the write, its sync
     write = stage.ask("a", ("SET", "r:0", "x" * 200))
     stage.until(
@@ -191,15 +193,16 @@ def power_lost_inside_one_write_everywhere(stage: Stage) -> None:
 
 @schedule(lease_ms=4000)
 def acknowledged_by_one_and_agreed_away(stage: Stage) -> None:
-    """A node's disk loses the newest entry when the writer has heard that it has it; another one's
-    power goes inside its sync, and the last never got it. He lives, and reaches the second again
-    when all nodes have agreed on a log without the entry.
+    """All nodes agree on a log without an entry that one node had acknowledged to the writer.
+    That node's disk then loses the entry. The second node's power fails inside its sync, and the
+    third never got the entry. The writer lives, and reaches the second node again after the
+    agreement.
     """
     logs, engines = stage.logs, stage.engines
 
     base = stage.last("a")
     disk = logs["b"].disk
-    disk._keep_some = _torn  # type: ignore[method-assign]  # the luck of this machine
+    disk._keep_some = _torn  # type: ignore[method-assign]  # what survives here
     disk.crash_in, disk.crash_in_segment = 2, True  # the write, its sync
     stage.cut(engines["a"], logs["c"])
     stage.ask("a", ("SET", "r:0", "x"))
@@ -209,7 +212,7 @@ def acknowledged_by_one_and_agreed_away(stage: Stage) -> None:
     )
     stage.until(lambda: logs["b"].host in stage.network.gone, "log-b has lost its power")
     stage.part(engines["a"], logs["a"], logs["b"])
-    stage.cut(logs["c"], logs["b"])  # so that log-b is not the first to hear of all
+    stage.cut(logs["c"], logs["b"])  # so that log-b is not the first to hear from all nodes
     stage.rot(logs["a"], base + 1)
     logs["a"].kill()
     stage.until(
@@ -228,8 +231,8 @@ def acknowledged_by_one_and_agreed_away(stage: Stage) -> None:
 
 @schedule(max_entry_bytes=2000, segment_bytes=32 * 1024, sync_us=15_000)
 def disk_full_behind_a_queue(stage: Stage) -> None:
-    """A disk has blocks for one more segment and no more, and is slow: what comes while one sync is
-    under way would fill two. It is refused, nobody ends.
+    """A slow disk has blocks for one more segment only, and more entries arrive during one sync.
+    They would fill two segments. The node refuses them, and no process ends.
     """
     log = stage.logs["b"]
     stage.teach_slow_disks()
@@ -244,8 +247,8 @@ def disk_full_behind_a_queue(stage: Stage) -> None:
 
 @alone
 def wiped_folder() -> None:
-    """The folder of a log is emptied while its node is away: it must not come back as a log that
-    never promised (real files).
+    """The folder of a log is emptied while its node is away (real files).
+    The node must not come back as a log that never promised.
     """
     with tempfile.TemporaryDirectory() as place:
         folder = DataFolder.open(Path(place) / "data")

@@ -1,8 +1,7 @@
 """Schedules about what clients may see: the tracker, time, demotion, reads at replicas.
 
-Decides: the moments.
-Must not know: which mutant each is for. What is not judged by the history at the end is said by an
-explicit promise.
+Decides: the moments. What the history at the end does not judge, an explicit promise states.
+Must not know: which mutant each is for.
 """
 
 from __future__ import annotations
@@ -12,8 +11,8 @@ from tests.sim.records import EVENTUAL, SESSION
 
 Command = tuple[str, ...]
 
-# What was there before, what is written and not committed, who looks at it.
-# Each look must wait for the commit.
+# The state before, a write that is not committed, and a command that reads it. Each such read must
+# wait for the commit.
 LOOKS: dict[str, tuple[list[Command], Command, list[Command]]] = {
     "a read": ([], ("SET", "f:0", "1"), [("GET", "f:0")]),
     "a read of what is deleted": ([("SET", "f:1", "1")], ("DEL", "f:1"), [("EXISTS", "f:1")]),
@@ -32,8 +31,9 @@ LOOKS: dict[str, tuple[list[Command], Command, list[Command]]] = {
 
 @schedule()
 def looks_at_what_is_not_committed(stage: Stage) -> None:
-    """The log nodes' answers do not come through: whoever looks, in any way, at what was written
-    meanwhile gets no answer before they do.
+    """The log nodes' answers do not arrive: no command that sees an uncommitted write gets an
+    answer.
+    It gets its answer only after theirs arrive.
     """
     logs, engine = stage.cluster.logs, stage.engines["a"]
     for name, (before, write, look) in LOOKS.items():
@@ -60,8 +60,8 @@ def looks_at_what_is_not_committed(stage: Stage) -> None:
 
 @schedule(walls={"engine-c": 5000})
 def replica_whose_clock_is_ahead(stage: Stage) -> None:
-    """A key with an expiry is read at a replica whose clock is five seconds ahead,
-    then at the primary.
+    """A key with an expiry is read at a replica whose clock is five seconds ahead.
+    Then it is read at the primary.
     """
     stage.told(stage.ask("a", ("SET", "e:0", "v", "PX", "3000")))
     stage.run_for(300)
@@ -71,11 +71,11 @@ def replica_whose_clock_is_ahead(stage: Stage) -> None:
 
 @schedule(walls={"engine-a": 3000})
 def successor_whose_clock_is_behind(stage: Stage) -> None:
-    """A key has expired by the primary's clock and was seen as gone; the next primary's clock is
-    three seconds behind.
+    """A key has expired by the primary's clock, and a client saw that it is gone.
+    The next primary's clock is three seconds behind.
     """
     logs, engines = stage.logs, stage.engines
-    # its deletion of the key would say in the log that it is gone
+    # a deletion of the key in the log would show that the key is gone
     stage.told(stage.ask("a", ("DEBUG", "SET-ACTIVE-EXPIRE", "0")))
     stage.told(stage.ask("a", ("SET", "e:0", "v", "PX", "500")))
     stage.run_for(503)
@@ -105,9 +105,10 @@ def _start_again(stage: Stage, az: str) -> None:
 
 @schedule(walls={"engine-a": 5000})
 def predecessor_whose_clock_is_ahead(stage: Stage) -> None:
-    """An idle primary whose clock is five seconds ahead is cut off and keeps its memory when its
-    lease is over, seconds after its last entry. Its successor has just started: its time begins at
-    that entry's. What it sets for less than the difference is read at both.
+    """An idle primary whose clock is five seconds ahead is cut off and keeps its memory.
+    Its lease ends seconds after its last entry. Its successor has just started: its time begins at
+    the time of that entry. The successor sets a key with an expiry shorter than the difference. The
+    key is read at both.
     """
     logs, engines = stage.logs, stage.engines
     stage.told(stage.ask("a", ("SET", "r:0", "1")))
@@ -125,13 +126,14 @@ def predecessor_whose_clock_is_ahead(stage: Stage) -> None:
 
 @schedule(walls={"engine-a": 3000})
 def watched_key_that_expires(stage: Stage) -> None:
-    """A transaction does not run because a watched key has expired by the primary's clock, and the
-    primary dies. The next one starts when the lease is over. Its own clock is three seconds behind,
-    and its time begins at the newest entry's."""
+    """A transaction does not run because a watched key has expired by the primary's clock.
+    The primary dies, and the next one starts when the lease is over. Its own clock is three seconds
+    behind, and its time begins at the time of the newest entry.
+    """
     stage.power_off(stage.engines["b"])
-    # its deletion of the key would say in the log that it is gone
+    # a deletion of the key in the log would show that the key is gone
     stage.told(stage.ask("a", ("DEBUG", "SET-ACTIVE-EXPIRE", "0")))
-    # an idle primary would write its time after a second
+    # an idle primary writes its time after a second
     stage.told(stage.ask("a", ("SET", "e:0", "v", "PX", "900")))
     watcher = stage.caller("a")
     stage.told(watcher.ask(("WATCH", "e:0")))
@@ -151,9 +153,9 @@ def watched_key_that_expires(stage: Stage) -> None:
 
 @schedule()
 def primary_that_wakes(stage: Stage) -> None:
-    """A primary without anything under way is stopped for three leases; another leads and writes; a
-    read that lies in the first one's socket is answered when it wakes. It may keep its memory, and
-    show it only when it has followed the log to its end.
+    """A primary without anything under way is stopped for three leases; another leads and writes.
+    When the first one wakes, it answers a read that lies in its socket. It may keep its memory, but
+    may show it only after it has followed the log to its end.
     """
     engines = stage.engines
     stage.told(stage.ask("a", ("SET", "r:0", "old")))
@@ -173,8 +175,9 @@ def primary_that_wakes(stage: Stage) -> None:
 
 @schedule()
 def session_on_a_node_that_starts_again(stage: Stage) -> None:
-    """A primary is demoted with a write under way and follows the log anew from a log node that is
-    behind: a session's reads must not go back.
+    """A primary is demoted with a write under way and follows the log again from a lagging log
+    node.
+    A session's reads must not go back.
     """
     logs, engines = stage.logs, stage.engines
     stage.cut(engines["a"], logs["a"])
@@ -194,7 +197,7 @@ def session_on_a_node_that_starts_again(stage: Stage) -> None:
 
 @schedule()
 def one_of_many_members(stage: Stage) -> None:
-    """Random members are taken out of a set; every node must have lost the same."""
+    """Random members are removed from a set; every node must have lost the same members."""
     stage.told(stage.ask("a", ("SADD", "f:0", *[f"member-{number}" for number in range(100)])))
     for _ in range(20):
         stage.told(stage.ask("a", ("SPOP", "f:0")))

@@ -1,8 +1,8 @@
 """Schedules about the lease: L1, L2, L4.
 
-Decides: the moments.
-Must not know: which mutant each is for. That two nodes never hold the lease at one true time is
-looked at after every event.
+Decides: the moments. The checkers verify after every event that two nodes never hold the lease at
+one true time.
+Must not know: which mutant each is for.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from txlog.storage.store import LogStore
 
 @schedule(segment_bytes=32 * 1024)
 def refused_by_full_disks(stage: Stage) -> None:
-    """Two log nodes are full and refuse what the writer sends, again and again; when their windows
-    have closed they have room, and somebody else asks.
+    """Two log nodes are full and refuse the writer's messages again and again.
+    When their windows have closed they have room, and another node asks.
     """
     logs, engines = stage.logs, stage.engines
     for az in "bc":
@@ -48,8 +48,9 @@ def refused_by_full_disks(stage: Stage) -> None:
 
 @schedule(clocks={"engine-a": -30_300, "log-b": 30_300, "log-c": 30_300})
 def clocks_at_the_bound(stage: Stage) -> None:
-    """The writer's clock is as slow as allowed and two log nodes' are as quick; it loses both just
-    after they renewed, and another asks without pause.
+    """The writer's clock is as slow as allowed and the clocks of two log nodes are as quick as
+    allowed.
+    The writer loses both nodes just after they renewed, and another node asks without pause.
     """
     logs, engines = stage.logs, stage.engines
     node = engines["a"].node
@@ -64,8 +65,8 @@ def clocks_at_the_bound(stage: Stage) -> None:
 
 @schedule(sync_us=15_000)
 def window_while_the_disk_works(stage: Stage) -> None:
-    """A new writer's first entry is on its way to one node's disk when another candidate, who has
-    read it, asks that node and one that lacks it.
+    """A new writer's first entry is on its way to one node's disk; a candidate has read that entry.
+    The candidate asks that node and one that lacks the entry.
     """
     logs, engines = stage.logs, stage.engines
     stage.teach_slow_disks()
@@ -83,7 +84,7 @@ def window_while_the_disk_works(stage: Stage) -> None:
     stage.cut(engines["b"], logs["c"])
     logs["b"].disk.slow_us = 60_000
     stage.until(lambda: stage.last("b") == base + 1, "log-b has its first entry in memory")
-    stage.cut(engines["b"], logs["b"])  # what it answers still arrives
+    stage.cut(engines["b"], logs["b"])  # its answers still arrive
     stage.campaign("c")
     stage.run_for(1)
     logs["b"].disk.slow_us = 0
@@ -93,8 +94,8 @@ def window_while_the_disk_works(stage: Stage) -> None:
 
 @schedule()
 def release_names_one(stage: Stage) -> None:
-    """The primary hands over to engine-b while engine-c campaigns without pause: for half a lease
-    only the one that was named is let in.
+    """The primary hands over to engine-b while engine-c campaigns without pause.
+    For half a lease the log nodes admit only the named node.
     """
     # it runs
     stage.until(
@@ -113,8 +114,8 @@ def release_names_one(stage: Stage) -> None:
 
 @schedule()
 def restarted_nodes_and_a_living_lease(stage: Stage) -> None:
-    """Two log nodes start again while the writer's lease lives: what they have promised and granted
-    binds them although they do not remember it (L3).
+    """Two log nodes start again while the writer's lease lives.
+    Their promises and grants bind them although they do not remember them (L3).
     """
     logs, engines = stage.logs, stage.engines
     stage.told(stage.ask("a", ("SET", "r:0", "x")))
@@ -127,8 +128,8 @@ def restarted_nodes_and_a_living_lease(stage: Stage) -> None:
 
 @schedule()
 def answers_that_take_half_a_lease(stage: Stage) -> None:
-    """A renewal comes to two log nodes at once and their answers take half a lease; nothing more
-    comes through, and another asks when the windows close.
+    """A renewal reaches two log nodes at once, and their answers take half a lease.
+    No other message arrives, and another node asks when the windows close.
     """
     logs, engines = stage.logs, stage.engines
     for az in "bc":
@@ -148,8 +149,8 @@ def answers_that_take_half_a_lease(stage: Stage) -> None:
 
 @schedule()
 def hand_over_while_writes_are_under_way(stage: Stage) -> None:
-    """One write is on its way to the log nodes, the next is executed and waits for it, when the
-    primary is asked to hand over.
+    """The primary must hand over while one write is on its way to the log nodes.
+    The next write is executed and waits for the first.
     """
     engine = stage.engines["a"]
     # it runs
@@ -181,13 +182,13 @@ def hand_over_while_writes_are_under_way(stage: Stage) -> None:
 
 @alone
 def renewed_before_the_promise_is_on_disk() -> None:
-    """A new node takes its first writer's Append, and a Renew from his helper thread (L7, which the
-    cluster of the simulator lacks) before its disk has the promise; the power goes. What had been
-    answered `Renewed` would be a window that nobody remembers: one that never promised does not
-    wait (L3).
+    """A new node gets its first writer's Append and a Renew before its disk has the promise.
+    The Renew comes from the writer's helper thread (L7), which the simulator's cluster lacks. Then
+    the power fails. An answer `Renewed` would be a window that no node remembers: a node that never
+    promised does not wait (L3).
     """
     disk = Disk(World(1), "h")
-    disk._keep_some = lambda inode: None  # type: ignore[method-assign]  # the luck of this machine
+    disk._keep_some = lambda inode: None  # type: ignore[method-assign]  # what survives here
 
     def life(now_us: int) -> Acceptor:
         store = LogStore.open(
@@ -226,8 +227,8 @@ def renewed_before_the_promise_is_on_disk() -> None:
 
 @alone
 def append_without_a_seal() -> None:
-    """A session that no log node has promised anything appends in a higher term, while the elected
-    writer's lease runs on two nodes.
+    """A session without a promise from any log node appends in a higher term.
+    Meanwhile the elected writer's lease runs on two nodes.
     """
     disk = Disk(World(1), "h")
     store = LogStore.open(

@@ -1,8 +1,7 @@
 """Schedules about what counts as held and committed: W3, A1, A2, S2, S3.
 
-Decides: the moments.
-Must not know: which mutant each is for (`tests.sim.mutants` names them). ``base`` is the last
-position before a schedule begins.
+Decides: the moments. ``base`` is the last position before a schedule begins.
+Must not know: which mutant each is for (`tests.sim.mutants` names them).
 """
 
 from __future__ import annotations
@@ -16,8 +15,8 @@ def _sets(count: int, mark: str) -> list[tuple[str, str, str]]:
 
 @schedule(message_bytes=1, window_entries=1)
 def older_entry_on_a_majority(stage: Stage) -> None:
-    """Raft's figure 8: an entry of a dead writer's term reaches a majority under a later one, and
-    an entry of a term between them replaces it.
+    """Raft's figure 8: an entry of a dead writer's term reaches a majority under a later term.
+    An entry of a term between the two replaces it.
     """
     logs, engines = stage.logs, stage.engines
     base = stage.last("a")
@@ -57,8 +56,8 @@ def older_entry_on_a_majority(stage: Stage) -> None:
 
 @schedule(message_bytes=1, window_entries=3, max_entry_bytes=32)
 def longer_foreign_tail(stage: Stage) -> None:
-    """A node that holds a dead writer's longer tail confirms the first shared entry of it; the
-    others of that length are not the new writer's.
+    """A node that holds a dead writer's longer tail confirms the first shared entry of it.
+    The rest of that tail is not the new writer's.
     """
     logs, engines = stage.logs, stage.engines
     base = stage.last("a")
@@ -90,8 +89,8 @@ def longer_foreign_tail(stage: Stage) -> None:
 
 @schedule(sync_us=15_000, clocks={"log-b": 9_000_000, "log-c": 9_000_000})
 def sealed_over_what_is_on_its_way_to_disk(stage: Stage) -> None:
-    """An entry lies in a node's memory when a candidate that has not seen it asks for the promise;
-    the node's disk takes it a moment later.
+    """An entry is in a node's memory when a candidate that has not seen it asks for the promise.
+    The node's disk takes the entry a moment later.
     """
     logs, engines = stage.logs, stage.engines
     stage.teach_slow_disks()
@@ -123,8 +122,8 @@ def sealed_over_what_is_on_its_way_to_disk(stage: Stage) -> None:
 
 @schedule(message_bytes=1, window_entries=1)
 def bad_sector_over_several_entries(stage: Stage) -> None:
-    """Four acknowledged entries rot on one node; their writer gives it two of them back and dies,
-    and the other node that has them is away.
+    """Four acknowledged entries rot on one node; their writer gives it two of them back and dies.
+    The other node that has the entries is away.
     """
     logs, engines = stage.logs, stage.engines
     base = stage.last("a")
@@ -145,8 +144,8 @@ def bad_sector_over_several_entries(stage: Stage) -> None:
 
 @schedule()
 def rotten_entry_that_others_lack(stage: Stage) -> None:
-    """The only node that has acknowledged an entry loses it to a bad sector while the others lack
-    it; then one of them takes it, which makes it committed.
+    """The only node that acknowledged an entry loses it to a bad sector while the others lack it.
+    Then one of the others takes the entry, which makes it committed.
     """
     logs, engines = stage.logs, stage.engines
     base = stage.last("a")
@@ -172,12 +171,12 @@ def rotten_entry_that_others_lack(stage: Stage) -> None:
 
 @schedule()
 def stale_copy_for_a_rotten_entry(stage: Stage) -> None:
-    """A committed entry rots on a node, and the only node it can ask holds another writer's entry
-    of that position.
+    """A committed entry rots on a node.
+    The only node that it can ask holds another writer's entry of that position.
     """
     logs, engines = stage.logs, stage.engines
     base = stage.last("a")
-    # a longer entry than what will rot: nothing of that is left behind it
+    # longer than the entry that will rot: nothing of that entry remains after it
     stage.cut(engines["a"], logs["a"], logs["b"])
     stage.ask("a", ("SET", "r:0", "x" * 1000))
     stage.until(lambda: stage.acceptor("c").durable == base + 1, "log-c alone holds the entry")
@@ -197,8 +196,8 @@ def stale_copy_for_a_rotten_entry(stage: Stage) -> None:
 
 @schedule()
 def tail_asked_of_a_suspect_node(stage: Stage) -> None:
-    """A strong read at a replica, while of the two nodes that hold the newest write one is away and
-    the other has lost it to a bad sector.
+    """A strong read at a replica while two nodes hold the newest write.
+    One of the two is away, and the other has lost the write to a bad sector.
     """
     logs, engines = stage.logs, stage.engines
     base = stage.last("a")

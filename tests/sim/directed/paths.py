@@ -1,9 +1,10 @@
-"""Schedules about who is named as primary when paths are lost or everything starts again.
+"""Schedules about the named primary when paths are lost or everything starts again.
+
+A living primary is named by each node that can see its window at any log node. A dead one is not
+named for longer than its window. No node names itself.
 
 Decides: the moments.
-Must not know: which mutant each is for. What must hold: a living primary is named by each node that
-can see its window at any log node, a dead one is not named for longer than its window, and no node
-names itself.
+Must not know: which mutant each is for.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ def facts(stage: Stage, az: str) -> Any:
 
 @schedule()
 def primary_seen_through_other_log_nodes(stage: Stage) -> None:
-    """A quiet shard: the primary loses its path to the one log node that a replica reads, for six
-    seconds; then it hands over to that replica.
+    """A quiet shard: the primary loses its path to the one log node that a replica reads.
+    The path is lost for six seconds; then the primary hands over to that replica.
     """
     engines, logs = stage.engines, stage.logs
     stage.let("b")
@@ -53,8 +54,8 @@ def primary_seen_through_other_log_nodes(stage: Stage) -> None:
 
 @schedule()
 def dead_primary_behind_a_lost_path(stage: Stage) -> None:
-    """The same, and the primary dies:
-    it is named no longer than its window lasts, and the replica takes over.
+    """The same, and the primary dies.
+    It is named no longer than its window lasts, and the replica takes over.
     """
     engines, logs = stage.engines, stage.logs
     stage.let("b")
@@ -80,12 +81,12 @@ def dead_primary_behind_a_lost_path(stage: Stage) -> None:
 
 @schedule()
 def everything_starts_again(stage: Stage) -> None:
-    """Every process starts again; the newest LEADERSHIP entry names a process that is gone, at the
-    address of a node that follows now.
+    """Every process starts again; the newest LEADERSHIP entry names a process that is gone.
+    Its address now belongs to a node that follows.
     """
     for number in range(5):
         stage.told(stage.ask("a", ("SET", "r:0", f"1.{number}")))
-    stage.run_for(500)  # what is committed goes on record
+    stage.run_for(500)  # the nodes record what is committed
     for member in stage.members:
         member.kill()
     stage.until(

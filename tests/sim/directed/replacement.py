@@ -1,9 +1,11 @@
-"""Schedules about a log node that takes a lost one's place: S8.
+"""Schedules about a log node that replaces a lost one: S8.
+
+The lost node is log-a. Either its disk is empty when it comes back, or another machine takes its
+place while it continues, cut off together with the writer (``old``). The operator is `txlog
+replace-node` itself.
 
 Decides: the moments.
-Must not know: which mutant each is for. The lost node is log-a: either its disk is empty when it
-comes back, or another machine takes its place while it goes on, cut off with the writer (``old``).
-The operator is `txlog replace-node` itself.
+Must not know: which mutant each is for.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from txlog.tools.replace import replace_node
 
 
 def _empty(stage: Stage) -> None:
-    """log-a ends, and begins again at once on an empty disk."""
+    """End log-a, and start it again at once on an empty disk."""
     log = stage.logs["a"]
     stage.run.faults.replacement._empty(log, Random(log.lives))
     stage.until(lambda: not log.alive, "log-a is killed")
@@ -31,8 +33,8 @@ def _empty(stage: Stage) -> None:
 
 
 def _elsewhere(stage: Stage) -> LogMember:
-    """A new machine for log-a's place; the old one goes on and reaches engine-a only.
-    Gives the old one.
+    """Start a new machine in log-a's place, and give the old one.
+    The old one continues and reaches engine-a only.
     """
     cluster, old = stage.cluster, stage.logs["a"]
     stage.part(old, stage.logs["b"], stage.logs["c"], stage.engines["b"], stage.engines["c"])
@@ -48,7 +50,7 @@ def _elsewhere(stage: Stage) -> LogMember:
 
 
 def _operator(stage: Stage, old: LogMember | None = None) -> asyncio.Task[None]:
-    """`txlog replace-node`, again until it succeeds."""
+    """Run `txlog replace-node` again until it succeeds."""
     new = (stage.logs["a"].host, LOG_PORT)
     lost = (old.host, LOG_PORT) if old is not None else new
     named = [(stage.logs[az].host, LOG_PORT) for az in "bc"]
@@ -68,7 +70,7 @@ def _operator(stage: Stage, old: LogMember | None = None) -> asyncio.Task[None]:
 
 
 def _task(stage: Stage, work: Awaitable[Any]) -> asyncio.Task[Any]:
-    """On the machine of the clients."""
+    """Start a task on the machine of the clients."""
     made: list[asyncio.Task[Any]] = []
     loop = stage.cluster.clients
     stage.world.at(stage.world.now, loop, lambda: made.append(loop.create_task(work)))
@@ -92,8 +94,8 @@ async def _tell(log: LogMember, message: Message) -> Message:
 
 @schedule()
 def learner_that_hears_only_who_lacks_the_write(stage: Stage) -> None:
-    """A write is on log-a and log-b when log-a loses its disk; as its place is given anew, log-b is
-    cut off, and a candidate asks the learner and log-c.
+    """A write is on log-a and log-b when log-a loses its disk.
+    While log-a is replaced, log-b is cut off, and a candidate asks the learner and log-c.
     """
     logs, engines = stage.logs, stage.engines
     stage.cut(engines["a"], logs["c"])
@@ -114,8 +116,8 @@ def learner_that_hears_only_who_lacks_the_write(stage: Stage) -> None:
 
 @schedule()
 def lease_that_the_lost_node_granted(stage: Stage) -> None:
-    """The writer's lease is from log-a and log-b when log-a loses its disk and is replaced; another
-    candidate asks the learner and log-c without pause.
+    """The writer's lease is from log-a and log-b when log-a loses its disk and is replaced.
+    Another candidate asks the learner and log-c without pause.
     """
     logs, engines = stage.logs, stage.engines
     node = engines["a"].node
@@ -135,8 +137,8 @@ def lease_that_the_lost_node_granted(stage: Stage) -> None:
 
 @schedule()
 def writer_whom_the_lost_node_had_promised(stage: Stage) -> None:
-    """log-a and log-b have promised engine-b, who has written nothing yet, when log-a is lost;
-    engine-c asks the learner and log-c.
+    """log-a and log-b have promised engine-b, which has written nothing yet, when log-a is lost.
+    Then engine-c asks the learner and log-c.
     """
     logs, engines = stage.logs, stage.engines
     stage.power_off(engines["a"])
@@ -157,8 +159,8 @@ def writer_whom_the_lost_node_had_promised(stage: Stage) -> None:
 
 @schedule()
 def operator_who_comes_late(stage: Stage) -> None:
-    """A run of `replace-node` stands still before it tells log-b of the second version; when it
-    goes on, the group is at its third.
+    """A run of `replace-node` stands still before it gives log-b the second version.
+    When it continues, the group is at its third version.
     """
     log = stage.logs["b"]
     for version in (2, 3):
@@ -186,11 +188,11 @@ def operator_who_comes_late(stage: Stage) -> None:
 
 @schedule()
 def power_lost_behind_a_new_membership(stage: Stage) -> None:
-    """log-b takes a new membership, answers the learner under it, and loses power; when it is back
-    it meets the old writer, who has the lost node.
+    """log-b takes a new membership, answers the learner under it, and loses power.
+    When it is back it meets the old writer, which still has the lost node.
     """
     logs, engines = stage.logs, stage.engines
-    # log-b has nobody there whom it could tell
+    # log-b has no other node there that it could notify
     stage.network.reset_between(engines["a"].host, logs["b"].host, False)
     stage.part(engines["a"], logs["b"], logs["c"])
     old = _elsewhere(stage)
@@ -214,8 +216,8 @@ def power_lost_behind_a_new_membership(stage: Stage) -> None:
 
 @schedule()
 def writer_who_still_has_the_lost_node(stage: Stage) -> None:
-    """The writer reaches log-b and the lost node while that is replaced; when the learner counts
-    he writes, and another one asks the learner and log-c.
+    """The writer reaches log-b and the lost node while that node is replaced.
+    When the learner counts, the writer writes, and another node asks the learner and log-c.
     """
     logs, engines = stage.logs, stage.engines
     stage.part(engines["a"], logs["c"])
@@ -225,7 +227,7 @@ def writer_who_still_has_the_lost_node(stage: Stage) -> None:
     stage.ask("a", ("SET", "r:0", "x"))
     stage.run_for(50)
     stage.part(logs["b"], logs["a"], logs["c"], engines["b"], engines["c"])
-    # whatever it has not been told it hears now
+    # it now gets all that it has not got yet
     stage.network.reset_between(engines["c"].host, logs["c"].host, False)
     stage.elect("c")
     stage.run_for(500)
@@ -236,7 +238,8 @@ def writer_who_still_has_the_lost_node(stage: Stage) -> None:
 @schedule(sync_us=15_000)
 def ack_on_its_way_when_the_membership_changes(stage: Stage) -> None:
     """A write is on the lost node's disk and on its way to log-b's when log-b takes the new
-    membership: the two acks are no majority of either.
+    membership.
+    The two acks are a majority of neither membership.
     """
     logs, engines = stage.logs, stage.engines
     stage.teach_slow_disks()
@@ -272,9 +275,10 @@ def ack_on_its_way_when_the_membership_changes(stage: Stage) -> None:
 
 @schedule()
 def sealed_again_while_a_unit_gathers(stage: Stage) -> None:
-    """A log node is replaced, so the term is sealed again. Meanwhile one write is under way, and
-    behind it gathers what keeps a key that is about to expire. The new term's LEADERSHIP goes
-    between the two; a replica that has no more than that must not say that the key is gone.
+    """A log node is replaced, so the term is sealed again; a write is under way and a unit gathers.
+    The unit keeps a key that is about to expire, and comes after the write. The new term's
+    LEADERSHIP goes between the two. A replica that has the log only up to there must not say that
+    the key is gone.
     """
     one, two, reader = stage.caller("a"), stage.caller("a"), stage.caller("b")
     for caller in (one, two, reader):

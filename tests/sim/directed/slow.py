@@ -1,8 +1,10 @@
-"""Schedules about disks that are slow when another node is to take over: W1, W2, L8.
+"""Schedules about disks that are slow when another node must take over: W1, W2, L8.
+
+The condition is progress: another node leads within a time that follows from the disks, and keeps
+its role.
 
 Decides: the moments.
-Must not know: which mutant each is for. What must hold is progress: another node leads within a
-time that follows from the disks, and keeps its role.
+Must not know: which mutant each is for.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from txlog.storage.store import LogStore
 
 
 def leads_within(stage: Stage, azs: str, seconds: float, promise: str) -> str:
-    """Which of them leads."""
+    """Wait until one of the nodes leads, and give it."""
     end = stage.world.now + int(seconds * SECOND)
     while stage.world.now < end:
         for az in azs:
@@ -46,8 +48,8 @@ def primary_dies(stage: Stage) -> None:
 
 @schedule()
 def takeover_on_slow_disks(stage: Stage) -> None:
-    """Two disks take a second for each sync when the primary dies: a promise takes two, the first
-    entry one, each perhaps behind one that is under way.
+    """Two disks take a second for each sync when the primary dies.
+    A promise takes two syncs, the first entry takes one. Each may wait for one that is under way.
     """
     primary_dies(stage)
     slow_down(stage, "bc", 1000)
@@ -59,8 +61,8 @@ def takeover_on_slow_disks(stage: Stage) -> None:
 
 @schedule()
 def large_writes_on_slow_disks(stage: Stage) -> None:
-    """Many clients write large values, and each disk takes 4 MB a second:
-    load alone does not cost the role.
+    """Many clients write large values, and each disk takes 4 MB a second.
+    Load alone does not cost the role.
     """
     for az in "abc":
         stage.logs[az].disk.bytes_per_s = 4_000_000
@@ -80,8 +82,8 @@ def large_writes_on_slow_disks(stage: Stage) -> None:
 
 @schedule()
 def first_entry_slower_than_a_lease(stage: Stage) -> None:
-    """A sync takes longer than a lease: the answer that commits a new writer's first entry is about
-    a message of more than a lease ago.
+    """A sync takes longer than a lease: a new writer's first entry is committed by a late answer.
+    The answer is about a message from more than a lease ago.
     """
     primary_dies(stage)
     slow_down(stage, "bc", 2100)
@@ -102,8 +104,8 @@ def first_entry_slower_than_a_lease(stage: Stage) -> None:
 
 @alone
 def candidates_that_overtake_one_another() -> None:
-    """A promise takes the disk longer than candidates wait between two attempts: each asks for a
-    higher term while the other's promise is on its way.
+    """The disk needs longer for a promise than candidates wait between two attempts.
+    Each candidate asks for a higher term while the other's promise is on its way.
     """
     disk = Disk(World(1), "h")
     store = LogStore.open(

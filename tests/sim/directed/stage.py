@@ -1,14 +1,14 @@
-"""The stage of a directed schedule: the cluster of a run without drawn faults, and hands to place
-them.
+"""The stage of a directed schedule: a cluster without drawn faults, and tools to place faults.
 
 Decides: how a schedule waits for a moment, cuts and heals, lets a node campaign or not, asks as a
-client, and what is judged at the end: all that is judged in an ordinary run.
-Must not know: any one schedule. Moments are conditions looked at between two events, so a fault
-comes exactly when they first hold.
+client. It judges at the end all that an ordinary run judges.
+Must not know: any one schedule.
 
-A schedule takes away only what safety must not depend on: jitter (a node campaigns when told), luck
-(which unsynced bytes a power loss leaves). One that does not reach its own moments fails as *not
-staged*, which is no finding: a mutant counts as caught only by a broken promise.
+A moment is a condition that is checked between two events, so a fault comes exactly when the
+condition first holds. A schedule removes only what safety must not depend on. This is jitter (a
+node campaigns on command) and luck (which unsynced bytes a power loss leaves).
+A schedule that does not reach its own moments fails as *not staged*, which is no finding: only a
+broken promise catches a mutant.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ NOT_STAGED = "not staged: "
 
 
 class NotStaged(Exception):
-    """The schedule did not come to where it wanted to be."""
+    """The schedule did not reach its own moments."""
 
 
 @dataclass(frozen=True)
@@ -58,15 +58,16 @@ SCHEDULES: dict[str, Schedule] = {}
 
 
 def alone(act: Callable[[], None]) -> Callable[[], None]:
-    """For the few that look at one part of the real code, without the cluster."""
+    """Register a schedule that tests one part of the real code, without the cluster."""
     name = act.__name__.replace("_", "-")
     SCHEDULES[name] = Schedule(name, act, staged=False)
     return act
 
 
 def schedule(**settings: Any) -> Callable[[Callable[[Stage], None]], Callable[[Stage], None]]:
-    """``settings``: in place of the quiet ones. By node: ``clocks``, how much faster than true
-    time, ppm; ``walls``, how far the wall clock is ahead, ms.
+    """Register a schedule; ``settings`` replace the quiet ones.
+    By node: ``clocks``, how much faster than true time, ppm; ``walls``, how far the wall clock is
+    ahead, ms.
     """
 
     def add(act: Callable[[Stage], None]) -> Callable[[Stage], None]:
@@ -79,7 +80,7 @@ def schedule(**settings: Any) -> Callable[[Callable[[Stage], None]], Callable[[S
 
 
 def play(name: str, seed: int = 1, trace: bool = False) -> list[str]:
-    """What was found; empty: all promises held."""
+    """Play a schedule and give the findings; empty: all promises held."""
     chosen = SCHEDULES[name]
     if not chosen.staged:
         return _alone(chosen)
@@ -91,7 +92,7 @@ def play(name: str, seed: int = 1, trace: bool = False) -> list[str]:
     try:
         with seams.installed(stage.world):
             stage.begin()
-            chosen.act(stage)  # type: ignore[call-arg]  # those that are staged take it
+            chosen.act(stage)  # type: ignore[call-arg]  # staged ones take it
             stage.finish()
     except Violation as violation:
         return [str(violation)]
@@ -124,7 +125,7 @@ class Asked:
 
     @property
     def answer(self) -> Any:
-        """Of the last command; None as well if there is none yet."""
+        """The answer of the last command; None also when there is no answer yet."""
         return self.answers[-1] if self.answers else None
 
 
@@ -140,11 +141,11 @@ class Caller:
         self.asked = 0
 
     def ask(self, *commands: tuple[str | bytes, ...]) -> Asked:
-        """One command, or MULTI to EXEC, sent in the present moment."""
+        """Send one command, or MULTI to EXEC, at the present moment."""
         return self._send([[_encoded(command) for command in commands]])
 
     def pipeline(self, *commands: tuple[str | bytes, ...]) -> Asked:
-        """Each for itself, in one piece."""
+        """Send several independent commands in one piece."""
         return self._send([[_encoded(command)] for command in commands])
 
     def _send(self, groups: list[list[tuple[bytes, ...]]]) -> Asked:
@@ -206,7 +207,7 @@ def _parts(commands: list[tuple[bytes, ...]]) -> list[Part]:
 
 
 def _part(command: tuple[bytes, ...]) -> Part:
-    """What the history is to make of it, by command and family of the key."""
+    """How the history must treat a command, by command and family of the key."""
     words = [word.decode() for word in command]
     family = words[1].partition(":")[0] if len(words) > 1 else ""
     kinds = {
@@ -245,7 +246,7 @@ class Stage:
             )
         self.run.checkers._check_leases = all(abs(ppm) <= 30_300 for ppm in clocks.values())
         self._held_back: set[str] = set()
-        self._eager: set[str] = set()  # those that campaign again and again
+        self._eager: set[str] = set()  # nodes that campaign again and again
         self._cuts: list[tuple[str, str]] = []
         self._callers = 0
         self._rules: list[Callable[[Loop], None]] = []
@@ -257,7 +258,7 @@ class Stage:
     # ----------------------------------------------------------------- beginning and end
 
     def begin(self) -> None:
-        """engine-a leads, the others follow, nobody else campaigns unless told."""
+        """engine-a leads, the others follow; they campaign only on command."""
         self.world.after_event = self._after_event
         self.cluster.start()
         for member in self.cluster.engines:
@@ -269,8 +270,8 @@ class Stage:
         self.run_for(50)
 
     def finish(self) -> None:
-        """All heals; the cluster has to serve, every node comes to one state, and everything is
-        read once more.
+        """Heal everything and judge.
+        The cluster must serve, every node must reach one state, and everything is read once more.
         """
         self.heal_all()
         self._held_back.clear()
@@ -302,7 +303,7 @@ class Stage:
         self.world.run(self.world.now + int(ms * 1000))
 
     def until(self, reached: Callable[[], Any], what: str, within_s: float = 6.0) -> None:
-        """Event by event, until it holds."""
+        """Run event by event until the condition holds."""
         world = self.world
         end = world.now + int(within_s * SECOND)
         while not reached():
@@ -314,7 +315,7 @@ class Stage:
         if not holds:
             raise Violation(promise)
 
-    # ----------------------------------------------------------------- what is looked at
+    # ----------------------------------------------------------------- what a schedule can check
 
     def acceptor(self, az: str) -> Any:
         driver = self.logs[az].driver
@@ -344,19 +345,19 @@ class Stage:
     # ----------------------------------------------------------------- who campaigns
 
     def hold_back(self, *azs: str) -> None:
-        """The jitter of these draws for ever."""
+        """Set the jitter of these nodes so that they never campaign."""
         for az in azs:
             self._eager.discard(az)
             self._held_back.add(f"engine-{az}")
 
     def let(self, az: str) -> None:
-        """It does as it would."""
+        """Let the node campaign by its own rules."""
         self._held_back.discard(f"engine-{az}")
         if (node := self.engines[az].node) is not None:
             node.roles._ineligible_until = 0
 
     def campaign(self, az: str) -> None:
-        """The jitter of this one draws nothing: it campaigns now, if it may at all."""
+        """End the waiting times of this node: it campaigns now, if it may at all."""
         member = self.engines[az]
         node = member.node
         self._held_back.discard(member.name)
@@ -374,7 +375,7 @@ class Stage:
         self.world.at(self.world.now, member.loop, go)
 
     def keep_campaigning(self, az: str, every_ms: float = 20.0) -> None:
-        """Until it leads, or is held back."""
+        """Let the node campaign again and again until it leads or is held back."""
         self._eager.add(az)
 
         def again() -> None:
@@ -395,13 +396,13 @@ class Stage:
     # ----------------------------------------------------------------- the network
 
     def cut(self, source: Member, *targets: Member) -> None:
-        """One way."""
+        """Cut the links in one direction."""
         for target in targets:
             self._cuts.append((source.host, target.host))
             self.network.link(source.host, target.host).blocked += 1
 
     def part(self, one: Member, *others: Member) -> None:
-        """Both ways."""
+        """Cut the links in both directions."""
         for other in others:
             self.cut(one, other)
             self.cut(other, one)
@@ -435,19 +436,19 @@ class Stage:
             member.power_back(member.lives)
 
     def teach_slow_disks(self) -> None:
-        """The drivers have to see some slow syncs before they wait for them beside the loop."""
+        """Show the drivers some slow syncs; only then do they wait for syncs beside the loop."""
         for number in range(12):
             self.told(self.ask("a", ("SET", "r:5", f"slow.{number}")))
         self.run_for(100)
 
     def nothing_survives(self, *logs: LogMember) -> None:
-        """What no sync has covered is gone with the power or a failed sync."""
+        """Lose all bytes that no sync covers at a power loss or a failed sync."""
         for log in logs:
-            # the luck of this machine
+            # what survives here
             log.disk._keep_some = lambda inode: None  # type: ignore[method-assign]
 
     def rot(self, log: LogMember, *positions: int) -> None:
-        """The frames of these positions become unreadable, headers and entries."""
+        """Make the frames of these positions unreadable, headers and entries."""
         store: LogStore = log.driver.store
         log.rotten = True
         for position in positions:
@@ -471,7 +472,7 @@ class Stage:
         return Caller(self, self._callers, self.engines[az], level)
 
     def ask(self, az: str, *commands: tuple[str | bytes, ...], level: str = STRONG) -> Asked:
-        """From a client of its own."""
+        """Ask from a new client of its own."""
         return self.caller(az, level).ask(*commands)
 
     def pipeline(self, az: str, *commands: tuple[str | bytes, ...]) -> Asked:
@@ -479,5 +480,5 @@ class Stage:
 
     def told(self, asked: Asked, within_s: float = 6.0) -> Any:
         self.until(lambda: asked.done, "an answer", within_s)
-        self.run_for(0.01)  # what is asked next is asked after it
+        self.run_for(0.01)  # a later request is sent at a later time
         return asked.answer
