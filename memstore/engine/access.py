@@ -1,9 +1,12 @@
-"""Who may do what: the one access check, and the one reader of ``requirepass``.
+"""Access control: the one access check, and the one reader of ``requirepass``.
 
-Decides: who is authenticated, and whether a session may run a row with the keys in its argv.
-Must not know: roles, the log, sockets. Whoever begins a command asks `refusal`, but only for a
-session that is ``restricted``: an unrestricted one may run every row with every key. Users with
-rules of their own (ACL) are restricted sessions too.
+Decides: whether a session is authenticated, and whether it may run a row with the keys in its argv.
+Must not know: roles, the log, sockets.
+
+The code that starts a command asks `refusal`, but only for a session that is ``restricted``. An
+unrestricted session may run every row with every key. A user with rules of its own (ACL) has a
+restricted session too.
+
 Invariant: a session that is not authenticated is restricted.
 """
 
@@ -22,23 +25,23 @@ DEBUG_REFUSED: Final = (
     "run it from a local connection, "
     "otherwise you need to set this option in the configuration file, and then restart the server."
 )
-_LOCAL: Final = ("127.", "[::1]:", "::1", "/")  # how addresses of this machine begin
+_LOCAL: Final = ("127.", "[::1]:", "::1", "/")  # how addresses of this machine start
 
 
 def needs_password(settings: Settings) -> bool:
-    """Whether a new session has to authenticate."""
+    """Return True if a new session must authenticate."""
     return bool(settings.requirepass)
 
 
 def link_password(settings: Settings) -> str:
-    """What this node shows to another node of its shard; empty: nothing."""
+    """Return the password this node sends to other nodes of its shard; empty: it sends none."""
     return settings.requirepass
 
 
 def authenticate(settings: Settings, session: Session, user: bytes, password: bytes) -> bool:
-    """Whether the user and its password are right; then the session is authenticated."""
+    """Return True if user and password are right, and then authenticates the session."""
     wanted = settings.requirepass.encode("utf-8", "surrogateescape")
-    # Compared even when the user is wrong, so that the time tells nothing.
+    # The comparison runs even for a wrong user, so that its time reveals nothing.
     right = compare_digest(password, wanted) or not wanted
     if user != b"default" or not right:
         return False
@@ -47,20 +50,20 @@ def authenticate(settings: Settings, session: Session, user: bytes, password: by
 
 
 def reset(settings: Settings, session: Session) -> None:
-    """The session is as a new one."""
+    """Set the session's access back to that of a new session."""
     session.authenticate(not settings.requirepass)
 
 
 def refusal(session: Session, row: Row, argv: list[bytes]) -> bytes | None:
-    """The error for a restricted session that may not run ``row`` with ``argv``; None: it may."""
+    """Return the error if a restricted session may not run ``row`` with ``argv``, else None."""
     if not session.authenticated and not row.flags & NO_AUTH:
         return NOAUTH
     return None
 
 
 def may_debug(settings: Settings, session: Session) -> bool:
-    """Whether ``enable-debug-command`` lets the session call DEBUG. As in Redis a refusal comes
-    before the command is queued, so such a transaction does not run.
+    """Return True if ``enable-debug-command`` allows DEBUG for this session.
+    As in Redis, a refusal comes before the command is queued, so such a transaction does not run.
     """
     mode, address = settings.enable_debug_command, session.address
     return mode == "yes" or (mode == "local" and (address == "" or address.startswith(_LOCAL)))

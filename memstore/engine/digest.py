@@ -1,10 +1,11 @@
-"""A digest of the state: equal on two nodes exactly when they hold the same keys, values and
-expiries.
+"""A digest of the state: equal on two nodes if and only if their keys, values and expiries are
+equal.
 
-Decides: what belongs to the state and how it is folded.
-Must not know: the order keys came in, roles, time (a due key that is still there counts). Key
-digests are combined by exclusive or, so that no order is needed; an empty database has the digest
-of zeros, as in Redis.
+Decides: what belongs to the state and how the digest combines it.
+Must not know: the order in which keys arrived, roles, time (a due key that still exists counts).
+
+Key digests are combined by exclusive or, so that the order does not matter. An empty database has
+the digest of zeros, as in Redis.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Effects: what a command did, as RESP commands without chance and without time.
+"""Effects: what a command changed, as RESP commands that use no randomness and no clock.
 
-Decides: the bytes of an entry's payload: effects one after the other, database 0 at the start of an
-entry, ``SELECT n`` where it changes, MULTI and EXEC around a unit of several effects.
+Decides: the bytes of an entry's payload. Effects follow one another; an entry starts in database 0.
+``SELECT n`` marks a change of database. MULTI and EXEC enclose a unit of several effects.
 Must not know: the log, the tracker.
 """
 
@@ -21,7 +21,7 @@ def encode(args: tuple[bytes, ...] | list[bytes]) -> bytes:
 
 
 def encode_unit(effects: list[bytes]) -> bytes:
-    """An execution unit from its encoded effects."""
+    """Return the bytes of an execution unit made of these encoded effects."""
     return effects[0] if len(effects) == 1 else b"%b%b%b" % (MULTI, b"".join(effects), EXEC)
 
 

@@ -1,9 +1,10 @@
-"""The engine: a keyspace, the command table it is given, and the way from argv to a reply.
+"""The engine: a keyspace, its command table, and the way from argv to a reply.
 
-Decides: which row an argv means, arity, what an unknown command is told, how effects are applied
-again.
-Must not know: roles, positions, sockets, clocks. Deterministic: the same calls with the same times
-and the same random generator give the same bytes.
+Decides: which row an argv means, arity, the reply to an unknown command, how effects are applied.
+Must not know: roles, positions, sockets, clocks.
+
+It is deterministic: the same calls with the same times and the same random generator give the same
+bytes.
 """
 
 from __future__ import annotations
@@ -42,14 +43,14 @@ def _no_clock() -> int:
 
 
 class UnitObserver(Protocol):
-    """What wants to hear of every unit that changed memory."""
+    """An observer of every unit that changes memory."""
 
     def after_unit(self, changed: list[bytes | tuple[int, bytes]], position: int) -> None: ...
 
 
 class HalfDone(Exception):
-    """A write command ended in an error of the program: memory may hold what the log does not. The
-    node must end.
+    """A write command ended in a program error: memory may hold what the log does not.
+    The node must end.
     """
 
 
@@ -66,19 +67,19 @@ class Engine:
     )  # fmt: skip
 
     def __init__(self, settings: Settings, rng: Random, table: dict[bytes, Row]) -> None:
-        """``table``: this engine's own, as `memstore.commands.build_table` makes it."""
+        """``table`` belongs to this engine only, as `memstore.commands.build_table` makes it."""
         self.settings = settings
         self.rng = rng
         self.keyspace = Keyspace(settings.databases)
         self.table = table
         self.sessions: dict[int, Session] = {}
         self.watched = WatchedKeys()
-        self.observers: list[UnitObserver] = []  # empty as a rule, and asked before `after_unit`
-        # what the node knows of itself and its shard, for INFO and the like; written by the shard
-        # and the driver
+        self.observers: list[UnitObserver] = []  # usually empty, and checked before `after_unit`
+        # What the node knows about itself and its shard, for INFO and the like. The shard and the
+        # driver write it.
         self.facts = Facts()
-        # what commands ask of the node (close a client, hand over, ...);
-        # taken by the driver after a batch
+        # What commands ask of the node (close a client, hand over, ...). The driver takes it after
+        # a batch.
         self.requests: list[Request] = []
         self.expired_keys = 0
         self.slowlog = Slowlog()
@@ -89,18 +90,18 @@ class Engine:
         self.pause_mode = PAUSE_NONE  # CLIENT PAUSE
         self.pause_until_ms = 0  # wall time
         self.shutting_down = False
-        # for the statistics of commands inside a transaction; given by the driver
+        # for the statistics of commands inside a transaction; the driver sets it
         self.clock_us: Callable[[], int] = _no_clock
         # sessions in MONITOR; while there are any, no command runs on the fast path
         self.monitors: list[Session] = []
-        # what they are to be sent; taken by the driver after a batch
+        # what the node sends to them; the driver takes it after a batch
         self.monitor_lines: list[tuple[Session, bytes]] = []
         self.context = Context(self, self.keyspace, rng)
         self.internal = Session(0)
 
     def find(self, argv: list[bytes]) -> Row | bytes:
-        """The row for ``argv`` with its arity checked, or the encoded error. The context is bound
-        to the session that asks.
+        """Return the row for ``argv`` with its arity checked, or the encoded error.
+        The context is bound to the session that sent the command.
         """
         row = self.table.get(argv[0]) or self.table.get(argv[0].upper())
         if row is None:
@@ -130,7 +131,7 @@ class Engine:
             raise found from bug
 
     def call_queued(self, row: Row, argv: list[bytes]) -> bytes | None:
-        """One command of a transaction: shown and counted like any other."""
+        """Run a command of a transaction; monitors and statistics see it like any other."""
         session, before_us = self.context.session, self.clock_us()
         if session.restricted and (error := access.refusal(session, row, argv)) is not None:
             row.rejected += 1
@@ -143,19 +144,19 @@ class Engine:
         return answer
 
     def broken(self, row: Row, bug: Exception) -> Exception:
-        """What an unexpected error of a handler is raised as: that of a command that only reads
-        costs its client, any other the node.
+        """Return the exception to raise for an unexpected error of a handler.
+        The error of a command that only reads closes its client. Any other error ends the node.
         """
         if not isinstance(bug, HalfDone) and (
             row.flags & WRITE or row.name == b"EXEC" or self.context.unit
         ):
             half = HalfDone(f"{reply.text(row.name)}: {type(bug).__name__}: {bug}")
-            half.__cause__ = bug  # compiled code forgets what stands behind ``from``
+            half.__cause__ = bug  # compiled code drops the cause given after ``from``
             return half
         return bug
 
     def failed(self, row: Row, error: reply.CommandError) -> bytes:
-        """The reply of a command of ``row`` that ended in ``error``, counted."""
+        """Count ``error``, which ended a command of ``row``, and returns its reply."""
         row.failed += 1
         answer = reply.error(str(error))
         self.count_error(answer)
@@ -168,36 +169,37 @@ class Engine:
             self.error_counts[code] = self.error_counts.get(code, 0) + 1
 
     def paused(self, writes: bool) -> bool:
-        """Whether CLIENT PAUSE makes a command wait."""
+        """Return True if CLIENT PAUSE makes a command wait."""
         if self.pause_mode == PAUSE_NONE or self.context.wall_ms >= self.pause_until_ms:
             return False
         return writes or self.pause_mode == PAUSE_ALL
 
     def forget(self, session: Session) -> None:
-        """The client is gone: nothing here names it any more."""
+        """The client is gone: drop every reference to it here."""
         self.sessions.pop(session.id, None)
         if session in self.monitors:
             self.monitors.remove(session)
         end_transaction(self, session)
 
     def after_unit(self, changed: list[bytes | tuple[int, bytes]], position: int) -> None:
-        """A unit has changed memory, and the log has it at ``position`` or will. Each path that
-        changes memory calls this while there are observers: the shard when it closes a unit (fast
-        loop, slow path, EXEC, expiry), and `apply`.
+        """A unit has changed memory. The log has it at ``position`` or will have it there.
+        Each path that changes memory calls this while there are observers: the shard when it closes
+        a unit (fast loop, slow path, EXEC, expiry), and `apply`.
         """
         for observer in self.observers:
             observer.after_unit(changed, position)
 
     def feed_monitors(self, session: Session, argv: list[bytes]) -> None:
-        """Note the command for every session in MONITOR, as Redis words it."""
+        """Note the command for every session in MONITOR, in Redis' words."""
         line = monitor.line(self.context.wall_ms * 1000, session.db, session.address, argv)
         self.monitor_lines += [(watcher, line) for watcher in self.monitors]
 
     def note_time(
         self, row: Row, session: Session, argv: list[bytes], us: int, calls: int = 1
     ) -> None:
-        """``calls`` commands of ``row`` (or a pipelined batch that ends in it) took ``us``
-        microseconds together: statistics, SLOWLOG, LATENCY.
+        """Note a time in the statistics, SLOWLOG and LATENCY.
+        ``calls`` commands of ``row`` (or a pipelined batch that ends in it) took ``us``
+        microseconds together.
         """
         row.usec += us
         each = us // calls
@@ -215,8 +217,9 @@ class Engine:
             )
 
     def apply(self, payload: bytes, wall_ms: int, position: int = 0) -> int:
-        """Apply the effects of the entry at ``position`` (or a run's, joined) in one go. Returns
-        how many. Raises `ApplyError` when one does not apply.
+        """Apply the effects of the entry at ``position`` (or of several entries, joined) in one
+        go.
+        Returns the number of effects. Raises `ApplyError` when an effect does not apply.
         """
         context, internal, find = self.context, self.internal, self.table.get
         reader = hiredis.Reader()
@@ -226,7 +229,7 @@ class Engine:
         expiry, context.expiry = context.expiry, IGNORE_EXPIRED
         count, observers, in_unit = 0, self.observers, False
         try:
-            # Fed in pieces: the parser moves all that is left whenever it has used up a kilobyte.
+            # Fed in pieces: the parser moves all the rest each time it has used up a kilobyte.
             for at in range(0, len(payload), APPLY_PIECE):
                 reader.feed(payload, at, min(APPLY_PIECE, len(payload) - at))
                 while (argv := gets()) is not False:
@@ -241,7 +244,7 @@ class Engine:
                     if observers and not in_unit:
                         self.after_unit(context.changed, position)
                         del context.changed[:]
-                del context.unit[:]  # what handlers note for the log is not wanted here
+                del context.unit[:]  # drop what handlers note for the log
                 if not (observers and in_unit):  # a unit may go on in the next piece
                     del context.changed[:]
         except (reply.CommandError, hiredis.ProtocolError, IndexError, ValueError) as error:
@@ -255,12 +258,12 @@ class Engine:
         return count
 
     def digest(self, piece: Slice) -> bytes:
-        """Of a slice of the state, as a DIGEST entry names it."""
+        """Return the digest of a slice of the state, as a DIGEST entry names it."""
         return slice_digest(self.keyspace, piece)
 
     def _apply_frame(self, argv: list[bytes], in_unit: bool) -> bool:
-        """What stands between the effects: the database they change, and the bounds of a unit.
-        Whether a unit of several effects is under way behind it.
+        """Handle what is between the effects: the selected database, and the bounds of a unit.
+        Returns True if a unit of several effects is open after this frame.
         """
         name = argv[0]
         if name == b"SELECT" and len(argv) == 2:

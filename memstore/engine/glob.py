@@ -1,21 +1,21 @@
-"""Glob patterns as Redis has them: ``*``, ``?``, ``[a-z]``, ``[^a]``, and a backslash that takes
-the next byte as it is.
+"""Glob patterns as in Redis: ``*``, ``?``, ``[a-z]``, ``[^a]``, and a backslash that quotes a byte.
 
 Decides: whether a pattern matches a text.
-Must not know: what the texts are. A pattern is read once: `compiled` turns it into segments, the
-parts between its stars. Each byte of a segment is an atom: the set of the bytes that it takes.
-Three ways to match follow from that:
+Must not know: what the texts are.
 
-- A pattern without special bytes is compared as it is.
-- A short pattern becomes a regular expression that never goes back more than one segment: the
-  segments between two stars stand in atomic groups, because the first place of such a segment is as
+`compiled` reads a pattern once and turns it into segments, the parts between its stars. Each byte
+of a segment is an atom: the set of the bytes that it matches. There are three ways to match:
+
+- A pattern without special bytes is compared directly.
+- A short pattern becomes a regular expression that never backtracks over more than one segment. The
+  segments between two stars are in atomic groups, because the first place of such a segment is as
   good as any later one.
-- A long pattern is matched segment by segment. A segment of plain bytes is searched with
-  `bytes.find`, whose time is linear. Any other is searched with one big integer a different atom:
-  bit p is set where the atom takes the byte at p. So 64 places are compared at a time.
+- A long pattern is matched segment by segment. `bytes.find` searches a segment of plain bytes in
+  linear time. Any other segment is searched with one big integer for each different atom. Bit p of
+  it is set where the atom matches the byte at p, so 64 places are compared at a time.
 
-Time of a match: the text's length times `_LONGEST_STEP` at most in the second way, and the length
-times the longest segment's length divided by 64 in the third.
+Time of a match: in the second way at most the text's length times `_LONGEST_STEP`. In the third way
+it is the length times the longest segment's length divided by 64.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from functools import lru_cache
 from itertools import groupby
 from typing import Final
 
-Matcher = Callable[[bytes], object]  # gives something true for a text that matches
-_Atom = bytes  # the sorted bytes that one byte of the pattern takes
+Matcher = Callable[[bytes], object]  # its result is true for a text that matches
+_Atom = bytes  # the sorted bytes that match one byte of the pattern
 
 _BACKSLASH: Final = 0x5C
 _STAR: Final = 0x2A
@@ -35,21 +35,21 @@ _QUESTION: Final = 0x3F
 _OPEN: Final = 0x5B
 _DASH: Final = 0x2D
 
-# bytes of a pattern that becomes a regular expression; compiling takes some us a byte
+# bytes of a pattern that becomes a regular expression; each byte takes some us to compile
 _LONGEST_COMPILED: Final = 512
-# atoms between two stars in one; it may compare so many at every place of the text
+# atoms between two stars of such a pattern; it may compare this many at every place of the text
 _LONGEST_STEP: Final = 64
-_CACHED: Final = 64  # patterns of at most _LONGEST_COMPILED bytes whose compiled form is kept
+_CACHED: Final = 64  # how many patterns of at most _LONGEST_COMPILED bytes stay compiled
 _SINGLE: Final = [bytes((byte,)) for byte in range(256)]
 _ANY: Final[_Atom] = bytes(range(256))
 _EVERY: Final = frozenset(range(256))
-# A class up to its closing bracket or the pattern's end. A bracket behind a backslash or at the end
+# A class up to its closing bracket or the pattern's end. A bracket after a backslash or at the end
 # of a range does not close it.
 _BODY: Final = re.compile(rb"\^?+(?:\\.|[^\]]-.|[^\]])*+", re.DOTALL).match
 
 
 def is_literal(pattern: bytes) -> bool:
-    """Whether the pattern can match nothing but itself."""
+    """Return True if the pattern can match only itself."""
     return not any(special in pattern for special in b"*?[\\")
 
 
@@ -58,8 +58,8 @@ def matches(pattern: bytes, text: bytes, nocase: bool = False) -> bool:
 
 
 def compiled(pattern: bytes, nocase: bool = False) -> Matcher:
-    """What tells for many texts whether they match. ``nocase``:
-    letters of ASCII match in either case.
+    """Return a matcher to use for many texts.
+    ``nocase``: ASCII letters match in either case.
     """
     return (
         _cached(pattern, nocase) if len(pattern) <= _LONGEST_COMPILED else _compile(pattern, nocase)
@@ -130,14 +130,14 @@ def _both_cases(byte: int) -> _Atom:
 
 
 def _class(body: bytes, nocase: bool) -> _Atom:
-    """``body`` is what stands between the brackets."""
+    """``body`` is the text between the brackets."""
     at, size = 0, len(body)
     negated = body[:1] == b"^"
     at += negated
     members: set[int] = set()
     while at < size:
         if body[at] == _BACKSLASH and at + 1 < size:
-            members.add(body[at + 1])  # in its own case only, as Redis compares it
+            members.add(body[at + 1])  # only in its own case, as Redis compares it
             at += 2
         elif at + 2 < size and body[at + 1] == _DASH:
             members |= _range(body[at], body[at + 2], nocase)
@@ -149,8 +149,8 @@ def _class(body: bytes, nocase: bool) -> _Atom:
 
 
 def _range(one: int, other: int, nocase: bool) -> set[int]:
-    """The bytes of a range, in the order of C's signed char, as Redis compares them: 128 to 255
-    come before 0.
+    """Return the bytes of a range, in the order of C's signed char, as Redis compares them.
+    In this order 128 to 255 come before 0.
     """
     low, high = sorted((_signed(one), _signed(other)))
     if not nocase:
@@ -171,15 +171,16 @@ def _lower(value: int) -> int:
 
 
 def _expression(segments: list[list[_Atom]]) -> bytes:
-    """The empty text matches only the empty pattern and "*", as in Redis,
-    so all others ask for a byte.
+    """Return the regular expression for these segments.
+    As in Redis, the empty text matches only the empty pattern and "*". All other patterns need at
+    least one byte.
     """
     parts = [b"".join(map(_atom_expression, segment)) for segment in segments]
     if len(parts) == 1:
         return b"(?=.)" + parts[0]
     middle = b"".join([b"(?>.*?%b)" % part for part in parts[1:-1]])
-    # The last segment is looked for at the end only: what stands behind the star takes no second
-    # try at any other place.
+    # The last segment is searched only at the end of the text: the part after the star cannot match
+    # at another place.
     last = b"(?=.{%d}).*+(?<=%b)" % (len(segments[-1]), parts[-1]) if parts[-1] else b".*+"
     return b"(?=.)%b%b%b" % (parts[0], middle, last)
 
@@ -191,7 +192,7 @@ def _atom_expression(atom: _Atom) -> bytes:
         return b"(?!)."
     if len(atom) == 256:
         return b"."
-    # Runs of consecutive bytes as ranges: a class takes no more room than the pattern gave it.
+    # Runs of consecutive bytes become ranges, so a class is no longer than in the pattern.
     runs = [
         [byte for _, byte in run]
         for _, run in groupby(enumerate(atom), lambda pair: pair[1] - pair[0])
@@ -203,7 +204,7 @@ def _atom_expression(atom: _Atom) -> bytes:
 
 
 class _Segment:
-    """A part between two stars: where a text has it."""
+    """A part between two stars; it finds its place in a text."""
 
     __slots__ = ("atoms", "length", "plain")
 
@@ -217,7 +218,7 @@ class _Segment:
         )
 
     def stands_at(self, text: bytes, at: int) -> bool:
-        """``text`` has at least ``length`` bytes from ``at`` on."""
+        """``text`` must have at least ``length`` bytes from ``at`` on."""
         if self.plain is not None:
             return text.startswith(self.plain, at)
         for atom, count in self.atoms:
@@ -227,7 +228,7 @@ class _Segment:
         return True
 
     def find(self, text: bytes, start: int, end: int) -> int:
-        """Its first place in ``text[start:end]``, -1: none."""
+        """Return its first place in ``text[start:end]``; -1: none."""
         if self.plain is not None:
             return text.find(self.plain, start, end)
         places = end - start - self.length + 1
@@ -235,7 +236,7 @@ class _Segment:
             return -1
         backwards = text[start:end][::-1]
         masks: dict[_Atom, int] = {}
-        left, at = (1 << places) - 1, 0  # bit p: it may stand at start + p
+        left, at = (1 << places) - 1, 0  # bit p: a match at start + p is still possible
         for atom, count in self.atoms:
             if len(atom) < 256:
                 mask = masks.get(atom)
@@ -249,7 +250,7 @@ class _Segment:
 
 
 def _mask(backwards: bytes, atom: _Atom) -> int:
-    """Bit p is set where the atom takes the byte at p; the last byte of ``backwards`` is p = 0."""
+    """Set bit p where the atom matches the byte at p; the last byte of ``backwards`` is p = 0."""
     table = bytearray(b"0" * 256)
     for byte in atom:
         table[byte] = 0x31
@@ -257,7 +258,7 @@ def _mask(backwards: bytes, atom: _Atom) -> int:
 
 
 def _runs(mask: int, count: int) -> int:
-    """Bit p is set where ``count`` bits of the mask from p on are."""
+    """Set bit p where ``count`` bits of the mask are set from p on."""
     have = 1
     while have < count:
         step = min(have, count - have)

@@ -1,10 +1,12 @@
-"""How long things took: spikes by event for LATENCY, a histogram a command for LATENCY HISTOGRAM
-and INFO latencystats.
+"""Times of events and commands: spikes by event for LATENCY, a histogram for each command.
 
-Decides: what is kept and how it is summed up.
-Must not know: clocks, who measures. Bounded: 160 samples an event, one sample a second; 64 events;
-32 buckets a command. Bucket ``i`` counts calls of at most ``2**i`` microseconds that did not fit
-the bucket before.
+Decides: what is kept and how it is summed up. LATENCY HISTOGRAM and INFO latencystats show the
+histograms.
+Must not know: clocks, what measures the time.
+
+The memory is bounded: 160 samples for each event, one sample a second; 64 events; 32 buckets for
+each command. Bucket ``i`` counts calls of at most ``2**i`` microseconds that are too long for the
+bucket before it.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from typing import Final
 SAMPLES: Final = 160
 EVENTS: Final = 64
 BUCKETS: Final = 32
-QUICK_US: Final = 1000  # below it no event is noted
+QUICK_US: Final = 1000  # shorter events are not noted
 BUCKET_OF: Final = [(us - 1).bit_length() if us > 1 else 0 for us in range(QUICK_US)]
 
 
@@ -23,7 +25,7 @@ class Event:
     __slots__ = ("max_ms", "samples")
 
     def __init__(self) -> None:
-        self.max_ms = 0  # ever
+        self.max_ms = 0  # of all time
         self.samples: deque[tuple[int, int]] = deque(maxlen=SAMPLES)  # (second, ms), oldest first
 
 
@@ -36,7 +38,8 @@ class Latency:
 
     def note_event(self, name: bytes, ms: int, wall_ms: int) -> None:
         """An event (``command``, ``fast-command``, ``expire-cycle``, ``fsync``, ...) reached the
-        threshold; the caller compares.
+        threshold.
+        The caller compares it with the threshold.
         """
         event = self.events.get(name)
         if event is None:
@@ -51,8 +54,8 @@ class Latency:
             event.samples.append((second, ms))
 
     def note_call(self, row_name: bytes, us: int, calls: int = 1) -> list[int]:
-        """``calls`` calls of a command, each of about ``us`` microseconds.
-        Gives the command's histogram.
+        """Count ``calls`` calls of a command, each of about ``us`` microseconds; returns its
+        histogram.
         """
         histogram = self.histograms.get(row_name)
         if histogram is None:
@@ -61,7 +64,7 @@ class Latency:
         return histogram
 
     def reset_events(self, names: list[bytes]) -> int:
-        """Forget these events (none named: all); how many there were."""
+        """Forget these events (none named: all); returns how many there were."""
         gone = [
             name for name in (names or list(self.events)) if self.events.pop(name, None) is not None
         ]
@@ -69,7 +72,7 @@ class Latency:
 
 
 def cumulative(histogram: list[int]) -> list[tuple[int, int]]:
-    """(microseconds, calls that took at most so long), for the buckets that hold something."""
+    """Return (microseconds, calls of at most that time) for each bucket that is not empty."""
     total, steps = 0, []
     for i, count in enumerate(histogram):
         if count:
@@ -79,7 +82,9 @@ def cumulative(histogram: list[int]) -> list[tuple[int, int]]:
 
 
 def percentile(histogram: list[int], percent: float) -> int:
-    """Microseconds that this share of the calls did not exceed, rounded up to a bucket's bound."""
+    """Return the time in microseconds that this share of the calls did not exceed.
+    The time is rounded up to a bucket's bound.
+    """
     steps = cumulative(histogram)
     wanted = steps[-1][1] * percent / 100
     return next((bound for bound, total in steps if total >= wanted), steps[-1][0])

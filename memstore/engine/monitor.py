@@ -1,7 +1,7 @@
-"""How a command is shown to people: the line MONITOR gives, and the arguments nobody may see.
+"""The line that MONITOR shows for a command, and the arguments that it hides.
 
 Decides: quoting and redaction.
-Must not know: who watches.
+Must not know: which clients monitor.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ _PLAIN: Final = re.compile(rb"[ !#-\[\]-~]*").fullmatch
 
 
 def quoted(value: bytes) -> bytes:
-    """``value`` between double quotes, everything but printable ASCII escaped."""
+    """Return ``value`` between double quotes; every byte but printable ASCII is escaped."""
     return b'"%b"' % (
         value if _PLAIN(value) else value.decode("latin-1").translate(_ESCAPED).encode()
     )
 
 
 def redacted(argv: list[bytes]) -> list[bytes]:
-    """``argv`` without passwords; the same list where there is none."""
+    """Return ``argv`` without passwords; the same list if it has none."""
     name = argv[0].upper()
     if name == b"AUTH":
         return [argv[0]] + [_REDACTED] * (len(argv) - 1)
@@ -57,7 +57,7 @@ def redacted(argv: list[bytes]) -> list[bytes]:
 
 
 def line(wall_us: int, db: int, address: str, argv: list[bytes]) -> bytes:
-    """The RESP line that a monitoring client gets for a command of the client at ``address``."""
+    """Return the RESP line for monitors about a command of the client at ``address``."""
     words = b" ".join([quoted(arg) for arg in redacted(argv)])
     return b"+%d.%06d [%d %b] %b\r\n" % (
         wall_us // 1_000_000,

@@ -1,7 +1,7 @@
 """`client-output-buffer-limit`: how much each class of clients may leave unread, as in Redis.
 
-Decides: what the setting's text means, and when a client is beyond the limit of its class.
-Must not know: sockets. Who measures what is unread also closes the client.
+Decides: what the setting's text means, and when a client exceeds the limit of its class.
+Must not know: sockets. The code that measures the unread bytes also closes the client.
 """
 
 from __future__ import annotations
@@ -15,15 +15,16 @@ _MAX_DIGITS: Final = 18  # of the seconds
 
 
 class OutputLimit(NamedTuple):
-    """Of one class. 0: no such limit."""
+    """The limit of one class. 0: no such limit."""
 
     hard: int  # bytes
     soft: int  # bytes
     soft_seconds: int
 
     def check(self, size: int, since_us: int, now_us: int) -> tuple[bool, int]:
-        """``size`` bytes are unread; ``since_us``: the client is above the soft limit since then,
-        0: it is not. Whether the client must be closed, and the new ``since_us``.
+        """Return whether the client must be closed, and the new ``since_us``.
+        ``size`` bytes are unread. The client is above the soft limit since ``since_us``; 0: it is
+        not.
         """
         if not self.soft or size < self.soft:
             since_us = 0
@@ -34,7 +35,7 @@ class OutputLimit(NamedTuple):
 
 
 class OutputLimits(NamedTuple):
-    """Of all classes, in the order in which CONFIG GET prints them."""
+    """The limits of all classes, in the order in which CONFIG GET prints them."""
 
     normal: OutputLimit
     replica: OutputLimit
@@ -57,9 +58,9 @@ DEFAULT: Final = OutputLimits(
 def parse_limits(
     text: str, present: OutputLimits, memory: Callable[[str], int | None]
 ) -> tuple[OutputLimits, str]:
-    """What ``text`` makes of the limits at present, and what is wrong with it in Redis' words
-    (empty: nothing). A class that it does not name keeps its limit. ``memory``: the bytes that a
-    word means; None: it means none.
+    """Return the limits that ``text`` sets, and its error in Redis' words (empty: none).
+    A class that the text does not name keeps its present limit. ``memory`` returns the bytes that a
+    word means, or None if it means none.
     """
     words = text.split()
     if len(words) % 4:

@@ -1,9 +1,9 @@
-"""What a command asks of the node it runs on: the shard or the driver takes these after each batch,
-in order, and acts.
+"""What a command asks of its node. After each batch the shard or the driver takes these in order.
 
-Decides: what can be asked.
-Must not know: how it is done. A command that asks has already answered, unless its request says
-otherwise.
+Decides: which requests exist.
+Must not know: how the node carries them out.
+
+A command that makes a request has already answered, unless the request says otherwise.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Final
 
 from memstore.engine.session import Session
 
-# What CLIENT PAUSE holds up, `Engine.pause_mode`.
+# What CLIENT PAUSE delays, `Engine.pause_mode`.
 PAUSE_NONE: Final = 0
 PAUSE_WRITE: Final = 1  # commands that may change something
 PAUSE_ALL: Final = 2
@@ -22,21 +22,21 @@ PAUSE_ALL: Final = 2
 @dataclass(slots=True)
 class CloseSession:
     session: Session
-    after_replies: bool  # write what is held first
+    after_replies: bool  # write the held replies first
     hostile: bool = False  # it sent what only a web browser sends
 
 
 @dataclass(slots=True)
 class Sleep:
-    """DEBUG SLEEP: hold the loop."""
+    """DEBUG SLEEP: block the loop."""
 
     us: int
 
 
 @dataclass(slots=True)
 class Pause:
-    """CLIENT PAUSE: `Engine.pause_mode` and `Engine.pause_until_ms` are set;
-    wake up when the time is over.
+    """CLIENT PAUSE: `Engine.pause_mode` and `Engine.pause_until_ms` are set.
+    The node wakes up when the pause ends.
     """
 
     until_ms: int  # wall time
@@ -44,15 +44,15 @@ class Pause:
 
 @dataclass(slots=True)
 class Unpause:
-    """CLIENT UNPAUSE: `Engine.pause_mode` is 0 again; run what waited."""
+    """CLIENT UNPAUSE: `Engine.pause_mode` is 0 again; the node runs the waiting commands."""
 
 
 @dataclass(slots=True)
 class Shutdown:
-    """SHUTDOWN: hand over (unless ``now``), then end the process. ``force``: end even if what is in
-    flight cannot be committed.
+    """SHUTDOWN: hand over (unless ``now``), then end the process.
 
-    No reply unless it is called off; else the end of the process closes ``session``.
+    ``force``: end even if the entries in flight cannot be committed. The command gets a reply only
+    if the shutdown is aborted. Otherwise the end of the process closes ``session``.
     """
 
     session: Session
@@ -62,17 +62,17 @@ class Shutdown:
 
 @dataclass(slots=True)
 class AbortShutdown:
-    """SHUTDOWN ABORT, answered already: a shutdown that has begun (`Engine.shutting_down`) is
-    called off if it still can be.
+    """SHUTDOWN ABORT, already answered.
+    It aborts a shutdown that has begun (`Engine.shutting_down`), if that is still possible.
     """
 
 
 @dataclass(slots=True)
 class Handover:
-    """Make another node primary. ``wanted``: its id (or the beginning) or ``host:port``, empty: the
-    most caught-up.
+    """Make another node primary.
 
-    ``session`` is blocked until it is over; None: nobody waits.
+    ``wanted``: its id, the start of its id, or ``host:port``; empty: the most caught-up node.
+    ``session`` is blocked until the handover is over; None: no session waits.
     """
 
     session: Session | None
@@ -86,8 +86,8 @@ class AskToLead:
 
 @dataclass(slots=True)
 class ReplicaReport:
-    """A replica of this shard speaks over ``session``: who it is (first report)
-    and how far it has applied.
+    """A replica of this shard reports over ``session`` its identity (first report) and its applied
+    position.
     """
 
     session: Session
@@ -101,18 +101,19 @@ class ReplicaReport:
 
 @dataclass(slots=True)
 class WaitForReplicas:
-    """WAIT, WAITAOF, MEMSTORE WAITFOR: ``session`` is blocked until ``replicas`` have applied
-    ``position``, or time is up.
+    """WAIT, WAITAOF, MEMSTORE WAITFOR: block ``session`` until ``replicas`` have applied
+    ``position``.
 
-    MEMSTORE POSITION: until all that the session has seen is committed.
+    The wait also ends when the time is up. MEMSTORE POSITION waits until everything that the
+    session has seen is committed.
     """
 
     session: Session
     position: int
     replicas: int
-    timeout_ms: int  # 0: none
+    timeout_ms: int  # 0: no timeout
     form: str  # "wait", "waitaof", "waitfor", "position"
-    local: int = 0  # waitaof: whether this primary's own durability is asked for
+    local: int = 0  # waitaof: 1 asks for this primary's own durability
 
 
 Request = (

@@ -1,14 +1,14 @@
-"""The settings: one table that names, types, bounds and documents each, and the object that holds
-their values.
+"""The settings: one table that names, types, bounds and documents each setting, and their values.
 
-Decides: what settings exist, what values they take, which of them CONFIG SET may change while the
-node runs.
-Must not know: files, command lines (`memstore.config`), who reads a setting. A field of `Settings`
-is a row of the table: its attribute name carries the unit where the setting's public name (Redis'
-where Redis has one) does not. Everything that reads a setting at run time reads the attribute
-afresh, so CONFIG SET needs no callback. CONFIG SET is per node: nothing carries it to other nodes
-or through a restart. Some rows have one allowed value: they tell clients that ask (``save``,
-``appendonly``) what is true here.
+Decides: which settings exist, what values they take, which of them CONFIG SET may change at run
+time.
+Must not know: files, command lines (`memstore.config`), what reads a setting.
+
+A field of `Settings` is a row of the table. Its attribute name carries the unit where the setting's
+public name (Redis' name, if Redis has one) does not. Code that uses a setting at run time reads the
+attribute each time, so CONFIG SET needs no callback. CONFIG SET changes one node only: other nodes
+and the next start do not see it. Some rows have one allowed value: they answer clients that ask
+(``save``, ``appendonly``) with what is true here.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ _LONG_MAX: Final = 2**63 - 1
 
 # Kinds of values.
 NUMBER: Final = "number"
-MEMORY: Final = "memory"  # bytes; "64mb" and the like are understood
+MEMORY: Final = "memory"  # bytes; "64mb" and the like are valid
 FLAG: Final = "flag"  # yes or no
 CHOICE: Final = "choice"
 TEXT: Final = "text"
-SECRET: Final = "secret"  # never printed but by CONFIG GET
+SECRET: Final = "secret"  # only CONFIG GET prints it
 OUTPUT_LIMITS: Final = "output limits"  # class, hard, soft, seconds; for one class or several
 PERCENTILES: Final = "percentiles"  # numbers from 0 to 100 with blanks between them
 
@@ -339,7 +339,7 @@ class Settings:
         "who may call DEBUG; local: clients on this machine",
         runtime=False,
     )
-    # --- work in the background, and watching it
+    # --- background work, and how to observe it
     hz: int = _number(
         "hz", 10, 1, 500, "taken and without effect: background work runs ten times a second"
     )
@@ -380,7 +380,7 @@ class Settings:
         True,
         "percentiles in INFO latencystats",
     )
-    # --- how values are told apart by OBJECT ENCODING, in Redis' words
+    # --- how OBJECT ENCODING names values, in Redis' words
     hash_max_listpack_entries: int = _number(
         "hash-max-listpack-entries",
         512,
@@ -436,7 +436,7 @@ class Settings:
     stream_node_max_entries: int = _number(
         "stream-node-max-entries", 100, 0, _LONG_MAX, "as in Redis"
     )
-    # --- what clients ask and what is always so here
+    # --- what clients ask for and what is constant here
     save: str = _choice(
         "save", "", ("",), "no snapshot is taken on a schedule: the log holds every write"
     )
@@ -453,7 +453,7 @@ class Settings:
     )
     # --- not a setting: where the settings came from, and what the system allows
     config_file: str = ""
-    most_clients: int = _INT_MAX  # as many as the limit on open files leaves room for
+    most_clients: int = _INT_MAX  # the number that the limit on open files allows
 
 
 def _build() -> dict[str, Setting]:
@@ -472,7 +472,7 @@ _NAMES: Final = {alias: row for row in TABLE.values() for alias in (row.name, *r
 
 
 def all_names() -> list[str]:
-    """Every name a setting answers to, aliases included."""
+    """Return every name of every setting, aliases included."""
     return list(_NAMES)
 
 
@@ -481,7 +481,7 @@ def find(name: str) -> Setting | None:
 
 
 def parse_memory(text: str) -> int:
-    """``64mb`` as bytes. Raises SettingError."""
+    """Return ``64mb`` as bytes. Raises SettingError."""
     digits = text.rstrip("bBkKmMgG")
     unit = _MEMORY_UNITS.get(text[len(digits) :].lower())
     if (
@@ -502,8 +502,9 @@ def _memory_or_none(text: str) -> int | None:
 
 
 def parse(row: Setting, text: str, present: Any = None) -> Any:
-    """The value that ``text`` means for this setting, whose value at present (None: its default)
-    holds for what the text does not name. Raises SettingError.
+    """Return the value that ``text`` means for this setting.
+    Where the text does not name a part, the part of ``present`` holds (None: the default). Raises
+    SettingError.
     """
     if row.kind == OUTPUT_LIMITS:
         limits, wrong = parse_limits(text, present or row.default, _memory_or_none)
@@ -536,7 +537,7 @@ def parse(row: Setting, text: str, present: Any = None) -> Any:
 
 
 def bounded(row: Setting, value: int) -> int:
-    """``value`` if it lies in the row's range. Raises SettingError."""
+    """Return ``value`` if it is in the row's range. Raises SettingError."""
     if not row.low <= value <= row.high:
         raise SettingError(f"argument must be between {row.low} and {row.high} inclusive")
     return value
@@ -555,7 +556,7 @@ def _percentiles(text: str) -> str:
 
 
 def shown(row: Setting, settings: Settings) -> str:
-    """The setting's value as CONFIG GET prints it."""
+    """Return the setting's value as CONFIG GET prints it."""
     value = getattr(settings, row.attribute)
     if row.kind == FLAG:
         return "yes" if value else "no"

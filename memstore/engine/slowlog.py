@@ -1,8 +1,9 @@
-"""The newest commands that took long, for SLOWLOG.
+"""The newest slow commands, for SLOWLOG.
 
-Decides: what of a command is kept.
-Must not know: how its time was measured. Bounded: `slowlog-max-len` entries, 32 arguments of 128
-bytes each.
+Decides: which parts of a command are kept.
+Must not know: how the time was measured.
+
+The memory is bounded: `slowlog-max-len` entries, each with 32 arguments of 128 bytes.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ class Slowlog:
         self, argv: list[bytes], us: int, wall_ms: int, session: Session, settings: Settings
     ) -> None:
         """A command took ``us`` microseconds: keep it if that is slow.
-        The caller leaves out rows flagged SKIP_SLOWLOG.
+        The caller leaves out rows that have the flag SKIP_SLOWLOG.
         """
         if us < settings.slowlog_log_slower_than_us or settings.slowlog_log_slower_than_us < 0:
             return
