@@ -40,8 +40,8 @@ NO_MULTI: Final = 1 << 16
 MOVABLEKEYS: Final = 1 << 17
 ALLOW_BUSY: Final = 1 << 18
 NO_MANDATORY_KEYS: Final = 1 << 19
-EVERYWHERE: Final = 1 << 20  # looks at the whole database: waits for every uncommitted change of it
-# about this connection or this node only (PING, CLIENT, CONFIG): served in any role, sees no key
+EVERYWHERE: Final = 1 << 20  # reads the whole database: waits for every uncommitted change of it
+# about this connection or this node only (PING, CLIENT, CONFIG): served in any role, reads no key
 LOCAL: Final = 1 << 21
 FLAG_NAMES: Final = {
     WRITE: "write", READONLY: "readonly", DENYOOM: "denyoom", ADMIN: "admin", PUBSUB: "pubsub",
@@ -98,7 +98,7 @@ class Row:
         return argc == self.arity if self.arity >= 0 else argc >= -self.arity
 
     def keys(self, argv: list[bytes]) -> list[bytes]:
-        """The keys named in ``argv``, whose arity fits."""
+        """Return the keys named in ``argv``, whose arity must fit."""
         if self.find_keys is not None:
             return self.find_keys(argv)
         if self.first == 0:
@@ -107,7 +107,7 @@ class Row:
         return argv[self.first : last + 1 : self.step]
 
     def copy(self) -> Row:
-        """A row with counters of its own, for one engine."""
+        """Return a row with counters of its own, for one engine."""
         meta = (self.since, self.group, self.summary, self.complexity)
         row = Row(
             self.name,
@@ -138,7 +138,7 @@ def command(
     complexity: str = "O(1)",
 ) -> Callable[[Any], Any]:
     """Register the decorated function as the handler of ``name``.
-    Raises ValueError for a name taken twice.
+    Raises ValueError if the name is already registered.
     """
 
     def register(handler: Handler) -> Handler:
@@ -173,7 +173,7 @@ def _no_handler(ctx: Context, argv: list[bytes]) -> bytes:
 
 
 def build_table() -> dict[bytes, Row]:
-    """A new table, upper-case names, for one engine. Callers take it from `memstore.commands`,
-    which has registered every row.
+    """Return a new table, upper-case names, for one engine.
+    Callers take it from `memstore.commands`, which has registered every row.
     """
     return {name: row.copy() for name, row in _REGISTRY.items()}

@@ -1,19 +1,20 @@
-"""What a command handler sees: the database, the time, the session, and the place to say what it
-changed.
+"""What a command handler sees: the database, the time, the session, and how it reports changes.
 
 Decides: when a key counts as expired, how an effect is noted, what differs between RESP2 and RESP3.
-Must not know: the log, roles' reasons, sockets, a clock. One Context an engine; the shard binds it
-to a session before a batch (`bind`) and takes the unit afterwards.
+Must not know: the log, the reasons for a role, sockets, a clock.
 
-Two times: ``wall_ms`` is what this node shows as the time and measures lengths with; ``due_ms``
-judges keys, one that expires at or before it is gone. On a primary they are the same: its own time
-becomes the entries'. A replica judges by the greatest time in the entries it has applied, whatever
-its own clock says.
+An engine has one Context. The shard binds it to a session before a batch (`bind`) and takes the
+unit afterwards.
+
+There are two times. ``wall_ms`` is the time that this node shows and measures intervals with.
+``due_ms`` judges keys: a key that expires at or before it is gone. On a primary the two are equal:
+its own time becomes the time of its entries. A replica judges by the greatest time in the entries
+it has applied, whatever its own clock shows.
 
 Contract of a handler ``(ctx, argv) -> bytes | None``: it returns the encoded reply (None: the reply
-comes later by other means), raises `CommandError` before it changes anything, and calls `effect`
-for each thing it changed, after changing it. An effect's second argument is the key it changed;
-`touch` names further ones.
+comes later by other means). It raises `CommandError` before it changes anything. It calls `effect`
+for each change, after the change. An effect's second argument is the key it changed; `touch` names
+further keys.
 """
 
 from __future__ import annotations
@@ -68,24 +69,24 @@ class Context:
         self.wall_ms = 0
         self.due_ms = 0
         self.expiry = DELETE_EXPIRED
-        self.unit: list[bytes] = []  # encoded effects of the unit under way
-        self.unit_db = 0  # the database the unit's last effect was about
+        self.unit: list[bytes] = []  # encoded effects of the current unit
+        self.unit_db = 0  # the database of the unit's last effect
         # what the unit changed: a key of database 0 as itself, others as (db, key)
         self.changed: list[bytes | tuple[int, bytes]] = []
         self.changed_all: list[int] = []  # databases the unit changed as a whole
-        # keys (in the same form) looked at beyond what the row's key specification names
+        # keys (in the same form) that were read beyond those in the row's key specification
         self.looked: list[bytes | tuple[int, bytes]] = []
         self.looked_everywhere = False
 
     def bind(self, session: Session, wall_ms: int) -> None:
-        """A primary's, and for whatever judges no key.
+        """Bind to a session of a primary, or for work that judges no key.
         A replica's shard sets ``due_ms`` afterwards.
         """
         self.wall_ms = self.due_ms = wall_ms
         self.follow(session)
 
     def follow(self, session: Session) -> None:
-        """The session's database and protocol are these now; the time stays."""
+        """Use this session's database and protocol from now on; the time stays."""
         self.session = session
         database = self.keyspace.databases[session.db]
         self.database = database if database is not None else self.keyspace.database(session.db)
@@ -96,8 +97,8 @@ class Context:
     # ----------------------------------------------------------------- keys
 
     def lookup(self, key: bytes) -> Value | None:
-        """The live value of ``key``, or None. On a primary an expired key is deleted and its DEL
-        becomes part of this unit.
+        """Return the live value of ``key``, or None.
+        A primary deletes an expired key, and its DEL becomes part of this unit.
         """
         database = self.database
         slot = (crc_hqx(key, 0) & 16383) if BRACE not in key else slot_of(key)
@@ -118,8 +119,8 @@ class Context:
         return True
 
     def lookup_string(self, key: bytes) -> bytes | None:
-        """As `lookup`; raises WRONGTYPE for another type. Copies a long string: what reads a part
-        of it takes `lookup_text`.
+        """As `lookup`; raises WRONGTYPE for another type.
+        It copies a long string; code that reads a part of it uses `lookup_text`.
         """
         value = self.lookup_text(key)
         return value.whole() if isinstance(value, LongString) else value

@@ -1,13 +1,15 @@
 """Finding and deleting the keys whose time has passed.
 
-Decides: which keys are due and, on a primary, how many of them go in one unit.
-Must not know: the log, clocks (the time is the context's), when it is called. A database's
-``next_due`` and ``floors`` (lower bounds of the next expiry, of all and of a slot) say where to
-look; a visit of a slot looks at all its volatile keys and makes its floor exact again. A slot grown
-large (one hash tag for everything) is visited the more rarely by the active cycle the larger it is,
-so that the work stays a small share of the time.
-Invariant: on a primary a due key is deleted, with its DEL in the unit, before its absence is shown;
-on a replica it is hidden and stays.
+Decides: which keys are due and, on a primary, how many of them one unit deletes.
+Must not know: the log, clocks (the time is the context's), when it is called.
+
+``next_due`` and ``floors`` of a database are lower bounds of the next expiry, of the database and
+of each slot. They say which slots to visit. A visit of a slot checks all its volatile keys and
+makes its floor exact again. The active cycle visits a slot more rarely the larger it is (one hash
+tag for everything), so that the work stays a small share of the time.
+
+Invariant: a primary deletes a due key, with its DEL in the unit, before it shows the key's absence.
+A replica hides the key and keeps it.
 """
 
 from __future__ import annotations
@@ -19,15 +21,16 @@ from memstore.engine.keyspace import NEVER, Database
 from memstore.engine.values.longstring import LongString
 
 UNIT_LIMIT: Final = 500  # keys deleted in one call of the active cycle: some milliseconds
-# of a collection: letting go of so many takes about as long as deleting a key
+# members of a collection: to free this many takes about as long as to delete a key
 _MEMBERS_A_KEY: Final = 32
-_LARGE: Final = 4096  # volatile keys in a slot from which on its visits are spaced
-# of such a slot: a look takes about 50 ns, so this is well below one percent of the time
+_LARGE: Final = 4096  # a slot with at least this many volatile keys is visited less often
+# of such a slot: a check of one key takes about 50 ns, so this is well below one percent of the
+# time
 _LOOKS_PER_MS: Final = 50
 
 
 def due_slots(database: Database, now_ms: int) -> list[int]:
-    """The slots that may hold due keys. O(1) when nothing is due."""
+    """Return the slots that may hold due keys. O(1) when nothing is due."""
     if not database.volatile or database.next_due > now_ms:
         return []
     return [slot for slot, at_ms in enumerate(database.floors) if at_ms <= now_ms]
@@ -47,8 +50,8 @@ def _delete(ctx: Context, database: Database, keys: list[bytes]) -> None:
 
 
 def _within(database: Database, slot: int, keys: list[bytes], limit: int) -> tuple[int, int]:
-    """How many of ``keys`` may go for ``limit`` of work, at least one, and the work: a collection
-    costs by its members, which are freed with it.
+    """Return how many of ``keys`` ``limit`` allows to delete, at least one, and the work it takes.
+    A collection costs as much as its members, which are freed with it.
     """
     items, work = database.slots[slot], 0
     for count, key in enumerate(keys):
@@ -68,8 +71,8 @@ def _settle_floor(database: Database, slot: int) -> None:
 
 
 def hidden(ctx: Context, database: Database) -> int:
-    """Make the whole database fit to be shown: on a primary all due keys are deleted; on a replica,
-    how many keys are not to be seen.
+    """Make the whole database ready to be shown; return how many keys to hide.
+    A primary deletes all due keys. A replica counts the keys that it must not show.
     """
     if ctx.expiry == IGNORE_EXPIRED:
         return 0
@@ -89,7 +92,7 @@ def hidden(ctx: Context, database: Database) -> int:
 
 
 def live(ctx: Context, database: Database, slot: int, keys: list[bytes]) -> list[bytes]:
-    """Those of a slot's ``keys`` that may be shown; on a primary the others are deleted."""
+    """Return those of a slot's ``keys`` that may be shown; a primary deletes the others."""
     now_ms = ctx.due_ms
     if not database.volatile or ctx.expiry == IGNORE_EXPIRED or database.floors[slot] > now_ms:
         return keys
@@ -104,19 +107,20 @@ def live(ctx: Context, database: Database, slot: int, keys: list[bytes]) -> list
 
 
 class ActiveExpiry:
-    """The primary's cycle: `run` is called several times a second, as a unit of its own."""
+    """The primary's cycle: `run` is called several times a second, each time as one unit."""
 
     __slots__ = ("_resting", "_slot")
 
     def __init__(self) -> None:
-        # where the next call goes on, so that a limit reached does not starve the later slots
+        # where the next call continues, so that a call that reached its limit does not starve later
+        # slots
         self._slot = 0
         # (database, slot) of large slots -> when they may be visited again
         self._resting: dict[tuple[int, int], int] = {}
 
     def run(self, ctx: Context, limit: int = UNIT_LIMIT) -> bool:
-        """Delete due keys, about ``limit`` at most, or fewer where they hold many members. Whether
-        more of them may be waiting: then call again soon.
+        """Delete at most about ``limit`` due keys, or fewer where they hold many members.
+        Returns True if more due keys may be waiting: then the caller calls again soon.
         """
         assert ctx.expiry == DELETE_EXPIRED, "only a primary decides that a key is gone"
         deleted = 0

@@ -1,10 +1,12 @@
-"""What a node knows of itself and of its shard, for display (INFO, ROLE, HELLO, CLUSTER, CLIENT)
-and never for safety.
+"""What a node knows about itself and its shard, for display only, never for safety.
 
-Decides: nothing; it is the record. The shard and the driver write it (counters as they happen,
-samples a few times a second); commands read it. A fact nobody has written yet has a default that
-says so (0, "", -1).
-Must not know: who shows it.
+INFO, ROLE, HELLO, CLUSTER and CLIENT show it.
+
+Decides: nothing; it is the record.
+Must not know: what shows it.
+
+The shard and the driver write it (counters as they happen, samples a few times a second); commands
+read it. A fact that is not written yet has a default that shows this (0, "", -1).
 """
 
 from __future__ import annotations
@@ -14,8 +16,8 @@ from dataclasses import dataclass, field
 
 @dataclass(slots=True)
 class ReplicaFact:
-    """Another node of the shard: a replica as it reported itself to this primary,
-    or whoever led last.
+    """Another node of the shard: a replica as it reported itself to this primary, or the last
+    primary.
     """
 
     node: str  # id of the node
@@ -43,7 +45,7 @@ class LogNodeFact:
 @dataclass(slots=True)
 class Facts:
     # --- the process, once at start
-    run_id: str = "0" * 40  # 40 hex digits: this process life (the incarnation)
+    run_id: str = "0" * 40  # 40 hex digits: this process run (the incarnation)
     node_id: str = ""  # 40 hex digits as CLUSTER MYID shows it; "": run_id
     pid: int = 0
     os: str = ""  # "Linux 6.1.0 x86_64"
@@ -62,18 +64,18 @@ class Facts:
     primary_host: str = ""
     primary_port: int = 0
     primary_az: str = ""
-    # while no primary is known: the newest one that was, this node itself perhaps
+    # while no primary is known: the last one that was known, perhaps this node itself
     last_primary: ReplicaFact | None = None
     link_up: bool = False  # the replica's connection to the primary
     link_since_ms: int = 0  # wall time of the link's last change
     link_heard_ms: int = 0  # wall time of the primary's newest answer on it
     replicas: list[ReplicaFact] = field(default_factory=list)
-    # a fresh primary's: the shard's other nodes as last known, until they have had time to report
+    # on a new primary: the shard's other nodes as last known, until they have had time to report
     expected_replicas: list[ReplicaFact] = field(default_factory=list)
     waiting_for_replicas: int = 0  # clients in WAIT and WAITAOF
     # --- the log
     log_name: str = ""
-    term: int = 0  # of the newest writer known
+    term: int = 0  # term of the newest writer known
     last: int = 0  # last position assigned here (primary) or seen
     committed: int = 0
     applied: int = 0
@@ -84,13 +86,13 @@ class Facts:
     entries_appended: int = 0
     bytes_appended: int = 0
     entries_applied: int = 0
-    stuck: str = ""  # why this node stopped following the log; "": it did not
-    # DIGEST entries written, or compared with memory and found the same,
-    # since this memory was begun
+    stuck: str = ""  # why this node stopped following the log; "": it still follows
+    # DIGEST entries written, or compared with memory and found equal, since the current memory
+    # started
     digests: int = 0
-    digest_differences: int = 0  # times that memory here was not what the primary's was
+    digest_differences: int = 0  # how often memory here differed from the primary's
     digest_differs_at: int = 0  # position of the newest
-    digest_trouble: str = ""  # what has come of it, as long as this node does not serve for it
+    digest_trouble: str = ""  # its result, while this node does not serve because of it
     restore_target: int = 0  # restoring: the position to reach
     uncommitted_bytes: int = 0
     held_bytes: int = 0
@@ -112,14 +114,16 @@ class Facts:
     output_kbps: int = 0
     largest_query_buffer: int = 0
     largest_output_buffer: int = 0
-    # reads whose reply waited for a commit, ever; not those behind a write of the same batch
+    # Reads whose reply waited for a commit, in total. Reads after a write of the same batch do not
+    # count.
     held_reads: int = 0
-    strong_reads: int = 0  # strong reads served at a replica, ever
+    strong_reads: int = 0  # strong reads served at a replica, in total
     strong_reads_failed: int = 0
     # --- the machine, sampled
-    # the machine's clock jumped ahead of the time told here by so much, which is followed slowly
+    # by how much the machine's clock jumped ahead of the time shown here, which follows it slowly
     clock_ahead_ms: int = 0
-    # it was set back behind the time told here by so much, which is not followed
+    # after it was set back: by how much it is earlier than the time shown here, which does not
+    # follow
     clock_behind_ms: int = 0
     rss_bytes: int = 0
     rss_peak_bytes: int = 0
@@ -127,7 +131,8 @@ class Facts:
     cpu_user_us: int = 0
     cpu_system_us: int = 0
     longest_turn_us: int = 0  # longest turn of the event loop since start or CONFIG RESETSTAT
-    # the processor's time that the loop's thread used in it: the rest the machine was elsewhere
+    # the processor time of the loop's thread in that turn: for the rest the machine ran something
+    # else
     longest_turn_cpu_us: int = 0
     longest_turn_at_ms: int = 0  # when it ended, unix time
 

@@ -1,14 +1,18 @@
-"""The data: sixteen databases, each a dict a slot.
+"""The data: sixteen databases, each with one dict for each slot.
 
 Decides: where a key lives.
-Must not know: commands, time, who asks. A dict a slot (Valkey's answer) bounds the pause of a
-dict's growth, makes SCAN cursors valid on every node, and serves cluster mode. Values tell their
-type by class; a string is plain ``bytes`` or, when it is long and has been changed, a `LongString`;
-any other has a length. Expiry stands beside, milliseconds since 1970, in a dict a slot that exists
-only where something expires.
-Invariants: a key in ``expires[s]`` is a key in ``slots[s]``; ``volatile`` counts them; nothing in
-slot s expires before ``floors[s]``, and nothing in the database before ``next_due``: what finds due
-keys among millions without looking at each (engine.expiry raises both as it passes).
+Must not know: commands, time, what asks.
+
+A dict for each slot (Valkey's design) bounds the pause when a dict grows, makes SCAN cursors valid
+on every node, and serves cluster mode. A value's class gives its type. A string is plain ``bytes``,
+or a `LongString` if it is long and has been changed; any other value has a length. Expiries are
+kept in separate dicts, in milliseconds since 1970. A slot has such a dict only if something in it
+expires.
+
+Invariants: a key in ``expires[s]`` is a key in ``slots[s]``; ``volatile`` counts the keys with an
+expiry; nothing in slot s expires before ``floors[s]``; nothing in the database expires before
+``next_due``. These two bounds find due keys among millions without a check of each (engine.expiry
+raises both as it passes).
 """
 
 from __future__ import annotations
@@ -20,7 +24,8 @@ from memstore.engine.values import deferred_free
 
 SLOTS: Final = 16384
 _MASK: Final = SLOTS - 1
-# looked for as a number: `b"{" in key` first fails to be one, which takes ten times as long
+# searched as a number: `b"{" in key` tries to read it as a number first, which takes ten times as
+# long
 BRACE: Final = 0x7B
 _NO_EXPIRES: Final[dict[bytes, int]] = {}  # shared and never written
 NEVER: Final = 1 << 63  # later than any expiry
@@ -53,8 +58,8 @@ class Database:
         self.clear()
 
     def clear(self) -> list[dict[bytes, Value]]:
-        """Forget everything. Gives the old dicts: letting go of millions of values at once would
-        stop the loop (`Keyspace.discard`).
+        """Remove everything and return the old dicts.
+        To free millions of values at once would stop the loop (`Keyspace.discard`).
         """
         old = self.slots + [expires for expires in self.expires if expires]
         self.slots = [{} for _ in range(SLOTS)]
@@ -71,15 +76,15 @@ class Database:
         return len(self) > 0
 
     def get(self, key: bytes) -> Value | None:
-        """The value whether or not its time has passed; `Context.lookup` is what commands want."""
+        """Return the value even if its time has passed; commands use `Context.lookup`."""
         return self.slots[slot_of(key)].get(key)
 
     def put(self, key: bytes, value: Value) -> None:
-        """Set the value; an expiry that is there stays."""
+        """Set the value; an existing expiry stays."""
         self.slots[slot_of(key)][key] = value
 
     def remove(self, key: bytes) -> Value | None:
-        """Take the key and its expiry out; the value it had, or None."""
+        """Remove the key and its expiry; return its old value, or None."""
         slot = slot_of(key)
         value = self.slots[slot].pop(key, None)
         if value is not None and self.volatile and self.expires[slot].pop(key, None) is not None:
@@ -87,7 +92,7 @@ class Database:
         return value
 
     def expire_at(self, key: bytes) -> int:
-        """When the key expires, ms since 1970; -1: never (or no such key)."""
+        """Return when the key expires, ms since 1970; -1: never (or no such key)."""
         return self.expires[slot_of(key)].get(key, -1) if self.volatile else -1
 
     def set_expire(self, key: bytes, at_ms: int) -> None:
@@ -108,7 +113,7 @@ class Database:
                 self.next_due = at_ms
 
     def persist(self, key: bytes) -> bool:
-        """Drop the expiry; whether there was one."""
+        """Remove the expiry; return True if there was one."""
         if self.volatile and self.expires[slot_of(key)].pop(key, None) is not None:
             self.volatile -= 1
             return True
@@ -119,13 +124,13 @@ class Keyspace:
     __slots__ = ("_discarded", "databases")
 
     def __init__(self, count: int = 16) -> None:
-        # slots that nothing refers to any more
+        # slots that have no other reference
         self._discarded: list[list[dict[bytes, Value]]] = []
         self.databases: list[Database | None] = [None] * count
         self.databases[0] = Database(0)
 
     def database(self, index: int) -> Database:
-        """Made on first use. ``index`` must be in range."""
+        """Return the database, which is made on first use. ``index`` must be in range."""
         db = self.databases[index]
         if db is None:
             db = self.databases[index] = Database(index)
@@ -135,8 +140,8 @@ class Keyspace:
         return [db for db in self.databases if db is not None]
 
     def swap(self, a: int, b: int) -> None:
-        """Exchange two databases' contents;
-        sessions hold Database objects by index and must select again.
+        """Exchange the contents of two databases.
+        Sessions hold Database objects by index and must select again.
         """
         one, two = self.database(a), self.database(b)
         one.slots, two.slots = two.slots, one.slots
@@ -146,18 +151,19 @@ class Keyspace:
         one.next_due, two.next_due = two.next_due, one.next_due
 
     def discard(self, slots: list[dict[bytes, Value]]) -> None:
-        """Keep what is not wanted any more until `free_some` has let go of it piece by piece."""
+        """Keep unneeded slots until `free_some` has freed them piece by piece."""
         self._discarded.append(slots)
 
     def discard_all(self, other: Keyspace) -> None:
-        """Let go of what another keyspace holds, and of what it has not let go of yet."""
+        """Discard what another keyspace holds, and what it has not freed yet."""
         self._discarded += other._discarded
         for database in other.existing():
             self.discard(database.clear())
 
     def free_some(self, units: int) -> bool:
-        """Let go of about ``units`` keys and members of what was discarded, and of large values
-        that went away; whether more is left.
+        """Free about ``units`` keys and members of discarded slots, and of large values that went
+        away.
+        Returns True if more is left.
         """
         units = deferred_free.free_some(units)
         while self._discarded and units > 0:
@@ -173,10 +179,11 @@ class Keyspace:
 
 
 def _free_items(items: dict[bytes, Value], units: int) -> int:
-    """Empty one dict as far as ``units`` go; what is left of them."""
+    """Empty one dict as far as ``units`` allow; return how many units are left."""
     units -= 1
     while items and units > 0:
         value = items.popitem()[1]
-        # A large value's members are let go of later: it counts as one that is just not large.
+        # The members of a large value are freed later: until then it counts as `_MANY` members at
+        # most.
         units -= 1 if type(value) is bytes or type(value) is int else min(len(value), _MANY) + 1
     return units

@@ -1,8 +1,10 @@
 """Replies as bytes. Handlers return encoded RESP, so the hot path builds nothing twice.
 
 Decides: how a value looks on the wire in RESP2 and RESP3.
-Must not know: sessions, keys, commands. What differs between the protocols is a method of `Context`
-(it knows the session's protocol); what does not is here.
+Must not know: sessions, keys, commands.
+
+A reply that differs between the protocols is a method of `Context`, which knows the session's
+protocol. A reply that does not differ is here.
 """
 
 from __future__ import annotations
@@ -36,8 +38,8 @@ HEADS: Final = [b"$%d\r\n" % n for n in range(1024)]
 
 
 class CommandError(Exception):
-    """Ends a command with an error reply. The message is the whole line with its code ("ERR ...",
-    "WRONGTYPE ..."). Nothing may have been changed.
+    """Ends a command with an error reply; nothing may have changed before.
+    The message is the whole line with its code ("ERR ...", "WRONGTYPE ...").
     """
 
 
@@ -55,7 +57,7 @@ def simple(text: bytes) -> bytes:
 
 
 def error(text: str) -> bytes:
-    """One line whatever the text holds: Redis replaces line breaks in error texts by blanks."""
+    """Return one line whatever the text holds: as in Redis, blanks replace line breaks."""
     return b"-%b\r\n" % text.replace("\r", " ").replace("\n", " ").encode(
         "utf-8", "surrogateescape"
     )
@@ -67,7 +69,7 @@ def array(parts: Sequence[bytes]) -> bytes:
 
 
 def bulks(values: Sequence[bytes]) -> bytes:
-    """Bulk strings one behind the other: a piece of an array."""
+    """Return consecutive bulk strings: a piece of an array."""
     return b"".join([b"$%d\r\n%b\r\n" % (len(v), v) for v in values])
 
 
@@ -77,5 +79,5 @@ def bulk_array(values: Sequence[bytes]) -> bytes:
 
 
 def text(value: bytes) -> str:
-    """For error texts that quote what a client sent."""
+    """Return text for error messages that quote what a client sent."""
     return value.decode("utf-8", "surrogateescape")

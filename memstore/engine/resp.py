@@ -1,24 +1,25 @@
-"""Bytes from a client -> commands.
+"""Turns the bytes from a client into commands.
 
 Decides: where a command ends, what a protocol error is and how Redis words it, how many bytes an
 unfinished command may hold.
 Must not know: commands.
 
-Two parsers. hiredis takes the common form: whole commands, arrays of bulk strings, a few arguments
-each. The exact parser below (`_Exact`) takes the rest: inline commands, errors, large or unfinished
-commands, clients that have not authenticated. Nothing of a chunk is given to the caller from
-hiredis unless it checks out whole, so the exact parser's word is always the last:
+There are two parsers. hiredis takes the common form: whole commands that are arrays of a few bulk
+strings. The exact parser below (`_Exact`) takes the rest: inline commands, errors, large or
+unfinished commands, clients that have not authenticated. The caller gets the commands that hiredis
+found in a chunk only if the whole chunk passes these checks. So the exact parser always decides the
+doubtful cases:
 
-- a chunk counts only if hiredis comes to its end exactly at the end of a command. Behind several
-  commands a sentinel (``*0``) is fed, which must be met as itself: hiredis does not tell an empty
-  buffer from one that ends inside a command;
-- every argument is checked to be bytes (hiredis would pass ``:5`` as a number), and the count of
-  ``\\r\\n$`` must equal the count of arguments;
-- an array header of five digits or more is kept from hiredis, which would allocate the list before
-  it has seen an element.
+- hiredis must reach the end of the chunk exactly at the end of a command. After several commands a
+  sentinel (``*0``) is fed, which hiredis must return as itself: hiredis does not distinguish an
+  empty buffer from one that ends inside a command;
+- every argument must be bytes (hiredis would pass ``:5`` as a number), and the count of ``\\r\\n$``
+  must equal the count of arguments;
+- hiredis never gets an array header of five digits or more, because it would allocate the list
+  before it has seen an element.
 
-Invariant: memory taken is bounded by the bytes received, and those of an unfinished command by
-client-query-buffer-limit.
+Invariant: memory use is bounded by the bytes received. The memory of an unfinished command is
+bounded by client-query-buffer-limit.
 """
 
 from __future__ import annotations
@@ -30,9 +31,9 @@ import hiredis
 
 from memstore.engine.settings import Settings
 
-# bytes a line (inline command, array or bulk header) may have before its end is seen
+# bytes that a line (inline command, array or bulk header) may have before its end arrives
 INLINE_MAX: Final = 64 * 1024
-LARGE: Final = 512 * 1024  # bytes; more than one read of a socket gives
+LARGE: Final = 512 * 1024  # bytes; more than one read of a socket returns
 UNAUTHENTICATED_ARGS: Final = 10
 UNAUTHENTICATED_BULK: Final = 16 * 1024  # bytes
 _INT_MAX: Final = 2**31 - 1
@@ -45,12 +46,12 @@ Argv = list[bytes]
 
 
 class ProtocolError(Exception):
-    """The client broke the protocol; the message is Redis' own, without the "-ERR " in front."""
+    """The client broke the protocol; the message is Redis' own, without the leading "-ERR "."""
 
 
 class CommandReader:
-    """The commands in a stream of chunks. `feed` gives the complete ones; after a protocol error
-    ``error`` is set and nothing more is read.
+    """The commands in a stream of chunks. `feed` returns the complete ones.
+    After a protocol error ``error`` is set and nothing more is read.
     """
 
     __slots__ = (
@@ -65,24 +66,24 @@ class CommandReader:
     )
 
     def __init__(self, settings: Settings | None = None, authenticated: bool = True) -> None:
-        """``settings`` has the limits; they are read when they are needed, so that CONFIG SET
-        reaches open connections.
+        """``settings`` has the limits.
+        They are read at each use, so that CONFIG SET affects open connections.
         """
         self._reader = hiredis.Reader()
         self.settings = settings or Settings()
         self._exact = _Exact(self.settings)
-        # nothing of an unfinished command is held, no error, no low limits: hiredis may try
+        # no unfinished command, no error, no low limits: hiredis may try
         self._whole = authenticated
         self._authenticated = authenticated
         self.error = ""
-        # a command of more than LARGE bytes was among those read;
-        # the caller clears it, by `end_large`
+        # A command of more than LARGE bytes was among those read. The caller clears this with
+        # `end_large`.
         self.large = False
-        # commands are all there is: authenticated, no error, none of them large
+        # only commands matter: authenticated, no error, none of them large
         self.fast = authenticated
 
     def feed(self, data: bytes) -> list[Argv]:
-        """Complete commands in order; may be empty. Look at ``error`` afterwards."""
+        """Return complete commands in order; may be empty. Check ``error`` afterwards."""
         if self._whole:
             batch = self._feed_fast(data)
             if batch is not None:
@@ -96,12 +97,12 @@ class CommandReader:
 
     @property
     def pending(self) -> int:
-        """Bytes held of an unfinished command."""
+        """Return the bytes held of an unfinished command."""
         return self._exact.held
 
     def _feed_fast(self, data: bytes) -> list[Argv] | None:
-        """The commands of a chunk that is whole and of the common form; None:
-        ask the exact parser, nothing has happened.
+        """Return the commands of a chunk that is whole and of the common form.
+        None: the exact parser must read the chunk; no state has changed.
         """
         if not data or data[0] != 42 or data[-1] != 10:
             return None
@@ -111,7 +112,7 @@ class CommandReader:
                 if data.find(b"\r", 1, 6) > 0:
                     reader.feed(data)
                     argv = reader.gets()
-                    _join(argv)  # raises for anything that is not an array of bytes
+                    _join(argv)  # raises for anything but an array of bytes
                     if argv and not reader.has_data() and data.count(b"\r\n$") == len(argv):
                         return [argv]
             elif _LONG_ARRAY(data) is None:
@@ -125,7 +126,7 @@ class CommandReader:
                 if argv == [] and not reader.has_data() and data.count(b"\r\n$") == arguments:
                     return batch
         except (hiredis.ProtocolError, TypeError):
-            pass  # the exact parser says what is wrong, in Redis' words
+            pass  # the exact parser reports the error, in Redis' words
         self._reader = hiredis.Reader()
         return None
 
@@ -141,7 +142,7 @@ class CommandReader:
                     batch.append(argv)
                     self.large = self.large or sum(map(len, argv)) > LARGE
                     if not self._authenticated:
-                        break  # it may be AUTH: what follows is read under its result, by `resume`
+                        break  # it may be AUTH: `resume` reads the rest after its result is known
             if exact.held > self.settings.client_query_buffer_limit:
                 self.error = "query buffer limit reached"
         except ProtocolError as error:
@@ -168,7 +169,9 @@ class CommandReader:
             self._settle()
 
     def resume(self) -> list[Argv]:
-        """After the commands of an unauthenticated `feed` have run: what else was received."""
+        """Return the rest of the received commands, after those of an unauthenticated `feed` have
+        run.
+        """
         return self._feed_slow([], b"") if not self.error and self._exact.data else []
 
 
@@ -181,11 +184,11 @@ class _Exact:
         self.settings = settings
         self.data = bytearray()
         self.offset = 0
-        self.scanned = 0  # no line end before here
+        self.scanned = 0  # there is no line end before this offset
         self.args: list[bytes] = []
         self.held_args = 0  # bytes in args
         self.expected = 0  # arguments still to come
-        self.bulk = -1  # length of the bulk under way, -1: its header is next
+        self.bulk = -1  # length of the bulk being read, -1: its header is next
 
     @property
     def busy(self) -> bool:
@@ -196,8 +199,8 @@ class _Exact:
         return len(self.data) + self.held_args
 
     def next(self, authenticated: bool) -> Argv | None:
-        """The next command, [] for one that is empty,
-        None when its end has not come. Raises `ProtocolError`.
+        """Return the next command, [] for an empty one, None when its end has not arrived.
+        Raises `ProtocolError`.
         """
         try:
             if self.expected == 0:
@@ -217,7 +220,9 @@ class _Exact:
                 self.offset = 0
 
     def _line(self, end: bytes, what: str) -> bytes | None:
-        """Up to ``end`` ("\\r" with one byte behind it, or "\\n"), the offset moved past it."""
+        """Return the line up to ``end`` ("\\r" with one byte after it, or "\\n"); move the offset
+        past it.
+        """
         at = self.data.find(end, max(self.offset, self.scanned))
         if at < 0:
             if len(self.data) - self.offset > INLINE_MAX:
@@ -302,8 +307,8 @@ _HEX: Final = b"0123456789abcdefABCDEF"
 
 
 def split_inline(line: bytes) -> list[bytes] | None:
-    """Arguments of an inline command, with Redis' quoting ("..." with escapes, '...' with \\'
-    only). None: unbalanced quotes.
+    """Return the arguments of an inline command. None: unbalanced quotes.
+    Quoting is Redis' ("..." with escapes, '...' with \\' only).
     """
     args: list[bytes] = []
     at, size = 0, len(line)
@@ -347,7 +352,7 @@ def _one_argument(line: bytes, at: int) -> tuple[bytes, int] | None:
 
 
 def _escape(line: bytes, at: int, quote: int) -> tuple[int, int]:
-    """The byte a backslash at ``at`` stands for, and how many bytes of the line it takes."""
+    """Return the byte for the backslash at ``at``, and how many bytes of the line it takes."""
     following = line[at + 1]
     if quote == 39:
         return (39, 2) if following == 39 else (92, 1)

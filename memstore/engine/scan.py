@@ -1,12 +1,14 @@
 """Walking a database's keys: SCAN's cursors, RANDOMKEY's choice.
 
 Decides: the order of keys and what a cursor means.
-Must not know: replies, sessions, how values look. A cursor is (slot, place in the slot): keys of a
-slot come in the order of their CRC-32, which is the same on every node and does not change while
-other keys come and go. So a key that is there from the beginning of a scan to its end is returned,
-whatever node each call goes to, and as a rule once. Small slots are returned whole. Of a large one
-(a hash tag used for everything) each call orders what is left of it and takes at least a share, so
-that even there a whole scan makes a bounded number of passes.
+Must not know: replies, sessions, how values look.
+
+A cursor is (slot, place in the slot). Keys of a slot are ordered by their CRC-32, which is the same
+on every node and does not change while other keys come and go. So a scan returns every key that
+exists from its beginning to its end, whatever node each call goes to, and usually once. Small slots
+are returned whole. In a large slot (a hash tag used for everything) each call orders the remaining
+keys and takes at least a share of them. So even there a whole scan makes a bounded number of
+passes.
 """
 
 from __future__ import annotations
@@ -24,15 +26,16 @@ from memstore.engine.keyspace import SLOTS, Database
 
 _PLACE_BITS: Final = 32
 _PLACES: Final = 1 << _PLACE_BITS
-_WHOLE: Final = 32  # a slot of up to so many keys is returned whole
-_SHARE: Final = 64  # of a large slot at least one part in so many a call
+_WHOLE: Final = 32  # a slot of up to this many keys is returned whole
+_SHARE: Final = 64  # each call takes at least one part in this many of a large slot
 _CURSOR: Final = re.compile(rb"([+-]?)0*([0-9]{1,20})")
 _CURSORS: Final = 1 << 64
 
 
 def parse_cursor(text: bytes) -> int | None:
-    """As Redis reads it with strtoul: a sign is taken, a zero byte ends it, the empty text is 0.
-    None: no number, or one of more than 64 bits.
+    """Return the cursor as Redis reads it with strtoul.
+    A sign is accepted, a zero byte ends the number, the empty text is 0. None: no number, or one of
+    more than 64 bits.
     """
     text = text.partition(b"\x00")[0]
     if not text:
@@ -47,8 +50,8 @@ def parse_cursor(text: bytes) -> int | None:
 
 
 def scan(ctx: Context, database: Database, cursor: int, count: int) -> tuple[int, list[bytes]]:
-    """The next about ``count`` keys from ``cursor`` on, and the cursor to go on from, 0 at the end.
-    A cursor beyond all keys gives none.
+    """Return about ``count`` keys from ``cursor`` on, and the next cursor, 0 at the end.
+    A cursor beyond all keys returns none.
     """
     slot, place = cursor >> _PLACE_BITS, cursor & (_PLACES - 1)
     found: list[bytes] = []
@@ -72,8 +75,8 @@ def scan(ctx: Context, database: Database, cursor: int, count: int) -> tuple[int
 
 
 def _part(keys: list[bytes], place: int, count: int) -> tuple[list[bytes], int]:
-    """The first ``count`` keys from ``place`` on (and all that share the last one's place), and
-    where the rest begins, 0: there is none.
+    """Return the first ``count`` keys from ``place`` on, and where the rest begins, 0: no rest.
+    All keys that share the last key's place are included.
     """
     ordered = sorted([(at, key) for key in keys if (at := crc32(key)) >= place])
     if len(ordered) <= count:
@@ -85,8 +88,8 @@ def _part(keys: list[bytes], place: int, count: int) -> tuple[list[bytes], int]:
 
 
 def keys_by_slot(ctx: Context, database: Database) -> Iterator[list[bytes]]:
-    """Every key that may be shown, a slot's at a time: no call takes so long that the thread which
-    renews the lease could not run beside it.
+    """Yield every key that may be shown, one slot at a time.
+    No call takes so long that the thread that renews the lease cannot run.
     """
     gone = expiry.hidden(ctx, database)
     for slot, items in enumerate(database.slots):
@@ -95,7 +98,7 @@ def keys_by_slot(ctx: Context, database: Database) -> Iterator[list[bytes]]:
 
 
 def random_key(ctx: Context, database: Database) -> bytes | None:
-    """Every key that may be shown is as likely as any other. O(slots), not O(keys)."""
+    """Return a random key that may be shown, all equally likely. O(slots), not O(keys)."""
     gone = expiry.hidden(ctx, database)
     ends = list(accumulate(map(len, database.slots)))
     total = ends[-1]

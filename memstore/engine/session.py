@@ -1,9 +1,10 @@
-"""What the node remembers of one client connection.
+"""What the node keeps about one client connection.
 
 Decides: nothing; it is the record.
-Must not know: sockets (the driver maps sessions to transports). A session is ``fast_path_ok`` while
-nothing about it needs a question per command: authenticated, not in MULTI, replies on. The fast
-loop runs only for such sessions.
+Must not know: sockets (the driver maps sessions to transports).
+
+A session is ``fast_path_ok`` while no command needs a check of the session's state: authenticated,
+not in MULTI, replies on. The fast loop runs only for such sessions.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ REPLY_SKIP: Final = 3
 
 
 # Replies held together: (position, encoded replies, how many of them come before the first write's,
-# whether a write's is among them). The last two say what each is told when the node is demoted
-# before the position is known to be committed.
+# whether a write's is among them). The last two decide which reply each command gets when the node
+# is demoted before it knows that the position is committed.
 Held = tuple[int, bytes, int, bool]
 
 
@@ -50,7 +51,7 @@ class Session:
         self.created_ms = created_ms
         self.last_ms = created_ms
         self.authenticated = authenticated
-        # each command is asked about (`engine.access`); else the session may run every one
+        # each command is checked (`engine.access`); else the session may run every command
         self.restricted = not authenticated
         self.name = b""
         self.lib_name = b""
@@ -62,7 +63,7 @@ class Session:
         self.multi_bytes = 0  # what the queue takes, about
         self.multi_failed = False  # a queued command was refused: EXECABORT
         self.watched: list[tuple[int, bytes]] = []  # (db, key)
-        # those of them that were not to be seen when they were watched, at a replica
+        # those of them that a replica hid when they were watched
         self.watched_gone: list[tuple[int, bytes]] = []
         self.watch_failed = False
         self.reply_mode = REPLY_ON
@@ -77,26 +78,26 @@ class Session:
         self.reads_covered = (
             0  # how many commands at the front of parked a strong read's answer covers
         )
-        # number of the tail query that covers parked commands and has no answer yet; 0: none, or
-        # the commands were taken since
+        # Number of the tail query that covers parked commands and has no answer yet. 0: there is
+        # none, or the commands were taken since.
         self.tail_query = 0
         self.read_error = b""  # the error that covered reads get; empty: they may run
         self.held: deque[Held] = deque()  # replies waiting for commit, in order
-        self.out: list[bytes] = []  # replies of the batch under way that wait for nothing
-        self.parked: deque[list[bytes]] = deque()  # commands received and not yet begun, in order
-        # a very large command is among those under way or parked: each is looked at
+        self.out: list[bytes] = []  # replies of the current batch that wait for nothing
+        self.parked: deque[list[bytes]] = deque()  # commands received and not yet started, in order
+        # a very large command is among the current or parked ones: each command is then checked
         self.slow_path = False
-        self.sink: Any = None  # the driver's connection; nothing in the engine looks at it
+        self.sink: Any = None  # the driver's connection; the engine never reads it
         self.fast_path_ok = authenticated
 
     def authenticate(self, authenticated: bool) -> None:
-        """Let the session in, or not any more. Only `engine.access` decides that."""
+        """Let the session in, or lock it out. Only `engine.access` decides that."""
         self.authenticated = authenticated
         self.restricted = not authenticated
         self.update_fast_path()
 
     def update_fast_path(self) -> None:
-        """Recompute ``fast_path_ok``; call after changing what it depends on."""
+        """Compute ``fast_path_ok``; call this after a change of what it depends on."""
         self.fast_path_ok = (
             not self.restricted
             and self.multi is None

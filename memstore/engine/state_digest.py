@@ -1,21 +1,28 @@
-"""Digests of slices of the state: what a DIGEST entry compares between the primary and everybody
-who follows the log.
+"""Digests of slices of the state, which DIGEST entries carry.
+
+The primary and every node that follows the log compare them.
 
 Decides: how the state is cut into slices, each small enough for one short turn of the loop, and
 what the digest of a slice is.
-Must not know: the log, roles, clocks. A full digest of millions of keys would stop the loop for
-seconds, and one that is kept up to date would cost every write; so each entry names a slice, and
-entry by entry all of the state comes by. Whoever follows the log takes the digest of the same slice
-at the same position.
+Must not know: the log, roles, clocks.
 
-There are two forms. Whole slots, from one place to another (a place is a database's number times
-the number of slots, plus the slot): all keys in them, with values and expiries. And parts, of a
-slot that is too much for one slice (a hash tag used for everything, a large value): some keys by
-name, each with all of its value or a piece, and how many keys there are in the slot. Naming keys
-asks nothing of the order in which a node keeps them; and if two nodes have equally many keys, and
-each that one of them names is at the other too, they have the same. Nothing is covered that a node
-may keep in its own way: order, encodings, access times. A key whose time has passed counts until it
-is deleted, by an effect.
+A full digest of millions of keys would stop the loop for seconds. A digest that is kept up to date
+would cost time at every write. So each entry names one slice, and after enough entries all of the
+state is covered. A node that follows the log takes the digest of the same slice at the same
+position.
+
+There are two forms of a slice:
+
+- Whole slots, from one place to another: all keys in them, with values and expiries. A place is a
+  database's number times the number of slots, plus the slot.
+- Parts of a slot that is too large for one slice (a hash tag used for everything, a large value):
+  some keys by name, and how many keys the slot has. Each named key is there with all of its value
+  or a piece of it.
+
+Named keys do not depend on the order in which a node keeps keys. Two nodes have the same keys if
+both have equally many, and the second node has each key that the first one names. The digest covers
+nothing that a node may keep in its own way: order, encodings, access times. A key whose time has
+passed counts until an effect deletes it.
 """
 
 from __future__ import annotations
@@ -34,28 +41,28 @@ from memstore.engine.values.value_types import typed
 SUM_BYTES: Final = 16
 SMALL: Final = 512  # members; a slot with a larger value is digested in parts
 NAMES_BYTES: Final = 4096  # of keys named in one slice: they go into the log
-# bytes; in a slot that is digested in parts, longer keys count and are not looked at
+# bytes; in a slot that is digested in parts, longer keys are counted but not read
 NAME_LONGEST: Final = 1024
-# keys of one slot that are noted to be named: some milliseconds; of a slot with more, these are
-# compared and the others counted
+# Keys of one slot that are collected to be named: some milliseconds. In a slot with more keys,
+# these are compared and the others are counted.
 NAMED_MOST: Final = 500_000
-DATABASES_MOST: Final = 4  # gone through in one slice, be they empty
-GONE_MOST: Final = 20_000  # names passed over in one slice: a millisecond or two
+DATABASES_MOST: Final = 4  # read in one slice, even if they are empty
+GONE_MOST: Final = 20_000  # names skipped in one slice: a millisecond or two
 _PLAIN: Final = {bytes}
 _STRINGS: Final = {b"string"}
-# made once: a number a slot and look would cost more than the look
+# made once: a new number for each slot and check would cost more than the check
 _PLACES: Final = list(range(SLOTS))
-_NOTHING: Final = 1 << 32  # a piece's beginning behind every value's end
+_NOTHING: Final = 1 << 32  # the start of a piece after the end of every value
 
 _Fold = Callable[[bytes], object]
-# a key and the piece of its value, from a border to before another; (0, 0): all of it
+# a key and the piece of its value, from one border to before another; (0, 0): all of it
 Part = tuple[bytes, int, int]
 
 
 @dataclass(slots=True)
 class Slice:
     """Whole slots from ``start`` to before ``stop``, or ``parts`` of the slot at ``start``.
-    ``keys``: how many there are in these slots.
+    ``keys``: how many keys these slots have.
     """
 
     start: int
@@ -65,8 +72,9 @@ class Slice:
 
 
 def slice_digest(keyspace: Keyspace, piece: Slice) -> bytes:
-    """Equal on two nodes if they hold the same in this slice; different (but for one chance in
-    2**128) if not. Takes as long as the slice is large.
+    """Return the same bytes on two nodes if they hold the same in this slice.
+    If they do not, the bytes differ (but for one chance in 2**128). The time is proportional to the
+    size of the slice.
     """
     total = blake2b(digest_size=SUM_BYTES)
     if piece.parts:
@@ -77,12 +85,14 @@ def slice_digest(keyspace: Keyspace, piece: Slice) -> bytes:
 
 
 def _database(keyspace: Keyspace, index: int) -> Database | None:
-    """None: never used here, or beyond what this node's settings allow: empty in any case."""
+    """Return None if it was never used here, or if this node's settings do not allow it: then it is
+    empty.
+    """
     return keyspace.databases[index] if index < len(keyspace.databases) else None
 
 
 def _taken(database: Database, first: int, last: int) -> Iterator[int]:
-    """The slots with keys in them; the others are passed over in 10 ns each."""
+    """Yield the slots that have keys; each other slot takes 10 ns."""
     if first == 0 and last == SLOTS:
         return compress(_PLACES, database.slots)
     return compress(_PLACES[first:last], database.slots[first:last])
@@ -100,7 +110,7 @@ def _fold_slots(fold: _Fold, keyspace: Keyspace, piece: Slice) -> None:
             items = database.slots[slot]
             count += len(items)
             if count > piece.keys:
-                fold(b"more keys than there should be")  # and no more time for them
+                fold(b"more keys than there should be")  # stop here: the digests differ
                 return
             _fold_slot(fold, base + slot, items, database.expires[slot])
     fold(b"%d" % count)
@@ -160,22 +170,21 @@ def _fold_parts(fold: _Fold, keyspace: Keyspace, piece: Slice) -> None:
 
 
 class Walk:
-    """The primary's way through all of the state, a slice at a time,
-    and then from the beginning again.
-    """
+    """The primary's walk through all of the state, slice by slice. At the end it starts again."""
 
     __slots__ = ("_at", "_names", "place", "rounds")
 
     def __init__(self, place: int = 0) -> None:
         self.place = place  # where the next slice begins
-        self.rounds = 0  # how often the end was reached
-        # keys of the slot at ``place`` that are left to be named, the next one last
+        self.rounds = 0  # how often the walk reached the end
+        # keys of the slot at ``place`` that are still to be named, the next one last
         self._names: list[bytes] = []
-        self._at = 0  # how far in the value of the next one
+        self._at = 0  # the place inside the value of the next key
 
     def take(self, keyspace: Keyspace, most_keys: int, most_bytes: int) -> Slice:
-        """The next slice: about so many keys and members of collections at most, and about so many
-        bytes; a single member may be larger.
+        """Return the next slice: at most about this many keys and members, and about this many
+        bytes.
+        A single member may be larger.
         """
         if self.place >= len(keyspace.databases) * SLOTS:
             self.place = 0
@@ -253,8 +262,8 @@ class Walk:
 
 
 def _weigh(items: dict[bytes, Value], most_keys: int, most_bytes: int) -> tuple[int, int] | None:
-    """How many keys and members a slot holds, and how many bytes; None: too many for one slice, or
-    a value of its own is.
+    """Return how many keys and members a slot holds, and how many bytes.
+    None: the slot is too large for one slice, or one of its values is.
     """
     units = len(items)
     if units > most_keys:

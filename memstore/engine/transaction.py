@@ -1,8 +1,8 @@
-"""A session's transaction before it runs: the queue of MULTI and the keys it watches.
+"""A session's transaction before it runs: the queue of MULTI and the watched keys.
 
-Decides: what joins the queue, what spoils it, what is forgotten at its end.
-Must not know: what EXEC does, who receives commands, roles. Whoever receives commands calls `queue`
-for a session in MULTI, except for those in `IMMEDIATE`.
+Decides: what joins the queue, what makes the transaction fail, what its end clears.
+Must not know: what EXEC does, what receives commands, roles. The receiver of a command calls
+`queue` for a session in MULTI, except for commands in `IMMEDIATE`.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 IMMEDIATE: Final = frozenset({b"EXEC", b"DISCARD", b"MULTI", b"WATCH", b"QUIT", b"RESET"})
 
 
-_ARGUMENT_BYTES: Final = 50  # what an argument costs beside its own bytes, about
+_ARGUMENT_BYTES: Final = 50  # what an argument costs in addition to its own bytes, about
 
 
 def queue(engine: Engine, session: Session, row: Row, argv: list[bytes]) -> bytes:
-    """Take a command, found and fit, into the session's transaction, or refuse it,
-    which spoils the transaction.
+    """Add a command, found and valid, to the session's transaction, or refuse it.
+    A refusal makes the transaction fail.
     """
     assert session.multi is not None, "queuing outside MULTI"
     if row.flags & NO_MULTI:
@@ -34,7 +34,7 @@ def queue(engine: Engine, session: Session, row: Row, argv: list[bytes]) -> byte
         )
     session.multi_bytes += sum(map(len, argv)) + _ARGUMENT_BYTES * len(argv)
     if session.multi_bytes > engine.settings.client_query_buffer_limit:
-        session.multi.clear()  # nothing of it will run; what follows is not kept either
+        session.multi.clear()  # nothing of it will run; later commands are not kept either
         return refuse(
             engine,
             session,
@@ -47,8 +47,8 @@ def queue(engine: Engine, session: Session, row: Row, argv: list[bytes]) -> byte
 
 
 def refuse(engine: Engine, session: Session, argv: list[bytes], error: bytes) -> bytes:
-    """What a command is told that is refused before it runs (``error``, encoded): it spoils a
-    transaction, and an EXEC refused ends it.
+    """Return the reply to a command that is refused before it runs (``error``, encoded).
+    The refusal makes a transaction fail; a refused EXEC ends it.
     """
     if argv[0].upper() == b"EXEC":
         end_transaction(engine, session)
@@ -59,14 +59,14 @@ def refuse(engine: Engine, session: Session, argv: list[bytes], error: bytes) ->
 
 
 def writes(session: Session) -> bool:
-    """Whether the session's transaction queue holds a write command."""
+    """Return True if the session's queue holds a write command."""
     return any(
         isinstance(queued, Row) and queued.flags & WRITE for queued, _ in session.multi or ()
     )
 
 
 def looks(session: Session) -> bool:
-    """Whether the session's transaction queue holds a command that looks at data."""
+    """Return True if the session's queue holds a command that reads data."""
     return any(
         isinstance(queued, Row) and not queued.flags & (LOCAL | LOADING)
         for queued, _ in session.multi or ()
@@ -74,8 +74,8 @@ def looks(session: Session) -> bool:
 
 
 def end_transaction(engine: Engine, session: Session) -> None:
-    """Leave MULTI and forget the queue and the watched keys:
-    DISCARD, RESET, a closed connection, a role change.
+    """Leave MULTI and clear the queue and the watched keys.
+    This serves DISCARD, RESET, a closed connection and a role change.
     """
     session.multi = None
     session.multi_bytes = 0

@@ -2,8 +2,8 @@
 
 Decides: which sessions fail their EXEC after a unit.
 Must not know: how a transaction runs, which path executed the unit. A change of whole databases
-names the watched keys that it touches, so ``changed`` is all there is to look at.
-Invariant: it is among the engine's observers exactly while some key is watched.
+names the watched keys that it changes, so a check of ``changed`` is enough.
+Invariant: it is among the engine's observers if and only if some key is watched.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ class WatchedKeys:
 
     def __init__(self) -> None:
         self.sessions: dict[Place, list[Session]] = {}
-        # The session whose WATCH is the unit under way. That unit only deletes keys that had
-        # expired before, which is no change to this session.
+        # The session whose WATCH is the current unit. That unit only deletes keys that had expired
+        # before, which is no change for this session.
         self.spared: Session | None = None
 
     def watch(self, engine: Engine, session: Session, place: Place) -> None:
@@ -34,7 +34,7 @@ class WatchedKeys:
         self.sessions.setdefault(place, []).append(session)
 
     def unwatch_all(self, engine: Engine, session: Session) -> None:
-        """Forget what the session watches and what became of it."""
+        """Forget which keys the session watches and whether they changed."""
         for place in session.watched:
             sessions = self.sessions[place]
             sessions.remove(session)
