@@ -136,10 +136,10 @@ class Acceptor(LogState):
             self.repair.on_put_back(scan, now_us)
 
     def on_damage(self, scan: Scan, now_us: int) -> None:
-        """A read has met bytes whose checksum fails (S6). ``scan`` is the state of the whole log
-        with them.
-        From now on the node acts as if a start had found them. Damage at or below committed is a
-        hole. The log ends before any other damage, and this node is suspect (S3).
+        """A read has met bytes that fail a check (S6).
+        ``scan`` is the state of the whole log with them. From now on the node acts as if a start
+        had found them. Damage at or below committed is a hole. The log ends before any other
+        damage, and this node is suspect (S3).
         """
         if scan.last[1] < self.committed:
             self.halt(

@@ -5,7 +5,7 @@ put-back (`Scan`), and the questions a machine may put to its store (`History`).
 Must not know: segments, frames, files.
 
 How the store reports damage. A scan walks the log from the first kept position. It reports bytes
-whose checksum fails as one `Damage` per lost position. The number of lost positions is known if a
+that fail a check as one `Damage` per lost position. The number of lost positions is known if a
 good entry follows; otherwise it is exactly one, the torn tail.
 
 The log *continues* over damage at or below ``committed`` that has a good entry after it. Those

@@ -1,8 +1,8 @@
 """What can be wrong with a log's disk, and what it means for the process.
 
 Decides: which errors there are.
-Must not know: files. In a module of its own because exceptions that descend from OSError cannot be
-compiled, and `files` is.
+Must not know: files. This is a module of its own because exceptions derived from OSError cannot be
+compiled, and `files` is compiled.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ class StorageInUse(StorageError):
 
 
 class StorageLost(StorageError):
-    """What this node had promised or acknowledged is gone:
-    it must not take part as if it remembered (S7).
+    """What this node had promised or acknowledged is gone.
+    It must not take part as if it still knew that (S7).
     """
 
 
 class StorageFatal(OSError):
-    """The disk failed under a running log. Never retried: the process ends with this reason (A5),
-    which is ``strerror``.
+    """The disk failed under a running log.
+    It is never retried: the process ends with this reason (A5), which is ``strerror``.
     """
 
     def __init__(self, reason: str) -> None:

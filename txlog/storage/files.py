@@ -1,9 +1,9 @@
-"""The file system as the store sees it: few calls, so that a test can stand in for it and fail or
-stop at any of them.
+"""The file system as the store sees it.
+It has few calls, so that a test can replace it and fail or stop at any of them.
 
 Decides: how meta gets to disk.
 Must not know: segments, entries, what an error of the disk means (`errors`). Every method of
-`Files` that changes something is one step that a crash can come before or after. All raise OSError.
+`Files` that changes something is one step; a crash can come before or after it. All raise OSError.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from typing import Final
 from txlog.storage.errors import StorageLost
 from txlog.storage.meta import META_BYTES, SLOT_BYTES, LogMeta, choose, encode_slot
 
-_BLOCK: Final = 4096  # what is given up at once around bytes that the disk cannot read
+_BLOCK: Final = 4096  # how many bytes count as lost around bytes that the disk cannot read
 
 
 class Files:
-    """The real ones."""
+    """The real file system."""
 
     def make_folder(self, path: Path) -> None:
         path.mkdir(parents=True, exist_ok=True)
@@ -52,9 +52,9 @@ class Files:
         return os.fstat(fd).st_size
 
     def read(self, fd: int, offset: int, length: int) -> bytes:
-        """Up to ``length`` bytes; fewer only at the end of the file. A block that the disk cannot
-        read comes as zeros: it is damage like any other, checksums find it, and a put-back writes
-        it again.
+        """Up to ``length`` bytes; fewer only at the end of the file.
+        A block that the disk cannot read comes as zeros. It is damage like any other: checksums
+        find it, and a put-back writes it again.
         """
         try:
             return self._read(fd, offset, length)
@@ -84,8 +84,8 @@ class Files:
         return b"".join(pieces)
 
     def forget(self, fd: int, offset: int, length: int) -> None:
-        """What memory holds of these synced bytes is dropped, so that the next read asks the disk.
-        Only whole pages are, and only where the platform can.
+        """Drop these synced bytes from the page cache, so that the next read asks the disk.
+        Drops whole pages only, and only where the platform can.
         """
         if hasattr(os, "posix_fadvise"):
             start = offset - offset % _BLOCK
@@ -99,7 +99,7 @@ class Files:
             done += os.pwrite(fd, memoryview(data)[done:], offset + done)
 
     def reserve(self, fd: int, length: int) -> None:
-        """Take the blocks from the disk now. Raises OSError (ENOSPC) here and not later."""
+        """Reserve the blocks on the disk now. Raises OSError (ENOSPC) here and not later."""
         os.posix_fallocate(fd, 0, length)
 
     def sync(self, fd: int) -> None:
@@ -124,15 +124,16 @@ _kept: list[int] = []
 
 
 def keep_descriptors() -> None:
-    """For the log's own files, when the process has no other left: connections may have taken all.
-    Called now and then, since a file may have used one.
+    """Keep descriptors for the log's own files, for when the process has no other left.
+    Connections may have taken all others. Call it from time to time, since a file may have used
+    one.
     """
     try:
         while len(_kept) < KEPT_DESCRIPTORS:
             _kept.append(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))
     except OSError as error:
         if error.errno not in (errno.EMFILE, errno.ENFILE):
-            raise  # short of descriptors is what they are kept for: the next call fills up
+            raise  # the kept descriptors are for this shortage; the next call refills them
 
 
 def _open(path: Path, flags: int) -> int:
@@ -149,8 +150,8 @@ META_NAME: Final = "meta"
 
 
 class MetaFile:
-    """`meta` on disk. A write is one slot, fsync, the other slot, fsync;
-    it returns when both hold it (V2).
+    """`meta` on disk.
+    A write is one slot, fsync, the other slot, fsync; it returns when both hold it (V2).
     """
 
     def __init__(self, files: Files, fd: int, meta: LogMeta, counter: int) -> None:
@@ -161,7 +162,7 @@ class MetaFile:
 
     @staticmethod
     def create(files: Files, folder: Path, meta: LogMeta) -> MetaFile:
-        """Made under another name first: a meta that exists is whole."""
+        """It is first made under another name, so a meta that exists is complete."""
         fresh = folder / (META_NAME + ".new")
         fd = files.open(fresh, create=True)
         slot = encode_slot(meta, 1)
@@ -174,7 +175,7 @@ class MetaFile:
     @staticmethod
     def open(files: Files, folder: Path) -> MetaFile:
         """Raises `StorageLost` when neither slot is good.
-        A slot that does not hold the newest is written again.
+        It rewrites a slot that does not hold the newest meta.
         """
         fd = files.open(folder / META_NAME)
         found = choose(files.read(fd, 0, META_BYTES))
@@ -186,7 +187,7 @@ class MetaFile:
         meta, counter, stale = found
         for slot in stale:
             files.write(fd, slot * SLOT_BYTES, encode_slot(meta, counter))
-        # always: a killed process may have left slots that only the page cache holds
+        # always: after a kill, slots may exist only in the page cache
         files.sync(fd)
         return MetaFile(files, fd, meta, counter)
 

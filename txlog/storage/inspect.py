@@ -1,8 +1,8 @@
-"""A log's folder as people see it: its entries as text, and everything in it that does not check.
+"""A log's folder in readable form: its entries as text, and everything in it that fails a check.
 
 Decides: how an entry reads, what counts as a finding.
-Must not know: a running log; nothing is locked, changed or repaired here, so it may look at the
-folder of a running node (whose last entries may then be half written).
+Must not know: a running log. It locks, changes and repairs nothing, so it may read the folder of a
+running node. The last entries there may be half written.
 Invariant: `verify` reads every frame of every segment, sealed or not.
 """
 
@@ -56,7 +56,7 @@ class Finding:
 
 @dataclass(slots=True)
 class Summary:
-    """What `verify` went through."""
+    """What `verify` has read."""
 
     entries: int
     bytes: int
@@ -65,7 +65,7 @@ class Summary:
 
 
 def find_logs(folder: Path) -> list[Path]:
-    """The logs below ``folder``: itself, or those of a node's folder, by name."""
+    """The logs below ``folder``: the folder itself, or those of a node's folder, by name."""
     if (folder / META_NAME).is_file() or (folder / SEGMENTS_NAME).is_dir():
         return [folder]
     inner = folder / "logs"
@@ -85,7 +85,7 @@ def read_meta(folder: Path) -> LogMeta | None:
 def verify(
     folder: Path, progress: Callable[[int, int], None] = lambda done, total: None
 ) -> Summary:
-    """Checksums, chain, order of the log in ``folder``. Raises OSError when a read fails."""
+    """Check checksums, chain and order of the log in ``folder``. Raises OSError if a read fails."""
     summary = Summary(0, 0, 0, [])
     meta = _verify_meta(folder, summary)
     paths = _segments(folder)
@@ -283,7 +283,7 @@ def entries(folder: Path, start: int = 1, stop: int = 0) -> Iterator[Entry | Fin
 
 
 def describe(entry: Entry) -> str:
-    """One entry as text: a line about it, then a line an effect."""
+    """One entry as text: a line about it, then one line per effect."""
     kind = KIND_NAMES.get(entry.kind, f"kind {entry.kind}")
     more = " continued" if entry.continued else ""
     head = (
@@ -300,8 +300,8 @@ def describe(entry: Entry) -> str:
 
 
 def effects(payload: bytes) -> list[list[bytes]]:
-    """The argv lists in a DATA payload: RESP arrays of bulk strings, one behind another. What is
-    not that comes as one last list that says so.
+    """The argv lists in a DATA payload: RESP arrays of bulk strings, one after another.
+    Anything else comes as one last list that says so.
     """
     found: list[list[bytes]] = []
     at = 0
@@ -336,8 +336,8 @@ def _number(payload: bytes, at: int, mark: bytes) -> tuple[int, int]:
 
 
 def quote(argument: bytes) -> str:
-    """Printable ASCII as it is where that is unmistakable, else in quotes with escapes: nothing in
-    a log may steer a terminal.
+    """Printable ASCII unchanged where it is unambiguous, else in quotes with escapes.
+    Nothing in a log may control a terminal.
     """
     shown = argument[:MAX_ARGUMENT]
     text = "".join(

@@ -2,7 +2,7 @@
 
 Decides: the order of writes and syncs within each piece, so that a crash between any two of them
 loses nothing.
-Must not know: why it is asked. Runs in the log's sync thread. Any error of the disk is
+Must not know: why the work is requested. It runs in the log's sync thread. Any error of the disk is
 `StorageFatal`.
 """
 
@@ -28,7 +28,7 @@ class Write:
     offset: int
     frame: tuple[bytes, bytes, bytes]
 
-    # once an entry: one that is compiled
+    # made once per entry, so its `__init__` is compiled
     def __init__(
         self, segment: SegmentFile, offset: int, frame: tuple[bytes, bytes, bytes]
     ) -> None:
@@ -92,8 +92,8 @@ class Claim:
 
 @dataclass(slots=True)
 class Tidy:
-    """What does not check in a segment's header block goes, the header is written again from
-    memory. The next start makes a new seal.
+    """Remove what fails a check in a segment's header block, and rewrite the header from memory.
+    The next start makes a new seal.
     """
 
     segment: SegmentFile
@@ -101,15 +101,16 @@ class Tidy:
 
 @dataclass(slots=True)
 class MetaAgain:
-    """A slot of meta has rotted."""
+    """A slot of meta has rotted: write it again."""
 
 
 Job = Write | Roll | Meta | Cut | PutBack | Clear | Claim | Tidy | MetaAgain
 
 
 def read_disk(files: Files, path: str, offset: int, length: int) -> bytes | None:
-    """From the disk, not from memory; on a file descriptor of its own, so that nobody waits for it.
-    Fewer bytes at the end of the file, None if it is gone.
+    """Read from the disk, not from the page cache.
+    It uses a file descriptor of its own, so that nothing waits for it. Fewer bytes at the end of
+    the file, None if the file is gone.
     """
     try:
         fd = files.open(Path(path))
@@ -160,8 +161,8 @@ class _Carrier:
         self.offset = 0
         self.unsynced: SegmentFile | None = None
 
-    # Only the newest segment and those under repair are open here; readers open and close old ones,
-    # under the same lock.
+    # Only the newest segment and those being repaired are open here. Readers open and close old
+    # ones, under the same lock.
 
     def run(self, queue: list[Job]) -> None:
         for index, job in enumerate(queue):
@@ -170,7 +171,7 @@ class _Carrier:
                 and index + 1 < len(queue)
                 and isinstance(queue[index + 1], Meta)
             ):
-                # the next one holds a promise at least as high; both are answered behind the last
+                # the next meta holds a promise at least as high; both are answered after the last
                 # sync of this queue
                 continue
             if isinstance(job, Write):
@@ -216,7 +217,7 @@ class _Carrier:
         self.files.sync(segment.fd)
 
     def write(self) -> None:
-        """One system call for everything gathered."""
+        """Write everything gathered, with one system call."""
         segment = self.segment
         if segment is None:
             return
@@ -234,12 +235,13 @@ class _Carrier:
             self.unsynced = None
 
     def roll(self, job: Roll) -> None:
-        """Old one sealed and synced; new one made whole under its name; then meta says so; only
-        then anything is written into it.
+        """Begin a new segment: seal and sync the old one, then make the new one.
+        The new one gets its header and name on disk. Then meta names it. Only then is anything
+        written into it.
         """
         job.old.open()
-        # without one (it was cut, or put back into)
-        # the next start looks at every frame, and seals it
+        # without a seal (the segment was cut, or put back into) the next start checks every frame,
+        # and seals it
         if job.whole and job.old.checksum is not None:
             job.old.write_seal(
                 job.used,
@@ -263,8 +265,8 @@ class _Carrier:
         self.meta.write(replace(self.meta.meta, newest=fresh.first))
 
     def cut(self, job: Cut) -> None:
-        """On record first, so that a cut stopped half way is finished at the next start and not
-        taken for damage.
+        """Record the cut in meta first.
+        If the cut stops half way, the next start finishes it and does not treat it as damage.
         """
         self.meta.write(replace(self.meta.meta, cut=job.position, newest=job.segment.first))
         with self.files_lock:

@@ -1,5 +1,5 @@
-"""Reads of a log on disk: its newest entries in memory, the rest in segments; where each entry
-stands, what is lost (S1).
+"""Reads of a log on disk: the newest entries from memory, the rest from segments.
+It also knows where each entry is and what is lost (S1).
 
 Decides: what is kept in memory, where a position is, where the log ends.
 Must not know: what is written and when (`log_writer`), terms, leases, quorums.
@@ -7,7 +7,7 @@ Must not know: what is written and when (`log_writer`), terms, leases, quorums.
 Memory: the newest entries' bytes (``cache_bytes``; never less than what is not written yet), 32
 bytes for each of the newest 64 Ki entries, 4 bytes for every 64th entry of the rest.
 
-Invariant: reads check the entry's crc and never give bytes that do not check.
+Invariant: reads check the entry's crc and never return bytes that fail the check.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from txlog.storage.segment import (
 )
 from txlog.storage.segments import SegmentFile
 
-_OBJECT_BYTES: Final = 150  # of memory for a cached entry besides its bytes
+_OBJECT_BYTES: Final = 150  # memory that a cached entry takes besides its bytes
 _READ_AHEAD: Final = 64 << 10
 _OLD_OPEN: Final = 8
 
@@ -56,21 +56,22 @@ class LogReader:
         # the last position that has a place, a good entry or not
         self._written = self._positions.last
         self._flushed = self._written  # the last position that a sync has covered
-        # of truncations: a sync begun before one says nothing of what came after
+        # counts truncations: a sync begun before one says nothing about later content
         self._generation = 0
         self._finished = (0, self._written)  # (generation, position) of the newest sync that ended
         self._cache: dict[int, bytes] = {}
         self._cache_low = self._written + 1
         self._cache_size = 0
         self._cache_bytes = cache_bytes
-        self._lock = threading.RLock()  # places and gaps, between the loop and reading threads
-        # open files, between reading threads and the removal of a segment
+        # guards places and gaps, between the loop and reading threads
+        self._lock = threading.RLock()
+        # guards open files, between reading threads and the removal of a segment
         self._files_lock = threading.RLock()
         self._placed: dict[int, bytes] = {}  # put back, and not on disk yet
-        # old segments that readers have opened, the longest unused first
+        # old segments that readers have opened, the least recently used first
         self._old_open: list[SegmentFile] = []
-        self._found: list[int] = []  # where reads have met bytes that do not check
-        self._floor = 0  # known committed when such damage was last judged
+        self._found: list[int] = []  # where reads have met bytes that fail a check
+        self._floor = 0  # the committed position when such damage was last judged
 
     # -------------------------------------------------------------------- the state of the log (S1)
 
@@ -79,8 +80,8 @@ class LogReader:
         return self._scan_now()
 
     def _scan_now(self) -> Scan:
-        """Where the log ends: in front of the first damage above what is known committed; damage
-        below it is a hole if something good follows.
+        """Where the log ends: before the first damage above the known committed position.
+        Damage at or below that position is a hole if something good follows.
         """
         last, committed = self._written, max(self._committed, self._floor)
         for located in self._gaps:
@@ -144,8 +145,8 @@ class LogReader:
         self._cache_low = min(self._cache_low, position)
 
     def recent(self, start: int, upto: int, max_bytes: int) -> list[bytes]:
-        """Encoded entries from ``start`` up to ``upto``, as long as they are in memory: at least
-        one if the first is, else within ``max_bytes``.
+        """Encoded entries from ``start`` up to ``upto``, as long as they are in memory.
+        At least one if the first is in memory, else within ``max_bytes``.
         """
         found: list[bytes] = []
         get = self._cache.get
@@ -192,9 +193,9 @@ class LogReader:
         )
 
     def read(self, start: int, upto: int, max_bytes: int) -> list[bytes]:
-        """Encoded entries from ``start`` on, from memory or disk, in any thread: at least one if
-        the first is there, else within ``max_bytes``. Empty: a hole, past the end, or bytes that do
-        not check (then `found_damage` knows more).
+        """Encoded entries from ``start`` on, from memory or disk, in any thread.
+        At least one if the first is there, else within ``max_bytes``. Empty: a hole, past the end,
+        or bytes that fail a check (then `found_damage` knows more).
         """
         found = self.recent(start, upto, max_bytes)
         if not found and (placed := self._placed.get(start)) is not None:
@@ -241,9 +242,7 @@ class LogReader:
             return found
 
     def _walk(self, position: int) -> tuple[SegmentFile, int, int] | None:
-        """(segment, offset, last position readable from there without a hole)
-        of a position on disk.
-        """
+        """Where a position is on disk: (segment, offset, last position readable without a hole)."""
         generation = self._generation
         with self._lock:
             place = self._nearest(position)
@@ -262,8 +261,8 @@ class LogReader:
         return segment, offset, limit
 
     def _nearest(self, position: int) -> tuple[SegmentFile, int, int, int] | None:
-        """(segment, a position at or below, its offset, last position readable from ``position``
-        without a hole).
+        """(segment, a position at or below, its offset, last position readable without a hole).
+        The last one is readable from ``position`` on.
         """
         index = bisect_right(self._firsts, position) - 1
         if index < 0 or not self._meta.meta.trim[1] < position <= self._flushed:
@@ -288,8 +287,8 @@ class LogReader:
         return segment, at_position, offset, limit
 
     def _pread(self, segment: SegmentFile, offset: int, length: int) -> bytes:
-        """Old segments are opened for it, a few at a time: a long log has more of them than a
-        process may have files.
+        """Read from a segment; old segments are opened for it, a few at a time.
+        A long log has more of them than a process may have open files.
         """
         with self._files_lock:
             if segment.fd < 0:
@@ -302,7 +301,7 @@ class LogReader:
             return self._files.read(segment.fd, offset, length)
 
     def _met_damage(self, position: int, generation: int) -> None:
-        if generation == self._generation:  # else it was cut away or put back meanwhile
+        if generation == self._generation:  # otherwise it was cut or put back in the meantime
             self._found.append(position)
 
 

@@ -1,17 +1,17 @@
-"""What is asked of a log on disk: entries, meta, cuts and put-backs, and the sync that carries them
-out.
+"""The writing side of a log on disk.
+It takes entries, meta, cuts and put-backs, and makes the sync that carries them out.
 
-Decides: where each entry goes, in which order the disk is asked, how much room is certain (A5).
-Must not know: terms, leases, quorums, who may put back what.
+Decides: where each entry goes, the order of the disk work, how much room is certain (A5).
+Must not know: terms, leases, quorums, which node may put back what.
 
-What the driver asks (`write_entries`, `truncate`, `write_meta`, `put_back`, `write_evidence`) takes
-effect in memory at once and is queued; the function that `begin_sync` returns carries the queue
-out, in order, and ends with everything on disk. It runs in one thread at a time and does all
-writing of a running log (but for the next segment's zeros).
+A request of the driver (`write_entries`, `truncate`, `write_meta`, `put_back`, `write_evidence`)
+takes effect in memory at once and is queued. `begin_sync` returns a function that carries out the
+queue, in order, and ends with everything on disk. That function runs in one thread at a time. It
+does all writing of a running log, except for the next segment's zeros.
 
-Invariants: the queue is carried out in the order it was asked; nothing goes into a segment before
-all before it is on disk and `meta` names the segment; a frame says `synced` only of what a sync has
-covered.
+Invariants: the queue is carried out in the order of the requests; nothing goes into a segment
+before everything before it is on disk and `meta` names the segment; a frame says `synced` only of
+what a sync has covered.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from txlog.storage.segment import (
 from txlog.storage.segments import SegmentFile
 from txlog.storage.spare import Spare
 
-# of room in the newest segment: with more, nobody need be told that the disk is full
+# room in the newest segment: with more than this, the disk does not yet count as full
 _MARGIN_BYTES: Final = 16 << 20
 
 
@@ -50,7 +50,8 @@ class LogWriter(LogReader):
         self, files: Files, path: Path, opened: Opened, spare: Spare, cache_bytes: int
     ) -> None:
         LogReader.__init__(self, files, path, opened, cache_bytes)
-        self._staged: dict[int, Entry] = {}  # put-backs whose place depends on a neighbour's size
+        # put-backs whose place depends on the size of the entry next to them
+        self._staged: dict[int, Entry] = {}
         self._queue: list[jobs.Job] = []
         self._mends_asked = 0
         self._mends_done = 0
@@ -61,7 +62,7 @@ class LogWriter(LogReader):
     # ------------------------------------------------------------------------- writing, in the loop
 
     def write_entries(self, entries: list[Entry], committed: int) -> None:
-        """Right behind the last position that has a place."""
+        """Write these directly after the last position that has a place."""
         self._harvest()
         synced = self._flushed
         with self._lock:
@@ -86,11 +87,11 @@ class LogWriter(LogReader):
             self._shrink_cache()
 
     def _roll(self, size: int) -> SegmentFile:
-        """The next segment, from the next position on.
-        Its file comes to be when the queue is carried out.
+        """Plan the next segment, from the next position on.
+        Its file is made when the queue is carried out.
         """
         old = self._segments[-1]
-        if size > self._spare.size - BLOCK_BYTES:  # the acceptor has been told `largest_entry`
+        if size > self._spare.size - BLOCK_BYTES:  # the acceptor knows `largest_entry`
             raise ValueError(
                 f"an entry of {size} bytes does not fit into a segment of {self._spare.size}"
             )
@@ -124,7 +125,7 @@ class LogWriter(LogReader):
         )
 
     def truncate(self, position: int) -> None:
-        """Everything from ``position`` on, and whatever else is behind the entry before it."""
+        """Remove everything from ``position`` on, and all other bytes after the entry before it."""
         self._harvest()
         self._generation += 1
         with self._lock:
@@ -144,7 +145,7 @@ class LogWriter(LogReader):
             self._committed = min(self._committed, position - 1)
             self._tail_known = None
         with self._files_lock:
-            if segment in self._old_open:  # from now on it is written to
+            if segment in self._old_open:  # from now on the sync thread writes to it
                 self._old_open.remove(segment)
         for waiting in (self._staged, self._placed):
             for gone in [at for at in waiting if at >= keep]:
@@ -155,8 +156,9 @@ class LogWriter(LogReader):
         )
 
     def _cut_place(self, segment: SegmentFile, position: int) -> tuple[int, int]:
-        """(offset, first position cut). Lost positions right in front of ``position`` in one gap
-        have no place of their own and go with it.
+        """(offset, first position cut).
+        Lost positions directly before ``position`` in one gap have no place of their own and are
+        cut with it.
         """
         for located in self._gaps:
             if located.gap.first <= position <= located.gap.last:
@@ -173,8 +175,8 @@ class LogWriter(LogReader):
         return place[1], position
 
     def put_back(self, entry: Entry) -> Scan:
-        """S2: over the damage at its position. The answer says what is damaged then; an entry that
-        cannot stand there changes nothing.
+        """S2: write the entry over the damage at its position.
+        Returns what is damaged then. An entry that does not fit there changes nothing.
         """
         with self._lock:
             if entry.position == self._written + 1:
@@ -192,7 +194,7 @@ class LogWriter(LogReader):
             return
         if size > segment.room and not self._may_roll:
             return
-        if size > segment.room:  # then what does not check here is not this entry
+        if size > segment.room:  # then the bytes that fail a check here are not this entry
             self._mend(jobs.Clear(segment, segment.used, segment.dirty))
             segment.dirty = segment.used
             segment = self._roll(size)
@@ -262,18 +264,18 @@ class LogWriter(LogReader):
 
     @property
     def queued(self) -> bool:
-        """Something was asked of the disk and no sync has begun that carries it out."""
+        """Was something requested of the disk that no begun sync carries out?"""
         return bool(self._queue)
 
     @property
     def repairs_done(self) -> bool:
-        """No repair is on its way to disk: what is read there now and does not check is news."""
+        """No repair is on its way to disk: a failed check of a read now means new damage."""
         return self._mends_done == self._mends_asked
 
     @property
     def evidence_due(self) -> bool:
-        """Something was synced and no frame or slot on disk says so: if no append follows within
-        100 ms, `write_evidence`, and sync.
+        """Something was synced and no frame or slot on disk says so.
+        If no append follows within 100 ms, call `write_evidence`, and sync.
         """
         self._harvest()
         return self._flushed > self._synced_evidence
@@ -296,22 +298,22 @@ class LogWriter(LogReader):
 
     @property
     def room_bytes(self) -> int:
-        """A5: entries of so many bytes in all, `entry_overhead` for each, have their blocks for
-        certain, however they fall into segments.
+        """A5: the size of the entries whose blocks are certain, however they fall into segments.
+        Each entry counts with `entry_overhead`.
         """
         room = self._segments[-1].room
         return max(room, self._spare.size - BLOCK_BYTES) if self._may_roll else room
 
     @property
     def _may_roll(self) -> bool:
-        """One more segment's blocks are ours,
-        and no `Roll` in the queue or on its way has them already.
+        """One more segment's blocks are reserved, and no `Roll` has taken them already.
+        The `Roll` may be in the queue or in progress.
         """
         return self._spare.has_segment and self._rolls_done == self._rolls_asked
 
     def begin_sync(self) -> Callable[[], None]:
-        """What carries out everything asked so far; it raises `StorageFatal`. The next one may be
-        begun when it has returned.
+        """The function that carries out everything requested so far; it raises `StorageFatal`.
+        The next one may begin when it has returned.
         """
         queue, self._queue = self._queue, []
         generation, written = self._generation, self._written
@@ -329,6 +331,6 @@ class LogWriter(LogReader):
         return sync
 
     def sync(self) -> None:
-        """All of it, here and now."""
+        """Carry out everything here and now."""
         self.begin_sync()()
         self._harvest()

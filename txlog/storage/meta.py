@@ -2,11 +2,11 @@
 
 Decides: what meta holds, its bytes, and which slot is believed.
 Must not know: files, when a change is due. A change is written to one slot and fsync'd, then to the
-other (`disk` does it), so a slot that rots takes nothing back (V2).
+other (`files` does it), so a slot that rots loses nothing (V2).
 
 A slot is 4096 bytes: magic, format, counter, length, crc32c, then JSON. The good slot with the
-highest counter is believed. Who the node is (group, node id, members) belongs to the node's folder;
-meta repeats group and node so that a log's folder moved elsewhere is noticed.
+highest counter is believed. The node's folder holds the node's identity (group, node id, members).
+Meta repeats group and node, so that a log's folder that was moved to another node is noticed.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ class LogMeta:
     log: str
     group: bytes
     node: str
-    # first position of the newest segment that anything may have been acknowledged from
+    # first position of the newest segment from which anything may have been acknowledged
     newest: int = 1
     promise: Promise = field(default_factory=Promise)
     suspicion: Suspicion | None = None
     trim: EntryId = NO_ENTRY
     trim_chain: bytes = GENESIS_CHAIN
-    cut: int = 0  # a truncation at this position is under way and must be finished, 0: none
+    cut: int = 0  # a truncation at this position is in progress and must be finished, 0: none
 
 
 def encode_slot(meta: LogMeta, counter: int) -> bytes:

@@ -1,13 +1,13 @@
-"""From a log's folder to what is in it: the start-up part of the store.
+"""From a log's folder to its content: the start-up part of the store.
 
-Decides: in which order a folder is made, checked, repaired; when it is a lost disk (S7).
-Must not know: promises, what becomes of damage.
+Decides: the order in which a folder is made, checked, repaired; when it is a lost disk (S7).
+Must not know: promises, what is done about damage.
 
-Every segment is checked whole at every start: a sealed one by one checksum at the speed of reading,
-any other (the newest; one that was put back into; one whose seal does not agree) frame by frame.
-Repairs made here need nobody else: the other slot of meta, a segment's header block (its neighbour
-and its frames say what belongs there), a frame header whose entry proves itself. A truncation that
-was under way is finished first.
+Every start checks every segment completely. A sealed one takes one checksum, at the speed of
+reading. Any other is checked frame by frame: the newest, one that was put back into, one whose seal
+does not agree. Repairs made here need no other node. They cover the other slot of meta, a segment's
+header block (its neighbour and its frames say what belongs there), and a frame header whose entry
+proves itself. A truncation that was in progress is finished first.
 
 Invariants: nothing that may have been acknowledged is removed, except what a truncation on record
 removes; the same folder opened twice gives the same report.
@@ -45,15 +45,15 @@ from txlog.storage.spare import NEXT_NAME, NEXT_NEW_NAME, make_zeroed
 
 LOCK_NAME: Final = "lock"
 SEGMENTS_NAME: Final = "segments"
-MAKING_NAME: Final = "making"  # this log is being made
+MAKING_NAME: Final = "making"  # its presence means that this log is being made
 MAX_NAME_BYTES: Final = 64
 
 Progress = Callable[[int, int], None]  # bytes checked, bytes to check
 
 
 def check_log_name(name: str) -> None:
-    """Raises `StorageError` unless ``name`` may be a log's name, and so a folder's: letters,
-    digits, dot, dash, underscore.
+    """Raises `StorageError` unless ``name`` may be a log's name, and so a folder's name.
+    Allowed are letters, digits, dot, dash, underscore.
     """
     allowed = all(c.isascii() and (c.isalnum() or c in "._-") for c in name)
     if not name or len(name) > MAX_NAME_BYTES or not allowed or name.startswith("."):
@@ -97,8 +97,8 @@ def lock_folder(files: Files, folder: Path) -> int:
 def open_folder(
     files: Files, folder: Path, fresh: LogMeta, segment_bytes: int, progress: Progress
 ) -> Opened:
-    """``fresh``: whose log it must be, and what a new one begins with. Raises `StorageError`, its
-    `StorageInUse` and `StorageLost`.
+    """``fresh``: the log that it must be, and what a new one begins with.
+    Raises `StorageError`, and its `StorageInUse` and `StorageLost`.
     """
     check_log_name(fresh.log)
     lock = lock_folder(files, folder)
@@ -161,8 +161,9 @@ class _Opener:
         return sorted(first for first in found if first is not None)
 
     def _create(self, fresh: LogMeta, segment_bytes: int) -> None:
-        """Between `making` and its removal nothing can have been promised:
-        a log cut short here is made again.
+        """Make a new log.
+        Between the creation and the removal of `making` nothing can have been promised. So a log
+        that was interrupted here is made again.
         """
         self.files.close(self.files.open(self.folder / MAKING_NAME, create=True))
         self.files.sync_folder(self.folder)
@@ -215,9 +216,9 @@ class _Opener:
         self.total = sum(self._size(first) for first in firsts)
         term, chain = meta.meta.trim[0], meta.meta.trim_chain
         position = meta.meta.trim[1] + 1
-        # chain of the entry before, as far as what was read so far says
+        # chain of the entry before, as far as the bytes read so far show it
         known: bytes | None = chain
-        # a segment comes to be after everything before it is on disk
+        # a segment is made only after everything before it is on disk
         opened.synced = firsts[-1] - 1
         for index, first in enumerate(firsts):
             if first < position or (index == 0 and first != position):
@@ -241,8 +242,8 @@ class _Opener:
                 segment.close()
             self.done += segment.size
             self.progress(self.done, self.total)
-        # A killed process leaves writes that only the page cache holds. What is reported here will
-        # be acknowledged, so the disk must have it.
+        # After a kill, writes may exist only in the page cache. What is reported here will be
+        # acknowledged, so it must be on disk.
         opened.segments[-1].open()
         self._write_again(opened)
         for segment in opened.segments[-2:]:
@@ -251,16 +252,16 @@ class _Opener:
         if len(firsts) > 1:
             opened.segments[-2].close()
         self.files.sync_folder(self.folder / SEGMENTS_NAME)
-        # made, and not yet told to meta: nothing was acknowledged from it
+        # made, but meta does not name it yet: nothing was acknowledged from it
         if meta.meta.newest != firsts[-1]:
             meta.meta.newest = firsts[-1]
             meta.write(meta.meta)
         return opened
 
     def _write_again(self, opened: Opened) -> None:
-        """What no sync of an earlier life is known to have covered. If that life ended in a failed
-        sync, the kernel may call its pages clean though the platter lacks them: to sync once more
-        would do nothing, to write once more makes them dirty.
+        """Write again what no sync of an earlier life is known to have covered.
+        If that life ended in a failed sync, the kernel may call its pages clean though the disk
+        lacks them. Another sync would then do nothing; another write makes the pages dirty.
         """
         segment, positions, first = opened.segments[-1], opened.positions, opened.synced + 1
         start = positions.offset(first) if first in positions else 0
@@ -300,7 +301,7 @@ class _Opener:
         sealed: tuple[int, int, bytes] | None,
         following: int | None,
     ) -> tuple[int, int, bytes | None]:
-        """Add what one segment holds. (next position, term and chain of the one before it)."""
+        """Add what one segment holds: (next position, term and chain of the one before it)."""
         opened.synced = max(opened.synced, scan.synced)
         opened.committed = max(opened.committed, scan.committed)
         opened.tail_known = scan.tail_known
@@ -333,8 +334,8 @@ class _Opener:
         previous: tuple[int, bytes | None] | None,
         may_trust_seal: bool = False,
     ) -> tuple[SegmentFile, SegmentScan, tuple[int, int, bytes] | None]:
-        """One segment, its header block put right. With a seal that agrees: (last position, term,
-        chain) instead of a full scan.
+        """Scan one segment and repair its header block.
+        With a seal that agrees: (last position, term, chain) instead of a full scan.
         """
         files, path = self.files, self._path(first)
         log = log_id(meta.group, meta.log)
@@ -382,8 +383,8 @@ class _Opener:
         return segment, scan, None
 
     def _clear_slack(self, segment: SegmentFile, used: int) -> None:
-        """Behind the last frame of a segment that is known complete there is nothing: a byte there
-        is damage to nothing.
+        """Clear the bytes after the last frame of a segment that is known complete.
+        They should be zeros; damage there affects no entry.
         """
         if self.files.read(segment.fd, used, segment.size).strip(b"\0"):
             segment.clear(used, segment.size)
@@ -433,7 +434,7 @@ def cut_offset(scan: SegmentScan, position: int) -> int:
 
 
 def cut_segment(segment: SegmentFile, offset: int, stop: int, synced: int, committed: int) -> None:
-    """Everything from ``offset`` to ``stop`` becomes zeros, claims about it first. Synced."""
+    """Write zeros from ``offset`` to ``stop``, after resetting the claims about it. Synced."""
     segment.break_seal()
     segment.reset_evidence(synced, committed)
     segment.clear(offset, stop)

@@ -43,13 +43,13 @@ class Positions:
             self.base += drop
 
     def cut(self, position: int) -> None:
-        """Forget ``position`` and everything behind it."""
+        """Forget ``position`` and everything after it."""
         keep = max(0, position - self.base)
         del self.terms[keep:], self.offsets[keep:], self.chains[keep * CHAIN_BYTES :]
         self.base = min(self.base, position)
 
     def put(self, position: int, term: int, offset: int, chain: bytes) -> None:
-        """Replace what is known of a position that is kept."""
+        """Replace what is known about a position that is kept."""
         index = position - self.base
         if 0 <= index < len(self.terms):
             self.terms[index] = term

@@ -1,14 +1,14 @@
-"""What the bytes of one segment hold after whatever happened to them (S1).
+"""What the bytes of one segment hold, whatever happened to them (S1).
 
 Decides: where the good frames are, which positions are lost, where the next frame belongs, and
-whether bytes behind it are a tail that does not check.
-Must not know: files, other segments, and what has to be done about a loss (the acceptor knows).
+whether bytes after it are a tail that fails a check.
+Must not know: files, other segments, what to do about a loss (the acceptor knows).
 
-A frame is good if its header and its entry check, it stands in order, and its entry continues the
-chain as far as that is known. If the header is bad, its length is not believed: the next good frame
-is searched byte by byte for its magic, so that one flipped bit never hides what is behind it. An
-entry that checks by its own header and continues position and chain is good although its frame
-header is not: the header is made again (``repairs``).
+A frame is good if its header and its entry pass their checks, it is in order, and its entry
+continues the chain as far as that is known. If the header is bad, its length is not believed. Then
+the scan searches byte by byte for the next good frame's magic, so that one flipped bit never hides
+what follows. An entry is good although its frame header is bad if it passes its own check and
+continues position and chain. Its header is made again (``repairs``).
 
 Invariants: nothing good is ever reported lost; nothing is cut here; a gap lists every position
 between two good frames.
@@ -55,9 +55,9 @@ class DamagedRange:
     last: int
     offset: int
     end: int
-    known: EntryId | None = None  # of ``first``, if its frame header checks
-    next_chain: bytes | None = None  # the chain of ``last``, told by the good frame behind it
-    # one position whose place, id and chain are known from memory: a running log goes on over it
+    known: EntryId | None = None  # of ``first``, if its frame header passes its check
+    next_chain: bytes | None = None  # the chain of ``last``, from the good frame after it
+    # one position whose place, id and chain are known from memory: a running log continues over it
     # even at its end
     exact: bool = False
 
@@ -71,9 +71,10 @@ class SegmentScan:
     offsets: array[int] = field(default_factory=lambda: array("Q"))
     chains: bytearray = field(default_factory=bytearray)
     gaps: list[DamagedRange] = field(default_factory=list)
-    end: int = BLOCK_BYTES  # behind the last good frame
-    dirty: int = BLOCK_BYTES  # behind the last byte that is not zero
-    tail_known: EntryId | None = None  # of the torn frame at ``end``, if its header checks
+    end: int = BLOCK_BYTES  # after the last good frame
+    dirty: int = BLOCK_BYTES  # after the last byte that is not zero
+    # of the torn frame at ``end``, if its header passes its check
+    tail_known: EntryId | None = None
     synced: int = 0  # greatest evidence in good frame headers
     committed: int = 0
     repairs: list[tuple[int, bytes]] = field(default_factory=list)
@@ -87,7 +88,7 @@ class SegmentScan:
         return self.dirty > self.end
 
     def points(self) -> array[int]:
-        """The sparse index of an open segment; no point stands in a gap, which ends it early."""
+        """The sparse index of an open segment; it has no point in a gap, which ends it early."""
         found = array("I")
         for offset in self.offsets[::POINT_STRIDE]:
             if offset == 0:
@@ -102,8 +103,8 @@ class SegmentScan:
 
 
 def scan_segment(data: bytes, first: int, previous_chain: bytes | None, seed: int) -> SegmentScan:
-    """``data``: the whole segment. ``previous_chain``:
-    of the entry before ``first``, None if it is not known.
+    """``data``: the whole segment.
+    ``previous_chain``: of the entry before ``first``, None if it is not known.
     """
     scan = SegmentScan(first)
     scan.dirty = max(BLOCK_BYTES, len(data.rstrip(b"\0")))
@@ -161,8 +162,9 @@ def scan_segment(data: bytes, first: int, previous_chain: bytes | None, seed: in
 def good_run(
     scan: SegmentScan, data: bytes, at: int, position: int, chain: bytes, seed: int
 ) -> tuple[int, int, bytes]:
-    """Everything good from ``at`` on, up to the first doubt: what start-up spends its time in, so
-    it is written out. (offset, position, chain) behind it.
+    """Read good frames from ``at`` on, up to the first doubt.
+    Start-up spends its time here, so the code is written out. Returns (offset, position, chain)
+    after the last good frame.
     """
     size, add_term, add_offset = len(data), scan.terms.append, scan.offsets.append
     chains, synced, committed = scan.chains, scan.synced, scan.committed
@@ -207,7 +209,9 @@ def good_run(
 
 
 def _close_ranges(scan: SegmentScan, lost: list[DamagedRange]) -> None:
-    """Something good follows: these are gaps. Neighbours stay apart if a frame's size is known."""
+    """Something good follows, so these ranges are gaps.
+    Neighbours stay separate if a frame's size is known.
+    """
     for gap in lost:
         for position in range(gap.first, gap.last + 1):
             known = gap.known[0] if gap.known is not None else 0
@@ -223,7 +227,7 @@ def _close_ranges(scan: SegmentScan, lost: list[DamagedRange]) -> None:
 
 
 def _plausible(data: bytes, at: int, position: int, seed: int) -> FrameHeader | None:
-    """The frame header at ``at`` if it checks, stands in order and its frame fits."""
+    """The frame header at ``at`` if it passes its check, is in order, and its frame fits."""
     header = read_frame_header(data, at, seed)
     if header is None or header[1] != position or at + FRAME_OVERHEAD + header[0] > len(data):
         return None
@@ -244,8 +248,8 @@ def _belongs(encoded: bytes, header: FrameHeader, chain: bytes | None) -> bool:
 def _salvage(
     data: bytes, at: int, position: int, chain: bytes | None, seed: int
 ) -> tuple[FrameHeader, bytes, bytes] | None:
-    """The entry of a frame whose header is bad, if the entry proves itself: its checksum, position
-    and chain agree.
+    """The entry of a frame whose header is bad, if the entry proves itself.
+    Its checksum, position and chain must agree.
     """
     start = at + FRAME_HEADER_BYTES
     if chain is None or start + ENTRY_HEADER_BYTES > len(data):
@@ -266,9 +270,7 @@ def _salvage(
 
 
 def _next_good(data: bytes, at: int, position: int, stop: int, seed: int) -> tuple[int, int] | None:
-    """(offset, position) of the first frame behind ``at`` that checks wholly
-    and can be a later one.
-    """
+    """(offset, position) of the first good frame after ``at`` that can be a later one."""
     there = data.find(FRAME_MAGIC, at + 1, stop)
     while there >= 0:
         header = read_frame_header(data, there, seed)

@@ -1,14 +1,13 @@
-"""A second look at a whole segment of a running log, after a read of it met bytes that do not
-check.
+"""A second check of a whole segment of a running log, after a read met bytes that failed a check.
 
-Decides: which positions of the synced part are lost, and what is known of them.
-Must not know: where the doubt came from, what becomes of the loss. `Look.run` reads and scans in
-any thread, a piece at a time and on a file descriptor of its own, so that nothing waits for it; the
-rest runs in the loop.
+Decides: which positions of the synced part are lost, and what is known about them.
+Must not know: where the doubt came from, what is done about the loss. `Look.run` reads and scans in
+any thread. It works one piece at a time and on a file descriptor of its own, so that nothing waits
+for it. The rest runs in the loop.
 
-What memory still knows of a newest entry (place, id, chain) is worth more than what its damaged
-frame says of it: such a position is a gap of its own, `exact`.
-Invariant: only bytes that a sync had covered when the look began are judged.
+What memory still knows about a recent entry (place, id, chain) is more reliable than its damaged
+frame. Such a position is a gap of its own, `exact`.
+Invariant: only bytes that a sync had covered when the check began are judged.
 """
 
 from __future__ import annotations
@@ -30,10 +29,11 @@ class Look:
     files: Files
     segment: SegmentFile
     position: int  # the doubt
-    last: int  # the last position of it that is on disk, and where its frame ends
+    last: int  # the last position of the segment that is on disk, and where its frame ends
     stop: int
     next_chain: bytes | None  # of ``last``, if another segment follows
-    generation: int  # of the store: a truncation or put-back meanwhile makes this look worthless
+    # of the store: a truncation or put-back in the meantime makes this result useless
+    generation: int
     scan: SegmentScan | None = None
 
     def run(self) -> None:
@@ -82,8 +82,9 @@ class Look:
 
 @dataclass(slots=True)
 class Met:
-    """What a look has found: positions whose entries are lost on disk, those of them that memory
-    still had, and how many frame headers were made again.
+    """What a check has found.
+    It holds the positions whose entries are lost on disk, those of them that memory still had, and
+    the number of frame headers made again.
     """
 
     lost: list[int] = field(default_factory=list)

@@ -1,14 +1,14 @@
-"""The scrubber (S6): which piece of the log to read next, when, and whether what was read checks.
+"""The scrubber (S6): which piece of the log to read next, when, and whether the bytes are good.
 
-Decides: the pace of a pass (a piece, then as long a wait as the rate asks), the order (segments
-from the oldest on, each from its header block to its end), and what `txlog verify` would say of a
-segment: header block, checksums, chain, order, nothing behind the last frame, the seal.
-Must not know: files, threads, who has a good copy. A doubt is no verdict: the store looks at the
-whole segment again before anything is done about it.
+Decides: the pace of a pass (a piece, then a wait that keeps the rate); the order (segments from the
+oldest on, each from its header block to its end); what `txlog verify` would say of a segment:
+header block, checksums, chain, order, nothing after the last frame, the seal.
+Must not know: files, threads, which node has a good copy. A doubt is not a result: the store checks
+the whole segment again before it does anything.
 
 Invariants: one piece at a time; only bytes that a sync has covered are read; at most one frame and
-one piece are kept in memory; a segment with damage already known is passed over, it was looked at
-whole when that was found.
+one piece are kept in memory; a segment with known damage is skipped, because it was checked
+completely when the damage was found.
 """
 
 from __future__ import annotations
@@ -32,21 +32,21 @@ from txlog.storage.segment import (
 )
 
 RETRY_US: Final = 1_000_000
-PIECE_BYTES: Final = 64 << 10  # read at once: what an append's sync may have to wait for
+PIECE_BYTES: Final = 64 << 10  # read at once; an append's sync may have to wait for this much
 
 
 @dataclass(slots=True)
 class Span:
-    """The part of a segment that is certainly on disk, and what must stand there."""
+    """The part of a segment that is certainly on disk, and what it must contain."""
 
     first: int
     where: str
     seed: int
     header: SegmentHeader
-    end: int  # behind the last synced frame
+    end: int  # after the last synced frame
     last: int  # its position and chain
     last_chain: bytes
-    size: int  # zeros from ``end`` up to here; ``end`` itself while the segment is written to
+    size: int  # zeros from ``end`` up to here; equal to ``end`` while the segment is written to
     generation: int  # of the store, when this was true
 
     @property
@@ -57,14 +57,14 @@ class Span:
 class Segments(Protocol):
     """What a scrubber may ask of the store, synchronous."""
 
-    # the next segment that begins behind ``first`` and is not known damaged
+    # the next segment that begins after ``first`` and is not known damaged
     def span_after(self, first: int) -> Span | None: ...
     def synced_bytes(self) -> int: ...  # how much a whole pass would read now
 
 
 class SegmentCheck:
-    """One segment, fed from its first byte on.
-    ``position`` is the first that has not been seen good.
+    """The check of one segment, which gets its bytes from the first one on.
+    ``position`` is the first that is not yet known good.
     """
 
     __slots__ = (
@@ -85,16 +85,17 @@ class SegmentCheck:
 
     def __init__(self, span: Span) -> None:
         self.span = span
-        self.offset = 0  # everything before it has been seen
+        self.offset = 0  # everything before it has been checked
         self.position = span.first
         self.entries = 0
         self.block_bad = False  # the header block: it can be written again from memory
-        self.slack_bad = False  # bytes behind the last frame: damage to nothing
+        # bytes after the last frame that are not zero: this damages no entry
+        self.slack_bad = False
         self.frames_bad = False
         self._chain = span.header.previous_chain
         self._checksum = 0
         self._seal: Seal | None = None
-        self._rest: list[bytes] = []  # of a frame that is not all here
+        self._rest: list[bytes] = []  # the first part of a frame that is not complete yet
         self._have = 0
         self._need = FRAME_HEADER_BYTES
 
@@ -110,7 +111,9 @@ class SegmentCheck:
         return min(limit, (span.end if at < span.end else span.size) - at)
 
     def feed(self, data: bytes) -> None:
-        """What stands at ``offset``: as much as was `wanted`, else the file is too short."""
+        """Check the bytes at ``offset``: as many as were `wanted`; fewer mean that the file is too
+        short.
+        """
         if self.offset == 0:
             self._block(data)
         elif self.offset < self.span.end:
@@ -147,7 +150,8 @@ class SegmentCheck:
         self._rest, self._have, self._need = [rest], len(rest), FRAME_HEADER_BYTES
         if self._have >= FRAME_HEADER_BYTES:
             header = read_frame_header(rest, 0, span.seed)
-            left = span.end - self.offset - len(data)  # of the segment's frames, not read yet
+            # bytes of the segment's frames that are not read yet
+            left = span.end - self.offset - len(data)
             self._need = (
                 FRAME_OVERHEAD + header[0] if header is not None and header[1] == position else 0
             )
@@ -164,7 +168,7 @@ class SegmentCheck:
 
 @dataclass(slots=True)
 class Pass:
-    """Once through the log, or on the way."""
+    """One pass through the log, complete or in progress."""
 
     began_us: int
     ended_us: int = 0
@@ -176,7 +180,7 @@ class Pass:
 
 @dataclass(slots=True)
 class Piece:
-    """To be read, and given to ``check.feed``."""
+    """To be read, and then given to ``check.feed``."""
 
     check: SegmentCheck
     offset: int
@@ -184,19 +188,20 @@ class Piece:
 
 
 class Scrubber:
-    """One a log. ``bytes_per_s`` 0: never anything to do. ``pause_us``: from the end of a pass, or
-    the start, which reads everything too, to the next.
+    """One per log. ``bytes_per_s`` 0: it never has anything to do.
+    ``pause_us``: from the end of a pass, or from the start (which also reads everything), to the
+    next.
     """
 
     def __init__(self, bytes_per_s: int, pause_us: int, now_us: int) -> None:
-        self.passes = 0  # ended
-        self.findings = 0  # of all passes
-        self.last: Pass | None = None  # the newest that ended
+        self.passes = 0  # how many have ended
+        self.findings = 0  # in all passes
+        self.last: Pass | None = None  # the newest that has ended
         self.present: Pass | None = None
         self._rate = bytes_per_s
         self._pause_us = pause_us
         self._due_us = now_us + pause_us
-        self._cursor = 0  # first position of the segment begun last
+        self._cursor = 0  # first position of the segment that was begun last
         self._check: SegmentCheck | None = None
         self._reading = False
 
@@ -205,7 +210,7 @@ class Scrubber:
         return self._due_us if self._rate and not self._reading else 0
 
     def next(self, segments: Segments, now_us: int) -> Piece | None:
-        """The next piece to read; none: a pass has ended, and stands in ``last``."""
+        """The next piece to read; None: a pass has ended, and its result is in ``last``."""
         assert self._rate and not self._reading, "one piece at a time"
         if self.present is None:
             self.present = Pass(now_us, total=segments.synced_bytes())
@@ -223,7 +228,7 @@ class Scrubber:
         return piece
 
     def on_read(self, piece: Piece) -> None:
-        """It has been read and checked."""
+        """The piece has been read and checked."""
         self._reading = False
         if self.present is not None:
             self.present.bytes += piece.length
@@ -231,7 +236,7 @@ class Scrubber:
                 self.present.entries += piece.check.entries
 
     def on_failed(self, now_us: int) -> None:
-        """It could not be read now, for a reason that has nothing to do with the disk."""
+        """The piece could not be read now, for a reason unrelated to the disk."""
         self._reading = False
         self._due_us = now_us + RETRY_US
         self.again()
@@ -242,8 +247,8 @@ class Scrubber:
             self.present.findings += 1
 
     def again(self) -> None:
-        """The segment has changed while it was read: what did not check may never have been meant
-        to. From its start.
+        """The segment has changed during the read, so a failed check may mean nothing.
+        Check it again from its start.
         """
         self._check = None
         self._cursor -= 1

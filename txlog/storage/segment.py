@@ -1,19 +1,21 @@
 """A segment file's bytes: header block, evidence, seal, frames.
 
 Decides: the binary form of everything in a segment.
-Must not know: files, what a scan makes of bad bytes (`recovery`).
+Must not know: files, what a scan concludes from bad bytes (`recovery`).
 
-A segment is a header block of 8 KiB, then frames without holes, then zeros. The block holds, each
-in sectors of its own: the header (whose segment this is, and what comes before it), two evidence
-slots (written when a log falls quiet, so that `synced` is on disk although no later frame carries
-it), and the seal (written once, when the next segment has taken over: a checksum over all frames,
-so that an old segment is checked at the speed of memory, and every so-many-th frame's offset, so
-that nobody walks it from its start).
+A segment is a header block of 8 KiB, then frames without holes, then zeros. The block holds three
+things, each in sectors of its own:
+- The header says to which log and segment the file belongs, and what comes before it.
+- Two evidence slots are written when a log falls quiet. So `synced` is on disk although no later
+frame carries it.
+- The seal is written once, when the next segment has taken over. It has a checksum over all frames,
+so that an old segment is checked at the speed of memory. It also has the offset of every n-th
+frame, so that no reader walks the segment from its start.
 
 A frame is a header (magic, entry length, position, term, kind, flags, `synced`, `committed`, crc),
-the entry's canonical bytes, the entry's crc32c. Every checksum but the entry's own starts from a
-seed of the log's id and the segment's first position: bytes of another log or segment, or bytes
-that a client stored as a value, never pass for a frame. Zeros never check as anything.
+the entry's canonical bytes, the entry's crc32c. Every checksum except the entry's own starts from a
+seed of the log's id and the segment's first position. So bytes of another log or segment, or bytes
+that a client stored as a value, never pass for a frame. Zeros never pass any check.
 """
 
 from __future__ import annotations
@@ -47,7 +49,7 @@ _SEAL: Final = struct.Struct(">4sQQQ16sQQIII")
 _SEAL_MAGIC: Final = b"Seal"
 SEAL_BYTES: Final = BLOCK_BYTES - SEAL_AT
 
-# magic, entry length, position, term, kind, flags, nothing, synced, committed; then its crc32c
+# magic, entry length, position, term, kind, flags, unused, synced, committed; then its crc32c
 FRAME: Final = struct.Struct(">4sIQQBBHQQ")
 FRAME_MAGIC: Final = b"\xf7Tx\x01"
 FRAME_HEADER_BYTES: Final = FRAME.size + 4
@@ -68,7 +70,7 @@ def parse_segment_name(name: str) -> int | None:
 
 
 def log_id(group: bytes, log: str) -> bytes:
-    """16 bytes that tell this log of this group from every other."""
+    """16 bytes that distinguish this log of this group from every other log."""
     return blake2b(log.encode(), key=group, digest_size=16).digest()
 
 
@@ -95,7 +97,7 @@ def encode_header(header: SegmentHeader) -> bytes:
 
 
 def decode_header(block: bytes) -> SegmentHeader | None:
-    """None: these bytes are no header of this format."""
+    """None: these bytes are not a header of this format."""
     if (
         len(block) < _HEADER.size + 4
         or crc32c(block[: _HEADER.size]) != _U32.unpack_from(block, _HEADER.size)[0]
@@ -110,7 +112,9 @@ def decode_header(block: bytes) -> SegmentHeader | None:
 
 @dataclass(slots=True)
 class Evidence:
-    """``synced``: everything up to it was fsync'd here; ``committed``: known committed then."""
+    """``synced``: everything up to it was fsync'd here; ``committed``: known committed at that
+    time.
+    """
 
     counter: int = 0
     synced: int = 0
@@ -131,7 +135,7 @@ def _good_evidence(raw: bytes, seed: int) -> bool:
 
 
 def newest_evidence(block: bytes, seed: int) -> Evidence:
-    """Of the two slots the good one with the higher counter; nothing (zeros) if neither is good."""
+    """Of the two slots, the good one with the higher counter; zeros if neither is good."""
     best = Evidence()
     for at in EVIDENCE_AT:
         raw = block[at : at + EVIDENCE_BYTES]
@@ -202,8 +206,9 @@ def thin_points(points: array[int], stride: int) -> tuple[int, array[int]]:
 
 
 def clean_block(block: bytes, seed: int) -> bytes:
-    """The header block without what does not check in it: evidence and seal as they are if good,
-    zeros elsewhere. The header is left alone.
+    """The header block with only its good parts.
+    Evidence and seal stay if they are good; everything else becomes zeros. The header stays
+    unchanged.
     """
     clean = bytearray(BLOCK_BYTES)
     clean[: _HEADER.size + 4] = block[: _HEADER.size + 4]
@@ -222,14 +227,14 @@ def clean_block(block: bytes, seed: int) -> bytes:
 
 
 def frame_bytes(entry_bytes: int) -> int:
-    """What an entry of this size takes in a segment."""
+    """The bytes that an entry of this size takes in a segment."""
     return FRAME_OVERHEAD + entry_bytes
 
 
 def encode_frame(
     entry: Entry, synced: int, committed: int, seed: int, flags: int = 0
 ) -> tuple[bytes, bytes, bytes]:
-    """Header, entry, checksum: pieces to be written one behind the other."""
+    """Header, entry, checksum: pieces to be written one after the other."""
     encoded = entry.encoded
     head = FRAME.pack(
         FRAME_MAGIC,
@@ -250,7 +255,7 @@ FrameHeader = tuple[int, int, int, int, int, int, int]
 
 
 def read_frame_header(data: bytes, at: int, seed: int) -> FrameHeader | None:
-    """The frame header at ``at`` if it checks. Its length then is what was written."""
+    """The frame header at ``at`` if it passes its check. Then its length is what was written."""
     end = at + FRAME.size
     if (
         end + 4 > len(data)

@@ -1,9 +1,9 @@
 """One segment's file while its log is open.
 
-Decides: in which order a segment comes into being, is sealed, loses its tail.
-Must not know: which entries, promises, other segments. Every method that writes is called by one
-thread at a time: the opener's, then the log's sync thread. Positions and offsets here are the
-logical ones: an append reserves its place in the loop before the sync thread writes it.
+Decides: the order in which a segment is made, is sealed, loses its tail.
+Must not know: which entries, promises, other segments. One thread at a time calls the methods that
+write: the opener's thread, then the log's sync thread. Positions and offsets here are the logical
+ones: an append reserves its place in the loop before the sync thread writes it.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class SegmentFile:
         self.previous_term = previous_term  # of the entry before `first`, and its chain
         self.previous_chain = previous_chain
         self.used = BLOCK_BYTES  # where the next frame goes
-        self.dirty = BLOCK_BYTES  # behind the last byte that may not be zero
+        self.dirty = BLOCK_BYTES  # after the last byte that may not be zero
         # crc32c of the frames so far, None: some of them changed since they were checked
         self.checksum: int | None = 0
         self.sealed = False
@@ -74,7 +74,7 @@ class SegmentFile:
         return self.size - self.used
 
     def add(self, position: int, size: int) -> int:
-        """Reserve the place of the next frame; its offset."""
+        """Reserve the place of the next frame; returns its offset."""
         offset = self.used
         index = position - self.first
         if index == len(self.points) * self.stride:
@@ -85,7 +85,7 @@ class SegmentFile:
         return offset
 
     def nearest(self, position: int) -> tuple[int, int]:
-        """(position, offset) of a frame at or below ``position`` to walk from."""
+        """(position, offset) of a frame at or below ``position`` from which to walk."""
         index = min((position - self.first) // self.stride, len(self.points) - 1)
         return (
             (self.first, BLOCK_BYTES)
@@ -116,15 +116,15 @@ class SegmentFile:
         )
 
     def write_evidence(self, synced: int, committed: int) -> None:
-        """Into both slots, so that one may rot; a sector of its own each, so that one torn write
-        leaves the other.
+        """Write into both slots, so that one may rot.
+        Each has a sector of its own, so that one torn write leaves the other intact.
         """
         self._write_slot(synced, committed)
         self._write_slot(synced, committed)
 
     def reset_evidence(self, synced: int, committed: int) -> None:
-        """Both slots, one after the other on disk:
-        nothing above ``synced`` may be claimed any more.
+        """Rewrite both slots, one after the other on disk.
+        Nothing above ``synced`` may be claimed any more.
         """
         for _ in EVIDENCE_AT:
             self._write_slot(synced, committed)
@@ -144,9 +144,10 @@ class SegmentFile:
         synced: int,
         committed: int,
     ) -> None:
-        """To be synced together with the frames: a seal over frames that did not reach the disk
-        does not check. Only with a checksum of bytes as they were written or checked: one of what
-        the disk gives now would vouch for whatever has rotted since.
+        """Write the seal; it is synced together with the frames.
+        A seal over frames that did not reach the disk fails its check. The checksum must come from
+        bytes as they were written or checked. A checksum of what the disk returns now would confirm
+        whatever has rotted since.
         """
         assert self.checksum is not None, "a seal over bytes that nobody has checked"
         stride, points = thin_points(self.points, self.stride)
@@ -165,8 +166,9 @@ class SegmentFile:
         self.sealed = True
 
     def tidy_block(self) -> None:
-        """As a start does. Evidence that checks stays; a seal goes, even a good one: it may be what
-        does not agree with the frames. Synced.
+        """Clean the header block, as a start does.
+        Evidence that passes its check stays. A seal goes, even a good one, because it may be what
+        disagrees with the frames. Synced.
         """
         if self.sealed:
             self.break_seal()
@@ -178,7 +180,7 @@ class SegmentFile:
         self.files.sync(self.fd)
 
     def break_seal(self) -> None:
-        """Before anything it covers is changed."""
+        """Invalidate the seal before anything it covers is changed."""
         if self.sealed:
             self.files.write(self.fd, SEAL_AT, bytes(SEAL_BYTES))
             self.files.sync(self.fd)
@@ -192,7 +194,7 @@ class SegmentFile:
         return checksum
 
     def clear(self, start: int, stop: int) -> None:
-        """Zeros; not synced."""
+        """Write zeros; not synced."""
         zeros = bytes(min(_CHUNK, max(0, stop - start)))
         for at in range(start, stop, _CHUNK):
             self.files.write(self.fd, at, zeros[: min(_CHUNK, stop - at)])

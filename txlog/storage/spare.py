@@ -1,14 +1,14 @@
-"""The next segment's file, made ahead of its need.
+"""The next segment's file, made before it is needed.
 
-Decides: when there is room for another segment (A5: "disk full" is found here, before an append is
-taken).
-Must not know: entries, positions. One thread a log. The blocks are reserved first (from then on
-there is room), then filled with zeros, because overwriting written blocks makes fdatasync cheaper
-than writing into fresh ones; the filling is paced so that the log's own fdatasync is not held up
-behind it.
+Decides: when there is room for another segment (A5: "disk full" is detected here, before an append
+is taken).
+Must not know: entries, positions. It uses one thread per log. The thread reserves the blocks first;
+from then on there is room. Then it fills them with zeros, because to overwrite written blocks makes
+fdatasync cheaper than to write into fresh ones. It limits its rate, so that the log's own fdatasync
+does not wait for it.
 
-Invariants: the file `next` is complete or not there (`next.new` is what is being made); a full disk
-is asked again every ``retry_s``; any other error of the disk is kept and raised in the thread that
+Invariants: the file `next` is complete or absent (`next.new` is the one being made); a full disk is
+asked again every ``retry_s``; any other error of the disk is kept and raised in the thread that
 uses the log.
 """
 
@@ -37,7 +37,7 @@ def make_zeroed(
     reserved: Callable[[], None] = lambda: None,
     stop: threading.Event | None = None,
 ) -> bool:
-    """A durable file of zeros whose blocks are written. False: stopped before it was done."""
+    """A durable file of zeros whose blocks are written. False: stopped before it was complete."""
     fd = files.open(path, create=True)
     try:
         files.reserve(fd, size)
@@ -56,9 +56,7 @@ def make_zeroed(
 
 
 class Spare:
-    """``threaded`` False: everything is done in `start` and `take` themselves,
-    for a world without threads.
-    """
+    """``threaded`` False: `start` and `take` do all work, for a world without threads."""
 
     def __init__(
         self, files: Files, folder: Path, size: int, retry_s: float = 1.0, threaded: bool = True
@@ -74,8 +72,8 @@ class Spare:
         self._full = False
         self._failure: OSError | None = None
         self._maker: threading.Thread | None = None
-        # the blocks of one more segment are ours,
-        # or a `Roll` in the store's queue is about to take them
+        # the blocks of one more segment are reserved, or a `Roll` in the store's queue is about to
+        # take them
         self.has_segment = False
 
     def start(self, complete: bool) -> None:
@@ -95,11 +93,11 @@ class Spare:
 
     @property
     def full(self) -> bool:
-        """The disk was asked for another segment and had no room for it."""
+        """The disk had no room for another segment."""
         return self._full
 
     def check(self) -> None:
-        """Raise what went wrong in the thread."""
+        """Raise the error that the thread met."""
         if self._failure is not None:
             raise StorageFatal(
                 f"{self._folder}: the next segment could not be made: "
@@ -107,8 +105,8 @@ class Spare:
             )
 
     def take(self, path: Path) -> None:
-        """Rename the complete file to ``path`` (its content and the folder's are then the caller's
-        to sync) and begin the next. Waits while it is filled.
+        """Rename the complete file to ``path`` and begin the next one.
+        The caller syncs its content and the folder. Waits while the file is being filled.
         """
         while not self._ready.wait(0.05):
             self.check()
@@ -143,7 +141,7 @@ class Spare:
                 self._failure = error
                 return
             if self._stop.is_set():
-                return  # `close` may have asked before `_prepare` took its wish away
+                return  # `close` may have set `_wanted` before `_prepare` cleared it
             if self._full:
                 self._stop.wait(self._retry_s)
 

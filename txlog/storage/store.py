@@ -1,9 +1,9 @@
-"""A log on disk: opening it, and what is done about damage that a read or the scrubber meets.
+"""A log on disk: opening it, and the reaction to damage that a read or the scrubber meets.
 
-Decides: what the report at a start says, which segment is looked at again, what a look makes of it
-(S1, S2, S6).
-Must not know: terms, leases, quorums, who may put back what. Reads are in `log_reader`, writing is
-in `log_writer`.
+Decides: what the report at a start says, which segment is checked again, what follows from that
+check (S1, S2, S6).
+Must not know: terms, leases, quorums, which node may put back what. Reads are in `log_reader`,
+writing is in `log_writer`.
 """
 
 from __future__ import annotations
@@ -55,9 +55,9 @@ class LogStore(LogWriter):
         threaded: bool = True,
         learner: bool = False,
     ) -> LogStore:
-        """The log in folder ``path``, made if it is not there (``learner``: as one that counts for
-        nothing yet, S8); ``recovered`` says what is in it. Blocking: reads every segment. Raises
-        `StorageError`.
+        """Open the log in folder ``path``; make it if it is not there.
+        ``learner``: make it as one that does not count yet (S8). ``recovered`` reports what is in
+        it. Blocking: reads every segment. Raises `StorageError`.
         """
         files = files or Files()
         suspicion = (
@@ -73,7 +73,7 @@ class LogStore(LogWriter):
         return LogStore(files, path, opened, spare, cache_bytes)
 
     def close(self) -> None:
-        """What is queued is not written: nobody has been told of it."""
+        """Close without writing what is queued: nothing queued has been acknowledged."""
         self._spare.close()
         for segment in self._segments:
             segment.close()
@@ -102,8 +102,8 @@ class LogStore(LogWriter):
     # --------------------------------------------------------------------- damage met while running
 
     def found_damage(self, committed: int = 0) -> Scan | None:
-        """What reads have met since the last call, looked at here and now: None if nothing, else
-        the state of the log with it.
+        """Check here and now the damage that reads have met since the last call.
+        None: no damage, else the state of the log with it.
         """
         fresh = False
         while (look := self.begin_look()) is not None:
@@ -112,8 +112,8 @@ class LogStore(LogWriter):
         return self._scan_now() if fresh else None
 
     def begin_look(self) -> Look | None:
-        """A segment in which a read has met bytes that do not check: run the look, in any thread,
-        then `end_look`. None: there is no doubt now.
+        """A check of a segment in which a read has met bytes that failed a check.
+        Run it, in any thread, then call `end_look`. None: there is no doubt now.
         """
         if not self.repairs_done:
             return None
@@ -139,7 +139,7 @@ class LogStore(LogWriter):
         return None
 
     def _synced_end(self, index: int) -> tuple[int, int]:
-        """Of a segment: (last position of it that is on disk, the end of its frame)."""
+        """(last position of the segment that is on disk, the end of its frame)."""
         segment = self._segments[index]
         end = self._firsts[index + 1] - 1 if index + 1 < len(self._firsts) else self._written
         last = min(end, self._flushed)
@@ -159,8 +159,8 @@ class LogStore(LogWriter):
         )
 
     def end_look(self, look: Look, committed: int) -> Met:
-        """``committed``: known now; damage above it ends the log. What memory still has is put back
-        from there, what is left is in `scan`.
+        """``committed``: known now; damage above it ends the log.
+        Entries still in memory are put back from there; the remaining damage is in `scan`.
         """
         met = Met()
         if look.generation != self._generation:
@@ -188,7 +188,7 @@ class LogStore(LogWriter):
         return met
 
     def _restore(self, position: int, met: Met) -> None:
-        """From memory, if the very entry is still there: the chain says so."""
+        """Restore the entry from memory, if the same entry is still there by its chain."""
         encoded = self._cache.get(position)
         if encoded is not None and position in self._positions:
             entry = decode_entry(encoded)
@@ -199,8 +199,8 @@ class LogStore(LogWriter):
     # ----------------------------------------------------------------------- the scrubber (S6)
 
     def span_after(self, first: int) -> Span | None:
-        """The next segment that begins behind ``first``, holds something that is on disk, and is
-        not known damaged.
+        """The next segment that begins after ``first`` and can be checked.
+        It holds something that is on disk, and is not known damaged.
         """
         self._harvest()
         hurt = {located.segment.first for located in self._gaps}
@@ -232,7 +232,7 @@ class LogStore(LogWriter):
         return None
 
     def synced_bytes(self) -> int:
-        """What a pass of the scrubber has to read."""
+        """How much a pass of the scrubber has to read."""
         return sum(segment.size for segment in self._segments[:-1]) + self._segments[-1].used
 
     def read_piece(self, piece: Piece) -> None:
@@ -244,13 +244,13 @@ class LogStore(LogWriter):
             piece.check.feed(data)
 
     def still_so(self, check: SegmentCheck) -> bool:
-        """What the scrubber was told of this segment has not changed meanwhile: what does not check
-        there is worth a look.
+        """Is the scrubber's knowledge of this segment still true?
+        If so, a failed check there deserves a second check.
         """
         return check.span.generation == self._generation
 
     def on_scrubbed(self, check: SegmentCheck) -> None:
-        """Something in this segment does not check."""
+        """Something in this segment failed a check."""
         index = bisect_right(self._firsts, check.span.first) - 1
         segment = self._segments[index]
         if check.frames_bad:
@@ -261,8 +261,8 @@ class LogStore(LogWriter):
             self._mend(jobs.Clear(segment, check.span.end, check.span.size))
 
     def meta_rots(self) -> bool:
-        """In any thread: a slot of meta does not hold what the other holds. It may also be under
-        change just now: writing it once more does no harm.
+        """In any thread: does one slot of meta differ from the other?
+        It may also be in change at this moment: to write it once more does no harm.
         """
         data = jobs.read_disk(self._files, str(self.path / META_NAME), 0, META_BYTES)
         found = choose(data) if data is not None else None
@@ -272,5 +272,5 @@ class LogStore(LogWriter):
         self._mend(jobs.MetaAgain())
 
     def segments_sealed(self) -> int:
-        """How many old segments are checked by one checksum at the next start."""
+        """How many old segments the next start checks with one checksum each."""
         return sum(segment.sealed for segment in self._segments)
