@@ -1,8 +1,8 @@
-"""The transaction log, for its users: `LogClient` connects to a group of log nodes or opens an
-embedded log; see its methods.
+"""The transaction log for its users: `LogClient` connects to a group of log nodes or opens an
+embedded log.
 
 Decides: nothing; names what this package offers.
-Must not know: who uses it.
+Must not know: its users.
 """
 
 from txlog.address import AddressError, LogAddress

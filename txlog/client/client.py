@@ -1,10 +1,11 @@
 """The log as its users see it: connect, read, ask for the tail, campaign.
 
-Decides: connections, who hears which message, what a user is told.
-Must not know: terms, leases, quorums beyond what the machines say. One event loop; callbacks are
-plain calls in loop context.
-Invariants: the addresses given are exactly the group's nodes, each once, or the client refuses to
-work with them (a majority of fewer would be no majority); one campaign or writer at a time.
+Decides: the connections, which message goes to which part, what a user learns.
+Must not know: terms, leases, quorums beyond what the machines say. There is one event loop;
+callbacks are plain calls in its context.
+Invariants: the given addresses are exactly the group's nodes, each once, or the client refuses to
+work with them (a majority of fewer nodes is no majority of the group); there is at most one
+campaign or writer at a time.
 """
 
 from __future__ import annotations
@@ -60,19 +61,19 @@ from txlog.wire import PROTOCOL
 
 _PROBE_TIMEOUT_S: Final = 0.5
 _START_PATIENCE_S: Final = 10.0
-_START_STRAGGLERS_S: Final = 0.3  # for the other nodes once a majority is there
+_START_STRAGGLERS_S: Final = 0.3  # for the other nodes after a majority has answered
 _BUSY_LIMIT_MS: Final = 15_000
 _UNLIMITED_MS: Final = 1 << 40
 _WRITER: Final = "writer"
 _CREATOR: Final = "creator"
-_ASK_COMMITTED_TOKEN: Final = 0  # of tail questions asked only to learn committed positions
+_ASK_COMMITTED_TOKEN: Final = 0  # in tail questions that only ask for committed positions
 
 
 log = structlog.get_logger("txlog.client")
 
 
 class LogRefused(Exception):
-    """A log node turned us away, or the addresses are not those of one group."""
+    """A log node refused the client, or the addresses are not those of one group."""
 
 
 class NoMajority(Exception):
@@ -81,7 +82,7 @@ class NoMajority(Exception):
 
 @dataclass(slots=True)
 class NodeState:
-    """For status. ``last`` and ``committed`` as last heard, None and 0 when never."""
+    """For status. ``last`` and ``committed`` are the last values received, or None and 0."""
 
     address: str
     node: str
@@ -93,7 +94,7 @@ class NodeState:
 
 
 class LocalLog(Protocol):
-    """A log in this process, which is reached without a socket: `txlog.embedded` has it."""
+    """A log in this process, reached without a socket. `txlog.embedded` implements it."""
 
     # raises `LogRefused`
     async def open(self, rng: random.Random, clock: Callable[[], int]) -> None: ...
@@ -102,9 +103,7 @@ class LocalLog(Protocol):
 
 
 class LogClient(SubscriptionHost):
-    """See the module. ``clock`` gives microseconds of the leases' clock;
-    it is replaceable for tests only.
-    """
+    """See the module. ``clock`` gives microseconds of the leases' clock. Only tests replace it."""
 
     def __init__(
         self,
@@ -116,8 +115,8 @@ class LogClient(SubscriptionHost):
         create: bool = False,
         local: LocalLog | None = None,
     ) -> None:
-        """``create``: the log is made if the group has none of that name. ``local``: the log, when
-        it is in this process.
+        """``create``: make the log if the group has none of that name. ``local``: the log, when it
+        is in this process.
         """
         self.address = address
         self.az = az
@@ -125,10 +124,10 @@ class LogClient(SubscriptionHost):
         self.rng = rng
         self.secret = secret
         self.incarnation = rng.randbytes(handshake.INCARNATION_BYTES)
-        # L8, for every writer from now on; 0: the lease, or longer as commits were measured to take
+        # L8, for all later writers. 0: the lease, or longer if measured commits took longer.
         self.commit_timeout_ms = 0
-        self.busy_limit_ms = _BUSY_LIMIT_MS  # L7 and L8, for every writer from now on
-        self.limits: dict[str, int] = {}  # of every writer, in place of the defaults (`Limits`)
+        self.busy_limit_ms = _BUSY_LIMIT_MS  # L7 and L8, for all later writers
+        self.limits: dict[str, int] = {}  # of every writer, instead of the defaults (`Limits`)
         self.pace = Pace()
         self.links: list[Link] = []
         self.writer: Writer | None = None  # the one that campaigns or writes
@@ -142,15 +141,16 @@ class LogClient(SubscriptionHost):
         self._tails: dict[int, tuple[TailQuorum, asyncio.Future[EntryId]]] = {}
         self._probes: dict[bytes, tuple[ProbeQuorum, asyncio.Future[ProbeResult]]] = {}
         self._token = _ASK_COMMITTED_TOKEN
-        self._create = create  # until the log was met
+        self._create = create  # until the client has met the log
         self._closed = False
 
     # ------------------------------------------------------------------ life
 
     async def start(self) -> None:
-        """Connect to every node, and keep connecting. Comes back when each has answered or failed
-        once, or soon after a majority has answered, or when patience is over: see `node_states`.
-        Raises `LogRefused`.
+        """Connect to every node, and keep the connections up.
+
+        Returns when each node has answered or failed once, soon after a majority has answered, or
+        when the time limit is over: see `node_states`. Raises `LogRefused`.
         """
         if self._local is not None:
             await self._local.open(self.rng, self.clock)
@@ -165,14 +165,16 @@ class LogClient(SubscriptionHost):
             raise LogRefused(reason)
 
     def _final_reason(self) -> str:
-        """Why to go on trying is of no use, "" when it may be. An impostor can say what a node says
-        before it has proven the secret: it counts only if a majority of the places say it.
+        """The reason why more attempts are useless, "" when one may succeed.
+
+        Before it proves the secret, an impostor can send the same words as a node. So an unproven
+        reason counts only if a majority of the places give it.
         """
         unknown = [
             reason for reason in self._refused.values() if reason.startswith(handshake.NO_LOG)
         ]
         if len(unknown) >= majority_of(len(self.links)) and not any(link.up for link in self.links):
-            return unknown[0]  # whatever the others have was never committed
+            return unknown[0]  # what the other nodes have was never committed
         final = [reason for reason in self._refused.values() if handshake.is_final(reason)]
         proven = [reason for reason in final if not handshake.is_early(reason)]
         if proven:
@@ -203,8 +205,10 @@ class LogClient(SubscriptionHost):
             await self._local.close()
 
     def start_lease_keeper(self, busy_limit_ms: int = _BUSY_LIMIT_MS) -> None:
-        """L7, for every writer from now on: while the loop stands still inside one command the
-        lease is renewed beside it, for at most this long.
+        """L7, for all later writers: start the lease keeper.
+
+        While the loop stands still inside one command, the keeper renews the lease, for at most
+        ``busy_limit_ms``.
         """
         self.busy_limit_ms = _UNLIMITED_MS if self.embedded else busy_limit_ms
         if self.keeper is None:
@@ -234,11 +238,14 @@ class LogClient(SubscriptionHost):
         )
 
     def _writer(self, index: int) -> str:
-        """The purpose said to this node: may it make the log? It may while another node has the
-        log: this node was down when the log was made. It never voted in it: a node that lost a log
-        refuses it (S7), and a deletion marks all nodes before one of them forgets. Otherwise the
-        node may make the log only if we were told to create it, and only until we met it: a log
-        that is deleted later does not come back because we still run.
+        """The purpose in the Hello to this node: it says whether the node may make the log.
+
+        It may while another node has the log: then this node was down when the log was made. It
+        never voted in the log: a node that lost a log refuses it (S7), and a deletion marks all
+        nodes before any node forgets the log.
+        If no other node has it, the node may make the log only if ``create`` was given, and only
+        until the client met the log. So a log that is deleted later does not come back because this
+        client still runs.
         """
         others = any(link.up for link in self.links if link.index != index)
         return _CREATOR if others or self._create else _WRITER
@@ -255,7 +262,7 @@ class LogClient(SubscriptionHost):
 
     @property
     def membership(self) -> int:
-        """Its version."""
+        """The version of the membership."""
         return self.members.version
 
     @property
@@ -303,8 +310,9 @@ class LogClient(SubscriptionHost):
         return None
 
     def refusal(self, index: int, welcome: Welcome, link: Link) -> str:
-        """Why the node at the other end of ``link`` does not count for this place, "" when it does.
-        What it says of the membership is heard.
+        """The reason why the node on ``link`` does not count for this place, "" when it does.
+
+        The client takes the membership that the node reports.
         """
         members = self.members
         if not isinstance(link, SocketLink):
@@ -322,8 +330,8 @@ class LogClient(SubscriptionHost):
         self.on_membership_version(reject.version, reject.members)
 
     def on_membership_version(self, version: int, members: list[str]) -> None:
-        """S8: a log node goes by this membership. A higher version than ours voids whatever we were
-        told: everything is asked again, over new connections.
+        """S8: a log node uses this membership. If its version is higher than ours, all earlier
+        answers are void: the client asks again over new connections.
         """
         first = self.members.version == 0
         if not self.members.on_version(version, members) or first:
@@ -408,8 +416,8 @@ class LogClient(SubscriptionHost):
         on_heartbeat: OnHeartbeat,
         on_error: OnError,
     ) -> Subscription:
-        """R1. Every committed entry from ``start`` on; ``chain`` is that of the entry before.
-        ``on_error`` means that the subscription is over.
+        """R1: deliver every committed entry from ``start`` on. ``chain`` is that of the entry
+        before. After ``on_error`` the subscription is over.
         """
         subscription = Subscription(self, start, chain, on_records, on_heartbeat, on_error)
         self._subscriptions.append(subscription)
@@ -436,8 +444,8 @@ class LogClient(SubscriptionHost):
             self._subscriptions.remove(subscription)
 
     async def tail(self, timeout_ms: int) -> EntryId:
-        """R2: everything acknowledged before this call is at
-        or below the id it gives. Raises `NoMajority`.
+        """R2: get an id. Every entry that was acknowledged before this call is at or below it.
+        Raises `NoMajority`.
         """
         self._token += 1
         question = TailQuorum(self._token, len(self.links))
@@ -457,7 +465,7 @@ class LogClient(SubscriptionHost):
     # ------------------------------------------------------------------ writing
 
     async def probe(self) -> ProbeResult:
-        """Would a majority promise right now? Changes nothing anywhere."""
+        """Ask whether a majority would promise now. It changes nothing on the nodes."""
         question = ProbeQuorum(self.rng.randbytes(16), len(self.links))
         future: asyncio.Future[ProbeResult] = asyncio.get_running_loop().create_future()
         self._probes[question.ballot_id] = (question, future)
@@ -479,9 +487,7 @@ class LogClient(SubscriptionHost):
         leadership_payload: bytes,
         wall_ms: Callable[[], int],
     ) -> Writer:
-        """W1 and W2. The writer given back
-        has its LEADERSHIP entry committed. Raises `CampaignLost`.
-        """
+        """W1 and W2: return a writer whose LEADERSHIP entry is committed. Raises `CampaignLost`."""
         if self._closed:
             raise CampaignLost("the client is closed", 0, False)
         if self.writer is not None:

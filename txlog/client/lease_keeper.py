@@ -1,14 +1,13 @@
-"""L7, the loop's side: its beat, the lease keeper's process, and what that process renewed while
+"""L7, the loop's side: its beat, the lease keeper's process, and the renewals of that process while
 the loop stood still.
 
 Decides: that the loop stood still and for how long; when the process is started again.
 Must not know: the proposer beyond what `Writer` offers. The process renews the lease while the loop
-is inside one long command; `txlog.lease_keeper.board` says what the two sides tell each other and
-why it is safe. Everything here runs in the loop's thread, so nothing changes a lease behind the
-loop's back.
+is inside one long command. `txlog.lease_keeper.board` says what the two sides exchange and why it
+is safe. Everything in this module runs in the loop's thread, so no other thread changes a lease.
 
-An embedded log has no process. Its folder is locked and it has one writer, in this process, so
-no other process can seal: a lease is valid after any stand-still.
+An embedded log has no process. Its folder is locked and it has one writer, in this process, so no
+other process can seal: a lease is valid after any stand-still.
 """
 
 from __future__ import annotations
@@ -46,20 +45,20 @@ _POLITE: Final = (
 )
 _FIRST_WAIT_US: Final = 200_000  # before an ended process is started again; doubled each time
 _LONGEST_WAIT_US: Final = 30_000_000
-_LIVED_US: Final = 10_000_000  # a process that lived so long begins with the first wait again
-_STOOD_US: Final = 125_000  # without a writer: the loop stood still if it is so late
-_CHECK_US: Final = 500_000  # between two looks whether the process lives
-# so many looks in a row without a new beat of the process: it hangs. Looks are counted, not time:
-# the machine may have slept
+_LIVED_US: Final = 10_000_000  # a process that lived this long starts again at the first wait
+_STOOD_US: Final = 125_000  # without a writer: a tick so late means that the loop stood still
+_CHECK_US: Final = 500_000  # between two checks whether the process lives
+# After so many checks in a row without a new beat, the process counts as hung. The limit counts
+# checks and not time, because the machine may have slept.
 _SILENT_CHECKS: Final = 4
-_STARTING_CHECKS: Final = 20  # the same while it starts
+_STARTING_CHECKS: Final = 20  # the same limit while it starts
 _LAST_WAIT_S: Final = 0.1  # for the end of a killed process when the client closes
 
 log = structlog.get_logger("txlog.keeper")
 
 
 class LeaseKeeper:
-    """One for a client's life; serves each of its writers in turn."""
+    """A client has one for its whole life; it serves each of the client's writers in turn."""
 
     def __init__(self, client: LogClient, limit_ms: int) -> None:
         self.process: subprocess.Popen[bytes] | None = None
@@ -80,9 +79,9 @@ class LeaseKeeper:
         self._start_at_us = 0
         self._wait_us = _FIRST_WAIT_US
         self._check_at_us = 0
-        self._heard_us = 0  # the process' beat at the last look
+        self._heard_us = 0  # the process' beat at the last check
         self._silent_checks = 0
-        self._killed: list[subprocess.Popen[bytes]] = []  # not seen to have ended yet
+        self._killed: list[subprocess.Popen[bytes]] = []  # their end was not seen yet
 
     # ------------------------------------------------------------------ life
 
@@ -109,7 +108,7 @@ class LeaseKeeper:
         self._start_at_us = 0
         self._end_process()
         for process in self._killed:
-            # it is inside the kernel; it ends without us
+            # the process is inside the kernel; it ends later by itself
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(_LAST_WAIT_S)
         self._close_board()
@@ -126,8 +125,8 @@ class LeaseKeeper:
             self._file = -1
 
     def _make_board(self) -> None:
-        """Without the memory there is no board and no process; the node works as it does on a
-        system that has no lease keeper.
+        """Make the board. Without shared memory there is no board and no process: the node then
+        works as on a system that has no lease keeper.
         """
         size = Board.size(self._client.nodes)
         try:
@@ -151,8 +150,8 @@ class LeaseKeeper:
         self._board.order(None)
 
     def _spawn(self) -> None:
-        """Start the process. It imports from the same places as this one, whatever lies in the
-        working directory; `site` would cost memory and time.
+        """Start the process. It imports from the same places as this one, whatever is in the
+        working directory. Without `site` it needs less memory and time.
         """
         root = str(Path(txlog.__path__[0]).parent)
         environment = {
@@ -179,8 +178,8 @@ class LeaseKeeper:
             self._restart_later(now, no_pipe.strerror or str(no_pipe))
             return
         os.set_blocking(far, False)
-        # Blocked here and inherited: a Ctrl-C for the whole process group must not end it before it
-        # has blocked them itself.
+        # The process inherits these blocked signals. Otherwise a Ctrl-C for the whole process group
+        # could end it before it blocks them itself.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, _POLITE)
         try:
             self.process = subprocess.Popen(
@@ -226,21 +225,21 @@ class LeaseKeeper:
 
     @property
     def lines(self) -> int:
-        """To how many log nodes the process is connected."""
+        """The number of log nodes to which the process is connected."""
         return self._board.lines if self._board is not None else 0
 
     # ------------------------------------------------------------------ what the process is told
 
     def on_node_met(self, index: int, node: str, address: HostPort) -> None:
-        """The loop's own connection has met this node at this address."""
+        """The loop's own connection has reached this node at this address."""
         place = (node, *address)
         if self._addresses[index] != place:
             self._addresses[index] = place
             self._send_settings()
 
     def on_membership(self) -> None:
-        """S8: another version. Places whose node is not known to be a member wait until the loop
-        has met one there.
+        """S8: another version. A place whose node is not known to be a member waits until the loop
+        has reached a member there.
         """
         node_of = self._client.members.node_of
         self._addresses = [
@@ -250,7 +249,7 @@ class LeaseKeeper:
         self._send_settings()
 
     def _send_settings(self) -> None:
-        """By the pipe: the secret must not be seen in arguments or the environment."""
+        """Send the settings by the pipe: arguments and the environment would show the secret."""
         client = self._client
         if self._control < 0:
             return
@@ -270,8 +269,8 @@ class LeaseKeeper:
             self._restart_later(self._clock(), "it did not read what it was told")
 
     def order(self, order: RenewalOrder | None, lease_until_us: int) -> None:
-        """What it may renew from now on, and the lease's end now (L4: None at once when the writer
-        gives the lease up).
+        """What the process may renew from now on, and the lease's end now. L4: None at once when
+        the writer gives the lease up.
         """
         if self._board is not None:
             self._board.order(order, lease_until_us)
@@ -302,8 +301,8 @@ class LeaseKeeper:
         return self._silent_checks >= (_SILENT_CHECKS if heard_us else _STARTING_CHECKS)
 
     def on_loop_tick(self, now: int) -> None:
-        """The loop turns. If it stood still before, the writer is told so and what was renewed
-        meanwhile, before it looks at any of its time-outs.
+        """The loop turns. If it stood still before, the writer gets the duration and the renewals
+        of that time before it checks any time-out.
         """
         writer = self._client.writer
         stood_us = now - self._beat_us - int(BEAT_S * 1e6)

@@ -1,20 +1,20 @@
-"""Which log nodes make up the group, as far as a client has heard, and where each is to be sought
-(S7, S8).
+"""The log nodes of the group as a client knows them, and the address to try for each (S7, S8).
 
-Decides: whether a node that answered counts, and as which; the address to try next for each place.
-Must not know: connections, what is asked of nodes.
+Decides: whether a node that answered counts, and for which place; the address to try next for each
+place.
+Must not know: connections, what nodes are asked.
 
-A client is given one address a node and keeps that many places. While the membership is the first
-one, a place is sought at its own address. Later, a place whose node is not known to be a member is
-also sought at the addresses of the members that nobody has met yet; so a client that knows one old
-node finds the replacement, whatever its own list says.
+A client gets one address for each node and has as many places. While the membership is the first
+one, the client tries each place at its own address. Later, a place may have no node that is known
+to be a member. Then the client also tries the addresses of the members that it has not met yet. So
+a client that knows one old node finds the replacement, whatever its own list says.
 
-The proven member list also says whose address each one is. If an address leads to another node
-(something relays connections), the connection is refused and nothing is kept of it: the place is
-still that of the address's node.
+The proven member list also says which node owns each address. If an address leads to another node
+(a relay is between them), the client refuses the connection and keeps nothing from it: the place
+still belongs to the address's owner.
 
-Invariants: each place is one node and no node has two; what was heard under a lower version counts
-no more; the version never goes down.
+Invariants: each place is one node and no node has two places; answers under a lower version do not
+count; the version never goes down.
 """
 
 from __future__ import annotations
@@ -30,17 +30,18 @@ class Members:
     def __init__(self, given: tuple[HostPort, ...]) -> None:
         self.group = b""
         self.version = 0
-        # who has answered there, under this version or a lower one that had him too
+        # the node that answered there, under this version or under a lower one that also had it as
+        # a member
         self.node_of: dict[int, str] = {}
         self._given = given
-        # by node id, of this version; None: not to be understood here
+        # by node id, in this version; None: the address cannot be read on this client
         self._addresses: dict[str, HostPort | None] = {}
         self._members: list[str] = []
         self._met_at: dict[int, HostPort] = {}
         self._attempts: dict[int, int] = {}
 
     def on_version(self, version: int, members: list[str]) -> bool:
-        """True: this is a higher version; all that was heard before is void."""
+        """True: this version is higher, and all earlier answers are void."""
         if version <= self.version:
             return False
         self.version, self._members = version, list(members)
@@ -57,8 +58,9 @@ class Members:
         return True
 
     def refusal(self, index: int, welcome: Welcome, name: str, names: list[str]) -> str:
-        """Why the node that answered for this place does not count, "" when it does. ``name``: of
-        its address; ``names``: of all addresses.
+        """The reason why the node that answered for this place does not count, "" when it does.
+
+        ``name``: of its address; ``names``: of all addresses.
         """
         if self.group and welcome.group != self.group:
             return f"{handshake.GROUP}: {name} belongs to another group than the other log nodes"
@@ -90,7 +92,7 @@ class Members:
                 f"{handshake.ADDRESS}: {name} is the address of log node {owner} and leads to "
                 f"log node {welcome.node}"
             )
-        # with a higher version it is sought again elsewhere
+        # with a higher version the client tries the place at other addresses again
         kind = handshake.GROUP if self.version <= 1 else handshake.MEMBERSHIP
         if self.node_of.get(index, welcome.node) != welcome.node:
             return (

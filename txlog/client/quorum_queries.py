@@ -1,10 +1,10 @@
-"""Questions put to all log nodes at once: the tail (R2), and whether a majority would promise (W1's
+"""Questions to all log nodes at once: the tail (R2), and whether a majority would promise (W1's
 probe).
 
 Decides: when the answers suffice.
 Must not know: sockets, time.
 Invariants: an answer counts once a node and only for the question it names; the tail's bound is the
-greatest *id* among a majority of answers given after the question was asked.
+greatest *id* among a majority of the answers given after the question.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from typing import Final
 from txlog.entry import NO_ENTRY, EntryId
 from txlog.messages import Behind, LeaseHeld, Promised, Refused, Tail, Unavailable
 
-# A probe promises nothing, so it may ask for a term and an expectation above all others: what is
-# left to answer is the lease.
+# A probe promises nothing, so it may use a term and an expectation above all others. So the answer
+# depends on the lease alone.
 PROBE_TERM: Final = (1 << 63) - 1
 PROBE_EXPECTED: Final[EntryId] = (PROBE_TERM, PROBE_TERM)
 
@@ -26,7 +26,7 @@ def majority_of(nodes: int) -> int:
 
 
 class TailQuorum:
-    """R2, from `ask` to the bound."""
+    """R2, from the question (`ask`) to the bound."""
 
     __slots__ = ("_answers", "_nodes", "token")
 
@@ -49,15 +49,15 @@ class TailQuorum:
         return len(self._answers)
 
     def reset(self) -> None:
-        """S8: what was answered under an older membership counts no more."""
+        """S8: answers under an older membership no longer count."""
         self._answers.clear()
 
 
 @dataclass(slots=True)
 class ProbeResult:
-    """``would_promise``: a majority would, right now. ``held_ms``: the longest window any node
-    reported, 0 if none did; ``wait_ms``: until enough of them are closed for a majority.
-    ``windows``: of which writers, and for how many ms.
+    """``would_promise``: a majority would, now. ``held_ms``: the longest window that any node
+    reported, 0 if none did. ``wait_ms``: the time until enough windows are closed for a majority.
+    ``windows``: the writers with open windows, and for how many ms.
     """
 
     would_promise: bool
@@ -69,7 +69,7 @@ class ProbeResult:
 
 
 class ProbeQuorum:
-    """W1's last sentence: would a majority promise?"""
+    """W1's last sentence: whether a majority would promise."""
 
     __slots__ = ("_held", "_nodes", "_unable", "_willing", "_windows", "ballot_id")
 
@@ -78,7 +78,7 @@ class ProbeQuorum:
         self._nodes = nodes
         self._willing: set[int] = set()
         self._held: dict[int, int] = {}
-        self._unable: set[int] = set()  # a full disk, say
+        self._unable: set[int] = set()  # for example with a full disk
         self._windows: dict[bytes, int] = {}
 
     def on_answer(
@@ -103,7 +103,7 @@ class ProbeQuorum:
         )
 
     def reset(self) -> None:
-        """As above."""
+        """S8: answers under an older membership no longer count."""
         self._willing.clear()
         self._held.clear()
         self._unable.clear()

@@ -1,10 +1,10 @@
-"""R1: a reader's endless stream of committed entries, from whichever log node is good for it.
+"""R1: a reader's endless stream of committed entries, from any suitable log node.
 
-Decides: which node is read (own AZ first; another when that one is silent, behind, or gives entries
-that do not check).
+Decides: which node is read: the own AZ's first; another one when that node is silent, lags, or
+gives entries that do not check.
 Must not know: what entries mean.
-Invariants: entries are handed on once each, dense, with the chain unbroken from the position and
-chain the reader started at; nothing comes after `close` or after ``on_error``, which is called at
+Invariants: the reader gets each entry once, without gaps, with an unbroken chain from its start
+position and start chain; it gets nothing after `close` or after ``on_error``, which is called at
 most once.
 """
 
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 _CHECK_EVERY_S: Final = 0.25
 _SILENT_S: Final = 0.6  # heartbeats come every 0.1 s
-# so many checks in a row another node knew more committed than we have been given
+# checks in a row in which another node had committed more than this reader has
 _BEHIND_CHECKS: Final = 4
-_AVOID_CHECKS: Final = 20  # so long a node that failed us is not the first choice
+_AVOID_CHECKS: Final = 20  # for so many checks a failed node is not the first choice
 _GO_HOME_CHECKS: Final = 40
 
 OnRecords = Callable[[list[Entry], int], None]
@@ -33,35 +33,33 @@ OnError = Callable[[str], None]
 
 
 class SubscriptionHost:
-    """What a subscription needs to know of the client; implemented there."""
+    """What a subscription needs to know of the client, which implements it."""
 
     def reader_link(self, index: int, subscription: Subscription) -> Link:
         raise NotImplementedError
 
     def preference(self) -> list[int]:
-        """All nodes, own AZ's first, those that are up before those that are not."""
+        """All nodes: the own AZ's first, and connected ones before the others."""
         raise NotImplementedError
 
     def known_committed(self) -> list[int]:
-        """By node, as last heard; asks for news."""
+        """The last known committed position of each node; also asks for new ones."""
         raise NotImplementedError
 
     def forget(self, subscription: Subscription) -> None:
         raise NotImplementedError
 
     def refusal(self, index: int, welcome: Welcome, link: Link) -> str:
-        """Why the node that has answered on ``link`` is not the one to read for this place,
-        "" when it is.
-        """
+        """The reason why the node on ``link`` does not count for this place, "" when it does."""
         raise NotImplementedError
 
     def on_membership_version(self, version: int, members: list[str]) -> None:
-        """Of a membership (S8)."""
+        """Takes the version and the members of a membership (S8)."""
         raise NotImplementedError
 
 
 class Subscription:
-    """Made by `LogClient.subscribe`. Owner of one reader's link at a time."""
+    """Made by `LogClient.subscribe`. Owns one link of a reader at a time."""
 
     def __init__(
         self,
@@ -84,7 +82,7 @@ class Subscription:
         self._closed = False
         self._message_seen = False  # since the last check
         self._silent_s = 0.0
-        self._seen_committed = 0  # greatest any node was known to have, one check ago
+        self._seen_committed = 0  # greatest known position of any node, one check ago
         self._behind = 0
         self._away = 0
         self._avoid: dict[int, int] = {}
@@ -108,7 +106,7 @@ class Subscription:
         self._nodes.forget(self)
 
     def pause(self) -> None:
-        """Stop reading; what is already here may still be handed on."""
+        """Stop reading; the reader may still get what has already arrived."""
         self._paused = True
         if self._link is not None:
             self._link.pause_reading()
@@ -217,7 +215,7 @@ class Subscription:
         self._move(reason)
 
     def _move(self, reason: str) -> None:
-        """Read at the best node there is; stays where it is when that is the best."""
+        """Read from the best node; stay if it is the present one."""
         choice = self._choose()
         if choice == self.node and self._link is not None:
             if reason:
@@ -269,5 +267,5 @@ class Subscription:
             self._away = 0
 
     def _ahead(self, known: list[int]) -> list[int]:
-        """Nodes that could give more than we have."""
+        """Nodes that have committed entries this reader does not have."""
         return [index for index, committed in enumerate(known) if committed >= self.next]

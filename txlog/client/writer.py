@@ -1,12 +1,12 @@
-"""The writer's driver: a `Proposer` between the client's links, one timer, and its owner's
+"""The writer's driver: connects a `Proposer` with the client's links, one timer, and its owner's
 callbacks.
 
-Decides: when bytes leave (`flush`, or the end of the loop turn) and in which order the owner hears
-of things.
+Decides: when bytes leave (`flush`, or the end of the loop turn) and in which order the owner gets
+events.
 Must not know: the protocol; the proposer decides.
-Invariants: ``on_lost`` is called once at most, and nothing after it; ``lease_until_us`` is 0 for
-good once the writer is lost, released or stopped; what the lease keeper renewed (L7) counts only in
-`renewed_until`, and only for the term and ballot id that are the writer's then.
+Invariants: ``on_lost`` is called at most once, and no callback follows it; ``lease_until_us`` stays
+0 once the writer is lost, released or stopped; the lease keeper's renewals (L7) count only in
+`renewed_until`, and only for the writer's term and ballot id at that moment.
 """
 
 from __future__ import annotations
@@ -37,14 +37,16 @@ if TYPE_CHECKING:
 
 
 FAR_US: Final = 1 << 62
-# a timer that fires so soon will ask for the next deadline itself:
-# asking costs more than most messages
+# a timer that fires within this time asks for the next deadline itself: to ask now costs more than
+# most messages
 _SOON_US: Final = 1000
 
 
 class CampaignLost(Exception):
-    """Not this time. ``held``: another writer's lease runs; ``retry_ms``: try again after so long
-    at the earliest. ``windows``: of which writers windows are open, and for how many ms.
+    """The campaign did not succeed.
+
+    ``held``: another writer's lease runs. ``retry_ms``: the shortest time until another try.
+    ``windows``: the writers with open windows, and for how many ms.
     """
 
     def __init__(
@@ -58,14 +60,14 @@ class CampaignLost(Exception):
 
 
 def _nothing_committed(position: int) -> None:
-    """Until the owner sets its own."""
+    """The callback until the owner sets its own."""
 
 
 class Writer:
-    """Made by `LogClient.campaign`. Set ``on_committed`` and ``on_lost`` at once; ``on_lost`` is
-    told even when the loss came before it was set.
+    """Made by `LogClient.campaign`. Set ``on_committed`` and ``on_lost`` at once. A loss that came
+    before ``on_lost`` was set is still reported to it.
 
-    ``on_reopened(term)``: a minority had to be sealed again (W5), the writer goes on, and the owner
+    ``on_reopened(term)``: a minority had to be sealed again (W5), and the writer goes on. The owner
     must append its LEADERSHIP payload (``leadership``) through `append` before its next entry.
     Without an ``on_reopened`` the writer appends it itself, between two turns of the loop.
     """
@@ -75,7 +77,7 @@ class Writer:
         self.lease_until_us = 0
         self.prefix: list[Entry] = []
         self.leadership = b""
-        self.lost = ""  # why, once it is
+        self.lost = ""  # the reason, once the writer is lost
         self.on_committed: Callable[[int], None] = _nothing_committed
         self.on_reopened: Callable[[int], None] | None = None
         self._on_lost: Callable[[str], None] | None = None
@@ -99,9 +101,9 @@ class Writer:
         self._open = False
         self._over = False
         self._released = False
-        # term and ballot id for which the lease keeper may renew
+        # the term and ballot id that the lease keeper may renew
         self.renewable: tuple[int, bytes] | None = None
-        # a later clock reading means that the loop stood still; the lease keeper's to write
+        # a later clock reading means that the loop stood still; the lease keeper sets it
         self.due_us = FAR_US
 
     # ------------------------------------------------------------------ for the owner
@@ -120,14 +122,14 @@ class Writer:
 
     @property
     def last(self) -> tuple[EntryId, bytes]:
-        """Id and chain of the newest entry appended: where a subscription of this writer's owner
-        goes on once all of it is committed.
+        """Id and chain of the newest entry appended. When all entries are committed, the owner's
+        subscription goes on from there.
         """
         return self._proposer.last, self._proposer.last_chain
 
     @property
     def in_flight(self) -> int:
-        """Entries appended and not committed."""
+        """Number of entries that are appended and not committed."""
         return self._proposer.in_flight
 
     @property
@@ -145,8 +147,8 @@ class Writer:
             self._loop.call_soon(callback, self.lost)
 
     def append(self, kind: int, payload: bytes, wall_ms: int, continued: bool = False) -> int:
-        """The position it has been given. It leaves with `flush`, or at the end of this turn of the
-        loop, together with all others of the turn.
+        """Append an entry and return its position. It leaves with `flush`, or at the end of this
+        turn of the loop, together with all others of the turn.
         """
         position = self._proposer.append(kind, payload, wall_ms, continued, self._clock()).position
         if not self._flush_due:
@@ -155,12 +157,12 @@ class Writer:
         return position
 
     def flush(self) -> None:
-        """Send what has been appended now."""
+        """Send now what has been appended."""
         self.pump()
 
     async def release(self, successor: bytes) -> None:
-        """L4. From here on the lease counts as over. Everything appended should be committed
-        before; the writer is over after it.
+        """L4: from now on the lease counts as over. Everything appended should be committed before
+        the call. The writer is over after it.
         """
         self._set_lease(0)
         self._released = True
@@ -168,13 +170,13 @@ class Writer:
             return
         self._proposer.release(successor, self._clock())
         self.pump()
-        # The Releases are in the sockets' buffers; one turn of the loop lets them out before
-        # anybody closes a link.
+        # The Releases are in the sockets' buffers; one turn of the loop sends them before a caller
+        # closes a link.
         await asyncio.sleep(0.01)
         self.stop()
 
     def stop(self) -> None:
-        """Stop renewing; the lease runs out by itself. Nothing is said to ``on_lost``."""
+        """Stop the renewals; the lease expires by itself. ``on_lost`` is not called."""
         if self._over:
             return
         self._proposer.stop()
@@ -183,16 +185,16 @@ class Writer:
             self._campaign.set_exception(CampaignLost("stopped", 0, False))
 
     def start_handover(self) -> None:
-        """From here on the lease counts as over (no read is served any more), while appends still
-        go on: HANDOVER is one of them.
+        """From now on the lease counts as over (no reads are served), but appends go on: HANDOVER
+        is one of them.
         """
         self._proposer.start_handover()
         self._set_lease(0)
         self.pump()
 
     def abort_handover(self) -> None:
-        """The hand-over did not come about and nothing was released: the lease counts again from
-        the next renewal on.
+        """The hand-over failed and nothing was released: the lease counts again after the next
+        renewal.
         """
         self._proposer.abort_handover()
         self._allow_keeper()
@@ -228,7 +230,7 @@ class Writer:
             self.pump()
 
     def on_membership(self) -> None:
-        """S8. All connections have been dropped; the term is sealed again over new ones."""
+        """S8: all connections were dropped; the proposer seals the term again over new ones."""
         if not self._over:
             self._set_renewable(None)
             self._proposer.on_membership(self._clock())
@@ -257,8 +259,8 @@ class Writer:
             self.pump()
 
     def pump(self) -> None:
-        """Carry out what the proposer asks for:
-        sends first, then the owner's callbacks, which may append again.
+        """Carry out the proposer's outputs: first the sends, then the owner's callbacks, which may
+        append again.
         """
         self._flush_due = False
         if self._over:
@@ -321,7 +323,7 @@ class Writer:
         if self._over:
             return
         if self.on_reopened is not None:
-            # the owner came meanwhile, and has to know of every position
+            # the owner set it meanwhile, and has to know of every position
             self.on_reopened(self.term)
         else:
             self.append(LEADERSHIP, self.leadership, self._wall_ms())
@@ -338,9 +340,10 @@ class Writer:
     # ------------------------------------------------------------------ the lease
 
     def renewed_until(self, now_us: int) -> int:
-        """Until when the lease runs, counting what the lease keeper renewed while the loop stood
-        still (L7). For whoever finds `lease_until_us` over; carries nothing out, so it may be
-        called in the middle of anything.
+        """The end of the lease, with the lease keeper's renewals while the loop stood still (L7).
+
+        For a caller that finds `lease_until_us` over. It carries out no outputs, so any code may
+        call it at any time.
         """
         keeper = self._client.keeper
         if keeper is not None and not self._over:
@@ -348,19 +351,19 @@ class Writer:
         return self.lease_until_us
 
     def renews_until(self, now_us: int) -> int:
-        """For the lease keeper: the lease's end, 0 while this writer asks for no lease (L8)."""
+        """For the lease keeper: the lease's end, or 0 while this writer asks for no lease (L8)."""
         return self.lease_until_us if self._proposer.renews(now_us) else 0
 
     def on_stood_still(self, us: int, now_us: int) -> None:
-        """From the lease keeper: the loop stood still for so long."""
+        """From the lease keeper: the loop stood still for this long."""
         if not self._over:
             self._proposer.on_stood_still(us, now_us)
 
     def on_keeper_renewed(
         self, index: int, term: int, ballot_id: bytes, sent_us: int, now_us: int
     ) -> None:
-        """From the lease keeper: this log node was sent a Renew of this term and ballot id at
-        ``sent_us`` and answered it `Renewed`.
+        """From the lease keeper: a Renew of this term and ballot id was sent to this log node at
+        ``sent_us``, and the node answered it with `Renewed`.
         """
         if not self._over and self.renewable == (term, ballot_id):
             self._proposer.on_renewed_elsewhere(index, term, ballot_id, sent_us, now_us)
@@ -377,8 +380,9 @@ class Writer:
         self._set_renewable(None)
 
     def _allow_keeper(self) -> None:
-        """A term and ballot id begin: the lease keeper may renew for them, and for no earlier ones.
-        While a re-seal is open the next term is about to begin.
+        """A new term and ballot id begin: the lease keeper may renew for them, and not for earlier
+        ones. While a re-seal is open this call does nothing, because the next term is about to
+        begin.
         """
         if not self._released and not self._over and self._proposer.may_renew_beside():
             self._set_renewable((self._proposer.term, self._proposer.ballot_id))
@@ -398,8 +402,8 @@ class Writer:
     # ------------------------------------------------------------------ time
 
     def _arm(self) -> None:
-        """One timer; a deadline that moved later lets the old timer fire in vain rather than be
-        made anew at each message.
+        """Set the one timer. If the deadline moves later, the old timer fires and finds nothing
+        due. This is cheaper than a new timer at each message.
         """
         if self._over or (self._timer is not None and self._timer_us - self._clock() < _SOON_US):
             return

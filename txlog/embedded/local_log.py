@@ -1,9 +1,9 @@
 """The embedded log: a log node of a group of one inside this process, without a socket.
 
-Decides: that the folder makes itself a group of one when it is empty.
+Decides: that an empty folder makes itself a group of one.
 Must not know: what the log is used for.
-Invariants: the same acceptor, store and driver as a log node's; everything is fsync'd before it is
-acknowledged; the folder is locked, so this process is the only one that can write the log.
+Invariants: it has the same acceptor, store and driver as a log node; everything is fsync'd before
+it is acknowledged; the folder is locked, so this process is the only one that can write the log.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ CACHE_BYTES = 32 << 20
 
 
 def _halt(reason: str) -> NoReturn:
-    """A5: the disk has failed; nothing this process says from here on could be trusted."""
+    """A5: the disk has failed, so any later answer of this process could be wrong."""
     sys.stderr.write(f"txlog: {reason}\n")
     sys.stderr.flush()
     os._exit(1)
 
 
 class EmbeddedLog:
-    """Implements `client.LocalLog`. One a process and folder. ``driver`` and ``welcome`` are there
+    """Implements `client.LocalLog`. A process and folder have one. ``driver`` and ``welcome`` exist
     once it is open.
     """
 
@@ -55,7 +55,7 @@ class EmbeddedLog:
         self._beats: asyncio.Task[None] | None = None
 
     async def open(self, rng: random.Random, clock: Callable[[], int]) -> None:
-        """Raises `LogRefused`, and the store's own errors."""
+        """Open the log. Raises `LogRefused`, and the store's own errors."""
         loop = asyncio.get_running_loop()
         try:
             folder = await loop.run_in_executor(None, DataFolder.open, self._path)
@@ -115,15 +115,15 @@ def make_client(
     clock: Callable[[], int] = now_us,
     create: bool = False,
 ) -> LogClient:
-    """The client of the log at ``address``: embedded if the address is a folder, else of a group.
-    The arguments are those of `LogClient`.
+    """Make a client of the log at ``address``: embedded if the address is a folder, else of a
+    group. The arguments are those of `LogClient`.
     """
     local = EmbeddedLog(address.folder, address.log) if address.folder is not None else None
     return LogClient(address, az, rng, secret, clock, create, local)
 
 
 class _LocalAnswers:
-    """Answers of the log to one caller: handed over a turn of the loop later, as a socket does."""
+    """The log's answers to one caller, delivered one turn of the loop later, as by a socket."""
 
     def __init__(self, link: LocalLink) -> None:
         self.blocked = False
@@ -138,7 +138,7 @@ class _LocalAnswers:
         self._answers.append(message)
 
     def on_served(self) -> None:
-        """Nothing waits here: the caller is this process."""
+        """Nothing to do: the caller is this process, and no questions wait."""
 
     def end(self, reason: str) -> None:
         self.send(Reject(reason))
@@ -149,7 +149,7 @@ class _LocalAnswers:
 
 
 class LocalLink:
-    """A `link.Link` to an embedded log: messages are handed over as objects."""
+    """A `link.Link` to an embedded log: messages pass as objects."""
 
     def __init__(self, index: int, log: EmbeddedLog, owner: LinkOwner) -> None:
         self.index = index
@@ -192,7 +192,7 @@ class LocalLink:
         self.send(message)
 
     def drop(self, reason: str) -> None:
-        """What cannot break is made anew."""
+        """End the session and start it again soon; this link has no socket that could break."""
         if self.up:
             self._end()
             self.error = reason

@@ -5,7 +5,6 @@ decides when to renew, `node_link` connects to a log node, `process` is the main
 `txlog.client.lease_keeper` starts it.
 Must not know: the proposer, entries, commands.
 
-It is a process and not a thread: compiled code and one long C call keep the interpreter's lock, and
-a thread does not run meanwhile. The package imports little, because each engine node pays for its
-memory.
+It is a process and not a thread: compiled code and one long C call hold the interpreter's lock, so
+a thread would not run. The package imports little, because it costs memory on each engine node.
 """

@@ -53,7 +53,7 @@ ROUND_BYTES: Final = 16
 _BEAT: Final = 0
 _LEASE_END: Final = 1
 _ORDER: Final = 2
-_ORDER_WORDS: Final = 4  # between its sequence number and its checksum
+_ORDER_WORDS: Final = 4  # words between its sequence number and its checksum
 _LINES: Final = 8
 _KEEPER_BEAT: Final = 9
 _ANSWERS: Final = 10
@@ -73,7 +73,7 @@ class RenewalOrder:
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """What was renewed: for each log node, when the newest Renew that it answered was sent."""
+    """For each log node, the time when the newest Renew that it answered was sent."""
 
     term: int
     ballot_id: bytes
@@ -91,7 +91,7 @@ class Board:
 
     @staticmethod
     def size(nodes: int) -> int:
-        """In bytes."""
+        """The size in bytes."""
         return 8 * (_ANSWERS + 1 + _ANSWERS_WORDS + nodes + 1)
 
     def close(self) -> None:
@@ -112,9 +112,10 @@ class Board:
         return self._words[_LEASE_END]
 
     def order(self, order: RenewalOrder | None, lease_until_us: int = 0) -> None:
-        """None: renew nothing from now on. ``lease_until_us``: the lease end that goes with the
-        order. It is written first: an order is of use from its first moment on, and the loop may
-        stand still before its next beat.
+        """Write what the keeper may renew; None: nothing from now on.
+
+        ``lease_until_us``: the lease end that belongs to the order. It is written first, because
+        the keeper may use an order at once, and the loop may stand still before its next beat.
         """
         if order is None:
             self._write(_ORDER, [0, 0, 0, 0])
@@ -162,7 +163,7 @@ class Board:
 
     def _write(self, at: int, values: list[int]) -> None:
         words = self._words
-        # even, and another than before; also after a writer that died between
+        # even, and different from the last one, also after a writer that died during a write
         sequence = (words[at] | 1) + 1
         words[at] = sequence - 1
         for offset, value in enumerate(values, at + 1):
@@ -186,5 +187,5 @@ class Board:
 
 
 def _checksum(sequence: int, values: list[int]) -> int:
-    # never 0: memory that was never written does not check
+    # never 0, so memory that was never written does not check
     return zlib.crc32(struct.pack(f"={1 + len(values)}Q", sequence, *values)) + 1

@@ -1,9 +1,10 @@
-"""The lease keeper's connections to the log nodes: opened ahead, never waited for.
+"""The lease keeper's connections to the log nodes: opened early, so that a renewal never waits for
+one.
 
-Decides: when a connection is tried again, and that a node which is not the expected one is not
-spoken to.
-Must not know: when to renew. Sockets do not block: a node that is away costs the other nodes
-nothing. Only addresses are connected to; names are looked up by the event loop.
+Decides: when to try a connection again; that it closes a connection to a node which is not the
+expected one.
+Must not know: when to renew. Sockets do not block, so a node that is away does not delay the other
+nodes. The keeper connects to addresses only; the event loop looks names up.
 """
 
 from __future__ import annotations
@@ -21,10 +22,10 @@ from txlog.messages import Hello, Message
 from txlog.sockets import tune_socket
 from txlog.wire import PROTOCOL, Decoder, FrameKey, WireError
 
-CONNECT_US: Final = 1_000_000  # longest time for a connection
+CONNECT_US: Final = 1_000_000  # time limit for a connection
 GREET_US: Final = 10_000_000  # and for the handshake: a node may have to open the log first
 RETRY_US: Final = 1_000_000  # between two tries
-DEAD_PEER_MS: Final = 1000  # about a lease: a line is of use only while the lease runs
+DEAD_PEER_MS: Final = 1000  # about a lease: a connection is of use only while the lease runs
 PURPOSE: Final = "busy"
 
 CLOSED: Final = "closed"
@@ -35,7 +36,7 @@ UP: Final = "up"
 
 @dataclass(frozen=True, slots=True)
 class LogNodeAddress:
-    """One log node: who it is and the address at which the loop has met it."""
+    """One log node: its id and the address at which the loop reached it."""
 
     node: str
     host: str
@@ -44,7 +45,7 @@ class LogNodeAddress:
 
 @dataclass(frozen=True, slots=True)
 class HelloFields:
-    """What each Hello says: the same as the loop's own connections say."""
+    """The contents of each Hello, the same as in the loop's own connections."""
 
     log: str
     incarnation: bytes
@@ -54,7 +55,7 @@ class HelloFields:
 
 
 def hello_fields_of(told: dict[str, Any]) -> HelloFields:
-    """From what `txlog.client.lease_keeper` sends."""
+    """Read the fields that `txlog.client.lease_keeper` sends."""
     secret = bytes.fromhex(told["secret"]) if told["secret"] is not None else None
     return HelloFields(
         told["log"],
@@ -72,21 +73,21 @@ class NodeLink:
         self._selector = selector
         self._socket: socket.socket | None = None
         self._caller: handshake.Caller | None = None  # until the node has said Welcome
-        self._decoder: Decoder | None = None  # from then on
+        self._decoder: Decoder | None = None  # after the Welcome
         self._outgoing: FrameKey | None = None
         self._words: HelloFields | None = None
         self._place: LogNodeAddress | None = None
-        self._until_us = 0  # the present state lasts no longer
+        self._until_us = 0  # time limit of the present state
         self._retry_us = 0
 
     def set_target(self, words: HelloFields, place: LogNodeAddress | None) -> None:
-        """Which node to connect to from now on."""
+        """Set the node to connect to from now on."""
         if words != self._words or place != self._place:
             self.close()
             self._words, self._place, self._retry_us = words, place, 0
 
     def tick(self, now_us: int) -> None:
-        """Open what is closed, give up what takes too long."""
+        """Open what is closed, and close what takes too long."""
         if self.state in (CONNECTING, GREETING) and now_us >= self._until_us:
             self.close()
         if self.state == CLOSED and self._place is not None and now_us >= self._retry_us:
@@ -113,7 +114,7 @@ class NodeLink:
                 raise OSError(code, "connect")
             self._selector.register(sock, selectors.EVENT_READ | selectors.EVENT_WRITE, self)
         except OSError:
-            self.close()  # tried again later; the loop's own connection tells people why
+            self.close()  # tried again later; the loop's own connection reports the reason
             return
         self.state, self._until_us = CONNECTING, now_us + CONNECT_US
 
@@ -126,7 +127,7 @@ class NodeLink:
             self._socket = None
 
     def send(self, frame: bytes) -> None:
-        """A small frame; a socket that cannot take it is of no use."""
+        """Send a small frame. If the socket cannot take it at once, close it."""
         if self.state == UP and self._socket is not None:
             try:
                 data = frame if self._outgoing is None else frame + self._outgoing.tag(frame)
@@ -136,7 +137,7 @@ class NodeLink:
                 self.close()
 
     def on_ready(self, now_us: int) -> list[Message]:
-        """The selector has something for this line: what the node said after the handshake."""
+        """The selector reports this connection: return what the node sent after the handshake."""
         if self._socket is None:
             return []
         try:
@@ -151,7 +152,7 @@ class NodeLink:
                 raise ConnectionResetError
             if self._decoder is None:
                 self._greet(data)
-                data = b""  # what came behind the Welcome is in the decoder
+                data = b""  # the decoder has what came after the Welcome
             return self._decoder.feed(data) if self._decoder is not None else []
         except BlockingIOError:
             return []
@@ -172,7 +173,7 @@ class NodeLink:
         if caller.welcome is None:
             return
         if caller.welcome.node != place.node or caller.welcome.membership != words.membership:
-            self.close()  # another node than the one whose answers count for this place
+            self.close()  # not the node whose answers count for this place
             return
         self._caller, self._decoder, self._outgoing = None, caller.decoder, caller.outgoing
         self.state = UP

@@ -1,14 +1,14 @@
 """The lease keeper's process: readings, sockets, and the end with its parent.
 
-Decides: how it notices that the parent is gone or stopped.
-Must not know: when a renewal is due (`renewer` says), who the primary's clients are.
+Decides: how it notices that the parent has ended or is stopped.
+Must not know: when a renewal is due (`renewer` says); the primary's clients.
 
 Life: `txlog.client.lease_keeper` starts it with the board as an inherited file, and a pipe as its
 standard input. The pipe carries one line of JSON whenever the log nodes' addresses or the caller's
-words change; the secret comes over it too. The process ends at once when its parent ends: the
-kernel sends SIGKILL (PR_SET_PDEATHSIG), the pipe closes, and the parent's number is compared before
-each question. Signals that end a process group politely are blocked: the parent may need its lease
-until it has handed over.
+fields change; the secret also comes through it. The process ends at once when its parent ends: the
+kernel sends SIGKILL (PR_SET_PDEATHSIG), the pipe closes, and the process compares the parent's id
+before each question. It blocks the polite signals to a process group, because the parent may need
+its lease until it has handed over.
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ POLITE: Final = (
 EXIT_NO_PARENT: Final = 3
 EXIT_UNREADABLE: Final = 4
 LONGEST_LINE_BYTES: Final = 1 << 20
-_IDLE_S: Final = 0.1  # between two looks at the board while there is nothing to renew
-_TICKS: Final = 12  # in a lease: a stand-still is noticed with more than half of the lease left
+_IDLE_S: Final = 0.1  # between two reads of the board while there is nothing to renew
+_TICKS: Final = 12  # in a lease: it notices a stand-still with more than half of the lease left
 _PR_SET_PDEATHSIG: Final = 1
 
 
 def process_state(pid: int) -> str:
-    """The kernel's letter for the state of a process' first thread; "":
-    there is none, or it cannot be read.
+    """The kernel's letter for the state of a process' first thread. "": there is no such process,
+    or its state cannot be read.
     """
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
@@ -57,7 +57,7 @@ def process_state(pid: int) -> str:
 
 
 def end_with_parent(parent: int) -> None:
-    """From here on the end of the parent is ours."""
+    """From now on this process ends when its parent ends."""
     ctypes.CDLL(None).prctl(ctypes.c_int(_PR_SET_PDEATHSIG), ctypes.c_ulong(signal.SIGKILL))
     if os.getppid() != parent:
         sys.exit(EXIT_NO_PARENT)
@@ -78,7 +78,7 @@ class LeaseKeeperProcess:
         self._selector.register(control, selectors.EVENT_READ, None)
 
     def run(self) -> None:
-        """Until the parent ends, or ends the pipe."""
+        """Run until the parent ends or closes the pipe."""
         while True:
             left_us = self._next_tick_us - now_us()
             for key, _ in self._selector.select(max(0.0, left_us / 1e6)):
@@ -111,9 +111,9 @@ class LeaseKeeperProcess:
 
     def _tick(self) -> None:
         board = self._board
-        now = now_us()  # before everything that a question depends on
+        now = now_us()  # read before everything that a question depends on
         order = board.read_order()
-        # without an order too: the loop may stand still right after it has given one
+        # also without an order: the loop may stand still right after it has given one
         for line in self._links:
             line.tick(now)
         board.keeper_beat(now)

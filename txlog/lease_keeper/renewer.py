@@ -1,15 +1,15 @@
-"""When the lease keeper renews, and which answers count. A plain machine: readings, answers and
-time in, a question out.
+"""When the lease keeper renews, and which answers count. It is a plain machine: readings, answers
+and time are its inputs, a question is its output.
 
 Decides: whether the loop is inside one long command, whether the lease may still be renewed, when
 the next Renew is due.
-Must not know: sockets, processes, where the readings come from.
+Must not know: sockets, processes, the source of the readings.
 
-Invariants (L2, L7): a question is asked only for the order read at that moment; only while the beat
-has stopped for more than a quarter of the lease and less than the limit; only while the lease
-lives; never while the primary is stopped or gone. An answer counts once a node, only for the term
-and ballot id of the present order, from the clock reading that was taken before its question was
-sent.
+Invariants (L2, L7): it asks a question only for the order read at that moment; only while the beat
+has stopped for more than a quarter of the lease and less than the limit; only while the lease is
+valid; never while the primary is stopped or has ended. An answer counts once a node, only for the
+term and ballot id of the present order, from the clock reading that was taken before its question
+was sent.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from txlog.lease_keeper.board import Answers, RenewalOrder
 
 # the kernel's letters for a process that is stopped, traced or dead
 STOPPED: Final = frozenset("TtZXx")
-WAITING: Final = "D"  # in the kernel, not to be interrupted: a disk, or a frozen process
-FIRST_NUMBER: Final = 1 << 62  # apart from the proposer's own numbers
-_REMEMBERED: Final = 16  # questions that may still be answered
+WAITING: Final = "D"  # in the kernel, uninterruptible: it waits for a disk, or is frozen
+FIRST_NUMBER: Final = 1 << 62  # differs from all of the proposer's numbers
+_REMEMBERED: Final = 16  # questions that still accept an answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class RenewRequest:
 
     order: RenewalOrder
     number: int
-    sent_us: int  # the clock before the first byte leaves
+    sent_us: int  # clock reading before the first byte leaves
 
 
 class Renewer:
@@ -47,15 +47,15 @@ class Renewer:
         self._counted = 0  # questions that a majority has answered
         self._last_counted = 0  # the newest of them
         self._beat_us = 0
-        self._asked_us = 0  # in the present stand-still
-        self._over = False  # this stand-still is not helped any more
-        self._waits_since = 0  # the primary has been in the state D at every look since
+        self._asked_us = 0  # in the present stand-still, 0: nothing yet
+        self._over = False  # no more renewals in this stand-still
+        self._waits_since = 0  # since then every reading of the primary's state was D
 
     def on_tick(
         self, now_us: int, beat_us: int, lease_until_us: int, order: RenewalOrder | None, state: str
     ) -> RenewRequest | None:
-        """A question that is to be sent now. ``now_us`` was read before everything else; ``state``
-        is the kernel's letter for the primary.
+        """Return a question that is to be sent now. ``now_us`` was read before everything else;
+        ``state`` is the kernel's letter for the primary.
         """
         if (
             order is None
@@ -88,7 +88,7 @@ class Renewer:
         return question
 
     def _begin(self, order: RenewalOrder | None) -> None:
-        """Answers of another term or ballot id count for nothing."""
+        """A new order begins: answers of another term or ballot id do not count."""
         self._order = order
         self._sent_us = [0] * self._nodes
         self._requests.clear()
@@ -104,7 +104,7 @@ class Renewer:
         return now_us - self._waits_since >= lease_us
 
     def on_renewed(self, node: int, term: int, ballot_id: bytes, number: int) -> bool:
-        """A log node answered `Renewed`. True: `answers` tell more than before."""
+        """A log node answered `Renewed`. True: `answers` has changed."""
         order = self._order
         if order is None or term != order.term or ballot_id != order.ballot_id:
             return False
@@ -120,12 +120,14 @@ class Renewer:
         return True
 
     def _majority_sent_us(self) -> int:
-        """The newest time at or after which a majority was sent what it has answered; 0: none."""
+        """The newest time at or after which a majority was sent a Renew that it answered; 0:
+        none.
+        """
         return sorted(self._sent_us, reverse=True)[self._nodes // 2]
 
     @property
     def lease_until_us(self) -> int:
-        """By the answers counted here."""
+        """The lease's end by the answers counted here."""
         sent_us = self._majority_sent_us()
         return sent_us + self._order.lease_ms * 1000 if sent_us and self._order is not None else 0
 
