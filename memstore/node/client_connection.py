@@ -1,9 +1,10 @@
 """One client's socket: bytes to commands, commands to the shard, replies to the socket.
 
 Decides: when to read, when to write, when to close.
-Must not know: what a command means, roles, positions. One `asyncio.Protocol` a client; everything
-runs in the loop's thread. Two clock readings a batch: one before (time of the commands, the lease
-at the start), one after (the lease a read was good under).
+Must not know: what a command means, roles, positions. There is one `asyncio.Protocol` for each
+client; everything runs in the loop's thread. A batch reads the clock twice. The reading before it
+is the time of its commands, and must be within the lease. The reading after it decides whether its
+reads may leave under the lease.
 """
 
 from __future__ import annotations
@@ -27,13 +28,13 @@ from memstore.replication.shard import Shard
 MONITOR_CHECK_BYTES = (
     64 * 1024
 )  # bytes of MONITOR's lines after which the socket's buffer is looked at
-MAX_PARKED = 1024  # parked commands of one client above which its socket is not read
+MAX_PARKED = 1024  # with more parked commands of one client, its socket is not read
 
 log = structlog.get_logger("memstore.node")
 
 
 class NodeServices(Protocol):
-    """What a connection needs of its node."""
+    """What a connection uses of its node."""
 
     shard: Shard
     budget: LoopBudget
@@ -41,26 +42,26 @@ class NodeServices(Protocol):
     wall: WallClock
 
     def accept(self, connection: ClientConnection) -> bytes:
-        """Register a new client; an error to send before closing, or b""."""
+        """Register a new client. Returns an error to send before closing, or b""."""
 
     def on_disconnect(self, connection: ClientConnection) -> None: ...
 
     def schedule_drain(self) -> None:
-        """Effects gather: append them at the end of this turn of the loop."""
+        """Effects have gathered: append them at the end of this turn of the loop."""
 
     def after_batch(self) -> None:
-        """Commands asked something of the node, or sessions may go on: see to it."""
+        """Handle requests that commands made to the node, and sessions that may go on."""
 
     def on_bug(self, error: Exception) -> None:
-        """A command ended in an error of the program. The connection closes itself; whether the
-        node must end is the node's to say.
+        """A command ended in an error of the program. The connection closes itself; the node
+        decides whether it must end.
         """
 
 
 class ClientConnection:
-    """The driver of a `Session`; ``session.sink`` is this object. An `asyncio.Protocol` in all but
-    descent: compiled, a class of its own finds its attributes without a look-up, which an heir of
-    an interpreted class does not.
+    """The driver of a `Session`; ``session.sink`` is this object. It has the methods of an
+    `asyncio.Protocol` but does not inherit from it. When compiled, a class without an interpreted
+    base class finds its attributes without a look-up.
     """
 
     def __init__(self, host: NodeServices, session: Session) -> None:
@@ -76,22 +77,23 @@ class ClientConnection:
         self.reader = CommandReader(self.engine.settings, session.authenticated)
         self.transport: asyncio.Transport | None = None
         self.read_paused = (
-            False  # the socket is not read: too much parked or put off, or what follows
+            False  # the socket is not read: too much is parked or deferred, or the client is slow
         )
         self.write_paused = False  # the client does not read its replies
-        # for another turn of the loop, or for the client to read, with one or more of these,
-        # in this order:
+        # deferred to another turn of the loop, or until the client reads. One or more of these
+        # remain, in this order:
         self.deferred = False
         self.resumable = False  # parked commands that may be tried again
-        self.pending_commands: list[list[bytes]] = []  # commands beyond what the turn had left
-        self.pending_bytes = b""  # received after them, or in a turn that had run enough
-        self.heavy = True  # its last reply was large, or it has had none yet
-        self.queued = False  # the turn has it in its queue
-        # bytes of MONITOR's lines since the socket's buffer was last looked at
+        self.pending_commands: list[list[bytes]] = []  # commands beyond the budget of the turn
+        self.pending_bytes = b""  # received after them, or in a turn without budget
+        self.heavy = True  # its last reply was large, or it has had no reply yet
+        self.queued = False  # the loop budget has it in its queue
+        # bytes of MONITOR's lines since the last check of the socket's buffer
         self.monitor_bytes = 0
-        self.soft_since_us = 0  # its unread output is above the soft limit since then; 0: it is not
-        self.eof = False  # the client has said all
-        self.resuming = False  # what was put off or parked: some of it may be in nobody's hands
+        self.soft_since_us = 0  # since then its unread output is above the soft limit; 0: it is not
+        self.eof = False  # the client sends nothing more
+        # deferred or parked work is being taken up: some of it is only in local variables
+        self.resuming = False
 
     # ----------------------------------------------------------------- asyncio.Protocol
 
@@ -113,16 +115,16 @@ class ClientConnection:
         self.budget.unread.forget(self)
         self.shard.forget(self.session)
         self.host.on_disconnect(self)
-        # a batch that ended in an error of the program may not have got as far as that
+        # a batch that ended in an error of the program may not have reached that call
         if self.shard.has_entries:
             self.host.schedule_drain()
         if self.shard.runnable:
-            # others may go on: what this one was owed may have been too much
+            # others may go on: the replies held for this client may have been the congestion
             self.host.after_batch()
 
     def eof_received(self) -> bool:
-        """The client writes no more: it is closed once all that it asked has run and is answered.
-        Whether that is later.
+        """The client sends nothing more. It is closed once all its commands have run and are
+        answered. Returns whether that is later.
         """
         self.eof = True
         later = not self._done()
@@ -133,7 +135,7 @@ class ClientConnection:
     def data_received(self, data: bytes) -> None:
         self.facts.input_bytes += len(data)
         if self.session.closing:
-            return  # nothing behind a QUIT is read
+            return  # nothing after a QUIT is read
         if self.deferred or self.write_paused or self.budget.left <= 0:
             self._defer_bytes(data)
         else:
@@ -150,7 +152,7 @@ class ClientConnection:
             self._run(batch)
 
     def _run_some(self, batch: list[list[bytes]]) -> None:
-        """As many as this turn of the loop has left."""
+        """Run as many commands as this turn of the loop has left."""
         left = max(self.budget.left, 1)
         if len(batch) > left:
             self.pending_commands = batch[left:]
@@ -159,7 +161,7 @@ class ClientConnection:
         self._run(batch)
 
     def _run(self, batch: list[list[bytes]]) -> None:
-        """What the turn ended in front of goes on in the next one."""
+        """Run the batch; what the turn leaves over goes on in the next turn."""
         at = self.run(batch)
         if at < len(batch) and not self.session.closing:
             self.pending_commands = batch[at:] + self.pending_commands
@@ -174,7 +176,7 @@ class ClientConnection:
             self.pending_bytes = data
             self._defer()
         else:
-            self._feed(data)  # nothing is kept for a stranger
+            self._feed(data)  # nothing is kept for a client that has not authenticated
 
     def _defer(self) -> None:
         self.deferred = True
@@ -183,17 +185,17 @@ class ClientConnection:
             self.budget.defer(self)
 
     def resume(self) -> None:
-        """Another turn of the loop: take up what was put off."""
+        """Another turn of the loop: take up deferred work."""
         self.queued = False
         gone = self.transport is None or self.transport.is_closing() or self.session.closing
         if self.write_paused and not gone:
-            # no more is made for a client that does not read; `resume_writing` comes when it has
+            # make no more replies for a client that does not read; `resume_writing` comes later
             return
         self.deferred = False
         self.resuming = True
         if gone:
-            # closing without a word from us: a command of this very pipeline failed, and nothing
-            # runs behind a gap
+            # closing without an order of this node: a command of this pipeline failed, and nothing
+            # after a gap may run
             self._drop_pending()
         elif self.resumable:
             self.resumable = False
@@ -208,7 +210,7 @@ class ClientConnection:
         self._continue_later()
 
     def _continue_later(self) -> None:
-        """In another turn, if there is anything to go on with."""
+        """Defer the remaining work to another turn, if there is any."""
         if self.deferred:
             return
         if self.resumable or self.pending_commands or self.pending_bytes:
@@ -221,8 +223,8 @@ class ClientConnection:
             self._close_if_done()
 
     def _leave_slow_path(self) -> None:
-        """Once nothing of what came with a very large command is left,
-        commands take the short way again.
+        """When nothing remains of what came with a very large command, commands take the fast path
+        again.
         """
         session = self.session
         if session.slow_path and not (session.parked or self.pending_commands):
@@ -233,8 +235,8 @@ class ClientConnection:
         self.pending_bytes, self.pending_commands, self.resumable = b"", [], False
 
     def _run_slow(self, batch: list[list[bytes]]) -> None:
-        """A large command is among these, or an error follows them,
-        or the client has not authenticated.
+        """The batch has a large command, or an error follows it, or the client has not
+        authenticated.
         """
         reader = self.reader
         stranger = not reader.authenticated
@@ -271,8 +273,8 @@ class ClientConnection:
         self._update_flow()
 
     def check_output(self, now_us: int) -> None:
-        """Close this client at `client-output-buffer-limit`. As in Redis, a client in MONITOR is
-        of the class normal.
+        """Close this client if it exceeds `client-output-buffer-limit`. As in Redis, a client in
+        MONITOR belongs to the class normal.
         """
         transport = self.transport
         limit = self.engine.settings.client_output_buffer_limit.normal
@@ -285,7 +287,7 @@ class ClientConnection:
             self.budget.abort(self)
 
     def _close_unread(self, limit: str) -> None:
-        """What it has not read is not kept: the client is about to be closed."""
+        """Discard what the client has not read: it is about to be closed."""
         self.session.closing = True
         self.session.update_fast_path()
         self._drop_pending()
@@ -312,8 +314,8 @@ class ClientConnection:
     # ----------------------------------------------------------------- commands
 
     def run(self, batch: list[list[bytes]]) -> int:
-        """Run a batch and write what may be written. How many of it were consumed: fewer than all
-        if the turn was over before.
+        """Run a batch and write what may be written. Returns how many commands were consumed; fewer
+        than all if the turn ended first.
         """
         host, shard, session, engine = self.host, self.shard, self.session, self.engine
         now_us = host.clock()
@@ -345,8 +347,8 @@ class ClientConnection:
         if shard.has_entries and not shard.drain_scheduled:
             host.schedule_drain()
         if not (session.fast_path_ok and self.reader.fast):
-            self.reader.authenticated = session.authenticated  # AUTH gives it, RESET takes it back
-        # what was parked counts when it runs
+            self.reader.authenticated = session.authenticated  # AUTH sets it, RESET clears it
+        # parked commands count when they run
         ran = max(at - len(session.parked), 0) if session.parked else at
         self.budget.charge(ran, after_us)
         self.facts.commands_processed += ran
@@ -374,8 +376,8 @@ class ClientConnection:
         return at
 
     def _on_bug(self, bug: Exception) -> None:
-        """A command ended in an error of the program: what came before it is answered, nothing
-        behind it runs, and then the client is closed.
+        """A command ended in an error of the program. The commands before it are answered, nothing
+        after it runs, and then the client is closed.
         """
         self.shard.last_row = None
         self.session.closing = True
@@ -384,22 +386,22 @@ class ClientConnection:
         self.host.on_bug(bug)
 
     def _run_large(self, batch: list[list[bytes]]) -> None:
-        """A very large command is among these: none takes the fast path, which ignores sizes."""
+        """The batch has a very large command: none takes the fast path, which ignores sizes."""
         session = self.session
         self.reader.end_large()
         session.slow_path = True
         session.update_fast_path()
         self._run_some(batch)
         if session.parked or self.pending_commands:
-            self._pause_reading()  # a few such commands are as much as is kept of one client
+            self._pause_reading()  # keep no more than a few such commands of one client
         self._leave_slow_path()
 
     def _run_rest(
         self, batch: list[list[bytes]], at: int, wall_ms: int, now_us: int
     ) -> tuple[int, int, int]:
-        """The batch holds a command that is not plain, that may take long, or with a large reply:
-        go on piece by piece, the clock read for each, until the turn is over. Where the last piece
-        began, where it ended, and when it began.
+        """The batch has a command that is not plain, may take long, or has a large reply. Go on
+        piece by piece until the turn is over, and read the clock for each piece. Returns where the
+        last piece began, where it ended, and when it began.
         """
         host, shard, session, budget = self.host, self.shard, self.session, self.budget
         engine = shard.engine
@@ -428,8 +430,8 @@ class ClientConnection:
         return start, at, now_us
 
     def run_parked(self) -> None:
-        """The shard named this session: try its parked commands again, in this turn or behind all
-        who have been put off.
+        """The shard named this session: try its parked commands again, now or after all deferred
+        clients.
         """
         if self.transport is None:
             return
@@ -442,7 +444,7 @@ class ClientConnection:
         self._continue_later()
 
     def _run_parked(self) -> None:
-        """As many of the parked commands as this turn has left."""
+        """Run as many of the parked commands as this turn has left."""
         shard, session = self.shard, self.session
         batch, rest = shard.take_parked(session, max(self.budget.left, 1))
         if batch:
@@ -457,10 +459,10 @@ class ClientConnection:
             self.resumable = shard.requeue(session, rest)
 
     def _continue_authentication(self) -> None:
-        """Before authentication commands are read one at a time, each under the result of the one
-        before.
+        """Before authentication, commands are read one at a time, each after the result of the one
+        before it.
 
-        What follows a successful AUTH comes as one batch: it is divided among turns like any other.
+        What follows a successful AUTH comes as one batch, divided among turns like any other.
         """
         while not self.session.closing and self.transport is not None and not self.deferred:
             batch = self.reader.resume()
@@ -472,7 +474,7 @@ class ClientConnection:
                 self._run_some(batch)
 
     def _protocol_error(self) -> None:
-        """Told behind all that came before it."""
+        """Send the error after all earlier replies."""
         session = self.session
         if session.parked or session.is_blocked or self.deferred:
             return
@@ -492,8 +494,8 @@ class ClientConnection:
             self.facts.output_bytes += len(data)
 
     def show(self, line: bytes) -> None:
-        """For a client in MONITOR. One that does not read is closed:
-        what it is shown never waits for it.
+        """Send a line to a client in MONITOR. A client that does not read is closed: its lines
+        never wait for it.
         """
         self.write(line)
         if self.write_paused:
@@ -516,7 +518,7 @@ class ClientConnection:
             self._close_excess()
 
     def released(self, data: bytes) -> None:
-        """Replies that waited: for a commit, or for its failure."""
+        """Write replies that waited for a commit, or for its failure."""
         self.write(data)
         if self.write_paused:
             self.budget.unread.add(self, len(data))
@@ -528,7 +530,7 @@ class ClientConnection:
             self._close_if_done()
 
     def close(self) -> None:
-        """Write what was given to `write`, then close."""
+        """Write what was passed to `write`, then close."""
         self.session.closing = True
         transport = self.transport
         if transport is not None:
@@ -536,7 +538,7 @@ class ClientConnection:
             transport.close()
 
     def abort(self) -> None:
-        """Close at once; what was not written yet is not sent."""
+        """Close at once; unwritten data is discarded."""
         self.session.closing = True
         transport, self.transport = self.transport, None
         if transport is not None:
@@ -559,7 +561,7 @@ class ClientConnection:
             self._resume_reading()
 
     def _close_if_done(self) -> None:
-        """A client that has said all is closed when all of it has run and is answered."""
+        """Close a client that sends nothing more, once all its commands are answered."""
         if self.eof and self._done():
             self.close()
 
@@ -567,8 +569,8 @@ class ClientConnection:
         session = self.session
         if self.resuming or self.deferred or self.pending_bytes or session.held or session.out:
             return False
-        # Blocked, or held up by CLIENT PAUSE, it could wait for as long as anybody likes, and that
-        # its client is gone would never be seen: as in Redis.
+        # A blocked session, or one stopped by CLIENT PAUSE, could wait without limit, and the end
+        # of its client would stay unnoticed. So it is closed, as in Redis.
         return not session.parked or session.is_blocked or self.engine.pause_mode != PAUSE_NONE
 
     def _pause_reading(self) -> None:

@@ -1,9 +1,9 @@
-"""What commands ask of the node, and what clients wait for that is not a commit: carried out,
-timed, answered.
+"""Requests that commands make to the node, and waits of clients for something other than a commit.
+Requests are carried out; waits are timed and answered.
 
 Decides: when WAIT, WAITAOF, MEMSTORE WAITFOR, MEMSTORE POSITION and a replica's report are
-answered; whom the door lets in.
-Must not know: roles' reasons, the log.
+answered; which clients may connect.
+Must not know: the reasons of roles, the log.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ from memstore.replication.roles import Peer, Roles
 from memstore.replication.shard import Shard
 from memstore.replication.waiting import wait_of
 
-POLL_US: Final = 100_000  # a replica's report is answered after so long at the latest
-HTTP_WARNING_EVERY_US: Final = 60_000_000  # of HTTP requests at most one in so long is told
+POLL_US: Final = 100_000  # a replica's report is answered after this time at the latest
+HTTP_WARNING_EVERY_US: Final = 60_000_000  # one warning of an HTTP request in this time at most
 PROTECTED: Final = (
     b"-DENIED this node has no password and protected mode is on, so it serves clients of this "
     b"machine only. "
@@ -55,7 +55,7 @@ log = structlog.get_logger("memstore.node")
 
 
 class RequestsNode(Protocol):
-    """What is used of the node."""
+    """What it uses of the node."""
 
     engine: Engine
     facts: Facts
@@ -70,10 +70,10 @@ class RequestsNode(Protocol):
     def wall_ms(self) -> int: ...
 
     def act(self) -> None:
-        """Carry out what the role machine asks for."""
+        """Carry out the outputs of the role machine."""
 
     def resume_sessions(self) -> None:
-        """Sessions may go on: see to it in the next turn of the loop."""
+        """Sessions may go on: resume them in the next turn of the loop."""
 
     def terminate(self, reason: str, code: int = 0) -> None: ...
 
@@ -82,13 +82,13 @@ class ClientRequests:
     def __init__(self, node: RequestsNode) -> None:
         self.node = node
         self._waits = node.shard.waiting
-        self._timer: asyncio.TimerHandle | None = None  # for the first deadline of the waits
+        self._timer: asyncio.TimerHandle | None = None  # for the earliest deadline of the waits
         self._timer_us = 0
         self._reports: list[tuple[ReplicaReport, int]] = []  # (report, answer by)
         self._links: dict[int, ReplicaReport] = {}  # session id -> newest report over it
-        self._handover: Session | None = None  # who waits for its end
+        self._handover: Session | None = None  # the session that waits for the hand-over's end
         self._pause: asyncio.TimerHandle | None = None
-        self._http_request_us = 0  # when an HTTP request was last told of
+        self._http_request_us = 0  # when the last warning of an HTTP request was logged
 
     # ----------------------------------------------------------------- the door
 
@@ -133,7 +133,7 @@ class ClientRequests:
     # ----------------------------------------------------------------- requests
 
     def run(self) -> None:
-        """Take and carry out what commands asked for, in order."""
+        """Take the requests of commands and carry them out in order."""
         engine = self.node.engine
         while engine.requests:
             asked, engine.requests = engine.requests, []
@@ -145,7 +145,7 @@ class ClientRequests:
         if isinstance(request, CloseSession):
             self._close(request)
         elif isinstance(request, Sleep):
-            time.sleep(request.us / 1e6)  # what DEBUG SLEEP is for: the loop stands still
+            time.sleep(request.us / 1e6)  # the purpose of DEBUG SLEEP: the loop stands still
         elif isinstance(request, Pause):
             self._start_pause(request)
         elif isinstance(request, Unpause):
@@ -180,7 +180,7 @@ class ClientRequests:
             sink.close()
 
     def _log_http_request(self, session: Session) -> None:
-        """At most once a minute: a web page can repeat its request."""
+        """Logged at most once a minute: a web page can repeat its request."""
         now_us = self.node.clock()
         if not self._http_request_us or now_us - self._http_request_us >= HTTP_WARNING_EVERY_US:
             self._http_request_us = now_us
@@ -230,7 +230,7 @@ class ClientRequests:
 
     def _ask_roles(self, wanted: str, session: Session | None) -> None:
         if session is None and self.node.roles.phase:
-            # FAILOVER has its answer; who waits now waits for the other one
+            # FAILOVER has its answer; the waiting session waits for the other hand-over
             log.warning("handover-failed", text="a hand-over is under way")
             return
         self.node.roles.on_handover_asked(wanted, self.node.clock())
@@ -244,8 +244,8 @@ class ClientRequests:
             self._answer_blocked(session, reply.error(f"ERR {error}") if error else reply.OK)
 
     def _answer_blocked(self, session: Session, answer: bytes) -> None:
-        """Answer a blocked session. Past the shard if nothing waits before the answer: a change of
-        role under way must not touch it.
+        """Answer a blocked session. If no reply waits before the answer, go past the shard: a
+        change of role that is in progress must not affect it.
         """
         if session.held or session.out:
             self.node.shard.finish(session, answer)
@@ -264,7 +264,7 @@ class ClientRequests:
         now_us = node.clock()
         before = self._links.get(report.session.id)
         if before is not None and before.node != report.node:
-            # one connection speaks for one replica
+            # one connection reports for one replica
             node.roles.on_peer_gone(before.node, before.incarnation)
         self._links[report.session.id] = report
         node.roles.on_peer(
@@ -281,7 +281,7 @@ class ClientRequests:
             self._answer_reports(now_us + POLL_US)
 
     def _answer_reports(self, until_us: int) -> None:
-        """Answer the reports that are due by then."""
+        """Answer the reports that are due by ``until_us``."""
         due = [request for request, by in self._reports if by <= until_us]
         self._reports = [(request, by) for request, by in self._reports if by > until_us]
         for request in due:
@@ -298,7 +298,7 @@ class ClientRequests:
         deadline_us = self._waits.deadline()
         if self._timer is not None:
             if 0 < self._timer_us <= deadline_us:
-                return  # it fires early and is set again, which is cheaper than a new one each time
+                return  # it fires early and is set again: cheaper than a new timer each time
             self._timer.cancel()
             self._timer = None
         if deadline_us:
@@ -312,7 +312,7 @@ class ClientRequests:
         self._on_waits_changed()
 
     def on_progress(self) -> None:
-        """Something was committed or applied, here or at a replica, or time has passed: answer the
+        """Something was committed or applied, here or at a replica, or time has passed. Answer the
         waits that are over.
         """
         waits, node = self._waits, self.node
@@ -333,8 +333,8 @@ class ClientRequests:
             node.resume_sessions()
 
     def on_step_down(self) -> None:
-        """No longer primary: who waits for replicas is told by the shard's demotion,
-        and so are replicas' links.
+        """This node is no longer the primary. The shard's demotion answers sessions that wait for
+        replicas, and the links of replicas.
         """
         self._waits.clear()
         self._reports.clear()

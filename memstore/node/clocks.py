@@ -1,11 +1,11 @@
 """The node's two clocks.
 
-Decides: what time it is. `WallClock` is for key expiry and display. It never goes back and never
-falls behind the newest entry's time (``floor_ms``). A machine's clock that jumps ahead is followed
-slowly, since a jump would expire keys too early. One that is set back is not followed: time goes on
-at the rate of the other clock, from what was told or from the newest entry's time, whichever is
-later. Only a small difference is made up for, by a slower rate. Leases have their own clock, which
-is the log's (microseconds since boot).
+Decides: what time it is. `WallClock` is for key expiry and display. It never goes back and is never
+earlier than the newest entry's time (``floor_ms``). If the machine's clock jumps ahead,
+`WallClock` follows slowly, since a jump would expire keys too early. If the machine's clock is set
+back, `WallClock` does not follow. It goes on at the rate of the other clock, from its last time or
+from the newest entry's time, whichever is later. Only a small difference is corrected, by a slower
+rate. Leases have their own clock, the log's (microseconds since boot).
 Must not know: what the time is used for.
 """
 
@@ -15,10 +15,10 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-# the machine's clock may move ahead of its own rate by so much without being a jump
+# up to this difference, a machine's clock that is ahead has not jumped
 JUMP_MS: Final = 1000
 CATCH_UP: Final = 10  # a jump is followed at a tenth of the time that passes
-# time that is ahead of the machine's clock by no more goes a tenth slower until both agree
+# up to this difference, a time ahead of the machine's clock goes a tenth slower until both agree
 BACK_MS: Final = 10_000
 
 
@@ -48,18 +48,18 @@ class WallClock:
         self._offset_ms = machine() - self._read_us // 1000  # followed so far
         self._last_ms = 0
         self.floor_ms = 0  # the newest entry's time; raised by `raise_floor`
-        # what `at` told last, which is good for readings of the other clock below ``until_us``:
-        # every command asks
+        # the last result of `at`, valid for readings of the other clock below ``until_us``: every
+        # command uses it
         self.ms = 0
         self.until_us = 0
-        # how far the machine's clock is behind what is told here, if that is more than `BACK_MS`;
-        # 0: it is not
+        # how far the machine's clock is behind this one, if that is more than `BACK_MS`; 0: it is
+        # not
         self.behind_ms = 0
-        self.jumped_ms = 0  # how far the machine's clock is ahead of what is told here; 0: in step
+        self.jumped_ms = 0  # how far the machine's clock is ahead of this one; 0: in step
 
     def at(self, now_us: int) -> int:
-        """The time at a reading of the other clock, by what `read` last found (several times a
-        second). For every command: no clock is asked.
+        """The time at a reading of the other clock, from the latest `read` (several times a
+        second). For every command: it reads no clock.
         """
         boot_ms = now_us // 1000
         ms = boot_ms + self._offset_ms
@@ -68,7 +68,7 @@ class WallClock:
         return ms
 
     def raise_floor(self, ms: int) -> None:
-        """An entry of that time was applied: none earlier is told from now on."""
+        """An entry with that time was applied: no earlier time is returned from now on."""
         if ms > self.floor_ms:
             self.floor_ms = ms
             self.until_us = 0
@@ -77,9 +77,9 @@ class WallClock:
         self.until_us = 0
         now_us = self._boot_us()
         now_ms = now_us // 1000
-        # `at` may have told as much since the last reading
+        # `at` may have returned this time since the last reading
         self._last_ms = max(self._last_ms, now_ms + self._offset_ms)
-        # from an entry's time on, time goes on as well
+        # after an entry's time, time goes on too
         self._offset_ms = max(self._offset_ms, self.floor_ms - now_ms)
         offset = self._machine_ms() - now_ms
         ahead = offset - self._offset_ms  # of the machine's clock

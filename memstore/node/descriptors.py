@@ -1,12 +1,13 @@
 """How many clients the limit on open files (RLIMIT_NOFILE) leaves room for.
 
-Decides: what is kept back for everything that is not a client, and what maxclients may be.
-Must not know: who opens what.
+Decides: how many descriptors are reserved for everything that is not a client, and the largest
+maxclients.
+Must not know: what the descriptors are opened for.
 
-Each client takes one descriptor. Without a reserve the last client would take the descriptor that
-the log's next segment, a connection to a log node or the answer to one client too many needs.
-Connections that are refused need a descriptor too, until the error is on its way, so the queue of
-connections that wait to be accepted has to fit into the reserve.
+Each client takes one descriptor. Without a reserve, the last client would take a descriptor that
+others need: the log's next segment, a connection to a log node, or the refusal of one client too
+many. A refused connection also needs a descriptor until the error is sent. So the queue of
+connections that wait to be accepted must fit into the reserve.
 """
 
 from __future__ import annotations
@@ -15,17 +16,17 @@ import resource
 from dataclasses import dataclass
 from typing import Final
 
-# descriptors: files, the loop's own, log nodes, other nodes, the lease's process,
-# and clients that are refused
+# descriptors: files, the loop's own, log nodes, other nodes, the lease keeper, and clients that are
+# refused
 RESERVED: Final = 64
-# of those: connections that wait to be accepted, at most, where the limit is low
+# of those: the most connections that may wait to be accepted, where the limit is low
 REFUSED: Final = 24
 
 
 @dataclass(frozen=True)
 class Room:
     limit: int  # descriptors that this process may have open
-    clients: int  # what maxclients may be
+    clients: int  # the largest maxclients
     backlog: int  # connections that may wait to be accepted
 
     @property
@@ -34,8 +35,8 @@ class Room:
 
 
 def plan(clients: int, backlog: int, soft: int, hard: int) -> Room:
-    """``soft`` and ``hard``: the present limits, -1 for none.
-    The soft one may be raised up to the hard one.
+    """``soft`` and ``hard``: the present limits, -1 for none. The soft limit may be raised up to
+    the hard one.
     """
     wanted = clients + RESERVED
     if soft < 0 or soft >= wanted:
@@ -48,7 +49,7 @@ def plan(clients: int, backlog: int, soft: int, hard: int) -> Room:
 
 
 def make_room(clients: int, backlog: int) -> Room:
-    """As `plan` says, with the limit raised if it has to be."""
+    """Apply `plan`, and raise the limit if necessary."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     infinity = resource.RLIM_INFINITY
     room = plan(
@@ -57,6 +58,6 @@ def make_room(clients: int, backlog: int) -> Room:
     if soft != infinity and room.limit > soft:
         try:
             resource.setrlimit(resource.RLIMIT_NOFILE, (room.limit, hard))
-        except (ValueError, OSError):  # not allowed here: what there is has to do
+        except (ValueError, OSError):  # not allowed here: the present limit must do
             return plan(clients, backlog, soft, soft)
     return room

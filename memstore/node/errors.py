@@ -1,7 +1,7 @@
-"""What an error that nothing took costs: one client its connection, or the node its process.
+"""What an uncaught error costs: one client its connection, or the node its process.
 
-Decides: which errors end the node (`ends_the_node`), and that a client which missed a reply reads
-no later one in its place.
+Decides: which errors end the node (`ends_the_node`), and that a client which missed a reply never
+reads a later reply in its place.
 Must not know: what commands mean, roles, the log.
 """
 
@@ -21,7 +21,7 @@ log = structlog.get_logger("memstore.node")
 
 
 class NodeToEnd(Protocol):
-    """What is used of the node."""
+    """What it uses of the node."""
 
     engine: Engine
     loop: asyncio.AbstractEventLoop
@@ -34,13 +34,13 @@ class NodeToEnd(Protocol):
 
 
 class ErrorContainment:
-    """Of one node."""
+    """The error handlers of one node."""
 
     def __init__(self, node: NodeToEnd) -> None:
         self._node = node
 
     def on_loop_error(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        """The loop's exception handler: something raised an error and nothing took it."""
+        """The loop's exception handler: it gets every error that no code caught."""
         error = context.get("exception")
         ends = ends_the_node(context)
         text = f"{context.get('message')}: {type(error).__name__}: {error}"
@@ -57,20 +57,18 @@ class ErrorContainment:
             self._node.end("an error of the program", 1)
 
     def on_bug(self, error: Exception) -> None:
-        """A client's command ended in an error of the program. Its connection closes itself when
-        what came before is answered.
+        """A client's command ended in an error of the program. Its connection closes itself after
+        the commands before it are answered.
         """
         self._on_client("a command failed", error)
 
     def on_client_error(self, client: Client, error: Exception) -> None:
-        """As in a socket's callback, in one of our own: other clients go on."""
+        """An error in our own callback for one client, as in a socket's callback: others go on."""
         self._on_client("a command that waited failed", error)
         client.close()
 
     def on_release_error(self, client: Client, error: Exception) -> None:
-        """A client was not given a reply that was due. It must not read a later one in that reply's
-        place.
-        """
+        """A client missed a reply that was due. It must not read a later reply in its place."""
         self._on_client("a reply was not released", error)
         client.abort()
 
@@ -80,8 +78,8 @@ class ErrorContainment:
         )
 
     def release(self, session: Session, data: bytes) -> bool:
-        """Replies that waited. False: the client is gone. An error here costs this client its
-        connection, and no other client anything.
+        """Write replies that waited. False: the client is gone. An error here costs only this
+        client its connection.
         """
         sink = session.sink
         if sink is None:
@@ -94,8 +92,8 @@ class ErrorContainment:
         return True
 
     def _abort_clients(self) -> None:
-        """Something of the node's own has stopped half-way. Replies may be lost there, and a later
-        reply must not be read in the place of one.
+        """A part of the node has stopped halfway. Replies may be lost there, and a client must not
+        read a later reply in place of a lost one.
         """
         for session in list(self._node.engine.sessions.values()):
             if session.sink is not None:
@@ -103,20 +101,20 @@ class ErrorContainment:
 
 
 def is_a_clients(context: dict[str, Any]) -> bool:
-    """Whether the error came up in work for one client alone."""
+    """Whether the error occurred in work for one client alone."""
     return "client" in context or isinstance(context.get("protocol"), ClientConnection)
 
 
 def ends_the_node(context: dict[str, Any]) -> bool:
-    """Whether the node can no longer be trusted after an error that nothing took.
+    """Whether the node can no longer be trusted after an uncaught error.
 
-    It ends by a broken invariant or a half-done unit, wherever that shows. It ends by an error in a
-    callback or timer: these are the node's own and may have stopped half-way. It ends by an error
-    of a task, unless it is the operating system's: a part of the node has stopped. It goes on after
+    A broken invariant or a half-done unit ends the node, wherever it shows. An error in a callback
+    or timer ends it: these are the node's own and may have stopped halfway. An error of a task ends
+    it, unless it is the operating system's: a part of the node has stopped. The node goes on after
     an error in one client's callback, which costs that client its connection. A callback of a link
-    to a log node or another node is the node's own: what it left undone may be any client's. It
-    goes on after an error in a future that nothing waits for: a library leaves one behind when a
-    connection or a look-up was given up, and no code of ours ran.
+    to a log node or another node is the node's own: its unfinished work may belong to any client.
+    The node goes on after an error in a future that nothing waits for. A library leaves one when a
+    connection or a look-up is given up, and none of our code ran.
     """
     error, future = context.get("exception"), context.get("future")
     if error is None:

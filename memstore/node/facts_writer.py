@@ -1,7 +1,7 @@
-"""What the node knows, written where commands read it (`Facts`).
+"""Copies the node's state to where commands read it (`Facts`).
 
 Decides: nothing; it copies.
-Must not know: who reads it.
+Must not know: which commands read it.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from memstore.replication.follower import Follower
 from memstore.replication.roles import PRIMARY, RESTORING, Roles
 from memstore.replication.shard import Shard
 
-# so long after a take-over the nodes of before are named to cluster clients, whether they have
-# reported here or not
+# for this long after a take-over, cluster clients see the earlier nodes, even those that have not
+# reported here
 EXPECTED_MS: Final = 3000
 
 log = structlog.get_logger("memstore.node")
 
 
 class FactsSource(Protocol):
-    """What is read of the node."""
+    """What it reads of the node."""
 
     config: ServerConfig
     facts: Facts
@@ -48,14 +48,14 @@ class FactsSource(Protocol):
 class FactsWriter:
     def __init__(self, node: FactsSource) -> None:
         self.node = node
-        self._quorum_message = ""  # what was last said about it
-        self._last_primary: Leadership | None = None  # the newest primary that was not this node
+        self._quorum_message = ""  # the last message about the quorum
+        self._last_primary: Leadership | None = None  # the newest primary other than this node
         self._jump_logged = False
         self._behind_logged = False
 
     def az_rank(self) -> int:
-        """The place of this node's AZ among the log nodes', sorted; the first where the log has no
-        AZs (embedded). Until all are known nobody is the first.
+        """The rank of this node's AZ among the log nodes' AZs, sorted. It is the first where the
+        log has no AZs (embedded). Until all AZs are known, no node has the first rank.
         """
         if self.node.log.embedded:
             return 0
@@ -64,7 +64,7 @@ class FactsWriter:
         return place if all(azs) else max(1, place)
 
     def update_role(self) -> None:
-        """After each change: the role, and who leads."""
+        """Call after each change: copies the role and the leader."""
         node, facts, roles = self.node, self.node.facts, self.node.roles
         facts.stuck = roles.stuck
         mismatches = roles.mismatches
@@ -88,8 +88,8 @@ class FactsWriter:
         facts.expected_replicas = []
         primary = roles.primary
         if primary is not None and (primary.host, primary.port) == (facts.host, facts.port):
-            # another process leads under this node's address, or did: clients are not sent to the
-            # node that they asked
+            # another process leads, or led, under this node's address: do not redirect clients to
+            # the node that they are connected to
             primary = None
         if primary is not None and primary.node != facts.node_id and primary.port > 0:
             self._last_primary = primary
@@ -125,7 +125,7 @@ class FactsWriter:
         node.link.aim((primary.host, primary.port) if others and primary is not None else None)
 
     def expect_replicas(self) -> None:
-        """At a take-over: who was a replica or led before will report, or is gone."""
+        """At a take-over: earlier replicas and the earlier primary will report, or are gone."""
         facts, now_ms = self.node.facts, self.node.wall_ms()
         facts.expected_replicas = [
             replica for replica in facts.replicas if replica.node != facts.node_id
@@ -165,7 +165,7 @@ class FactsWriter:
             facts.applied_ms = now_ms
 
     def update_log(self) -> None:
-        """The log nodes as seen from here; and a word when too few of them can be reached."""
+        """Copy how the log nodes look from here; log a warning when too few can be reached."""
         states = self.node.log.node_states()
         top = max((state.committed for state in states), default=0)
         facts = self.node.facts
@@ -210,7 +210,7 @@ class FactsWriter:
             self._quorum_message = text
 
     def update_progress(self) -> None:
-        """Once a second: how far restoring is, and that the machine's clock has jumped."""
+        """Once a second: how far the restore is, and whether the machine's clock has jumped."""
         node = self.node
         jumped_ms = node.wall.jumped_ms
         if jumped_ms and not self._jump_logged:

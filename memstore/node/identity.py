@@ -1,4 +1,4 @@
-"""Who a node is: its id, the limits it announces, and what of it does not change in its life.
+"""A node's identity: its id, the limits that it announces, and what stays constant in its life.
 
 Decides: nothing; it derives.
 Must not know: roles, clients.
@@ -17,9 +17,7 @@ from memstore.version import VERSION
 
 
 def node_id(log_name: str, az: str, host: str, port: int) -> str:
-    """40 hex digits, the same whenever a node of this address starts again: nodes keep nothing on
-    disk.
-    """
+    """40 hex digits, the same at each start at this address: nodes keep nothing on disk."""
     return hashlib.sha1(
         f"{log_name}|{az}|{host}:{port}".encode(), usedforsecurity=False
     ).hexdigest()
@@ -28,7 +26,7 @@ def node_id(log_name: str, az: str, host: str, port: int) -> str:
 def describe_node(
     facts: Facts, config: ServerConfig, txlog: Log, host: str, port: int, now_ms: int
 ) -> None:
-    """What commands read of the node's address and start."""
+    """What commands read about the node's address and start."""
     facts.host, facts.port, facts.az = host, port, config.az
     facts.log_name = txlog.name
     facts.node_id = node_id(txlog.name, config.az, host, port)

@@ -1,4 +1,4 @@
-"""TCP keep-alive of client connections: finds out that a client's machine is gone.
+"""TCP keep-alive of client connections: detects that a client's machine is gone.
 
 Decides: which socket options make up ``tcp-keepalive``.
 Must not know: clients, commands.
@@ -14,8 +14,8 @@ _PROBES: Final = 3
 
 
 def keep_alive(transport: asyncio.BaseTransport, period_s: int) -> None:
-    """Ask an idle peer after ``period_s`` seconds whether it is still there, and three times more
-    before giving it up; 0: never ask.
+    """Probe an idle peer after ``period_s`` seconds, and three times more before giving it up; 0:
+    never probe.
     """
     sock = transport.get_extra_info("socket")
     if sock is None or period_s <= 0:
@@ -27,5 +27,5 @@ def keep_alive(transport: asyncio.BaseTransport, period_s: int) -> None:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, max(1, period_s // _PROBES))
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, _PROBES)
     except OSError:
-        # A Unix socket, or a period beyond what the kernel takes: the connection works without.
+        # A Unix socket, or a period above the kernel's limit: the connection works without it.
         return

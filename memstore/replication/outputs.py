@@ -1,4 +1,4 @@
-"""What the role machine asks of the node's driver. Their effects follow the order of the list.
+"""What the role machine asks of the node's driver. Outputs take effect in the order of their list.
 
 Decides: nothing; it is the vocabulary between `roles` and `memstore.node.node`.
 Must not know: sockets, the log client.
