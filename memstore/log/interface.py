@@ -1,7 +1,7 @@
 """What an engine node needs of any transaction log: writer, subscription, tail, state, trim.
 
 Decides: which operations a log has, and with which errors they fail.
-Must not know: how a log does it. `quorum` and `embedded` implement it; a further log is one more
+Must not know: how a log does it. `quorum` and `embedded` implement it. A further log is one more
 file here, a line in `opening`, and a fixture in `tests/log/conformance`.
 
 Invariants that each log keeps:
@@ -9,7 +9,7 @@ Invariants that each log keeps:
 - A position is committed only when it is on disk as often as the log promises.
 - `Log.tail` is at or above each append that was acknowledged before the call.
 - The leases of two writers do not overlap. A lost writer commits nothing more.
-- A subscription gives each committed entry once, in order, from the position it started at.
+- A subscription gives each committed entry once, in order, from its start position.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from txlog.entry import Entry, EntryId
 
 
 class LogUnusable(Exception):
-    """The log cannot be opened; one line for the operator."""
+    """The log cannot be opened; the text is one line for the operator."""
 
 
 class NoMajority(Exception):
-    """The log cannot say in time where its tail is; one line."""
+    """The log cannot report its tail in time; the text is one line."""
 
 
 class TrimNotSupported(Exception):
@@ -33,8 +33,9 @@ class TrimNotSupported(Exception):
 
 
 class CampaignLost(Exception):
-    """Not this time. ``held``: another writer's lease runs; ``retry_ms``: try again after so long
-    at the earliest. ``windows``: whose windows are open, and for how many ms.
+    """The campaign failed this time. ``held``: another writer's lease runs. ``retry_ms``: the
+    least time before the next try. ``windows``: the writers whose windows are open, and for how
+    many ms.
     """
 
     def __init__(
@@ -48,7 +49,7 @@ class CampaignLost(Exception):
 
 
 class ProbeResult(Protocol):
-    """Would a campaign be won now? ``wait_ms``: until the open windows allow it."""
+    """Whether a campaign would be won now. ``wait_ms``: until the open windows allow it."""
 
     would_promise: bool
     wait_ms: int
@@ -56,8 +57,8 @@ class ProbeResult(Protocol):
 
 
 class Heartbeat(Protocol):
-    """Where the log stands, as its readers hear it. ``writer``: the incarnation whose window is
-    open, for ``window_left_ms``; ``successor``: to whom it was released.
+    """The log's state, as its readers receive it. ``writer``: the incarnation whose window is open
+    for ``window_left_ms``. ``successor``: the incarnation to which it was released.
     """
 
     committed: int
@@ -92,7 +93,8 @@ class Subscription(Protocol):
 class Writer(Protocol):
     """The one writer of a term. Its LEADERSHIP entry is committed, and ``prefix`` holds all entries
     from the campaign's position up to it. ``on_reopened(term)``: the owner appends ``leadership``
-    again before its next entry. ``on_lost(reason)`` is called once at most, and nothing after it.
+    again before its next entry. ``on_lost(reason)`` is called at most once, and no callback after
+    it.
     """
 
     lease_until_us: int
@@ -120,7 +122,8 @@ class Writer(Protocol):
     def last(self) -> tuple[EntryId, bytes]: ...
     def append(self, kind: int, payload: bytes, wall_ms: int, continued: bool = False) -> int: ...
     def flush(self) -> None: ...
-    def renewed_until(self, now_us: int) -> int: ...  # the lease's end, after a stand-still too
+    # the lease's end, also after the loop stood still
+    def renewed_until(self, now_us: int) -> int: ...
     def start_handover(self) -> None: ...
     def abort_handover(self) -> None: ...
     def stop(self) -> None: ...
@@ -129,7 +132,7 @@ class Writer(Protocol):
 
 class Log(Protocol):
     """``incarnation`` is this process' id in the log. ``embedded``: the log is in this process, so
-    no machine of it can be away. ``clock``: microseconds of the leases' clock.
+    no log node can be unreachable. ``clock``: microseconds of the leases' clock.
     """
 
     name: str
@@ -140,7 +143,7 @@ class Log(Protocol):
     # raises LogUnusable, OSError
     async def open(self) -> None: ...
     async def close(self) -> None: ...
-    # the lease is renewed for so long while the loop is inside one command
+    # the lease is renewed for up to ``busy_limit_ms`` while the loop is inside one command
     def start_lease_keeper(self, busy_limit_ms: int) -> None: ...
     def node_states(self) -> Sequence[NodeState]: ...
     def subscribe(
@@ -166,5 +169,5 @@ class Log(Protocol):
         wall_ms: Callable[[], int],
     ) -> Writer: ...
 
-    # entries up to there are needed no more; raises TrimNotSupported
+    # entries up to ``upto`` are no longer needed; raises TrimNotSupported
     async def trim(self, upto: int) -> None: ...

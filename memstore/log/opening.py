@@ -1,4 +1,4 @@
-"""Which log an address names.
+"""Chooses the log that an address names.
 
 Decides: the class of log for each form of address, and its settings.
 Must not know: what the log is used for.
@@ -21,7 +21,7 @@ def make_log(
     create: bool,
     commit_timeout_ms: int,
 ) -> QuorumLog:
-    """Not opened yet. ``create``: a group that has no log of this name makes it."""
+    """The log is not opened yet. ``create``: a group without a log of this name makes it."""
     log = (
         EmbeddedLog(address, az, rng)
         if address.embedded

@@ -1,8 +1,8 @@
 """The quorum log: a group of txlog's log nodes as a `Log`.
 
-Decides: nothing but which error of `txlog.client` is which error of the interface.
-Must not know: what entries mean. The client's own writer and subscription are handed on as they
-are, so an append costs no call more than it does in txlog.
+Decides: only which error of `txlog.client` becomes which error of the interface.
+Must not know: what entries mean. It returns the client's own writer and subscription unchanged, so
+an append costs no extra call.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class QuorumLog:
 
     @property
     def writer(self) -> txlog.Writer | None:
-        """The writer that campaigns or is open; of use to tests."""
+        """The writer that campaigns or is open; for tests."""
         return self.client.writer
 
     def subscribe(

@@ -55,7 +55,7 @@ log = structlog.get_logger("memstore.node")
 
 
 class RequestsNode(Protocol):
-    """What it uses of the node."""
+    """What `ClientRequests` uses of the node."""
 
     engine: Engine
     facts: Facts

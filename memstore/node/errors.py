@@ -21,7 +21,7 @@ log = structlog.get_logger("memstore.node")
 
 
 class NodeToEnd(Protocol):
-    """What it uses of the node."""
+    """What `ErrorContainment` uses of the node."""
 
     engine: Engine
     loop: asyncio.AbstractEventLoop

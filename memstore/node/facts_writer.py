@@ -29,7 +29,7 @@ log = structlog.get_logger("memstore.node")
 
 
 class FactsSource(Protocol):
-    """What it reads of the node."""
+    """What `FactsWriter` reads of the node."""
 
     config: ServerConfig
     facts: Facts

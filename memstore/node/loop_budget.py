@@ -1,21 +1,23 @@
-"""What one turn of the loop does for clients: so many commands, so long and so many bytes, and no
-more; at its end all that was said is written.
+"""The budget of one turn of the loop for clients: a limited number of commands, time and bytes. At
+the end of the turn all replies are written.
 
-Decides: how many commands a turn runs, who goes on in the next one, when replies go to their
-sockets.
+Decides: how many commands a turn runs, which clients go on in the next turn, when replies go to
+their sockets.
 Must not know: what commands and replies say.
 
-A turn is what everything else waits for: the log's answers, the lease, a client with one small
-question. All that fifty deep pipelines send in one go would be a long turn, and a very long one on
-a machine that is slow just then; so when enough has run, be it by count or by the clock, who comes
-later has its turn after the loop has looked around. Whose parked commands may be tried again stands
-in the same queue. Replies: a client that waits on many sockets is woken by the first and sleeps
-again behind it; written one behind the other, a turn's replies wake it once. That is worth more
-than the same number of writes saved. Clients whose last reply was large, and new ones, wait in a
-queue of their own. The two queues come first in turn, and the other one takes up at least one: a
-small question does not wait for sixty replies of 20 MB.
-Invariants: what was put for one connection is written in that order, and nothing past it (`flush`
-first); each of the two queues keeps the order of arrival.
+Everything else waits for a turn: the log's answers, the lease, a client with one small question.
+All that fifty deep pipelines send at once would be a long turn, and a very long one on a machine
+that is slow just then. So when enough has run, by count or by the clock, later clients have their
+turn after the loop has polled. Clients whose parked commands may be tried again are in the same
+queue.
+
+Replies: a client that waits on many sockets wakes at the first reply and sleeps again after it.
+Written one after the other, a turn's replies wake it once. That is worth more than the number of
+writes saved. Clients whose last reply was large, and new clients, wait in a queue of their own. The
+two queues take turns in coming first, and the other one takes up at least one client: a small
+question does not wait for sixty replies of 20 MB.
+Invariants: replies for one connection are written in the order of `write`, and no bytes overtake
+them (`flush` first); each of the two queues keeps the order of arrival.
 """
 
 from __future__ import annotations
@@ -25,11 +27,11 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final, Protocol
 
-# of ordinary commands half a millisecond to two; a single batch that cannot be divided may be more
+# ordinary commands of this number take 0.5 to 2 ms; a batch that cannot be divided may exceed it
 COMMANDS: Final = 256
-# of large replies in one turn: they take time to make, and who is to read them may not
+# of large replies in one turn: they take time to make, and their client may not read them
 REPLY_BYTES: Final = 1024 * 1024
-# after so long the rest waits, be it our work or the machine that was elsewhere
+# after this time the rest waits, whether we worked or the machine ran something else
 MAX_TURN_US: Final = 5_000
 
 
@@ -39,13 +41,13 @@ class Loop(Protocol):
 
 class Client(Protocol):
     transport: asyncio.Transport | None
-    heavy: bool  # its last reply was large, or it has had none yet
+    heavy: bool  # its last reply was large, or it has had no reply yet
 
     def resume(self) -> None:
-        """Take up what was put off; to be put off again if ``LoopBudget.left`` is not enough."""
+        """Take up deferred work; defer it again if ``LoopBudget.left`` is not enough."""
 
     def check_output(self, now_us: int) -> None:
-        """It is behind: close it if it is beyond the limit of its class."""
+        """Its unread output is large: close it if that exceeds the limit of its class."""
 
     def close(self) -> None: ...
 
@@ -53,8 +55,8 @@ class Client(Protocol):
 
 
 class UnreadOutput:
-    """What clients have not read, of those that are behind: above a bound for all of them together
-    the one with the most is closed.
+    """The unread output of the clients that do not read fast enough. If the sum exceeds a bound,
+    the client with the most is closed.
     """
 
     __slots__ = ("_of", "total")
@@ -68,7 +70,7 @@ class UnreadOutput:
         self._of[client] = size
 
     def forget(self, client: Client) -> None:
-        """It has read enough, or is gone."""
+        """The client has read enough, or is gone."""
         self.total -= self._of.pop(client, 0)
 
     def add(self, client: Client, size: int) -> None:
@@ -76,21 +78,19 @@ class UnreadOutput:
             self.note(client, self._of[client] + size)
 
     def clients(self) -> list[Client]:
-        """Those that are behind."""
+        """The clients that do not read fast enough."""
         return list(self._of)
 
     def excess(self, limit: int) -> Client | None:
-        """Who is to be closed because all together are above ``limit``;
-        to be forgotten by the caller.
-        """
+        """The client to close because the sum exceeds ``limit``. The caller then calls `forget`."""
         if self.total <= limit:
             return None
         return max(self._of, key=lambda client: self._of[client])
 
 
 class LoopBudget:
-    """Of one loop, again and again. ``left``: how many commands may run before somebody is put off;
-    below zero after a batch that could not be divided.
+    """The budget of one loop, renewed each turn. ``left``: how many commands may run before clients
+    are deferred; negative after a batch that could not be divided.
     """
 
     __slots__ = (
@@ -111,8 +111,8 @@ class LoopBudget:
     def __init__(
         self, loop: Loop, clock: Callable[[], int], failed: Callable[[Client, Exception], None]
     ) -> None:
-        """``clock``: microseconds. ``failed``: what a client's commands raised;
-        it must not raise itself.
+        """``clock``: microseconds. ``failed`` gets what a client's commands raised; it must not
+        raise itself.
         """
         self.left = COMMANDS
         self.unread = UnreadOutput()
@@ -122,21 +122,19 @@ class LoopBudget:
         self._failed = failed
         self._output: list[tuple[Client, bytes]] = []
         self._deferred: deque[Client] = deque()
-        self._deferred_heavy: deque[Client] = deque()  # put off too, and ``heavy``
+        self._deferred_heavy: deque[Client] = deque()  # deferred too, and ``heavy``
         self._heavy_first = False
-        self._scheduled = (
-            False  # `_start_turn` has been scheduled: something has happened in this turn
-        )
+        self._scheduled = False  # `_start_turn` is scheduled: something has happened in this turn
         self._until_us = 0
 
     def write(self, client: Client, data: bytes) -> None:
-        """Say this at the end of the turn."""
+        """Write these bytes at the end of the turn."""
         if not self._scheduled:
             self._begin()
         self._output.append((client, data))
 
     def charge(self, commands: int, now_us: int) -> None:
-        """So many have run."""
+        """Subtract commands that have run."""
         if not self._scheduled:
             self._begin()
         self.left -= commands
@@ -144,20 +142,20 @@ class LoopBudget:
             self.left = 0
 
     def write_large(self, client: Client, data: bytes) -> None:
-        """As `write`; a turn makes so many bytes of such replies and no more."""
+        """As `write`, for large replies: a turn makes only so many bytes of them."""
         self.write(client, data)
         self._room -= len(data)
         if self._room <= 0 and self.left > 0:
             self.left = 0
 
     def exhausted(self, now_us: int) -> bool:
-        """Whether a batch under way has to wait for the next turn."""
+        """Whether the rest of a batch must wait for the next turn."""
         if not self._scheduled:
             self._begin()
         return now_us > self._until_us or self.left <= 0
 
     def abort(self, client: Client) -> None:
-        """Soon: this may be called from inside a write to its socket."""
+        """Abort soon, not now: this may be called from inside a write to its socket."""
         self._loop.call_soon(client.abort)
 
     def defer(self, client: Client) -> None:
@@ -173,7 +171,7 @@ class LoopBudget:
                 try:
                     transport.write(data)
                 except RuntimeError:
-                    # closed, and not yet told so: nobody is there to read it
+                    # closed, but the connection does not know yet: no client reads this
                     client.transport = None
 
     def _begin(self) -> None:
@@ -182,8 +180,8 @@ class LoopBudget:
         self._loop.call_soon(self._start_turn)
 
     def _start_turn(self) -> None:
-        """The loop has looked around: what was said is written; then those who were put off go on,
-        in order, each once.
+        """The loop has polled. Write the replies; then the deferred clients go on, in order, each
+        once.
         """
         self._scheduled = False
         self.left = COMMANDS
@@ -202,12 +200,12 @@ class LoopBudget:
         self._resume(second, 1)
 
     def _resume(self, waiting: deque[Client], least: int) -> None:
-        """Each once, until the turn is over; ``least`` of them in any case."""
+        """Resume each client once, until the turn is over, but at least ``least`` of them."""
         for count in range(len(waiting)):
             if self.left <= 0 and count >= least:
                 break
             client = waiting.popleft()
             try:
                 client.resume()
-            except Exception as error:  # as in a socket's callback, and the others go on
+            except Exception as error:  # as in a socket's callback: the others go on
                 self._failed(client, error)

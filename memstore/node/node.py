@@ -1,11 +1,11 @@
 """An engine node's process: sockets, clocks, timers, and the machines they drive.
 
-Decides: nothing about terms, leases or positions. `roles` says what to do, and this carries it out;
-the shard says what may be told, and connections tell it.
+Decides: nothing about terms, leases or positions. `roles` says what to do, and this carries it out.
+The shard says which replies may leave, and connections send them.
 Must not know: what a command means, how the log agrees. Everything runs in one loop's thread.
 
-Order of a change of role: the machine's outputs are carried out one after the other, then the
-shard's role, the facts and the link follow, and sessions that waited go on in the next turn of the
+Order of a change of role: the machine's outputs are carried out one after the other. Then the
+shard's role, the facts and the link follow. Sessions that waited go on in the next turn of the
 loop.
 """
 
@@ -79,7 +79,7 @@ class EngineNode:
         self.roles = Roles(facts.node_id, txlog.incarnation, config.lease_ms, rng, self.clock())
         self.follower.distrusted = self.roles.mismatches.distrusted
         self.primary: PrimaryDriver | None = None
-        self.writer: Writer | None = None  # while primary
+        self.writer: Writer | None = None  # while this node is primary
         self.link = ReplicaLink(
             facts,
             txlog.incarnation,
@@ -107,7 +107,7 @@ class EngineNode:
 
     def start(self) -> None:
         self._upkeep.start()
-        # an embedded log needs no process, and no limit
+        # an embedded log needs no keeper process, and no limit
         if self.config.busy_limit_ms or self.log.embedded:
             self.log.start_lease_keeper(self.config.busy_limit_ms)
         self.act()
@@ -129,14 +129,14 @@ class EngineNode:
         await self.log.close()
 
     def terminate(self, reason: str, code: int = 0) -> None:
-        """A signal, SHUTDOWN, or an error of the program after which what was executed before can
-        still be committed.
+        """A signal, SHUTDOWN, or an error of the program. What was executed before it can still be
+        committed.
         """
         self.roles.on_terminate(reason, self.clock(), code)
         self.act()
 
     def spawn(self, work: Any) -> None:
-        """Run a coroutine to its end; what it raises ends the node."""
+        """Run a coroutine to its end; an error in it ends the node."""
         task = self.loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._on_task_done)
@@ -192,7 +192,7 @@ class EngineNode:
         self.resume_sessions()
 
     def resume_sessions(self) -> None:
-        """In the next turn of the loop, let sessions go on that may."""
+        """In the next turn of the loop, resume the sessions that may go on."""
         if not self._resume_scheduled and (self.shard.runnable or self.shard.reads.wanted):
             self._resume_scheduled = True
             self.loop.call_soon(self._resume_sessions)
@@ -226,9 +226,9 @@ class EngineNode:
     # ----------------------------------------------------------------- the role machine
 
     def act(self) -> None:
-        """Carry out what the role machine asks for, until it asks for nothing more."""
+        """Carry out the outputs of the role machine until there are no more."""
         if self._acting:
-            return  # an output's consequence: the loop below sees it
+            return  # called while an output is carried out: the loop below sees the new outputs
         self._acting = True
         try:
             while asked := self.roles.take_outputs():
@@ -290,8 +290,8 @@ class EngineNode:
         self.facts_writer.update_role()
 
     def _arm(self) -> None:
-        """One timer for the role machine and the shard. One that is too early fires in vain, which
-        is cheaper than a new one each time.
+        """Keep one timer for the role machine and the shard. A timer that fires too early does
+        nothing, which is cheaper than a new timer each time.
         """
         deadline = min(
             (at for at in (self.roles.deadline(), self.shard.deadline()) if at), default=0
@@ -409,8 +409,8 @@ class EngineNode:
             self.shard.begin_handover_pause()
 
     def _restore_from_log(self) -> None:
-        """Memory is thrown away; freeing it all at once would stop the loop, so the fresh keyspace
-        lets go of it in pieces.
+        """Memory is discarded. To free it at once would stop the loop, so the new keyspace frees it
+        in pieces.
         """
         old = self.engine.keyspace
         fresh = self.engine.keyspace = Keyspace(self.config.databases)
@@ -467,8 +467,8 @@ class EngineNode:
         self.act()
 
     def _has_won(self, writer: Writer) -> bool:
-        """A call, since the attribute changes while `_campaign` waits: compiled code believes what
-        that function assigned.
+        """This is a function because the attribute changes while `_campaign` waits: compiled code
+        assumes the value that `_campaign` assigned.
         """
         return self._won is writer
 

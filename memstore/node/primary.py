@@ -1,12 +1,12 @@
 """The primary's driver: effects to the writer, commits to the replies that wait for them.
 
 Decides: when an idle primary moves its replicas' time on. `replication.group_commit` decides when
-what has gathered is appended.
+the gathered units are appended.
 Must not know: terms, leases, what makes a position committed.
 
 Invariant: the shard's ``next_position`` is the writer's. An entry that is not the shard's takes a
-position only through `shift_positions`. The times of entries never go back, and no entry is later
-than a unit behind it.
+position only through `shift_positions`. The times of entries never go back, and no entry has a
+later time than a unit after it.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ from memstore.replication.group_commit import (
 from memstore.replication.shard import NO_LEASE, Shard
 from txlog.entry import DATA, DIGEST, HANDOVER, LEADERSHIP, EntryId
 
-# How long an entry waits for clients just answered when a turn has brought none of them: many at
-# once may be one process that the machine has suspended.
+# How long an entry waits for clients that were just answered, when a turn has brought none of them.
+# If many are away at once, they may be one process that the machine has suspended.
 WAIT_S: Final = 0.001
-# an idle primary with volatile keys appends this often, so that replicas' time moves
+# an idle primary with volatile keys appends this often, so that the time of replicas moves
 IDLE_US: Final = 1_000_000
 
 
 class Writer(Protocol):
-    """What is used of the log's writer."""
+    """What `PrimaryDriver` uses of the log's writer."""
 
     lease_until_us: int
     leadership: bytes
@@ -70,7 +70,7 @@ class Writer(Protocol):
 
 
 class PrimaryDriver:
-    """From the moment the writer is won until it is given up."""
+    """The driver of one term, from the moment the writer is won until it is given up."""
 
     def __init__(
         self,
@@ -86,17 +86,18 @@ class PrimaryDriver:
         self.shard = shard
         self.writer = writer
         self.handover_position = 0  # of the HANDOVER entry, once it is appended
-        # the greatest time in the log's entries: what this node's own clock says beyond that,
-        # nobody has been told
+        # the greatest time in the log's entries: no client or replica has seen a later time of this
+        # node's own clock
         self.last_entry_ms = shard.applied_wall_ms
         self._clock = clock
         self._wall_ms = wall_ms
-        self._on_progress = on_progress  # something was committed, up to here
-        # an error of the program while one client was given its replies
+        self._on_progress = on_progress  # reports the newest committed position
+        # an error of the program while a client got its replies
         self._on_client_error = on_client_error
-        self._wait_timer: asyncio.TimerHandle | None = None  # an entry waits beyond the turn
+        # runs while an entry waits longer than the turn
+        self._wait_timer: asyncio.TimerHandle | None = None
         self._appended_us = clock()
-        self._sampled = 0  # a position whose commit time is measured, 0: none
+        self._sampled = 0  # a position whose commit time is measured; 0: none
         self._sampled_us = 0
         self._expiry = ActiveExpiry()
         self._digests = digests
@@ -111,7 +112,7 @@ class PrimaryDriver:
     # ----------------------------------------------------------------- effects out
 
     def schedule_drain(self) -> None:
-        """At the end of this turn of the loop, append what has gathered."""
+        """At the end of this turn of the loop, append the gathered units."""
         if not self.shard.drain_scheduled:
             self.shard.drain_scheduled = True
             self._loop.call_soon(self._drain)
@@ -174,7 +175,7 @@ class PrimaryDriver:
             if sink is not None:
                 try:
                     sink.released(data)
-                except Exception as error:  # the clients behind it are given theirs
+                except Exception as error:  # the clients after it still get their replies
                     if self._on_client_error is None:
                         raise
                     self._on_client_error(sink, error)
@@ -195,9 +196,9 @@ class PrimaryDriver:
     # ------------------------------------------------------------- entries that are not the shard's
 
     def _append_own(self, kind: int, payload: bytes) -> int:
-        """What gathers comes behind it and was executed before now: this entry must not say that it
-        is later than that. A replica would hide a key, and then a PERSIST, say, that ran before the
-        key was due would bring it back.
+        """What gathers comes after this entry but was executed before now. So this entry must not
+        have a later time than those units. Otherwise a replica would hide a key, and a PERSIST that
+        ran before the key was due would then bring it back.
         """
         if not self.shard.has_entries:
             self.last_entry_ms = max(self.last_entry_ms, self._wall_ms())
@@ -208,19 +209,19 @@ class PrimaryDriver:
         return position
 
     def _on_reopened(self, term: int) -> None:
-        """A minority of log nodes had to be sealed again: a new term begins, and what gathers
+        """A minority of log nodes had to be sealed again. A new term begins, and what gathers
         belongs to it.
         """
         if not self.over:
             self._append_own(LEADERSHIP, self.writer.leadership)
 
     def _append_digest(self) -> None:
-        """Behind everything executed and before anything else is: then memory is what the entries
-        up to here say, and nothing is in it that they do not.
+        """Append the digest after everything executed and before anything else runs. Then memory is
+        exactly what the entries up to here say.
         """
         shard, facts = self.shard, self.shard.engine.facts
         if shard.waiting_bytes > max(self.rate.room, 0):
-            return  # later: more waits than may be in flight
+            return  # later: more bytes wait than may be in flight
         if shard.has_entries:
             self._append_gathered()
         assert not shard.has_entries
@@ -263,7 +264,7 @@ class PrimaryDriver:
             self._append_digest()
 
     def end(self) -> None:
-        """Nothing of this writer is looked at any more; it stops renewing."""
+        """Ignore this writer from now on; it stops renewing its lease."""
         self.over = True
         if self._wait_timer is not None:
             self._wait_timer.cancel()

@@ -1,7 +1,7 @@
-"""Starting and ending an engine node's process: doors, signals, exit codes.
+"""Starts and ends an engine node's process: sockets, signals, exit codes.
 
-Decides: what is said, in one line, when the node cannot start: exit code 2 for a setting that is
-wrong, 1 for anything else.
+Decides: the one line that is printed when the node cannot start: exit code 2 for a wrong setting, 1
+for anything else.
 Must not know: roles.
 """
 
@@ -34,8 +34,8 @@ from txlog.trust import NoSecret, check_callee
 
 FAILED: Final = 1
 WRONG_SETTING: Final = 2
-LAST_WORDS_S: Final = 0.05  # for replies on their way out
-OWN_NAME_S: Final = 5.0  # a resolver has so long to say where this machine is
+LAST_WORDS_S: Final = 0.05  # time for the last replies to leave
+OWN_NAME_S: Final = 5.0  # a resolver must find this machine's address within this time
 
 log = structlog.get_logger("memstore.node")
 
@@ -49,7 +49,7 @@ class NodeStartError(Exception):
 
 
 def run(config: ServerConfig) -> int:
-    """Serve until a signal or SHUTDOWN; the exit code."""
+    """Serve until a signal or SHUTDOWN; returns the exit code."""
     events.configure(config.log_level, config.log_format)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -103,8 +103,8 @@ async def serve(config: ServerConfig) -> int:
 
 
 def fit_clients(config: ServerConfig) -> Room:
-    """Lower maxclients to what the limit on open files leaves room for,
-    and say so. Raises `NodeStartError`.
+    """Lower maxclients to what the limit on open files leaves room for, and report it. Raises
+    `NodeStartError`.
     """
     room = make_room(config.maxclients, config.tcp_backlog)
     if not room.enough:
@@ -142,8 +142,8 @@ def read_addresses(config: ServerConfig) -> tuple[LogAddress, bytes | None]:
 
 
 def open_sockets(bind: str, port: int, backlog: int) -> list[socket.socket]:
-    """One listening socket an address. A ``-`` before an address:
-    no error where it does not exist. Raises `NodeStartError`.
+    """One listening socket for each address. A ``-`` before an address: no error if the address
+    does not exist. Raises `NodeStartError`.
     """
     opened: list[socket.socket] = []
     for word in bind.split() or ["127.0.0.1"]:
@@ -205,8 +205,8 @@ def listen(family: socket.AddressFamily, place: str, port: int, backlog: int) ->
 
 
 async def announced(sockets: list[socket.socket]) -> str:
-    """The host others are told: the first address listened on,
-    or this machine's name where that is every address.
+    """The host that other nodes get: the first address listened on, or this machine's name if that
+    is every address.
     """
     host = str(sockets[0].getsockname()[0])
     if host not in ("0.0.0.0", "::"):

@@ -1,9 +1,9 @@
 """The driver of a `Follower`: a subscription to the log on one side, memory on the other.
 
-Decides: how much is applied in one turn of the loop, and when the log is asked to wait.
+Decides: how much is applied in one turn of the loop, and when the log must pause.
 Must not know: what entries mean, roles.
-Invariant: a turn of the loop applies for at most about ``TURN_US``, so that a node that restores
-still answers.
+Invariant: a turn of the loop applies entries for at most about ``TURN_US``, so that a node that
+restores still answers.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from memstore.replication.follower import Follower
 from txlog.entry import Entry
 
 TURN_US: Final = 10_000
-STEP_BYTES: Final = 32 * 1024  # between two looks at the clock
-PAUSE_BYTES: Final = 16 * 1024 * 1024  # fed and not applied: above it the log waits
+STEP_BYTES: Final = 32 * 1024  # between two readings of the clock
+PAUSE_BYTES: Final = 16 * 1024 * 1024  # fed and not applied: above this the log pauses
 RESUME_BYTES: Final = 4 * 1024 * 1024
 
 
@@ -30,8 +30,8 @@ class Subscription(Protocol):
 
 
 class ReplicaDriver:
-    """``on_progress(control)``: entries were applied, these control entries among them;
-    ``on_stuck``: nothing further can be.
+    """``on_progress(control)``: entries were applied, and these are their control entries.
+    ``on_stuck``: no further entry can be applied.
     """
 
     def __init__(
@@ -71,8 +71,8 @@ class ReplicaDriver:
             self._turn()
 
     def apply_all(self) -> bool:
-        """Apply what was fed, if a turn is enough;
-        else go on in the next ones and answer False (``on_progress`` tells).
+        """Apply what was fed. If one turn is not enough, go on in the next turns and return False;
+        ``on_progress`` reports the rest.
         """
         if not self._scheduled:
             self._turn()
@@ -88,7 +88,7 @@ class ReplicaDriver:
             control += follower.step(STEP_BYTES)
         if follower.pending and not follower.stuck:
             self._scheduled = True
-            # The sockets come first: a timer of zero would let this chain starve nobody either, but
+            # Sockets must have their turn. A timer of zero would not starve them either, but
             # call_soon is fair in both loops.
             asyncio.get_running_loop().call_soon(self._turn)
         if self._paused and follower.pending_bytes < RESUME_BYTES and self.subscription is not None:

@@ -1,11 +1,10 @@
-"""A replica's connection to its primary: reports who it is and how far it has applied, and learns
-of the shard's other replicas.
+"""A replica's connection to its primary: it reports the replica's identity and applied position,
+and learns of the shard's other replicas.
 
 Decides: when to connect, when to report.
-Must not know: what the reports are for; they are for display and for WAIT, never for safety. One
-report is under way at a time. The primary sets the pace: it answers after a while, or at once when
-a client waits for replicas; in that case the next report leaves as soon as something more was
-applied.
+Must not know: the use of the reports; they serve display and WAIT, never safety. One report is in
+flight at a time. The primary sets the pace: it answers after a while, or at once when a client
+waits for replicas. In that case the next report leaves as soon as more entries are applied.
 """
 
 from __future__ import annotations
@@ -23,18 +22,18 @@ from txlog.program_errors import report_end
 from txlog.resolver import RESOLVER
 
 EAGER_S: Final = 0.1  # longest time between two reports while a client waits
-PACE_S: Final = 0.02  # shortest time between two reports while none does
+PACE_S: Final = 0.02  # shortest time between two reports while no client waits
 ANSWER_S: Final = 2.0
 RETRY_S: Final = 0.2
 ANSWER_BYTES: Final = 1024 * 1024
 
 
 class LinkError(Exception):
-    """The link cannot be kept; one line."""
+    """The link cannot be kept; the text is one line."""
 
 
 class ReplicaLink:
-    """``target`` names the primary to be connected to, None: nobody. ``nudge`` reports at once."""
+    """``target``: the primary to connect to; None: none. ``nudge`` reports at once."""
 
     def __init__(
         self,
@@ -53,8 +52,7 @@ class ReplicaLink:
         self._task: asyncio.Task[None] | None = None
         self._nudged = asyncio.Event()
         self._orders: list[tuple[bytes, ...]] = []  # commands to send with the next report
-        # the primary has a client that waits for replicas:
-        # report at once when something was applied
+        # the primary has a client that waits for replicas: report at once when entries are applied
         self.eager = False
 
     def aim(self, target: tuple[str, int] | None) -> None:
@@ -80,7 +78,7 @@ class ReplicaLink:
         self._nudged.set()
 
     def order(self, *command: bytes) -> None:
-        """Send a command to the primary; its answer is not looked at."""
+        """Send a command to the primary and ignore its answer."""
         self._orders.append(command)
         self._nudged.set()
 
@@ -98,7 +96,7 @@ class ReplicaLink:
             try:
                 await self._serve(*target)
             except (OSError, LinkError, EOFError, TimeoutError, hiredis.ProtocolError):
-                # the primary is gone, or is none any more: the log will tell who is;
+                # the primary is gone, or is no longer primary: the log will name the new one;
                 # until then try again
                 self._up(False)
             await asyncio.sleep(RETRY_S)
@@ -121,7 +119,7 @@ class ReplicaLink:
             writer.close()
 
     async def _pause(self, seconds: float) -> None:
-        """Until something was applied, at most so long."""
+        """Wait until something was applied, at most this long."""
         try:
             await asyncio.wait_for(self._nudged.wait(), seconds)
         except TimeoutError:

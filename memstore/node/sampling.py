@@ -1,13 +1,12 @@
-"""What the node knows of its process and of the loop it runs in, sampled a few times a second; and
-when Python's cyclic collector may run.
+"""Samples of the process and its loop, taken a few times a second; and when Python's cyclic
+collector may run.
 
 Decides: when the collector runs.
 Must not know: what samples are shown for.
 
-The collector's full rounds look at every container there is, for seconds in a large keyspace, so
-Python's own schedule is switched off. Young objects are looked at a little at a time; a full round
-is run only while there is little data (garbage in cycles comes from connections and tasks, not from
-data).
+The collector's full rounds visit every container, for seconds in a large keyspace, so Python's own
+schedule is switched off. Young objects are visited a little at a time. A full round runs only while
+there is little data: garbage in cycles comes from connections and tasks, not from data.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ from memstore.replication import shard
 
 BEAT_S: Final = 0.005
 LONG_TURN_US: Final = 100_000
-TELL_EVERY_US: Final = 10_000_000  # of long turns at most one in so long is told
+TELL_EVERY_US: Final = 10_000_000  # at most one warning of a long turn in this time
 FULL_EVERY_S: Final = 60.0
 FULL_BELOW_KEYS: Final = 50_000
 _PAGE: Final = resource.getpagesize()
@@ -39,14 +38,14 @@ log = structlog.get_logger("memstore.node")
 
 
 class LoopLagMonitor:
-    """The longest turn of the event loop: a timer that fires late says how long the turn before it
+    """The longest turn of the event loop: the delay of a timer shows how long the turn before it
     was.
 
     A turn has two causes: our own work, and a machine that ran something else meanwhile (a disk,
-    another process, another guest). The processor's time that the loop's thread used tells them
-    apart; without it a long turn on a busy machine sends people looking for work that nobody did.
-    Where a hypervisor stops the whole machine for a while, though, the thread that ran just then
-    has used that time as far as its clock can tell.
+    another process, another guest). The processor time of the loop's thread tells them apart.
+    Without it, a long turn on a busy machine makes people search for work that did not happen.
+    There is one limit: a hypervisor may stop the whole machine for a while. Then the thread that
+    was running seems to have used that time.
     """
 
     def __init__(
@@ -93,7 +92,7 @@ class LoopLagMonitor:
 
 
 class GcScheduler:
-    """Python's cyclic collector, by hand."""
+    """Runs Python's cyclic collector explicitly."""
 
     def __init__(self) -> None:
         self._ticks = 0
@@ -121,7 +120,7 @@ def key_count(keyspace: Keyspace) -> int:
 
 
 def describe_process(facts: Facts) -> None:
-    """What does not change in a process's life."""
+    """Facts that stay constant in a process's life."""
     facts.pid = os.getpid()
     facts.os = f"{platform.system()} {platform.release()} {platform.machine()}"
     facts.python = f"{platform.python_implementation()} {platform.python_version()}"
@@ -130,7 +129,7 @@ def describe_process(facts: Facts) -> None:
     try:
         facts.system_memory_bytes = os.sysconf("SC_PHYS_PAGES") * _PAGE
     except (ValueError, OSError):
-        facts.system_memory_bytes = 0  # not told by this system
+        facts.system_memory_bytes = 0  # this system does not report it
 
 
 class Sampler:
@@ -159,7 +158,7 @@ class Sampler:
 
 
 def resident_bytes() -> int:
-    """Memory of this process that is in RAM; 0 where the system does not say."""
+    """Memory of this process that is in RAM; 0 where the system does not report it."""
     try:
         with open("/proc/self/statm", "rb") as file:
             return int(file.read().split()[1]) * _PAGE

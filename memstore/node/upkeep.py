@@ -1,4 +1,4 @@
-"""What a node does several times a second, whatever its clients do: ticks, samples, freed memory.
+"""A node's regular work several times a second, whatever its clients do: ticks, samples, freeing.
 
 Decides: how often each is done.
 Must not know: terms, leases, what commands mean.
@@ -21,11 +21,11 @@ from memstore.node.sampling import GcScheduler, LoopLagMonitor, Sampler, key_cou
 
 TICK_S: Final = 0.1
 FREE_UNITS: Final = 20_000  # discarded keys and members freed at a time: a few milliseconds
-FREE_AGAIN_S: Final = 0.01  # between two times while there is more
+FREE_AGAIN_S: Final = 0.01  # pause between two rounds while there is more
 
 
 class NodeToKeep(Protocol):
-    """What is used of the node."""
+    """What `Upkeep` uses of the node."""
 
     engine: Engine
     facts: Facts
@@ -46,7 +46,7 @@ class NodeToKeep(Protocol):
 
 
 class Upkeep:
-    """Of one node, from its start to its end."""
+    """The upkeep of one node, from its start to its end."""
 
     def __init__(self, node: NodeToKeep) -> None:
         self._node = node
@@ -90,7 +90,7 @@ class Upkeep:
             node.resume_sessions()
 
     async def _free_forever(self) -> None:
-        """What keys held before goes away a few milliseconds at a time, however it was given up."""
+        """Free discarded values a few milliseconds at a time, whatever discarded them."""
         while True:
             more = self._node.engine.keyspace.free_some(FREE_UNITS)
             await asyncio.sleep(FREE_AGAIN_S if more else TICK_S)
