@@ -1,7 +1,7 @@
 """One log entry: its fields, its bytes, and the chain that binds it to everything before it.
 
 Decides: the binary form of an entry and what its chain is.
-Must not know: who writes it, where it is stored, what a payload means.
+Must not know: which process writes it, where it is stored, what a payload means.
 Invariants: positions are dense from 1; ``chain(p) = blake3-128(encoded entry p)`` and the encoding
 starts with ``chain(p-1)``, so equal chains mean equal prefixes.
 """
@@ -13,7 +13,8 @@ from typing import Final
 
 from blake3 import blake3
 
-# Kinds. Each turn of the primary becomes one DATA entry; the others carry control facts, as JSON.
+# Kinds. Each turn of the primary becomes one DATA entry; the others carry control information, as
+# JSON.
 DATA: Final = 1
 LEADERSHIP: Final = 2
 HANDOVER: Final = 3
@@ -27,12 +28,12 @@ KIND_NAMES: Final = {
     FORMAT: "FORMAT",
 }
 
-# A kind with this bit says nothing about the state that later entries need. A reader that does not
-# know it passes over it; a reader stops at any other kind that it does not know.
+# An entry of a kind with this bit holds nothing that later entries need. A reader that does not
+# know such a kind skips the entry. A reader stops at any other kind that it does not know.
 MAY_IGNORE: Final = 0x80
 
 FORMAT_VERSION: Final = 1
-# the unit goes on in the next entry: readers apply the run when its last entry is committed
+# the unit continues in the next entry: readers apply the run when its last entry is committed
 FLAG_CONTINUED: Final = 1
 
 CHAIN_BYTES: Final = 16
@@ -47,12 +48,12 @@ NO_ENTRY: Final[EntryId] = (0, 0)
 
 
 def may_ignore(kind: int) -> bool:
-    """May a reader that does not act on this kind go on behind it?"""
+    """May a reader that does not act on this kind continue after it?"""
     return kind & MAY_IGNORE != 0
 
 
 def can_pass(kind: int) -> bool:
-    """May a reader of this version go on behind an entry of this kind?"""
+    """May a reader of this version continue after an entry of this kind?"""
     return kind in KIND_NAMES or may_ignore(kind)
 
 
@@ -61,11 +62,11 @@ class EntryError(ValueError):
 
 
 class Entry:
-    """An immutable entry with its canonical bytes (``encoded``) and its ``chain``. Build with
-    `make_entry` or `decode_entry`.
+    """An immutable entry with its canonical bytes (``encoded``) and its ``chain``.
+    Build it with `make_entry` or `decode_entry`.
 
-    The payload is not kept beside the bytes it is part of: writers keep many entries at hand, and
-    would hold everything twice.
+    The payload is only kept as a part of these bytes. Writers keep many entries in memory, and a
+    second copy would double that.
     """
 
     __slots__ = (
@@ -108,7 +109,7 @@ class Entry:
 
     @property
     def payload(self) -> bytes:
-        """A copy: take it once."""
+        """A copy: read it once and keep the result."""
         return self.encoded[HEADER_BYTES:]
 
     @property
@@ -127,8 +128,8 @@ class Entry:
 
 
 def chain_of(encoded: bytes) -> bytes:
-    """BLAKE3, because every process of a shard hashes every entry: of 7 KB it takes 3 us where
-    BLAKE2b takes 8, of 117 KB 18 where that takes 125.
+    """The chain of an entry. BLAKE3, because every process of a shard hashes every entry.
+    For 7 KB it takes 3 us where BLAKE2b takes 8; for 117 KB it takes 18 us where BLAKE2b takes 125.
     """
     return blake3(encoded).digest(length=CHAIN_BYTES)
 
@@ -142,8 +143,8 @@ def make_entry(
     payload: bytes,
     continued: bool = False,
 ) -> Entry:
-    """A new entry. ``wall_ms`` is milliseconds since 1970 by the writer's clock;
-    ``payload`` is opaque here.
+    """A new entry. ``wall_ms`` is milliseconds since 1970 by the writer's clock.
+    This module does not interpret ``payload``.
     """
     flags = FLAG_CONTINUED if continued else 0
     encoded = (
@@ -166,8 +167,8 @@ def make_entry(
 
 
 def decode_entry(encoded: bytes) -> Entry:
-    """The entry in exactly these bytes. Raises `EntryError` when they are too short or the length
-    does not agree.
+    """The entry in exactly these bytes.
+    Raises `EntryError` when they are too short or the length does not agree.
     """
     if len(encoded) < HEADER_BYTES:
         raise EntryError(f"entry of {len(encoded)} bytes is shorter than its header")

@@ -1,17 +1,17 @@
-"""Who may speak on a connection, and the words in which a node refuses. docs/handshake.md describes
-the messages and what they prove.
+"""Which peer may speak on a connection, and how a node words a refusal.
+docs/handshake.md describes the messages and what they prove.
 
-Decides: what each side proves and when the other is believed; which refusals are for good.
-Must not know: sockets, clocks, where chance comes from (nonces are given). Both classes take bytes
+Decides: what each side proves and when the other believes it; which refusals are final.
+Must not know: sockets, clocks, the source of randomness (nonces are given). Both classes take bytes
 and give bytes; their owner has the socket and the time limit.
 
 A node speaks first. Where a shared secret is set, the caller proves it to that node, in that
-session, for what its Hello claims; the node proves it in its Welcome, or in its refusal; from then
+session, for what its Hello claims. The node proves it in its Welcome, or in its refusal. From then
 on each frame has a tag under a key of this session and direction.
 
-Invariants: nothing that a peer says is believed before its proof was right; a peer without a secret
-and one with a secret never work together; proofs are compared in constant time; what is read before
-the proof is bounded.
+Invariants: nothing that a peer says is believed before its proof is verified; a peer without a
+secret and one with a secret never work together; proofs are compared in constant time; what is read
+before the proof is bounded.
 """
 
 from __future__ import annotations
@@ -31,26 +31,28 @@ INCARNATION_BYTES: Final = 16
 MAX_BYTES: Final = 16 << 10  # of a frame before the handshake is over
 MAX_REASON: Final = 400  # characters of a refusal that are shown
 
-# A refusal starts with one of these words. Those of FINAL do not change by waiting: the caller is
+# A refusal starts with one of these words. Waiting does not change those of FINAL: the caller is
 # wrong, not early.
 SECRET: Final = "secret"
 NAME: Final = "name"
 GROUP: Final = "group"
 PROTOCOL: Final = "protocol"
-MEMBERSHIP: Final = "membership"  # of another version than the node has; the refusal says which
+# of another version than the node has; the refusal says which one the node has
+MEMBERSHIP: Final = "membership"
 NO_GROUP: Final = "no-group"
 NO_LOG: Final = "no-log"
 BUSY: Final = "busy"
-# it belongs to another node than the one that answers there; not final: the relay may go away
+# the address belongs to another node than the one that answers there; not final: the relay may
+# disappear
 ADDRESS: Final = "address"
 LOG: Final = "log"
-UNPROVEN: Final = "unproven"  # whatever a peer says that has not proven the secret
+UNPROVEN: Final = "unproven"  # anything said by a peer that has not proven the secret
 FINAL: Final = frozenset((SECRET, NAME, GROUP, PROTOCOL))
-# what an honest node may have to say before it knows that its caller has the secret
+# what a correct node may have to say before it knows that its caller has the secret
 _BEFORE_PROOF: Final = (SECRET, PROTOCOL, BUSY)
 
-# The purpose of each value made from the secret: no value of one purpose is one of another. The
-# protocol's version is in each too.
+# The purpose of each value made from the secret: a value of one purpose is never a value of
+# another. Each value also includes the protocol's version.
 _CALLER: Final = b"caller"
 _NODE: Final = b"node"
 _REFUSAL: Final = b"refusal"
@@ -63,13 +65,14 @@ def is_final(reason: str) -> bool:
 
 
 def is_early(reason: str) -> bool:
-    """May a node have said this before it proved the secret, an impostor too?"""
+    """May a node have said this before it proved the secret? An impostor may have said it too."""
     return reason.partition(":")[0] in _BEFORE_PROOF
 
 
 class HandshakeError(Exception):
-    """The handshake is over. ``reason`` is one line. ``reject``: what the node said, if it may be
-    believed. ``unproven``: an impostor may have said it.
+    """The handshake is over. ``reason`` is one line.
+    ``reject``: what the node said, if it may be believed. ``unproven``: an impostor may have said
+    it.
     """
 
     def __init__(self, reason: str, reject: Reject | None = None, unproven: bool = False) -> None:
@@ -88,17 +91,17 @@ def _derive(secret: bytes, purpose: bytes, *parts: bytes) -> bytes:
 
 
 def _shown(text: str) -> str:
-    """A peer's words on their way to a terminal or a log."""
+    """A peer's words, made safe for a terminal or a log."""
     return "".join(letter if letter.isprintable() else "?" for letter in text[:MAX_REASON])
 
 
 def _hello_claims(hello: Hello) -> bytes:
-    """The Hello as the caller's proof covers it: with the caller's nonce and without the proof."""
+    """The Hello that the caller's proof covers: with the caller's nonce and without the proof."""
     return encode(replace(hello, proof=hello.proof[:NONCE_BYTES]))
 
 
 class _Keys:
-    """Of one session, by direction."""
+    """The keys of one session, by direction."""
 
     __slots__ = ("from_caller", "from_node")
 
@@ -108,10 +111,10 @@ class _Keys:
 
 
 class Caller:
-    """The side that connects. Feed it what comes and send what it gives, until ``welcome`` is
-    there. Then ``decoder`` gives the messages (first call it with ``b""``: something may have come
-    behind the Welcome), and ``outgoing``, if it is not None, makes the tag to send behind each
-    frame.
+    """The side that connects.
+    Feed it the bytes that come and send the bytes it gives, until ``welcome`` is there. Then
+    ``decoder`` gives the messages. First call it with ``b""``, because bytes may have come after
+    the Welcome. ``outgoing``, if it is not None, makes the tag to send after each frame.
     """
 
     def __init__(
@@ -124,7 +127,8 @@ class Caller:
         """``nonce``: `NONCE_BYTES` fresh random bytes."""
         assert len(nonce) == NONCE_BYTES, "a nonce of another length"
         self.welcome: Welcome | None = None
-        self.challenged = False  # the node has spoken, our Hello is there to be sent
+        # the node has sent its Challenge, and our Hello is ready to be sent
+        self.challenged = False
         self.outgoing: FrameKey | None = None
         self.decoder = Decoder(MAX_BYTES)
         self.decoder.single = True
@@ -137,15 +141,15 @@ class Caller:
         self._identity = b""
 
     def feed(self, data: bytes) -> bytes:
-        """What is to be sent, b"": nothing. Raises `HandshakeError`, and `wire.WireError` when
-        these are not our protocol's bytes.
+        """The bytes to send; ``b""`` means none.
+        Raises `HandshakeError`, and `wire.WireError` when these are not our protocol's bytes.
         """
         out = b""
         messages = self.decoder.feed(data)
         while messages:
             out += self._on_message(messages[0])
-            # asked after the call and not before:
-            # compiled code takes a second look for the first one's answer
+            # read after the call and not before: compiled code reuses the first result for a second
+            # read
             if self.welcome is not None:
                 break
             messages = self.decoder.feed(b"")
@@ -222,8 +226,9 @@ class Caller:
         self.decoder.open(self._max_frame_bytes, key)
 
     def _on_reject(self, reject: Reject) -> None:
-        """In plain form. Where a secret is set only a node that has no proof of ours yet sends it,
-        and then it cannot be believed.
+        """A refusal in plain form.
+        Where a secret is set, only a node that does not have our proof yet sends it. Then it cannot
+        be believed.
         """
         if self._secret is None:
             raise HandshakeError(_shown(reject.reason), reject)
@@ -239,17 +244,18 @@ def identity_text(group: bytes, node: str) -> bytes:
 
 
 class Door:
-    """The node's side. Send `opening`, feed it what comes until there is a Hello, then answer with
-    `welcome` or `reject`. Then ``decoder`` gives the messages (first call it with ``b""``), and
-    ``outgoing``, if it is not None, makes the tag to send behind each frame.
+    """The node's side.
+    Send `opening`, feed it the bytes that come until there is a Hello, then answer with `welcome`
+    or `reject`. Then ``decoder`` gives the messages (first call it with ``b""``). ``outgoing``, if
+    it is not None, makes the tag to send after each frame.
     """
 
     def __init__(self, secret: bytes | None, nonce: bytes, group: bytes, node: str) -> None:
-        """``nonce``: `NONCE_BYTES` fresh random bytes. ``group`` and ``node``: who this node is,
-        empty when it belongs to no group.
+        """``nonce``: `NONCE_BYTES` fresh random bytes.
+        ``group`` and ``node``: this node's identity, empty when it belongs to no group.
         """
         assert len(nonce) == NONCE_BYTES, "a nonce of another length"
-        self.hello: Hello | None = None  # proven
+        self.hello: Hello | None = None  # set once it is proven
         self.outgoing: FrameKey | None = None
         self.decoder = Decoder(MAX_BYTES)
         self.decoder.single = True
@@ -262,14 +268,14 @@ class Door:
         return encode(Challenge(self._challenge))
 
     def feed(self, data: bytes) -> Hello | None:
-        """The caller's Hello, once it is there and proven. Raises `HandshakeError`, whose
-        ``reject`` is to be sent in plain form, and `wire.WireError`.
+        """The caller's Hello, once it is there and proven.
+        Raises `HandshakeError`, whose ``reject`` is to be sent in plain form, and `wire.WireError`.
         """
         messages = self.decoder.feed(data)
         if not messages:
             return None
         hello = messages[0]
-        # whatever comes before our answer waits; after a refusal nothing is looked at any more
+        # bytes before our answer have to wait; after a refusal nothing more is read
         self.decoder.held = True
         if not isinstance(hello, Hello):
             raise HandshakeError(f"{PROTOCOL}: a {type(hello).__name__} before Hello")
@@ -306,7 +312,7 @@ class Door:
         return encode(welcome)
 
     def reject(self, reject: Reject) -> bytes:
-        """In the form that this caller may be given now."""
+        """The refusal in the form that this caller may get now."""
         if self._open:
             frame = encode(reject)
             return frame if self.outgoing is None else frame + self.outgoing.tag(frame)

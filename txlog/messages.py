@@ -1,10 +1,10 @@
-"""What a writer, a reader and a log node say to one another about one log.
+"""What a writer, a reader and a log node send to one another about one log.
 
 Decides: the messages and their fields.
-Must not know: bytes on the wire (`wire`), who answers what (`consensus`). A connection speaks of
-one log, named in `Hello`. Times in messages are durations in milliseconds, never clock readings.
-Every answer to a writer echoes the term and ballot id (and number) it answers, so that an old
-answer can never count for a new question.
+Must not know: bytes on the wire (`wire`), which process answers what (`consensus`). A connection
+serves one log, named in `Hello`. Times in messages are durations in milliseconds, never clock
+readings. Every answer to a writer echoes the term and ballot id (and number) it answers, so that an
+old answer can never count for a new question.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from typing import Final
 
 from txlog.entry import EntryId
 
-# What a node takes from a writer. A stranger's message beyond it would hold the log back for years,
-# or not fit into what is kept of it.
+# What a node takes from a writer. A message beyond these limits would block the log for years, or
+# would not fit into what the node keeps of it.
 MAX_ID_BYTES: Final = 16  # of an incarnation or a ballot id
 MAX_LEASE_MS: Final = 60_000  # unless the log node's `max-lease-ms` says less
 # above the term promised: no group campaigns so often, and a term has 64 bits
@@ -26,8 +26,8 @@ MAX_TERM_STEP: Final = 1 << 32
 
 @dataclass(slots=True)
 class Hello:
-    """First message of a connection. ``incarnation`` is the random id (16 bytes) of this process
-    life, ``purpose`` is for people.
+    """First message of a connection.
+    ``incarnation`` is the random id (16 bytes) of this process life, ``purpose`` is for people.
     """
 
     protocol: int
@@ -43,8 +43,8 @@ class Hello:
 
 @dataclass(slots=True)
 class Challenge:
-    """The node's first message. Empty where no shared secret is set,
-    else a nonce and who the node is (`handshake`).
+    """The node's first message.
+    Empty where no shared secret is set, else a nonce and the node's identity (`handshake`).
     """
 
     nonce: bytes
@@ -64,8 +64,8 @@ class Welcome:
 
 @dataclass(slots=True)
 class Membership:
-    """S8: a tool says it to a node, which takes it if it follows from its own, and answers with the
-    one it has then.
+    """S8: a tool sends it to a node, which takes it if it follows from its own membership.
+    The node answers with the membership that it has then.
     """
 
     group: bytes
@@ -75,8 +75,9 @@ class Membership:
 
 @dataclass(slots=True)
 class Reject:
-    """The connection will not be served; it is closed after this. With a ``version``: because the
-    group has that membership now (S8), and the caller came or was connected under a lower one.
+    """The node does not serve the connection and closes it after this message.
+    With a ``version``: because the group now has that membership (S8), and the caller connected
+    under a lower one.
     """
 
     reason: str
@@ -86,8 +87,8 @@ class Reject:
 
 @dataclass(slots=True)
 class ProvenReject:
-    """A `Reject` in the place of a Welcome, with the node's proof. Sent only to a caller that has
-    proven the shared secret.
+    """A `Reject` in place of a Welcome, with the node's proof.
+    Sent only to a caller that has proven the shared secret.
     """
 
     reason: str
@@ -113,8 +114,8 @@ class Seal:
 
 @dataclass(slots=True)
 class Append:
-    """A2. ``entries`` are canonical encodings (`entry.Entry.encoded`) that follow ``previous``
-    without a hole; may be empty.
+    """A2. ``entries`` are canonical encodings (`entry.Entry.encoded`); may be empty.
+    They follow ``previous`` without a hole.
     """
 
     term: int
@@ -126,8 +127,8 @@ class Append:
     previous_chain: bytes
     committed: int
     entries: list[bytes]
-    repair_epoch: bytes = b""  # S3: which suspicion of the node this answers, empty: none
-    # S3: the writer's last assigned position when the node told it of that suspicion
+    repair_epoch: bytes = b""  # S3: the node's suspicion that this answers, empty: none
+    # S3: the writer's last assigned position when the node reported that suspicion
     repair_upto: int = 0
 
 
@@ -153,8 +154,8 @@ class Release:
 
 @dataclass(slots=True)
 class CatchUp:
-    """W4: the writer no longer holds what this node lacks; pull committed entries from the other
-    nodes up to ``committed``.
+    """W4: the writer no longer holds what this node lacks.
+    Pull committed entries from the other nodes up to ``committed``.
     """
 
     term: int
@@ -163,7 +164,7 @@ class CatchUp:
 
 
 def beyond_limits(message: Seal | Append | Renew, promised: int, max_lease_ms: int) -> str:
-    """Why a node that has promised that term does not take this message, "" when it does."""
+    """Why a node that has promised that term refuses this message; "" when it takes it."""
     if len(message.incarnation) > MAX_ID_BYTES or not 0 < len(message.ballot_id) <= MAX_ID_BYTES:
         return f"an incarnation of more than {MAX_ID_BYTES} bytes, or a ballot id of none or more"
     if message.lease_ms > max_lease_ms:
@@ -202,7 +203,7 @@ class Refused:
 
 @dataclass(slots=True)
 class LeaseHeld:
-    """``writer``: whose window is open here; empty: another reason holds the candidate up."""
+    """``writer``: whose window is open here; empty: another reason delays the candidate."""
 
     term: int
     ballot_id: bytes
@@ -222,7 +223,7 @@ class Behind:
 
 @dataclass(slots=True)
 class Appended:
-    """``position``: durable here and matching the writer's log up to there (A2)."""
+    """``position``: durable here, and the log up to there matches the writer's (A2)."""
 
     term: int
     ballot_id: bytes
@@ -239,8 +240,8 @@ class Renewed:
 
 @dataclass(slots=True)
 class Unsealed:
-    """A2: this node has not promised that term and ballot id. The writer seals here first; the
-    Append was not taken.
+    """A2: this node has not promised that term and ballot id, and did not take the Append.
+    The writer seals here first.
     """
 
     term: int
@@ -259,8 +260,8 @@ class MissingEntries:
 
 @dataclass(slots=True)
 class Conflict:
-    """Another entry stands at ``previous``;
-    try again from ``back_to``, never below the node's committed position.
+    """Another entry is at ``previous``.
+    Try again from ``back_to``, which is never below the node's committed position.
     """
 
     term: int
@@ -272,8 +273,8 @@ class Conflict:
 
 @dataclass(slots=True)
 class Suspected:
-    """S3: the node took the entries but counts nowhere until healed. ``position``: durable and
-    matching so far.
+    """S3: the node took the entries but counts nowhere until healed.
+    ``position``: durable and matching so far.
     """
 
     term: int
@@ -296,9 +297,10 @@ class Unavailable:
 
 @dataclass(slots=True)
 class Fetch:
-    """Entries from ``start``; with ``uncommitted`` (a candidate) the suffix past the committed
-    position too. With ``fence``, a term, the node promises it first (S4), and ``promised`` in the
-    answer is what it has promised on disk.
+    """Ask for entries from ``start``.
+    With ``uncommitted`` (a candidate) also for the suffix after the committed position. With
+    ``fence``, a term, the node promises it first (S4), and ``promised`` in the answer is what it
+    has promised on disk.
     """
 
     token: int
@@ -320,7 +322,7 @@ class Fetched:
     entries: list[bytes]
     proven: int = 0  # the greatest position this node can prove it had synced or committed (S2-S4)
     lease_ms: int = 0  # of the promise
-    learner: bool = False  # S8: it has not joined its group yet
+    learner: bool = False  # S8: this node has not joined its group yet
 
 
 @dataclass(slots=True)
@@ -352,9 +354,9 @@ class Records:
 
 @dataclass(slots=True)
 class Heartbeat:
-    """``window_left_ms``: of the writer's lease window here, 0: closed. ``writer``: its
-    incarnation, empty: none known. ``successor``: while a Release reserves the log for it, else
-    empty.
+    """``window_left_ms``: of the writer's lease window here, 0: closed.
+    ``writer``: its incarnation, empty: none known. ``successor``: the incarnation for which a
+    Release reserves the log, else empty.
     """
 
     committed: int
@@ -371,7 +373,7 @@ class Heartbeat:
 
 @dataclass(slots=True)
 class InitGroup:
-    """S7. Only a node without a group takes it; of the same group it changes nothing."""
+    """S7. Only a node without a group takes it. For the same group it changes nothing."""
 
     group: bytes
     node: str
@@ -387,8 +389,8 @@ class InitDone:
 
 @dataclass(slots=True)
 class JoinGroup:
-    """S8: to a learner, once a majority of the old group has the version. Only an empty node with
-    that folder takes it; it counts in no log before it has copied it.
+    """S8: to a learner, once a majority of the old group has the version.
+    Only an empty node with that folder takes it. It counts in no log before it has copied that log.
     """
 
     group: bytes
@@ -396,17 +398,17 @@ class JoinGroup:
     version: int
     members: list[str]
     folder: str
-    logs: list[str]  # those there are; others will be copied when somebody asks for them
+    logs: list[str]  # the existing logs; others are copied when a client asks for them
 
 
 @dataclass(slots=True)
 class DeleteLog:
-    """One step of a deletion. `server.deletion` says which steps there are, and in which order a
-    log may go.
+    """One step of a deletion.
+    `server.deletion` defines the steps, and the order in which logs may be deleted.
     """
 
     group: bytes
-    version: int  # of the membership: another one than the node's is refused
+    version: int  # of the membership; the node refuses a version other than its own
     log: str
     step: str  # "look", "mark", "remove", "clear"
 
@@ -418,7 +420,7 @@ class LogDeletion:
     log: str
     state: str  # "none", "kept", "marked", "gone"
     last: int  # position of the last entry, 0: none or not known
-    in_use: str  # why the log cannot be marked now, empty: it can
+    in_use: str  # why the log cannot be marked now, empty: it can be
 
 
 @dataclass(slots=True)

@@ -1,19 +1,20 @@
 """Messages as bytes, and bytes as messages.
 
 Decides: the binary form of every message and what counts as hostile.
-Must not know: sockets, who says what to whom.
+Must not know: sockets, which process sends what to which.
 
 A frame is u32 length of the body, u32 crc32c of the body, then the body: u8 message type and the
 fields in the order the message declares them. Integers are u64, flags u8, bytes and text a u32
 length and the bytes, ids two u64, lists a u32 count and the items; all big-endian. Where a shared
-secret is set, a tag follows each frame after the handshake (`FrameKey`). `Challenge`, `Hello` and
-`Reject` keep their form in all versions, so that two versions can refuse each other in words.
-Fields are found from the messages' own annotations, once, at import; what travels once a write is
-packed by hand below.
+secret is set, a tag follows each frame after the handshake (`FrameKey`).
 
-Invariants: ``Decoder.feed(encode(m)) == [m]`` for every message; whatever the bytes, a decoder
-gives messages, waits, or raises `WireError`, and nothing else; a length is judged before memory is
-taken for what it announces; after an error a decoder is dead; a decoder with a key gives no message
+`Challenge`, `Hello` and `Reject` keep their form in all versions, so that two versions can refuse
+each other with a readable reason. The codec finds fields from the messages' own annotations, once,
+at import. Code below packs by hand the messages that are sent for every write.
+
+Invariants: ``Decoder.feed(encode(m)) == [m]`` for every message; for any bytes, a decoder gives
+messages, waits, or raises `WireError`, and nothing else; a length is checked before memory is
+allocated for it; after an error a decoder gives nothing more; a decoder with a key gives no message
 whose tag is not right.
 """
 
@@ -31,15 +32,14 @@ from crc32c import crc32c
 from txlog import messages as m
 from txlog.messages import Message
 
-# `Hello.protocol`: a number of its own for every incompatible change of this file or of the
-# messages
+# `Hello.protocol`: a new number for every incompatible change of this file or of the messages
 PROTOCOL: Final = 5
 
 DEFAULT_MAX_FRAME_BYTES: Final = 32 << 20
 FRAME_HEADER_BYTES: Final = 8
 TAG_BYTES: Final = 16
 KEY_BYTES: Final = 32
-_HELD_MAX_BYTES: Final = 1 << 20  # of bytes that come before the decoder may look at them
+_HELD_MAX_BYTES: Final = 1 << 20  # limit for bytes that come before the decoder may read them
 
 _FRAME: Final = struct.Struct(">II")
 _U8: Final = struct.Struct(">B")
@@ -47,7 +47,7 @@ _U32: Final = struct.Struct(">I")
 _U64: Final = struct.Struct(">Q")
 _ID: Final = struct.Struct(">QQ")
 
-# A number once given to a message is never given to another.
+# A message number is never used again for another message.
 _TYPES: Final[dict[int, type[Message]]] = {
     1: m.Hello,
     2: m.Challenge,
@@ -90,14 +90,14 @@ _TYPES: Final[dict[int, type[Message]]] = {
 
 class WireError(ValueError):
     """These bytes are not of our protocol; the text says why.
-    The connection they came from is to be closed.
+    The connection from which they came must be closed.
     """
 
 
 # --------------------------------------------------------------------------- one field
 
 _Writer = Callable[[Any], bytes]
-# (body, offset, end) -> (value, offset behind it)
+# (body, offset, end) -> (value, offset after it)
 _Reader = Callable[[bytes, int, int], tuple[Any, int]]
 
 
@@ -216,8 +216,8 @@ def _generic(
 # ---------------------------------------------------------------- messages of the hot path, by hand
 
 # term, incarnation's length, incarnation, ballot id's length, ballot id, lease_ms, number,
-# previous, previous chain's length, previous chain, committed, count. Only ids of 16 bytes take
-# these; any other length goes the general way, whose bytes are the same.
+# previous, previous chain's length, previous chain, committed, count. Only messages with ids of 16
+# bytes use these. Any other length takes the general path, which gives the same bytes.
 _APPEND: Final = struct.Struct(">BQI16sI16sQQQQI16sQI")
 _RENEW: Final = struct.Struct(">BQI16sI16sQQ")
 _APPENDED: Final = struct.Struct(">BQI16sQQ")
@@ -368,8 +368,9 @@ def encode(message: Message) -> bytes:
 
 
 class FrameKey:
-    """The tags of one direction of one session: a keyed BLAKE3 hash over the number of the frame
-    and all its bytes. A frame that is altered, left out, repeated or moved has a wrong tag.
+    """The tags of one direction of one session.
+    A tag is a keyed BLAKE3 hash over the number of the frame and all its bytes. A frame that is
+    altered, left out, repeated or moved has a wrong tag.
     """
 
     __slots__ = ("_count", "_empty")
@@ -379,7 +380,7 @@ class FrameKey:
         self._count = 0
 
     def tag(self, frame: bytes) -> bytes:
-        """Of the next frame."""
+        """The tag of the next frame."""
         hasher = self._empty.copy()
         hasher.update(_U64.pack(self._count))
         hasher.update(frame)
@@ -389,40 +390,40 @@ class FrameKey:
 
 
 class Decoder:
-    """Bytes of one connection in, messages out. ``max_frame_bytes`` may be raised once the other
-    side is known.
+    """Bytes of one connection in, messages out.
+    The owner may raise ``max_frame_bytes`` once it knows the other side.
     """
 
     __slots__ = ("_error", "_key", "_need", "_rest", "held", "max_frame_bytes", "single")
 
     def __init__(self, max_frame_bytes: int = DEFAULT_MAX_FRAME_BYTES) -> None:
         self.max_frame_bytes = max_frame_bytes
-        # give one message at a time, since what is behind it may have another form; `feed(b"")`
+        # give one message at a time, since the bytes after it may have another form; `feed(b"")`
         # gives the next
         self.single = False
-        self.held = False  # give nothing: who speaks now has to wait
+        self.held = False  # give nothing: what the peer sends now has to wait
         self._key: FrameKey | None = None
         self._rest = bytearray()
-        # no frame ends before this many bytes are here,
-        # so that a large frame is not looked at for every piece
+        # no frame ends before this many bytes are here, so that a large frame is not checked for
+        # every piece
         self._need = 0
         self._error = ""
 
     @property
     def waiting(self) -> int:
-        """Bytes held of a frame that is not complete."""
+        """How many bytes of an incomplete frame are held."""
         return len(self._rest)
 
     def open(self, max_frame_bytes: int, key: FrameKey | None) -> None:
-        """The handshake is over. From here on each frame has its tag, if there is a key."""
+        """The handshake is over. From now on each frame has its tag, if there is a key."""
         self.max_frame_bytes = max_frame_bytes
         self.single = self.held = False
         self._key = key
-        self._need = 0  # it was counted for a frame without a tag
+        self._need = 0  # it was computed for a frame without a tag
 
     def feed(self, data: bytes) -> list[Message]:
-        """Every message that is complete now, in order. Raises `WireError`; what stood before the
-        bad bytes is then lost with them.
+        """Every message that is complete now, in order.
+        Raises `WireError`; the messages before the bad bytes are then lost with them.
         """
         if self._error:
             raise WireError(self._error)

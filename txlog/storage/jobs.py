@@ -28,7 +28,7 @@ class Write:
     offset: int
     frame: tuple[bytes, bytes, bytes]
 
-    # made once per entry, so its `__init__` is compiled
+    # handwritten, so that it is compiled: one object per entry
     def __init__(
         self, segment: SegmentFile, offset: int, frame: tuple[bytes, bytes, bytes]
     ) -> None:
