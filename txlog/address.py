@@ -1,7 +1,7 @@
-"""Where a log is: the text an operator writes, and its parts.
+"""A log's address: the text that an operator writes, and its parts.
 
 Decides: the form of a log's address and of a log's name.
-Must not know: how one connects.
+Must not know: how a connection is made.
 Invariant: a name that passes `valid_log_name` is safe as a folder's name on any file system.
 """
 
@@ -20,7 +20,7 @@ _EMBEDDED: Final = "embedded:"
 
 
 class AddressError(ValueError):
-    """An address that cannot be used; one line for the operator."""
+    """The address cannot be used; the text is one line for the operator."""
 
 
 def valid_log_name(name: str) -> bool:
@@ -54,8 +54,8 @@ def parse_host_port(text: str, default_port: int = 7401) -> tuple[str, int]:
 
 
 def _is_host(host: str) -> bool:
-    """Could a look-up take it? It raises errors of its own kind for a name with a NUL
-    or an endless label.
+    """Whether a look-up accepts the text. For a name with a NUL or a very long label, a look-up
+    raises errors of other kinds.
     """
     if len(host) > _HOST_CHARACTERS or not host.isprintable() or " " in host:
         return False

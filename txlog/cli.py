@@ -99,7 +99,7 @@ def _addresses(nodes: list[str]) -> list[tuple[str, int]]:
 def _trusted(
     addresses: list[tuple[str, int]], path: Path | None, without_secret: bool
 ) -> bytes | None:
-    """The secret for log nodes at these addresses; None only where that is allowed."""
+    """The secret for log nodes at these addresses; None only where no secret is allowed."""
     secret = _secret(path)
     try:
         check_callee([host for host, _ in addresses], secret, without_secret, "--without-secret")
@@ -349,7 +349,7 @@ Folder = Annotated[
 
 
 def _from(least: int) -> Callable[[int], int]:
-    """For an option: the range, which its help says in words."""
+    """A check for an option with a lowest value. The option's help says the range in words."""
 
     def check(value: int) -> int:
         if value < least:
@@ -440,8 +440,9 @@ def show_settings() -> None:
 
 
 def main() -> None:
-    """What is wrong with the command line is told in one line; the parser's own classes moved
-    between versions, what they share is a method.
+    """Run the command line. An error in it becomes one line of text.
+
+    The parser's own error classes moved between versions; they have a method in common.
     """
     if not __debug__:
         sys.stderr.write(

@@ -1,8 +1,8 @@
 """The one clock of leases and time-outs.
 
-Decides: which clock (L5): CLOCK_BOOTTIME, which goes on in a suspended machine; read afresh each
-time, never an event loop's cached reading.
-Must not know: who asks. The machines do not import this: they are given ``now_us``.
+Decides: which clock (L5): CLOCK_BOOTTIME, which goes on while a machine is suspended. Each call
+reads it again; an event loop's cached reading is never used.
+Must not know: its callers. The machines do not import it: they get ``now_us``.
 Invariant: readings never go back.
 """
 
@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import time
 
-# Elsewhere than on Linux there is none; the nearest relative then stops while the machine sleeps,
-# as its documentation says.
+# Only Linux has CLOCK_BOOTTIME. The nearest clock elsewhere stops while the machine sleeps, as its
+# documentation says.
 _CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 _clock_gettime_ns = time.clock_gettime_ns
 
@@ -24,8 +24,8 @@ def now_us() -> int:
 def timer_s(us: int) -> float:
     """``us`` from now for an event loop's ``call_later``: whole milliseconds, rounded up.
 
-    uvloop knows nothing finer. Rounded down, a timer fires early, finds nothing due and is set anew
-    for no time at all: the loop spins until its time has come.
+    uvloop's timers are not finer. A time that is rounded down fires early, finds nothing due, and
+    sets a timer of length 0. So the loop spins until the time has come.
     """
     return max(0, -(-us // 1000)) / 1000
 

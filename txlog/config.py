@@ -1,8 +1,8 @@
 """Settings of a log node: names, units, defaults, limits, and how they come from a file.
 
 Decides: what may be set and which values are wrong, each with one clear line.
-Must not know: who uses a setting. A file is TOML; its keys are the field names below with dashes
-for underscores. What is given on the command line wins.
+Must not know: what uses a setting. A file is TOML; its keys are the field names below with dashes
+for underscores. The command line overrides the file.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class LogServerConfig:
     scrub_bytes_per_s: int = DEFAULT_SCRUB_BYTES_PER_S
     scrub_pause_s: int = DEFAULT_SCRUB_PAUSE_S
     log_format: str = "auto"
-    secret: bytes | None = field(default=None, repr=False)  # what secret_file holds
+    secret: bytes | None = field(default=None, repr=False)  # the contents of secret_file
 
 
 MEANINGS: Final[dict[str, str]] = {
@@ -80,7 +80,7 @@ MEANINGS: Final[dict[str, str]] = {
 _LIMITS: Final[dict[str, tuple[int, int]]] = {
     "port": (0, 65535),
     "max_frame_bytes": (8 << 20, 1 << 30),
-    # holds an entry of 4 MiB with room to spare; offsets in it have 32 bits
+    # large enough for an entry of 4 MiB and more; offsets in it have 32 bits
     "segment_bytes": (8 << 20, 4 << 30),
     "cache_bytes": (0, 64 << 30),
     "max_connections": (1, 1 << 20),
@@ -111,8 +111,8 @@ def example() -> str:
 
 
 def load(path: Path | None, overrides: dict[str, Any]) -> LogServerConfig:
-    """The settings of ``path`` (none: the defaults), with those of ``overrides`` that are not None
-    in their place. Raises `ConfigError`.
+    """The settings of ``path`` (none: the defaults). Those of ``overrides`` that are not None
+    replace them. Raises `ConfigError`.
     """
     values: dict[str, Any] = _read_file(path) if path is not None else {}
     values.update({name: value for name, value in overrides.items() if value is not None})

@@ -1,7 +1,7 @@
-"""How a log node's own messages look: lines for people on a terminal, JSON for machines.
+"""The form of a log node's own messages: lines for people on a terminal, JSON for machines.
 
 Decides: the form.
-Must not know: what is said.
+Must not know: the messages.
 """
 
 from __future__ import annotations

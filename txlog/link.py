@@ -1,11 +1,11 @@
-"""One connection to one log node, kept up: connect, shake hands, decode, send, and again after a
+"""One connection to one log node: connect, shake hands, decode, send, and connect again after a
 loss.
 
 Decides: when to try again and what counts as broken.
 Must not know: what the messages mean.
 Invariants: ``on_up`` comes after the node's Welcome and before any message; after ``on_down`` no
-message of that connection comes; what was sent on a connection that went down is gone, and nobody
-guesses what became of it.
+message of that connection comes; what was sent on a connection that went down is lost: the link
+does not know whether the node got it.
 """
 
 from __future__ import annotations
@@ -25,23 +25,23 @@ from txlog.resolver import RESOLVER
 from txlog.sockets import tune_socket
 from txlog.wire import DEFAULT_MAX_FRAME_BYTES, Decoder, FrameKey, WireError, encode
 
-_CONNECT_TIMEOUT_S: Final = 1.0  # for the connection, and again for the node's first word
-# longer than a node lets a caller wait for a log that is being opened:
-# then it proves itself in a refusal
+_CONNECT_TIMEOUT_S: Final = 1.0  # for the connection, and again for the node's first message
+# longer than a node lets a caller wait for a log that is being opened: after that wait the node
+# sends a proven refusal
 _WELCOME_TIMEOUT_S: Final = 5.0
 _FIRST_WAIT_S: Final = 0.02
 _LONGEST_WAIT_S: Final = 1.0
 
 
 class LinkOwner(Protocol):
-    """Who hears of a link. Called in loop context, synchronously."""
+    """Gets the events of a link. The link calls it synchronously, in loop context."""
 
-    # a text refuses the node for good: it is not who we are looking for
+    # A text refuses the node for good: it is not the expected one.
     def on_up(self, index: int, welcome: Welcome) -> str | None: ...
     def on_messages(self, index: int, messages: list[Message]) -> None: ...
     def on_down(self, index: int, reason: str) -> None: ...
     def on_refused(self, index: int, reason: str) -> None: ...
-    # the node goes by a higher version than our Hello said; it refuses us
+    # the node has a higher version than our Hello, and it refuses us
     def on_membership(self, index: int, reject: Reject) -> None: ...
 
 
@@ -64,18 +64,20 @@ class Link(Protocol):
 
 
 class _Connection:
-    """One TCP connection of a `SocketLink`; tells its link, which lives longer. An
-    `asyncio.Protocol` in all but descent, for the sake of the compiled code.
+    """One TCP connection of a `SocketLink`; it reports to its link, which lives longer.
+
+    It has the methods of an `asyncio.Protocol` but does not inherit from it, because this module is
+    compiled.
     """
 
     def __init__(self, link: SocketLink) -> None:
         self.link = link
-        self.caller: Caller | None = None  # until the node has said Welcome
-        self.decoder: Decoder | None = None  # from then on
+        self.caller: Caller | None = None  # until the Welcome
+        self.decoder: Decoder | None = None  # after the Welcome
         self.outgoing: FrameKey | None = None
         self.transport: asyncio.Transport | None = None
-        self.challenged = False  # the node has spoken, our Hello is sent
-        self.greeted = False  # it has said Welcome
+        self.challenged = False  # the node's Challenge is here, our Hello is sent
+        self.greeted = False  # the node's Welcome is here
         self.reason = "the node closed the connection"
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -90,17 +92,17 @@ class _Connection:
         tune_socket(transport.get_extra_info("socket"))
 
     def eof_received(self) -> None:
-        """The node says no more: it is closed."""
+        """The node sends nothing more: close the connection."""
 
     def pause_writing(self) -> None:
-        """What is under way has a bound: `Limits.window_bytes`."""
+        """Nothing to do: what is under way has a bound, `Limits.window_bytes`."""
 
     def resume_writing(self) -> None:
         """See `pause_writing`."""
 
     def data_received(self, data: bytes) -> None:
-        """An error of the program goes to the loop's handler from here: a transport would drop it
-        if it is an `OSError`, and would name itself as its place.
+        """Report an error of the program to the loop's handler from here. A transport would drop it
+        if it is an `OSError`, and would show itself as the place of the error.
         """
         try:
             self._take(data)
@@ -118,7 +120,7 @@ class _Connection:
                 decoder = self._handshake(data)
                 if decoder is None:
                     return
-                data = b""  # what came behind the Welcome is in the decoder
+                data = b""  # the decoder has what came after the Welcome
             messages = decoder.feed(data)
         except WireError as error:
             self.fail(f"unreadable bytes from the node: {error}")
@@ -127,7 +129,7 @@ class _Connection:
             link.owner.on_messages(link.index, messages)
 
     def _handshake(self, data: bytes) -> Decoder | None:
-        """The decoder to go on with once the node is welcome."""
+        """Returns the decoder for later bytes, once the Welcome is here."""
         link = self.link
         if self.caller is None:
             self.caller = Caller(
@@ -159,7 +161,7 @@ class _Connection:
         return self.decoder if link.connection is self else None
 
     def write(self, frame: bytes) -> None:
-        """One frame, after the handshake."""
+        """Send one frame, after the handshake."""
         if self.transport is not None:
             self.transport.write(
                 frame if self.outgoing is None else frame + self.outgoing.tag(frame)
@@ -194,7 +196,7 @@ class SocketLink:
         max_frame_bytes: int = DEFAULT_MAX_FRAME_BYTES,
         where: Callable[[], tuple[str, int]] | None = None,
     ) -> None:
-        """``where``: the address, asked before each attempt, in the place of a fixed one."""
+        """``where``: called before each attempt for the address, instead of a fixed one."""
         self.index = index
         self.host = host
         self.port = port
@@ -208,7 +210,7 @@ class SocketLink:
         self.error = "not connected yet"
         self.welcome: Welcome | None = None
         self.connection: _Connection | None = None
-        self.tried = asyncio.Event()  # the first attempt has ended, one way or the other
+        self.tried = asyncio.Event()  # the first attempt has succeeded or failed
         self._where = where
         self._rng = rng
         self._wait_s = _FIRST_WAIT_S
@@ -232,13 +234,13 @@ class SocketLink:
         while not self._closed:
             await self._connect_once()
             self.tried.set()
-            # Full jitter from half on: nodes that went down together are not asked by everybody at
-            # the same instant.
+            # Full jitter from one half on, so that not all clients connect at the same moment to
+            # nodes that failed together.
             await asyncio.sleep(self._wait_s * (0.5 + self._rng.random() / 2))
             self._wait_s = min(self._wait_s * 2, _LONGEST_WAIT_S)
 
     async def _connect_once(self) -> None:
-        """One connection's whole life."""
+        """The whole life of one connection."""
         self._down.clear()
         loop = asyncio.get_running_loop()
         if self._where is not None:
@@ -268,8 +270,8 @@ class SocketLink:
                 timer.cancel()
 
     def _new_connection(self) -> asyncio.Protocol:
-        """For one address of the name. An attempt at an earlier address that is still under way
-        counts for nothing.
+        """A connection for one address of the name. An attempt at an earlier address that is still
+        under way no longer counts.
         """
         self._give_up("another address is tried")
         self._down.clear()
@@ -304,7 +306,8 @@ class SocketLink:
         self.tried.set()
 
     def refused(self, reason: str) -> None:
-        # the next Hello knows better, or the node soon does
+        # After a refusal of the membership the wait stays short: the next Hello has the new
+        # version, or the node soon has it.
         if not reason.startswith(handshake.MEMBERSHIP):
             self._wait_s = max(self._wait_s, _LONGEST_WAIT_S / 4)
         self.owner.on_refused(self.index, reason)
@@ -320,13 +323,13 @@ class SocketLink:
             self.owner.on_down(self.index, reason)
 
     def drop(self, reason: str) -> None:
-        """End this connection; a new one is tried."""
+        """End this connection; the link tries a new one."""
         if self.connection is not None:
             self.connection.fail(reason)
 
     @property
     def unfinished_bytes(self) -> int:
-        """Of a message that has come in part."""
+        """The bytes of a message that has come in part."""
         return (
             self.connection.decoder.waiting
             if self.connection is not None and self.connection.decoder is not None

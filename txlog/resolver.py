@@ -2,16 +2,16 @@
 caller.
 
 Decides: what a name's addresses are now; when a look-up is repeated.
-Must not know: what is connected to. An address in the place of a name costs nothing.
+Must not know: what connects to the addresses. An address instead of a name costs nothing.
 
-A resolver may need ten seconds to say that it does not know a name: in Docker this is so for each
-container that is stopped. So a look-up runs in a thread of its own. It leaves its answer or its
-error here, and a caller waits for it no longer than it says. While a look-up is slow, the addresses
-found before are used. If the resolver says that the name does not exist, these are forgotten; if it
-only fails, they stay.
+A resolver may need ten seconds to answer that it does not know a name. In Docker this happens for
+each container that is stopped. So a look-up runs in a thread of its own. It leaves its answer or
+its error here, and a caller waits for it no longer than its own time limit. While a look-up is
+slow, callers get the earlier addresses. If the resolver answers that the name does not exist, these
+are forgotten; if the look-up only fails, they stay.
 
-Invariants: a name has one look-up under way at most, and all names together have `LOOKUPS`; each
-error is taken, so that no forgotten future holds one; no thread keeps the process from ending.
+Invariants: a name has at most one look-up under way, and all names together have `LOOKUPS`; each
+error is taken, so no forgotten future holds one; no thread keeps the process from ending.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final, TypeVar
 
 LOOKUPS: Final = 32  # under way at once
-FRESH_S: Final = 1.0  # an answer or an error is good for so long
-PATIENCE_S: Final = 0.25  # a look-up is waited for so long where earlier addresses are known
+FRESH_S: Final = 1.0  # an answer or an error is valid for this time
+PATIENCE_S: Final = 0.25  # how long to wait for a look-up while earlier addresses are known
 KEPT_NAMES: Final = 1024
 
 _UNKNOWN: Final = frozenset((socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)))
@@ -36,7 +36,7 @@ T = TypeVar("T")
 
 
 class NoAddress(OSError):
-    """The name has no address, or the resolver did not say one; one line."""
+    """The name has no address, or the resolver gave none; the text is one line."""
 
 
 class _Name:
@@ -51,7 +51,7 @@ class _Name:
 
 
 def resolve(name: str) -> list[str]:
-    """Ask the system. May take as long as it likes. Raises OSError."""
+    """Ask the system, without a time limit. Raises OSError."""
     found = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
     return list(dict.fromkeys(str(where[0]) for _, _, _, _, where in found))
 
@@ -65,7 +65,7 @@ def is_address(host: str) -> bool:
 
 
 class Resolver:
-    """One a process. Its own thread-safety: everything in a `_Name` is changed under the lock."""
+    """One a process. It is thread-safe: everything in a `_Name` is changed under the lock."""
 
     def __init__(self, ask: Callable[[str], list[str]] = resolve) -> None:
         self._ask = ask
@@ -74,8 +74,8 @@ class Resolver:
         self._under_way = 0
 
     async def find(self, host: str, timeout_s: float) -> list[str]:
-        """The addresses of ``host``, at least one. Raises `NoAddress`, and TimeoutError when
-        nothing is known in time.
+        """The addresses of ``host``, at least one. Raises `NoAddress`. Raises TimeoutError when no
+        address is known in time.
         """
         if is_address(host):
             return [host]
@@ -121,7 +121,7 @@ class Resolver:
         raise NoAddress(f"{host}: {name.error}")
 
     def _start(self, host: str, name: _Name) -> None:
-        """Under the lock. If it cannot be started the name has an error."""
+        """Start a look-up, under the lock. If that fails, the name has an error."""
         if self._under_way >= LOOKUPS:
             name.error = f"{LOOKUPS} look-ups of names are under way"
             return
@@ -136,7 +136,7 @@ class Resolver:
         self._under_way += 1
 
     def _look_up(self, host: str, name: _Name) -> None:
-        """The thread."""
+        """Run one look-up, in its thread."""
         addresses: list[str] = []
         unknown = False
         try:
@@ -145,7 +145,7 @@ class Resolver:
         except OSError as failed:
             error = failed.strerror or str(failed)
             unknown = isinstance(failed, socket.gaierror) and failed.errno in _UNKNOWN
-        except Exception as failed:  # a name that cannot be encoded, for one
+        except Exception as failed:  # for example a name that cannot be encoded
             error, unknown = str(failed) or type(failed).__name__, True
         with self._lock:
             if addresses or unknown:
@@ -160,7 +160,9 @@ class Resolver:
                 loop.call_soon_threadsafe(_wake, future)
 
     async def _each(self, host: str, timeout_s: float, attempt: Callable[[str], Awaitable[T]]) -> T:
-        """The first address to which ``attempt`` succeeds, within ``timeout_s`` for all of them."""
+        """Try the addresses in order until ``attempt`` succeeds, within ``timeout_s`` for all of
+        them.
+        """
         loop = asyncio.get_running_loop()
         until = loop.time() + timeout_s
         addresses = await self.find(host, timeout_s)
@@ -176,7 +178,7 @@ class Resolver:
     async def connect(
         self, factory: Callable[[], asyncio.Protocol], host: str, port: int, timeout_s: float
     ) -> None:
-        """As the loop's ``create_connection``. Raises OSError and TimeoutError."""
+        """Like the loop's ``create_connection``. Raises OSError and TimeoutError."""
         loop = asyncio.get_running_loop()
         await self._each(
             host, timeout_s, lambda address: loop.create_connection(factory, address, port)
@@ -185,7 +187,7 @@ class Resolver:
     async def open_streams(
         self, host: str, port: int, timeout_s: float
     ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        """As ``asyncio.open_connection``. Raises OSError and TimeoutError."""
+        """Like ``asyncio.open_connection``. Raises OSError and TimeoutError."""
         return await self._each(
             host, timeout_s, lambda address: asyncio.open_connection(address, port)
         )
@@ -196,4 +198,4 @@ def _wake(future: asyncio.Future[Any]) -> None:
         future.set_result(None)
 
 
-RESOLVER: Final = Resolver()  # the process' own: everything that connects by a name uses it
+RESOLVER: Final = Resolver()  # of the process: all connections by name use it

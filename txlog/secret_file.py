@@ -1,9 +1,9 @@
 """A file that holds one secret, read safely.
 
-Decides: which file is refused or warned about (as ssh does with a private key), how the bytes
+Decides: which file is refused or causes a warning (as ssh does for a private key), how the bytes
 become the secret.
-Must not know: what a secret is for. The white space around the secret, a newline at the end for
-one, does not belong to it.
+Must not know: what a secret is for. White space around the secret, such as a newline at the end, is
+not a part of it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Final
 
 MIN_SECRET_BYTES: Final = 16  # of the secret that log nodes and their clients share
 MAX_BYTES: Final = 4096
-# who else on this machine may read or change it: refused
+# if others on this machine may read or change it, the file is refused
 _OTHERS: Final = stat.S_IRWXO | stat.S_IWGRP
 _MOUNTED: Final = (
     "in a container: mode: 0400 of a Docker secret, defaultMode: 0400 of a Kubernetes secret"
@@ -29,9 +29,9 @@ class SecretFileError(Exception):
 
 
 def read_private(path: Path) -> bytes:
-    """What the file holds. Warns on stderr if its group may read it. Raises `SecretFileError`."""
+    """Read the file. Warns on stderr if its group may read it. Raises `SecretFileError`."""
     try:
-        # Without O_NONBLOCK a pipe without a writer would hold the start.
+        # Without O_NONBLOCK a pipe without a writer would block the start.
         with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
             status = os.fstat(file.fileno())
             content = file.read(MAX_BYTES + 1) if stat.S_ISREG(status.st_mode) else b""
@@ -66,7 +66,7 @@ def read_private(path: Path) -> bytes:
 
 
 def read_log_secret(path: Path) -> bytes:
-    """The secret that log nodes and their clients share. Raises `SecretFileError`."""
+    """Read the secret that log nodes and their clients share. Raises `SecretFileError`."""
     secret = read_private(path)
     if len(secret) < MIN_SECRET_BYTES:
         raise SecretFileError(

@@ -1,7 +1,7 @@
 """TCP options of connections between engine nodes and log nodes.
 
-Decides: when a peer that vanished without a word counts as gone.
-Must not know: what the connection carries. It imports little: the lease keeper uses it.
+Decides: when a peer that vanished without a message counts as gone.
+Must not know: what the connection carries. It imports little, because the lease keeper uses it.
 """
 
 from __future__ import annotations
@@ -10,14 +10,16 @@ import contextlib
 import socket
 from typing import Final
 
-# bytes sent and not acknowledged by the other machine for so long: the connection is dead
+# The connection is dead if the other machine does not acknowledge sent bytes within this time.
 DEAD_PEER_MS: Final = 5000
-# an idle peer is asked after this, and again each such time, whether it is still there
+# The kernel probes an idle peer after this time, and again after each such time.
 _IDLE_S: Final = 5
 
 
 def tune_socket(sock: socket.socket | None, dead_peer_ms: int = DEAD_PEER_MS) -> None:
-    """No delay for small messages; a vanished machine is noticed, on an idle connection too."""
+    """Send small messages without delay, and detect a vanished machine on an idle connection
+    too.
+    """
     if sock is None or sock.family not in (socket.AF_INET, socket.AF_INET6):
         return
     with contextlib.suppress(OSError):  # advice to the kernel; a socket without it works as well

@@ -1,9 +1,8 @@
-"""For warnings that any caller can cause at any rate: a logger that writes a few of them and counts
-the rest.
+"""A logger for warnings that any caller can cause at any rate: it writes a few and counts the rest.
 
 Decides: how many lines of one text are written.
 Must not know: what the texts say.
-Invariant: what is left out is counted in the next line that is written.
+Invariant: the next line that is written has the number of omitted lines.
 """
 
 from __future__ import annotations
@@ -21,16 +20,16 @@ def _loop_s() -> float:
 
 
 class ThrottledLog:
-    """In the place of a structlog logger. ``clock`` gives seconds."""
+    """Replaces a structlog logger. ``clock`` gives seconds."""
 
     def __init__(self, log: Any, clock: Callable[[], float] = _loop_s) -> None:
         self._log = log
         self._clock = clock
-        # by text: when its period began, how often it was said in it
+        # by text: when its period began, and how often the text came in it
         self._periods: dict[str, tuple[float, int]] = {}
 
     def warning(self, text: str, **facts: Any) -> None:
-        """``text`` is one of a few, given in the program; what differs is in ``facts``."""
+        """``text`` is one of a few fixed texts of the program; ``facts`` has what varies."""
         now = self._clock()
         began, said = self._periods.get(text, (now, 0))
         if not began <= now < began + PERIOD_S:

@@ -1,7 +1,7 @@
 """A connection to a log node that names no log: one question, one answer.
 
-Decides: how long it waits, and that a node is believed only after the handshake.
-Must not know: what is asked. It uses streams: nothing here is on a hot path.
+Decides: how long it waits; that it trusts a node only after the handshake.
+Must not know: what is asked. It uses streams, because it is not on a hot path.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from txlog.resolver import RESOLVER
 from txlog.wire import PROTOCOL, Decoder, FrameKey, WireError, encode
 
 _ANSWER_TIMEOUT_S: Final = 2.0
-_OPEN_TIMEOUT_S: Final = 5.0  # for connection and handshake together, however slowly the bytes come
-_ASK_TIMEOUT_S: Final = 10.0  # for a whole answer, in the same way
+_OPEN_TIMEOUT_S: Final = 5.0  # for connection and handshake together, also if the bytes come slowly
+_ASK_TIMEOUT_S: Final = 10.0  # for a whole answer, also if the bytes come slowly
 
 HostPort = tuple[str, int]
 
 
 class AdminError(Exception):
-    """One line for the operator."""
+    """The text is one line for the operator."""
 
 
 class NotWelcome(AdminError):
-    """What answers at this address will not have us, or is not to be believed. An impostor can say
-    anything here: ``reason`` is for the operator.
+    """The node at this address refuses the connection, or it cannot be trusted. An impostor can
+    send any text here: ``reason`` is for the operator.
     """
 
     def __init__(self, name: str, reason: str) -> None:
@@ -52,8 +52,8 @@ class ToolConnection:
         self.welcome: Welcome | None = None
 
     async def open(self) -> Welcome:
-        """Raises OSError while the node is not there, `NotWelcome` when it will not have us, or is
-        not to be believed.
+        """Raises OSError while no node answers. Raises `NotWelcome` when the node refuses the
+        connection or cannot be trusted.
         """
         async with asyncio.timeout(_OPEN_TIMEOUT_S):
             return await self._open()
@@ -94,7 +94,7 @@ class ToolConnection:
     async def _next(self) -> Message:
         assert self._decoder is not None, "a question before the handshake"
         try:
-            self._messages += self._decoder.feed(b"")  # what came behind the Welcome
+            self._messages += self._decoder.feed(b"")  # what came after the Welcome
             while not self._messages:
                 self._messages += self._decoder.feed(await self._read())
         except WireError as error:

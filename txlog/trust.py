@@ -1,10 +1,10 @@
-"""Which log nodes may be spoken to without a shared secret.
+"""Which log nodes may be used without a shared secret.
 
-Decides: that without a secret only this machine is trusted, on either side.
-Must not know: what is spoken, where settings come from.
+Decides: that without a secret a node or client trusts only this machine.
+Must not know: what is sent, the source of the settings.
 
-A side without a secret believes whatever answers. On the machine itself the operator decides what
-listens. On a network any machine can take the address of a node.
+A side without a secret trusts any answer. On the machine itself the operator decides which programs
+listen. On a network any machine can take the address of a node.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import ipaddress
 
 
 class NoSecret(ValueError):
-    """A secret is needed and none is set; one line for the operator."""
+    """A secret is needed and none is set; the text is one line for the operator."""
 
 
 def is_loopback(host: str) -> bool:
@@ -26,8 +26,10 @@ def is_loopback(host: str) -> bool:
 
 
 def check_callee(hosts: list[str], secret: bytes | None, without_secret: bool, option: str) -> None:
-    """May log nodes on these hosts be called? ``without_secret``: the operator says so; ``option``:
-    in which words. Raises `NoSecret`.
+    """Check that log nodes on these hosts may be called.
+
+    ``without_secret``: the operator allows it; ``option``: the words with which it does. Raises
+    `NoSecret`.
     """
     if secret is not None or without_secret:
         return

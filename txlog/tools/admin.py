@@ -1,10 +1,10 @@
-"""What an operator asks of log nodes: make a group of them (S7), say how they are.
+"""The operator's questions to log nodes: make a group of them (S7), show their state.
 
 Decides: when nodes may become a group, or the rest of one.
 Must not know: logs' contents.
-Invariant: a node is given a group only while every node named has been heard, none belongs to
-another group, and no node of this group holds a log yet: an empty node beside nodes with logs is a
-lost disk and not a newcomer.
+Invariant: a node gets a group only after every named node has answered, none belongs to another
+group, and no node of this group has a log yet. An empty node beside nodes with logs is a lost disk,
+not a new node.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import Any, Final
 
 from txlog import handshake
 from txlog.messages import InitDone, InitGroup, Status, StatusQuery
-from txlog.tool_connection import AdminError as AdminError  # for those who see tools only
+from txlog.tool_connection import AdminError as AdminError  # for importers that may use tools only
 from txlog.tool_connection import HostPort, NotWelcome, ToolConnection
 
 _RETRY_S: Final = 0.2
@@ -72,7 +72,7 @@ async def init_group(
     wait_s: float = 30.0,
     tell: Callable[[str], None] = lambda text: None,
 ) -> str:
-    """Make the group, once. Gives the line to print. Raises `AdminError`."""
+    """Make the group, once. Returns the line to print. Raises `AdminError`."""
     if len(set(addresses)) != len(addresses):
         raise AdminError("a log node is named twice")
     if len(addresses) % 2 == 0:
@@ -131,7 +131,7 @@ def _group(tool: ToolConnection) -> str:
 
 
 def _members(tools: list[ToolConnection]) -> list[str]:
-    """Node ids are the AZs where those are distinct, for people to read."""
+    """Node ids are the AZs if those are distinct, so that people can read them."""
     azs = [tool.welcome.az for tool in tools if tool.welcome is not None]
     ids = (
         azs if len(set(azs)) == len(azs) else [f"{az}{number}" for number, az in enumerate(azs, 1)]
@@ -140,8 +140,8 @@ def _members(tools: list[ToolConnection]) -> list[str]:
 
 
 async def _check_half_done(tools: list[ToolConnection]) -> None:
-    """Some nodes have the group. Those without it may join only while nobody
-    has used it (see the module).
+    """Some nodes have the group. The others may join only while the group has no log (see the
+    module).
     """
     empty = [tool.name for tool in tools if tool.welcome is not None and not tool.welcome.group]
     if not empty:
@@ -165,8 +165,8 @@ async def node_status(tool: ToolConnection) -> dict[str, Any]:
 
 @dataclass(slots=True)
 class NodeStatus:
-    """``status`` is what the node says of itself (see `LogNode.status`), None when it did not:
-    ``error`` says why.
+    """``status`` is what the node reports (see `LogNode.status`). If there is no report, it is None
+    and ``error`` has the reason.
     """
 
     address: str
@@ -181,7 +181,7 @@ def _reason(error: Exception) -> str:
 
 
 async def ask_status(addresses: list[HostPort], secret: bytes | None = None) -> list[NodeStatus]:
-    """From all at once; a node that does not answer is a line, not an error."""
+    """Ask all nodes at once; a node that does not answer is a line, not an error."""
 
     async def ask(address: HostPort) -> NodeStatus:
         tool = ToolConnection(address, secret)
@@ -197,6 +197,6 @@ async def ask_status(addresses: list[HostPort], secret: bytes | None = None) -> 
 
 
 def replace_command(lost: str, others: list[str]) -> str:
-    """The line that puts an empty log node in the place of ``lost``, at the same address."""
+    """The command that puts an empty log node in the place of ``lost``, at the same address."""
     words = ["txlog", "replace-node", "--lost", lost, "--new", lost, *others]
     return " ".join(shlex.quote(word) for word in words)

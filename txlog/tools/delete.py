@@ -1,13 +1,13 @@
-"""`txlog delete-log`: a log goes from every node of its group, and its name is free again.
+"""`txlog delete-log`: remove a log from every node of its group, so that its name is free again.
 
-Decides: when a log may be deleted, in which order the nodes are told, what the operator hears.
-Must not know: how a node does a step (`server.deletion`). Everything is looked up at the start of
-each run, so a command that was cut short is run again with the same words, and goes on where it
-was.
+Decides: when a log may be deleted, in which order the nodes get the steps, what the operator reads.
+Must not know: how a node does a step (`server.deletion`). Each run reads all states at its start.
+So the operator repeats an interrupted command with the same words, and it continues.
 
-The order: nothing is changed before every node of the group answers and none has a writer or reader
-of the log. A node that is down would keep its copy, and that copy could vote in a later log of the
-same name. Then every node is marked, then every folder is removed, then every name is cleared.
+The order: the command changes nothing until every node of the group answers and no node has a
+writer or reader of the log. A node that is down would keep its copy, and that copy could vote in a
+later log of the same name. Then every node is marked, then every folder is removed, then every name
+is cleared.
 
 Invariant: no folder is removed before all nodes are marked, and no name is cleared before all
 folders are removed.
@@ -31,8 +31,10 @@ States = dict[str, LogDeletion]  # by node id
 async def delete_log(
     name: str, nodes: list[HostPort], secret: bytes | None, wait_s: float, tell: Tell
 ) -> str:
-    """Gives the line to print at the end. ``wait_s``: for a lease that still runs. Raises
-    `AdminError`; another run goes on from there.
+    """Delete the log and return the last line to print.
+
+    ``wait_s``: how long to wait for a lease that still runs. Raises `AdminError`; another run
+    continues from there.
     """
     tools: list[ToolConnection] = []
     try:
@@ -42,7 +44,7 @@ async def delete_log(
         states = {node: deletion.state for node, deletion in found.items()}
         last = max(deletion.last for deletion in found.values())
         began = "gone" in states.values()
-        # all folders are removed; a log that is kept there was made after that
+        # all folders are removed; a node that has the log "kept" got it in a later creation
         if began and "marked" not in states.values():
             await _all(
                 name,
@@ -87,8 +89,8 @@ def _check_all_there(group: Group) -> None:
 
 
 async def _free(name: str, group: Group, wait_s: float, tell: Tell) -> States:
-    """How far every node is, once no node has the log in use. A lease ends by itself:
-    it is waited for.
+    """The state of every node, once no node has the log in use. A lease ends by itself, so this
+    waits for it.
     """
     loop = asyncio.get_running_loop()
     until = loop.time() + wait_s
@@ -104,7 +106,7 @@ async def _free(name: str, group: Group, wait_s: float, tell: Tell) -> States:
         if any(state.state == "gone" for state in states.values()) and all(
             state.state != "marked" for state in states.values()
         ):
-            return states  # who uses it uses a later log of that name
+            return states  # the user has a later log of that name
         if loop.time() >= until:
             raise AdminError(f"{in_use}; nothing was changed")
         if not said:

@@ -1,17 +1,17 @@
-"""`txlog replace-node`: a new log node in the place of one that is lost (S8).
+"""`txlog replace-node`: put a new log node in the place of one that is lost (S8).
 
-Decides: in which order the nodes are told, what is looked at before anything is changed, what the
-operator hears.
-Must not know: logs' contents; what makes it safe is decided by the log nodes themselves
-(`server.membership`, `consensus.learner`) and not here. Everything is looked up anew in each run,
-so a command that was cut short is run again with the same words, and goes on where it was.
+Decides: in which order the nodes get the steps, what is checked before any change, what the
+operator reads.
+Must not know: logs' contents. The log nodes themselves decide what makes a replacement safe
+(`server.membership`, `consensus.learner`). Each run reads all states again. So the operator repeats
+an interrupted command with the same words, and it continues.
 
-The order: (0) nothing is changed before the newcomer and a majority of the group without the lost
-node are there; (1) the members that stay take the new membership, one after the other in the order
-of their ids, and a majority of them must; (2) the newcomer is given its place; (3) it copies, waits
-and counts by itself; the command only watches.
+The order: (0) nothing changes before the new node and a majority of the group without the lost node
+answer; (1) the members that stay take the new membership, one after the other in the order of their
+ids, and a majority must take it; (2) the new node gets its place; (3) it copies, waits and counts
+by itself; the command only watches.
 
-Invariant: a place is made for one data folder. An empty node whose folder is not the one in the
+Invariant: a place belongs to one data folder. An empty node whose folder is not the one in the
 membership gets a place, and a version, of its own.
 """
 
@@ -35,11 +35,11 @@ Tell = Callable[[str], None]
 
 @dataclass(slots=True)
 class Group:
-    """What the nodes that answered say."""
+    """The answers of the nodes."""
 
     newest: Membership
     nodes: dict[str, ToolConnection]  # by node id, of the newest membership's members
-    versions: dict[str, int]  # what each of them has
+    versions: dict[str, int]  # the membership version of each of them
 
 
 async def replace_node(
@@ -50,8 +50,9 @@ async def replace_node(
     wait_s: float,
     tell: Tell,
 ) -> str:
-    """Gives the line to print at the end. Raises `AdminError`; what has been done by then stays,
-    and another run goes on from there.
+    """Replace the node and return the line to print.
+
+    Raises `AdminError`. What was done before the error stays, and another run continues from there.
     """
     tools: list[ToolConnection] = []
     try:
@@ -99,9 +100,10 @@ async def replace_node(
 async def _open(
     address: HostPort, secret: bytes | None, tools: list[ToolConnection]
 ) -> ToolConnection | str:
-    """The connection, or why there is none: nothing answers there, or what answers does not prove
-    that it is a log node. An impostor at the address of a lost node must not keep it from being
-    replaced.
+    """The connection, or the reason why there is none.
+
+    Either there is no answer, or the answer does not prove that it is from a log node. An impostor
+    at the address of a lost node must not prevent the replacement.
     """
     tool = ToolConnection(address, secret)
     tools.append(tool)
@@ -117,7 +119,7 @@ async def _open(
 async def look(
     nodes: list[HostPort], secret: bytes | None, tools: list[ToolConnection], tell: Tell
 ) -> Group:
-    """Every member that can be reached, at the addresses given or at those of the membership."""
+    """Connect to every reachable member, at the given addresses or at those of the membership."""
     found: dict[str, ToolConnection] = {}
     newest: Membership | None = None
     asked: set[HostPort] = set()
@@ -164,8 +166,8 @@ def _place_id(welcome: Welcome) -> str:
 
 
 def _place_of(welcome: Welcome, newest: Membership) -> str:
-    """The place this newcomer has in the membership already, "" when it has none: then a version is
-    made for it.
+    """The place that this new node already has in the membership. "": it has none, and needs a new
+    version.
     """
     node = welcome.node if welcome.group else _place_id(welcome)
     return node if node in addresses_of(newest) else ""
@@ -174,8 +176,8 @@ def _place_of(welcome: Welcome, newest: Membership) -> str:
 def _check_named(
     lost: HostPort, new: HostPort, place: str, welcome: Welcome, newest: Membership
 ) -> None:
-    """The new one has a place: is it the one that this command gives,
-    or was a member named by mistake?
+    """The new node has a place: check that this command gives that place, and that the operator did
+    not name a member by mistake.
     """
     if place != _place_id(welcome):
         raise AdminError(
@@ -197,8 +199,10 @@ def _check_lost(
     there: ToolConnection | str,
     tell: Tell,
 ) -> None:
-    """Nothing is under way yet: is the node that is to go really gone, and the one that comes
-    really new? ``there``: what answers at the lost address.
+    """Before the first step: check that the lost node is really gone and the new node is really
+    new.
+
+    ``there``: what answers at the lost address.
     """
     name = format_host_port(*lost)
     if welcome.group:
@@ -251,8 +255,10 @@ def _check_majority(group: Group, place: str) -> None:
 
 
 async def _check_whole(group: Group) -> None:
-    """What a damaged node lacks nobody could copy from it: better it is healed first. Only before
-    anything is changed: afterwards there is only one way.
+    """Check that a majority is whole: the new node cannot copy what a damaged node lacks.
+
+    The repair should come first. The check runs only before the first change, because after it the
+    only way is forward.
     """
     if max(group.versions.values()) >= group.newest.version:
         return
@@ -272,7 +278,7 @@ async def _check_whole(group: Group) -> None:
     for node, status in statuses.items():
         rows = status["logs"]
         bad = next((row for row in rows if row["suspect"] or row["broken"]), None)
-        # it would begin them as a newcomer
+        # it would make them again and begin them as a new node
         missing = sorted(used - {row["log"] for row in rows}) if status["joined"] > 1 else []
         if status["refused"]:
             trouble = (
@@ -295,7 +301,7 @@ async def _check_whole(group: Group) -> None:
 
 
 async def _adopt(group: Group, place: str, tell: Tell) -> None:
-    """Step 1. The first node refuses whoever comes with another successor of the same version."""
+    """Step 1. The first node refuses a different successor of the same version."""
     newest = group.newest
     needed = len(newest.members) // 2 + 1
     have = 0
@@ -328,7 +334,7 @@ async def _adopt(group: Group, place: str, tell: Tell) -> None:
 
 
 async def _join(group: Group, place: str, newcomer: ToolConnection, tell: Tell) -> set[str]:
-    """Step 2. Gives the names of the logs there are."""
+    """Step 2. Returns the names of the group's logs."""
     assert newcomer.welcome is not None
     logs: set[str] = set()
     for node, tool in sorted(group.nodes.items()):
@@ -367,7 +373,7 @@ async def _ask(tool: ToolConnection, message: JoinGroup) -> Any:
 
 
 async def _watch(newcomer: ToolConnection, logs: set[str], wait_s: float, tell: Tell) -> None:
-    """Step 3 and 4, which need nobody: until it counts in every log."""
+    """Step 3: watch until the new node counts in every log. It needs no help for that."""
     loop = asyncio.get_running_loop()
     until = loop.time() + wait_s
     said = ""
@@ -394,7 +400,7 @@ async def _watch(newcomer: ToolConnection, logs: set[str], wait_s: float, tell: 
 
 
 def progress(status: dict[str, Any], logs: set[str]) -> str:
-    """What a newcomer still has to do, "" when it is a member in full."""
+    """What a new node still has to do, "" when it is a full member."""
     rows = {row["log"]: row for row in status["logs"]}
     waiting = [
         f"log '{name}' is being opened"
@@ -408,7 +414,7 @@ def progress(status: dict[str, Any], logs: set[str]) -> str:
 
 
 def describe(row: dict[str, Any]) -> str:
-    """A newcomer's state in one log."""
+    """A new node's state in one log."""
     joining = row["newcomer"]
     if joining["state"] == "asking":
         return f"asks the other log nodes, {joining['answers']} have answered"

@@ -1,8 +1,9 @@
 """The screen of `txlog status`: a table with a line for each log and node, and the memberships.
 
-Decides: what a line shows, and which columns a narrow terminal goes without.
+Decides: what a line shows, and which columns a narrow terminal omits.
 Must not know: how the nodes are asked.
-Invariant: log, node, address and state are always shown; the other columns go one after the other.
+Invariant: log, node, address and state are always shown; a narrow terminal omits the other columns
+one by one.
 """
 
 from __future__ import annotations
@@ -17,14 +18,14 @@ from rich.table import Table
 from txlog.tools.admin import NodeStatus, replace_command
 from txlog.tools.replace import describe
 
-WIDTH: Final = 160  # where there is no terminal
+WIDTH: Final = 160  # without a terminal
 _COLUMNS: Final = (
     *("log", "node", "az", "address", "promise", "last", "committed", "lag"),
     *("lease window", "scrub", "state"),
 )
-# columns that a narrow terminal goes without, in this order
+# columns that a narrow terminal omits, in this order
 _OPTIONAL: Final = ("scrub", "lease window", "promise", "az", "committed", "lag", "last")
-_STATE_WIDTH: Final = 24  # a longer state is wrapped before a column is left out
+_STATE_WIDTH: Final = 24  # a longer state is wrapped before a column is omitted
 _MEASURED_WIDTH: Final = 1000  # of a table without a limit
 
 Row = dict[str, str]
@@ -38,7 +39,7 @@ def draw(console: Console, answers: list[NodeStatus]) -> None:
 
 
 def as_dict(answers: list[NodeStatus]) -> list[dict[str, Any]]:
-    """For programs: what each node says of itself, null where it does not answer."""
+    """For programs: each node's own report, null where it does not answer."""
     return [
         {"address": answer.address, "error": answer.error or None, "status": answer.status}
         for answer in answers
@@ -46,7 +47,7 @@ def as_dict(answers: list[NodeStatus]) -> list[dict[str, Any]]:
 
 
 def healthy(answers: list[NodeStatus]) -> int:
-    """How many log nodes are there and in a group; two addresses may lead to one."""
+    """The number of log nodes that answer and have a group. Two addresses may lead to one node."""
     return len(
         {
             answer.status["node"]
@@ -152,7 +153,7 @@ def _window(log: dict[str, Any]) -> str:
 
 
 def _scrub(row: dict[str, Any]) -> str:
-    """How far the scrubber is: passes that ended, the one under way, what was found."""
+    """The scrubber's progress: passes that ended, the present one, and what it found."""
     scrub = row.get("scrub")
     if scrub is None or not scrub["on"]:
         return "off"
@@ -181,8 +182,8 @@ def _state(row: dict[str, Any]) -> str:
 
 
 def _memberships(answers: list[NodeStatus]) -> list[str]:
-    """A line for each membership version that is gone by;
-    more than one means that a replacement is under way.
+    """A line for each membership version in use. More than one line means that a replacement is
+    under way.
     """
     found: dict[tuple[int, str], list[str]] = {}
     lines = []
