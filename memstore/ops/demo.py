@@ -1,4 +1,4 @@
-"""`memstore demo`: a whole zone dies under load, and every acknowledged write is still there.
+"""`memstore demo`: a whole zone dies under load, and every acknowledged write is still present.
 
 Decides: the steps of the demo, what is shown, the exit code.
 Must not know: how a client follows the primary (`demo_client`), how the cluster is run
@@ -22,9 +22,9 @@ from memstore.ops.demo_client import DemoError, Follower, read_all
 from memstore.ops.demo_cluster import ThrowAwayCluster
 
 CLIENTS: Final = 8
-THINK_S: Final = 0.005  # of a client between two writes
-PHASE_S: Final = 1.5  # of writing before the kill, and after the takeover
-PHASE_WRITES: Final = 50  # acknowledged in a phase, at least
+THINK_S: Final = 0.005  # pause of a client between two writes
+PHASE_S: Final = 1.5  # time of writing before the kill, and after the takeover
+PHASE_WRITES: Final = 50  # least number of acknowledged writes in a phase
 TAKEOVER_S: Final = 15.0
 LIMIT_S: Final = 60.0
 POLL_S: Final = 0.02
@@ -32,7 +32,7 @@ FAILED: Final = 1
 
 
 class Screen:
-    """Lines with the time since the start; at a terminal a moving line below them."""
+    """Prints lines with the time since the start; at a terminal also a progress line below them."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -64,7 +64,7 @@ class Screen:
 
 
 class Load:
-    """Clients that write, each its own keys, until they are told to stop."""
+    """Clients that write until they are stopped, each to its own keys."""
 
     def __init__(self, nodes: list[HostPort]) -> None:
         self.record = Record()
@@ -89,13 +89,13 @@ class Load:
             client.close()
 
     def check(self) -> None:
-        """Raises what ended a writer before its time."""
+        """Raises the error that ended a writer too early."""
         for writer in self._writers:
             if writer.done():
                 writer.result()
 
     async def stop(self) -> None:
-        """Every write under way gets its outcome first."""
+        """Stop the writers. Every write in flight gets its outcome first."""
         self._stopping = True
         await asyncio.gather(*self._writers)
 
@@ -111,7 +111,7 @@ class Demo:
         self._screen = screen
 
     async def run(self) -> Verdict:
-        """Raises `DemoError`."""
+        """Run the demo's steps. Raises `DemoError`."""
         cluster, screen = self._cluster, self._screen
         screen.say("starting three log nodes, a primary and two replicas")
         await cluster.start()
@@ -194,7 +194,9 @@ class Signals:
 
 
 async def demo(console: Console) -> int:
-    """The exit code: 0 if every acknowledged value was found, 1 if not, 128 + n after a signal."""
+    """Returns the exit code: 0 if every acknowledged value was found, 1 if not, 128 + n after a
+    signal.
+    """
     signals = Signals()
     cluster = ThrowAwayCluster()
     screen = Screen(console)
@@ -219,7 +221,7 @@ async def demo(console: Console) -> int:
 
 
 async def finish(stop: Callable[[], Coroutine[None, None, None]]) -> None:
-    """A signal that arrives now must not leave half of the cluster."""
+    """Run ``stop`` to its end: a signal during it must not leave half of the cluster."""
     task = asyncio.create_task(stop())
     while not task.done():
         try:

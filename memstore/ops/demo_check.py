@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-SHOWN: Final = 10  # of the missing keys, by name
+SHOWN: Final = 10  # of the missing keys, listed by name
 
 HostPort = tuple[str, int]
 Values = Mapping[bytes, bytes | None]
@@ -20,7 +20,7 @@ Values = Mapping[bytes, bytes | None]
 
 @dataclass(slots=True)
 class Record:
-    """What the clients were told. Each key is written once, with a value of its own."""
+    """The replies that the clients got. Each key is written once, with a value of its own."""
 
     acknowledged: dict[bytes, bytes] = field(default_factory=dict)
     unknown: dict[bytes, bytes] = field(default_factory=dict)
@@ -34,11 +34,11 @@ def missing(acknowledged: Mapping[bytes, bytes], found: Values) -> list[bytes]:
 
 @dataclass(slots=True)
 class Verdict:
-    """What the record and the values found at each node (by the node's name) say together."""
+    """The verdict on the record and the values found at each node (by the node's name)."""
 
     acknowledged: int
     unknown: int
-    took_effect: int  # of the writes of unknown outcome
+    took_effect: int  # how many writes of unknown outcome took effect
     missing: dict[bytes, list[str]]  # key -> the nodes that do not have its value
 
     @staticmethod

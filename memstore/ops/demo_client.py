@@ -1,8 +1,8 @@
-"""The client of `memstore demo`: it follows the primary, and it knows what it does not know.
+"""The client of `memstore demo`: it follows the primary, and never guesses an unknown outcome.
 
 Decides: what each reply to a write means, when a write is sent again, where it is sent next.
 Must not know: what the demo does to the cluster.
-Invariant: a write is sent again only if the reply before says that it was not executed. If the
+Invariant: a write is sent again only if its last reply says that it was not executed. If the
 connection ends between the command and its reply, the outcome is unknown.
 """
 
@@ -20,9 +20,9 @@ from memstore.ops.demo_check import HostPort
 from memstore.ops.resp_client import encode
 
 READ_BYTES: Final = 64 * 1024
-REPLY_S: Final = 3.0  # a node that does not answer for so long is given up
+REPLY_S: Final = 3.0  # a node that does not answer within this time is given up
 PAUSE_S: Final = 0.02  # before a write is sent again
-PATIENCE_S: Final = 15.0  # a write that no node takes for so long ends the demo
+PATIENCE_S: Final = 15.0  # a write that no node takes within this time ends the demo
 BATCH: Final = 100  # reads sent at once
 PRIMARY: Final = re.compile(r"primary=(.+):(\d+)$")
 MOVED: Final = re.compile(r"MOVED \d+ (.+):(\d+)$")
@@ -30,15 +30,15 @@ NOT_EXECUTED: Final = ("MASTERDOWN ", "CLUSTERDOWN ", "LOADING ", "TRYAGAIN ")
 
 
 class DemoError(Exception):
-    """The demo cannot go on; one line."""
+    """The demo cannot go on; the text is one line."""
 
 
 class Lost(Exception):
-    """The connection is gone, or the node does not answer; one line."""
+    """The connection is gone, or the node does not answer; the text is one line."""
 
 
 class Means(Enum):
-    """What a reply says about the write it answers."""
+    """The meaning of a reply for the write that it answers."""
 
     ACKNOWLEDGED = auto()
     UNKNOWN = auto()
@@ -49,14 +49,14 @@ class Means(Enum):
 
 @dataclass(slots=True, frozen=True)
 class Reading:
-    """A reply, read."""
+    """A decoded reply."""
 
     means: Means
     primary: HostPort | None = None
 
 
 def read(answer: object) -> Reading:
-    """What the reply to a SET means."""
+    """Decode the reply to a SET."""
     if not isinstance(answer, hiredis.ReplyError):
         return Reading(Means.ACKNOWLEDGED if answer == b"OK" else Means.REFUSED)
     text = str(answer)
@@ -146,7 +146,7 @@ class Follower:
         return reading
 
     def _go_to(self, primary: HostPort | None) -> None:
-        """The next attempt goes to ``primary``; where none is named, to the next node."""
+        """The next attempt goes to ``primary``; if it is None, to the next node."""
         self.close()
         if primary is None or primary == self.address:
             self._tried += 1
@@ -179,7 +179,7 @@ async def read_all(address: HostPort, keys: list[bytes]) -> dict[bytes, bytes | 
 async def _read_some(
     address: HostPort, keys: list[bytes], found: dict[bytes, bytes | None]
 ) -> list[bytes]:
-    """Reads all keys once over one connection. The keys that must be asked for again."""
+    """Read all keys once over one connection. Returns the keys that must be read again."""
     again: list[bytes] = []
     link = None
     try:

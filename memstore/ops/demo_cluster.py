@@ -1,9 +1,10 @@
-"""The throw-away cluster of `memstore demo`: a `memstore local` of its own, in a temporary folder.
+"""The temporary cluster of `memstore demo`: its own `memstore local` in a temporary folder.
 
 Decides: folder, ports, how the cluster is started, killed in part, and removed.
-Must not know: what is written to it, and what is right.
-Invariant: after `stop` no process of the cluster is left, and the folder is gone. The kernel kills
-`memstore local` when the demo dies, and its processes when it dies (Linux; see `children`).
+Must not know: what is written to it, and which result is right.
+Invariant: after `stop` no process of the cluster is left, and the folder is gone. If the demo dies,
+the kernel kills `memstore local`; if that dies, the kernel kills its processes (Linux; see
+`processes`).
 """
 
 from __future__ import annotations
@@ -29,22 +30,22 @@ from memstore.ops.processes import alive, last_line, make_die_with_parent
 from memstore.ops.resp_client import NoAnswer, RespClient, parse_info
 from memstore.ops.topology import AZS, HOST, TOPOLOGY
 
-PORTS: Final = (8000, 11_999)  # below the ports that the kernel gives to outgoing connections
+PORTS: Final = (8000, 11_999)  # below the ports that the kernel assigns to outgoing connections
 PORT_TRIES: Final = 200
-STARTS: Final = 3  # with other ports each time
+STARTS: Final = 3  # tries, each with other ports
 START_S: Final = 25.0
 HURRY_S: Final = 0.2  # between "stop" and "stop at once"
-STOP_S: Final = 10.0  # until what does not stop is killed
+STOP_S: Final = 10.0  # after this time a process that does not stop is killed
 POLL_S: Final = 0.05
 ENGINES: Final = 3
 
 
 class PortTaken(Exception):
-    """Another process took a port after the look at it."""
+    """Another process took a port after it was found free."""
 
 
 def free_ports(count: int, rng: random.Random) -> int:
-    """The first of ``count`` consecutive free ports. Raises `DemoError`."""
+    """Returns the first of ``count`` consecutive free ports. Raises `DemoError`."""
     for _ in range(PORT_TRIES):
         base = rng.randint(PORTS[0], PORTS[1] - count + 1)
         if all(is_free(port) for port in range(base, base + count)):
@@ -76,13 +77,13 @@ class ThrowAwayCluster:
     # ----------------------------------------------------------------- start
 
     async def start(self) -> None:
-        """Until all nodes serve and there is a primary. Raises `DemoError`."""
+        """Start it and wait until all nodes serve and one is primary. Raises `DemoError`."""
         rng = random.Random(int.from_bytes(os.urandom(8), "big"))
         for _ in range(STARTS):
             try:
                 await self._start_once(rng)
             except PortTaken:
-                continue  # another process was faster: other ports
+                continue  # another process was faster: try other ports
             return
         raise DemoError(f"ports were taken in each of {STARTS} starts")
 
@@ -117,7 +118,7 @@ class ThrowAwayCluster:
         return self.folder / "local.log"
 
     async def _is_up(self) -> bool:
-        """Every process is there, one node is the primary, the others are its replicas."""
+        """Whether every process runs, one node is the primary, and the others are its replicas."""
         rows = self._read_topology()
         if len(rows) < ENGINES + len(AZS) or not all(row["pid"] for row in rows.values()):
             return False
@@ -170,7 +171,7 @@ class ThrowAwayCluster:
             await asyncio.sleep(POLL_S)
 
     def _kill_orphans(self) -> None:
-        """After an orderly end there are none: `memstore local` empties the pids."""
+        """Kill what is left. After an orderly end nothing is: `memstore local` empties the pids."""
         for row in self._read_topology().values():
             if row["pid"] and alive(row["pid"]):
                 with suppress(ProcessLookupError):  # the kernel was faster
@@ -178,7 +179,7 @@ class ThrowAwayCluster:
 
 
 async def ask_role(node: HostPort) -> str:
-    """What the node says it is; empty where it says nothing."""
+    """The role that the node reports; empty if it does not answer."""
     client = RespClient(*node)
     try:
         (answer,) = await client.ask(("INFO", "replication"))

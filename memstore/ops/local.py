@@ -1,7 +1,7 @@
-"""`memstore local`: three log nodes and an engine node a zone on this machine, as separate
+"""`memstore local`: three log nodes, and an engine node in each zone, on this machine as separate
 processes, watched from the foreground.
 
-Decides: what must be right before anything starts (folder, ports, data).
+Decides: what must be right before any process starts (folder, ports, data).
 Must not know: how the processes are started and watched (`local_cluster`). What it starts are
 ordinary commands; topology.json lists them.
 """
@@ -21,7 +21,7 @@ Say = Callable[[str], None]
 
 
 def check_ports(processes: list[Process]) -> None:
-    """Every port free, before anything starts. Raises `LocalError`."""
+    """Check that every port is free before any process starts. Raises `LocalError`."""
     owners: dict[int, str] = {}
     for process in processes:
         if not 0 < process.port < 65536:
@@ -60,8 +60,8 @@ def check_data(folder: Folder, processes: list[Process], say: Say) -> None:
 
 
 def run(plan: Plan, say: Say, password: str = "") -> int:
-    """Start the cluster and stay until Ctrl-C. Gives the exit code; raises `LocalError` where
-    nothing was started.
+    """Start the cluster and stay until Ctrl-C. Returns the exit code; raises `LocalError` if no
+    process was started.
     """
     folder = Folder.open(plan)
     try:

@@ -3,11 +3,11 @@
 Decides: the order of starting and stopping, when a dead process is started again, what a request of
 another terminal does.
 Must not know: terms, leases, positions. It learns the roles by asking the nodes (`role_reports`
-says what they are). Nothing here is needed for safety.
+reports them). Nothing here is needed for safety.
 
-Order: log nodes, then the group (once a folder), then engine nodes. The one on ``--port`` starts
-first, so that it becomes the primary. Stopping: replicas, the primary (no replica is left to hand
-over to, so it does not wait), log nodes last.
+Order: log nodes, then the group (once for a folder), then engine nodes. The engine node on
+``--port`` starts first, so that it becomes the primary. Stopping: replicas, then the primary, then
+log nodes. When the primary stops, no replica is left for a hand-over, so it does not wait.
 """
 
 from __future__ import annotations
@@ -32,14 +32,15 @@ from memstore.ops.topology import DEFAULT_FOLDER, HOST, Folder, Plan, Process
 from memstore.ops.upgrade import compile_and_move
 from txlog.tools.admin import AdminError, init_group
 
-CHECK_MS: Final = 100  # between two looks at the processes
-POLL_MS: Final = 200  # between two questions to a node
-START_MS: Final = 30_000  # until a new process listens
-# until the others start beside the node on --port, where there is data from an earlier run
+CHECK_MS: Final = 100  # between two checks of the processes
+POLL_MS: Final = 200  # between two requests to a node
+START_MS: Final = 30_000  # a new process must listen within this time
+# if data of an earlier run exists, the others wait at most this long for the node on --port
 FIRST_MS: Final = 4000
-STOP_MS: Final = 10_000  # until a process that was told to stop is killed
+STOP_MS: Final = 10_000  # after this time a process that was asked to stop is killed
 RESTART_MS_MAX: Final = 8000
-STEADY_MS: Final = 10_000  # a process that lived this long starts over with the shortest pause
+# a process that lived this long is next restarted after the shortest pause
+STEADY_MS: Final = 10_000
 
 Say = Callable[[str], None]
 
@@ -59,13 +60,13 @@ class LocalCluster:
         self._password = password
         self._stops: set[asyncio.Task[None]] = set()
         self._stop = asyncio.Event()
-        self._signalled = False  # to stop, by a signal
+        self._signalled = False  # a signal asked it to stop
         self._hurry = False
 
     # ----------------------------------------------------------------- start
 
     async def run(self) -> int:
-        """Until a signal or a failed start. The exit code."""
+        """Run until a signal or a failed start. Returns the exit code."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             loop.add_signal_handler(number, self._on_signal)
@@ -75,7 +76,7 @@ class LocalCluster:
             await self._stop.wait() if started else None
             for watcher in self._watchers:
                 if watcher.done():
-                    watcher.result()  # it never ends by itself: raise what ended it
+                    watcher.result()  # it never ends by itself: raise the error that ended it
             return 0 if started or self._signalled else 1
         finally:
             tasks = [*self._watchers, *self._stops, *([self._upgrade] if self._upgrade else [])]
@@ -106,8 +107,8 @@ class LocalCluster:
         self._watch(self._poll_node(first))
         if not await self._listening([first]):
             return False
-        # In a fresh folder the others wait until the node on --port is the primary. Where it may
-        # have much to restore first, they do not.
+        # In a fresh folder the others wait until the node on --port is the primary. In an old
+        # folder that node may have much to restore, so they wait only a short time.
         led = await self._wait(
             lambda: first.role == "primary",
             [first],
@@ -125,7 +126,7 @@ class LocalCluster:
         await self._wait(lambda: "memstore_compiled" in first.facts, [first], quiet=True)
         if self._plan.compile_command:
             self._upgrade = asyncio.create_task(self._compile_and_move())
-            await asyncio.sleep(0)  # it says so first: the line below is the last one
+            await asyncio.sleep(0)  # lets it print first, so that the line below is the last one
         self._say_ready(first)
         return True
 
@@ -158,7 +159,7 @@ class LocalCluster:
         self._write_topology()
 
     async def _logs_up(self, fresh: bool) -> bool:
-        """A new group needs all of them. A group that exists needs a majority: one damaged log node
+        """A new group needs all of them. An existing group needs a majority: one damaged log node
         does not keep the shard from serving.
         """
         if fresh:
@@ -189,8 +190,8 @@ class LocalCluster:
         within_ms: int = START_MS,
         quiet: bool = False,
     ) -> bool:
-        """Whether ``ready`` came true. False when one of ``members`` ends (a line says why), at a
-        signal, or when the time is over (a line, unless ``quiet``).
+        """Whether ``ready`` became true. False if one of ``members`` ends (a line says why), at a
+        signal, or when the time is over (with a line, unless ``quiet``).
         """
         deadline = time.monotonic() + within_ms / 1000
         while not ready():
@@ -215,12 +216,12 @@ class LocalCluster:
                 await asyncio.wait_for(self._stop.wait(), 0.05)
                 return False
             except TimeoutError:
-                continue  # the usual case: no signal in this short while
+                continue  # the usual case: no signal in this short time
         return True
 
     async def _make_group(self) -> bool:
-        """As `txlog init` does, once a folder. A node that lost its data must not get its identity
-        back only because the cluster starts.
+        """As `txlog init` does, once for a folder. The start of the cluster must not give a node
+        that lost its data its identity back.
         """
         try:
             await init_group([(member.process.host, member.process.port) for member in self.logs])
@@ -270,7 +271,7 @@ class LocalCluster:
         self._write_topology()
 
     def _revive(self, member: Member) -> None:
-        """A dead process: adopt the one that a tool has started, or start it."""
+        """A dead process: adopt the one that another program started, or start it."""
         pid = find(member.process.command)
         if pid is not None:
             member.child = Child(pid, None)
@@ -291,10 +292,10 @@ class LocalCluster:
         return f"; start it again: {start_command(self._folder.path, member.process.name)}"
 
     def _on_request(self, verb: str, name: str) -> None:
-        """`memstore local start` and `stop`, from another terminal."""
+        """Handle `memstore local start` and `stop` of another terminal."""
         found = [member for member in self._members if member.process.name == name]
         if not found or found[0].stopping:
-            return  # the command that asks has looked at the names
+            return  # the requesting command has already checked the names
         (member,) = found
         if verb == "stop" and member.child is not None:
             member.held = member.stopping = True
@@ -318,7 +319,7 @@ class LocalCluster:
             member.stopping = False
 
     async def _poll_node(self, member: Member) -> None:
-        """Ask an engine node for its role, again and again."""
+        """Ask an engine node for its role, repeatedly."""
         while True:
             if member.child is not None:
                 try:
@@ -359,7 +360,9 @@ class LocalCluster:
         return RespClient(member.process.host, member.process.port, self._password, timeout_ms)
 
     async def restart(self, member: Member, cwd: str) -> bool:
-        """Stop the process in order and start it with the code in ``cwd``. Whether it listens."""
+        """Stop the process in order and start it with the code in ``cwd``. Returns whether it
+        listens.
+        """
         member.stopping = True
         try:
             await self._stop_some([member])
@@ -428,8 +431,8 @@ def connectable(process: Process) -> bool:
 
 
 def start_command(folder: Path, name: str) -> str:
-    """The shell line that starts ``name`` again. It is short where the folder has its usual name
-    and the program stands beside it: such a line is typed beside the folder.
+    """The shell line that starts ``name`` again. It is short if the folder has its usual name and
+    the program is in the same place: the user types such a line there.
     """
     program = Path(sys.executable).with_name("memstore")
     words = [str(program)] if program.exists() else [sys.executable, "-m", "memstore"]

@@ -12,7 +12,7 @@ from memstore.ops.processes import Child
 from memstore.ops.resp_client import RespClient
 from memstore.ops.topology import Process
 
-ANSWER_MS: Final = 2000  # until a line says that the node does not answer
+ANSWER_MS: Final = 2000  # after this time a line says that the node does not answer
 RESTART_MS: Final = 500  # before a dead process is started again; doubled while it keeps dying
 
 
@@ -40,7 +40,7 @@ class Member:
         self.started = 0.0
         self.pause_ms = RESTART_MS
         self.stopping = False
-        self.held = False  # stopped by hand: not started again but by hand
+        self.held = False  # stopped by hand: only a manual start starts it again
         # engine nodes only:
         self.role = ""
         self.facts: dict[str, str] = {}

@@ -1,10 +1,10 @@
-"""`memstore local start NAME` and `memstore local stop [NAME]`: what another terminal asks of the
-`memstore local` that runs.
+"""`memstore local start NAME` and `memstore local stop [NAME]`: requests of another terminal to the
+running `memstore local`.
 
-Decides: how a request gets there (a file in the cluster's folder), when it is done, what is said.
+Decides: how a request gets there (a file in the cluster's folder), when it is done, the output.
 Must not know: how processes are started and stopped.
-Invariants: a request is written whole and taken once. Only the process that holds the folder's lock
-takes requests.
+Invariants: a request is written as a whole and taken once. Only the process that holds the folder's
+lock takes requests.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from memstore.ops.topology import LOCK, TOPOLOGY, LocalError
 
 FOLDER: Final = "requests"
 VERBS: Final = ("start", "stop")
-DONE_S: Final = 30.0  # until `memstore local` has done what it was asked for
+DONE_S: Final = 30.0  # `memstore local` must carry out a request within this time
 POLL_S: Final = 0.05
 
 Say = Callable[[str], None]
@@ -34,7 +34,7 @@ def take_requests(folder: Path) -> list[tuple[str, str]]:
     try:
         names = sorted(os.listdir(folder / FOLDER))
     except FileNotFoundError:
-        return []  # nothing was ever asked for
+        return []  # no request was ever made
     for name in names:
         verb, dot, process = name.partition(".")
         (folder / FOLDER / name).unlink(missing_ok=True)
@@ -44,7 +44,7 @@ def take_requests(folder: Path) -> list[tuple[str, str]]:
 
 
 def local_pid(folder: Path) -> int | None:
-    """The `memstore local` that runs in ``folder``."""
+    """The pid of the `memstore local` that runs in ``folder``."""
     try:
         pid = int((folder / LOCK).read_text())
     except (OSError, ValueError):
@@ -53,7 +53,7 @@ def local_pid(folder: Path) -> int | None:
 
 
 def running_pid(folder: Path) -> int:
-    """Raises `LocalError` where no cluster runs."""
+    """The pid of the running `memstore local`. Raises `LocalError` if there is none."""
     pid = local_pid(folder)
     if pid is None:
         raise LocalError(
@@ -63,7 +63,7 @@ def running_pid(folder: Path) -> int:
 
 
 def find_row(folder: Path, name: str) -> dict[str, Any]:
-    """The process ``name`` in topology.json. Raises `LocalError`."""
+    """The row of the process ``name`` in topology.json. Raises `LocalError`."""
     try:
         rows = json.loads((folder / TOPOLOGY).read_text())["processes"]
     except (OSError, ValueError, KeyError) as error:
@@ -80,7 +80,7 @@ def ask(folder: Path, verb: str, name: str) -> None:
 
 
 def wait_until(done: Callable[[], bool], what: str) -> None:
-    """Raises `LocalError` when it takes too long."""
+    """Wait until ``done()``. Raises `LocalError` when it takes too long."""
     end = time.monotonic() + DONE_S
     while not done():
         if time.monotonic() > end:
@@ -89,7 +89,7 @@ def wait_until(done: Callable[[], bool], what: str) -> None:
 
 
 def start_node(folder: Path, name: str, say: Say) -> None:
-    """Raises `LocalError`."""
+    """Ask for the start of ``name`` and wait for it. Raises `LocalError`."""
     running_pid(folder)
     pid = find_row(folder, name)["pid"]
     if pid is not None and alive(pid):
@@ -101,7 +101,7 @@ def start_node(folder: Path, name: str, say: Say) -> None:
 
 
 def stop_node(folder: Path, name: str, say: Say) -> None:
-    """Raises `LocalError`."""
+    """Ask for the stop of ``name`` and wait for it. Raises `LocalError`."""
     running_pid(folder)
     if find_row(folder, name)["pid"] is None:
         say(f"{name} does not run")
@@ -112,7 +112,7 @@ def stop_node(folder: Path, name: str, say: Say) -> None:
 
 
 def stop_cluster(folder: Path, say: Say) -> None:
-    """Raises `LocalError`."""
+    """Ask for the stop of the cluster and wait for it. Raises `LocalError`."""
     pid = running_pid(folder)
     os.kill(pid, signal.SIGTERM)
     wait_until(lambda: not alive(pid), "the cluster did not stop")

@@ -1,14 +1,14 @@
 """Child processes of a local cluster: starting, watching, adopting, stopping.
 
-Decides: how a process is started so that it dies with its parent, and how a process that a tool
-started from topology.json is recognised.
+Decides: how a process is started so that it dies with its parent, and how a process that another
+program started from topology.json is recognised.
 Must not know: what the processes are for, in which order they start and stop.
 
-A child lives in a session of its own, so that Ctrl-C at the terminal reaches only the parent, which
-stops the others in order. Where the kernel offers it (Linux) the child is killed when the parent
-dies, however that happens: half a cluster left behind would hold ports and folders. The order is
-given to the kernel between fork and exec and is not part of the command, so a tool that starts the
-same command again owns what it started.
+A child lives in its own session, so that Ctrl-C at the terminal reaches only the parent, which
+stops the others in order. Where the kernel supports it (Linux), the child is killed when the parent
+dies for any reason: the rest of a cluster would hold ports and folders. The child asks the kernel
+for this between fork and exec. It is not part of the command, so another program that starts the
+same command again owns that process.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ PROC: Final = Path("/proc")
 
 
 def make_die_with_parent() -> Callable[[], None] | None:
-    """What a child runs between fork and exec; everything it needs is looked up before the fork.
-    None where the kernel has no such thing.
+    """Returns the function that a child runs between fork and exec; everything it needs is looked
+    up before the fork. None if the kernel does not support it.
     """
     if not sys.platform.startswith("linux"):
         return None
@@ -50,8 +50,8 @@ def make_die_with_parent() -> Callable[[], None] | None:
 
 
 class Child:
-    """A running process of the cluster:
-    ours (a child), or adopted (another program's, known by its pid).
+    """A running process of the cluster: our child, or adopted (another program's process, known by
+    its pid).
     """
 
     __slots__ = ("_popen", "pid")
@@ -92,7 +92,7 @@ class Child:
             return f"was killed by signal {-code}"
 
     def suspended(self) -> bool:
-        """Whether it was stopped by SIGSTOP; False where the system does not say."""
+        """Whether it was stopped by SIGSTOP; False where the system does not report it."""
         return state(self.pid) in (b"T", b"t")
 
     def signal(self, number: signal.Signals) -> None:
@@ -102,7 +102,7 @@ class Child:
 
 
 def alive(pid: int) -> bool:
-    """Whether ``pid`` runs; one that ended and waits for its parent does not."""
+    """Whether ``pid`` runs. A process that ended and waits for its parent does not."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -110,12 +110,12 @@ def alive(pid: int) -> bool:
     except PermissionError:
         return True
     if not PROC.is_dir():
-        return True  # kill() has the last word
+        return True  # kill() decides
     return state(pid) not in (b"", b"Z", b"X")
 
 
 def state(pid: int) -> bytes:
-    """The kernel's letter for the state of a process; empty where there is none."""
+    """The kernel's letter for the state of a process; empty if there is no such process."""
     try:
         return (PROC / str(pid) / "stat").read_bytes().rpartition(b")")[2].split()[0]
     except (OSError, IndexError):
@@ -131,8 +131,8 @@ def command_of(pid: int) -> list[bytes]:
 
 
 def find(command: list[str]) -> int | None:
-    """The pid of a living process with exactly this command line, None where there is none or the
-    system does not show them.
+    """The pid of a living process with exactly this command line. None if there is none, or if the
+    system does not show command lines.
     """
     wanted = [os.fsencode(arg) for arg in command]
     if not PROC.is_dir():
@@ -146,8 +146,8 @@ def find(command: list[str]) -> int | None:
 
 
 async def last_line(trace: Path) -> str:
-    """The last line a process wrote, shortened: usually why it ended. The disk may be the reason,
-    so the loop does not wait for it.
+    """The last line that a process wrote, shortened: usually it says why the process ended. The
+    reason may be a bad disk, so the loop does not wait for the read.
     """
     try:
         async with aiofiles.open(trace, "rb") as file:

@@ -1,9 +1,9 @@
-"""A question to an engine node over RESP: connect, ask, answer, all within a time limit.
+"""A request to an engine node over RESP: connect, ask, answer, all within a time limit.
 
-Decides: how `memstore status`, `memstore health` and `memstore local` speak to a node, and how INFO
+Decides: how `memstore status`, `memstore health` and `memstore local` talk to a node, and how INFO
 becomes a dict.
-Must not know: what answers are for. An error reply is a value (`hiredis.ReplyError`), a node that
-does not answer in time is `NoAnswer` with one clear line.
+Must not know: what answers are for. An error reply is a value (`hiredis.ReplyError`). If a node
+does not answer in time, `NoAnswer` has one clear line.
 """
 
 from __future__ import annotations
@@ -17,11 +17,12 @@ import hiredis
 from txlog.resolver import RESOLVER
 
 READ_BYTES: Final = 64 * 1024
-ANSWER_BYTES: Final = 4 * 1024 * 1024  # INFO and the like are some KB: more is not a node of ours
+# INFO and the like are some KB: a node of ours never sends more
+ANSWER_BYTES: Final = 4 * 1024 * 1024
 
 
 class NoAnswer(Exception):
-    """The node could not be asked; one line."""
+    """The node did not answer; the text is one line."""
 
 
 def encode(*args: str | bytes) -> bytes:
@@ -100,10 +101,10 @@ class RespClient:
 
 
 def reason(error: OSError) -> str:
-    """What went wrong, without the address that the caller already names."""
+    """The error's text, without the address that the caller already names."""
     if error.errno and error.errno > 0:
         return os.strerror(error.errno)
-    return error.strerror or str(error)  # the resolver's errors have numbers of their own
+    return error.strerror or str(error)  # the resolver's errors have their own numbers
 
 
 def parse_info(text: bytes) -> dict[str, str]:

@@ -1,10 +1,10 @@
-"""What `memstore local` says about its nodes while they run: roles, silence, progress of a restore,
-and whether a majority of log nodes is there.
+"""What `memstore local` prints about its nodes while they run: roles, silence, progress of a
+restore, and whether a majority of log nodes runs.
 
-Decides: which answer of a node is a line, and which is not.
+Decides: which answers of a node get a line.
 Must not know: how nodes are asked and how processes are started.
-Invariant: while no majority of log nodes runs, engine nodes change roles without a line: one line
-says why writes wait, one says that they go on.
+Invariant: while no majority of log nodes runs, role changes of engine nodes get no line. One line
+says why writes wait, and one says that they go on.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from typing import Final
 from memstore.ops.member import Member
 from memstore.ops.resp_client import NoAnswer, parse_info
 
-SETTLE_S: Final = 15.0  # of silence about roles after a majority is back, if no primary shows
+# after a majority is back, no lines about roles for this time, unless a primary shows
+SETTLE_S: Final = 15.0
 
 Say = Callable[[str], None]
 
@@ -30,7 +31,7 @@ class RoleReports:
     # ----------------------------------------------------------------- log nodes
 
     def on_logs(self, logs: list[Member], now_s: float) -> None:
-        """How the log nodes are now; asked again and again."""
+        """The present state of the log nodes; called repeatedly."""
         down = [member for member in logs if member.child is None or member.child.suspended()]
         needed = len(logs) // 2 + 1
         lost = len(logs) - len(down) < needed
@@ -43,7 +44,7 @@ class RoleReports:
         self._waiting = lost
 
     def _quiet(self, role: str, now_s: float) -> bool:
-        """Whether roles are not worth a line. The first primary after the outage ends the quiet."""
+        """Whether roles get no line now. The first primary after the outage ends the quiet time."""
         if not self._waiting and role == "primary":
             self._quiet_until = 0.0
         return self._waiting or now_s < self._quiet_until
@@ -58,7 +59,7 @@ class RoleReports:
             or member.child is None
             or member.child.ended() is not None
         ):
-            return  # said already, not up yet, being stopped, or dead: that is a line of its own
+            return  # reported already, not up yet, being stopped, or dead: dead has its own line
         member.silent = True
         self._say(f"{member.process.name} does not answer: {error}")
 
@@ -83,7 +84,7 @@ class RoleReports:
     def _on_role(self, member: Member, role: str) -> None:
         before, member.role = member.role, role
         if role == "restoring" and not before:
-            return  # every node starts so; a long restore has lines of its own
+            return  # every node starts so; a long restore has its own lines
         if role == "primary":
             term = member.facts.get("log_term", "")
             self._say(
@@ -95,7 +96,7 @@ class RoleReports:
         self._say(f"{member.process.name}: {came}{role}")
 
     def _on_restoring(self, member: Member, now_s: float) -> None:
-        """Once a second, how far it is and how fast."""
+        """Once a second, print the progress and speed of the restore."""
         done, target = (
             int(member.facts.get(name, "0")) for name in ("log_applied", "log_restore_target")
         )

@@ -1,10 +1,10 @@
-"""`memstore status` and `memstore health`: whom to ask, and what that says.
+"""`memstore status` and `memstore health`: which nodes to ask, and what their answers mean.
 
 Decides: which nodes are asked, the exit code, the JSON form.
-Must not know: how a screen looks (`status_screen`), and anything that nodes do not say of
-themselves. Nothing here is used for a decision. From one node the others are found: engine nodes
-through INFO replication, log nodes through INFO log. A node that does not answer is a line, not an
-error, as long as another one answers.
+Must not know: how a screen looks (`status_screen`), and anything that nodes do not report about
+themselves. No decision depends on this. One node is enough to find the others: engine nodes through
+INFO replication, log nodes through INFO log. A node that does not answer is a line, not an error,
+as long as another one answers.
 """
 
 from __future__ import annotations
@@ -29,26 +29,27 @@ from txlog.client import AddressError
 from txlog.tools.admin import ask_status
 
 DEFAULT_PORT: Final = 6379
-NODES_MAX: Final = 64  # asked at most: a node's list of others is only as good as the node
-ROUNDS_MAX: Final = 3  # a node, the primary it names, the replicas that one names
+NODES_MAX: Final = 64  # asked at most: a node's list of others may be wrong
+# a node, then the primary that it names, then the replicas that the primary names
+ROUNDS_MAX: Final = 3
 WATCH_S: Final = 1.0  # between two screens
 PASSWORD_NEEDED: Final = "password needed"
 PASSWORD_HELP: Final = "give --password-file FILE, or set REDISCLI_AUTH"
 
 
 class StatusError(Exception):
-    """An argument that names no node; one line."""
+    """An argument that names no node; the text is one line."""
 
 
 class NothingAnswers(Exception):
-    """No node at all; one line."""
+    """No node answers; the text is one line."""
 
 
 @dataclass(slots=True)
 class Targets:
     engines: list[HostPort]
     logs: list[HostPort]
-    names: dict[HostPort, str]  # of a local cluster's processes
+    names: dict[HostPort, str]  # of the processes of a local cluster
     assumed: bool = False  # nothing names the nodes: the default port is tried
 
 
@@ -56,7 +57,7 @@ class Targets:
 
 
 def find_targets(given: list[str], folder: Path) -> Targets:
-    """The nodes ``given``, else those of the local cluster that runs. Raises `StatusError`."""
+    """The nodes ``given``, or those of the running local cluster. Raises `StatusError`."""
     if given:
         return Targets([parse_target(text) for text in given], [], {})
     try:
@@ -79,8 +80,8 @@ def find_targets(given: list[str], folder: Path) -> Targets:
 
 
 def is_running(row: dict[str, Any]) -> bool:
-    """Whether a process of topology.json lives. A file of an earlier run may name pids that other
-    programs have now.
+    """Whether a process of topology.json runs. A file of an earlier run may have pids that now
+    belong to other programs.
     """
     pid = row["pid"]
     if pid is None or not alive(int(pid)):
@@ -119,7 +120,7 @@ async def ask_engine(address: HostPort, password: str) -> EngineAnswer:
 
 
 async def ask_engines(targets: list[HostPort], password: str) -> list[EngineAnswer]:
-    """The targets, and the nodes they name."""
+    """Ask the targets and the nodes that they name."""
     found: dict[HostPort, EngineAnswer] = {}
     wanted = list(dict.fromkeys(targets))
     for _ in range(ROUNDS_MAX):
@@ -141,7 +142,7 @@ async def ask_engines(targets: list[HostPort], password: str) -> list[EngineAnsw
 
 
 def named_by(engine: EngineAnswer) -> Iterator[tuple[HostPort, str]]:
-    """Nodes that ``engine`` knows, with the id it knows them by ("": none)."""
+    """Nodes that ``engine`` knows, with the id that it has for each ("": none)."""
     host, port = engine.facts.get("master_host", ""), engine.number("master_port")
     if host and port:
         yield (host, port), ""
@@ -152,7 +153,7 @@ def named_by(engine: EngineAnswer) -> Iterator[tuple[HostPort, str]]:
 
 
 def one_per_node(engines: Iterable[EngineAnswer]) -> list[EngineAnswer]:
-    """One line a node, although it may have been reached by two addresses; the first stays."""
+    """One answer for each node, even if it was reached by two addresses; the first stays."""
     seen: set[str] = set()
     kept = []
     for engine in engines:
@@ -179,7 +180,7 @@ async def healthy(target: str, password: str) -> str:
 
 
 async def look(given: list[str], folder: Path, password: str, secret: bytes | None) -> Screen:
-    """What all nodes say now. Raises `StatusError`, and `NothingAnswers`."""
+    """Ask all nodes. Raises `StatusError`, and `NothingAnswers`."""
     targets = find_targets(given, folder)
     engines = await ask_engines(targets.engines, password)
     nodes = await ask_status(targets.logs or log_addresses(engines), secret)
@@ -208,7 +209,7 @@ async def show(
     as_json: bool = False,
     watch: bool = False,
 ) -> int:
-    """Print the screen, with ``watch`` again and again. 0 where a primary serves, else 1. Raises
+    """Print the screen; with ``watch``, repeatedly. Returns 0 if a primary serves, else 1. Raises
     `StatusError`, and `NothingAnswers`.
     """
     console = Console(highlight=False, width=screen_width())
@@ -227,7 +228,7 @@ async def show(
 
 
 def as_dict(screen: Screen) -> dict[str, Any]:
-    """`--json`: numbers as numbers, what is not known as null."""
+    """The form of `--json`: numbers as numbers, unknown values as null."""
     return {
         "primary": next((format_host_port(*one.address) for one in screen.primaries), None),
         "engine_nodes": [engine_row(screen, engine) for engine in screen.engines],

@@ -1,9 +1,9 @@
 """The screen of `memstore status`: two tables and a headline.
 
-Decides: what a line shows, and which columns a narrow terminal goes without.
+Decides: what a line shows, and which columns are left out on a narrow terminal.
 Must not know: how the nodes are asked.
-Invariant: at 80 columns and less, node, port, role and state stay whole; the other columns go one
-after the other.
+Invariant: at 80 columns and less, node, port, role and state stay whole; the other columns are left
+out one after the other.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from memstore.engine.values import parse_integer
 from txlog.address import format_host_port, parse_host_port
 from txlog.tools.admin import NodeStatus
 
-WIDTH: Final = 140  # where there is no terminal
-MEASURED_WIDTH: Final = 1000  # of a table without a limit
-STATE_WIDTH: Final = 9  # of "candidate", which a role's or state's column always holds
+WIDTH: Final = 140  # if there is no terminal
+MEASURED_WIDTH: Final = 1000  # to measure a table without a limit
+STATE_WIDTH: Final = 9  # of "candidate": the column of a role or state always has room for it
 STATE_WRAPS: Final = 24  # a longer role or state is wrapped before a column is left out
 LABEL_WRAPS: Final = 40  # a longer name of a node is wrapped
-# columns that a narrow terminal goes without, in this order
+# columns that are left out on a narrow terminal, in this order
 ENGINE_OPTIONAL: Final = ("memory", "clients", "lease left", "applied", "lag", "AZ")
 LOG_OPTIONAL: Final = ("lease window", "committed", "log", "last id", "lag", "AZ")
 ENGINE_COLUMNS: Final = (
@@ -54,7 +54,7 @@ Row = list[str | Text]
 
 @dataclass(slots=True)
 class EngineAnswer:
-    """An engine node's answer. ``facts`` is empty where it gave none: ``error`` says why."""
+    """An engine node's answer. ``facts`` is empty if there is none: ``error`` says why."""
 
     address: HostPort
     facts: dict[str, str] = field(default_factory=dict)
@@ -78,7 +78,7 @@ class EngineAnswer:
 
 @dataclass(slots=True)
 class Screen:
-    """What all nodes said."""
+    """The answers of all nodes."""
 
     engines: list[EngineAnswer]
     nodes: list[NodeStatus]
@@ -89,7 +89,7 @@ class Screen:
         return [engine for engine in self.engines if engine.role == "primary"]
 
     def lag(self, engine: EngineAnswer) -> int:
-        """How many entries it is behind. A primary's own memory is the newest there is."""
+        """How many entries the node is behind. A primary's own memory is always the newest."""
         if engine.role == "primary":
             return 0
         committed = max((one.number("log_committed") for one in self.engines), default=0)
@@ -131,8 +131,8 @@ def table_that_fits(
     optional: tuple[str, ...],
     wraps: str,
 ) -> Table:
-    """The table with as many columns as the console is wide enough for. Those of ``optional`` are
-    left out one after the other, the column ``wraps`` is wrapped.
+    """The table with as many columns as fit into the console. The columns of ``optional`` are left
+    out one after the other; the column ``wraps`` is wrapped.
     """
     wide = console.options.update(width=MEASURED_WIDTH)
     for count in range(len(optional)):
@@ -277,7 +277,9 @@ def log_table(screen: Screen, left_out: frozenset[str]) -> Table:
 
 
 def silent_cells(screen: Screen, node: NodeStatus, name: str) -> Row:
-    """A node that did not answer us. It may answer the engine nodes: its secret is not ours."""
+    """A node that did not answer this command. It may still answer the engine nodes: they may have
+    another secret.
+    """
     seen_by = {
         seen["address"]: seen
         for engine in screen.engines
@@ -314,7 +316,9 @@ def log_cells(status: dict[str, Any], row: dict[str, Any], name: str, furthest: 
 
 
 def plain(error: str) -> str:
-    """An operating system's error without its number and the address that the line shows anyway."""
+    """An operating system's error without its number, and without the address, which the line shows
+    anyway.
+    """
     match = re.match(r"\[Errno (\d+)\]", error)
     return f"cannot be reached: {os.strerror(int(match[1]))}" if match else error
 

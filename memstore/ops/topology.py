@@ -1,15 +1,15 @@
-"""The folder of a local cluster: whose it is, what is in it, and the file that tells tools which
+"""The folder of a local cluster: its owner, its content, and the file that shows tools which
 process is which.
 
-Decides: the layout of the folder, when it may be used, what each process's command is.
+Decides: the layout of the folder, when it may be used, each process's command.
 Must not know: how processes are started or watched.
 
-The folder: ``memstore-local.json`` (that the folder is ours, and what a later run keeps), ``lock``
-(flock: one `memstore local` at a time; it holds the pid), ``topology.json``, ``txlog.toml`` (the
-log nodes' settings), ``requests/`` (see `node_requests`), ``logs/<name>.log`` (what each process
-writes about itself), ``data/<name>/`` (a log node's data; engine nodes have none).
-Invariants: topology.json is replaced, never half written; a pid in it is a process that was alive
-when the file was written, null stands for none.
+The folder: ``memstore-local.json`` (marks the folder as ours, and holds what a later run keeps),
+``lock`` (flock: one `memstore local` at a time; it holds the pid), ``topology.json``,
+``txlog.toml`` (the log nodes' settings), ``requests/`` (see `node_requests`), ``logs/<name>.log``
+(the output of each process), ``data/<name>/`` (a log node's data; engine nodes have none).
+Invariants: topology.json is replaced, never half written. A pid in it is a process that was alive
+when the file was written; null means that there is none.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ TOPOLOGY: Final = "topology.json"
 LOCK: Final = "lock"
 LOG_SETTINGS: Final = "txlog.toml"
 DEFAULT_FOLDER: Final = ".memstore"
-# Two segments a log node are allocated ahead: 96 MiB of disk for a fresh cluster. The default of a
+# Each log node allocates two segments ahead: 96 MiB of disk for a fresh cluster. The default of a
 # log node (64 MiB) would take 384 MiB.
 SEGMENT_BYTES: Final = 16 << 20
 TRACE_BYTES: Final = 8 * 1024 * 1024  # a trace file longer than this is set aside at the next start
@@ -65,7 +65,7 @@ class Process:
 
 @dataclass(slots=True)
 class Plan:
-    """What the operator asked for. ``log_port`` 0: what the folder was made with, else 7401."""
+    """The operator's options. ``log_port`` 0: the port that the folder was made with, else 7401."""
 
     folder: Path
     port: int = 6379
@@ -76,7 +76,7 @@ class Plan:
     restart: bool = False
     config: Path | None = None
     cluster: bool = False
-    # makes the compiled tree while the cluster runs; empty: the build stays as it is
+    # makes the compiled tree while the cluster runs; empty: the build does not change
     compile_command: list[str] = field(default_factory=list)
     compiled_tree: Path | None = None
 
@@ -133,7 +133,7 @@ class Folder:
         os.pwrite(self._lock, b"%d\n" % os.getpid(), 0)
 
     def empty(self) -> None:
-        """Remove what we made and nothing else."""
+        """Remove what this program made, and nothing else."""
         for name in (TOPOLOGY, MARK, LOG_SETTINGS):
             (self.path / name).unlink(missing_ok=True)
         for name in ("data", "logs", "requests"):
@@ -159,7 +159,7 @@ class Folder:
             raise LocalError(f"folder {shown} has format {version}, this program reads {FORMAT}")
 
     def choose_log_port(self, plan: Plan, shown: Path) -> None:
-        """The log nodes' addresses are part of their group, so a group keeps its ports."""
+        """The log nodes' addresses belong to their group, so a group keeps its ports."""
         if not self.fresh and plan.log_port not in (0, self.log_port):
             raise LocalError(
                 f"the log nodes in {shown} belong to ports from {self.log_port} on: leave "
@@ -189,7 +189,7 @@ class Folder:
         )
 
     def open_trace(self, process: Process) -> int:
-        """The file a process writes its standard output and errors to, for appending."""
+        """Open, for appending, the file that gets a process's standard output and errors."""
         path = Path(process.trace)
         path.parent.mkdir(exist_ok=True)
         if path.exists() and path.stat().st_size > TRACE_BYTES:
@@ -204,7 +204,7 @@ class Folder:
 
 
 def replace(path: Path, content: dict[str, Any]) -> None:
-    """Readers see the old content or the new, whole."""
+    """Replace a file so that readers see either the whole old or the whole new content."""
     fresh = path.with_name(path.name + ".new")
     with open(fresh, "w") as file:
         json.dump(content, file, indent=2)

@@ -1,14 +1,14 @@
-"""From the interpreted to the compiled build while a local cluster serves: compile in the
+"""Moves a serving local cluster from the interpreted to the compiled build: compile in the
 background, then move the processes one by one.
 
-Decides: the order of the move, when a process is good again, what happens when the compiler or a
-compiled process fails.
+Decides: the order of the move, when a process counts as good again, what happens when the compiler
+or a compiled process fails.
 Must not know: how modules are compiled (a command does it), how processes are started and watched.
 
 Order: log nodes one at a time, each only while all are good; then replicas; the primary last, by
-MEMSTORE HANDOVER, and its role goes back to it at the end.
-Invariants: at most one process is down because of the move. A process that fails goes back to the
-code it had, and the rest stays where it is.
+MEMSTORE HANDOVER. At the end its role goes back to it.
+Invariants: the move takes down at most one process at a time. A process that fails goes back to its
+old code, and the rest is not moved.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ from memstore.ops.processes import last_line, make_die_with_parent
 from memstore.ops.resp_client import NoAnswer, RespClient
 from txlog.tools.admin import ask_status
 
-LOOK_S: Final = 0.1  # between two looks at the nodes
-# until a process that was started again is good: an engine node replays its log
+LOOK_S: Final = 0.1  # between two checks of the nodes
+# a restarted process must be good within this time: an engine node replays its log
 GOOD_S: Final = 600.0
-HANDOVER_MS: Final = 15_000  # until MEMSTORE HANDOVER is answered
+HANDOVER_MS: Final = 15_000  # MEMSTORE HANDOVER must be answered within this time
 HANDOVERS: Final = 5  # tries
-PAUSE_S: Final = 1.0  # between two of them
-END_S: Final = 5.0  # until a compiler that was told to stop is killed
+PAUSE_S: Final = 1.0  # between two tries
+END_S: Final = 5.0  # after this time a compiler that was asked to stop is killed
 
 Say = Callable[[str], None]
 
 
 class MovableCluster(Protocol):
-    """What the move needs of a running cluster."""
+    """What the move uses of a running cluster."""
 
     @property
     def logs(self) -> list[Member]: ...
@@ -56,7 +56,7 @@ class MovableCluster(Protocol):
 
 
 class MoveError(Exception):
-    """The move stops here; one line."""
+    """The move stops here; the text is one line."""
 
 
 async def compile_and_move(
@@ -83,8 +83,8 @@ async def compile_and_move(
 
 
 async def run_quietly(command: list[str], log: Path) -> int:
-    """Run ``command`` at the lowest priority and give its exit code. It ends when we end, with
-    everything it started.
+    """Run ``command`` at the lowest priority and return its exit code. When this program ends, the
+    command ends too, with everything that it started.
     """
     idle = ["nice", "-n", "19"] if shutil.which("nice") else []
     if shutil.which("ionice"):
@@ -116,7 +116,7 @@ async def end_group(child: asyncio.subprocess.Process) -> None:
             os.killpg(child.pid, number)
             await asyncio.wait_for(child.wait(), END_S)
         except ProcessLookupError:
-            return  # all of it ended by itself
+            return  # the whole group ended by itself
         except TimeoutError:
             continue  # SIGKILL next
 
@@ -134,7 +134,7 @@ class Move:
             await self._until_logs_good()
             await self._move(member)
             # A lease that the log node granted before it ended may still be open. After two leases
-            # only a renewed one is.
+            # only a renewed lease can be open.
             await asyncio.sleep(2 * int(leader.facts.get("lease_ms", "0")) / 1000)
             await self._until_logs_good()
             self._say(f"{member.process.name} runs compiled")
@@ -158,7 +158,7 @@ class Move:
         self._say("every node runs compiled now")
 
     async def _move(self, member: Member) -> None:
-        """Raises `MoveError` with the process back at its old code."""
+        """Move one process. Before a `MoveError` it restarts the process with its old code."""
         before = member.process.cwd
         if before == self._tree:
             return
@@ -178,7 +178,7 @@ class Move:
             await asyncio.sleep(LOOK_S)
 
     async def _until_engines_good(self) -> Member:
-        """One primary, all others replicas. Gives the primary."""
+        """Wait until there is one primary and all others are replicas. Returns the primary."""
 
         def roles() -> list[str]:
             return sorted(
@@ -193,7 +193,7 @@ class Move:
 
     async def _until_logs_good(self) -> None:
         """Wait until all log nodes answer, no log is damaged, each holds what was committed at the
-        first look, and the primary has its lease from each.
+        first check, and the primary has its lease from each.
         """
         addresses = [(member.process.host, member.process.port) for member in self._cluster.logs]
         deadline = time.monotonic() + GOOD_S
@@ -224,7 +224,7 @@ class Move:
             await asyncio.sleep(LOOK_S)
 
     async def _hand_over(self, primary: Member, to: Member | None) -> bool:
-        """Whether there is a node to hand over to. Raises `MoveError` when the hand-over failed."""
+        """Whether there is a node to hand over to. Raises `MoveError` if the hand-over failed."""
         if len(self._cluster.engines) == 1:
             return False
         words = ["MEMSTORE", "HANDOVER", *([f"{to.process.host}:{to.process.port}"] if to else [])]
