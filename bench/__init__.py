@@ -1,1 +1,1 @@
-"""How fast, beside redis-server, on this machine, in one run. Nothing here is asserted."""
+"""Measures speed against redis-server, on this machine, in one run. Nothing here is asserted."""

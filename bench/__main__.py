@@ -24,7 +24,7 @@ def _list(text: str) -> list[str]:
 
 
 def named_tests(text: str) -> list[str]:
-    """Tests by name or by group; ValueError names what is neither."""
+    """Tests by name or by group. Raises ValueError with the names that are neither."""
     found = [test for part in _list(text) for test in GROUPS.get(part, [part])]
     known = [test for tests in GROUPS.values() for test in tests]
     if unknown := sorted(set(found) - set(known)):
@@ -62,7 +62,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def missing_program() -> str:
-    """The first program that the bench needs and does not find."""
+    """The first program that the bench needs and that is not installed."""
     programs = ("redis-server", "redis-benchmark")
     return next((program for program in programs if shutil.which(program) is None), "")
 

@@ -35,7 +35,7 @@ from bench.servers import Ours
 from tests.system.cluster import REPOSITORY, Cluster, scratch
 
 CONFIDENCE = 0.95
-FEWEST_PAIRS = 6  # with fewer not even the extremes enclose the median with that confidence
+FEWEST_PAIRS = 6  # with fewer, not even the extremes give the interval that confidence
 FIGURES = (
     ("rps", "throughput", "higher is better"),
     ("cpu", "primary's CPU a command", "lower is better"),
@@ -76,7 +76,7 @@ class Revision(Ours):
 
 
 def resolve(revision: str) -> str:
-    """The commit a revision means, or what its folder stands at."""
+    """The commit that a revision means, or the one that its folder has checked out."""
     folder = Path(revision) if is_tree(revision) else REPOSITORY
     name = "HEAD" if is_tree(revision) else f"{revision}^{{commit}}"
     found = subprocess.run(
@@ -104,8 +104,8 @@ def is_tree(revision: str) -> bool:
 
 @contextlib.contextmanager
 def tree_of(revision: str, compiled: bool) -> Iterator[Path]:
-    """A folder with the revision's files, gone afterwards unless it was given as a folder, which is
-    taken as it is.
+    """A folder with the revision's files. It is removed afterwards, unless the revision was given
+    as a folder: that one is used as it is.
     """
     if is_tree(revision):
         yield Path(revision).resolve()
@@ -120,8 +120,8 @@ def tree_of(revision: str, compiled: bool) -> Iterator[Path]:
     try:
         if compiled:
             print(f"compiling {revision} ...", flush=True)
-            # By its own Makefile, which may compile in another way than ours, and in an environment
-            # of its own.
+            # The revision's own Makefile may compile in another way than ours. It uses an
+            # environment of its own.
             done = subprocess.run(
                 ["make", "compile"],
                 cwd=folder,
@@ -146,8 +146,9 @@ def tree_of(revision: str, compiled: bool) -> Iterator[Path]:
 def interval(
     ratios: list[float], confidence: float = CONFIDENCE
 ) -> tuple[float, float, float, float]:
-    """Median, lower and upper end of its interval, and the confidence those ends really have (at
-    least the one wanted, if there are values enough).
+    """The median, both ends of its interval, and the real confidence of those ends.
+
+    With enough values it is at least the confidence wanted.
     """
     ordered = sorted(ratios)
     count = len(ordered)

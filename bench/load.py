@@ -1,8 +1,8 @@
 """One load on one server: redis-benchmark's figures and the server's CPU in the same seconds.
 
 Decides: how redis-benchmark is called and read, how long a measurement lasts.
-Must not know: which server it is or what is compared. Throughput and latencies are
-redis-benchmark's own; CPU is user and system time of the processes given, by /proc, over the very
+Must not know: which server it is or what is compared. redis-benchmark gives throughput and
+latencies. CPU is the user and system time of the given processes, from /proc, for exactly the
 interval of the load.
 """
 
@@ -30,7 +30,7 @@ TICKS = os.sysconf("SC_CLK_TCK")
 class Cell:
     """One row of the comparison."""
 
-    test: str  # as redis-benchmark's -t has it
+    test: str  # the name for redis-benchmark's -t
     clients: int
     pipeline: int
     where: str = "primary"  # or "replica": strong reads there
@@ -46,7 +46,9 @@ class Cell:
 
 @dataclass
 class Sample:
-    """What one run of one cell gave. Latencies in milliseconds, CPU in microseconds a command."""
+    """The result of one run of one cell. Latencies in milliseconds, CPU in microseconds a
+    command.
+    """
 
     rps: float
     p50: float
@@ -59,7 +61,7 @@ class Sample:
 
 
 def cpu_seconds(pid: int) -> float:
-    """User and system time of a process, its ended children not counted."""
+    """User and system time of a process, without its ended children."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / TICKS
 
@@ -67,7 +69,7 @@ def cpu_seconds(pid: int) -> float:
 def benchmark(
     port: int, cell: Cell, requests: int, bound_s: float = 300.0
 ) -> tuple[dict[str, float], float]:
-    """redis-benchmark's line, and the seconds it took with its own start."""
+    """redis-benchmark's line, and the seconds it took, including its start."""
     args = [
         "redis-benchmark",
         "-h",
@@ -95,8 +97,8 @@ def benchmark(
         begun = time.monotonic()
         done = subprocess.run(args, text=True, capture_output=True, timeout=bound_s, check=False)
         took = time.monotonic() - begun
-        # It counts replies past the last request; if its quarter-second timer falls between the
-        # last reply and the end, it thinks its clients were lost.
+        # It counts replies after the last request. If its quarter-second timer fires between the
+        # last reply and the end, it wrongly reports that its clients were disconnected.
         if (
             done.returncode == 0
             or "All clients disconnected" not in done.stderr + done.stdout
@@ -121,12 +123,12 @@ def parse(text: str) -> dict[str, float]:
 
 
 def _prepare(port: int, cell: Cell, requests: int) -> None:
-    """redis-benchmark may send up to a pipeline a client more than it was asked for."""
+    """Prepare for more requests: redis-benchmark may send up to one extra pipeline a client."""
     prepare(port, cell.test, requests + cell.clients * cell.pipeline)
 
 
 def calibrate(port: int, cell: Cell, target_s: float) -> int:
-    """How many requests take about `target_s`."""
+    """The number of requests that take about `target_s`."""
     requests = max(200, cell.clients * cell.pipeline * 4)
     while True:
         _prepare(port, cell, requests)
@@ -138,7 +140,7 @@ def calibrate(port: int, cell: Cell, target_s: float) -> int:
 
 
 def measure(port: int, cell: Cell, requests: int, pids: Mapping[str, list[int]]) -> Sample:
-    """`pids` by kind of process; their CPU is summed and shown apart."""
+    """Measure one run. `pids` is by kind of process; their CPU is summed and shown separately."""
     _prepare(port, cell, requests)
     before = {kind: sum(cpu_seconds(pid) for pid in members) for kind, members in pids.items()}
     row, _ = benchmark(port, cell, requests)

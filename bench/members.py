@@ -44,7 +44,7 @@ KINDS: dict[str, Callable[[random.Random], bytes]] = {
 
 
 def pushes(kind: str, size: int) -> Iterator[bytes]:
-    """Commands in batches: lists of ``size`` elements, MEMBERS altogether."""
+    """Commands in batches: they make lists of ``size`` elements, MEMBERS elements in total."""
     rng, make = random.Random(1), KINDS[kind]
     for number in range(MEMBERS // size):
         key = b"list:%d" % number

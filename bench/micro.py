@@ -34,7 +34,7 @@ ROUNDS = 5
 KEYS = 10_000
 VALUE = b"x" * 100
 FAR_US = 1 << 60
-Operation = Callable[[int], object]  # does so many operations
+Operation = Callable[[int], object]  # runs that many operations
 
 
 def _key(number: int) -> bytes:
@@ -63,7 +63,7 @@ def _shard() -> tuple[Shard, Session]:
 
 
 def _commit(shard: Shard, session: Session, batch: list[list[bytes]]) -> None:
-    """A turn of the loop that writes, and its commit."""
+    """One turn of the loop that writes, and its commit."""
     at = 0
     while at < len(batch):
         at = shard.run(session, batch, at, 1, 1)
@@ -73,8 +73,8 @@ def _commit(shard: Shard, session: Session, batch: list[list[bytes]]) -> None:
 
 
 def get(pipeline: int, dirty: bool = False) -> Operation:
-    """GETs through the shard to the bytes of their replies;
-    with `dirty` another key's write is in flight.
+    """GETs through the shard to the bytes of their replies; with `dirty`, a write of another key is
+    in flight.
     """
     shard, session = _shard()
     rng = random.Random(2)
@@ -117,7 +117,7 @@ def write(pipeline: int, command: bytes = b"SET") -> Operation:
 
 
 def apply(effects: int) -> Operation:
-    """A replica applies entries of so many SETs; one operation is one SET."""
+    """A replica applies entries of that many SETs; one operation is one SET."""
     engine = Engine(Settings(), random.Random(1), build_table())
     payload = b"".join(pack(b"SET", _key(n), VALUE) for n in range(effects))
 
@@ -129,7 +129,7 @@ def apply(effects: int) -> Operation:
 
 
 def entry(size: int) -> Operation:
-    """An entry made: header, bytes, chain."""
+    """Make an entry: header, bytes, chain."""
     payload = b"p" * size
 
     def work(count: int) -> None:
@@ -154,7 +154,7 @@ def frames(size: int) -> Operation:
 
 
 class Memory:
-    """A log in memory for an acceptor to read: what is written is durable at once."""
+    """A log in memory that an acceptor reads: what is written is durable at once."""
 
     def __init__(self) -> None:
         self.entries: list[Entry] = []
@@ -172,7 +172,9 @@ class Memory:
 
 
 class Group:
-    """A writer and its log nodes joined without a wire, all on one clock that stands still."""
+    """A writer and its log nodes, connected without a wire, all with one clock that stands
+    still.
+    """
 
     def __init__(self, nodes: int) -> None:
         names = [f"n{index}" for index in range(nodes)]
@@ -202,7 +204,7 @@ class Group:
         raise RuntimeError("the group elected no writer")
 
     def settle(self) -> None:
-        """Deliver messages and syncs until none is left."""
+        """Deliver messages and syncs until none remains."""
         while outputs := self.proposer.take_outputs():
             for output in outputs:
                 if isinstance(output, Opened):
@@ -269,7 +271,7 @@ BENCHMARKS: dict[str, Callable[[], Operation]] = {
 
 
 def timed(work: Operation, seconds: float) -> float:
-    """Nanoseconds an operation, the best of some rounds of together about `seconds`."""
+    """Nanoseconds an operation: the best of several rounds that take about `seconds` in total."""
     count = 160
     while True:
         begun = time.perf_counter_ns()

@@ -1,11 +1,11 @@
-"""What the collections' tests find: lists, sets and sorted sets of the size a measurement needs,
-the same on both servers.
+"""The data that the collections' tests need: lists, sets and sorted sets of the right size, the
+same on both servers.
 
-Decides: which key a test of redis-benchmark uses, what it holds before, and the command line of the
-tests whose own preparation would be measured with them.
-Must not know: how a load is run or what it gave.
-Invariant: a test that pops finds at least as many members as it asks for, so none ever pops an
-empty key.
+Decides: which key a test of redis-benchmark uses and what the key holds before the test. For tests
+whose own preparation would be measured too, it also decides the command line.
+Must not know: how a load is run or its results.
+Invariant: a test that pops finds at least as many members as it asks for, so it never pops an empty
+key.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from tests.system.client import Blocking
 
 VALUE = "x" * 100
 MEMBERS_A_COMMAND = 500
-LRANGE_LENGTH = 10_000  # far more than a range takes
+LRANGE_LENGTH = 10_000  # much more than a range takes
 
 POPS = {"lpop": "mylist", "rpop": "mylist", "spop": "myset", "zpopmin": "myzset"}
 ADDS = {"lpush": "mylist", "rpush": "mylist", "sadd": "myset", "hset": "myhash", "zadd": "myzset"}
@@ -23,8 +23,8 @@ COLLECTIONS = ["lpush", "rpush", "lpop", "rpop", "sadd", "hset", "spop", "zadd",
 
 
 def load_arguments(test: str) -> list[str]:
-    """The end of redis-benchmark's command line. Its own LRANGE tests push first, as many times as
-    they read, and would count that in.
+    """The end of redis-benchmark's command line. Its own LRANGE tests first push as many times as
+    they read, and the pushes would be measured too.
     """
     if test in RANGES:
         return ["LRANGE", "mylist", "0", str(RANGES[test] - 1)]
@@ -32,8 +32,8 @@ def load_arguments(test: str) -> list[str]:
 
 
 def prepare(port: int, test: str, requests: int) -> None:
-    """Before each measurement of a collection's test. A test that adds begins with no key, as
-    redis-benchmark does on an empty server.
+    """Prepare the keys before each measurement of a collection's test. A test that adds starts
+    without a key, as redis-benchmark does on an empty server.
     """
     if test in ADDS:
         _fill(port, ADDS[test], 0)
@@ -45,7 +45,7 @@ def prepare(port: int, test: str, requests: int) -> None:
 
 def _fill(port: int, key: str, members: int) -> None:
     with Blocking(("127.0.0.1", port), timeout=120.0) as connection:
-        # none of another test's either, which would only take memory
+        # also the keys of other tests, which would only take memory
         for kind in ("mylist", "myset", "myhash", "myzset"):
             connection.call("DEL", kind)
         for start in range(0, members, MEMBERS_A_COMMAND):

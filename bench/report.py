@@ -1,9 +1,9 @@
-"""What was measured, as ratios: text, markdown, JSON and a picture.
+"""The results as ratios: text, markdown, JSON and a picture.
 
 Decides: which statistic is shown.
-Must not know: how it was measured. A ratio is the median over the runs of (ours / theirs) of the
-same run, with the smallest and the largest; above 1 is better for throughput, worse for latencies
-and CPU.
+Must not know: how the results were measured. A ratio is the median over the runs of (ours / theirs)
+of the same run, with the smallest and the largest. Above 1 is better for throughput, and worse for
+latencies and CPU.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 
 
 def machine() -> dict[str, Any]:
-    """What another reader needs to place the figures."""
+    """The facts about this machine that a reader needs to compare the figures."""
     model = next(
         (
             line.split(":", 1)[1].strip()
@@ -63,7 +63,9 @@ def _lines(path: str) -> list[str]:
 
 
 def revision() -> str:
-    """The git revision; `-dirty` when the code was not as committed (results do not count)."""
+    """The git revision, with `-dirty` when the code has uncommitted changes (such results do not
+    count).
+    """
     found = subprocess.run(
         ["git", "rev-parse", "--short=12", "HEAD"],
         cwd=REPOSITORY,
@@ -166,7 +168,7 @@ def text(report: Report) -> str:
 
 
 def promises(report: Report) -> list[dict[str, Any]]:
-    """The product's promises among what was measured: shown, not asserted."""
+    """The product's promises that were measured: shown, not asserted."""
     wanted = [
         ("GET, 50 clients, pipeline 1: throughput", Cell("get", 50, 1), "rps", ">=", 0.8),
         ("GET, 50 clients, pipeline 16: throughput", Cell("get", 50, 16), "rps", ">=", 0.5),

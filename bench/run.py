@@ -1,10 +1,10 @@
-"""The comparison: every cell on both servers, alternating, several times.
+"""The comparison: every cell on both servers, alternately, several times.
 
 Decides: the cells and their order.
 Must not know: how a figure is made (`load`) or shown (`report`). Each run goes through all cells.
-Within a cell the two servers follow one another directly, and the first one changes from run to
-run: a slow minute of the machine hits both. Both servers live through the whole bench. What ours
-uses when idle is measured and shown.
+Within a cell the two servers run directly one after the other, and the first one changes from run
+to run. So a slow minute of the machine affects both. Both servers run during the whole bench. The
+CPU use of the idle servers is measured and shown.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ IDLE_S = 3.0
 @dataclass
 class Options:
     runs: int = 5
-    seconds: float = 2.0  # of one measurement, about
+    seconds: float = 2.0  # of one measurement, approximately
     tests: list[str] = field(default_factory=lambda: list(TESTS))
-    # none: CLIENTS, for the collections COLLECTION_CLIENTS
+    # if empty: CLIENTS, and COLLECTION_CLIENTS for the collections
     clients: list[int] = field(default_factory=list)
     pipelines: list[int] = field(default_factory=lambda: list(PIPELINES))
-    replica: bool = True  # strong reads at a replica too
+    replica: bool = True  # also measure strong reads at a replica
 
 
 @dataclass
 class Report:
-    """All that was measured. `samples[cell][server]` has one sample a run."""
+    """All results. `samples[cell][server]` has one sample a run."""
 
     options: Options
     samples: dict[Cell, dict[str, list[Sample]]]
@@ -72,8 +72,8 @@ def cells(options: Options) -> list[Cell]:
 def measure(
     options: Options, say: Callable[[str], None] = print, ours: Ours | None = None
 ) -> Report:
-    """`ours` may be something else that looks like it (the bench's own
-    test compares redis-server with itself).
+    """`ours` may be another server of the same form: the bench's own test compares redis-server
+    with itself.
     """
     began, clock = time.time(), time.monotonic()
     table = cells(options)
@@ -110,7 +110,7 @@ def measure(
 
 
 def fill(server: Ours | Redis) -> None:
-    """All keys that GET asks for are there (redis-benchmark's names: `key:` and 12 digits)."""
+    """Set all keys that GET asks for (redis-benchmark's names: `key:` and 12 digits)."""
     with Blocking(("127.0.0.1", server.port("primary")), timeout=60.0) as connection:
         for start in range(0, KEYS, 500):
             command: list[object] = ["MSET"]

@@ -1,9 +1,9 @@
-"""The two servers compared, each with its data on the same real disk: ours with three log nodes and
-two replicas, and redis-server.
+"""The two servers of the comparison, with their data on the same real disk: ours with three log
+nodes and two replicas, and redis-server.
 
 Decides: how they are started and with what settings.
 Must not know: what is measured. redis-server syncs every write (`appendonly yes`, `appendfsync
-always`, no snapshots, no rewrites that would fall into a measurement): one node, one disk.
+always`, no snapshots, no rewrites during a measurement): one node, one disk.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Ours:
         }
 
     def check(self) -> None:
-        """Whether the primary is the same: a measurement across a failover does not count."""
+        """Check that the primary is the same: a measurement across a failover does not count."""
         now = self.cluster.wait_primary()
         if now.name != self.primary.name:
             raise RuntimeError(
@@ -103,7 +103,7 @@ class Redis:
 
 
 def disk() -> str:
-    """The filesystem under both."""
+    """The filesystem of both servers' data."""
     folder = scratch("disk")
     kind = filesystem(folder)
     folder.rmdir()

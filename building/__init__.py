@@ -1,3 +1,3 @@
-"""How memstore is built: the hot modules become machine code by mypyc and the C compiler (see
+"""How memstore is built: mypyc and the C compiler make machine code from the hot modules (see
 docs/building.md). Not installed.
 """

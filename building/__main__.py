@@ -24,12 +24,14 @@ from building.modules import hot_modules
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("memstore", "txlog")
-IMPOSSIBLE = 3  # the exit code where there is no compiler, which the Makefile knows
+IMPOSSIBLE = 3  # exit code without a compiler; the Makefile knows it
 
 
 def copy_sources(tree: Path) -> None:
-    """Only what changed; what is gone goes from the copy too, and with it the binary of a module
-    that is no longer compiled.
+    """Copy only the files that changed.
+
+    A file that no longer exists is deleted from the copy. So is the binary of a module that is no
+    longer compiled.
     """
     files = {
         path.relative_to(ROOT)
@@ -83,7 +85,7 @@ def build(tree: Path) -> None:
     )
     done = tree / ".done"
     done.touch()
-    os.utime(done, (began, began))  # what was edited meanwhile is newer
+    os.utime(done, (began, began))  # files edited meanwhile are newer
 
 
 def main(words: list[str]) -> int:
@@ -102,7 +104,7 @@ def main(words: list[str]) -> int:
     tree = Path(folders[0]).resolve()
     tree.mkdir(parents=True, exist_ok=True)
     with open(tree / ".lock", "w") as lock:
-        # another one may be at work in the background of `make run`
+        # another build may run in the background of `make run`
         fcntl.flock(lock, fcntl.LOCK_EX)
         build(tree)
     return 0

@@ -1,5 +1,5 @@
-"""What pip and `python -m build` call: setuptools' backend, which asks for mypyc only where it is
-of use, and builds pure where compiling fails.
+"""The build backend that pip and `python -m build` call: setuptools' backend with two changes. It
+asks for mypyc only where that is of use, and it builds pure where compiling fails.
 
 Decides: what a build needs, and what happens when the compiler fails.
 Must not know: how modules are compiled.
@@ -40,7 +40,7 @@ Settings = dict[str, Any] | None
 
 
 def get_requires_for_build_wheel(config_settings: Settings = None) -> list[str]:
-    """mypyc, and what the modules import: it compiles by the types it finds there."""
+    """mypyc, and the packages that the modules import: mypyc compiles with their types."""
     found = list(build_meta.get_requires_for_build_wheel(config_settings))
     given = choice()
     if given == "0" or (no_compiler() and given != "require"):
@@ -56,7 +56,7 @@ def build_wheel(
 
     def build(compiled: bool) -> str:
         for folder in Path("build").glob("lib*"):
-            shutil.rmtree(folder)  # setuptools would pack what an earlier build left there
+            shutil.rmtree(folder)  # setuptools would pack the files of an earlier build
         os.environ[VARIABLE] = "require" if compiled else "0"
         try:
             name: str = build_meta.build_wheel(wheel_directory, config_settings, metadata_directory)

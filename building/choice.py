@@ -1,8 +1,7 @@
-"""Whether a build compiles the hot modules: what `MEMSTORE_COMPILE` says, and what this machine can
-do.
+"""Whether a build compiles the hot modules: depends on `MEMSTORE_COMPILE` and on this machine.
 
 Decides: the meaning of `MEMSTORE_COMPILE` (0: never; 1, the default: where it is possible; require:
-or the build fails), and which commands compile.
+the build fails where it is not), and which commands compile.
 Must not know: how modules are compiled.
 """
 
@@ -41,7 +40,9 @@ def compiler() -> list[str]:
 
 
 def no_compiler() -> str:
-    """Why C code for this Python cannot be compiled here, in one line; empty where it can."""
+    """The reason in one line why this machine cannot compile C code for this Python; "" if it
+    can.
+    """
     if platform.python_implementation() != "CPython":
         return f"{platform.python_implementation()} runs no compiled modules"
     command = compiler()
@@ -87,8 +88,8 @@ def notice(reason: str) -> None:
 
 
 def wants_extensions(commands: Sequence[str]) -> bool:
-    """For setup.py, whose commands these are. Raises `SystemExit` where compiled modules are
-    required and cannot be made.
+    """Whether a setup.py with these commands compiles. Raises `SystemExit` where compiled modules
+    are required and cannot be made.
     """
     given = choice()
     if given == "0" or not COMPILING_COMMANDS.intersection(commands):

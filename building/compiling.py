@@ -1,12 +1,11 @@
-"""The compile step: mypyc's C files become objects on all cores, and an object whose text is known
-is not compiled again.
+"""The compile step: all cores compile mypyc's C files, and a file with a kept object is skipped.
 
-Decides: which files the C compiler gets, when a kept object is good, in which order.
+Decides: which files the C compiler gets, when a kept object is valid, in which order files compile.
 Must not know: which modules are hot, packages and wheels.
 
-An object is kept under the checksum of everything it is made of: its text, the headers, the
-compiler and its flags. Where `ccache` is installed it stands before the compiler, so that another
-tree finds the objects too.
+An object is kept under the checksum of all its inputs: its text, the headers, the compiler and its
+flags. If `ccache` is installed, compiler calls go through it, so another tree finds the objects
+too.
 """
 
 from __future__ import annotations
@@ -30,21 +29,24 @@ from building.units import Header, aliases, cut
 
 GROUP: Final = "memstore"  # of the library that holds all compiled modules, memstore__mypyc
 OPT_LEVEL: Final = "2"
-KEPT_OBJECTS: Final = 600  # three builds or so
+KEPT_OBJECTS: Final = 600  # about three builds
 FLAGS: Final = ("-w", "-fvisibility=hidden", "-fno-common")
-SHIM_FLAGS: Final = ("-w", "-O0")  # runs once an import
-# ccache trusts the checksum beside a precompiled header, whose bytes differ from tree to tree
+SHIM_FLAGS: Final = ("-w", "-O0")  # this code runs once an import
+# ccache uses the checksum beside a precompiled header, because the header's bytes differ between
+# trees
 CCACHE: Final = {"CCACHE_SLOPPINESS": "pch_defines,time_macros", "CCACHE_PCH_EXTSUM": "1"}
 
 C_FOLDER: Final = Path("build/c")
 
 
 class CompileError(Exception):
-    """The C compiler's own words."""
+    """The text is the C compiler's own output."""
 
 
 def extensions(modules: Sequence[str]) -> list[Extension]:
-    """mypyc's part: C text for ``modules``, under C_FOLDER, and what is to be linked from it."""
+    """mypyc's part: write C text for ``modules`` under C_FOLDER, and return the extensions to
+    link.
+    """
     from mypyc.build import mypycify
 
     options = ["--config-file=", "--ignore-missing-imports"]
@@ -98,8 +100,8 @@ class Compile(build_ext):
 
 
 def copy_headers(exts: Sequence[Extension]) -> None:
-    """mypyc's own headers beside its C files: commands then name no folder of this environment, and
-    ccache finds what another tree compiled.
+    """Copy mypyc's own headers to its C files. Then commands name no folder of this environment,
+    and ccache finds what another tree compiled.
     """
     from mypyc.build import include_dir
 
@@ -113,7 +115,7 @@ def copy_headers(exts: Sequence[Extension]) -> None:
 
 
 def cut_units() -> None:
-    """Cut what mypyc wrote into texts that do not change with other modules (`building.units`),
+    """Cut mypyc's C files into texts that do not change with other modules (`building.units`). Only
     where the assembler has ELF's directives.
     """
     header = Header(
@@ -132,12 +134,12 @@ def cut_units() -> None:
 
 
 def shorten_shims(exts: Sequence[Extension]) -> None:
-    """One common C file for what makes a module importable (`building.shims`)."""
+    """Make one common C file for the code that makes a module importable (`building.shims`)."""
     shims = [ext for ext in exts if ext.name != f"{GROUP}__mypyc"]
     texts = {ext.sources[0]: Path(ext.sources[0]).read_text() for ext in shims}
     short = shorten(texts, f"{GROUP}__mypyc") if texts else None
     if short is None:
-        return  # another version of mypyc: they are compiled as they are
+        return  # another version of mypyc: compile them unchanged
     start = C_FOLDER / "start.c"
     start.write_text(short[0])
     for ext in shims:
@@ -146,7 +148,7 @@ def shorten_shims(exts: Sequence[Extension]) -> None:
 
 
 class Build:
-    """One run of the C compiler over many files, with the objects of earlier runs in reach."""
+    """One run of the C compiler over many files. It can use the objects of earlier runs."""
 
     def __init__(
         self, compiler: Any, temp: Path, include_dirs: Sequence[str], flags: Sequence[str]
@@ -154,7 +156,7 @@ class Build:
         self._flags = flags
         self._compile: list[str] = list(compiler.compiler_so)
         self._link: list[str] = list(compiler.linker_so)
-        # an environment's own is empty
+        # an environment's own folder has no headers
         self._include = [
             f"-I{folder}" for folder in include_dirs if next(Path(folder).glob("*.h"), None)
         ]
@@ -174,11 +176,11 @@ class Build:
         self.compiled = 0
 
     def prepare(self) -> None:
-        """Read Python's and mypyc's headers once, and not once a file."""
+        """Read Python's and mypyc's headers once instead of once a file."""
         self._objects.mkdir(parents=True, exist_ok=True)
         source = self._objects.parent / "python.h"
         compiled, sum_file = Path(f"{source}.gch"), Path(f"{source}.gch.sum")
-        # ccache wants to see the header's name in what the preprocessor gives
+        # ccache needs the header's name in the preprocessor's output
         shown = ["-fpch-preprocess"] if self._ccache else []
         flags = [f"-I{C_FOLDER}", *self._flags, *FLAGS, *shown]
         command = [*self._compile, *self._include, *flags]
@@ -188,7 +190,7 @@ class Build:
             try:
                 run([*command, "-x", "c-header", str(source), "-o", str(compiled)])
             except CompileError:
-                return  # a compiler that cannot do this compiles without
+                return  # this compiler has no precompiled headers: compile without
             sum_file.write_text(checksum)
         self._headers = ["-include", str(source), *shown]
 
@@ -230,7 +232,7 @@ class Build:
         return target
 
     def _generated(self, source: str, ext: Extension) -> bytes:
-        """The headers of this build that ``source`` includes: all of them, if any."""
+        """The headers of this build, if ``source`` includes any of them; then all of them."""
         text = Path(source).read_text()
         return (
             b"".join(
@@ -264,7 +266,7 @@ def is_mypyc(header: Path) -> bool:
 
 
 def run(command: Sequence[str]) -> None:
-    """Raises `CompileError`."""
+    """Run the command. Raises `CompileError`."""
     environment = {**CCACHE, **os.environ}
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     if done.returncode:

@@ -1,8 +1,9 @@
 """`python building/environment.py`, run by an environment's own interpreter: exit code 0 if the
 environment can be used, 1 if it has to be made again.
 
-Decides: that. It cannot be used after its interpreter was replaced by another minor version, whose
-packages it does not have, or after its folder was moved: its programs name the old one.
+Decides: whether the environment can be used. It cannot after its interpreter was replaced by
+another minor version, because that has none of its packages. It cannot after its folder was moved
+either, because its programs name the old folder.
 Must not know: how an environment is made.
 """
 
@@ -14,7 +15,7 @@ from pathlib import Path
 
 
 def made_at(prefix: Path) -> str:
-    """The folder that `python -m venv` was given; empty where the environment does not say so."""
+    """The folder that `python -m venv` got; "" where the environment does not record it."""
     try:
         lines = (prefix / "pyvenv.cfg").read_text().splitlines()
     except OSError:

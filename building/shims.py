@@ -1,8 +1,7 @@
-"""The small C file of each module, from which Python gets the module out of the library that holds
-all of them.
+"""The small C file (shim) of each module, by which Python gets the module from the common library.
 
-Decides: how these files, which mypyc writes in full for each module, become one common text and
-two lines a module. They are as many as the modules, and each would read Python's headers.
+Decides: how these files become one common text and two lines a module. mypyc writes each of them in
+full; without this step the compiler would read Python's headers once for each module.
 Must not know: compilers, files.
 """
 
@@ -18,15 +17,15 @@ START = "memstore_start"
 
 
 def common(text: str, group: str) -> tuple[str, str] | None:
-    """A shim as the text that all of them share, and the text of its own. None where it does not
-    look as expected: it is compiled as it is then.
+    """Split a shim into the text that all shims share and its own text. None: it does not look as
+    expected, and is compiled unchanged.
     """
     init, names = _INIT.search(text), set(_NAME.findall(text))
     if init is None or len(names) != 1:
         return None
     (name,) = names
     full = f"{group}.{name}"
-    # what is behind the first function is for another compiler
+    # the text after the first function is for another compiler
     body = text[: text.index("\n}\n", init.end()) + 3]
     if f'"{full}"' not in body:
         return None
@@ -47,8 +46,8 @@ def common(text: str, group: str) -> tuple[str, str] | None:
 
 
 def shorten(texts: dict[str, str], group: str) -> tuple[str, dict[str, str]] | None:
-    """The common text, and the text of each shim by its name. None where they do not have one text
-    in common.
+    """The common text, and the own text of each shim by its name. None: the shims have no common
+    text.
     """
     pairs = {path: common(text, group) for path, text in texts.items()}
     shared = {pair[0] if pair else "" for pair in pairs.values()}

@@ -1,14 +1,13 @@
-"""One C file a module that holds only the declarations the module uses.
+"""One C file a module that has only the declarations the module uses.
 
-Decides: how the C files that mypyc writes are cut so that an edit of one module leaves the text of
-the others unchanged.
+Decides: how to cut mypyc's C files so that an edit of one module leaves the text of the others
+unchanged.
 Must not know: compilers, files.
 
 mypyc writes one header with all declarations of all modules, and one array, `CPyStatics`, with all
-their literals. A new function or a new literal in one module would change what every other module
-is compiled from. Here each module gets the declarations it names, and the names of its own
-literals. The names are aliases of places in the array, made by the assembler: an access costs what
-it did.
+their literals. A new function or literal in one module would change the input of every other
+module. Here each module gets only the declarations it names, and names for its own literals. The
+assembler makes the names as aliases of places in the array, so an access costs the same as before.
 """
 
 from __future__ import annotations
@@ -52,7 +51,7 @@ class Header:
             elif found := _EXTERN.match(line):
                 self._add(found[1], [line])
             elif line and not re.match(r"#(ifndef|define|endif)\b", line):
-                self._add("", [line])  # not known: every module gets it
+                self._add("", [line])  # an unknown line: every module gets it
             at = end
 
     def _add(self, name: str, lines: list[str]) -> None:
@@ -61,7 +60,9 @@ class Header:
         self._units[name] = "\n".join(lines)
 
     def used_by(self, text: str) -> str:
-        """The declarations that ``text`` names, and what those name, in the header's order."""
+        """The declarations that ``text`` names, and those that they name in turn, in the header's
+        order.
+        """
         wanted: set[str] = set()
         waiting = [text, *(self._units[name] for name in self._order if name.startswith("<"))]
         while waiting:
@@ -75,7 +76,7 @@ class Header:
 
 
 def own_names(module: str, text: str) -> tuple[str, dict[str, int]]:
-    """``text`` with names in place of numbers for its literals, and the number behind each name."""
+    """``text`` with names instead of numbers for its literals, and the number of each name."""
     numbers: dict[str, int] = {}
     names: dict[str, str] = {}
 
@@ -91,12 +92,12 @@ def own_names(module: str, text: str) -> tuple[str, dict[str, int]]:
 
 def cut(module: str, text: str, header: Header) -> tuple[str, dict[str, int]]:
     """The module's C text as a file that needs none of mypyc's headers of this build, and the
-    literals it names.
+    literals that it names.
     """
     body, numbers = own_names(module, _OWN_INCLUDE.sub("", text))
     literals = "".join(f"extern PyObject *{name};\n" for name in numbers)
-    # Hidden: known to be in the same library, so that calls and literals are reached without the
-    # tables for what may be elsewhere.
+    # Hidden: the compiler knows that they are in the same library. So calls and literals need no
+    # tables for symbols of other libraries.
     head = [
         *header.includes,
         "#pragma GCC visibility push(hidden)",
@@ -113,7 +114,7 @@ def aliases(numbers: dict[str, int]) -> str:
         'POINTER_BYTES "\\n"'
         for name, number in numbers.items()
     ]
-    # Text, because the assembler does not know sizeof.
+    # It is text because the assembler does not know sizeof.
     return (
         '#if UINTPTR_MAX > 0xffffffffu\n#define POINTER_BYTES "8"\n#else\n#define POINTER_BYTES '
         '"4"\n#endif\n__asm__(\n' + "\n".join(lines) + "\n);\n"
