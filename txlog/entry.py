@@ -66,7 +66,7 @@ class Entry:
     Build it with `make_entry` or `decode_entry`.
 
     The payload is only kept as a part of these bytes. Writers keep many entries in memory, and a
-    second copy would double that.
+    second copy of each payload would double that memory.
     """
 
     __slots__ = (

@@ -3,8 +3,8 @@
 Decides: the messages and their fields.
 Must not know: bytes on the wire (`wire`), which process answers what (`consensus`). A connection
 serves one log, named in `Hello`. Times in messages are durations in milliseconds, never clock
-readings. Every answer to a writer echoes the term and ballot id (and number) it answers, so that an
-old answer can never count for a new question.
+readings. Every answer to a writer echoes the term and ballot id (and number) it answers. So an old
+answer can never count for a new question.
 """
 
 from __future__ import annotations

@@ -5,16 +5,16 @@ Must not know: how the membership was made (`server.membership`), how entries ar
 (`acceptor`), connections.
 
 A learner has a suspicion (S3) of its own kind, on disk from the moment its log is made. It does not
-promise, acknowledge, renew or answer `tail()`, and no Append heals it.
+promise, acknowledge, renew or answer `tail()`, and no Append heals it. It takes these steps:
 
-- It asks all other nodes. It counts whole nodes only, and each node answers only under the present
-membership version. The answers of a majority contain everything that a majority of the old group
-ever acknowledged or promised.
-- It takes entries, from the writer or from the node with the greatest id, until its own last id is
-no lower.
-- It promises a term as high as they did.
-- It waits one full window, because they may have granted a lease before they took the version. Then
-it counts.
+1. It asks all other nodes. It counts whole nodes only, and each node answers only under the present
+   membership version. The answers of a majority contain everything that a majority of the old group
+   ever acknowledged or promised.
+2. It takes entries until its own last id is no lower than the greatest in the answers. They come
+   from the writer or from the node with that id.
+3. It promises a term as high as the highest in the answers.
+4. It waits one full window, because a node may have granted a lease before it took the version.
+   Then the learner counts.
 
 Only the suspicion is on disk; the rest is in memory, so a restart begins again.
 

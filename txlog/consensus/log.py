@@ -32,7 +32,7 @@ class Damage:
     """One lost position. What is known about it decides which copy may be put back (S2)."""
 
     position: int
-    known: EntryId | None = None  # the id in the frame's header, if that header checks
+    known: EntryId | None = None  # the id in the frame's header, if that header passes its check
     # the previous chain in the next frame if that frame is good: the chain of this entry
     next_chain: bytes | None = None
     where: str = ""  # file and offset, for people

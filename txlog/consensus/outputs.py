@@ -3,9 +3,9 @@ The order of a list of outputs is the order of their effects.
 
 `SendAfterPersist` expresses "nothing is acknowledged before it is on disk" (A6) as a type. It may
 leave only when every disk output before it in the stream of outputs is durable. `Send` may leave at
-once. The driver applies disk outputs to its store in order; then one sync covers all of them. It
-calls ``acceptor.on_persisted(sequence, now_us)`` with the greatest sequence covered. Only after
-that call it sends the SendAfterPersists covered.
+once. The driver applies disk outputs to its store in order; then one sync covers all of them. The
+driver calls ``acceptor.on_persisted(sequence, now_us)`` with the greatest sequence covered. It
+sends the SendAfterPersists covered only after that call.
 """
 
 from __future__ import annotations

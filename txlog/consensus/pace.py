@@ -134,8 +134,8 @@ class Pace:
 
     def pause_ms(self, lease_ms: int, rng: Random, sealed: bool) -> int:
         """The pause between two campaigns.
-        Candidates that compete must be further apart than a promise takes. A candidate that did not
-        ask for a promise (``sealed``) was not outbid.
+        Candidates that compete must be further apart than a promise takes. ``sealed`` False: the
+        candidate asked for no promise, so no other candidate can have outbid it.
         """
         disk_us = self.disk_us if sealed else 0
         return rng.randint(

@@ -186,7 +186,7 @@ class NodeProgress:
     def __init__(self, index: int) -> None:
         self.index = index
         self.connected = False
-        # S3: the node's suspicion that the writer knows, and the last position when it reported it
+        # S3: the node's suspicion that we know, and our last position when the node reported it
         self.repair_epoch = b""
         self.repair_upto = 0
         self.outstanding: deque[Outstanding] = deque()

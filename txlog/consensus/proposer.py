@@ -400,7 +400,8 @@ class Proposer(Sender):
 
     def _on_reseal_late(self, ballot: Ballot) -> None:
         """Ask again; the owner decides by its lease when to give up.
-        Use a higher term only if this one was refused, because it overtakes promises in progress.
+        Use a higher term only if this one was refused: a higher term overtakes promises in
+        progress.
         """
         if ballot.refused:
             self._start_reseal()

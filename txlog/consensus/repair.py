@@ -7,13 +7,15 @@ Decides: which nodes to ask, for what, and when again; which answer may be put b
 suspicion ends without a writer; when the log is broken.
 Must not know: how entries are taken (`acceptor`), bytes on disk, connections.
 
-A question never decides that an entry may be dropped because other nodes lack it ("lacks" is not
-stable). The exchange of S4 is the only exception and needs an answer of *every* node.
+A node never drops an entry because other nodes answer that they lack it ("lacks" is not stable).
+The exchange of S4 is the only exception and needs an answer of *every* node.
 
-Invariants: an entry is put back only if one of these proves it: its id is the one in the damaged
-frame's good header; its chain is the next good frame's previous chain; the answering node knows
-that position committed; an entry after it in the same answer is proven in one of these ways and
-chains to it. A put-back ends a suspicion only while nothing after it was cut.
+Invariants: an entry is put back only if one of these proves it:
+- its id is the one in the damaged frame's good header;
+- its chain is the next good frame's previous chain;
+- the answering node knows that position committed;
+- an entry after it in the same answer is proven in one of these ways and chains to it.
+A put-back ends a suspicion only while nothing after it was cut.
 """
 
 from __future__ import annotations
@@ -61,7 +63,7 @@ class Repair:
         self._copy: EntryId | None = None  # S4: the id that the copied prefix ends with
         # S4: (the suspicion for which it is, the term that every node is asked to promise)
         self._fence: tuple[bytes, int] = (b"", 0)
-        self._too_few_since = 0  # S4: since when all have answered, and too few of them are whole
+        self._too_few_since = 0  # S4: since when all have answered and too few are whole
 
     # ----------------------------------------------------------------------- start
 

@@ -306,9 +306,7 @@ class LogWriter(LogReader):
 
     @property
     def _may_roll(self) -> bool:
-        """One more segment's blocks are reserved, and no `Roll` has taken them already.
-        The `Roll` may be in the queue or in progress.
-        """
+        """One more segment's blocks are reserved, and no queued or running `Roll` takes them."""
         return self._spare.has_segment and self._rolls_done == self._rolls_asked
 
     def begin_sync(self) -> Callable[[], None]:

@@ -5,9 +5,13 @@ Must not know: promises, what is done about damage.
 
 Every start checks every segment completely. A sealed one takes one checksum, at the speed of
 reading. Any other is checked frame by frame: the newest, one that was put back into, one whose seal
-does not agree. Repairs made here need no other node. They cover the other slot of meta, a segment's
-header block (its neighbour and its frames say what belongs there), and a frame header whose entry
-proves itself. A truncation that was in progress is finished first.
+does not agree.
+
+Repairs made here need no other node:
+- the other slot of meta;
+- a segment's header block: its neighbour and its frames say what belongs there;
+- a frame header whose entry proves itself.
+A truncation that was in progress is finished first.
 
 Invariants: nothing that may have been acknowledged is removed, except what a truncation on record
 removes; the same folder opened twice gives the same report.

@@ -4,10 +4,10 @@ Decides: where the good frames are, which positions are lost, where the next fra
 whether bytes after it are a tail that fails a check.
 Must not know: files, other segments, what to do about a loss (the acceptor knows).
 
-A frame is good if its header and its entry pass their checks, it is in order, and its entry
-continues the chain as far as that is known. If the header is bad, its length is not believed. Then
-the scan searches byte by byte for the next good frame's magic, so that one flipped bit never hides
-what follows. An entry is good although its frame header is bad if it passes its own check and
+A frame is good if it is in order and its header and its entry pass their checks. Its entry must
+also continue the chain, as far as that is known. If the header is bad, its length is not believed.
+Then the scan searches byte by byte for the next good frame's magic, so that one flipped bit never
+hides what follows. An entry with a bad frame header is still good if it passes its own check and
 continues position and chain. Its header is made again (``repairs``).
 
 Invariants: nothing good is ever reported lost; nothing is cut here; a gap lists every position

@@ -7,10 +7,10 @@ A segment is a header block of 8 KiB, then frames without holes, then zeros. The
 things, each in sectors of its own:
 - The header says to which log and segment the file belongs, and what comes before it.
 - Two evidence slots are written when a log falls quiet. So `synced` is on disk although no later
-frame carries it.
+  frame carries it.
 - The seal is written once, when the next segment has taken over. It has a checksum over all frames,
-so that an old segment is checked at the speed of memory. It also has the offset of every n-th
-frame, so that no reader walks the segment from its start.
+  so that an old segment is checked at the speed of memory. It also has the offset of every n-th
+  frame, so that no reader walks the segment from its start.
 
 A frame is a header (magic, entry length, position, term, kind, flags, `synced`, `committed`, crc),
 the entry's canonical bytes, the entry's crc32c. Every checksum except the entry's own starts from a
