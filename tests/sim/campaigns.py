@@ -1,6 +1,7 @@
 """Campaigns: many runs of one scenario each, with a condition beyond those of every run.
 
 A scenario draws from its own generator: a run is a function of the campaign's name and seed alone.
+
 Decides: the scenarios, their conditions, the figures in the report.
 Must not know: how a run proceeds otherwise (`run`), how many are wanted.
 `main` prints; exit code 1 when the condition does not hold.

@@ -1,12 +1,12 @@
 """A machine's disk in memory, as the log's store sees it (`txlog.storage.files.Files`).
 
-Decides: what is left after the power went (synced bytes are; others are there, gone or torn by
-sectors; a folder's changes come in order up to some point), what a fault does to a call (slow,
-full, an error, flipped bits).
-Must not know: what the bytes mean. A process that is killed loses nothing that it had written: the
-page cache is the machine's.
+Decides: what remains after a power loss, and what a fault does to a call (slow, full, an error,
+flipped bits). Synced bytes remain. Other bytes are there, gone or torn by sectors. A folder's
+changes remain in order up to some point.
+Must not know: the meaning of the bytes. A process that is killed loses nothing that it had written:
+the page cache belongs to the machine.
 
-Invariant: what `sync` covered is never lost, but for flipped bits.
+Invariant: bytes that `sync` covered are never lost, except by flipped bits.
 """
 
 from __future__ import annotations
@@ -39,23 +39,23 @@ class Disk(Files):
         self.host = host
         self.rng = world.rng(f"disk {host}")
         self.sync_us = 150
-        self.bytes_per_s = 0  # what it writes, 0: all that there is at once
+        self.bytes_per_s = 0  # write speed; 0: no limit
         self._unsynced = 0  # bytes written since the last sync
-        self.slow_us = 0  # more, while the disk is slow
-        self.clean = False  # what was not synced is lost whole, never torn
+        self.slow_us = 0  # additional time of a sync, while the disk is slow
+        self.clean = False  # bytes that were not synced are lost whole, never torn
         self.full = False
-        self.fail_syncs = 0  # so many end in an error
+        self.fail_syncs = 0  # number of the next syncs that end in an error
         self.fail_reads = 0
-        # so many steps on, the power goes: in the middle of whatever the store is doing
+        # After this number of steps the power fails: in the middle of the store's work.
         self.crash_in = 0
         self.crash_in_segment = False  # only steps on segments count
         self.on_crash: Callable[[], None] | None = None
-        # a fault that may end the process: a run does not take such an end for a bug
+        # a fault that may end the process: a run does not count such an end as a bug
         self.hurt = ""
         self.syncs = 0
         self._tree: dict[Path, Inode] = {}
         self._durable_tree: dict[Path, Inode] = {}
-        # changes of folders that no sync has covered
+        # changes of folders that no sync covers yet
         self._journal: list[tuple[Path, Inode | None]] = []
         self._fds: dict[int, tuple[Path, Inode]] = {}
         self._next_fd = 100
@@ -80,7 +80,7 @@ class Disk(Files):
         return self._next_fd
 
     def _step(self, path: Path) -> None:
-        """Something is about to change."""
+        """Called before each change; the power may fail here."""
         if self.crash_in and (path.suffix == ".seg" or not self.crash_in_segment):
             self.crash_in -= 1
             if not self.crash_in and self.on_crash is not None:
@@ -126,7 +126,7 @@ class Disk(Files):
         self.world.fold(data)
 
     def forget(self, fd: int, offset: int, length: int) -> None:
-        """There is no cache that could hide the disk."""
+        """Do nothing: there is no cache that could hide the disk."""
 
     def reserve(self, fd: int, length: int) -> None:
         if self.full:
@@ -150,8 +150,8 @@ class Disk(Files):
             self.fail_syncs -= 1
             self.hurt = "sync error"
             self.world.faults["sync error"] += 1
-            # The kernel may call the pages clean: some are on the platter, and a later sync would
-            # say that all is well.
+            # The kernel may mark the pages clean although only some are on the platter. A later
+            # sync would then report success.
             self._keep_some(inode)
             inode.pending.clear()
             raise OSError(errno.EIO, "Input/output error", str(path))
@@ -182,7 +182,7 @@ class Disk(Files):
         self._fds.clear()
 
     def lose_power(self) -> None:
-        """What was not synced may be there, in part, or not."""
+        """Lose power: bytes that were not synced remain, remain in part, or are gone."""
         self._fds.clear()
         tree = dict(self._durable_tree)
         for path, inode in self._journal[: self.rng.randint(0, len(self._journal))]:
@@ -212,8 +212,8 @@ class Disk(Files):
                     _put(inode.durable, start, data[start - offset : stop - offset])
 
     def flip_bit(self, rng: Random) -> str:
-        """One bit in a byte that is in use, of a file of the log; "" when there is none. It stays
-        until it is written over.
+        """Flip one bit in a used byte of a file of the log; "" when there is no such byte.
+        The bit stays flipped until it is overwritten.
         """
         files = [
             (path, inode)
@@ -228,7 +228,7 @@ class Disk(Files):
         return self._flip(path, inode, at, rng)
 
     def flip_bit_at_the_end(self, rng: Random) -> str:
-        """One bit of the newest bytes of the log."""
+        """Flip one bit of the newest bytes of the log."""
         segments = [
             (path, inode) for path, inode in sorted(self._tree.items()) if path.suffix == ".seg"
         ]
@@ -250,7 +250,7 @@ def _end(data: bytearray) -> int:
 
 
 def _used(data: bytearray) -> list[int]:
-    """Sectors that hold something."""
+    """The sectors that contain data."""
     zeros = bytes(SECTOR)
     return [
         at

@@ -1,9 +1,11 @@
-"""What goes wrong in a run, and when: a schedule drawn from the seed before anything happens.
+"""The faults of a run and their times: a schedule drawn from the seed before anything happens.
+
+A schedule is drawn apart from the run. So a run that leaves out some of its faults (`only`) gets
+the same commands otherwise. Bits are flipped only on the machine of one AZ, because the log
+promises no more.
 
 Decides: kinds, times, targets and lengths of faults, and how each is done and undone.
-Must not know: what is checked. A schedule is drawn alone, so that a run with some of its faults
-left out is otherwise asked for the same (`only`); flipped bits are kept to the machine of one AZ,
-as the log promises no more.
+Must not know: what is checked.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ SECOND = 1_000_000
 AIM_US = 1_500_000
 AIM_STEP_US = 700
 
-# kind -> how often it is drawn
+# kind -> its weight in the draw
 KINDS = {
     "kill": 6, "kill-primary": 4, "power": 5, "power-logs": 2, "power-all": 1, "power-inside": 4,
     "pause": 5, "pause-primary": 3, "stall": 5, "cut": 6, "cut-one-way": 6, "cut-primary": 3,
@@ -39,8 +41,8 @@ class Fault:
     kind: str
     at_us: int
     lasts_us: int
-    draw: int  # seeds what else the fault needs to choose
-    aimed: bool  # it waits for a moment at which something is under way
+    draw: int  # the seed for the fault's further choices
+    aimed: bool  # the fault waits for a moment at which something is under way
 
     def __str__(self) -> str:
         return (
@@ -49,14 +51,14 @@ class Fault:
 
 
 def schedule(rng: Random, kinds: list[str], start_us: int, end_us: int) -> list[Fault]:
-    """One to a dozen faults, in bursts or alone."""
+    """Draw one to a dozen faults, in bursts or alone."""
     found: list[Fault] = []
     kinds = [kind for kind in kinds if kind != LOST]  # drawn apart (`replacement.add`)
     if not kinds:
         return found
     at = start_us
     pace = rng.choice((1, 3, 6)) * SECOND
-    favourites = [rng.choice(kinds) for _ in range(2)]  # a run leans to something
+    favourites = [rng.choice(kinds) for _ in range(2)]  # a run prefers some kinds
     while True:
         at += int(rng.expovariate(1) * pace) + 1000
         if at >= end_us:
@@ -71,7 +73,7 @@ def schedule(rng: Random, kinds: list[str], start_us: int, end_us: int) -> list[
             12 * SECOND,
             end_us - at,
         )
-        if kind == "disk-full":  # it shows when the next segment is wanted
+        if kind == "disk-full":  # it has an effect only when the node needs the next segment
             lasts = min(max(lasts, 6 * SECOND), end_us - at)
         found.append(
             Fault(len(found) + 1, kind, at, lasts, rng.getrandbits(32), rng.random() < 0.6)
@@ -119,7 +121,7 @@ class Faults:
             self.world.after(fault.lasts_us, None, self._stop, fault.number)
 
     def _under_way(self) -> bool:
-        """The primary has entries that are not committed."""
+        """Whether the primary has entries that are not committed."""
         primary = self.cluster.primary
         return (
             primary is not None
@@ -178,7 +180,7 @@ class Faults:
             primary.pause(max(fault.lasts_us, 200_000))
 
     def _stall(self, fault: Fault, rng: Random) -> None:
-        """The machine takes the processor away between two steps of one callback."""
+        """Stop the machine's processor between two steps of one callback."""
         member = self.cluster.primary or self._any(rng)
         member.clock.stall_in, member.clock.stall_us = (
             rng.randint(1, 60),
@@ -224,7 +226,7 @@ class Faults:
         return self.block([(a.host, b.host)])
 
     def _cut_primary(self, fault: Fault, rng: Random) -> Callable[[], None] | None:
-        """From some or all log nodes; its clients still reach it."""
+        """Cut the primary off from some or all log nodes; its clients still reach it."""
         primary = self.cluster.primary
         if primary is None:
             return None
@@ -234,8 +236,8 @@ class Faults:
         return self.block(rng.choice((pairs, back, pairs + back)))
 
     def _stray_tail(self, fault: Fault, rng: Random) -> None:
-        """Entries reach one log node only; then their writer dies, and sometimes that node is away
-        while others go on without it.
+        """Entries reach one log node only; then their writer may die.
+        Sometimes that log node is then away while others continue without it.
         """
         primary = self.cluster.primary
         if primary is None:
@@ -259,8 +261,8 @@ class Faults:
         self.world.after(alone_us, None, end)
 
     def _rotten_tail(self, fault: Fault, rng: Random) -> None:
-        """A bit rots in the newest entry of a node that acknowledged it, while one of the others
-        lacks it and the third is away (S3).
+        """A bit rots in the newest entry of a node that acknowledged it (S3).
+        One of the other nodes lacks the entry, and the third is away.
         """
         primary = self.cluster.primary
         if primary is None:
@@ -284,8 +286,8 @@ class Faults:
         self.world.after(rng.randrange(100_000, 1_500_000), None, self._when_acknowledged, rot)
 
     def _when_acknowledged(self, then: Callable[[], None], waited_us: int = 0) -> None:
-        """As soon as something is under way and a moment later,
-        so that a majority has just taken it.
+        """Call `then` a moment after something is under way.
+        At that moment a majority has just taken it.
         """
         if waited_us < AIM_US and not self._under_way():
             self.world.after(
@@ -295,8 +297,8 @@ class Faults:
             self.world.after(self.cluster.settings.delay_us * 5 + 2000, None, then)
 
     def _lone_writer(self, fault: Fault, rng: Random) -> None:
-        """The primary hears nothing of two log nodes while they hear it, or the other way round,
-        and comes back just when others have taken over.
+        """The primary gets nothing from two log nodes while they hear it, or the reverse.
+        It comes back just when others have taken over.
         """
         primary = self.cluster.primary
         if primary is None:
@@ -306,7 +308,9 @@ class Faults:
         self.world.after(rng.randrange(900_000, 1_600_000), None, undo)
 
     def _cut_candidate(self, fault: Fault, rng: Random, waited_us: int = 0) -> None:
-        """Waits for a node that seals, and lets it reach one log node only for a while, or dies."""
+        """Wait for a node that seals, then cut it off from all but one log node for a while, or
+        kill it.
+        """
         if waited_us == 0 and (primary := self.cluster.primary) is not None:
             if rng.random() < 0.5:
                 primary.kill()
@@ -403,7 +407,7 @@ class Faults:
     # ----------------------------------------------------------------- disks
 
     def _disks(self, rng: Random) -> list[Disk]:
-        """Disks and not machines: by the time the fault ends a machine may have another."""
+        """The disks, not the machines: when the fault ends, a machine may have another disk."""
         return [member.disk for member in rng.sample(self.cluster.logs, rng.choice((1, 1, 2, 3)))]
 
     def _slow_disk(self, fault: Fault, rng: Random) -> Callable[[], None]:
@@ -435,8 +439,8 @@ class Faults:
         rng.choice(self.cluster.logs).disk.fail_reads = rng.randint(1, 3)
 
     def _bit_flip(self, fault: Fault, rng: Random) -> None:
-        """Under a running node, for the scrubber and readers to find: anywhere, or where entries
-        may not be known committed yet.
+        """Flip a bit under a running node, for the scrubber and readers to find.
+        The bit is anywhere, or in entries that may not be known committed yet.
         """
         disk = self.rotten.disk
         where = disk.flip_bit(rng) if rng.random() < 0.7 else disk.flip_bit_at_the_end(rng)

@@ -1,17 +1,19 @@
-"""Judges what clients were told: nothing acknowledged lost, nothing refused present, nothing seen
-that went away, one order of everything.
+"""The judge of the clients' answers.
 
-Decides: whether one order of all operations explains all answers, given when each was asked and
-answered.
+No acknowledged write is lost, no refused write is present, nothing that a client saw goes away, and
+all operations have one order.
+
+Decides: whether one order of all operations explains all answers. Each operation has the times at
+which it was asked and answered.
 Must not know: nodes, the log, whether times are virtual (the simulator's) or real
 (`tests.system.soak`).
 
-Registers go through `tests.system.linearizability`. Journals are list-append registers: the final
-value gives the order of all appends of a key, so the order of transactions over several keys is a
-graph (who wrote before whom, who read whom, who read before whom, and who was answered before whom
-was asked) that must not have a cycle: that is strict serializability, decided exactly. Reads at
-`session` level must never go back on their connection; at `eventual` level they must be a state
-that once was.
+`tests.system.linearizability` judges registers. Journals are list-append registers: the final value
+gives the order of all appends of a key. So the order of transactions over several keys is a graph.
+Its edges say: wrote before, read after a write, read before a write, and answered before the other
+was asked. The graph must not have a cycle. That is strict serializability, decided exactly.
+Reads at `session` level must never go back on their connection. Reads at `eventual` level must be a
+state that existed once.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from tests.sim.records import OK, REFUSED, STRONG, UNKNOWN, Part, Record
 from tests.system import history as system
 from tests.system.linearizability import check_register, zones
 
-SEARCH_LIMIT = 40  # operations of a key up to which the second decider is asked too
+SEARCH_LIMIT = 40  # the second decider also judges a key with at most this number of operations
 
 
 def judge(history: list[Record]) -> list[str]:
@@ -34,7 +36,7 @@ def judge(history: list[Record]) -> list[str]:
 
 
 def misplaced(history: list[Record]) -> list[str]:
-    """An answer that cannot be this command's: it is another's, or in another order."""
+    """Answers that cannot belong to their command: to another one, or in another order."""
     found = []
     for record in history:
         for part in record.parts if record.outcome == OK else ():
@@ -124,8 +126,8 @@ def journals(history: list[Record]) -> list[str]:
 
 
 def _tokens(history: list[Record], finals: dict[str, str]) -> list[str]:
-    """Every acknowledged token is there once, at the place that its reply stated; refused ones are
-    not; nothing else is.
+    """Every acknowledged token is there once, at the place that its reply stated.
+    Refused tokens are not there, and nothing else is there.
     """
     found = []
     ends: dict[str, dict[str, int]] = {}
@@ -162,7 +164,7 @@ def _tokens(history: list[Record], finals: dict[str, str]) -> list[str]:
 
 
 def _prefixes(history: list[Record], finals: dict[str, str]) -> list[str]:
-    """Whatever anybody read, at whatever level, was a state that the journal had."""
+    """Each read, at each level, gave a state that the journal had."""
     found = []
     for record, part in parts_of(history, r.READ):
         if record.outcome == OK and not finals.get(part.key, "").startswith(str(part.answer or "")):
@@ -208,7 +210,7 @@ def _order(history: list[Record], finals: dict[str, str]) -> list[str]:
 
 
 def _counts(record: Record, finals: dict[str, str]) -> bool:
-    """It happened, and says something of journals."""
+    """Whether the operation happened and involves journals."""
     kinds = [part for part in record.parts if part.kind in (r.APPEND, r.READ)]
     if not kinds or record.outcome == REFUSED:
         return False
@@ -238,9 +240,9 @@ def _key_edges(
     for token in final.split(",")[:-1]:
         place[token + ","] = at
         at += len(token) + 1
-    writers: dict[int, int] = {}  # where its token begins -> node
+    writers: dict[int, int] = {}  # start of the token -> node
     ends: dict[int, int] = {}
-    # (length read, node), of what stood there before the reader's own appends
+    # (length read, node): the length before the reader's own appends
     reads: list[tuple[int, int]] = []
     for record in nodes:
         own = 0
@@ -263,7 +265,9 @@ def _key_edges(
 
 
 def _time_edges(graph: _Graph, index: dict[int, int], nodes: list[Record]) -> None:
-    """Answered before asked: through a line of moments, so that there are few edges."""
+    """Edges for "answered before asked". They go through a line of moments, so that there are
+    few.
+    """
     times = sorted({record.complete for record in nodes if record.outcome == OK})
     moments = {time: graph.node() for time in times}
     for earlier, later in pairwise(times):
@@ -292,7 +296,7 @@ class _Graph:
             self._after[before].append(after)
 
     def cycle(self) -> list[int]:
-        """One, or nothing."""
+        """The nodes of one cycle, or an empty list."""
         state = bytearray(len(self._after))  # 0 new, 1 on the path, 2 done
         for root in range(len(self._after)):
             if state[root]:
@@ -348,8 +352,8 @@ def counters(history: list[Record]) -> list[str]:
 
 
 def _counter_order(key: str, uses: list[tuple[Record, Part]]) -> list[str]:
-    """What was answered before something else was asked is not greater (a read), or smaller by one
-    at least (an increase).
+    """An answer given before another operation was asked is not greater (a read).
+    For an increase it is smaller by at least one.
     """
     answered = sorted(
         (record.complete, int(str(part.answer or 0)))
@@ -378,8 +382,8 @@ def _counter_order(key: str, uses: list[tuple[Record, Part]]) -> list[str]:
 
 
 def leased(history: list[Record]) -> list[str]:
-    """A value that was gone or replaced does not come back;
-    nothing is seen that was refused or never written.
+    """A value that was gone or replaced does not come back.
+    No read gives a value that was refused or never written.
     """
     found = []
     writes: dict[tuple[str, str], Record] = {}
@@ -405,8 +409,8 @@ def leased(history: list[Record]) -> list[str]:
 def _come_back(
     key: str, looks: list[tuple[int, int, str | None]], writes: dict[tuple[str, str], Record]
 ) -> list[str]:
-    """Something else, or nothing, was seen after a value's write was answered and before this look
-    was asked: then the value must not be seen any more.
+    """A value must not be seen again after a read gave another value, or nothing, in its place.
+    That read came after the answer to the value's write and before this read was asked.
     """
     for number, (invoke, _, value) in enumerate(looks):
         write = writes.get((key, value)) if value is not None else None

@@ -1,4 +1,4 @@
-"""One deliberate bug: a piece of a function's text and what stands in its place.
+"""One deliberate bug: a piece of a function's text and its replacement.
 
 Decides: the form of the tables `log_mutants` and `engine_mutants`.
 """
@@ -16,7 +16,8 @@ class Mutant:
     function: str
     old: str
     new: str
-    schedule: str = ""  # the directed schedule that catches it; else the workload's seeds are tried
+    # the directed schedule that catches it; without one, the hunt tries the workload's seeds
+    schedule: str = ""
     # further pieces of the same owner: function, old, new
     more: tuple[tuple[str, str, str], ...] = ()
 

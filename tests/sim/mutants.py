@@ -1,11 +1,13 @@
-"""Deliberate bugs: a simulator that finds nothing proves nothing. `make mutants` plants each in
-turn and says what catches it.
+"""Deliberate bugs: a simulator that finds nothing proves nothing.
+
+`make mutants` plants each bug in turn and prints what catches it.
 
 Decides: how a bug is planted and what a hunt tries. The text of a piece (`log_mutants`,
-`engine_mutants`) is as `ast.unparse` writes it, so that a mutant depends neither on the layout nor
-on comments. A piece that is not there exactly once is an error, so a mutant cannot rot unseen.
-Must not know: how a bug is found. A schedule is only named here (`tests.sim.directed`); the other
-bugs are found by the one shared workload.
+`engine_mutants`) has the form that `ast.unparse` writes. So a mutant depends neither on the layout
+nor on comments. A piece must be there exactly once, else it is an error: so an outdated mutant is
+noticed.
+Must not know: how a bug is found. This module only names a schedule (`tests.sim.directed`); the one
+shared workload finds the other bugs.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ MUTANTS: dict[str, Mutant] = LOG_MUTANTS | ENGINE_MUTANTS
 
 @contextmanager
 def planted(name: str) -> Iterator[None]:
-    """The named bug in the real code, until the end of the block."""
+    """Plant the named bug in the real code, until the end of the block."""
     mutant = MUTANTS[name]
     with ExitStack() as undo:
         for piece in mutant.pieces:
@@ -92,12 +94,13 @@ def _source(owner: Any, function: str) -> str:
     return ast.unparse(ast.parse(textwrap.dedent(text)))
 
 
-# --------------------------------------------------------------------------- how soon each is found
+# ----------------------------------------------------------------------- how soon each bug is found
 
 
 def hunt(name: str, first: int, seeds: int, processes: int) -> tuple[str, str]:
-    """(the schedule or the number of seeds that caught it, by what); an empty first: it survived. A
-    schedule that it names is played first.
+    """(the schedule or the number of seeds that caught it, the finding); an empty first: it
+    survived.
+    If the mutant names a schedule, that schedule is played first.
     """
     from tests.sim.__main__ import many_until_failure  # here: they import this module
     from tests.sim.directed import play

@@ -1,12 +1,13 @@
-"""The network of a run: connections with delay, lost packets, partitions of one or both directions,
-slow and narrow links, resets.
+"""The network of a run: connections with delay, lost packets, partitions, slow links and resets.
+
+Partitions cut one or both directions. Links may also be narrow.
 
 Decides: when bytes arrive, when a connection is made, refused or given up.
-Must not know: what the bytes mean. A connection is what TCP gives: bytes in order, each once, or an
-end that each side learns of by itself; bytes that meet a cut link wait and come when it heals, or
-the connection is given up after ``DEAD_PEER_US`` with bytes not acknowledged (the drivers set
-TCP_USER_TIMEOUT). A side that resets a connection and makes a new one has bytes of the old one
-still on their way: that is how a message comes twice.
+Must not know: the meaning of the bytes. A connection is what TCP gives: bytes in order, each once,
+or an end that each side learns by itself. Bytes that meet a cut link wait and arrive when it heals.
+Otherwise the connection is given up after ``DEAD_PEER_US`` with bytes not acknowledged (the drivers
+set TCP_USER_TIMEOUT). When a side resets a connection and makes a new one, bytes of the old one are
+still on their way. In this way a message can arrive twice.
 
 Invariant: nothing arrives at a process before it was sent, or out of order within a connection.
 """
@@ -24,7 +25,7 @@ from tests.sim.world import Loop, World
 DEAD_PEER_US = 5_000_000
 RETRANSMIT_US = 200_000
 SYN_AGAIN_US = 1_000_000
-NARROW_BYTES = 1200  # a narrow link passes only what is smaller
+NARROW_BYTES = 1200  # a narrow link passes only smaller packets
 HIGH_WATER = 64 * 1024
 
 
@@ -37,7 +38,7 @@ class Link:
         self.delay_us = delay_us
         self.jitter_us = jitter_us
         self.loss = 0.0
-        self.blocked = 0  # by how many faults
+        self.blocked = 0  # number of faults that block it
         self.narrow = 0
 
 
@@ -46,8 +47,9 @@ class Network:
         self.world = world
         self.rng = world.rng("network")
         self.machines: dict[str, Loop] = {}  # by host: the process that listens there now
-        self.gone: set[str] = set()  # hosts without power: nobody answers, not even with a refusal
-        # those with bytes that wait for a link to heal, closed ones too
+        # hosts without power: they answer nothing, not even with a refusal
+        self.gone: set[str] = set()
+        # connections with bytes that wait for a link to heal, closed ones too
         self.stuck: dict[int, Transport] = {}
         self._links: dict[tuple[str, str], Link] = {}
         self._connections = 0
@@ -132,7 +134,7 @@ def _resolve(future: asyncio.Future[None]) -> None:
 
 
 class Connection:
-    """Both ends. ``ends[0]`` is the one that connected."""
+    """Both ends. ``ends[0]`` is the end that connected."""
 
     __slots__ = ("ends", "number")
 
@@ -188,22 +190,22 @@ class Transport(asyncio.Transport):
         self.other: Transport = self
         self.link = network.link(loop.host, peer_host)  # the way out
         self.protocol: Any = None
-        self.lost = False  # this side knows that it is over
-        self.vanished = False  # its machine is gone and could not say so
+        self.lost = False  # this side knows that the connection is over
+        self.vanished = False  # its machine lost power and could not close the connection
         self.closing = False
         self.reading = True
         self._names = {"peername": peer, "sockname": sock}
-        self._arrival = 0  # of the newest bytes sent
-        self._sent = 0  # pieces
+        self._arrival = 0  # when the newest bytes arrive
+        self._sent = 0  # number of pieces sent
         # (number, bytes; None: the end) that met a cut link, in order
         self._stuck: list[tuple[int, bytes | None]] = []
         self._stuck_timer = False
-        # arrived before the protocol was there, or while it does not read
+        # bytes that arrived before the protocol was there, or while it does not read
         self._early: list[bytes] = []
         self._unread = 0  # bytes sent and not taken by the other side's protocol
         self._high = HIGH_WATER
         self._paused = False
-        # why it ended, to be told behind the early bytes
+        # why it ended; the protocol gets this after the early bytes
         self._end: BaseException | str | None = "none"
         loop.transports[self.number] = self
 
@@ -262,7 +264,7 @@ class Transport(asyncio.Transport):
             self.loop.call_soon(self._over, None)
 
     def abort(self) -> None:
-        """Bytes on their way still arrive."""
+        """Close; bytes on their way still arrive."""
         if not self.closing:
             self.closing = True
             self._send(None)
@@ -305,7 +307,7 @@ class Transport(asyncio.Transport):
             self.lose(TimeoutError(110, "Connection timed out"))
 
     def resend(self) -> None:
-        """The link is whole again."""
+        """Send the waiting bytes again: the link is whole again."""
         self.world.after(int(self.network.rng.random() * RETRANSMIT_US), None, self._resend)
 
     def _resend(self) -> None:
@@ -317,13 +319,13 @@ class Transport(asyncio.Transport):
             self._put(number, data)
 
     def _arrive(self, number: int, data: bytes | None) -> None:
-        """At the other side's machine."""
+        """The bytes reach the other side's machine."""
         other = self.other
         unreachable = self.link.blocked or (other.vanished and self.peer_host in self.network.gone)
         if unreachable or (self._stuck and self._stuck[0][0] < number):
             self._stick(number, data)
         elif other.lost or not other.loop.alive:
-            # the machine knows nothing of this connection, or no more
+            # the machine does not know this connection, or no longer
             if data is not None:
                 delay = self.network.delay(self.peer_host, self.loop.host)
                 self.world.after(
@@ -382,8 +384,8 @@ class Transport(asyncio.Transport):
             self.loop.transports.pop(self.number, None)
             return
         if error is None and not self.closing and self.protocol.eof_received():
-            # it has something left to do, and closes by itself; what it says meets somebody who is
-            # gone, if he is
+            # It has something left to do, and closes by itself. If the other process is gone, its
+            # bytes are lost.
             return
         self._over(error)
 
@@ -407,14 +409,15 @@ class Transport(asyncio.Transport):
         self._stuck.clear()
 
     def reset_by_kernel(self) -> None:
-        """The process is dead. What it had written still leaves."""
+        """The process is dead. The bytes that it had written still leave."""
         self.lost = self.closing = True
         self.loop.transports.pop(self.number, None)
         self._send(None)
 
     def cut(self, one_side: bool) -> None:
-        """A reset out of the blue: this side learns now,
-        the other by and by (what is on its way arrives first).
+        """Reset the connection without a reason: this side learns of it now.
+        The other side learns of it later, because the bytes on their way arrive first; or both
+        learn of it now.
         """
         self.world.faults["connection reset"] += 1
         self.lose(ConnectionResetError(104, "Connection reset by peer"))

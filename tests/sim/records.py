@@ -1,4 +1,4 @@
-"""What clients did and were told: the form of a run's history.
+"""The records of a run's history: what clients did and which answers they got.
 
 Decides: nothing.
 Must not know: who judges it. Times are true time (of a soak: one machine's monotonic clock) in
@@ -11,22 +11,22 @@ from dataclasses import dataclass, field
 
 OK = "ok"  # answered: it happened between invoke and complete
 UNKNOWN = "unknown"  # may have happened, once, at any time from invoke on
-REFUSED = "refused"  # a typed error that says it was not executed
+REFUSED = "refused"  # a typed error that says that it was not executed
 
 STRONG = "strong"
 SESSION = "session"
 EVENTUAL = "eventual"
 
-# What a part does to its key.
+# The effect of a part on its key.
 SET = "set"  # a register now holds the value
-GET = "get"  # what the register holds
+GET = "get"  # read the register's value
 APPEND = "append"  # a token is added to a journal; the answer is the journal's new length
-READ = "read"  # the whole journal
+READ = "read"  # read the whole journal
 INCREASE = "increase"  # by one; the answer is the counter's new value
-COUNT = "count"  # the counter's value
+COUNT = "count"  # read the counter's value
 LEASED = "leased"  # a register with an expiry
-LOOK = "look"  # at such a register
-ANY = "any"  # a command out of the table; only its effect on the state is judged
+LOOK = "look"  # read such a register
+ANY = "any"  # a command from the whole table; only its effect on the state is judged
 
 READ_KINDS = (GET, READ, COUNT, LOOK)
 
@@ -35,8 +35,8 @@ READ_KINDS = (GET, READ, COUNT, LOOK)
 class Part:
     kind: str
     key: str
-    value: str | None = None  # what was written
-    answer: str | int | None = None  # what was read, or the reply
+    value: str | None = None  # the written value
+    answer: str | int | None = None  # the value read, or the reply
 
 
 @dataclass(slots=True)
@@ -52,4 +52,4 @@ class Record:
     level: str = STRONG
     connection: int = 0
     commands: list[tuple[bytes, ...]] = field(default_factory=list)
-    final: bool = False  # one of the reads after everything was over
+    final: bool = False  # one of the reads at the end of the run

@@ -1,15 +1,14 @@
-"""The fault "a disk is lost and the node replaced" (S8), under whatever else goes wrong at the
-time.
+"""The fault "a disk is lost and the node replaced" (S8), under all other faults of the run.
 
-Decides: how a log node is lost (its disk is empty; its machine is gone for a while; it is cut off
-and goes on), where the learner comes up, when an operator runs `txlog replace-node` and how often
-he is interrupted.
+A run loses one disk, on the machine whose bits may rot, and only while the other two log nodes are
+whole. A larger loss is beyond the promise of a group of three. Until the learner counts, a power
+loss removes the bytes that the other two had not synced as a whole. A torn tail would make a node
+suspect: with one whole node of three, a group correctly waits for its operator.
+
+Decides: how a log node is lost, where the learner starts, when an operator runs `txlog
+replace-node`, how often the operator is interrupted. A lost node has an empty disk; or its machine
+is gone for a while; or it is cut off and continues.
 Must not know: what is checked.
-
-A run loses one disk, of the machine whose bits may rot, and only while the other two log nodes are
-whole: more is beyond what a group of three promises. Until the learner counts, what the other two
-had not synced is lost cleanly in a power loss: a torn tail makes a node suspect, and with one whole
-node of three a group waits for its operator, as it should.
 """
 
 from __future__ import annotations
@@ -32,14 +31,14 @@ if TYPE_CHECKING:
 LOST: Final = "lost-disk"
 SECOND: Final = 1_000_000
 LOOK_US: Final = 20_000
-SHARE: Final = 0.3  # of the runs
+SHARE: Final = 0.3  # the share of the runs that have this fault
 
 
 def add(
     rng: Random, kinds: tuple[str, ...], count: int, start_us: int, end_us: int
 ) -> tuple[int, int, int, int] | None:
-    """Number, time, length and draw of the one fault of this kind in a run, if it has one. A run
-    that has other faults has the same ones without it.
+    """Number, time, length and draw of the one fault of this kind in a run, if it has one.
+    With or without this fault, the run has the same other faults.
     """
     alone = set(kinds) == {LOST}
     at, draw, has = (
@@ -51,7 +50,7 @@ def add(
 
 
 class Replacement:
-    """Of one run."""
+    """The replacement of one run."""
 
     def __init__(self, cluster: Cluster, faults: Faults) -> None:
         self.cluster = cluster
@@ -92,7 +91,7 @@ class Replacement:
         return driver is not None and driver._acceptor.counts and not driver._acceptor.holes
 
     def _empty(self, lost: LogMember, rng: Random) -> None:
-        """Its process dies, the manager starts it again on an empty disk."""
+        """Kill its process; the manager starts it again on an empty disk."""
         lost.kill()
         lost.disk = self._new_disk(lost)
         lost.identity = Identity(folder=f"{rng.getrandbits(64):016x}")
@@ -106,7 +105,7 @@ class Replacement:
         return disk
 
     def _elsewhere(self, lost: LogMember, kind: str, rng: Random) -> None:
-        """A new machine in its place. The old one comes back one day, with its old disk."""
+        """Start a new machine in its place. The old one comes back later, with its old disk."""
         cluster = self.cluster
         fresh = LogMember(cluster, f"{lost.name}-new", "127.0.1.9", lost.az)
         fresh.identity = Identity(folder=f"{rng.getrandbits(64):016x}")
@@ -136,8 +135,8 @@ class Replacement:
         lost.power_back(lost.lives)
 
     def _back(self, come: Callable[[], None]) -> None:
-        """Not before it was replaced: a node that answers is not lost,
-        and the operator would be told so.
+        """Bring the old node back, but only after it was replaced.
+        A node that answers is not lost, and the operator would be told so.
         """
         if self.lost is not None and self.learner is not None and not self.learner.identity.group:
             self.world.after(LOOK_US, None, self._back, come)
@@ -167,7 +166,7 @@ class Replacement:
             await asyncio.sleep(rng.random())
 
     def _look(self) -> None:
-        """Is the learner a member in full?"""
+        """Check whether the learner is a full member."""
         member = self.learner
         assert member is not None
         if member.identity.group and self._whole(member):
@@ -182,8 +181,8 @@ class Replacement:
 
     @property
     def finished(self) -> bool:
-        """The learner counts, unless its own disk rotted meanwhile; and the old node, if it is
-        there, knows that it has no place any more.
+        """Whether the learner counts, unless its own disk rotted meanwhile.
+        The old node, if it is there, must also know that it no longer has a place.
         """
         if self.lost is None or self.learner is None or self.learner.rotten:
             return True

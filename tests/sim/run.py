@@ -1,7 +1,7 @@
-"""One run: a cluster, clients, faults, time passing, and what is judged.
+"""One run: a cluster, clients, faults, time, and a judgement.
 
-Decides: the phases of a run (quiet start, faults, everything heals, the last reads), and what makes
-it fail.
+Decides: the phases of a run (quiet start, faults, everything heals, the last reads), and which
+conditions make it fail.
 Must not know: how many runs there are. A run is a function of its `Plan` alone.
 """
 
@@ -29,9 +29,9 @@ from tests.sim.world import Loop, Violation, World
 QUIET_US = 2 * SECOND  # before the first fault
 FAULTS_END_US = 46 * SECOND
 END_US = 60 * SECOND
-PROGRESS_US = 10 * SECOND  # after the faults' end a primary serves within this
+PROGRESS_US = 10 * SECOND  # a primary must serve within this time after the end of the faults
 STEPS = 600  # client operations
-CLIENTS_END_US = 52 * SECOND  # nobody begins another operation
+CLIENTS_END_US = 52 * SECOND  # after this time no client begins another operation
 FINISH_US = 30 * SECOND
 
 
@@ -42,7 +42,8 @@ class Plan:
     kinds: tuple[str, ...] = tuple(KINDS)
     only: frozenset[int] | None = None  # numbers of the faults that happen; None: all
     trace: bool = False
-    settings: dict[str, int] = field(default_factory=dict)  # in place of what the seed draws
+    # these replace settings that the seed draws
+    settings: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass
@@ -104,8 +105,8 @@ class Run:
         except Violation as violation:
             self.problems.append(str(violation))
         except Exception:
-            # a judge or the world itself is wrong: this run has failed, and says how to see it
-            # again, as any other
+            # A judge or the world itself is wrong: this run has failed, and prints how to repeat it
+            # like any other.
             self.problems.append(traceback.format_exc())
         finally:
             gc.enable()
@@ -126,8 +127,8 @@ class Run:
         return judge(self.history)
 
     def _believe_no_lease(self) -> None:
-        """With clocks beyond the bound, what only reads may see an old state; what writes is in the
-        log's order as ever.
+        """With clocks beyond the bound, an operation that only reads may see an old state.
+        An operation that writes is in the log's order as always.
         """
         self.world.counters["run with broken clocks"] += 1
         for record in self.history:
@@ -205,7 +206,7 @@ class Run:
         return "; ".join(parts)
 
     def _level(self) -> bool:
-        """All engine nodes serve, and have the same position: the load is over."""
+        """Whether all engine nodes serve and have the same position: the load is over."""
         primary = self.cluster.primary
         if (
             primary is None
@@ -230,7 +231,7 @@ class Run:
         task.result()
 
     async def _read_everything(self) -> None:
-        """At the primary, each key, until it answers."""
+        """Read each key at the primary until it answers."""
         keys = [(records.GET, key_of("r", i)) for i in range(REGISTERS)] + [
             (records.READ, key_of("j", i)) for i in range(JOURNALS)
         ]
@@ -307,7 +308,7 @@ class Run:
             died()
             self.checkers.forget(member)
 
-        # one life's end is of interest to the checkers too
+        # the checkers also need the end of a life
         member.died = also_forget  # type: ignore[method-assign]
 
     def _found(self, text: str) -> None:
@@ -315,7 +316,7 @@ class Run:
             self.world.violation = Violation(text)
 
     def _on_error(self, loop: Loop, error: BaseException) -> None:
-        """Nothing in the processes may raise what nobody expects."""
+        """Report an unexpected error in one of the processes."""
         if loop.alive and not isinstance(error, Violation):
             frames = traceback.extract_tb(error.__traceback__)
             where = (
@@ -331,7 +332,7 @@ class Run:
             self._found(f"{member.name} cannot start: {error}")
 
     def _on_exit(self, member: Member, reason: str) -> None:
-        """A process ended itself. That is right where a fault of its disk or a signal made it."""
+        """A process ended itself. That is right only after a fault of its disk or a signal."""
         self.world.counters["a process ended itself"] += 1
         if isinstance(member, LogMember):
             expected = bool(member.rotten or member.disk.hurt)

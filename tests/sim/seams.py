@@ -1,9 +1,10 @@
-"""What stands in for the world below the real drivers while a run goes on: threads, the machine's
-clocks, process-wide facts, the event log.
+"""Replacements for the world below the real drivers during a run.
 
-Decides: which names of which modules are replaced, and puts them back afterwards.
-Must not know: the cluster's make-up. Only names that reach out of the process are replaced; none of
-them decides anything.
+They replace threads, the machine's clocks, process-wide facts and the event log.
+
+Decides: which names of which modules are replaced, and puts them back after the run.
+Must not know: how the cluster is built. Only names that reach out of the process are replaced; none
+of them decides anything.
 """
 
 from __future__ import annotations
@@ -40,8 +41,8 @@ _NUMBERS = re.compile(r"\b(?:[0-9a-f]{8,}|\d+)\b")
 
 
 class EventLog:
-    """What structlog is for the real processes:
-    here, lines of the trace and counters of what was said.
+    """The replacement of structlog in the real processes.
+    Here, an event is a line of the trace, and a counter for its kind.
     """
 
     def __init__(self, world: World, part: str) -> None:
@@ -58,15 +59,15 @@ class EventLog:
     warning = info
 
     def error(self, event: str, exc_info: Any = None, **fields: Any) -> None:
-        """An error of the program also comes to the loop's ``on_error``,
-        or ends the process by ``halt``.
+        """Pass an error of the program also to the loop's ``on_error``, or end the process by
+        ``halt``.
         """
         self.info(event, **fields)
         if (
             str(fields.get("reason", "")).startswith(CONTRADICTION)
             and self._world.current is not None
         ):
-            # every writer here is honest: one of the two is wrong, and nothing may hide it
+            # every writer here is honest: one of the two is wrong, and nothing may hide the error
             self._world.current.end(fields["reason"])
         if isinstance(exc_info, Exception):
             loop = self._world.current
@@ -76,8 +77,8 @@ class EventLog:
 
 
 class Worker:
-    """The thread that syncs a slow disk: a job is over when the disk's time has passed, and the
-    loop turns meanwhile.
+    """The thread that syncs a slow disk: a job ends when the disk's time has passed.
+    The loop turns meanwhile.
     """
 
     def __init__(self, loop: Loop, name: str) -> None:
@@ -108,29 +109,31 @@ class Worker:
 
 
 class _Quiet:
-    """In the place of what watches the real process: its memory, its loop, Python's collector."""
+    """Replaces the objects that watch the real process: its memory, its loop, Python's
+    collector.
+    """
 
     def __init__(self, *args: Any) -> None:
-        """Whatever it is given."""
+        """Accept all arguments."""
 
     def start(self) -> None:
-        """Nothing to watch."""
+        """Do nothing."""
 
     def stop(self) -> None:
-        """As above."""
+        """Do nothing."""
 
     def tick(self, elapsed_s: float, keys: Callable[[], int]) -> None:
-        """As above."""
+        """Do nothing."""
 
     def sample(self, elapsed_s: float) -> None:
-        """As above."""
+        """Do nothing."""
 
 
 @contextmanager
 def installed(world: World) -> Iterator[None]:
-    """Only what both builds let be replaced: a module's variables, and names that it imported from
-    an interpreted module. What belongs to a compiled module is given to constructors instead
-    (`cluster`).
+    """Replace only names that both builds allow to be replaced.
+    These are a module's variables, and names that it imported from an interpreted module. A
+    compiled module gets its replacements through constructors (`cluster`).
     """
 
     def now_us() -> int:

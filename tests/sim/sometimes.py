@@ -1,8 +1,8 @@
-"""What a set of runs must have reached to prove anything: states that only certain mixes of faults
-lead to.
+"""The states that a set of runs must reach to prove anything.
+Only certain mixes of faults lead to them.
 
 Decides: the list.
-Must not know: how they are reached.
+Must not know: how a run reaches them.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ REACHED: tuple[str, ...] = (
 
 
 def missing(faults: Counter[str], counters: Counter[str]) -> list[str]:
-    """Of faults and states, those that never were."""
+    """The faults and states of the list that never occurred."""
     return [name for name in KINDS if not faults[name]] + [
         name for name in REACHED if not counters[name]
     ]

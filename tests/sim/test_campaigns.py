@@ -1,4 +1,4 @@
-"""Campaigns in small: that each condition holds over a few fixed seeds, and that each can fail.
+"""Small campaigns: each condition holds over a few fixed seeds, and each can fail.
 `make sim CAMPAIGN=name RUNS=n` runs many.
 """
 

@@ -1,8 +1,7 @@
-"""A node's memory is changed behind its back, in a whole cluster under load: it is found out by the
-log's digests, and what comes of it.
+"""A test changes a node's memory in a whole cluster under load; the log's digests find the change.
 
-A key that no client looks at is changed, so that the histories stay judgeable: what is checked
-besides is everything that every run checks.
+The tests also check the consequences. The changed key is one that no client reads, so that the
+histories stay judgeable. All checks of an ordinary run apply too.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ SETTINGS = {"digest_ms": 100, "digest_keys": 64, "broken_clocks": False, "drift_
 
 
 class Story:
-    """A run without faults, in which one thing happens; the roles of the engine nodes are noted."""
+    """A run without faults in which one thing happens; it records the roles of the engine nodes."""
 
     def __init__(self, seed: int) -> None:
         self.run = Run(Plan(seed, kinds=(), settings=dict(SETTINGS)))
@@ -50,7 +49,7 @@ class Story:
         )
 
     def _write(self) -> None:
-        """The key comes to all nodes, by the log."""
+        """Write the key, so that it reaches all nodes through the log."""
         node: Any = self.primary().node
         loop: Any = self.primary().loop
 
@@ -73,7 +72,7 @@ class Story:
         self.damaged = member
 
     def _watch(self) -> None:
-        """From now on, behind every event."""
+        """Record the roles from now on, after every event."""
         world = self.run.world
         before = world.after_event
         assert before is not None
@@ -92,7 +91,7 @@ class Story:
                 seen.append(role)
 
     def values(self) -> list[bytes]:
-        """What every node holds, and is ready to show, at the end."""
+        """The values that every node holds, and is ready to show, at the end."""
         nodes: list[Any] = [member.node for member in self.run.cluster.engines]
         assert all(node.shard.role in ("primary", "replica") for node in nodes)
         return [node.engine.keyspace.database(0).get(KEY) for node in nodes]
@@ -108,7 +107,9 @@ def damaged_replica(seed: int, healed: bool = True) -> tuple[Story, Result]:
         story.at(AT_US + 20 * SECOND, compare_again)
 
     def compare_again() -> None:
-        """From here on its state must be everybody's, as the checkers see it too."""
+        """From here on, the node's state must equal the state of the others, also for the
+        checkers.
+        """
         if healed:
             story.run.checkers.rotten.clear()
 
@@ -134,7 +135,7 @@ def test_a_replica_whose_memory_is_changed_is_found_stops_serving_and_restores(s
 
 
 def test_without_the_comparison_nobody_would_know(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The tests above can fail: with this line of the follower changed they do."""
+    """The tests above can fail: they do when this line of the follower is changed."""
     [blind] = rewritten(
         Mutant(
             "digests are not compared", Follower, "_compare", "if mine == digest.sum:", "if True:"
@@ -154,8 +155,8 @@ def test_without_the_comparison_nobody_would_know(monkeypatch: pytest.MonkeyPatc
 def test_a_primary_whose_memory_is_changed_is_overruled_by_the_log_once_it_is_gone(
     seed: int,
 ) -> None:
-    """Both replicas differ, and differ in the same way after restoring: they serve no more while it
-    leads, and again when it has ended and starts anew.
+    """Both replicas differ, and they differ in the same way after restoring.
+    They do not serve while the primary leads. They serve again when it has ended and restarted.
     """
     story = Story(seed)
     during: list[tuple[str, str]] = []

@@ -1,7 +1,8 @@
-"""Each directed schedule holds on the right code, and each mutant that names one breaks a promise
-in it: ten seconds of processor time.
+"""Each directed schedule holds on the right code, and breaks a promise under each mutant that names
+it.
 
-A schedule that does not come to its moments says so (`NOT_STAGED`) and fails here in both cases.
+The tests need ten seconds of processor time. A schedule that does not reach its moments reports it
+(`NOT_STAGED`) and fails here in both cases.
 """
 
 from __future__ import annotations

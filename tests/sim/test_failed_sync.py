@@ -1,7 +1,9 @@
-"""After a failed fsync the kernel may call pages clean that the platter does not hold. The process
-ends (A5), but the machine goes on, and the next life of the process reads those pages: what it
-reports as held will be acknowledged, so it must write it again and not only sync it. Found by runs
-with a sync error and, soon after, a power loss.
+"""A node writes bytes again that it reads after a failed sync.
+
+After a failed fsync the kernel may mark pages clean that the platter does not hold. The process
+ends (A5), but the machine continues, and the next life of the process reads those pages. Entries
+that the process reports as held will be acknowledged. So it must write them again: a sync alone is
+not enough. Runs with a sync error and, soon after, a power loss found this.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""Seeds of runs that once found a bug of the real code, whatever else runs.
-What each was stands in `docs/bugs.md`.
+"""Seeds of runs that once found a bug of the real code.
+`docs/bugs.md` describes each bug. These seeds run on every change.
 """
 
 from __future__ import annotations

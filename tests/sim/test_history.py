@@ -1,5 +1,5 @@
-"""The judges of histories, tried on histories known good and bad:
-one that finds nothing would prove nothing.
+"""Tests of the history judges on known good and known bad histories.
+A judge that finds nothing would prove nothing.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""A fixed set of runs on every change, and that a run is a function of its number.
+"""A fixed set of runs on every change; a run is a function of its number.
 
 Decides: how many seeds `make test` runs, on all cores (two and a half minutes of processor time;
-`make sim RUNS=n` runs as many as wanted). A run that fails prints how to see it again.
+`make sim RUNS=n` runs as many as wanted). A run that fails prints how to repeat it.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""The scrubber in a whole cluster on virtual time: a bit flips under a running log node, and is
-found and put right while it runs.
+"""The scrubber in a whole cluster on virtual time.
+A bit flips under a running log node. The node finds and repairs it while it runs.
 """
 
 from __future__ import annotations
@@ -26,15 +26,17 @@ SETTINGS = {
 
 
 def prepared(seed: int) -> tuple[Run, LogMember]:
-    """A run without faults but those a test makes, and the log node it makes them to."""
+    """A run without faults except those of the test, and the log node that gets them."""
     run = Run(Plan(seed, kinds=(), settings=SETTINGS))
     member = run.cluster.logs[0]
-    member.rotten = True  # the checkers know that it may have to take back what it said
+    member.rotten = True  # the checkers know that it may have to withdraw an acknowledgement
     return run, member
 
 
 def good_entries(member: LogMember) -> int:
-    """Of what is on its platter; every segment but the newest must be good to its end."""
+    """The number of good entries on its platter.
+    Every segment except the newest must be good to its end.
+    """
     count = 0
     for path, inode in sorted(member.disk._tree.items()):
         if path.suffix == ".seg":
@@ -73,8 +75,8 @@ def test_bits_in_old_segments_are_found_and_repaired_while_the_node_runs(seed: i
 def test_damage_above_what_is_known_committed_makes_a_running_node_suspect_and_it_heals(
     seed: int,
 ) -> None:
-    """Cut off from the writer and started again, a node holds entries of which it does not know
-    whether they are committed. One of them rots.
+    """A node is cut off from the writer and restarted.
+    It holds entries and does not know whether they are committed. One of them rots.
     """
     run, member = prepared(seed)
     world, network = run.world, run.network

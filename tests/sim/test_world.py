@@ -1,4 +1,4 @@
-"""The simulated world keeps the promises that its findings rest on."""
+"""The simulated world keeps the promises on which its findings depend."""
 
 from __future__ import annotations
 

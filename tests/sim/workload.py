@@ -1,10 +1,11 @@
-"""What clients ask: mostly commands whose answers can be judged, and some of every command in the
-table.
+"""The commands that clients send: mostly commands with judgeable answers, and some of every
+command.
 
 Decides: the next command of a client, from its generator alone.
-Must not know: nodes, outcomes. Every written value and every token is unique. Keys: registers
-``r:N`` (SET, GET and their like), journals ``{j}:N`` (APPEND, GET, alone and in MULTI), counters
-``c:N``, registers with an expiry ``e:N``; in database 1, ``f:N`` for any command.
+Must not know: nodes, outcomes.
+Every written value and every token is unique. Keys: registers ``r:N`` (SET, GET and similar),
+journals ``{j}:N`` (APPEND, GET, alone and in MULTI), counters ``c:N``, registers with an expiry
+``e:N``; in database 1, ``f:N`` for any command.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ REGISTERS, JOURNALS, COUNTERS, LEASES, OTHERS = 6, 4, 3, 4, 8
 Command = tuple[bytes, ...]
 Step = tuple[list[Command], list[Part]]
 
-# They empty or exchange whole databases, or speak of the connection.
+# These commands empty or exchange whole databases, or concern the connection.
 _LEFT_OUT = (b"FLUSHALL", b"SWAPDB", b"SELECT", b"WATCH", b"RESET", b"MIGRATE")
 _KEYLESS = (b"FLUSHDB", b"DBSIZE", b"RANDOMKEY", b"KEYS", b"SCAN")
 _WORDS = (
@@ -36,9 +37,9 @@ def key_of(family: str, index: int) -> str:
 
 
 class Workload:
-    """One client's. ``reads_only``: for clients of replicas. ``prefix`` stands before each key,
-    ``large`` are lengths that some tokens are given. ``keeps``: keys with an expiry are kept or
-    given another one too, as this generator draws.
+    """The workload of one client. ``reads_only``: for clients of replicas.
+    ``prefix`` precedes each key. Some tokens get a length from ``large``. ``keeps``: this generator
+    also draws commands that keep keys with an expiry or give them another expiry.
     """
 
     def __init__(
@@ -126,7 +127,7 @@ class Workload:
 
     def _appending(self, index: int, token: str) -> Part:
         if self.rng.random() < 0.2:
-            token += "x" * self.rng.choice(self.large)  # larger than an entry may be, in some runs
+            token += "x" * self.rng.choice(self.large)  # in some runs larger than an entry may be
         return Part(APPEND, self._key("j", index), token + ",")
 
     def _read(self) -> Step:
@@ -149,7 +150,7 @@ class Workload:
         return _multi(parts)
 
     def _pipeline(self) -> Step:
-        """Several commands in one piece, each for itself."""
+        """Several independent commands in one piece."""
         commands: list[Command] = []
         parts: list[Part] = []
         for _ in range(self.rng.randrange(2, 6)):
@@ -216,7 +217,7 @@ def _multi(parts: list[Part]) -> Step:
 
 
 class Anything:
-    """Commands of the whole table with arguments at the edges, by the rows' key specifications."""
+    """Commands of the whole table with edge-case arguments, from the rows' key specifications."""
 
     def __init__(self, client: int, rng: Random) -> None:
         self.rng = rng

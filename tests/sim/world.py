@@ -1,17 +1,16 @@
-"""Virtual time: one heap of events, one trace, and an event loop a process that runs the real
-drivers on it.
+"""Virtual time: one heap of events, one trace, and an event loop per process for the real drivers.
 
-Decides: in which order things happen (time, then the order in which they were asked for), what a
-process' clock shows, what happens to the events of a process that is paused or dead.
-Must not know: networks, disks, what a process does. Nothing here reads a real clock; chance comes
-from generators that are seeded by the run's number and a name, so that one more draw here does not
-change what happens there.
+Decides: the order of events (by time, then in the order of the requests), what a process' clock
+shows, what happens to the events of a process that is paused or dead.
+Must not know: networks, disks, what a process does. Nothing here reads a real clock. Each generator
+is seeded with the run's number and a name. So one more draw from one generator does not change the
+draws of another.
 
 `Loop` is what `asyncio` calls an event loop, as far as the drivers use one: tasks, futures and
 timers are asyncio's own objects. So the drivers in `memstore/node`, `txlog/server` and
-`txlog/client` run unchanged, every line of them, and nothing of them is written twice.
+`txlog/client` run unchanged, and none of their code is written twice.
 
-Invariant: the same seed gives the same events, whatever the hash seed.
+Invariant: the same seed gives the same events with every hash seed.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from zlib import crc32
 
 _heappush = heapq.heappush
 
-# of one loop without time passing: more means that something waits for the world to move
+# turns of one loop at one point of time: more means that something waits for time to pass
 TURNS_AT_ONCE = 50
 TURN_US = 20
 PPM = 1_000_000
@@ -38,12 +37,12 @@ class ProcessEnded(BaseException):
 
 
 class Violation(Exception):
-    """A checker found what must never be."""
+    """A checker found a forbidden state."""
 
 
 class Clock:
-    """A machine's clocks. ``ppm``: how much faster than true time; boot time starts anywhere; wall
-    time may be off and jump.
+    """A machine's clocks. ``ppm``: how much faster than true time.
+    Boot time starts at any value; wall time may be wrong and may jump.
     """
 
     __slots__ = ("base_us", "ppm", "stall_in", "stall_us", "wall_offset_ms", "world")
@@ -53,8 +52,8 @@ class Clock:
         self.ppm = ppm
         self.base_us = base_us
         self.wall_offset_ms = wall_offset_ms
-        # at so many readings from now the process is held up for so long, in the middle of whatever
-        # it is doing
+        # After this number of readings the process stands still for this time, in the middle of its
+        # work.
         self.stall_in = 0
         self.stall_us = 0
 
@@ -68,7 +67,7 @@ class Clock:
         return self.base_us + now + now * self.ppm // PPM
 
     def run_at(self, ppm: int) -> None:
-        """Another rate from now on; what it shows goes on from where it is."""
+        """Run at another rate from now on; the clock continues from its present value."""
         now = self.world.now
         self.base_us += now * self.ppm // PPM - now * ppm // PPM
         self.ppm = ppm
@@ -90,7 +89,7 @@ class Clock:
 
 
 class Handle:
-    """An event, in the heap or in a loop's queue; what `asyncio` calls a (timer) handle."""
+    """An event, in the heap or in a loop's queue; `asyncio` calls it a (timer) handle."""
 
     __slots__ = ("args", "callback", "loop", "time_s")
 
@@ -121,7 +120,7 @@ class World:
     def __init__(self, seed: int) -> None:
         self.seed = seed
         self.now = 0  # true time, us
-        # how much of the present event has passed already (a slow disk inside a callback)
+        # the time that has already passed inside the present event (a slow disk inside a callback)
         self.inside_us = 0
         self.events = 0
         self.digest = 0
@@ -130,9 +129,9 @@ class World:
         self.tracing = False
         self.lines: list[str] = []  # the newest of the trace, for people
         self.current: Loop | None = None
-        # what asyncio takes for the running loop: left as it is between two events
+        # the loop that asyncio considers running: it stays set between two events
         self.running: Loop | None = None
-        # found inside a process, where an exception would end in its task
+        # found inside a process, where an exception would only end its task
         self.violation: Violation | None = None
         self.after_event: Callable[[Loop], None] | None = None  # the checkers
         self._heap: list[tuple[int, int, Handle]] = []
@@ -156,7 +155,7 @@ class World:
         return self.at(self.now + self.inside_us + delay_us, loop, callback, *args)
 
     def close(self) -> None:
-        """No loop of this world is the running one any more."""
+        """No loop of this world is the running loop any more."""
         self.running = None
         events._set_running_loop(None)
 
@@ -165,7 +164,7 @@ class World:
         _heappush(self._heap, (time_us if time_us > self.now else self.now, self._order, handle))
 
     def run(self, until_us: int) -> None:
-        """Everything up to that time."""
+        """Run all events up to that time."""
         heap, pop = self._heap, heapq.heappop
         while heap and heap[0][0] <= until_us:
             time_us, _, handle = pop(heap)
@@ -178,7 +177,7 @@ class World:
                 continue
             if not loop.alive:
                 continue
-            # paused, or inside one callback: its events wait, in order
+            # the process is paused or inside one callback: its events wait, in order
             if loop.busy_until > time_us:
                 self._push(loop.busy_until, handle)
                 continue
@@ -189,7 +188,7 @@ class World:
         self.now = max(self.now, until_us)
 
     def pass_time(self, us: int) -> None:
-        """The process whose event this is stands still for so long inside it."""
+        """Let time pass inside the present event: its process stands still for so long."""
         self.inside_us += us
 
     def _turn(self, loop: Loop, handle: Handle) -> None:
@@ -199,7 +198,7 @@ class World:
             raise self.violation
 
     def here(self, loop: Loop, callback: Callable[..., Any], *args: Any) -> None:
-        """An event of that process now, from one that is nobody's."""
+        """Run an event of that process now, from an event that belongs to no process."""
         assert self.current is None
         handle = Handle(loop, callback, args)
         if loop.busy_until > self.now:
@@ -210,8 +209,8 @@ class World:
     # ----------------------------------------------------------------- the trace
 
     def note(self, who: str, text: str) -> None:
-        """A line of the trace. It goes into the digest: the same seed must say the same things at
-        the same times.
+        """Write a line of the trace. It goes into the digest.
+        The same seed must give the same lines at the same times.
         """
         self.digest = crc32(f"{self.now} {who} {text}".encode(), self.digest)
         if self.tracing:
@@ -222,12 +221,12 @@ class World:
                 del self.lines[:200]
 
     def fold(self, data: bytes) -> None:
-        """Bytes into the digest."""
+        """Add bytes to the digest."""
         self.digest = crc32(data, self.digest ^ (self.now & 0xFFFFFFFF))
 
 
 class Loop(asyncio.AbstractEventLoop):
-    """One life of one process: its event loop, its clock. Dead for good once `kill` was called."""
+    """One life of one process: its event loop, its clock. It stays dead after `kill`."""
 
     def __init__(self, world: World, name: str, host: str, clock: Clock) -> None:
         self.world = world
@@ -246,7 +245,7 @@ class Loop(asyncio.AbstractEventLoop):
     # ----------------------------------------------------------------- running
 
     def run_event(self, handle: Handle) -> None:
-        """One event of the heap and everything that it makes ready."""
+        """Run one event of the heap and all callbacks that become ready by it."""
         world = self.world
         world.current, world.inside_us = self, 0
         if world.running is not self:
@@ -274,7 +273,7 @@ class Loop(asyncio.AbstractEventLoop):
                 world.after_event(self)
 
     def _nothing(self) -> None:
-        """Only to let the loop turn."""
+        """Do nothing: this callback only lets the loop turn."""
 
     def _call(self, handle: Handle) -> None:
         callback = handle.callback
@@ -294,7 +293,7 @@ class Loop(asyncio.AbstractEventLoop):
             self.on_error(self, error)
 
     def end(self, reason: str) -> None:
-        """The process ends itself, here and now."""
+        """The process ends itself at this moment."""
         self.kill(reason)
         raise ProcessEnded(reason)
 
@@ -305,7 +304,7 @@ class Loop(asyncio.AbstractEventLoop):
             if self.on_end is not None:
                 self.on_end(self, reason)
 
-    # ----------------------------------------------------------------- what asyncio asks for
+    # ----------------------------------------------------------------- what asyncio calls
 
     # handles are ours
     def call_soon(  # type: ignore[override]
@@ -355,7 +354,7 @@ class Loop(asyncio.AbstractEventLoop):
     def run_in_executor(
         self, executor: Any, func: Callable[..., Any], *args: Any
     ) -> asyncio.Future[Any]:  # type: ignore[override]
-        """In a moment, here: there are no threads."""
+        """Run it on this loop after a moment: there are no threads."""
         future = self.create_future()
 
         def work() -> None:
@@ -381,7 +380,7 @@ class Loop(asyncio.AbstractEventLoop):
         return not self.alive
 
     def set_exception_handler(self, handler: Any) -> None:
-        """Every unexpected error is a finding: `on_error`."""
+        """Ignore the handler: every unexpected error is a finding, and goes to `on_error`."""
 
     def call_exception_handler(self, context: dict[str, Any]) -> None:
         error = context.get("exception")
@@ -413,4 +412,4 @@ class Server:
         return self._name
 
     def close(self) -> None:
-        """Ends with its process."""
+        """Do nothing: the server ends with its process."""
