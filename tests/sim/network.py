@@ -400,7 +400,7 @@ class Transport(asyncio.Transport):
     # ----------------------------------------------------------------- faults
 
     def lose(self, error: BaseException) -> None:
-        """This side's kernel says that the connection is over."""
+        """This side's kernel reports that the connection is over."""
         if not self.lost and not self.vanished and self.loop.alive:
             self.world.at(self.world.now, self.loop, self.ended, error)
 

@@ -1,9 +1,9 @@
 """Loads millions of string keys fast: MSET in large pipelined batches over one socket.
 
 Decides: names, values, batch sizes.
-Must not know: which server. Names are `key:` and 16 digits (20 bytes), the form that
-`redis-benchmark` makes of `key:0000__rand_int__`, so that a benchmark's random keys hit the loaded
-ones. Runs as a program too: `python -m tests.system.bulk HOST PORT COUNT`.
+Must not know: which server. Names are `key:` and 16 digits (20 bytes). `redis-benchmark` makes the
+same form from `key:0000__rand_int__`, so a benchmark's random keys hit the loaded ones.
+Runs as a program too: `python -m tests.system.bulk HOST PORT COUNT`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def name(number: int) -> str:
 
 
 def load(address: Address, count: int, value_bytes: int = 100, start: int = 0) -> float:
-    """Seconds it took to have `count` keys acknowledged. A refused batch raises."""
+    """Load `count` keys; the seconds until all are acknowledged. A refused batch raises."""
     begun = time.monotonic()
     value = b"$%d\r\n%b\r\n" % (value_bytes, b"x" * value_bytes)
     with Blocking(address, timeout=120.0) as connection:

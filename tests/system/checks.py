@@ -1,8 +1,9 @@
-"""Judges a recorded history against the final state: nothing acknowledged lost, nothing refused
-present, no gap unseen.
+"""Judges a recorded history against the final state.
+
+No acknowledged write is lost, no refused write is present, and every gap is found.
 
 Decides: what counts as lost, as present and as a gap.
-Must not know: processes. The final state is read at the primary after the load ended; those reads
+Must not know: processes. The final state is read at the primary after the load ended. Those reads
 join the history, so that the register check sees them too.
 """
 
@@ -89,7 +90,7 @@ def final_state(address: Address, keys: Sequence[str], attempts: int = 50) -> di
 
 
 def judge(history: list[Operation], final: dict[str, str | None], when: float) -> Judgement:
-    """`when` is a time after the last completion."""
+    """Judge the history; `when` is a time after the last completion."""
     result = Judgement()
     for op in history:
         if op.kind == READ:
@@ -111,8 +112,8 @@ def judge(history: list[Operation], final: dict[str, str | None], when: float) -
 
 
 def _registers(whole: list[Operation], final: dict[str, str | None], result: Judgement) -> None:
-    """Keys with one writer: the end is the last acknowledged write or an unknown one after it. All
-    keys: nothing refused at the end.
+    """Keys with one writer end with the last acknowledged write or a later unknown one.
+    No key ends with a refused value.
     """
     for key, ops in by_key(whole).items():
         writes = [op for op in ops if op.kind == WRITE]
@@ -135,8 +136,8 @@ def _registers(whole: list[Operation], final: dict[str, str | None], result: Jud
 
 
 def _journals(appends: list[Operation], final: dict[str, str | None], result: Judgement) -> None:
-    """Every acknowledged entry once, in the order in which it was sent; refused ones never; unknown
-    ones at most once.
+    """Every acknowledged entry is present once, in the order in which it was sent.
+    Refused entries are never present; unknown ones at most once.
     """
     for key, ops in by_key(appends).items():
         if key not in final:
@@ -161,7 +162,7 @@ def _journals(appends: list[Operation], final: dict[str, str | None], result: Ju
 
 
 def judge_at(address: Address, history: list[Operation]) -> Judgement:
-    """Reads the final state at `address` (the primary) and judges."""
+    """Read the final state at `address` (the primary) and judge."""
     keys = sorted({op.key for op in history})
     return judge(history, final_state(address, keys), time.monotonic())
 
@@ -171,8 +172,8 @@ def acknowledgements(history: list[Operation]) -> list[float]:
 
 
 def longest_gap(history: list[Operation], start: float, end: float) -> tuple[float, float]:
-    """(seconds, when it began) of the longest time within [start,
-    end] without an acknowledged write.
+    """(seconds, start) of the longest time between `start` and `end` without an acknowledged
+    write.
     """
     times = [start, *(t for t in acknowledgements(history) if start < t < end), end]
     return max((b - a, a) for a, b in itertools.pairwise(times))
@@ -181,7 +182,7 @@ def longest_gap(history: list[Operation], start: float, end: float) -> tuple[flo
 def first_acknowledged_after(
     history: list[Operation], when: float, node: int | None = None, not_node: int | None = None
 ) -> float | None:
-    """Seconds from `when` to the first acknowledgement of a write that was also sent after it."""
+    """Seconds from `when` to the first acknowledgement of a write that was sent after `when`."""
     times = [
         op.complete
         for op in history

@@ -1,11 +1,12 @@
 """A small RESP client for tests: one asyncio connection, and one blocking question.
 
+It is independent of redis-py, so that no retry or reconnect of a library hides an outcome.
+
 Decides: how a command becomes bytes and which future a reply belongs to.
 Must not know: what a reply means (`workload`), which node is the primary (`cluster`).
-Invariants: replies complete futures in the order in which the commands were sent; when the
-connection ends every outstanding future fails with `Closed`, so the caller knows that its command's
-outcome is unknown. Error replies are returned as values (`hiredis.ReplyError`), never raised.
-Independent of redis-py, so that no retry or reconnect of a library hides an outcome.
+Invariants: replies complete futures in the order in which the commands were sent. When the
+connection ends, every outstanding future fails with `Closed`: the caller learns that the outcome of
+its command is unknown. Error replies are returned as values (`hiredis.ReplyError`), never raised.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self.reader.feed(data)
         while (reply := self.reader.gets()) is not False:
-            if not self.waiting:  # a message nobody asked for (a push): not for this client
+            if not self.waiting:  # a message without a request (a push): not for this client
                 continue
             future = self.waiting.popleft()
             if not future.done():
@@ -71,7 +72,7 @@ class Connection(asyncio.Protocol):
                 future.set_exception(Closed(self.ended))
 
     def send(self, *args: Any) -> asyncio.Future[Any]:
-        """Sends at once; the future gives the reply, or raises `Closed`."""
+        """Send at once; the future gives the reply, or raises `Closed`."""
         if self.ended is not None or self.transport is None or self.transport.is_closing():
             raise Closed(self.ended or "not connected")
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
@@ -80,8 +81,8 @@ class Connection(asyncio.Protocol):
         return future
 
     async def call(self, *args: Any, timeout: float = 10.0) -> Any:
-        """The reply; `TimeoutError` closes the connection, since later replies could not be told
-        apart from earlier ones.
+        """The reply. `TimeoutError` closes the connection.
+        Otherwise later replies could not be distinguished from earlier ones.
         """
         try:
             return await asyncio.wait_for(self.send(*args), timeout)
@@ -130,7 +131,7 @@ class Blocking:
 
 
 def ask(address: Address, *args: Any, timeout: float = 1.0) -> Any:
-    """One question on a connection of its own. Raises `OSError` when nobody answers in time."""
+    """Ask once on a new connection. Raises `OSError` when no answer comes in time."""
     with Blocking(address, timeout) as connection:
         return connection.call(*args)
 

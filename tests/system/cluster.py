@@ -1,12 +1,14 @@
-"""A local three-AZ cluster of real processes for tests: start it, hurt it, look at it, and always
-clean it up.
+"""A local three-AZ cluster of real processes for tests.
 
-Decides: folders, free ports, how a process is killed, paused and started again, who is the primary.
-Must not know: anything inside the processes; it uses the commands, `DIR/topology.json` and RESP.
+A test starts it, injects faults and reads its state; the cluster always cleans up after itself.
+
+Decides: folders, free ports, how a process is killed, paused and started again, which node is the
+primary.
+Must not know: the inside of the processes; it uses the commands, `DIR/topology.json` and RESP.
 Invariants: data lies on a real disk (never tmpfs) under `build/` of the repository or
-$MEMSTORE_TEST_DIR; every process carries a random token in its environment, and `stop` kills all
-that carry it, whoever started them, and nothing else; every wait has a bound and says what it
-waited for.
+$MEMSTORE_TEST_DIR. Every process carries a random token in its environment. `stop` kills all
+processes that carry it, also those started by others, and nothing else. Every wait has a bound and
+reports what it waited for.
 """
 
 from __future__ import annotations
@@ -30,14 +32,14 @@ from tests.ports import free_ports
 from tests.system.client import Address, ReplyError, ask, info
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-# the code that the processes run: the repository's, or what `make compile` made of it
+# the code that the processes run: the repository, or the compiled tree of `make compile`
 TREE = Path(os.environ.get("MEMSTORE_TREE") or REPOSITORY).resolve()
 TOKEN_NAME = "MEMSTORE_TEST_RUN"
 START_BOUND_S = 30.0
 
 
 class NotInTime(AssertionError):
-    """A bounded wait ran out."""
+    """A bounded wait reached its bound."""
 
 
 def wait_until(what: str, ready: Callable[[], Any], bound_s: float, every_s: float = 0.02) -> Any:
@@ -80,8 +82,8 @@ def filesystem(path: Path) -> str:
 
 
 def process_state(pid: int) -> str:
-    """The kernel's letter for the process ("R", "S", "T" stopped, "Z" dead and not reaped), "" when
-    there is none.
+    """The kernel's letter for the process; "" when there is none.
+    "R" runs, "S" sleeps, "T" is stopped, "Z" is dead and not reaped.
     """
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
@@ -127,7 +129,7 @@ class Process:
 
 
 class Cluster:
-    """Use as a context manager. `extra` are more arguments for `memstore local`."""
+    """A running cluster; a context manager. `extra` are more arguments for `memstore local`."""
 
     def __init__(
         self,
@@ -172,7 +174,7 @@ class Cluster:
     def spawn(
         self, command: list[str], name: str, cwd: str | Path | None = None
     ) -> subprocess.Popen[bytes]:
-        """A process of this run; its output goes to logs/NAME.log."""
+        """Start a process of this run; its output goes to logs/NAME.log."""
         self.logs.mkdir(exist_ok=True)
         with (self.logs / f"{name}.log").open("ab") as out:
             child = subprocess.Popen(
@@ -188,7 +190,7 @@ class Cluster:
         return child
 
     def start(self) -> None:
-        """`memstore local`, until its first engine node is primary and all nodes answer."""
+        """Run `memstore local` until its first engine node is primary and all nodes answer."""
         port, log_port = free_ports(1 + self.replicas), free_ports(3)
         command = [
             sys.executable,
@@ -235,8 +237,8 @@ class Cluster:
         return False
 
     def stop(self) -> None:
-        """Ends everything of this run, politely first; the folder goes unless something failed or
-        MEMSTORE_TEST_KEEP is set.
+        """End all processes of this run, first with SIGTERM.
+        The folder is removed unless something failed or MEMSTORE_TEST_KEEP is set.
         """
         if self.local is not None and self.local.poll() is None:
             self.local.send_signal(signal.SIGINT)
@@ -263,7 +265,7 @@ class Cluster:
         if self.own_folder and not self.keep:
             shutil.rmtree(self.root, ignore_errors=True)
 
-    # ------------------------------------------------------------------ looking
+    # ------------------------------------------------------------------ reading the state
 
     def processes(self) -> list[Process]:
         rows = json.loads((self.dir / "topology.json").read_text())["processes"]
@@ -298,7 +300,7 @@ class Cluster:
         return [p.address for p in self.engines()]
 
     def role(self, process: Process, timeout: float = 0.5) -> str:
-        """ "master", "slave", or "" when it does not say."""
+        """ "master", "slave", or "" when the node does not say it."""
         try:
             reply = ask(process.address, "ROLE", timeout=timeout)
         except (OSError, ReplyError):
@@ -335,7 +337,7 @@ class Cluster:
         return info(process.address, section)
 
     def tail(self, name: str, lines: int = 15) -> str:
-        """The last lines of a process' output, wherever it is kept."""
+        """The last lines of a process' output, from every place that holds it."""
         for path in (self.logs / f"{name}.log", *sorted(self.dir.glob(f"**/*{name}*.log"))):
             with contextlib.suppress(OSError):
                 return f"--- {path.name}\n" + "\n".join(
@@ -348,16 +350,16 @@ class Cluster:
         paths = {self.logs / f"{name}.log", *self.dir.glob(f"**/*{name}*.log")}
         return "".join(path.read_text(errors="replace") for path in sorted(paths) if path.exists())
 
-    # ------------------------------------------------------------------ hurting
+    # ------------------------------------------------------------------ injecting faults
 
     def now(self, process: Process) -> int:
-        """The process id that this name has now (it may have been started again since `process`
-        was looked up).
+        """The present process id of this name.
+        The process may have been started again since `process` was looked up.
         """
         return self.process(process.name).pid
 
     def kill(self, *processes: Process) -> None:
-        """kill -9, all before any is waited for."""
+        """kill -9: send it to all before waiting for any."""
         pids = {process.name: self.now(process) for process in processes}
         for pid in pids.values():
             os.kill(pid, signal.SIGKILL)
@@ -365,7 +367,7 @@ class Cluster:
             wait_until(f"{name} is dead", lambda pid=pid: not alive(pid), 10)
 
     def terminate(self, process: Process, bound_s: float = 10.0) -> None:
-        """SIGTERM, and wait for the end."""
+        """Send SIGTERM, and wait for the end."""
         pid = self.now(process)
         os.kill(pid, signal.SIGTERM)
         wait_until(f"{process.name} ends after SIGTERM", lambda: not alive(pid), bound_s)
@@ -381,7 +383,7 @@ class Cluster:
         os.kill(self.now(process), signal.SIGCONT)
 
     def restart(self, process: Process) -> Process:
-        """Starts the process' own command again."""
+        """Run the process' own command again."""
         child = self.spawn(process.command, process.name, process.cwd)
         self.restarted[process.name] = child.pid
         if process.name in self.added:
@@ -398,7 +400,7 @@ class Cluster:
     def wait_applied(
         self, process: Process, key: str, value: str, bound_s: float = START_BOUND_S
     ) -> None:
-        """Until a strong read at the node gives `value`."""
+        """Wait until a strong read at the node gives `value`."""
 
         def same() -> bool:
             with contextlib.suppress(OSError):
@@ -410,7 +412,9 @@ class Cluster:
     def add_engine(
         self, name: str, log_addresses: list[Address], az: str = "a", extra: list[str] | None = None
     ) -> Process:
-        """One more engine node whose log nodes are reached at `log_addresses` (a proxy's, say)."""
+        """Add an engine node that reaches its log nodes at `log_addresses` (a proxy's, for
+        example).
+        """
         model = self.engines()[0].command
         shard = next(
             (part.rsplit("/", 1)[1] for part in model if part.startswith("txlog://")), "shard-0"
@@ -439,7 +443,7 @@ class Cluster:
         return process
 
     def log_status(self) -> dict[str, LogStatus]:
-        """What `txlog status` says of every living log node, by name."""
+        """The output of `txlog status` for every living log node, by name."""
         nodes = {f"{p.host}:{p.port}": p.name for p in self.log_nodes() if alive(p.pid)}
         done = self.txlog("status", *nodes, bound_s=20)
         rows = log_status(done.stdout)
@@ -450,7 +454,7 @@ class Cluster:
         return {nodes[row.address]: row for row in rows if row.address in nodes}
 
     def txlog(self, *args: str, bound_s: float = 120.0) -> subprocess.CompletedProcess[str]:
-        """`txlog ...`, its output taken."""
+        """Run `txlog ...` and capture its output."""
         command = [sys.executable, "-m", "txlog", *args]
         return subprocess.run(
             command,
@@ -468,7 +472,7 @@ class LogStatus:
     """One row of `txlog status`."""
 
     address: str
-    last: int  # position, -1 when the node does not say
+    last: int  # position; -1 when the node does not state it
     committed: int
     state: str  # "good", or what is wrong
 
@@ -489,12 +493,12 @@ def log_status(text: str) -> list[LogStatus]:
                 )
             )
         elif len(cells) == 11 and not cells[3] and cells[10] and found:
-            found[-1].state += " " + cells[10]  # a long text goes on in the next line
+            found[-1].state += " " + cells[10]  # a long text continues in the next line
     return found
 
 
 class PlainRedis:
-    """A plain redis-server with the few methods the workload needs, to prove the tools."""
+    """A plain redis-server with the few methods that the workload needs, to test the tools."""
 
     def __init__(self, *args: str) -> None:
         self.root = scratch("redis")

@@ -1,8 +1,8 @@
 """Clusters for the system tests.
 
-Most tests leave the cluster as they found it, so they share one: `cluster` gives it while it is
-whole, and a new one after a test that left it otherwise (each failing test's folder is kept). Tests
-that ruin their cluster take `own_cluster`.
+Most tests leave the cluster as they found it, so they share one. `cluster` gives the shared cluster
+while it is whole, and a new one after a test that did not leave it whole. Each failing test's
+folder is kept. Tests that destroy their cluster take `own_cluster`.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ class Pool:
 
 
 def whole(cluster: Cluster) -> bool:
-    """Every process lives, the log nodes are good,
-    one engine node is primary and the others answer.
+    """Whether the cluster is whole.
+    Every process lives, the log nodes are good, one engine node is primary and the others answer.
     """
     processes = cluster.processes()
     if not all(alive(p.pid) for p in processes) or cluster.added:
@@ -62,7 +62,7 @@ def cluster(pool: Pool) -> Cluster:
 
 @pytest.fixture
 def own_cluster(pool: Pool) -> Iterator[Cluster]:
-    pool.drop()  # two at once would only make both slow
+    pool.drop()  # two clusters at once would only slow both down
     with Cluster() as made:
         yield made
 

@@ -55,7 +55,7 @@ def point_2(args: argparse.Namespace) -> Iterator[Result]:
 
 
 def point_3(args: argparse.Namespace) -> Iterator[Result]:
-    # a traced process is slow; a change of role is not the question here
+    # a traced process is slow; this test is not about a change of role
     with Cluster(lease_ms=5000) as cluster:
         yield fsync.traced_sets(cluster, args.sets)
 
@@ -135,7 +135,7 @@ CHAPTERS = {
 
 
 def point_11(_: argparse.Namespace) -> Iterator[Result]:
-    """A heading for every chapter, and every file that the text names exists."""
+    """Every chapter has a heading, and every file that the text names exists."""
     result = Result("ARCHITECTURE.md")
     text = (REPOSITORY / "ARCHITECTURE.md").read_text()
     headings = [line for line in text.splitlines() if line.startswith("#")]

@@ -1,10 +1,10 @@
-"""What clients did and what they were told: one record an operation.
+"""The record of each operation of a client and its answer.
 
 Decides: the form of a recorded history and its file.
-Must not know: how it was made (`workload`) or judged (`checks`, `linearizability`). Times are
-seconds of one machine's monotonic clock: `invoke` before the first byte was sent, `complete` after
-the whole reply was read (of an unknown outcome: when the client gave up; it may still take effect
-at any later time).
+Must not know: how the history was made (`workload`) or judged (`checks`, `linearizability`). Times
+are seconds of one machine's monotonic clock. `invoke` is before the first byte was sent. `complete`
+is after the whole reply was read. For an unknown outcome, `complete` is when the client gave up;
+the operation may still take effect at any later time.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 OK = "ok"  # acknowledged: it happened, between invoke and complete
-# -UNKNOWN, closed with the command outstanding, or no answer in time: may happen, once, at any time
-# from invoke on
+# -UNKNOWN, closed with the command outstanding, or no answer in time: the operation may happen,
+# once, at any time from invoke on
 UNKNOWN = "unknown"
-REFUSED = "refused"  # a typed error that says it was not executed: it must never be seen
+REFUSED = "refused"  # a typed error that says that it was not executed: it must never be seen
 
 WRITE = "write"  # the key now holds `value`
-APPEND = "append"  # `value` is added to the key's end
+APPEND = "append"  # `value` is added at the end of the key
 READ = "read"  # `value` is what was read (None: absent)
 
 

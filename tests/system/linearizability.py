@@ -1,21 +1,22 @@
-"""Is a recorded history of one register linearizable? Two deciders that must agree.
+"""Is a recorded history of one register linearizable? Two deciders must agree.
 
 Decides: yes or no for one key, and why not.
-Must not know: sockets, servers, how the history came about.
+Must not know: sockets, servers, how the history was made.
 
-`search` is the Wing-Gong algorithm with Lowe's memory of (set of operations placed, value): it
+`search` is the Wing-Gong algorithm with Lowe's memory of (set of operations placed, value). It
 tries to place the operations one by one, each between its invoke and its completion, and goes back
-when it is stuck. It is exponential at worst and therefore has a step budget; past it the answer is
-None (undecided), never a guess.
+when it is stuck. It is exponential at worst, so it has a step budget. Beyond the budget the answer
+is None (undecided), never a guess.
 
-`zones` uses that every write's value is unique: all operations on one value form a cluster, which
-needs the register from the earliest completion to the latest invoke among them (Gibbons and
-Korach). Clusters with such a need ("forward") must not overlap, and a cluster without ("backward")
-must not lie wholly inside another's need. O(n log n), exact.
+`zones` uses that every write's value is unique: all operations on one value form a cluster. A
+cluster needs the register from its earliest completion to its latest invoke (Gibbons and Korach).
+Clusters with such a need ("forward") must not overlap. A cluster without it ("backward") must not
+be completely inside another cluster's need. O(n log n), exact.
 
-Unknown writes: one whose value nobody read is left out (it may never have happened); one that was
-read happened before the first completion of such a read, which bounds it without excluding any
-valid order. Refused writes are left out: whoever reads their value reads a value from nowhere.
+Unknown writes: a write whose value no operation read is left out (it may never have happened). A
+write whose value was read happened before the first completion of such a read. This bounds it
+without excluding any valid order. Refused writes are left out: a read of their value is a read from
+nowhere.
 """
 
 from __future__ import annotations
@@ -48,8 +49,8 @@ class _Op:
 def check_register(
     operations: Iterable[Operation], initial: str | None = None, steps: int = DEFAULT_STEPS
 ) -> Verdict:
-    """Both deciders on one key's history.
-    They disagree only if one of them is wrong, and then this raises.
+    """Ask both deciders about one key's history.
+    They disagree only if one of them is wrong; then this raises.
     """
     ops, trouble = _prepare(list(operations), initial)
     if trouble:
@@ -74,7 +75,7 @@ def search(
 
 
 def check_history(operations: Iterable[Operation], steps: int = 50_000) -> dict[str, Verdict]:
-    """Every key whose operations are whole-value writes and reads; the bad ones only."""
+    """Check every key with whole-value writes and reads, and give only the bad ones."""
     bad: dict[str, Verdict] = {}
     for key, ops in by_key(operations).items():
         if any(op.kind not in (WRITE, READ) for op in ops):
@@ -86,8 +87,8 @@ def check_history(operations: Iterable[Operation], steps: int = 50_000) -> dict[
 
 
 def _prepare(operations: list[Operation], initial: str | None) -> tuple[list[_Op], str]:
-    """Operations that certainly happened, with the intervals in which they did;
-    or what is wrong at first sight.
+    """The operations that certainly happened, with their intervals.
+    Otherwise, the error that is visible without a search.
     """
     first_read: dict[str | None, float] = {}
     for op in operations:
@@ -166,7 +167,7 @@ def _linked(ops: list[_Op]) -> _Entry:
     for number, op in enumerate(ops):
         call, back = _Entry(op, 1 << number), _Entry(None, 1 << number)
         call.match = back
-        # a call at the very time of a return counts as concurrent
+        # a call at the same time as a return counts as concurrent
         events.append((op.invoke, 0, call))
         events.append((op.complete, 1, back))
     events.sort(key=lambda event: event[:2])

@@ -1,10 +1,9 @@
-"""A TCP proxy that delays: every byte leaves `delay_s` after it came, in both directions, order
-kept.
+"""A TCP proxy that delays every byte by `delay_s`, in both directions, in order.
 
 Decides: when bytes are passed on.
-Must not know: what they mean. The delay may be changed while connections are open; `cut` closes
-them all and refuses new ones until `mend`; `hold` stops the bytes of one direction, silently, until
-`let_go`, as a network does that loses packets which are sent again later.
+Must not know: what they mean. The delay may change while connections are open. `cut` closes them
+all and refuses new ones until `mend`. `hold` silently stops the bytes of one direction until
+`let_go`, like a network that loses packets which are sent again later.
 Invariant: bytes are neither lost nor reordered while the proxy is not cut.
 """
 
@@ -114,7 +113,7 @@ class Proxy:
 @contextlib.asynccontextmanager
 # an async generator of list[Proxy]
 async def proxies(targets: list[Address], delay_s: float):  # type: ignore[no-untyped-def]
-    """One proxy a target."""
+    """Open one proxy for each target."""
     made = [await Proxy(target, delay_s).start() for target in targets]
     try:
         yield made

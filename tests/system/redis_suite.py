@@ -34,10 +34,10 @@ UNITS = [
 ]  # fmt: skip
 TAGS = "-slow -needs:repl -needs:save -needs:reset -external:skip -cluster:skip -cli -large-memory"
 SKIPS = REPOSITORY / "tests" / "redis-suite-skip.txt"
-# unit/type/list and unit/type/set leave these at 10 GB, and unit/protocol then waits for ever for
-# its error: on a real redis-server too.
+# unit/type/list and unit/type/set leave these at 10 GB. unit/protocol then waits for its error
+# without end, on a real redis-server too.
 LEFT_BEHIND = {"proto-max-bulk-len": 512 << 20, "client-query-buffer-limit": 1 << 30}
-PORTS = 64  # the suite's own, from 32 below the base on
+PORTS = 64  # number of the suite's own ports, which start 32 below the base
 
 
 @dataclass
@@ -48,7 +48,7 @@ class Outcome:
 
 
 def read_log(text: str, code: int) -> Outcome:
-    """What a unit's output says; a unit that ended badly without a word about it has failed too."""
+    """Read a unit's output. A unit that ended badly without a report of it has failed too."""
     lines = [re.sub(r"\x1b\[[0-9;]*m", "", line) for line in text.splitlines()]
     kinds = [
         (match[1], match[2])
@@ -64,7 +64,7 @@ def read_log(text: str, code: int) -> Outcome:
 
 
 def read_skips(text: str) -> dict[str, str]:
-    """Test name -> reason: what stands behind the # above it, in the same paragraph."""
+    """Test name -> reason: the text after the # above it, in the same paragraph."""
     found: dict[str, str] = {}
     for paragraph in text.split("\n\n"):
         reason = ""
@@ -106,7 +106,7 @@ def run_unit(folder: Path, port: int, unit: str, log: Path, bound_s: float) -> O
         except subprocess.TimeoutExpired:
             code = -1
         finally:
-            with contextlib.suppress(ProcessLookupError):  # its clients are processes of their own
+            with contextlib.suppress(ProcessLookupError):  # its clients are separate processes
                 os.killpg(child.pid, 9)
             child.wait()
     return read_log(log.read_text(errors="replace"), code)
@@ -114,7 +114,7 @@ def run_unit(folder: Path, port: int, unit: str, log: Path, bound_s: float) -> O
 
 @contextlib.contextmanager
 def server(port: int) -> Iterator[int]:
-    """The port given, or a cluster's primary."""
+    """Give the named port, or the port of a cluster's primary."""
     if port:
         yield port
     else:

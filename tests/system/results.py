@@ -68,7 +68,7 @@ def shown(value: object) -> str:
 
 
 def _total(values: list[object]) -> str:
-    """Whole numbers are summed, fractions shown as median and maximum."""
+    """Sum whole numbers; show fractions as median and maximum."""
     numbers = [v for v in values if isinstance(v, int | float) and not isinstance(v, bool)]
     if not numbers or len(numbers) != len(values):
         return ""

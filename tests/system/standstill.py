@@ -1,13 +1,15 @@
-"""When the machine itself stood still: a hypervisor that stops a guest for tens of milliseconds is
-no matter of ours, but looks like a long turn of the loop.
+"""The times at which the machine itself stood still.
+
+A hypervisor that stops a guest for tens of milliseconds is not an error of the product, but looks
+like a long turn of the loop.
 
 Decides: what counts as a standstill.
-Must not know: who is measured. A watcher on each processor, ahead of every ordinary process
-(SCHED_FIFO), sleeps two milliseconds again and again; when it wakes much later, nothing ran there
-meanwhile. Only what all of them missed at the same time counts: of one processor alone it is not
-known that the other could not have done the work. Without the right to that priority nothing is
-seen. Runs as a program too: `python -m tests.system.standstill` prints the standstills of the
-machine until it is stopped.
+Must not know: which process is measured. One watcher on each processor runs before every ordinary
+process (SCHED_FIFO) and sleeps two milliseconds again and again. When it wakes much later, nothing
+ran there meanwhile. Only time that all watchers missed together counts: if one processor alone
+stood still, the other could have done the work. Without the right to that priority nothing is seen.
+Runs as a program too: `python -m tests.system.standstill` prints the standstills of the machine
+until it is stopped.
 """
 
 from __future__ import annotations
@@ -19,12 +21,12 @@ import sys
 import time
 
 PERIOD_S = 0.002
-LATE_MS = 2.0  # beyond the period; less is the kernel's own business
+LATE_MS = 2.0  # beyond the period; smaller delays are normal for the kernel
 Span = tuple[float, float]  # from, to, in milliseconds of unix time
 
 
 class Standstill:
-    """``least_ms``: shorter ones are left out of `summary`."""
+    """The standstills of the machine. ``least_ms``: `summary` leaves out shorter ones."""
 
     def __init__(self, least_ms: float) -> None:
         self.least_ms = least_ms
@@ -50,7 +52,7 @@ class Standstill:
         self.spans = in_all(seen)
 
     def within(self, start_ms: float, end_ms: float) -> float:
-        """Milliseconds of standstill in this time."""
+        """Milliseconds of standstill in this time span."""
         return sum(max(0.0, min(b, end_ms) - max(a, start_ms)) for a, b in self.spans)
 
     def summary(self) -> str:
@@ -63,7 +65,7 @@ class Standstill:
 
 
 def in_all(seen: list[list[Span]]) -> list[Span]:
-    """What lies in a span of each of the lists, which are in order."""
+    """The times that lie in a span of every list; the lists are in order."""
     common = seen[0] if seen else []
     for spans in seen[1:]:
         both: list[Span] = []
@@ -86,7 +88,7 @@ def watch(cpu: int) -> None:
     try:
         os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(50))
     except PermissionError:
-        time.sleep(1e9)  # nothing can be told
+        time.sleep(1e9)  # nothing can be measured
     before = time.time()
     while True:
         time.sleep(PERIOD_S)

@@ -1,14 +1,15 @@
-"""Reads a recording of system calls and says, for each SET, on how many log nodes a covering
-fdatasync was over before its reply left.
+"""Reads a recording of system calls and checks each SET for a covering fdatasync.
 
-Decides: which calls make up one SET's journey.
+For each SET it counts the log nodes where a covering fdatasync was over before the reply left.
+
+Decides: which calls belong to one SET.
 Must not know: file formats; it follows the value's own bytes. The recording is `strace -f -y -ttt
 -T -s 4096 -e trace=...` (see `STRACE`) of the primary and the log nodes together, so that one clock
 stamps all.
 
-A SET of a unique value counts as covered by a log node when: a write of that value into a file
-began and ended there, then an fdatasync or fsync of that same file began on any thread of that node
-and returned 0, and that return came before the primary's reply began to leave: the first write of
+A log node covers a SET of a unique value when these events happen in this order. A write of that
+value into a file begins and ends there. Then an fdatasync or fsync of the same file begins on any
+thread of that node and returns 0. Then the primary's reply begins to leave: the first write of
 `+OK` to the socket on which it had read that value.
 """
 
@@ -62,17 +63,17 @@ class Call:
 
 @dataclass
 class Journey:
-    """What happened to one value."""
+    """The calls about one value."""
 
     value: str
     asked: float | None = None
     replied: float | None = None
-    # node -> when its first covering sync was over
+    # node -> end of its first covering sync
     covered: dict[str, float] = field(default_factory=dict)
 
 
 def calls(lines: Iterable[str]) -> Iterator[Call]:
-    """Finished calls; a call cut in two by another thread's is put together again."""
+    """Give finished calls; join a call that was split by another thread's call."""
     open_calls: dict[int, tuple[float, str]] = {}
     for line in lines:
         match = _LINE.match(line)
@@ -107,8 +108,8 @@ def calls(lines: Iterable[str]) -> Iterator[Call]:
 def journeys(
     lines: Iterable[str], values: list[str], node_of: dict[int, str], primary: str = "primary"
 ) -> list[Journey]:
-    """`node_of` maps thread ids to node names; threads unknown to it are ignored. Values must not
-    contain one another.
+    """`node_of` maps thread ids to node names; other threads are ignored.
+    Values must not contain one another.
     """
     all_calls = [call for call in calls(lines) if call.tid in node_of]
     found = {value: Journey(value) for value in values}

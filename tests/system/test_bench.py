@@ -1,5 +1,5 @@
-"""The bench's own arithmetic, and one small run of redis-server against itself: whatever it says,
-it must say it fully.
+"""The bench's own arithmetic, and one small run of redis-server against itself.
+The report of the run must be complete, whatever the result.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.system
 
 
 class Mirror(Redis):
-    """redis-server in our place."""
+    """redis-server in the place of our server."""
 
     name = Ours.name
 

@@ -1,6 +1,4 @@
-"""The register checker against histories known good and known bad,
-and its two deciders against one another.
-"""
+"""The register checker on known good and known bad histories; its two deciders must agree."""
 
 from __future__ import annotations
 
@@ -93,8 +91,8 @@ def test_bad_history_is_found(name: str) -> None:
 
 
 def simulated(seed: int, clients: int, length: int) -> list[Operation]:
-    """What clients of a true register would record: each operation takes effect at one moment
-    inside its interval.
+    """The records of clients of a correct register.
+    Each operation takes effect at one moment inside its interval.
     """
     rng = random.Random(seed)
     moments: list[tuple[float, int, Operation]] = []
@@ -129,9 +127,7 @@ def test_a_true_register_passes(seed: int) -> None:
 
 
 def test_the_deciders_agree_on_spoilt_histories() -> None:
-    """A spoilt read is sometimes harmless, often not;
-    what counts is that both deciders say the same.
-    """
+    """A changed read is sometimes harmless, often not; both deciders must give the same answer."""
     outcomes = {True: 0, False: 0}
     for seed in range(300):
         operations = simulated(seed, clients=4, length=6)

@@ -1,8 +1,7 @@
-"""Every promise once or twice on a real cluster: the short form of `done_when`, whose full counts
-are the `long` tests.
+"""Every promise once or twice on a real cluster.
 
-A failing test keeps the cluster's folder (data and output) and its message names the row that
-failed.
+This is the short form of `done_when`, whose full counts are the `long` tests. A failing test keeps
+the cluster's folder (data and output), and its message names the row that failed.
 """
 
 from __future__ import annotations
@@ -51,9 +50,7 @@ async def test_kill_of_the_primary(cluster: Cluster) -> None:
 
 
 async def test_kill_of_a_log_node(cluster: Cluster) -> None:
-    """The bound on gaps is for `done_when`, on a machine that does nothing else;
-    here the rest counts.
-    """
+    """Does not check the bound on gaps: `done_when` does, on a machine that does nothing else."""
     result = await kills.log_node(cluster, 1, Plan(think_s=0.02))
     result.failures = [failure for failure in result.failures if "gap of" not in failure]
     held(result)

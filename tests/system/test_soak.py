@@ -1,4 +1,4 @@
-"""The soak in small, and proof that each of its parts can find what it is for."""
+"""A small soak, and proof that each of its parts can find the errors that it is for."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ async def _windows_across_a_kill(folder: Path, *args: str) -> tuple[Windows, Fig
         judging = asyncio.create_task(windows.run(judged))
         await asyncio.sleep(4.5)
         assert redis.child is not None
-        # so that something is certainly outstanding at the kill
+        # so that a write is certainly outstanding at the kill
         redis.child.send_signal(signal.SIGSTOP)
         await asyncio.sleep(0.1)
         redis.kill()
@@ -223,7 +223,7 @@ async def test_a_proxy_holds_one_direction() -> None:
     server.close()
 
 
-# Answers each packet with itself, and says what it heard.
+# Answers each packet with a copy, and prints what it received.
 _ECHO = """
 import socket, sys
 sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -324,7 +324,8 @@ async def test_a_short_soak_of_all_lanes() -> None:
     plan = Plan(seconds=75, faults=faults)
     report = await soak(plan)
     assert all(row["left out"] <= 1 for row in report.faults.values())
-    plan.faults = None  # one that heals slowly on a slow machine may cost the next one its turn
+    # on a slow machine a fault may heal slowly; then the next one may be left out
+    plan.faults = None
     _held(report, plan)
 
 

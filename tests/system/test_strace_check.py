@@ -1,5 +1,5 @@
-"""The reader of strace recordings, on a small recording in strace's own form: true as it is, and
-found out when a sync is taken away or late.
+"""The reader of strace recordings, on a small recording in strace's own form.
+It accepts the recording, and finds a sync that is missing or late.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ RECORDING = r"""
 32 1700000000.001410 fdatasync(7</data/b/1.seg>) = 0 <0.000150>
 11 1700000000.001800 write(9<TCP:[CLIENT]>, "+OK\r\n", 5) = 5 <0.000010>
 """
-# What would make its lines too long.
+# Parts that would make the lines too long.
 for short, long in {
     "CLIENT": "127.0.0.1:7000->127.0.0.1:50000",
     "LOG": "127.0.0.1:50001->127.0.0.1:7401",

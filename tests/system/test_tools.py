@@ -1,6 +1,4 @@
-"""The tools themselves, against a plain redis-server and against histories known good
-and known bad.
-"""
+"""The tools themselves, on a plain redis-server and on known good and known bad histories."""
 
 from __future__ import annotations
 
@@ -38,7 +36,7 @@ async def _load_across_a_kill(*args: str) -> tuple[Load, checks.Judgement]:
         await load.start()
         await load.wait_acknowledged(300, 10)
         assert redis.child is not None
-        # so that something is certainly outstanding at the kill, however quick the server is
+        # so that a write is certainly outstanding at the kill, even if the server is quick
         redis.child.send_signal(signal.SIGSTOP)
         await asyncio.sleep(0.1)
         redis.kill()

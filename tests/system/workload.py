@@ -1,15 +1,15 @@
-"""N clients that write and read without rest and write down what they were told.
+"""N clients that write and read without pause and record the answers.
 
 Decides: what each client sends next, which node it asks, how a reply is classed (acknowledged,
 refused, unknown).
-Must not know: how the cluster was started or hurt; it is given addresses.
-Invariants: a client has one operation outstanding; no operation is ever sent twice; every written
-value is unique; a refusal is believed (`checks` then holds the server to it); anything that is
-neither a plain reply nor a typed refusal is unknown.
+Must not know: how the cluster was started or which faults it has; it gets addresses.
+Invariants: a client has one operation outstanding. No operation is sent twice. Every written value
+is unique. A refusal is believed (`checks` then requires the server to keep it). A reply that is
+neither plain nor a typed refusal is unknown.
 
-Keys: `own:C` written by client C alone with rising numbers; `shared:K` written by all;
-`journal:C:J` to which client C appends, so that each single acknowledged write can be found again
-at the end.
+Keys: `own:C`, which client C alone writes with rising numbers; `shared:K`, which all write;
+`journal:C:J`, to which client C appends, so that each acknowledged write can be found again at the
+end.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from typing import Any
 from tests.system.client import Address, Closed, Connection, ReplyError
 from tests.system.history import APPEND, OK, READ, REFUSED, UNKNOWN, WRITE, Operation
 
-# Error codes that say: this command was not executed.
+# These error codes say that the command was not executed.
 REFUSALS = ("READONLY", "MASTERDOWN", "MOVED", "CLUSTERDOWN", "LOADING", "TRYAGAIN")
 ENTRIES_A_JOURNAL = 100
 
 
 @dataclass
 class Plan:
-    """What the load does. Times in seconds."""
+    """The settings of the load. Times in seconds."""
 
     clients: int = 50
     shared_keys: int = 20
@@ -41,13 +41,13 @@ class Plan:
     appends: float = 0.3
     shared: float = 0.3  # share of whole-value writes and reads that go to shared keys
     timeout_s: float = 10.0
-    # more clients that only read, at nodes that are not the primary (strong reads)
+    # additional clients that only read, at nodes that are not the primary (strong reads)
     replica_readers: int = 0
     seed: int = 1
 
 
 class Finder:
-    """Where the primary is, asked once for all clients that lost it."""
+    """Finds the primary once for all clients that lost it."""
 
     def __init__(self, addresses: list[Address]) -> None:
         self.addresses = addresses
@@ -117,7 +117,7 @@ class Load:
         ]
 
     async def finish(self) -> None:
-        """No new operations; waits for those outstanding."""
+        """Start no new operations; wait for those outstanding."""
         self.stopping = True
         self.ended = time.monotonic()
         done, pending = await asyncio.wait(self.tasks, timeout=self.plan.timeout_s + 5)
@@ -131,7 +131,7 @@ class Load:
         return [op for op in self.history if op.changes and op.outcome == OK]
 
     async def wait_acknowledged(self, count: int, bound_s: float) -> None:
-        """Until so many more writes were acknowledged."""
+        """Wait until this number of further writes is acknowledged."""
         target = len(self.acknowledged()) + count
         end = time.monotonic() + bound_s
         while len(self.acknowledged()) < target:
@@ -212,7 +212,7 @@ class Load:
     async def _perform(
         self, connection: Connection, operation: Operation, command: list[Any]
     ) -> None:
-        """Sends, waits, classes the outcome, records."""
+        """Send, wait, class the outcome, record."""
         operation.invoke = time.monotonic()
         try:
             reply = await connection.call(*command, timeout=self.plan.timeout_s)
@@ -233,8 +233,8 @@ class Load:
     def _follow(
         self, connection: Connection, at: Address, operation: Operation
     ) -> Connection | None:
-        """Where to go after a refusal: where it says, else ask around. None:
-        a new connection is needed.
+        """The connection to use after a refusal; None: a new connection is needed.
+        The finder learns of the node that the refusal names.
         """
         if (
             operation.detail.startswith(("TRYAGAIN", "LOADING"))
@@ -282,7 +282,7 @@ class Load:
 
 
 def classify(operation: Operation, reply: Any) -> None:
-    """The outcome that a reply states."""
+    """Record the outcome that a reply states."""
     if isinstance(reply, ReplyError):
         operation.detail = str(reply)
         operation.outcome = REFUSED if operation.detail.split(" ")[0] in REFUSALS else UNKNOWN

@@ -1,3 +1,3 @@
-"""One module a promise of the product, each a function that hurts a real cluster and returns a
-`Result` of counts.
+"""One module for each promise of the product.
+Each function injects faults into a real cluster and returns a `Result` of counts.
 """

@@ -1,9 +1,10 @@
-"""A long command must not cost the primary its role: DEBUG SLEEP 5, and KEYS * over millions of
-keys.
+"""A long command must not cost the primary its role.
+
+The long commands are DEBUG SLEEP 5, and KEYS * over millions of keys.
 
 Decides: what keeps the loop busy and what counts as a change of role.
-Must not know: how leases are kept. The other engine nodes are asked all the time who they take for
-primary; any moment in which another one says "master" counts.
+Must not know: how leases are kept. The test asks the other engine nodes continuously which node is
+the primary. Any moment in which another one says "master" counts.
 """
 
 from __future__ import annotations
@@ -20,9 +21,7 @@ from tests.system.results import Result
 
 
 class RoleWatch:
-    """Asks every engine node for its role every 50 ms in a thread of its own
-    and keeps what it heard.
-    """
+    """Asks every engine node for its role every 50 ms in its own thread, and keeps the answers."""
 
     def __init__(self, cluster: Cluster) -> None:
         self.addresses = {p.name: p.address for p in cluster.engines()}
@@ -52,7 +51,7 @@ class RoleWatch:
 
 
 def term(cluster: Cluster, name: str) -> str:
-    """The primary's term as its INFO states it; a change of role and back changes it too."""
+    """The primary's term as its INFO states it; a role change and its reverse change it too."""
     return f"term {info(cluster.process(name).address, timeout=10)['log_term']}"
 
 
@@ -121,8 +120,8 @@ def keys_star(cluster: Cluster, count: int = 5_000_000, runs: int = 1) -> Result
 
 
 def _count_keys(address: tuple[str, int], expected: int) -> object:
-    """Reads the reply without building it:
-    its head, then bytes until the PONG of a PING sent behind it.
+    """Read the reply without building it.
+    It reads the head, then bytes until the PONG of a PING that was sent after the command.
     """
     with Blocking(address, timeout=120.0) as connection:
         connection.send("KEYS", "*")

@@ -1,8 +1,9 @@
-"""The clients people have: redis-cli, redis-benchmark, redis-py, and redis-py's RedisCluster
-through a failover; and the way in, `make run`.
+"""The usual clients: redis-cli, redis-benchmark, redis-py, and RedisCluster through a failover.
+
+RedisCluster is a class of redis-py. The file also tests the quick start, `make run`.
 
 Decides: what is called and what must come back.
-Must not know: anything behind the socket.
+Must not know: anything on the other side of the socket.
 """
 
 from __future__ import annotations
@@ -164,14 +165,14 @@ def _redis_py(port: int, replica_port: int, protocol: int) -> tuple[int, list[st
 
 
 def cluster_mode(cluster: Cluster, failovers: int = 1, bound_s: float = 15.0) -> Result:
-    """RedisCluster keeps working through kill -9 of the primary;
+    """RedisCluster continues to work through kill -9 of the primary.
     `cluster` was started with --cluster.
     """
     result = Result("RedisCluster of redis-py through a failover")
     nodes = [ClusterNode(p.host, p.port) for p in cluster.engines()]
-    # The nodes named here stay the ones to ask: otherwise redis-py keeps those of its newest answer
-    # alone, and one given before the replicas had reported to the primary names only the node that
-    # is killed.
+    # redis-py continues to ask the nodes named here. Otherwise it would keep only the nodes of its
+    # newest answer. An answer from before the replicas had reported to the primary names only the
+    # node that is killed.
     client = RedisCluster(
         startup_nodes=nodes,
         dynamic_startup_nodes=False,
@@ -205,7 +206,7 @@ def cluster_mode(cluster: Cluster, failovers: int = 1, bound_s: float = 15.0) ->
                     redis.exceptions.RedisError,
                     redis.exceptions.RedisClusterException,
                 ) as error:
-                    # the second: no node answered just then
+                    # RedisClusterException: no node answered at that moment
                     errors += 1
                     if time.monotonic() - killed > bound_s:
                         raise AssertionError(
@@ -234,8 +235,8 @@ def cluster_mode(cluster: Cluster, failovers: int = 1, bound_s: float = 15.0) ->
 
 
 def fresh_clone(with_tests: bool = False, bound_s: float = 600.0) -> Result:
-    """`git clone`, `make run`, a write, Ctrl-C; and `make test` when asked for. Needs the package
-    index or a warm cache.
+    """`git clone`, `make run`, a write, Ctrl-C; and `make test` on request.
+    Needs the package index or a warm cache.
     """
     result = Result("a fresh clone: make run" + (", make test" if with_tests else ""))
     root = scratch("clone")
@@ -311,7 +312,7 @@ def fresh_clone(with_tests: bool = False, bound_s: float = 600.0) -> Result:
 
 
 def _plain() -> dict[str, str]:
-    """The environment without a virtual environment or a path of ours."""
+    """The environment without a virtual environment or a path of the project."""
     return {
         k: v
         for k, v in os.environ.items()

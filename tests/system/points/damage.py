@@ -1,9 +1,10 @@
-"""Rot and loss on the log nodes' disks: flipped bytes are found and put back, proven loss is
-refused, an emptied folder does not vote.
+"""Rot and loss on the log nodes' disks.
 
-Decides: where bytes are flipped and what is demanded.
-Must not know: the file format; it finds a place by the bytes of a value written there, or at random
-among bytes in use. `txlog verify` is the judge beside the recorded history.
+Flipped bytes are found and restored, proven loss is refused, an emptied folder does not vote.
+
+Decides: where bytes are flipped and what the result must be.
+Must not know: the file format. It finds a place by the bytes of a value written there, or at random
+among the used bytes. `txlog verify` judges besides the recorded history.
 """
 
 from __future__ import annotations
@@ -32,12 +33,12 @@ def segments(node: Process) -> list[Path]:
 
 
 def used_bytes(path: Path) -> int:
-    """Up to the last byte that is not zero: segments are allocated ahead."""
+    """The number of bytes up to the last that is not zero: segments are allocated ahead."""
     return len(path.read_bytes().rstrip(b"\0"))
 
 
 def flip(path: Path, offset: int, bit: int = 0) -> None:
-    """One bit of one byte, in place."""
+    """Flip one bit of one byte, in place."""
     with path.open("r+b") as file:
         file.seek(offset)
         byte = file.read(1)[0]
@@ -54,7 +55,7 @@ def find_bytes(node: Process, needle: bytes) -> tuple[Path, int]:
 
 
 def verify(cluster: Cluster, node: Process) -> tuple[int, str]:
-    """`txlog verify` of every log folder of a stopped node: exit code and output."""
+    """Run `txlog verify` on every log folder of a stopped node: exit code and output."""
     assert node.data is not None
     done = cluster.txlog("verify", node.data)
     return done.returncode, (done.stdout + done.stderr).strip()
@@ -75,8 +76,8 @@ async def _some_load(cluster: Cluster, writes: int, tag: str) -> list[Operation]
 
 
 async def flipped_bytes(cluster: Cluster, places: int = 50, seed: int = 1) -> Result:
-    """One node after the other: stop, flip one bit at a random used place, start, wait until it is
-    whole again, stop, verify, start.
+    """For one node after the other: stop it, flip one bit at a random used place, start it.
+    Then wait until it is whole again, stop, verify, start.
     """
     result = Result(f"one flipped bit in one log node's segments, at {places} random places")
     rng = random.Random(seed)
@@ -155,7 +156,8 @@ def _whole_again(cluster: Cluster, node: Process) -> float | None:
 
 
 def everywhere(cluster: Cluster) -> Result:
-    """The same proven entry rotten on all three: the log refuses to serve and names the position.
+    """The same proven entry is rotten on all three: the log refuses to serve and names the
+    position.
     The cluster is of no use afterwards.
     """
     result = Result("the same proven entry flipped on all three log nodes")
@@ -235,8 +237,8 @@ def _told(process: Process) -> str:
 
 
 def empty_folder(cluster: Cluster) -> Result:
-    """A wiped node under its old name must not help to elect or to commit: with it and one good
-    node there is no majority.
+    """A wiped node under its old name must not help to elect or to commit.
+    With it and one good node there is no majority.
     """
     result = Result("an empty folder under an old node's name does not vote")
     primary = cluster.wait_primary()

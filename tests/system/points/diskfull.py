@@ -1,10 +1,10 @@
-"""Disk full on one log node: writes go on. On two: writes stop as the table of outcomes says, and
-come back when there is room.
+"""Disk full on one log node: writes continue. On two: writes stop as the table of outcomes says.
+They continue when there is room again.
 
-Decides: how a disk is filled (a small tmpfs mounted over the node's folder, and a filler file in
-it; root is needed).
+Decides: how a disk is filled: a small tmpfs mounted over the node's folder, and a filler file in it
+(root is needed).
 Must not know: when segments are made.
-Invariant: what is mounted is unmounted by `Cluster.stop`.
+Invariant: `Cluster.stop` unmounts all mounted file systems.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def possible() -> bool:
 
 
 def small_disk(cluster: Cluster, node: Process, size_mib: int = 512) -> None:
-    """Stops the node, moves its folder onto a tmpfs mounted in the same place, starts it."""
+    """Stop the node, move its folder onto a tmpfs mounted in the same place, start it."""
     assert node.data is not None
     cluster.kill(node)
     data = Path(node.data)
@@ -49,7 +49,7 @@ def small_disk(cluster: Cluster, node: Process, size_mib: int = 512) -> None:
 
 
 def fill(node: Process) -> Path:
-    """Leaves no free byte."""
+    """Fill the disk until no byte is free."""
     assert node.data is not None
     filler = Path(node.data) / "filler"
     with filler.open("wb") as file:
@@ -62,8 +62,8 @@ def fill(node: Process) -> Path:
 
 
 async def _pour(cluster: Cluster, mib: int, refused: Counter[str]) -> None:
-    """Writes so many MiB to make the log need new segments;
-    ends early when writes stop being taken.
+    """Write this number of MiB to make the log need new segments.
+    End early when writes are no longer accepted.
     """
     address = (await asyncio.to_thread(cluster.wait_primary)).address
     connection = await Connection.open(address)

@@ -74,6 +74,6 @@ def traced_sets(cluster: Cluster, count: int = 1000) -> Result:
 
 
 def _traced(pid: int) -> bool:
-    """Every thread has a tracer."""
+    """Whether every thread has a tracer."""
     tasks = list(Path(f"/proc/{pid}/task").iterdir())
     return all("TracerPid:\t0\n" not in (task / "status").read_text() for task in tasks)

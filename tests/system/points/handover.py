@@ -1,6 +1,6 @@
-"""`MEMSTORE HANDOVER` under load: planned, and nobody is told anything but where to go.
+"""`MEMSTORE HANDOVER` under load: planned, and clients get only redirections.
 
-Decides: what clients may be told.
+Decides: which answers clients may get.
 Must not know: how the hand-over is made.
 """
 
@@ -21,7 +21,7 @@ ALLOWED = {"READONLY", "MOVED"}
 
 
 async def under_load(cluster: Cluster, runs: int, plan: Plan | None = None) -> Result:
-    """One load, `runs` hand-overs; judged as a whole at the end."""
+    """One load with `runs` hand-overs; judged as a whole at the end."""
     result = Result(
         f"MEMSTORE HANDOVER under {(plan or Plan()).clients} writing clients, {runs} times"
     )

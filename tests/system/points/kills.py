@@ -1,6 +1,6 @@
-"""kill -9 under 50 writing clients: of the primary, of each log node, of everything at once.
+"""kill -9 under 50 writing clients: of the primary, of each log node, of all processes at once.
 
-Decides: whom to kill, when, and what is demanded afterwards.
+Decides: which process to kill, when, and what the result must be.
 Must not know: how roles or quorums work.
 """
 
@@ -20,13 +20,13 @@ LOG_NODE_GAP_S = 0.2
 WARM_WRITES = 500
 
 
-# any blocking helper of Cluster, off the load's loop
+# runs a blocking helper of Cluster outside the load's loop
 async def _in_thread(function, *args):  # type: ignore[no-untyped-def]
     return await asyncio.to_thread(function, *args)
 
 
 async def primary(cluster: Cluster, runs: int, plan: Plan | None = None) -> Result:
-    """No acknowledged write is lost; writes go on at a new primary within 3 s."""
+    """No acknowledged write is lost; writes continue at a new primary within 3 s."""
     result = Result(f"kill -9 of the primary under {(plan or Plan()).clients} writing clients")
     for run in range(runs):
         load = Load(cluster.addresses(), _plan(plan, run), tag=f"p{run}:")
@@ -68,7 +68,7 @@ def _plan(plan: Plan | None, run: int) -> Plan:
 
 
 def _back(cluster: Cluster, dead: Process) -> None:
-    """The dead engine node again, following the log."""
+    """Start the dead engine node again, and wait until it follows the log."""
     started = cluster.restart(dead)
     cluster.wait_answers(started)
     wait_until(f"{dead.name} is a replica or primary and reads", lambda: _reads(started), 30)
@@ -82,7 +82,7 @@ def _reads(process: Process) -> bool:
 
 
 async def log_node(cluster: Cluster, runs: int, plan: Plan | None = None) -> Result:
-    """No error at all, no gap above 200 ms, and the node catches up when it is started again."""
+    """No error at all, no gap above 200 ms, and the node catches up after its restart."""
     result = Result(f"kill -9 of a log node under {(plan or Plan()).clients} writing clients")
     names = [node.name for node in cluster.log_nodes()]
     for run in range(runs):
@@ -133,7 +133,7 @@ def last_positions(cluster: Cluster) -> dict[str, int]:
 
 
 def _caught_up(cluster: Cluster, name: str, bound_s: float = 30.0) -> float | None:
-    """Seconds until the node's last position reaches what the others held when we asked."""
+    """Seconds until the node's last position reaches what the others held at the call."""
     start = time.monotonic()
     while time.monotonic() - start < bound_s:
         positions = last_positions(cluster)
@@ -145,7 +145,7 @@ def _caught_up(cluster: Cluster, name: str, bound_s: float = 30.0) -> float | No
 
 
 async def everything(cluster: Cluster, runs: int, plan: Plan | None = None) -> Result:
-    """All six at once; started again by their own commands: nothing acknowledged is lost."""
+    """Kill all six at once and start them by their own commands: no acknowledged write is lost."""
     result = Result(
         f"kill -9 of all six processes at once under {(plan or Plan()).clients} writing clients"
     )

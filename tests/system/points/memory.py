@@ -2,8 +2,8 @@
 
 Decides: what is loaded and measured.
 Must not know: how values are kept. Growth is the process' resident memory (VmRSS) after the load
-minus before it. Of the longest turns of the loop, what the machine stood still in (`standstill`) is
-told apart, to know where to look; the bound is on the whole turn.
+minus before it. For the longest turns of the loop, the time in which the machine stood still
+(`standstill`) is reported separately, as a hint. The bound is on the whole turn.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from tests.system.standstill import Standstill
 
 RATIO_BOUND = 1.5
 TURN_BOUND_MS = 50.0
-BEAT_MS = 5.0  # the watch of the turns asks to be called again after so long
+BEAT_MS = 5.0  # the period of the watch of the turns
 
 
 def resident(pid: int) -> int:
-    """VmRSS in bytes."""
+    """The VmRSS of a process in bytes."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith("VmRSS:"):
             return int(line.split()[1]) * 1024
@@ -96,7 +96,7 @@ class Turn:
 
 
 def soak(cluster: Cluster, seconds: float = 600.0, count: int = 5_000_000) -> Result:
-    """50 clients at pipeline 16, half of them SET and half GET, on `count` keys."""
+    """Run 50 clients at pipeline 16, half of them SET and half GET, on `count` keys."""
     result = Result(f"soak: {count} keys, 50 clients, pipeline 16, {seconds:g} s")
     primary = cluster.wait_primary()
     took = bulk.load(primary.address, count)
@@ -162,7 +162,7 @@ def soak(cluster: Cluster, seconds: float = 600.0, count: int = 5_000_000) -> Re
 
 
 def _next_turn(address: tuple[str, int]) -> Turn:
-    """The longest turn of the event loop since this was asked before."""
+    """The longest turn of the event loop since the previous call."""
     fields = info(address, timeout=10)
     ask(address, "CONFIG", "RESETSTAT", timeout=10)
     own_us, commands = (

@@ -1,10 +1,10 @@
-"""SIGSTOP of the primary with GETs unread in its sockets: when it wakes, none of them may be
-answered with a value that is old.
+"""SIGSTOP of the primary with GETs unread in its sockets.
+When it wakes, it must not answer any of them with an old value.
 
 Decides: what lies in the sockets and what may come back.
-Must not know: leases. While the primary sleeps a new primary acknowledges newer values for every
-key asked for. After SIGCONT every GET must be refused, or its connection closed; anything else is
-counted apart.
+Must not know: leases. While the primary sleeps, a new primary acknowledges newer values for every
+key in those GETs. After SIGCONT every GET must be refused, or its connection closed. Any other
+outcome is counted separately.
 """
 
 from __future__ import annotations

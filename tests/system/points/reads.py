@@ -1,8 +1,8 @@
 """Write at the primary, wait for OK, read at a replica: a strong read always gives the new value.
 
 Decides: how often, through which links, at which level.
-Must not know: how strong reads are made. Many pairs of connections run side by side (each on its
-own key, strictly write, OK, read), else a delayed link would make 10,000 rounds take an hour.
+Must not know: how strong reads are made. Many pairs of connections run in parallel, each on its own
+key, strictly write, OK, read. Otherwise 10,000 rounds over a delayed link would take an hour.
 """
 
 from __future__ import annotations
@@ -85,8 +85,8 @@ async def _round(
 async def strong(
     cluster: Cluster, rounds: int = ROUNDS, delayed_rounds: int | None = None
 ) -> Result:
-    """Plainly, through delayed links, and with a log node stopped; `eventual` must be able to give
-    old values where links are slow.
+    """Strong reads: normally, through delayed links, and with a log node stopped.
+    `eventual` must be able to give old values where links are slow.
     """
     result = Result(f"write at the primary, read at a replica, {rounds} times")
     delayed = rounds if delayed_rounds is None else delayed_rounds

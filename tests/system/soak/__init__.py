@@ -1,3 +1,4 @@
-"""`make soak`: a real cluster in three zones, many redis-py clients, every fault at once, and one
-verdict over the recorded history.
+"""`make soak`: a real cluster in three zones, many redis-py clients, all kinds of faults in
+parallel.
+One verdict judges the recorded history.
 """

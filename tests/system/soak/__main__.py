@@ -54,7 +54,7 @@ def main() -> int:
 
 
 async def _stoppable(plan: Plan) -> Report:
-    """SIGTERM ends it as Ctrl-C does: with everything taken down."""
+    """Let SIGTERM end the soak as Ctrl-C does: it takes everything down."""
     task = asyncio.current_task()
     assert task is not None
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)

@@ -1,13 +1,14 @@
-"""The clients: redis-py, asyncio, one connection each, no retries of its own; every operation and
-its outcome goes into the open window's history.
+"""The clients: redis-py, asyncio, one connection each, without redis-py's retries.
 
-Decides: what a client asks next (the simulator's workload), which node it asks, how what redis-py
-returns or raises is classed.
-Must not know: faults, what is right.
-Invariants: nothing is sent twice; a typed refusal is believed, so that the judges hold the server
-to it; whatever else goes wrong after the command may have left is UNKNOWN; after any trouble the
-connection is given up, so that "a session" is one connection. An operation for which no node could
-be reached is counted as not sent.
+Every operation and its outcome goes into the history of the open window.
+
+Decides: what a client asks next (the simulator's workload), which node it asks, how it classes what
+redis-py returns or raises.
+Must not know: faults, which answer is right.
+Invariants: nothing is sent twice. A typed refusal is believed, so that the judges require the
+server to keep it. Any other failure after the command may have left is UNKNOWN. After any failure
+the client gives up the connection, so that "a session" is one connection. An operation for which no
+node could be reached is counted as not sent.
 """
 
 from __future__ import annotations
@@ -39,8 +40,8 @@ from tests.system.workload import Finder
 
 LARGE = (300, 1500)  # bytes of some tokens
 
-# What says that the command was not executed. redis-py takes the code off the text, so the class is
-# what remains of it.
+# These errors say that the command was not executed. redis-py removes the code from the text, so
+# only the class remains.
 REFUSING: dict[type[RedisError], str] = {
     ReadOnlyError: "READONLY",
     MasterDownError: "MASTERDOWN",
@@ -53,15 +54,15 @@ REFUSING: dict[type[RedisError], str] = {
 
 @dataclass
 class Figures:
-    """Over all windows. Times in seconds of the monotonic clock."""
+    """Figures over all windows. Times in seconds of the monotonic clock."""
 
     outcomes: Counter[str] = field(default_factory=Counter)
     errors: Counter[str] = field(default_factory=Counter)
-    levels: Counter[str] = field(default_factory=Counter)  # of what succeeded
-    kinds: Counter[str] = field(default_factory=Counter)  # of what succeeded
+    levels: Counter[str] = field(default_factory=Counter)  # levels of the operations that succeeded
+    kinds: Counter[str] = field(default_factory=Counter)  # kinds of the operations that succeeded
     connections: int = 0
     last_acknowledged: float = 0.0
-    longest_without: float = 0.0  # an acknowledged write
+    longest_without: float = 0.0  # longest time without an acknowledged write
 
     def acknowledged(self, now: float) -> None:
         self.longest_without = max(self.longest_without, now - (self.last_acknowledged or now))
@@ -95,7 +96,8 @@ class Client:
 
     async def run(self, pause_s: float, over: asyncio.Event) -> None:
         while not over.is_set():
-            # In bursts: a fault should find much under way, or nothing. The mean is `pause_s`.
+            # Clients send in bursts: a fault should find many operations under way, or none. The
+            # mean pause is `pause_s`.
             await asyncio.sleep(
                 0.2 * pause_s * self.rng.random()
                 if self.rng.random() < 0.75

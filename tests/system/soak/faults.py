@@ -1,10 +1,11 @@
-"""Does what the schedule says, and undoes it: each fault heals after its time, and its node must be
-well again within a bound.
+"""Executes the schedule of faults and undoes each fault.
+
+Each fault heals after its time, and its node must be well again within a bound.
 
 Decides: targets, how each kind is done and undone, what counts as healed.
 Must not know: what clients see.
-Invariants: a lane's next fault begins after the one before has healed (`kill-all` waits for both
-lanes of processes); after `run` everything lives, runs and is joined again; a node that does not
+Invariants: a lane's next fault begins after the previous one has healed (`kill-all` waits for both
+lanes of processes). After `run` everything lives, runs and is connected again. A node that does not
 come back is a problem of the run, not a reason to stop it.
 """
 
@@ -26,8 +27,8 @@ from tests.system.soak.network import CLIENTS, ZONES, Link, Network, zone_links
 from tests.system.soak.schedule import ENGINES, LOGS, NETWORK, Fault
 from tests.system.soak.zones import MIB, Zones
 
-WELL_AGAIN_S = 90.0  # a restored or repaired node, other faults notwithstanding
-POUR_MIB = 18  # written while a disk is full, so that it is noticed: two segments and some
+WELL_AGAIN_S = 90.0  # bound for a restored or repaired node, while other faults happen
+POUR_MIB = 18  # written while a disk is full, so that the node notices: more than two segments
 POUR_BYTES = 100_000
 
 Say = Callable[[str], None]
@@ -35,12 +36,12 @@ Say = Callable[[str], None]
 
 @dataclass
 class Done:
-    """What became of the schedule."""
+    """The results of the schedule."""
 
     counts: Counter[str] = field(default_factory=Counter)
     seconds: Counter[str] = field(default_factory=Counter)
     skipped: Counter[str] = field(default_factory=Counter)
-    noticed_full: int = 0  # full disks that the log node spoke of
+    noticed_full: int = 0  # full disks that the log node reported
     problems: list[str] = field(default_factory=list)
 
 
@@ -71,7 +72,7 @@ class Faults:
         }
 
     async def run(self, faults: list[Fault], begun: float) -> None:
-        """All lanes, until each has had its last fault and healed."""
+        """Run all lanes until the last fault of each has healed."""
         self.begun = begun
         await asyncio.gather(
             *(
@@ -85,7 +86,7 @@ class Faults:
         for fault in faults:
             await asyncio.sleep(max(0.0, begun + fault.at_s - time.monotonic()))
             if time.monotonic() > begun + end:
-                # those before took longer than drawn; the run ends when it was to end
+                # the previous faults took longer than drawn; the run ends at its planned time
                 self.done.skipped[fault.kind] += 1
                 continue
             async with self.locks[lane]:
@@ -140,7 +141,7 @@ class Faults:
     async def _hand_over(self, fault: Fault, rng: Random) -> None:
         primary = await asyncio.to_thread(self.cluster.primary)
         if primary is not None:
-            # a cut or a kill may come between: then there is nothing to hand over
+            # a cut or a kill may come first: then there is nothing to hand over
             with contextlib.suppress(OSError):
                 await asyncio.to_thread(ask, primary.address, "MEMSTORE", "HANDOVER", timeout=5.0)
 
@@ -172,8 +173,8 @@ class Faults:
         await self._whole([node])
 
     async def _flip_running(self, fault: Fault, rng: Random) -> None:
-        """The node goes on with it for a while, and is then killed, so that it must find it: one
-        bit at a time may be wrong.
+        """Flip a bit under a running node, and kill the node a while later.
+        So it must find the bit: only one bit at a time may be wrong.
         """
         (node,) = self._logs(fault, rng)
         await asyncio.to_thread(self._flip, node, rng)
@@ -185,7 +186,7 @@ class Faults:
 
     def _flip(self, node: Process, rng: Random) -> None:
         found = segments(node)
-        # the newest as often as all others
+        # in the newest segment as often as in any of them
         path = found[-1] if rng.random() < 0.5 else rng.choice(found)
         used = used_bytes(path)
         if used:
@@ -216,7 +217,7 @@ class Faults:
             )
 
     async def _pour(self, within_s: float) -> None:
-        """Large values over few keys, so that log nodes need new segments; not judged."""
+        """Write large values over few keys, so that log nodes need new segments; not judged."""
         end = time.monotonic() + within_s
         left = POUR_MIB * MIB // POUR_BYTES
         value = "v" * POUR_BYTES
@@ -234,13 +235,13 @@ class Faults:
                             break
                         left -= 1
             except (OSError, TimeoutError):
-                pass  # other faults are about; the loop tries again
+                pass  # other faults are active; the loop tries again
             finally:
                 if connection is not None:
                     connection.close()
             await asyncio.sleep(0.2)
 
-    # ------------------------------------------------------------------ processes again
+    # ------------------------------------------------------------------ restarting processes
 
     async def _pause(self, processes: list[Process], seconds: float) -> None:
         try:

@@ -1,16 +1,16 @@
-"""What joins the zones, and how it is cut: network namespaces where the machine allows them, else
-TCP proxies.
+"""The network between the zones: namespaces where the machine allows them, otherwise TCP proxies.
 
 Decides: the addresses of the zones, and which packets of which direction are dropped.
 Must not know: processes, schedules, what is judged. A link is a pair (from, to) of zones or
-CLIENTS; what goes from the one to the other is dropped, without a word to either side.
-Invariants: cuts overlap (a link is open when no cut names it); `close` leaves no namespace, device
-or rule behind.
+CLIENTS. A cut silently drops all packets from the one to the other.
+Invariants: cuts overlap (a link is open when no cut names it); `close` removes every namespace,
+device and rule.
 
-Namespaces: one a zone, and one for the bridge between them, whose forwarding filter (nft, family
-bridge) is the only place where packets are dropped. Clients are outside and reach the bridge by a
-device of their own. Proxies: one between each engine node and each log node, which hold the bytes
-of one direction; clients and the log nodes among themselves cannot be cut off by them.
+Namespaces: one for each zone, and one for the bridge between them. The bridge's forwarding filter
+(nft, family bridge) is the only place where packets are dropped. Clients are outside and reach the
+bridge by their own device.
+Proxies: one between each engine node and each log node; it holds the bytes of one direction.
+Proxies cannot cut off clients, and cannot separate the log nodes from each other.
 """
 
 from __future__ import annotations
@@ -78,8 +78,8 @@ class Namespaces:
         return (self.host(log_zone), self.ports[log_zone])
 
     def make(self) -> None:
-        """Everything but processes. Raises `OSError` with the command that this machine
-        does not take.
+        """Make everything except processes.
+        Raises `OSError` with the command that this machine does not accept.
         """
         hub, outside = self._hub, f"{self.tag}r"
         _run("ip", "netns", "add", hub)
@@ -118,7 +118,7 @@ class Namespaces:
             subprocess.run(
                 ["ip", "netns", "del", space], capture_output=True, check=False, timeout=20
             )
-        # usually gone with the hub
+        # the hub has usually removed it already
         subprocess.run(
             ["ip", "link", "del", f"{self.tag}r"], capture_output=True, check=False, timeout=20
         )
@@ -139,7 +139,7 @@ class Namespaces:
             await asyncio.to_thread(self._apply)
 
     def _apply(self) -> None:
-        """All rules anew, in one step."""
+        """Replace all rules in one step."""
         dropped = sorted({link for links in self.cuts.values() for link in links})
         rules = [
             f"add rule bridge soak cuts ip saddr {self.host(source)} ip daddr {self.host(target)} "
@@ -203,8 +203,8 @@ class Proxies:
 
 
 def choose(wanted: str = "auto") -> tuple[Network, str]:
-    """The network to use, and a word on why:
-    namespaces if this machine makes them, unless `wanted` is "proxies".
+    """The network to use, and the reason.
+    Namespaces if this machine makes them, unless `wanted` is "proxies".
     """
     if wanted == "proxies":
         return Proxies(), "as asked for"
@@ -225,6 +225,6 @@ def choose(wanted: str = "auto") -> tuple[Network, str]:
 
 
 def zone_links(zone: str, also: Iterable[str] = ()) -> tuple[list[Link], list[Link]]:
-    """(into the zone, out of it), from and to the other zones and `also`."""
+    """(links into the zone, links out of it), from and to the other zones and `also`."""
     others = [other for other in ZONES if other != zone] + list(also)
     return [(other, zone) for other in others], [(zone, other) for other in others]

@@ -1,7 +1,7 @@
-"""A redis-py client as the soak uses it: one connection, bounded waits, nothing sent twice.
+"""A redis-py client for the soak: one connection, bounded waits, nothing sent twice.
 
 Decides: its settings.
-Must not know: what is asked of it.
+Must not know: which commands it sends.
 """
 
 from __future__ import annotations
@@ -38,6 +38,6 @@ def now_us() -> int:
 
 
 async def closed(client: Redis) -> None:
-    # of a connection that is given up nothing is asked
+    # a connection that is given up gets no more commands
     with contextlib.suppress(RedisError, OSError, TimeoutError):
         await asyncio.wait_for(client.aclose(), 1.0)

@@ -1,7 +1,8 @@
-"""What a soak says at its end: figures, faults, and a verdict for each check; as text and as a
-file.
+"""The report at the end of a soak: figures, faults, and a verdict for each check.
 
-Decides: how it looks, and that at least 60 % of the operations must have succeeded.
+It is printed as text and saved as a file.
+
+Decides: its form, and that at least 60 % of the operations must have succeeded.
 Must not know: how anything was checked.
 """
 
@@ -30,7 +31,7 @@ class Report:
     faults: dict[str, dict[str, float]] = field(default_factory=dict)
     seen: dict[str, float] = field(default_factory=dict)
     judged: dict[str, int] = field(default_factory=dict)
-    verdicts: dict[str, list[str]] = field(default_factory=dict)  # check -> what it found
+    verdicts: dict[str, list[str]] = field(default_factory=dict)  # check -> its findings
     kept: str = ""
 
     @property
@@ -87,7 +88,7 @@ class Report:
         return "\n".join(lines)
 
     def save(self, folder: Path) -> Path:
-        """Two files of one name, the text and the figures; the path of the text."""
+        """Write two files of one name, the text and the figures; give the path of the text."""
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"{self.begun.replace(' ', '-').replace(':', '')}-seed-{self.seed}.txt"
         path.write_text(self.text() + "\n")

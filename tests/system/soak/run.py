@@ -1,9 +1,8 @@
 """One soak from its first process to its verdict.
 
-Decides: the order of things, how many clients of which kind there are, which checks a run must
-pass.
-Must not know: how a fault is done, how a history is judged. A run that finds something keeps its
-folder: data, output of all processes, histories, schedule, report.
+Decides: the order of steps, how many clients of which kind there are, which checks a run must pass.
+Must not know: how a fault is done, how a history is judged. A run with a finding keeps its folder:
+data, output of all processes, histories, schedule, report.
 """
 
 from __future__ import annotations
@@ -38,15 +37,15 @@ class Plan:
     seconds: float = 1800.0
     seed: int = 1
     kinds: tuple[str, ...] = tuple(KINDS)
-    rate: int = RATE  # operations a second, all clients together, while nothing is wrong
+    rate: int = RATE  # operations a second, all clients together, while there is no fault
     window_s: float = 12.0
-    groups: int = 8  # of keys and clients that share nothing
-    writers: int = 24  # at the primary; they read too
+    groups: int = 8  # groups of keys and clients that share nothing
+    writers: int = 24  # clients at the primary; they read too
     strong: int = 8  # readers at replicas
     session: int = 4
     eventual: int = 4
     network: str = "auto"
-    faults: tuple[Fault, ...] | None = None  # instead of those drawn from the seed
+    faults: tuple[Fault, ...] | None = None  # these replace the faults drawn from the seed
 
     def levels(self) -> list[tuple[str, bool]]:
         """(level, reads only) of each client."""
@@ -112,7 +111,7 @@ async def soak(plan: Plan, say: Say = print) -> Report:
 
 
 def possible(kinds: Iterable[str], network: Network, disks: bool) -> list[str]:
-    """Without those that this network and these disks cannot have."""
+    """The kinds without those that this network and these disks cannot have."""
     return [
         kind
         for kind in kinds
@@ -143,7 +142,7 @@ async def _hurt(
     tasks = [watching, judging, *asking, breaking]
     try:
         await _until(begun + plan.seconds, tasks)
-        await breaking  # all is healed from here on
+        await breaking  # everything is healed from here on
         over.set()
         report.minutes = (time.monotonic() - begun) / 60
         await asyncio.gather(*asking, watching)
@@ -162,7 +161,7 @@ async def _hurt(
 
 
 async def _until(end: float, tasks: list[asyncio.Task[None]]) -> None:
-    """Sleeps; an error in any of the tasks ends the run."""
+    """Sleep until `end`; an error in any of the tasks ends the run."""
     while (left := end - time.monotonic()) > 0:
         done, _ = await asyncio.wait(
             tasks, timeout=min(left, 1.0), return_when=asyncio.FIRST_EXCEPTION
@@ -213,7 +212,7 @@ def _fill(report: Report, figures: Figures, windows: Windows, done: Done, seen: 
 
 
 async def _last_looks(cluster: Zones, report: Report) -> None:
-    """Equal states at all engine nodes, whole folders at all log nodes."""
+    """Check that all engine nodes have equal states, and all log nodes whole folders."""
     end = time.monotonic() + EQUAL_BOUND_S
     digests: dict[str, str] = {}
     while time.monotonic() < end:

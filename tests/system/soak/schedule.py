@@ -1,10 +1,12 @@
-"""Which faults happen when: drawn from the seed before anything starts.
+"""The times and kinds of faults, drawn from the seed before anything starts.
 
-Decides: kinds, times, lengths, and the draw from which a fault takes its targets.
-Must not know: how a fault is done. There are three lanes, engine nodes, log nodes and the network,
-which run side by side; in a lane a fault begins when the one before has healed. One lane of log
-nodes keeps to what the log promises: a bit is flipped or a node lost on one log node at a time;
-majorities are lost together only for moments, and only in ways that lose no disk.
+There are three lanes, engine nodes, log nodes and the network, which run in parallel. In a lane a
+fault begins when the previous one has healed.
+
+Decides: kinds, times, lengths, and the draw from which a fault takes its targets. The single lane
+of log nodes stays within the log's promise: a bit is flipped or a node lost on one log node at a
+time. Majorities are lost together only for moments, and only in ways that lose no disk.
+Must not know: how a fault is done.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ ENGINES, LOGS, NETWORK = "engine nodes", "log nodes", "network"
 @dataclass(frozen=True)
 class Kind:
     lane: str
-    group: str  # what FAULTS= names
+    group: str  # the group's name in FAULTS=
     weight: int
     shortest_s: float
     longest_s: float
@@ -53,14 +55,14 @@ KINDS: dict[str, Kind] = {
 }
 GROUPS = sorted({kind.group for kind in KINDS.values()})
 QUIET_S = {ENGINES: 4.0, LOGS: 3.0, NETWORK: 3.5}  # mean pause between two faults of a lane
-SPARE_S = 3.0  # at the start and at the end
+SPARE_S = 3.0  # time without faults at the start and at the end
 
 
 @dataclass(frozen=True)
 class Fault:
     number: int
     kind: str
-    at_s: float  # after the start; later if the one before in its lane has not healed
+    at_s: float  # after the start; later if the previous fault in its lane has not healed
     lasts_s: float
     draw: int
 
@@ -73,7 +75,7 @@ class Fault:
 
 
 def kinds_of(names: Iterable[str]) -> list[str]:
-    """Kinds by their own names or their group's. Raises `ValueError` for an unknown one."""
+    """Kinds by their own names or their group's name. Raises `ValueError` for an unknown name."""
     found: list[str] = []
     for name in names:
         of_name = [kind for kind, row in KINDS.items() if name in (kind, row.group)]
@@ -84,8 +86,8 @@ def kinds_of(names: Iterable[str]) -> list[str]:
 
 
 def schedule(seed: int, seconds: float, kinds: Iterable[str]) -> list[Fault]:
-    """In the order of their times. The same seed gives a kind's lane
-    the same faults whatever other lanes do.
+    """The faults in the order of their times.
+    The same seed gives a lane of one kind the same faults, independent of the other lanes.
     """
     allowed = list(kinds)
     found: list[Fault] = []

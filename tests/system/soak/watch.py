@@ -1,9 +1,11 @@
-"""Looks at the cluster from outside while it is hurt: who is the primary, for how long nobody is,
-and who died without a fault.
+"""Observes the cluster from outside during the faults.
 
-Decides: how often it looks, what is a role change.
-Must not know: faults (the cluster knows whom they took away), clients. A process that ended by
-itself is a finding; it is started again, so that the run goes on.
+It records which node is the primary, how long there is none, and which process died without a
+fault.
+
+Decides: how often it checks, what is a role change.
+Must not know: faults (the cluster knows which processes they took away), clients. A process that
+ended itself is a finding. The watch starts it again, so that the run continues.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ ANSWER_S = 0.3
 @dataclass
 class Seen:
     role_changes: int = 0
-    without_primary_s: float = 0.0  # in sum
+    without_primary_s: float = 0.0  # the sum
     longest_without_primary_s: float = 0.0
     died: list[str] = field(default_factory=list)
 
@@ -67,7 +69,7 @@ class Watch:
                 reply = await connection.call("ROLE", timeout=ANSWER_S)
                 primary = isinstance(reply, list) and reply[0] == b"master"
             except (OSError, TimeoutError):
-                primary = False  # it does not say so, for whatever reason
+                primary = False  # it does not say so, for any reason
             if primary and row.name not in self.primaries:
                 self.primaries.add(row.name)
                 self.seen.role_changes += self._last not in ("", row.name)

@@ -1,13 +1,16 @@
-"""The history in windows: each has keys of its own, is judged when all of it was answered, and is
-then dropped, so that memory and time stay bounded.
+"""The history in windows, so that memory and time stay bounded.
+
+Each window has its own keys. It is judged when all its operations are answered, and is then
+dropped.
 
 Decides: when a window closes, what its final state is, what is kept.
-Must not know: faults. A window's keys are cut into groups that share nothing, each judged alone by
-`tests.sim.history`. The final state is read at the primary after the last answer; what could still
-happen then (an unknown write that lies in a socket) may happen: nobody reads the key any more.
-Journals of one group of each window are kept to the end and read again: a write may be lost late.
-Invariants: an unjudged window keeps its records; no more than UNJUDGED_MAX windows are open or
-unjudged, else clients wait.
+Must not know: faults. A window's keys are divided into groups that share nothing, and
+`tests.sim.history` judges each group alone. The final state is read at the primary after the last
+answer. An unknown write that lies in a socket may still happen then: no client reads the key any
+more. Journals of one group of each window are kept to the end and read again: a write may be lost
+late.
+Invariants: a window that is not judged keeps its records. At most UNJUDGED_MAX windows are open or
+not judged, else clients wait.
 """
 
 from __future__ import annotations
@@ -31,9 +34,9 @@ from tests.system.soak.redispy import closed, now_us, redis_client
 from tests.system.workload import Finder
 
 UNJUDGED_MAX = 8
-FILES_KEPT = 6  # newest histories on disk; one with a finding stays
+FILES_KEPT = 6  # newest histories on disk; a history with a finding stays
 FINAL_BOUND_S = 120.0
-CHUNK = 50  # commands of a pipeline
+CHUNK = 50  # commands in a pipeline
 
 
 class Window:
@@ -82,7 +85,7 @@ class Windows:
         self.room.set()
         self.judged: Counter[str] = Counter()  # "windows", "operations", "final reads"
         self.findings: list[str] = []
-        # journal -> (its final value, tokens that may still join it)
+        # journal -> (its final value, tokens that may still be added to it)
         self.kept: dict[str, tuple[str, frozenset[str]]] = {}
         self._files: list[Path] = []
 
@@ -90,7 +93,7 @@ class Windows:
         await self.room.wait()
 
     async def run(self, over: asyncio.Event) -> None:
-        """Opens and judges windows until `over`, then judges the last."""
+        """Open and judge windows until `over`, then judge the last."""
         judging: set[asyncio.Task[None]] = set()
         turn = asyncio.Lock()
         while True:
@@ -147,8 +150,8 @@ class Windows:
     # ------------------------------------------------------------------ the final state
 
     async def read_finals(self, parts: list[Part]) -> list[Record]:
-        """Strong reads at the primary, all of them answered;
-        none if that is not possible within the bound.
+        """Strong reads at the primary, all of them answered.
+        None, if that is not possible within the bound.
         """
         end = time.monotonic() + FINAL_BOUND_S
         while time.monotonic() < end:
@@ -178,8 +181,9 @@ class Windows:
     async def at_primary(
         self, commands: list[tuple[str, ...]]
     ) -> tuple[int, int, list[object]] | None:
-        """One pipeline on a connection of its own: when it was asked and answered, and its answers
-        (errors among them); nothing if that failed.
+        """Send one pipeline on its own connection and give the times and the answers.
+        The times are those of the request and of the answer; errors are among the answers. Gives
+        nothing if it failed.
         """
         try:
             address = await asyncio.wait_for(self.finder.find(), 2.0)
@@ -204,8 +208,8 @@ class Windows:
             await closed(client)
 
     async def _delete(self, prefix: str) -> None:
-        """What is judged and not kept. If it fails, some keys remain:
-        no harm in a run of bounded length.
+        """Delete what is judged and not kept.
+        If it fails, some keys remain: this does no harm in a run of bounded length.
         """
         families = (("j", JOURNALS), ("c", COUNTERS), ("r", REGISTERS), ("e", LEASES))
         keys = [
@@ -231,7 +235,7 @@ class Windows:
                 )
 
     async def look_at_kept(self) -> list[str]:
-        """What is wrong with the journals that were kept, at the end of it all."""
+        """The errors in the journals that were kept, at the end of the run."""
         finals = await self.read_finals([Part(READ, key) for key in self.kept])
         if self.kept and not finals:
             return ["the journals kept from earlier windows could not be read"]

@@ -1,12 +1,13 @@
-"""The cluster of a soak: a log node and an engine node in each of three zones, every log node on a
-small disk of its own if the machine allows it.
+"""The cluster of a soak: a log node and an engine node in each of three zones.
 
-Decides: commands, ports, folders, disks, and what "whole" means of a node.
-Must not know: when anything is hurt. Processes are started by their own commands (`txlog server`,
+Every log node has its own small disk if the machine allows it.
+
+Decides: commands, ports, folders, disks, and when a node is "whole".
+Must not know: when a fault happens. Processes are started by their own commands (`txlog server`,
 `memstore server`), inside their zone of the `Network`.
-Invariants: a log node's data is never on tmpfs (a small disk is an ext4 image on the real one);
-what is mounted is unmounted by `stop`; `down` names the processes that a fault took away, so that
-any other death is news.
+Invariants: a log node's data is never on tmpfs (a small disk is an ext4 image on the real one).
+`stop` unmounts all mounted disks. `down` names the processes that a fault took away, so that any
+other death is a finding.
 """
 
 from __future__ import annotations
@@ -28,13 +29,13 @@ from tests.system.cluster import START_BOUND_S, TREE, Cluster, Process, alive, w
 from tests.system.soak.network import ZONES, Network
 
 MIB = 1 << 20
-SEGMENT_MIB = 8  # the least there is: segments change often
-DISK_MIB = 4096  # of an image, which takes from the real disk only what is written
+SEGMENT_MIB = 8  # the minimum: segments change often
+DISK_MIB = 4096  # of an image, which takes only the written bytes from the real disk
 SHARD = "soak"
 
 
 def disks_possible() -> str:
-    """Empty if small disks can be made here, else why not."""
+    """Empty if small disks can be made here, else the reason why not."""
     if os.geteuid() != 0:
         return "mounts need root"
     return "" if Path("/dev/loop-control").exists() else "there are no loop devices"
@@ -57,7 +58,9 @@ class Zones(Cluster):
     # ------------------------------------------------------------------ start
 
     def start(self) -> None:
-        """The network must be open. Until engine-a is primary and all nodes answer."""
+        """Start all processes, until engine-a is primary and all nodes answer. The network must
+        be open.
+        """
         self.secret.touch(0o600)
         self.secret.write_text(secrets.token_hex(32) + "\n")
         settings = self.root / "log.toml"
@@ -170,7 +173,7 @@ class Zones(Cluster):
     def _inside(self, zone: str, command: list[str]) -> list[str]:
         return self.network.inside(zone, [sys.executable, "-m", *command])
 
-    # ------------------------------------------------------------------ looking
+    # ------------------------------------------------------------------ reading the state
 
     def processes(self) -> list[Process]:
         for row in self.rows:
@@ -182,13 +185,13 @@ class Zones(Cluster):
         return super().txlog(*args, *secret, bound_s=bound_s)
 
     def serving(self, process: Process) -> bool:
-        """It answers, and has restored the data."""
+        """Whether it answers and has restored the data."""
         with contextlib.suppress(OSError, ReplyError):
             return self.info(process, "replication").get("memstore_role") in ("primary", "replica")
         return False
 
     def wait_serving(self, process: Process, bound_s: float) -> str:
-        """Empty once it serves, else what is wrong after `bound_s`."""
+        """Empty when it serves, else what is wrong after `bound_s`."""
         end = time.monotonic() + bound_s
         while time.monotonic() < end:
             if self.serving(process):
@@ -200,8 +203,8 @@ class Zones(Cluster):
         )
 
     def wait_whole(self, process: Process, bound_s: float) -> str:
-        """Empty once the log node has what the others have and calls itself good, else what is
-        wrong after `bound_s`.
+        """Empty when the log node has what the others have and reports itself good.
+        Else what is wrong after `bound_s`.
         """
         end = time.monotonic() + bound_s
         said = "nothing"
@@ -209,7 +212,7 @@ class Zones(Cluster):
             try:
                 rows = self.log_status()
             except (AssertionError, subprocess.TimeoutExpired) as error:
-                said = str(error)  # no node could be asked: perhaps all are cut off at this moment
+                said = str(error)  # no node answered: perhaps all are cut off at this moment
             else:
                 furthest = max((row.last for row in rows.values()), default=0)
                 mine = rows.get(process.name)
@@ -223,7 +226,7 @@ class Zones(Cluster):
         )
 
     def died(self) -> list[Process]:
-        """Who ended although no fault ended it. Children are reaped on the way."""
+        """The processes that ended although no fault ended them. Reaps children too."""
         for child in self.children:
             child.poll()
         self.children = [child for child in self.children if child.returncode is None]
@@ -236,7 +239,7 @@ class Zones(Cluster):
     # ------------------------------------------------------------------ disks
 
     def fill_disk(self, node: Process) -> Path:
-        """A file beside the node's folder that leaves no free block."""
+        """Write a file beside the node's folder that leaves no free block."""
         filler = Path(str(node.data)).parent / "filler"
         step = 64 * MIB
         with filler.open("wb") as file:
@@ -255,7 +258,7 @@ class Zones(Cluster):
         return len(re.findall(word, self.output(node.name), re.IGNORECASE))
 
     def verify(self, node: Process) -> str:
-        """What `txlog verify` finds in a stopped node's folder; empty if nothing."""
+        """The findings of `txlog verify` in a stopped node's folder; empty if there are none."""
         done = self.txlog("verify", str(node.data))
         return (
             ""
