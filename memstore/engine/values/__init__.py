@@ -1,6 +1,6 @@
 """Integers as values and arguments spell them. `value_types` lists the types a key can hold.
 
-Decides: which spelling is an integer's only one.
+Decides: which spelling of an integer is the canonical one.
 Must not know: keys, commands, types.
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-# integers below this are one shared object in Redis, with the greatest reference count
+# Redis shares one object for each integer below this, with the greatest reference count.
 SHARED_INTEGERS: Final = 10_000
 _LONGEST_INTEGER: Final = 20
 _MIN: Final = -(1 << 63)
@@ -16,8 +16,8 @@ _MAX: Final = (1 << 63) - 1
 
 
 def parse_integer(text: bytes) -> int | None:
-    """The 64-bit signed integer that ``text`` is the one canonical spelling of, else None: no
-    blanks, no plus, no leading zero, no ``-0``.
+    """Return the 64-bit signed integer if ``text`` is its one canonical spelling, else None.
+    Blanks, a plus, a leading zero and ``-0`` are not canonical.
     """
     if len(text) > _LONGEST_INTEGER:
         return None

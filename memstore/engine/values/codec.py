@@ -1,10 +1,12 @@
-"""The bytes of a dumped value: what the value classes' `dump` writes with and `load` reads with.
+"""The bytes of a dumped value: the tools that `dump` and `load` of the value classes use.
 
-Decides: how numbers and lists of strings stand in a dump, and that nothing is read beyond its end.
-Must not know: types, keys. Numbers are little-endian; a list of strings is its count, all lengths,
-then all bytes.
-Invariant: damaged bytes raise `DumpError`; a length is compared with what is left before anything
-is made of it.
+Decides: how numbers and lists of strings look in a dump, and that no read goes beyond its end.
+Must not know: types, keys.
+
+Numbers are little-endian. A list of strings is its count, then all lengths, then all bytes.
+
+Invariant: damaged bytes raise `DumpError`. Each length is compared with the bytes that are left
+before memory is allocated for it.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ _NUMBER: Final = 4  # bytes of a count or a length
 
 
 class DumpError(ValueError):
-    """The bytes are no dumped value of this version."""
+    """The bytes are not a dumped value of this version."""
 
 
 def dump_strings(items: Sequence[bytes]) -> bytes:
@@ -25,7 +27,7 @@ def dump_strings(items: Sequence[bytes]) -> bytes:
 
 
 class DumpReader:
-    """Takes a dump apart from ``at`` on."""
+    """Reads a dump from ``at`` on."""
 
     __slots__ = ("at", "data")
 
@@ -60,7 +62,7 @@ class DumpReader:
         return items
 
     def members(self) -> list[bytes]:
-        """As `strings`, of a collection: a key never holds an empty one."""
+        """As `strings`, for a collection: a key never holds an empty one."""
         items = self.strings()
         if not items:
             raise DumpError("a collection without members")

@@ -1,14 +1,17 @@
-"""Hashes: fields with values, packed into one bytes object while they are few and small, into
-sixteen while they are some hundreds, then a table.
+"""Hashes: fields with values, in one of three forms that depend on their number and size.
 
-Decides: how a hash is kept, and what OBJECT ENCODING says of it, which are two things: the one
-follows what was measured here, the other the limits a client can set.
-Must not know: keys, commands, settings (the limits come as arguments). Packed, a pair costs its
-bytes and some ten more; in a table a pair costs about 110 bytes beside its own, which is near what
-Redis pays there and five times what it pays for a listpack. The times of a look-up are even enough:
-one to two microseconds packed, half a microsecond in a table. A hash that changed over never
-changes back, and neither does its encoding.
-Invariants: ``listpack`` once false stays so; ``mark`` is in no element of a hash packed into one
+Few small pairs are packed into one bytes object, some hundreds into sixteen; more are in a table.
+
+Decides: how a hash is kept, and what OBJECT ENCODING reports. The first follows measurements of
+this code, the second the limits that a client can set.
+Must not know: keys, commands, settings (the limits come as arguments).
+
+A packed pair takes its bytes and about ten more. In a table a pair takes about 110 bytes in
+addition to its own. That is close to Redis' table, and five times as much as Redis' listpack. The
+times of a lookup are similar: one to two microseconds packed, half a microsecond in a table. A hash
+never changes back to an earlier form, and neither does its encoding.
+
+Invariants: ``listpack`` once false stays false; ``mark`` is in no element of a hash packed into one
 bytes object (`packed.find`).
 """
 
@@ -37,7 +40,7 @@ PACKED_PAIRS: Final = 64  # in one bytes object
 PACKED_BYTES: Final = 4096  # of one bytes object
 SPLIT_PAIRS: Final = 512
 _NO_LIMIT: Final = 1 << 60
-_SAMPLES: Final = 64  # pairs of a large hash that stand for all when it is measured
+_SAMPLES: Final = 64  # pairs of a large hash that represent all pairs when it is measured
 
 
 class Hash:
@@ -49,14 +52,14 @@ class Hash:
     def __init__(self) -> None:
         self.data: bytes | PackedPairs | IncrementalDict = b""
         self._packed_pairs = 0
-        self.listpack = True  # what OBJECT ENCODING says; else hashtable
+        self.listpack = True  # OBJECT ENCODING reports this; else hashtable
         self.mark = NEWLINE
 
     def __len__(self) -> int:
         data = self.data
         return self._packed_pairs if isinstance(data, bytes) else len(data)
 
-    def __bool__(self) -> bool:  # compiled code asks for nothing else
+    def __bool__(self) -> bool:  # compiled code uses only this
         return len(self) > 0
 
     def get(self, field: bytes) -> bytes | None:
@@ -68,7 +71,7 @@ class Hash:
         return None if encoded is None else encoded[encoded.index(b"\n") + 1 : -2]
 
     def encoded(self, field: bytes) -> bytes | None:
-        """The field's value as a bulk string."""
+        """Return the field's value as a bulk string."""
         data = self.data
         if isinstance(data, bytes):
             return value_of(data, field, self.mark)
@@ -84,8 +87,9 @@ class Hash:
         )
 
     def put(self, field: bytes, value: bytes, most_pairs: int, longest: int) -> bool:
-        """Set a field; True: it is new. Beyond ``most_pairs`` pairs, or with anything longer than
-        ``longest``, the encoding is hashtable from now on.
+        """Set a field; return True if it is new.
+        After more than ``most_pairs`` pairs, or anything longer than ``longest``, the encoding
+        stays hashtable.
         """
         if self.listpack and (len(field) > longest or len(value) > longest):
             self.listpack = False
@@ -119,7 +123,7 @@ class Hash:
         return length < 0
 
     def _part(self) -> None:
-        """From one bytes object to sixteen, or to a table at once if they would be too long."""
+        """Turn one bytes object into sixteen, or into a table if the sixteen would be too long."""
         longest = 0
         pairs = PackedPairs(self.mark)
         for field, value in self.items():
@@ -129,7 +133,7 @@ class Hash:
             self._spread(pairs)
 
     def _spread(self, data: bytes | PackedPairs) -> IncrementalDict:
-        """From packed to a table."""
+        """Turn a packed hash into a table."""
         table = IncrementalDict()
         for field, value in (
             data.items() if isinstance(data, PackedPairs) else pairs_of(data, self.mark)
@@ -139,7 +143,7 @@ class Hash:
         return table
 
     def remove(self, field: bytes) -> bool:
-        """Whether the field was there."""
+        """Remove a field; return True if it was there."""
         data = self.data
         if isinstance(data, bytes):
             left = without_pair(data, field, self.mark)
@@ -173,7 +177,7 @@ class Hash:
         )
 
     def encoded_pairs(self) -> bytes:
-        """All fields and values as bulk strings, alternating."""
+        """Return all fields and values as bulk strings, alternating."""
         data = self.data
         if isinstance(data, bytes):
             return data
@@ -187,15 +191,15 @@ class Hash:
         )
 
     def random(self, rng: Random) -> bytes:
-        """A field by chance, each as likely as any other. There must be one."""
+        """Return a random field, all equally likely. There must be one."""
         data = self.data
         if isinstance(data, bytes):
             return unpack(data, 2 * self._packed_pairs)[2 * int(rng.random() * self._packed_pairs)]
         return data.random(rng)
 
     def scan(self, cursor: int, count: int) -> tuple[int, list[tuple[bytes, bytes]]]:
-        """Some ``count`` pairs and the cursor to go on from, 0 at the end. What Redis would keep as
-        a listpack is returned whole, as it does it.
+        """Return about ``count`` pairs and the next cursor, 0 at the end.
+        As in Redis, a hash that Redis would keep as a listpack is returned whole.
         """
         data = self.data
         return (
@@ -234,7 +238,7 @@ class Hash:
 
     @classmethod
     def load(cls, reader: DumpReader) -> Hash:
-        """It is stored as a new hash of these pairs would be."""
+        """Load a hash; it is stored as a new hash of these pairs would be."""
         new = cls()
         listpack = reader.take(1)
         flat = reader.members()
@@ -255,7 +259,7 @@ class Hash:
         return len(data) if isinstance(data, bytes) else sum(map(len, data.parts))
 
     def cut(self, start: int, members: int, size: int) -> tuple[int, int, int]:
-        """Packed hashes are small: one piece."""
+        """Return a packed hash as one piece: it is small."""
         return (
             self.data.cut(start, members, size, _pair_bytes)
             if isinstance(self.data, IncrementalDict)
@@ -263,7 +267,9 @@ class Hash:
         )
 
     def span(self, start: int, stop: int) -> bytes:
-        """The pairs whose fields' CRC is ``start`` or more and less than ``stop``, 0: no limit."""
+        """Return the pairs whose fields' CRC is at least ``start`` and less than ``stop``, 0: no
+        limit.
+        """
         data = self.data
         pairs = (
             data.between(start, stop)

@@ -1,20 +1,27 @@
-"""The hash table under big hashes, sets and sorted sets: member to value, in dicts of a few
-hundred, in the order of the members' CRC-32.
+"""The hash table of big hashes, sets and sorted sets: member to value, in many small dicts.
+
+Each dict holds a few hundred members; the dicts are in the order of the members' CRC-32.
 
 Decides: in which dict a member lives, when a dict is split or two are merged, what a scan cursor
 means.
-Must not know: what values are, keys, replies. Up to `_ALONE` members it is one dict. Beyond, linear
-hashing over the CRC's leading bits: ``_buckets`` holds the dicts in the order of the CRCs they
-stand for, and growing splits one of them, shrinking merges two: no pause however large the table.
-With ``_parted`` = 2s, the first 2s dicts each stand for one value of the ``level + 1`` leading
-bits, the others for one value of the ``level`` leading bits; a pass is over when all of a level are
-split. About 40 bytes a place, beside the member itself. A cursor is the CRC from which to go on, so
-it means the same on every node and whatever the table's size has become, and a member that is there
-from the beginning of a scan to its end is returned. A random member is drawn by rejection: a dict
-by chance, a place in it by chance, and again if there is nobody; ``_most`` is no less than any
-dict's length. Members whose CRCs were made to be alike make one dict long, which costs what a long
-dict costs: `random`, a step of `scan` and its splits, one a pass, are O(length) then. The order of
-iteration is the node's own: nothing logged or digested may depend on it.
+Must not know: what values are, keys, replies.
+
+Up to `_ALONE` members it is one dict. A larger table uses linear hashing over the CRC's leading
+bits. ``_buckets`` holds the dicts in the order of their CRC ranges. Growth splits one of them and
+shrinking merges two, so there is no long pause in a table of any size. With ``_parted`` = 2s, each
+of the first 2s dicts holds one value of the ``level + 1`` leading bits. Each of the others holds
+one value of the ``level`` leading bits. A pass is over when all dicts of a level are split. A place
+takes about 40 bytes in addition to the member.
+
+A cursor is the CRC from which to continue. So it means the same on every node and for every size of
+the table. A scan returns every member that exists from its beginning to its end.
+
+A random member is drawn by rejection: a random dict, then a random place in it, and again if the
+place is empty. ``_most`` is no less than the length of any dict. An attacker can make members with
+equal CRCs, which makes one dict long. Then `random`, a step of `scan` and the splits of this dict,
+one in each pass, are O(length).
+
+The order of iteration is the node's own: nothing logged or digested may depend on it.
 """
 
 from __future__ import annotations
@@ -28,14 +35,14 @@ from typing import Any, Final
 
 from memstore.engine.values.deferred_free import LARGE, DeferredFree
 
-# members a dict on average: such dicts are well filled just before they are split and just after
+# members of a dict on average: such dicts are well filled just before a split and just after it
 _LOAD: Final = 160
 _ALONE: Final = 2 * _LOAD
 _CRC_BITS: Final = 32
-_FEWEST: Final = 10  # what the smallest dict worth rebuilding holds
-_TRIES: Final = 64  # of which one in three or so succeeds, unless the CRCs were made to be alike
-_WHOLE: Final = 32  # a dict of up to so many is scanned at once
-_SHARE: Final = 64  # of a long dict at least one part in so many a call
+_FEWEST: Final = 10  # members of the smallest dict worth rebuilding
+_TRIES: Final = 64  # about one in three succeeds, unless an attacker chose equal CRCs
+_WHOLE: Final = 32  # a dict of up to this many is scanned at once
+_SHARE: Final = 64  # each call takes at least one part in this many of a long dict
 _MISSING: Final = object()
 
 
@@ -54,12 +61,12 @@ class IncrementalDict:
     )
 
     def __init__(self) -> None:
-        self._alone: dict[bytes, Any] | None = {}  # all members, while it is one dict
+        self._alone: dict[bytes, Any] | None = {}  # all members, while the table is one dict
         self._buckets: list[dict[bytes, Any]] = _NO_BUCKETS
         self._count = 0
         self._ceiling = _FEWEST  # more members: `_grow`
         self._floor = 0  # fewer members: `_shrink`
-        self._level_size = 1  # dicts at the beginning of this pass, a power of two
+        self._level_size = 1  # dicts at the start of this pass, a power of two
         self._parted = 0  # how many of the first dicts came from splits of this pass
         self._shift = _CRC_BITS - 1  # leaves level + 1 bits of a CRC
         self._most = 0
@@ -67,8 +74,8 @@ class IncrementalDict:
 
     @classmethod
     def filled(cls, members: Sequence[bytes], value: Any) -> IncrementalDict:
-        """A table of these members, which as a rule differ, each with this value: at a quarter of
-        the cost of so many `put`.
+        """Return a table of these members, each with this value.
+        The members usually differ. It takes a quarter of the time of as many `put`.
         """
         table = cls()
         places = len(members) // _LOAD
@@ -97,7 +104,7 @@ class IncrementalDict:
     def __len__(self) -> int:
         return self._count
 
-    def __bool__(self) -> bool:  # compiled code asks for nothing else
+    def __bool__(self) -> bool:  # compiled code uses only this
         return len(self) > 0
 
     def get(self, member: bytes, default: Any = None) -> Any:
@@ -115,7 +122,7 @@ class IncrementalDict:
         return member in home
 
     def which(self, members: Iterable[bytes]) -> list[bool]:
-        """Of each of many members, whether it is here."""
+        """Return for each of many members whether it is here."""
         if self._alone is not None:
             return list(map(self._alone.__contains__, members))
         buckets, parted, shift = self._buckets, self._parted, self._shift
@@ -143,7 +150,7 @@ class IncrementalDict:
         return True
 
     def pop(self, member: bytes, default: Any = None) -> Any:
-        """Take the member out; its value, or ``default`` if it is not there."""
+        """Remove the member; return its value, or ``default`` if it is not there."""
         home = self._alone
         if home is None:
             at = crc32(member) >> self._shift
@@ -175,7 +182,7 @@ class IncrementalDict:
         return chain.from_iterable(map(dict.values, self._buckets))
 
     def copy(self) -> IncrementalDict:
-        """A table of its own with the same values in it."""
+        """Return a separate table with the same values in it."""
         new = IncrementalDict()
         for name in ("_count", "_ceiling", "_floor", "_level_size", "_parted", "_shift", "_most"):
             setattr(new, name, getattr(self, name))
@@ -188,8 +195,8 @@ class IncrementalDict:
         return new
 
     def size(self) -> int:
-        """Bytes taken, about, members included (as long as those of one dict
-        are on average), values not.
+        """Return the bytes taken, about, with members and without values.
+        The members count as long as those of one dict are on average.
         """
         homes = self._buckets if self._alone is None else [self._alone]
         total = (
@@ -206,7 +213,7 @@ class IncrementalDict:
     # ----------------------------------------------------------------- some members
 
     def random(self, rng: Random) -> bytes:
-        """A member by chance, each as likely as any other. There must be one."""
+        """Return a random member, all equally likely. There must be one."""
         home = self._alone
         chance = rng.random
         if home is not None:
@@ -227,8 +234,8 @@ class IncrementalDict:
         raise AssertionError("fewer members than counted")
 
     def scan(self, cursor: int, count: int) -> tuple[int, list[tuple[bytes, Any]]]:
-        """Some ``count`` members from ``cursor`` on, 0 at the beginning, and the cursor to go on
-        from, 0 at the end. Members of one CRC come together.
+        """Return about ``count`` members from ``cursor`` on, and the next cursor.
+        The cursor is 0 at the beginning and at the end. Members of one CRC come together.
         """
         found: list[tuple[bytes, Any]] = []
         if not 0 <= cursor < 1 << _CRC_BITS:
@@ -257,10 +264,11 @@ class IncrementalDict:
     def cut(
         self, start: int, members: int, size: int, weigh: Callable[[bytes, Any], int]
     ) -> tuple[int, int, int]:
-        """Where a scan from the CRC ``start`` is after about so many members, or so much by
-        ``weigh``, 0: at the end; how many they are, and their weight.
+        """Return where a piece of a scan ends, how many members it has, and their weight.
+        The piece starts at the CRC ``start`` and has about this many members, or this much weight
+        by ``weigh``. The end is 0 at the end of the table.
 
-        No more than one member, and those of its CRC, go beyond that weight.
+        At most one member, and those of its CRC, exceed that weight.
         """
         cursor, count, total = start, 0, 0
         while True:
@@ -276,8 +284,8 @@ class IncrementalDict:
                 return cursor, count, total
 
     def between(self, start: int, stop: int) -> list[tuple[bytes, Any]]:
-        """The members whose CRC is ``start`` or more and less than ``stop`` (0:
-        no limit), in no order.
+        """Return the members whose CRC is at least ``start`` and less than ``stop``, in no order.
+        ``stop`` 0: no limit.
         """
         if not start and not stop:
             return list(self.items())
@@ -289,7 +297,7 @@ class IncrementalDict:
                 return [item for item in found if crc32(item[0]) < stop] if stop else found
 
     def _bounds(self, place: int) -> tuple[int, int]:
-        """The first CRC that a dict stands for, and the one behind its last."""
+        """Return the first CRC of a dict, and the first one after its last."""
         if self._alone is not None:
             return 0, 1 << _CRC_BITS
         parted, shift = self._parted, self._shift
@@ -324,7 +332,9 @@ class IncrementalDict:
         self._settle()
 
     def _shrink(self) -> None:
-        """A dict keeps the room it once needed, so a small table's is built anew."""
+        """Merge two dicts, or rebuild the one dict of a small table: a dict never frees unused
+        places.
+        """
         if self._alone is not None:
             self._alone = dict(self._alone)
             self._ceiling = max(_FEWEST, 2 * self._count)
@@ -345,7 +355,7 @@ class IncrementalDict:
             self._most = len(merged)
         if len(self._buckets) == 1:
             if self._deferred_free is not None:
-                self._deferred_free.pieces = []  # what it has is in use still
+                self._deferred_free.pieces = []  # its content is still in use
                 self._deferred_free = None
             self._alone, self._buckets = merged, _NO_BUCKETS
             self._ceiling, self._floor = _ALONE, self._count // 4
@@ -360,7 +370,7 @@ class IncrementalDict:
             self._watch()
 
     def _watch(self) -> None:
-        """A guard from `LARGE` dicts on, and below that until the table is one dict again."""
+        """Add a guard from `LARGE` dicts on; it stays until the table is one dict again."""
         if self._deferred_free is None and len(self._buckets) >= LARGE:
             self._deferred_free = DeferredFree(self._buckets)
 
@@ -371,7 +381,9 @@ _NO_BUCKETS: Final[list[dict[bytes, Any]]] = []  # shared and never written
 def _cut_by_weight(
     crcs: list[int], weights: list[int], end: int, count: int, total: int, size: int
 ) -> tuple[int, int, int]:
-    """`IncrementalDict.cut` among members too heavy together. ``end``: the cursor behind them."""
+    """As `IncrementalDict.cut` where members are too heavy together. ``end``: the cursor after
+    them.
+    """
     before = -1
     for crc, weight in sorted(zip(crcs, weights, strict=True)):
         if total >= size and crc != before:
@@ -385,7 +397,7 @@ def _cut_by_weight(
 def within(
     pairs: Iterable[tuple[bytes, Any]], start: int, stop: int
 ) -> Iterable[tuple[bytes, Any]]:
-    """Those that `IncrementalDict.between` would give if they were in a table."""
+    """Return what `IncrementalDict.between` would return if these members were in a table."""
     if not start and not stop:
         return pairs
     if start >> _CRC_BITS:
@@ -394,8 +406,8 @@ def within(
 
 
 def _part(home: dict[bytes, Any], start: int, count: int) -> tuple[list[tuple[bytes, Any]], int]:
-    """The first ``count`` of a dict from the CRC ``start`` on, with all that share the last one's
-    CRC, and the next CRC, 0: there is none.
+    """Return the first ``count`` members of a dict from the CRC ``start`` on, and the next CRC.
+    All members that share the last one's CRC are included. The next CRC is 0 if there is none.
     """
     ordered = sorted([(at, member) for member in home if (at := crc32(member)) >= start])
     end = count

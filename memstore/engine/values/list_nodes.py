@@ -1,22 +1,26 @@
 """The parts of a long list: packed nodes between two open ends.
 
 Decides: how a long list's elements are stored and found.
-Must not know: keys, replies, effects, when a list is long (`quicklist`). They form two arms,
-which meet at the origin, somewhere inside the list. An arm grows and shrinks at its outer end only:
-a Python list of a few elements (``open``), where a push or a pop is one list operation, and behind
-it nodes of up to NODE_ITEMS elements, the outermost last. What is pushed beyond the open end's room
-is packed and joins the outermost node; a pop that finds the open end empty unpacks that node; an
-arm that runs dry takes half of the other's nodes. Since both arms grow outward, cumulative counts
-from the origin stay true under pushes and pops at both ends: they are brought up to date only when
-a place in the middle is asked for, and a bisection finds its node.
+Must not know: keys, replies, effects, when a list is long (`quicklist`).
 
-A node is a blob (see `packed`) or, where elements are large on average, a list of them as they are.
-A blob of numbers is narrowed (see `nibble_packing`) when another node comes outside of it, and
-after a change inside the list. Nodes are never changed, only replaced, so that copies share them.
-Nothing here depends on how a list came to be: nodes' borders are not part of its value.
-Invariants: a node's count is that of its elements and not zero; a node that has another one outside
-of it is as narrow as it can be; ``ends`` is true as far as it goes, and it never goes beyond
-``nodes``.
+The nodes form two arms, which meet at the origin, a place inside the list. An arm grows and shrinks
+only at its outer end. That end is a Python list of a few elements (``open``), where a push or a pop
+is one list operation. Inside of it are nodes of up to NODE_ITEMS elements, the outermost last.
+
+Elements that no longer fit the open end are packed and join the outermost node. A pop that finds
+the open end empty unpacks that node. An arm without elements takes half of the other arm's nodes.
+Both arms grow outward, so cumulative counts from the origin stay true under pushes and pops at both
+ends. They are updated only when a command needs a place in the middle; a bisection then finds its
+node.
+
+A node is a blob (see `packed`) or, if elements are large on average, a plain list of them. A blob
+of numbers is narrowed (see `nibble_packing`) when another node comes outside of it, and after a
+change inside the list. Nodes are never changed, only replaced, so that copies share them. The
+borders of nodes are not part of a list's value: nothing depends on how a list was built.
+
+Invariants: a node's count is the number of its elements and not zero; a node that has another one
+outside of it is as narrow as it can be; ``ends`` is correct for the nodes it covers, and never
+covers more than ``nodes``.
 """
 
 from __future__ import annotations
@@ -33,13 +37,13 @@ from memstore.engine.values.nibble_packing import NARROW, narrow, wide
 from memstore.engine.values.packed import pack, unpack
 
 NODE_ITEMS: Final = 128
-OPEN_ITEMS: Final = 32  # an open end of more is packed but for KEPT_ITEMS
+OPEN_ITEMS: Final = 32  # an open end of more elements is packed except for KEPT_ITEMS
 KEPT_ITEMS: Final = 16
 LARGE_MEAN: Final = 128  # bytes; elements larger than this on average are not packed
-_NEAR: Final = 8  # nodes looked at one by one from the outer end before the index is asked
-_FEW: Final = 8  # nodes of an arm mended one by one after a removal
+_NEAR: Final = 8  # nodes checked one by one from the outer end before the index is used
+_FEW: Final = 8  # nodes of an arm repaired one by one after a removal
 _CRLF: Final = b"\r\n"
-_OBJECT: Final = 33  # bytes of a bytes object beside its content
+_OBJECT: Final = 33  # bytes of a bytes object in addition to its content
 _NUMBER: Final = 32  # bytes of a number
 
 Node = bytes | list[bytes]  # bytes may be narrow
@@ -49,7 +53,7 @@ Node = bytes | list[bytes]  # bytes may be narrow
 
 
 def encode(items: Sequence[bytes]) -> bytes:
-    """As `pack`; a tenth of its time where all elements are equally long."""
+    """As `pack`; takes a tenth of the time if all elements have equal length."""
     if not items:
         return b""
     length = len(items[0])
@@ -66,12 +70,12 @@ def make_node(items: list[bytes]) -> Node:
 
 
 def items_of(node: Node, count: int) -> list[bytes]:
-    """The elements, in a list that may be the node itself: not to be changed."""
+    """Return the elements in a list that may be the node itself: the caller must not change it."""
     return unpack(wide(node), count) if isinstance(node, bytes) else node
 
 
 def closed(node: Node) -> Node:
-    """The form of a node that is rather kept than changed."""
+    """Return the form of a node to keep when changes are unlikely."""
     return narrow(node) if isinstance(node, bytes) else node
 
 
@@ -83,8 +87,8 @@ def _joined(one: Node, two: Node) -> Node:
 
 
 def _stride(blob: bytes, count: int) -> int:
-    """The bytes an element takes if all of a blob's are equally long, else 0. If every step meets
-    the same head, every element ends where the next begins.
+    """Return the bytes of one element if all of a blob's have equal length, else 0.
+    If every step meets the same head, every element ends where the next starts.
     """
     step, rest = divmod(len(blob), count)
     if rest:
@@ -115,7 +119,7 @@ def element(node: Node, count: int, at: int) -> bytes:
 
 
 def encoded_part(node: Node, count: int, start: int, stop: int) -> bytes:
-    """Elements ``start`` to ``stop`` of a node, encoded."""
+    """Return elements ``start`` to ``stop`` of a node, encoded."""
     if isinstance(node, bytes):
         node = wide(node)
         if stop - start == count:
@@ -131,7 +135,7 @@ def encoded_part(node: Node, count: int, start: int, stop: int) -> bytes:
 
 
 class Sought:
-    """An element that is looked for."""
+    """An element to search for."""
 
     __slots__ = ("encoded", "trace", "value")
 
@@ -141,7 +145,9 @@ class Sought:
         self.trace = nibble_packing.trace(self.encoded)
 
     def may_be_in(self, node: Node) -> bool:
-        """False: it is not. A blob may have its encoding inside of another element."""
+        """Return False if the element is not in the node.
+        True is no proof: another element of a blob may contain its encoding.
+        """
         if not isinstance(node, bytes):
             return self.value in node
         if node[0] >= NARROW:
@@ -150,7 +156,7 @@ class Sought:
 
 
 def without(items: list[bytes], value: bytes, most: int, backward: bool) -> list[bytes]:
-    """``items`` without up to ``most`` occurrences of ``value``."""
+    """Return ``items`` without up to ``most`` occurrences of ``value``."""
     if items.count(value) <= most:
         return [item for item in items if item != value]
     left = items[::-1] if backward else items[:]
@@ -163,8 +169,8 @@ def without(items: list[bytes], value: bytes, most: int, backward: bool) -> list
 
 
 class Arm:
-    """One half of the nodes, from the origin outward. ``mirrored``:
-    outward is toward the list's first element.
+    """One half of the nodes, from the origin outward.
+    ``mirrored``: outward is toward the list's first element.
     """
 
     __slots__ = ("counts", "ends", "mirrored", "nodes", "open", "total")
@@ -174,7 +180,7 @@ class Arm:
         self.open: list[bytes] = []  # the outermost element last
         self.nodes: list[Node] = []  # the outermost node last; each in the list's order
         self.counts: list[int] = []
-        # elements from the origin up to and with a node: a prefix of what `nodes` would give
+        # elements from the origin to the end of each node: a prefix of what `nodes` would give
         self.ends: list[int] = []
         self.total = 0  # elements in nodes
 
@@ -187,7 +193,7 @@ class Arm:
         return new
 
     def spill(self) -> None:
-        """Pack the open end but for its outermost elements."""
+        """Pack the open end except for its outermost elements."""
         items = self.open[:-KEPT_ITEMS]
         self.open = self.open[len(items) :]
         for at in range(0, len(items), NODE_ITEMS):
@@ -197,7 +203,7 @@ class Arm:
             self.add(make_node(piece), len(piece))
 
     def add(self, node: Node, count: int) -> None:
-        """A node at the outer end, inside what is open; it joins its neighbour if there is room."""
+        """Add a node inside the open end; it joins its neighbour if there is room."""
         nodes, counts = self.nodes, self.counts
         self.total += count
         if nodes and counts[-1] + count <= NODE_ITEMS and type(nodes[-1]) is type(node):
@@ -211,7 +217,7 @@ class Arm:
             counts.append(count)
 
     def unpack_outermost(self) -> None:
-        """The outermost node becomes the open end, which was empty."""
+        """Turn the outermost node into the open end, which must be empty."""
         node, count = self.nodes.pop(), self.counts.pop()
         self.total -= count
         del self.ends[len(self.nodes) :]
@@ -221,7 +227,7 @@ class Arm:
         self.open = items
 
     def take_half(self, other: Arm) -> None:
-        """An arm without elements takes the inner half of the other's."""
+        """Take the inner half of the other arm's elements; this arm has none."""
         if other.nodes:
             half = (len(other.nodes) + 1) // 2
             self.nodes.extend(reversed(other.nodes[:half]))
@@ -235,8 +241,8 @@ class Arm:
             del other.open[:half]
 
     def drop_nodes(self, count: int) -> int:
-        """Drop whole nodes from the outer end, as many as ``count`` elements cover; how many of
-        these are left to drop.
+        """Drop whole nodes from the outer end, as many as ``count`` elements cover.
+        Returns how many of these elements are still to drop.
         """
         counts = self.counts
         keep = len(counts)
@@ -251,8 +257,8 @@ class Arm:
         return count
 
     def find(self, distance: int) -> tuple[int, int]:
-        """The node of the element that has ``distance`` elements of nodes outside of it, and the
-        element's place in that node.
+        """Return a node and a place in it, for the element with ``distance`` elements of nodes
+        outside.
         """
         counts = self.counts
         last = len(counts) - 1
@@ -265,7 +271,7 @@ class Arm:
         ends = self.ends
         if len(ends) < len(counts):
             missing = accumulate(counts[len(ends) :], initial=ends[-1] if ends else 0)
-            next(missing)  # what it begins with
+            next(missing)  # its first step
             ends.extend(missing)
         inside = self.total - 1 - distance
         at = bisect_right(ends, inside)
@@ -273,8 +279,8 @@ class Arm:
         return at, outside if self.mirrored else counts[at] - 1 - outside
 
     def encoded(self, start: int, stop: int, parts: list[bytes]) -> None:
-        """Append the elements of nodes at distances ``start`` to ``stop`` from the outer end, in
-        the list's order.
+        """Append the elements of nodes at distances ``start`` to ``stop`` from the outer end.
+        They are in the list's order.
         """
         step = -1 if self.mirrored else 1
         at, place = self.find(start if self.mirrored else stop - 1)
@@ -293,7 +299,7 @@ class Arm:
             at += step
 
     def replace(self, at: int, items: list[bytes]) -> None:
-        """Other elements for a node: more than one node's or none, too."""
+        """Put other elements in the place of a node: they may need more than one node, or none."""
         self.total += len(items) - self.counts[at]
         if len(items) <= NODE_ITEMS:
             pieces = [items] if items else []
@@ -305,7 +311,7 @@ class Arm:
         del self.ends[at:]
 
     def mend(self, changed: dict[int, list[bytes]]) -> None:
-        """Fewer elements for some nodes; small neighbours are joined."""
+        """Put fewer elements in the place of some nodes; small neighbours are joined."""
         if len(changed) <= _FEW:
             for at in sorted(changed, reverse=True):
                 self.replace(at, changed[at])
@@ -322,7 +328,7 @@ class Arm:
                 self.add(node, count)
 
     def _join(self, at: int) -> None:
-        """Node ``at`` and the one inside of it become one, if they have room in it."""
+        """Join node ``at`` and the one inside of it, if the elements fit into one node."""
         nodes, counts = self.nodes, self.counts
         if (
             0 < at < len(nodes)
@@ -376,7 +382,7 @@ class ListNodes:
         left, right = self.left, self.right
         return len(left.open) + left.total + right.total + len(right.open)
 
-    def __bool__(self) -> bool:  # compiled code asks for nothing else
+    def __bool__(self) -> bool:  # compiled code uses only this
         return len(self) > 0
 
     def copy(self) -> ListNodes:
@@ -390,7 +396,7 @@ class ListNodes:
             arm.spill()
 
     def supply(self, arm: Arm, other: Arm) -> list[bytes]:
-        """The open end of an arm, with elements in it. The list must have some."""
+        """Return the open end of an arm, with elements in it. The list must have some."""
         if not arm.open:
             if not arm.nodes:
                 arm.take_half(other)
@@ -399,7 +405,7 @@ class ListNodes:
         return arm.open
 
     def drop(self, arm: Arm, other: Arm, count: int) -> None:
-        """Take ``count`` elements off one end; the list must have as many."""
+        """Remove ``count`` elements from one end; the list must have at least this many."""
         while count:
             count = arm.drop_nodes(count) if not arm.open else count
             if count:
@@ -441,7 +447,7 @@ class ListNodes:
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def pieces(self, backward: bool) -> Iterator[tuple[Arm, int, Node, int]]:
-        """Every open end (node -1) and node with its elements in list order, and their count."""
+        """Yield every open end (node -1) and node with its elements in list order, and a count."""
         left, right = self.left, self.right
         arms = (right, left) if backward else (left, right)
         for arm in arms:
@@ -455,7 +461,7 @@ class ListNodes:
                 yield arm, -1, arm.open[::-1] if arm.mirrored else arm.open[:], len(arm.open)
 
     def replace(self, arm: Arm, at: int, items: list[bytes]) -> None:
-        """Other elements, in the list's order, for an open end (-1) or a node."""
+        """Put other elements, in the list's order, in the place of an open end (-1) or a node."""
         if at >= 0:
             arm.replace(at, items)
         else:
@@ -466,7 +472,7 @@ class ListNodes:
         for arm, at, node, count in self.pieces(False):
             if sought.may_be_in(node):
                 items = items_of(node, count)[:]
-                if pivot in items:  # the blob may have it inside an element
+                if pivot in items:  # the blob may have the encoding inside an element
                     items.insert(items.index(pivot) + after, value)
                     self.replace(arm, at, items)
                     return True

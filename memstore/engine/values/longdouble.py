@@ -1,10 +1,14 @@
-"""Long double arithmetic as Redis does it on x86: 64 bits of mantissa, exactly rounded, printed
-with seventeen decimals.
+"""Long double arithmetic as Redis does it on x86.
 
-Decides: what INCRBYFLOAT (and its like) understands, adds and prints.
-Must not know: keys, replies. Floats of Python have 53 bits and would print other digits, and
-results must be the same on every machine, so everything here is integer arithmetic.
-Invariant: a Fraction that leaves `parse` or `add` is a number an 80-bit long double can hold.
+The mantissa has 64 bits, results are exactly rounded and printed with seventeen decimals.
+
+Decides: what INCRBYFLOAT and similar commands accept, add and print.
+Must not know: keys, replies.
+
+Python's floats have 53 bits and would print other digits. Results must be the same on every
+machine, so everything here is integer arithmetic.
+
+Invariant: a Fraction that `parse` or `add` returns is a number that an 80-bit long double can hold.
 """
 
 from __future__ import annotations
@@ -20,19 +24,20 @@ _LONGEST: Final = 5 * 1024 - 1
 _DECIMAL: Final = re.compile(rb"([+-]?)(\d*)\.?(\d*)(?:[eE]([+-]?\d+))?")
 _HEX: Final = re.compile(rb"([+-]?)0[xX]([0-9a-fA-F]*)\.?([0-9a-fA-F]*)(?:[pP]([+-]?\d+))?")
 _INFINITY: Final = re.compile(rb"[+-]?inf(?:inity)?", re.IGNORECASE)
-# an exponent beyond this decides alone; keeps a short hostile text from asking for a giant power
+# A larger exponent alone decides the result. This keeps a short hostile text from asking for a huge
+# power.
 _FAR: Final = 100_000
 _CHUNK: Final = 4000  # Python refuses to convert more decimal digits at once
 _CHUNK_POWER: Final[int] = 10**_CHUNK
 _DECIMALS: Final = 17
 
-# what `parse` gives for a spelled-out infinity and `add` for a sum too large
+# the result of `parse` for a spelled-out infinity, and of `add` for a sum that is too large
 INFINITE: Final = None
 Number = Fraction | None
 
 
 class NotANumber(ValueError):
-    """The text is not what strtold would take whole, or out of its range."""
+    """strtold would not read the whole text, or the number is out of range."""
 
 
 def parse(text: bytes) -> Number:
@@ -71,7 +76,7 @@ def _assemble(
         if shift >= 0
         else Fraction(mantissa, int(power**-shift))
     )
-    if not value:  # too large, or so small that nothing is left
+    if not value:  # too large, or so small that it becomes zero
         raise NotANumber
     return -value if negative else value
 
@@ -90,7 +95,7 @@ def _to_digits(number: int) -> bytes:
 
 
 def rounded(value: Fraction) -> Number:
-    """The nearest long double, halves to even."""
+    """Return the nearest long double; ties go to even."""
     if not value:
         return value
     top, bottom = abs(value.numerator), value.denominator
@@ -108,7 +113,7 @@ def add(one: Number, two: Number) -> Number:
 
 
 def show(value: Fraction) -> bytes:
-    """Seventeen decimals without trailing zeros, never an exponent."""
+    """Return seventeen decimals without trailing zeros, never with an exponent."""
     scaled = round(abs(value) * 10**_DECIMALS)
     whole, part = divmod(scaled, 10**_DECIMALS)
     text = _to_digits(whole)

@@ -1,12 +1,15 @@
-"""Strings of more than 64 KiB that APPEND or SETRANGE has changed: bytes that are changed in place.
+"""Strings of more than 64 KiB that APPEND or SETRANGE has changed: bytes that change in place.
 
 Decides: how such a string is kept.
-Must not know: keys, commands. A short string is plain ``bytes``, and so is a long one that was set
-as a whole: it costs no more than its bytes. The first APPEND or SETRANGE whose result is longer
-than `LONG` copies it once; those that follow cost what they write. A bytearray grows by an eighth
-at most beyond its content, so the room it does not use is bounded.
-Invariant: no reference to ``data`` or a view of it leaves a method: who reads gets a copy of what
-it asked for.
+Must not know: keys, commands.
+
+A short string is plain ``bytes``. A long string that was set as a whole is plain ``bytes`` too and
+takes no more memory than its bytes. The first APPEND or SETRANGE whose result is longer than `LONG`
+copies the string once. Each later one takes time only for the bytes it writes. A bytearray grows at
+most an eighth beyond its content, so its unused memory is bounded.
+
+Invariant: no reference to ``data`` or a view of it leaves a method: a reader gets a copy of the
+part it needs.
 """
 
 from __future__ import annotations
@@ -16,8 +19,8 @@ from typing import ClassVar, Final
 
 from memstore.engine.values.codec import DumpError, DumpReader
 
-LONG: Final = 64 * 1024  # bytes; to copy so many takes some microseconds
-_ZEROS: Final = 1024 * 1024  # bytes added at once where a write begins beyond the end
+LONG: Final = 64 * 1024  # bytes; to copy this many takes some microseconds
+_ZEROS: Final = 1024 * 1024  # bytes added at once where a write starts after the end
 
 
 class LongString:
@@ -39,7 +42,7 @@ class LongString:
         return bytes(self.data)
 
     def part(self, start: int, stop: int) -> bytes:
-        """The bytes from ``start`` up to ``stop``, as far as there are such."""
+        """Return the bytes from ``start`` up to ``stop``, as far as they exist."""
         size = len(self.data)
         stop = min(stop, size)
         if start >= stop:
@@ -48,14 +51,14 @@ class LongString:
             return bytes(view[start : max(start, stop)])
 
     def bulk(self) -> bytes:
-        """As a RESP bulk string, copied once."""
+        """Return the string as a RESP bulk string, copied once."""
         return b"".join((b"$%d\r\n" % len(self.data), self.data, b"\r\n"))
 
     def append(self, piece: bytes) -> None:
         self.data += piece
 
     def write(self, offset: int, piece: bytes) -> None:
-        """Put ``piece`` at ``offset``; zeros fill what lies between the end and it."""
+        """Put ``piece`` at ``offset``; zeros fill the gap between the end and it."""
         data = self.data
         while len(data) < offset:
             data += bytes(min(offset - len(data), _ZEROS))
@@ -94,7 +97,7 @@ class LongString:
 
 
 def written(old: bytes, offset: int, piece: bytes) -> LongString:
-    """``old`` with ``piece`` at ``offset``, as a long string."""
+    """Return ``old`` with ``piece`` at ``offset``, as a long string."""
     new = LongString(bytearray(old))
     new.write(offset, piece)
     return new

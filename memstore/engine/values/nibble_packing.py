@@ -1,12 +1,15 @@
-"""Packed blobs of numbers at half their size: four bits a character.
+"""Packed blobs of numbers at half their size: four bits for each character.
 
 Decides: which blobs can be narrow, how they look.
-Must not know: elements, when a blob is worth narrowing. A blob (see `packed`) that consists of
-digits, a little punctuation and its own framing needs no more than sixteen letters, a line break
-and a head's beginning being one each. To and fro is a few passes in C, and a few narrow blobs' wide
-forms are remembered, so that reading a place again and again costs what it does with any blob.
-Invariants: ``wide(narrow(blob)) == blob`` for any blob whatsoever, byte by byte: a number's
-spelling is kept. A narrow blob begins with a byte that no blob begins with.
+Must not know: elements, when a blob is worth narrowing.
+
+Some blobs (see `packed`) consist of digits, a little punctuation and their own framing. Such a blob
+needs at most sixteen letters; a line break and the beginning of a head are one letter each. A
+conversion is a few passes in C. The wide forms of a few narrow blobs are cached, so repeated reads
+of a place take the same time as with any blob.
+
+Invariants: ``wide(narrow(blob)) == blob`` for every blob, byte by byte: a number's spelling is
+kept. A narrow blob starts with a byte that no other blob starts with.
 """
 
 from __future__ import annotations
@@ -15,12 +18,12 @@ from binascii import hexlify, unhexlify
 from functools import lru_cache
 from typing import Final
 
-# a narrow blob's first byte is this or more (a head's beginning comes first),
-# any other blob's is a dollar sign
+# A narrow blob's first byte is this or more (a head's beginning comes first). The first byte of any
+# other blob is a dollar sign.
 NARROW: Final = 0xA0
 
-_KEPT_WIDE: Final = 128  # blobs remembered; a list's node has some kilobytes at most
-_LOOK: Final = 64  # bytes looked at before all are: most blobs that cannot be narrow tell it there
+_KEPT_WIDE: Final = 128  # blobs cached; a list's node has some kilobytes at most
+_LOOK: Final = 64  # bytes checked first: they show of most blobs that they cannot be narrow
 _CRLF: Final = b"\r\n"
 _HEAD: Final = b"\r\n$"
 _DOLLAR: Final = 0x24
@@ -33,20 +36,20 @@ _FROM_LETTERS: Final = bytes.maketrans(b"cdef", _PUNCTUATION)
 
 
 def _letters(blob: bytes) -> bytes | None:
-    """The blob in sixteen letters, beginning with a head's; None: it has others."""
+    """Return the blob in sixteen letters, from a head's beginning on; None: it has others."""
     if blob[:_LOOK].translate(None, _ALPHABET) or blob.translate(None, _ALPHABET):
         return None
     letters = (_CRLF + blob).replace(_HEAD, b"a").replace(_CRLF, b"b").translate(_TO_LETTERS)
-    # else a dollar sign or half a line break of an element's own
+    # else an element contains a dollar sign or half a line break
     return letters if letters.isalnum() else None
 
 
 def narrow(blob: bytes) -> bytes:
-    """Half as long if it can be, else as it is; what is narrow stays so."""
+    """Return a blob of half the length if possible, else (and if it is narrow) the same blob."""
     letters = _letters(blob)
     if letters is None:
         return blob
-    # a blob ends with a line break: one more head is none of its own
+    # a blob ends with a line break: the extra head is not its own
     return unhexlify(letters + b"a" if len(letters) & 1 else letters)
 
 
@@ -57,15 +60,17 @@ def _widened(blob: bytes) -> bytes:
 
 
 def wide(blob: bytes) -> bytes:
-    """The blob that was narrowed, or that was not."""
+    """Return the wide form of a blob, narrow or not."""
     return _widened(blob) if blob[0] >= NARROW else blob
 
 
 def trace(packed: bytes) -> bytes | None:
-    """What `may_hold` looks for to find one packed element; None: no narrow blob has it."""
+    """Return what `may_hold` searches for to find one packed element.
+    None: no narrow blob has the element.
+    """
     return _letters(packed[:-2])
 
 
 def may_hold(blob: bytes, sought: bytes) -> bool:
-    """False: the element is not in a narrow blob."""
+    """Return False if the element is not in a narrow blob."""
     return sought in hexlify(blob)

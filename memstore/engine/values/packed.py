@@ -1,11 +1,14 @@
-"""Small collections as one bytes object: the elements one behind the other in RESP bulk form.
+"""Small collections as one bytes object: consecutive elements in RESP bulk form.
 
-Decides: how packed elements look, how they are taken apart again and how one is found among them.
-Must not know: what the elements mean, when a collection is small. An element costs its bytes and
-five to eight more, where a bytes object of its own costs 33 and a pointer; hiredis takes a blob
-apart in C, and a reply that holds all elements is the blob behind a head.
-Invariants: ``unpack(pack(items), len(items)) == items``; every search is right for any item
-whatsoever in a blob whose elements are free of its mark.
+Decides: how packed elements look, how they are unpacked and how one of them is found.
+Must not know: what the elements mean, when a collection is small.
+
+An element takes its bytes and five to eight more. A bytes object of its own would take 33 and a
+pointer more. hiredis unpacks a blob in C, and a reply with all elements is a head followed by the
+blob.
+
+Invariants: ``unpack(pack(items), len(items)) == items``; every search is correct for any item, if
+no element of the blob contains its mark.
 """
 
 from __future__ import annotations
@@ -17,14 +20,14 @@ import hiredis
 
 from memstore.engine.reply import HEADS
 
-# What `find` counts to know where an element begins: elements of the blob must not contain it.
-NEWLINE: Final = b"\n"  # counted twice as fast
+# `find` counts this to know where an element starts: elements of the blob must not contain it.
+NEWLINE: Final = b"\n"  # counting it takes half the time
 CRLF: Final = b"\r\n"
 
 _MANY: Final = len(HEADS)
-# bytes; a longer blob gets a parser of its own, whose buffer goes away with it
+# bytes; a longer blob gets a parser of its own, whose buffer is freed with it
 _KEPT: Final = 16 * 1024
-_PARSER: Final = [hiredis.Reader()]  # between two calls it holds nothing
+_PARSER: Final = [hiredis.Reader()]  # it is empty between two calls
 
 
 def pack(items: Sequence[bytes]) -> bytes:
@@ -40,7 +43,7 @@ def pack(items: Sequence[bytes]) -> bytes:
 
 
 def unpack(blob: bytes, count: int) -> list[bytes]:
-    """The elements of ``blob``, of which there must be ``count``."""
+    """Return the elements of ``blob``, which must have ``count`` of them."""
     parser = _PARSER[0] if len(blob) <= _KEPT else hiredis.Reader()
     parser.feed(b"*%d\r\n%b" % (count, blob))
     items: Any = parser.gets()
@@ -51,8 +54,8 @@ def unpack(blob: bytes, count: int) -> list[bytes]:
 
 
 def mark_for(items: Sequence[bytes]) -> bytes | None:
-    """The mark that is in none of ``items``; None: both are, so that `find` cannot serve a blob
-    that holds these.
+    """Return the mark that none of ``items`` contains.
+    None: they contain both marks, so `find` cannot search a blob that holds them.
     """
     mark = NEWLINE
     for item in items:
@@ -64,11 +67,11 @@ def mark_for(items: Sequence[bytes]) -> bytes | None:
 
 
 def find(blob: bytes, packed: bytes, step: int, mark: bytes) -> int:
-    """Where in ``blob`` the element stands whose packed form is ``packed``, looked for at each
-    ``step``-th place; -1: nowhere.
+    """Return where ``blob`` has the element with the packed form ``packed``; -1: nowhere.
+    It checks each ``step``-th place.
 
-    A head's dollar sign is the only one with an even number of marks before it that starts a head:
-    elsewhere the bytes are some element's own.
+    A dollar sign starts a head only if the number of marks before it is even. Otherwise the bytes
+    belong to an element.
     """
     at = blob.find(packed)
     step *= 2
@@ -78,7 +81,7 @@ def find(blob: bytes, packed: bytes, step: int, mark: bytes) -> int:
 
 
 def end_of(blob: bytes, at: int, mark: bytes) -> int:
-    """Where the element that begins at ``at`` ends, its last line break included: after the second
-    mark from there on.
+    """Return the end of the element that starts at ``at``, its last line break included.
+    The end is after the second mark from there on.
     """
     return blob.index(mark, blob.index(mark, at) + 2) + len(mark)

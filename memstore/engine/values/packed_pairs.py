@@ -1,13 +1,16 @@
-"""Pairs packed: fields with values in one bytes object, and in sixteen of them by the fields'
-CRC-32 when they are too many for one.
+"""Packed pairs: fields with values in one bytes object, or in sixteen if they are too many for one.
 
-Decides: how a pair is found, set and taken out in a packed form.
-Must not know: what the pairs are for, when another form is better. One bytes object is read through
-to find a field, so it serves some dozens of pairs; sixteen serve some hundreds as quickly, in a
-fourth of the memory that a dict of bytes objects needs.
-Invariants: a field stands once, in the part its CRC names; no element contains the mark that goes
-with the form (`packed.find`), none is as long as there are prepared heads. What `packable` refuses
-must not be put.
+The fields' CRC-32 selects one of the sixteen parts.
+
+Decides: how a pair is found, set and removed in a packed form.
+Must not know: what the pairs are for, when another form is better.
+
+A search reads a whole bytes object, so one object serves some dozens of pairs. Sixteen objects
+serve some hundreds as quickly, in a fourth of the memory of a dict of bytes objects.
+
+Invariants: a field is there once, in the part that its CRC selects; no element contains the mark of
+the form (`packed.find`); no element is longer than the prepared heads allow. Pairs that `packable`
+refuses must not be put.
 """
 
 from __future__ import annotations
@@ -28,8 +31,8 @@ _MARKS: Final = 4  # a pair has two heads and two ends
 
 
 def packable(field: bytes, value: bytes, mark: bytes) -> bytes | None:
-    """The mark that serves beside this pair where ``mark`` served before; None:
-    the pair cannot be packed.
+    """Return a mark that serves for this pair and for all pairs that ``mark`` served.
+    None: the pair cannot be packed.
     """
     if len(field) > _LONGEST or len(value) > _LONGEST:
         return None
@@ -39,7 +42,7 @@ def packable(field: bytes, value: bytes, mark: bytes) -> bytes | None:
 
 
 def value_of(blob: bytes, field: bytes, mark: bytes) -> bytes | None:
-    """The field's value as a bulk string."""
+    """Return the field's value as a bulk string."""
     length = len(field)
     if length > _LONGEST:
         return None
@@ -54,7 +57,7 @@ def value_of(blob: bytes, field: bytes, mark: bytes) -> bytes | None:
 
 
 def with_pair(blob: bytes, field: bytes, value: bytes, mark: bytes) -> tuple[bytes, bool]:
-    """The blob with the field set, and whether the field is new."""
+    """Return the blob with the field set, and whether the field is new."""
     head = HEADS[len(field)] + field + b"\r\n"
     at = blob.find(head)
     if at > 0 and blob.count(mark, 0, at) % _MARKS:
@@ -68,7 +71,7 @@ def with_pair(blob: bytes, field: bytes, value: bytes, mark: bytes) -> tuple[byt
 
 
 def without_pair(blob: bytes, field: bytes, mark: bytes) -> bytes | None:
-    """The blob without the field; None: it was not there."""
+    """Return the blob without the field; None: it was not there."""
     length = len(field)
     if length > _LONGEST:
         return None
@@ -95,7 +98,7 @@ class PackedPairs:
     def __len__(self) -> int:
         return self._count
 
-    def __bool__(self) -> bool:  # compiled code asks for nothing else
+    def __bool__(self) -> bool:  # compiled code uses only this
         return len(self) > 0
 
     def __contains__(self, field: bytes) -> bool:
@@ -106,7 +109,7 @@ class PackedPairs:
         return None if found is None else found[found.index(b"\n") + 1 : -2]
 
     def put(self, field: bytes, value: bytes) -> int:
-        """Set a field. The bytes of the part it went to; negative: the field is new."""
+        """Set a field; return the size of its part in bytes, negative if the field is new."""
         at = crc32(field) >> _SHIFT
         part, new = with_pair(self.parts[at], field, value, self.mark)
         self.parts[at] = part
@@ -116,7 +119,7 @@ class PackedPairs:
         return -len(part)
 
     def remove(self, field: bytes) -> bool:
-        """Whether the field was there."""
+        """Remove the field; return True if it was there."""
         at = crc32(field) >> _SHIFT
         part = without_pair(self.parts[at], field, self.mark)
         if part is None:
@@ -129,7 +132,7 @@ class PackedPairs:
         return pairs_of(b"".join(self.parts), self.mark)
 
     def random(self, rng: Random) -> bytes:
-        """A field by chance, each as likely as any other. There must be one."""
+        """Return a random field, all equally likely. There must be one."""
         at = int(rng.random() * self._count)
         for part in self.parts:
             count = part.count(self.mark) // _MARKS

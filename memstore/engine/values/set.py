@@ -1,16 +1,17 @@
-"""Sets: sorted packed integers while every member is one and they are few, else a hash table of
-members.
+"""Sets: a few integers are packed and sorted; any other set is a hash table of members.
 
-Decides: how a set is stored, when it becomes a table, how its members are added, taken out, drawn
-and walked.
-Must not know: keys, commands, effects, settings (a limit is an argument). Integers stand in one
-bytes object, in order, of 2, 4 or 8 bytes each, the width of the widest ever in it; a member is
-found by bisection. (An array would spare the copy at each change, of some hundred bytes as a rule,
-and take 50 bytes more a set.) A table is for good: a set does not become integers again, as in
-Redis.
-Invariants: ``width`` is the array code of what ``held`` packs, or empty where ``held`` is a table;
-packed integers are in order and all different; only the canonical spelling of an integer is one, so
-a member and its number tell the same.
+Decides: how a set is stored, when it becomes a table, how members are added, removed, drawn and
+scanned.
+Must not know: keys, commands, effects, settings (a limit is an argument).
+
+Integers are in one bytes object, in order. Each takes 2, 4 or 8 bytes, the width of the widest
+integer that was ever in the set. A bisection finds a member. (An array would avoid the copy at each
+change, usually of some hundred bytes, and take 50 bytes more for each set.) A table never becomes
+integers again, as in Redis.
+
+Invariants: ``width`` is the array code of what ``held`` packs, or empty if ``held`` is a table;
+packed integers are in order and all different; only the canonical spelling of an integer counts as
+one, so a member and its number are equivalent.
 """
 
 from __future__ import annotations
@@ -30,14 +31,15 @@ from memstore.engine.values.codec import DumpError, DumpReader, dump_strings
 from memstore.engine.values.incremental_dict import IncrementalDict, within
 from memstore.engine.values.packed import pack
 
-MOST_INTEGERS: Final = 1 << 30  # whatever the setting says
+MOST_INTEGERS: Final = 1 << 30  # the maximum, whatever the setting allows
 _WIDTHS: Final = ((1 << 15, "h"), (1 << 31, "i"), (1 << 63, "q"))
 _BYTES: Final = {"h": 2, "i": 4, "q": 8}
 _TABLE: Final = ""  # the width of a table
 _DUMPED_TABLE: Final = b"t"
 _LONGEST_INTEGER: Final = 20  # bytes
 _MOST_DIGESTED: Final = 8192  # packed integers
-# one in so many wanted: to list all members costs less than to draw until there are enough
+# One in this many is wanted: to list all members takes less time than to draw until there are
+# enough.
 _DENSE: Final = 3
 
 
@@ -59,11 +61,11 @@ class Set:
         held = self.held
         return len(held) // _BYTES[self.width] if isinstance(held, bytes) else len(held)
 
-    def __bool__(self) -> bool:  # compiled code asks for nothing else
+    def __bool__(self) -> bool:  # compiled code uses only this
         return len(self) > 0
 
     def _integers(self) -> array[int]:
-        """Of a set that is packed: a copy."""
+        """Return the integers of a packed set: a copy."""
         assert isinstance(self.held, bytes)
         return array(self.width, self.held)
 
@@ -86,7 +88,9 @@ class Set:
         )
 
     def add(self, member: bytes, limit: int) -> bool:
-        """Whether the member is new. More than ``limit`` integers make it a table."""
+        """Add a member; return True if it is new. More than ``limit`` integers make the set a
+        table.
+        """
         held = self.held
         if isinstance(held, bytes):
             number = parse_integer(member)
@@ -102,7 +106,7 @@ class Set:
             return False
         try:
             integers.insert(at, number)
-        except OverflowError:  # once a width: to check each number would cost every one
+        except OverflowError:  # once for each width; a check of each number would take time
             self.width = _width(number)
             integers = array(self.width, integers)
             integers.insert(at, number)
@@ -112,7 +116,9 @@ class Set:
         return True
 
     def add_many(self, members: Sequence[bytes], limit: int) -> list[bytes]:
-        """Those that are new. The integers are packed once, not for each member."""
+        """Add members; return those that are new. The integers are packed once, not for each
+        member.
+        """
         added: list[bytes] = []
         waiting = iter(members)
         if self.is_packed:
@@ -136,7 +142,7 @@ class Set:
         return added
 
     def _pack(self, numbers: list[int]) -> None:
-        """Hold these integers, which are in order and all different."""
+        """Store these integers, which are in order and all different."""
         if numbers:
             self.width = max(
                 self.width, _width(max(numbers[-1], -1 - numbers[0])), key=_BYTES.__getitem__
@@ -144,7 +150,7 @@ class Set:
         self.held = array(self.width, numbers).tobytes()
 
     def become_table(self) -> IncrementalDict:
-        """Give up the integers for good."""
+        """Turn the integers into a table, permanently."""
         held = self.held
         if not isinstance(held, bytes):
             return held
@@ -155,7 +161,7 @@ class Set:
         return table
 
     def remove(self, member: bytes) -> bool:
-        """Whether the member was there."""
+        """Remove a member; return True if it was there."""
         held = self.held
         if not isinstance(held, bytes):
             return held.pop(member, False) is True
@@ -171,7 +177,7 @@ class Set:
         return True
 
     def which(self, members: Sequence[bytes]) -> list[bool]:
-        """Of each of many members, whether it is in the set."""
+        """Return for each of many members whether it is in the set."""
         held = self.held
         if not isinstance(held, bytes):
             return held.which(members)
@@ -182,7 +188,7 @@ class Set:
     # ----------------------------------------------------------------- chance and walks
 
     def random(self, rng: Random) -> bytes:
-        """A member by chance, each as likely as any other. There must be one."""
+        """Return a random member, all equally likely. There must be one."""
         held = self.held
         if not isinstance(held, bytes):
             return held.random(rng)
@@ -190,7 +196,7 @@ class Set:
         return b"%d" % integers[int(rng.random() * len(integers))]
 
     def sample(self, rng: Random, count: int) -> list[bytes]:
-        """``count`` different members by chance, no more than there are."""
+        """Return ``count`` different random members; the set must have at least this many."""
         if self.is_packed or count * _DENSE >= len(self):
             return rng.sample(list(self), count)
         found: dict[bytes, None] = {}
@@ -199,7 +205,7 @@ class Set:
         return list(found)
 
     def scan(self, cursor: int, count: int) -> tuple[int, list[bytes]]:
-        """As `IncrementalDict.scan`; integers come all at once."""
+        """As `IncrementalDict.scan`; integers are returned all at once."""
         held = self.held
         if isinstance(held, bytes):
             return 0, list(self)
@@ -209,7 +215,7 @@ class Set:
     # ----------------------------------------------------------------- as a whole
 
     def all_integers(self, limit: int) -> bool:
-        """Whether these members would make a set of integers if they came anew."""
+        """Return True if these members would make a set of integers in a new set."""
         return self.is_packed or ordered_integers(self, limit) is not None
 
     def copy(self) -> Set:
@@ -231,8 +237,9 @@ class Set:
         return _LONGEST_INTEGER * len(self) if isinstance(held, bytes) else sum(map(len, held))
 
     def cut(self, start: int, members: int, size: int) -> tuple[int, int, int]:
-        """Packed integers are one piece, or none where a setting allows so many that to go through
-        them would stop the loop.
+        """Return packed integers as one piece.
+        The piece has no members if a setting allows so many integers that reading them would stop
+        the loop.
         """
         held = self.held
         if isinstance(held, bytes):
@@ -240,7 +247,7 @@ class Set:
         return held.cut(start, members, size, _member_bytes)
 
     def span(self, start: int, stop: int) -> bytes:
-        """The members whose CRC is ``start`` or more and less than ``stop``, 0: no limit."""
+        """Return the members with a CRC from ``start`` to before ``stop``, 0: no limit."""
         held = self.held
         if not isinstance(held, bytes):
             return pack(sorted([member for member, _ in held.between(start, stop)]))
@@ -280,7 +287,9 @@ def _width(number: int) -> str:
 
 
 def ordered_integers(members: Iterable[bytes], limit: int) -> list[int] | None:
-    """The members as integers in order; None if one is none or there are more than ``limit``."""
+    """Return the members as integers in order.
+    None: one of them is no integer, or there are more than ``limit``.
+    """
     found: list[int] = []
     for member in members:
         number = parse_integer(member)
@@ -292,7 +301,7 @@ def ordered_integers(members: Iterable[bytes], limit: int) -> list[int] | None:
 
 
 def build(members: Sequence[bytes], limit: int) -> Set:
-    """The set of these different members."""
+    """Return the set of these different members."""
     new = Set()
     numbers = ordered_integers(members, min(limit, MOST_INTEGERS))
     if numbers is None:
@@ -303,7 +312,7 @@ def build(members: Sequence[bytes], limit: int) -> Set:
 
 
 def among(members: list[bytes], others: Set) -> list[bytes]:
-    """Those that are in ``others``, in their order."""
+    """Return those of ``members`` that are in ``others``, in their order."""
     return list(compress(members, others.which(members)))
 
 

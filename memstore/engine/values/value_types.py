@@ -1,10 +1,12 @@
-"""The types a key can hold, and what commands for every type ask of a value.
+"""The types a key can hold, and what commands for every type need from a value.
 
-Decides: which classes there are, and the frame of a dumped value: format, type, content, checksum.
-Must not know: keys, databases, commands. A string is plain ``bytes``, for which `ShortString`
-answers, or a `LongString`; every other type is a class that answers itself. A new type is a file
-with its class, and a line in `TYPES`.
-Invariant: `Value.span` gives the same bytes for equal values on every node, whatever order they
+Decides: which classes exist, and the frame of a dumped value: format, type, content, checksum.
+Must not know: keys, databases, commands.
+
+A string is plain ``bytes``, which `ShortString` wraps, or a `LongString`. Every other type is a
+class that implements `Value` itself. A new type is a file with its class, and a line in `TYPES`.
+
+Invariant: `Value.span` returns the same bytes for equal values on every node, whatever order they
 were built in; a code of a type or a format never gets another meaning.
 """
 
@@ -29,52 +31,52 @@ _FRAME: Final = 6  # bytes: format, type, and the checksum at the end
 
 
 class Value(Protocol):
-    type_name: ClassVar[bytes]  # as TYPE answers
+    type_name: ClassVar[bytes]  # the reply of TYPE
     code: ClassVar[int]  # of the type, in a dump
 
     def encoding(self) -> bytes:
-        """As OBJECT ENCODING answers."""
+        """Return the reply of OBJECT ENCODING."""
         ...
 
     def copy(self) -> Any:
-        """A value that shares nothing changeable with this one."""
+        """Return a value that shares nothing changeable with this one."""
         ...
 
     def size(self) -> int:
-        """Bytes of memory, about."""
+        """Return the bytes of memory, about."""
         ...
 
-    # A large value is digested in pieces, whose borders mean the same on every node however each
-    # keeps the value: bytes of a string, indexes of a list, ranks of a sorted set, CRCs of members
-    # elsewhere.
+    # A large value is digested in pieces. Their borders mean the same on every node, whatever form
+    # the node keeps the value in: bytes of a string, indexes of a list, ranks of a sorted set, CRCs
+    # of members for other types.
 
     def weigh(self) -> int:
-        """Bytes that `span` of the whole would give, about; O(members) at most."""
+        """Return the bytes that `span` of the whole would return, about; O(members) at most."""
         ...
 
     def cut(self, start: int, members: int, size: int) -> tuple[int, int, int]:
-        """Where a piece that begins at a border ends, for about so many members and bytes (0: the
-        value's end); how many members it has, and how many bytes. No members: the value is too
-        large to be digested at all. Costs what is in the piece.
+        """Return where a piece that starts at a border ends, its number of members, and its bytes.
+        The piece has about this many members and bytes; the end is 0 at the value's end. No
+        members: the value is too large for any digest. The time is proportional to the piece.
         """
         ...
 
     def span(self, start: int, stop: int) -> bytes:
-        """A piece's content, in an order that every node shares; (0, 0): all of it."""
+        """Return a piece's content, in an order that every node shares; (0, 0): all of it."""
         ...
 
     def dump(self) -> bytes:
-        """The content and the encoding, for `load`."""
+        """Return the content and the encoding, for `load`."""
         ...
 
     @classmethod
     def load(cls, reader: DumpReader) -> Any:
-        """The value that `dump` wrote. Raises `DumpError`."""
+        """Return the value that `dump` wrote. Raises `DumpError`."""
         ...
 
 
 class ShortString:
-    """Answers for plain ``bytes``."""
+    """Implements `Value` for plain ``bytes``."""
 
     __slots__ = ("data",)
 
@@ -119,7 +121,7 @@ assert len(_BY_CODE) == len(TYPES), "two types share a code"
 
 
 def typed(value: Any) -> Value:
-    """What answers for a value of the keyspace."""
+    """Return the object that implements `Value` for a value of the keyspace."""
     return ShortString(value) if type(value) is bytes else value
 
 
@@ -130,7 +132,7 @@ def dump(value: Any) -> bytes:
 
 
 def load(data: bytes) -> Any:
-    """The value that `dump` wrote. Raises `DumpError`."""
+    """Return the value that `dump` wrote. Raises `DumpError`."""
     if len(data) < _FRAME:
         raise DumpError(f"a dumped value has at least {_FRAME} bytes, not {len(data)}")
     if data[0] != FORMAT:
