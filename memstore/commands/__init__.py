@@ -1,7 +1,7 @@
-"""One file a command family. Importing this package fills the command table.
+"""One file for each command family. An import of this package fills the command table.
 
-Decides: which families there are.
-Must not know: who runs them. `build_table` makes the table that an engine is given.
+Decides: which families exist.
+Must not know: what runs them. `build_table` makes the table of an engine.
 """
 
 from memstore.commands import (

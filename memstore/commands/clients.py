@@ -1,10 +1,10 @@
-"""CLIENT: what connections there are, what they are called, how they are answered, closing and
-pausing them.
+"""CLIENT: lists, names, closes and pauses connections, and sets how they are answered.
 
-Decides: how a connection is described and which ones a filter means.
-Must not know: sockets; closing and pausing are asked of the node. A connection described in CLIENT
-LIST has every field that Redis 7.0 shows; what has no counterpart here (file descriptor, buffers)
-is 0.
+Decides: how a connection is described and which ones a filter selects.
+Must not know: sockets; requests to the node close and pause connections.
+
+A connection in CLIENT LIST has every field that Redis 7.0 shows. A field without a counterpart here
+(file descriptor, buffers) is 0.
 """
 
 from __future__ import annotations
@@ -112,8 +112,8 @@ def _lines(ctx: Context, argv: list[bytes], sessions: list[Session]) -> bytes:
 
 
 def _everyone(ctx: Context) -> list[Session]:
-    """Every connection, oldest first;
-    the one that asks is among them even before the node has listed it.
+    """Return every connection, oldest first.
+    The connection that asks is included even before the node has listed it.
     """
     found = dict(ctx.engine.sessions)
     found[ctx.session.id] = ctx.session
@@ -121,7 +121,7 @@ def _everyone(ctx: Context) -> list[Session]:
 
 
 def _of_type(kind: bytes) -> Callable[[Session], bool]:
-    """Whether a session is of a client type. Replicas and primaries do not come as clients here."""
+    """Return a test for a client type. Replicas and primaries are no clients here."""
     wanted = kind.lower()
     if wanted not in _TYPES:
         raise reply.CommandError(f"ERR Unknown client type '{reply.text(kind)}'")
@@ -129,7 +129,7 @@ def _of_type(kind: bytes) -> Callable[[Session], bool]:
     return lambda session: normal
 
 
-# --------------------------------------------------------------------------- about oneself
+# --------------------------------------------------------------------------- this connection
 
 
 @command(
@@ -213,8 +213,8 @@ def client_setinfo(ctx: Context, argv: list[bytes]) -> bytes:
     summary="Whether this connection is answered",
 )
 def client_reply(ctx: Context, argv: list[bytes]) -> bytes:
-    # OFF and SKIP answer too: what is not to be seen, this answer included, is withheld by the
-    # shard, which counts SKIP down as it goes.
+    # OFF and SKIP answer too. The shard withholds what the client must not see, this answer
+    # included, and counts SKIP down.
     session, mode = ctx.session, argv[2].upper()
     if mode == b"ON":
         session.reply_mode = REPLY_ON
@@ -279,7 +279,7 @@ def client_no_evict(ctx: Context, argv: list[bytes]) -> bytes:
     return reply.OK
 
 
-# --------------------------------------------------------------------------- about others
+# --------------------------------------------------------------------------- other connections
 
 
 @command(
@@ -308,7 +308,9 @@ def client_list(ctx: Context, argv: list[bytes]) -> bytes:
 
 
 def _kill_filters(argv: list[bytes]) -> tuple[list[Callable[[Session], bool]], bool]:
-    """The conditions that a connection must all meet, and whether the caller's own is spared."""
+    """Return the conditions that a connection must all meet, and whether the caller's own is
+    spared.
+    """
     if len(argv) % 2 or len(argv) < 4:
         raise reply.CommandError(reply.SYNTAX)
     filters: list[Callable[[Session], bool]] = []
@@ -405,7 +407,7 @@ def client_pause(ctx: Context, argv: list[bytes]) -> bytes:
         raise reply.CommandError("ERR timeout is not an integer or out of range")
     if timeout_ms < 0:
         raise reply.CommandError("ERR timeout is negative")
-    # A pause that is under way may be made longer or stricter by another, never the contrary.
+    # Another pause may make the current pause longer or stricter, never shorter or weaker.
     if engine.pause_mode != PAUSE_NONE and ctx.wall_ms < engine.pause_until_ms:
         engine.pause_mode = max(engine.pause_mode, mode)
         engine.pause_until_ms = max(engine.pause_until_ms, ctx.wall_ms + timeout_ms)

@@ -1,9 +1,10 @@
-"""The CLUSTER family: one shard that owns every slot, told in Redis Cluster's words.
+"""The CLUSTER family: one shard that owns every slot, in Redis Cluster's words.
 
-Decides: how what this node knows of its shard (`Facts`) looks to a cluster client.
-Must not know: how it is known, or who is primary in truth: a client that is told an old state is
-corrected by MOVED. Slots cannot be moved and nodes cannot be added by commands: nodes find one
-another in the log.
+Decides: how a cluster client sees what this node knows of its shard (`Facts`).
+Must not know: how it is known, or which node is the real primary: MOVED corrects a client that got
+an old state.
+
+Commands cannot move slots or add nodes: nodes find one another in the log.
 """
 
 from __future__ import annotations
@@ -20,12 +21,12 @@ from memstore.engine.reply import CommandError, bulk
 from memstore.engine.requests import AskToLead
 
 DISABLED: Final = "ERR This instance has cluster support disabled"
-# cluster clients expect a bus port beside the port; nothing listens there
+# cluster clients expect a bus port beside the port; nothing listens on it
 BUS_OFFSET: Final = 10_000
 
 
 class ClusterNode(NamedTuple):
-    """A node of the shard as a cluster client is told of it."""
+    """A node of the shard as a cluster client sees it."""
 
     id: str
     host: str
@@ -35,7 +36,7 @@ class ClusterNode(NamedTuple):
     myself: bool
     applied: int
     online: bool
-    failing: bool = False  # led last, and nobody leads since
+    failing: bool = False  # it was the last primary, and there is no primary now
 
 
 def _enabled(ctx: Context) -> Facts:
@@ -49,9 +50,9 @@ def my_id(facts: Facts) -> str:
 
 
 def shard_nodes(facts: Facts) -> list[ClusterNode]:
-    """The primary first, or while nobody leads who led last, as redis-server goes on naming a dead
-    one: most cluster clients give up on a topology without a primary, and wait at CLUSTERDOWN. Then
-    replicas by id.
+    """Return the nodes of the shard: the primary first, then the replicas by id.
+    If there is no primary, the last primary is first, as redis-server still names a dead one. Most
+    cluster clients fail on a topology without a primary, and wait at CLUSTERDOWN.
     """
     leads = facts.role == "primary"
     me = ClusterNode(
@@ -89,7 +90,7 @@ def shard_nodes(facts: Facts) -> list[ClusterNode]:
             False,
             True,
         )
-    # A client told of a fresh primary alone would have nobody to ask when that one fails.
+    # A client that knew only a fresh primary would have no other node to ask if that one failed.
     for other in (*facts.replicas, *facts.expected_replicas):
         if other.node not in nodes:
             nodes[other.node] = ClusterNode(
@@ -320,7 +321,7 @@ def _live_keys(ctx: Context, slot: int) -> list[bytes]:
     return expiry.live(ctx, database, slot, list(database.slots[slot]))
 
 
-# --------------------------------------------------------------------- what is not done by commands
+# --------------------------------------------------------------------- what commands cannot change
 
 
 @command(
@@ -456,4 +457,4 @@ def readwrite(ctx: Context, argv: list[bytes]) -> bytes:
 )
 def asking(ctx: Context, argv: list[bytes]) -> bytes:
     _enabled(ctx)
-    return reply.OK  # slots are never between two nodes here, so nothing asks for it
+    return reply.OK  # slots never move between nodes here, so no client needs it

@@ -1,9 +1,10 @@
-"""CONFIG: reading and changing the settings of this node. CONFIG SET is per node: other nodes and
-the next start do not see it.
+"""CONFIG: reading and changing the settings of this node.
+
+CONFIG SET changes one node: other nodes and the next start do not see it.
 
 Decides: how several settings change together (all or none).
-Must not know: what a setting means; the table of `memstore.engine.settings` says what it is called
-and which values it takes.
+Must not know: what a setting means. The table of `memstore.engine.settings` has the names of the
+settings and the values they take.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Commands about one's own connection: who I am, which protocol I speak, that I am still here.
+"""Commands about the client's own connection: authentication, protocol, name, liveness.
 
 Decides: how a client authenticates and greets.
-Must not know: sockets; closing is asked of the node. Whether a password is right, and what a client
-may run, is decided by `engine.access`.
+Must not know: sockets; a request to the node closes a connection. `engine.access` decides whether a
+password is right, and what a client may run.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ _SOON: Final = NOSCRIPT | LOADING | STALE | FAST | NO_AUTH | ALLOW_BUSY | LOCAL
 
 
 def role_word(role: str) -> bytes:
-    """A node's role in the two words that clients know."""
+    """Return a node's role as one of the two words that clients know."""
     return b"master" if role == "primary" else b"replica"
 
 
 def checked_name(name: bytes) -> bytes:
-    """A name for a connection: printable ASCII without blanks, or empty."""
+    """Return a name for a connection: printable ASCII without blanks, or empty."""
     if any(not 0x21 <= byte <= 0x7E for byte in name):
         raise reply.CommandError(_BAD_NAME)
     return name

@@ -1,7 +1,7 @@
 """DEBUG: what test suites need. Off by default, as in Redis 7.0 (``enable-debug-command``).
 
-Decides: what each subcommand answers. Who may call them is in `engine.access`.
-Must not know: how the loop is held up; that is asked of the node.
+Decides: what each subcommand answers. `engine.access` decides who may call them.
+Must not know: how the loop is blocked; a request to the node does that.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ def debug_object(ctx: Context, argv: list[bytes]) -> bytes:
     if value is None:
         raise reply.CommandError(reply.NO_SUCH_KEY)
     it = typed(value)
-    # The address is 0: a real one would differ from run to run.
+    # The address is 0: a real address would change from run to run.
     seconds = ctx.wall_ms // 1000 & 0xFFFFFF
     length = len(it.span(0, 0))
     return reply.simple(

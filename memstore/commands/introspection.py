@@ -1,9 +1,8 @@
-"""COMMAND: the command table as clients read it. Every reply here is made from the rows; nothing is
-listed twice.
+"""COMMAND: the command table as clients read it. Every reply here is made from the rows.
 
-Decides: how a row is told (flags, key specifications, ACL categories), which keys a command line
+Decides: how a row is shown (flags, key specifications, ACL categories), which keys a command line
 names.
-Must not know: what any command does.
+Must not know: what any one command does.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ from memstore.engine.glob import compiled
 _FLAGS: Final = LOADING | STALE | LOCAL
 _META: Final = "server"
 
-# ACL categories. Most follow from a row's flags and group; the rest is said here.
+# ACL categories. Most follow from a row's flags and group; the others are listed here.
 _ORDER: Final = [
     b"keyspace", b"read", b"write", b"set", b"sortedset", b"list", b"hash", b"string", b"bitmap",
     b"hyperloglog", b"geo", b"stream", b"pubsub", b"admin", b"fast", b"slow", b"blocking",
@@ -68,7 +67,7 @@ _NOT_BY_GROUP: Final = {
 
 
 def categories(row: Row) -> list[bytes]:
-    """The ACL categories of a row, in the order they are told."""
+    """Return the ACL categories of a row, in the order of the reply."""
     found: set[bytes] = set()
     if row.container and not row.flags:
         return [b"slow"]
@@ -89,14 +88,14 @@ def categories(row: Row) -> list[bytes]:
 
 
 def _every(table: dict[bytes, Row]) -> Iterator[Row]:
-    """All rows, subcommands after their container."""
+    """Yield all rows, subcommands after their container."""
     for row in table.values():
         yield row
         yield from row.subcommands.values()
 
 
 def _named(ctx: Context, name: bytes) -> Row | None:
-    """``get`` or ``config|get``."""
+    """Find a row by ``get`` or ``config|get``."""
     parent, _, sub = name.upper().partition(b"|")
     row: Row | None = ctx.engine.table.get(parent)
     return row.subcommands.get(sub) if row is not None and sub else row
@@ -115,8 +114,8 @@ def _flag_words(row: Row) -> list[bytes]:
 
 
 def _key_specs(ctx: Context, row: Row) -> bytes:
-    """What Redis calls key specifications. Rows whose keys move have none:
-    COMMAND GETKEYS answers for them.
+    """Return what Redis calls key specifications.
+    Rows whose keys have no fixed place have none: COMMAND GETKEYS answers for them.
     """
     if row.first == 0 or row.find_keys is not None:
         return ctx.set([])
@@ -159,7 +158,7 @@ def _key_specs(ctx: Context, row: Row) -> bytes:
 
 
 def told(ctx: Context, row: Row) -> bytes:
-    """A row as COMMAND INFO tells it."""
+    """Return a row as COMMAND INFO shows it."""
     return reply.array(
         [
             reply.bulk(row.name.lower()),
@@ -221,7 +220,7 @@ def command_info(ctx: Context, argv: list[bytes]) -> bytes:
 
 
 def _documented(ctx: Context, row: Row) -> list[bytes]:
-    """Name and documentation, as two parts of a map."""
+    """Return name and documentation, as two parts of a map."""
     facts = [
         (b"summary", row.summary),
         (b"since", row.since),
@@ -259,7 +258,7 @@ def command_docs(ctx: Context, argv: list[bytes]) -> bytes:
 
 
 def _keys(ctx: Context, line: list[bytes]) -> tuple[Row, list[bytes]]:
-    """The row that a command line means, and the keys it names. Raises CommandError."""
+    """Return the row of a command line, and the keys it names. Raises CommandError."""
     row = ctx.engine.table.get(line[0].upper())
     if row is not None and row.container and row.subcommands and len(line) > 1:
         row = row.subcommands.get(line[1].upper(), None if not row.flags else row)

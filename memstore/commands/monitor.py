@@ -1,6 +1,6 @@
-"""MONITOR: a client asks to be shown every command that this node runs.
+"""MONITOR: a client asks to see every command that this node runs.
 
-Decides: who may ask.
+Decides: which clients may ask.
 Must not know: how a command is shown (`memstore.engine.monitor`), or when a line is sent.
 """
 
@@ -23,7 +23,7 @@ def monitor(ctx: Context, argv: list[bytes]) -> bytes | None:
     if session.multi is not None:
         raise reply.CommandError("ERR MONITOR isn't allowed for DENY BLOCKING client")
     if session.monitor:
-        return None  # as in Redis: a second one has no answer at all
+        return None  # as in Redis: a second MONITOR gets no reply at all
     session.monitor = True
     session.update_fast_path()
     ctx.engine.monitors.append(session)

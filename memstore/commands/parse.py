@@ -1,6 +1,6 @@
-"""Reading arguments: numbers, options, times. Shared by the command families.
+"""Reading arguments: numbers, options, times. All command families share it.
 
-Decides: which texts are numbers and what an argument that is none is told.
+Decides: which texts are numbers and which error an invalid argument gets.
 Must not know: keys, values, effects.
 """
 
@@ -19,7 +19,7 @@ _INT32_MAX: Final = (1 << 31) - 1
 
 
 def integer(arg: bytes, message: str = reply.NOT_AN_INTEGER) -> int:
-    """A 64-bit signed integer."""
+    """Return a 64-bit signed integer."""
     number = parse_integer(arg)
     if number is None:
         raise CommandError(message)
@@ -27,7 +27,7 @@ def integer(arg: bytes, message: str = reply.NOT_AN_INTEGER) -> int:
 
 
 def int32(arg: bytes, message: str | None = None) -> int:
-    """A 32-bit signed integer; the default texts tell a number too large from no number."""
+    """Return a 32-bit signed integer; the default errors tell a too large number from no number."""
     number = integer(arg, message or reply.NOT_AN_INTEGER)
     if not _INT32_MIN <= number <= _INT32_MAX:
         raise CommandError(
@@ -46,8 +46,8 @@ def syntax_error() -> CommandError:
 
 
 def expire_at(arg: bytes, unit_ms: int, relative: bool, wall_ms: int, command: str) -> int:
-    """The absolute time an EX, PX, EXAT or PXAT argument means, ms since 1970;
-    positive and within 64 bits.
+    """Return the absolute time of an EX, PX, EXAT or PXAT argument, in ms since 1970.
+    It is positive and within 64 bits.
     """
     number = integer(arg)
     if number <= 0 or number > INT64_MAX // unit_ms:
@@ -59,8 +59,8 @@ def expire_at(arg: bytes, unit_ms: int, relative: bool, wall_ms: int, command: s
 
 
 def counted_keys(argv: list[bytes], at: int) -> list[bytes]:
-    """For a row's ``find_keys``: the keys behind their number at ``at``; none if the number is
-    wrong, which the command itself will say.
+    """For a row's ``find_keys``: return the keys after their number at ``at``.
+    If the number is wrong, there are none; the command itself reports the error.
     """
     count = parse_integer(argv[at]) if at < len(argv) else None
     return argv[at + 1 : at + 1 + count] if count is not None and 0 < count < len(argv) - at else []

@@ -1,12 +1,12 @@
-"""What a client says to its shard: who reads how, how far others are, who shall lead.
+"""Commands about the shard: read modes, the progress of other nodes, the choice of the primary.
 
 Decides: MEMSTORE and its subcommands, WAIT and WAITAOF, FAILOVER, and that REPLICAOF has no meaning
-here.
-Must not know: how a hand-over is done (the node does it; a command only asks), how positions are
-committed. Also the two commands that replicas' links speak (REPLICA, ACK).
+here. The two commands of the replicas' links (REPLICA, ACK) are here too.
+Must not know: how a handover is done (the command only asks the node), how positions are committed.
 
-A position is the token of a state: ``MEMSTORE POSITION`` gives that of all this connection has seen
-or written, ``MEMSTORE WAITFOR`` takes it at any node. A token covers only what is committed.
+A position is the token of a state. ``MEMSTORE POSITION`` returns the position of everything that
+this connection has seen or written; any node accepts it in ``MEMSTORE WAITFOR``. A token covers
+only committed entries.
 """
 
 from __future__ import annotations
@@ -41,15 +41,16 @@ _SHARD: Final = LOADING | STALE | LOCAL
 
 
 def _block(ctx: Context, request: Request) -> None:
-    """The reply comes later, from the node."""
+    """Block the session; the node sends the reply later."""
     ctx.session.is_blocked = True
     ctx.session.update_fast_path()
     ctx.engine.requests.append(request)
 
 
 def _seen(facts: Facts, session: Session) -> int:
-    """The newest position this connection may have seen: its own writes, and at a primary
-    everything committed, at a replica everything applied.
+    """Return the newest position this connection may have seen.
+    It covers the connection's own writes. At a primary it also covers everything committed, at a
+    replica everything applied.
     """
     return max(session.seen, facts.committed if facts.role == "primary" else facts.applied)
 
@@ -85,8 +86,9 @@ def memstore_reads(ctx: Context, argv: list[bytes]) -> bytes:
     group="shard", summary="Returns the position of all this connection saw or wrote.",
 )  # fmt: skip
 def memstore_position(ctx: Context, argv: list[bytes]) -> bytes | None:
-    """The position of an entry can still move up until its commit,
-    so a primary answers behind the commit.
+    """Answer with the position of what this connection has seen.
+    The position of an entry can still move up until its commit, so a primary answers after the
+    commit.
     """
     facts, session = ctx.engine.facts, ctx.session
     request = WaitForReplicas(session, session.seen, 0, 0, "position")
@@ -108,7 +110,7 @@ def memstore_waitfor(ctx: Context, argv: list[bytes]) -> bytes | None:
     if position < 0 or timeout_ms < 0 or len(argv) > 4:
         raise CommandError(reply.SYNTAX)
     facts, session = ctx.engine.facts, ctx.session
-    # a primary's own reads are never behind, and its sessions have seen no more than it has
+    # A primary has everything that it committed, and its sessions have seen no more than it has.
     if facts.role != "primary":
         session.seen = max(session.seen, position)
     if (facts.committed if facts.role == "primary" else facts.applied) >= position:
@@ -172,10 +174,10 @@ def replicas_at(facts: Facts, position: int) -> int:
 
 
 def is_reached(facts: Facts, request: WaitForReplicas) -> bool:
-    """Whether what ``request`` waits for is so."""
+    """Return True if the condition of ``request`` holds."""
     if request.form == "waitfor":
         return (facts.committed if facts.role == "primary" else facts.applied) >= request.position
-    position = request.session.seen  # read afresh: an entry that is not committed can move up
+    position = request.session.seen  # read each time: an uncommitted entry can move up
     if request.form == "position":
         return facts.committed >= position
     return replicas_at(facts, position) >= request.replicas and (
@@ -184,7 +186,7 @@ def is_reached(facts: Facts, request: WaitForReplicas) -> bool:
 
 
 def wait_reply(facts: Facts, request: WaitForReplicas) -> bytes:
-    """The answer as things are now, reached or not."""
+    """Return the answer for the present state, whether the condition holds or not."""
     written = request.session.seen
     count = reply.integer(replicas_at(facts, written))
     if request.form == "wait":
@@ -204,7 +206,9 @@ def wait_reply(facts: Facts, request: WaitForReplicas) -> bytes:
 
 
 def not_primary(facts: Facts) -> CommandError:
-    """For a request that only the primary can carry out; names it where this node knows it."""
+    """Return the error for a request that only the primary can carry out.
+    It names the primary if this node knows it.
+    """
     primary = (facts.primary_host, facts.primary_port)
     known = ""
     if facts.primary_port and primary != (facts.host, facts.port):
@@ -348,8 +352,9 @@ def memstore_help(ctx: Context, argv: list[bytes]) -> bytes:
     summary="A replica reports itself.",
 )
 def memstore_replica(ctx: Context, argv: list[bytes]) -> None:
-    """MEMSTORE REPLICA node-id az host port incarnation applied. Answered (`replica_answer`) after
-    a while, or as soon as a client waits for replicas.
+    """MEMSTORE REPLICA node-id az host port incarnation applied
+
+    The answer (`replica_answer`) comes after a while, or as soon as a client waits for replicas.
     """
     try:
         node, az, host = (arg.decode() for arg in argv[2:5])
@@ -357,7 +362,7 @@ def memstore_replica(ctx: Context, argv: list[bytes]) -> None:
     except ValueError:
         raise CommandError(reply.SYNTAX) from None
     port, applied = integer(argv[5]), integer(argv[7])
-    # they stand in others' replies, some of which are lines
+    # other replies contain them, and some of those replies are lines
     shown = f"{node}{az}{host}".isprintable()
     if (
         len(incarnation) != _INCARNATION_BYTES
@@ -373,8 +378,8 @@ def memstore_replica(ctx: Context, argv: list[bytes]) -> None:
 
 
 def replica_answer(facts: Facts, node: str) -> bytes:
-    """For a replica that reported: the shard's other replicas,
-    and whether a client waits for replicas now.
+    """Return the answer to a replica's report.
+    It has the shard's other replicas, and whether a client waits for replicas now.
     """
     others = [asdict(replica) for replica in facts.replicas if replica.node != node]
     return bulk(

@@ -1,13 +1,15 @@
-"""SORT and SORT_RO: a list, a set or a sorted set in another order, by itself or by what other keys
-hold.
+"""SORT and SORT_RO: the elements of a list, set or sorted set, sorted.
+
+They are sorted by themselves or by what other keys hold.
 
 Decides: their options, the order, what is fetched for each element, what STORE changes and logs.
-Must not know: the log, roles, clocks. The keys that BY and GET make of the elements stand in no
-argument, so each one looked at is named in ``ctx.looked``. Elements of equal weight: numbers are
-followed by the elements' bytes; with ALPHA a list and a sorted set keep their order, a set is taken
-in the order of its members' bytes (Redis takes it as it lies in memory). Without STORE, ALPHA
-compares up to a zero byte, as the C locale's strcoll does. Effects: DEL of what the destination
-held, then RPUSH in pieces.
+Must not know: the log, roles, clocks.
+
+BY and GET build key names from the elements. No argument contains these keys, so each key that is
+read is added to ``ctx.looked``. For elements of equal weight the order is as follows. Numbers: by
+the elements' bytes. ALPHA: a list and a sorted set keep their order; a set is in the order of its
+members' bytes (Redis uses its order in memory). Without STORE, ALPHA compares up to a zero byte, as
+strcoll does in the C locale. Effects: DEL of what the destination held, then RPUSH in pieces.
 """
 
 from __future__ import annotations
@@ -37,8 +39,9 @@ _COMPLEXITY: Final = "O(N+M*log(M)), N elements in the collection and M returned
 
 
 class _Pattern:
-    """What BY and GET are given: a key's name with the element's place in it, and perhaps a field
-    of the hash there. C strings: a zero byte hides the rest.
+    """The argument of BY or GET: a key's name with a place for the element, and perhaps a hash
+    field.
+    It is a C string: a zero byte hides the rest.
     """
 
     __slots__ = ("field", "itself", "prefix", "stands", "suffix")
@@ -47,7 +50,7 @@ class _Pattern:
         visible = text.partition(b"\x00")[0]
         star = visible.find(b"*")
         self.itself = visible == b"#"
-        self.stands = star < 0  # no place for the element: names no key
+        self.stands = star < 0  # no place for the element: it names no key
         self.prefix, self.suffix = text[:star], text[star + 1 :]
         self.field: bytes | None = None
         arrow = visible.find(b"->", star + 1)
@@ -55,7 +58,7 @@ class _Pattern:
             self.suffix, self.field = text[star + 1 : arrow], text[arrow + 2 :]
 
     def fetch(self, ctx: Context, elements: list[bytes]) -> list[bytes | None]:
-        """For each element what its key holds; None: nothing, or a value of another type."""
+        """Return for each element what its key holds; None: nothing, or a value of another type."""
         if self.itself:
             return [*elements]
         if self.stands:
@@ -88,7 +91,7 @@ class _Options:
         self.store: bytes | None = None
 
     def range(self, length: int) -> tuple[int, int]:
-        """LIMIT's part of so many elements."""
+        """Return LIMIT's part of this many elements."""
         start = min(max(self.start, 0), length)
         return start, length if self.count < 0 else min(start + self.count, length)
 
@@ -114,7 +117,7 @@ def _parse(ctx: Context, argv: list[bytes], storing: bool) -> _Options:
         elif name == b"BY" and left:
             at += 1
             found.by = _Pattern(argv[at])
-            found.unsorted = found.unsorted or found.by.stands  # once said, it stays
+            found.unsorted = found.unsorted or found.by.stands  # a later BY does not undo it
             if cluster and not found.by.stands:
                 raise CommandError("ERR BY option of SORT denied in Cluster mode.")
         elif name == b"GET" and left:
@@ -129,16 +132,16 @@ def _parse(ctx: Context, argv: list[bytes], storing: bool) -> _Options:
 
 
 def _weight(text: bytes) -> float:
-    """As C's strtod reads a whole string: leading blanks, an empty one is zero, out of range and
-    too small to be exact are refused.
+    """Read a whole string as C's strtod does: leading blanks are accepted, an empty one is zero.
+    Numbers out of range or too small to be exact are refused.
     """
     text = text.partition(b"\x00")[0]
     if not text:
         return 0.0
     text = text.lstrip(_BLANKS)
     found = parse_double(text)
-    # Decimals that spell a denormal number exactly have hundreds of digits;
-    # hexadecimals do it all the time.
+    # An exact decimal spelling of a denormal number has hundreds of digits; a hexadecimal spelling
+    # is always exact.
     if found is None or (
         found and -_SMALLEST_NORMAL < found < _SMALLEST_NORMAL and b"x" not in text.lower()
     ):
@@ -181,7 +184,7 @@ def _by_text(ctx: Context, elements: list[bytes], options: _Options) -> list[byt
 
 
 def _unsorted(value: List | Set | SortedSet, options: _Options) -> list[bytes]:
-    """The elements in the order in which they are, and of them only LIMIT's."""
+    """Return the elements in their present order, and only LIMIT's part."""
     length = len(value)
     start, stop = options.range(length)
     if isinstance(value, Set):
@@ -193,11 +196,11 @@ def _unsorted(value: List | Set | SortedSet, options: _Options) -> list[bytes]:
 
 
 def _chosen(ctx: Context, value: List | Set | SortedSet, options: _Options) -> list[bytes]:
-    """The elements to answer with, in order."""
+    """Return the elements of the answer, in order."""
     if options.unsorted:
         if not isinstance(value, Set) or options.store is None:
             return _unsorted(value, options)
-        options.alpha, options.by = True, None  # what is stored has an order that means something
+        options.alpha, options.by = True, None  # the order of a stored result has a meaning
     if isinstance(value, Set):
         elements = sorted(value) if options.alpha else list(value)
     else:
@@ -210,7 +213,7 @@ def _chosen(ctx: Context, value: List | Set | SortedSet, options: _Options) -> l
 
 
 def _fetched(ctx: Context, elements: list[bytes], gets: list[_Pattern]) -> list[bytes | None]:
-    """What each GET finds for the first element, then for the second, and so on."""
+    """Return what each GET finds for the first element, then for the second, and so on."""
     columns = [pattern.fetch(ctx, elements) for pattern in gets]
     return [value for row in zip(*columns, strict=True) for value in row]
 
@@ -218,7 +221,7 @@ def _fetched(ctx: Context, elements: list[bytes], gets: list[_Pattern]) -> list[
 def _store(ctx: Context, key: bytes, items: list[bytes]) -> bytes:
     check_effects(ctx, items)
     index = ctx.database.index
-    # no effect tells of it where nothing was and nothing comes
+    # if the key did not exist and the result is empty, no effect names the key
     ctx.looked.append((index, key) if index else key)
     there = ctx.lookup(key) is not None
     if there:
@@ -253,7 +256,7 @@ def _sort(ctx: Context, argv: list[bytes], storing: bool) -> bytes:
 
 
 def _keys(argv: list[bytes]) -> list[bytes]:
-    """The key that is sorted and the one of the last STORE."""
+    """Return the sorted key and the key of the last STORE."""
     store: list[bytes] = []
     at = 2
     while at < len(argv):

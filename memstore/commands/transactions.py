@@ -1,9 +1,9 @@
 """MULTI, EXEC, DISCARD, WATCH, UNWATCH: transactions.
 
 Decides: when a queue may be built, when it runs, when WATCH stops it.
-Must not know: the log, roles, positions; that a transaction's effects are one execution unit
-follows from EXEC being one call. How a queue grows and ends is `engine.transaction`; what a change
-of a watched key does is `engine.watched_keys`.
+Must not know: the log, roles, positions. A transaction's effects are one execution unit because
+EXEC is one call. `engine.transaction` decides how a queue grows and ends, `engine.watched_keys`
+what a change of a watched key does.
 """
 
 from __future__ import annotations
@@ -37,9 +37,10 @@ _FLAGS: Final = NOSCRIPT | LOADING | STALE
 
 
 def _watched_expired(ctx: Context, session: Session) -> bool:
-    """A watched key whose time has passed since has changed, though nobody has deleted it yet.
+    """Return True if a watched key has expired since WATCH, which is a change, deleted or not.
 
-    What is answered shows that it is gone, so a primary deletes it here, and the log knows first.
+    The answer shows that the key is gone. So a primary deletes it here, and the log gets the DEL
+    first.
     """
     here, expired = ctx.database, False
     for place in session.watched:
@@ -94,8 +95,8 @@ def exec_(ctx: Context, argv: list[bytes]) -> bytes:
         return ctx.nil_array()
     replies = [b"*%d\r\n" % len(queued)]
     size, limit = 0, engine.settings.transaction_reply_limit
-    session.multi = queued  # by this a command sees that it must not block
-    # and by this how much of a unit's room is taken (`engine.limits`)
+    session.multi = queued  # this shows a command that it must not block
+    # and this shows how much of a unit's limit is used (`engine.limits`)
     session.multi_bytes = queued_bytes
     try:
         for row, arguments in queued:
@@ -104,8 +105,8 @@ def exec_(ctx: Context, argv: list[bytes]) -> bytes:
                 answer: bytes | None = TOO_MUCH
             else:
                 answer = engine.call_queued(queued_row, arguments)
-            # A command that answers later by other means has nothing to wait for inside a
-            # transaction; its place is a null.
+            # A command that answers later by other means cannot wait inside a transaction; its
+            # reply is a null.
             replies.append(ctx.nil if answer is None else answer)
             size += len(replies[-1])
     finally:
@@ -147,14 +148,14 @@ def watch(ctx: Context, argv: list[bytes]) -> bytes:
         return reply.OK
     if session.watch_failed or _watched_expired(ctx, session):
         session.watch_failed = True
-        return reply.OK  # already lost: more keys cannot change that
+        return reply.OK  # a watched key has changed already: more keys cannot change the result
     watched = ctx.engine.watched
     for key in argv[1:]:
         place = (session.db, key)
         shown = ctx.lookup(key) is not None
         if place not in session.watched:
             if not shown and ctx.expiry == HIDE_EXPIRED:
-                # it may be there still, hidden: that it has expired is no change
+                # a hidden key may still exist: its expiry is no change
                 session.watched_gone.append(place)
             watched.watch(ctx.engine, session, place)
     if ctx.unit:

@@ -1,13 +1,16 @@
-"""Letting go of large values piece by piece: freeing a million members at once would stop the loop
-for a tenth of a second.
+"""Frees large values piece by piece.
 
-Decides: in how small steps pieces are freed.
-Must not know: keys, commands, which classes hand their pieces over. A large value goes away by DEL,
-UNLINK, expiry, SET over it, RENAME, FLUSHALL or a STORE, on a primary or a replica. What goes last
-is the reference to it, so the hook is there. A container that has grown large keeps a
-`DeferredFree` beside its list of pieces; when that object dies, it hands the list over.
-``Keyspace.free_some``, called by the node's housekeeping, empties what was handed over. Containers
-that are not large have none and pay nothing.
+To free a million members at once would stop the loop for a tenth of a second.
+
+Decides: how large the steps are.
+Must not know: keys, commands, which classes hand their pieces over.
+
+DEL, UNLINK, expiry, SET over a value, RENAME, FLUSHALL or a STORE removes a large value, on a
+primary or a replica. In each case the last reference to the value disappears, so this module acts
+at that moment. A container that has grown large keeps a `DeferredFree` beside its list of pieces.
+When that object dies, it hands the list over. ``Keyspace.free_some``, called by the node's
+housekeeping, empties the lists. Small containers have no such object and no extra cost.
+
 Invariant: when a `DeferredFree` dies, only it and its dying container refer to the pieces. They are
 emptied in place.
 """
@@ -16,19 +19,19 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-# pieces (of some hundred things each) from which on a container should have a guard: below, it is
-# gone within a millisecond
+# Pieces (of some hundred elements each) from which on a container should have a guard. Python frees
+# a smaller container within a millisecond.
 LARGE: Final = 16
-_STEP: Final = 2048  # elements of one piece dropped at once
+_STEP: Final = 2048  # elements of one piece freed at once
 
-# For the process, not for a keyspace:
-# whose value it was is not known where the last reference goes.
+# One list for the process, not one for each keyspace: the place of the last reference does not show
+# whose value it was.
 _waiting: list[list[Any]] = []
 
 
 class DeferredFree:
-    """Stands beside a large container's list of pieces: dicts or lists of things, or single
-    objects. Set ``pieces`` again when the list is exchanged.
+    """A guard beside a large container's list of pieces: dicts, lists, or single objects.
+    Set ``pieces`` again when the container replaces the list.
     """
 
     __slots__ = ("pieces",)
@@ -47,16 +50,16 @@ def hand_over(pieces: list[Any]) -> None:
 
 
 def waiting() -> bool:
-    """Whether anything is left to be freed."""
+    """Return True if anything is left to free."""
     return bool(_waiting)
 
 
 def free_some(units: int) -> int:
-    """Let go of about ``units`` things; how many of them are left over. An element of a dict or
-    list counts as one, a piece itself too.
+    """Free about ``units`` elements; return how many units are left over.
+    An element of a dict or list counts as one unit, and so does a piece itself.
     """
     while _waiting and units > 0:
-        pieces = _waiting.pop()  # freeing may hand over more
+        pieces = _waiting.pop()  # to free something may hand over more
         while pieces and units > 0:
             piece = pieces[-1]
             kind = type(piece)

@@ -1,10 +1,10 @@
 """Doubles as Redis reads and prints them: the scores of sorted sets, their bounds, their weights.
 
-Decides: which texts are doubles (C's strtod decides at Redis: hexadecimal, ``inf`` and ``infinity``
-in any case), how one is printed.
-Must not know: keys, replies, who asks. What Python's float takes beyond that (underscores, blanks
-around, nan) is refused.
-Invariant: `parse_double` of what `show_double` gives is the same double.
+Decides: which texts are doubles (in Redis C's strtod decides: hexadecimal, ``inf`` and ``infinity``
+in any case), how a double is printed.
+Must not know: keys, replies, what needs the number. Python's float also accepts other texts
+(underscores, surrounding blanks, nan); these are refused.
+Invariant: `parse_double` of the result of `show_double` is the same double.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ _HEX: Final = re.compile(
 _INFINITE: Final = re.compile(rb"[+-]?inf(?:inity)?", re.IGNORECASE)
 _ZERO: Final = re.compile(rb"[+-]?(?:[0.]+(?:[eE].*)?|0[xX][0.]+(?:[pP].*)?)")
 _BLANKS: Final = b" \t\n\v\f\r"
-_FAR: Final = 20  # more digits of an exponent than this decide alone
-# integers up to here are kept as integers in Redis' listpacks
+_FAR: Final = 20  # an exponent with more digits than this decides alone
+# Redis' listpacks keep integers up to here as integers.
 _PACKED_INTEGER: Final = float(1 << 62)
-_NO_DIGITS_LOST: Final = 15  # so many decimal digits are always exact
+_NO_DIGITS_LOST: Final = 15  # this many decimal digits are always exact
 
 
 def parse_double(text: bytes) -> float | None:
-    """The double that ``text`` as a whole spells; None:
-    none, or one out of range (an underflow to zero too).
+    """Return the double that ``text`` as a whole spells.
+    None: it spells none, or one out of range (an underflow to zero too).
     """
     if text.isdigit() and len(text) <= _NO_DIGITS_LOST:
         return float(text)
     if _DECIMAL.fullmatch(text) and (value := float(text)) and value - value == 0:
-        return value  # the ordinary case: neither nothing nor infinite
+        return value  # the ordinary case: neither zero nor infinite
     found = _read(text)
     if found is None or (found in (INFINITY, -INFINITY) and not _INFINITE.fullmatch(text)):
         return None
@@ -41,8 +41,8 @@ def parse_double(text: bytes) -> float | None:
 
 
 def parse_bound(text: bytes) -> float | None:
-    """As Redis reads the ends of score ranges, more freely: leading blanks, nothing at all (zero),
-    what is out of range as infinity or zero.
+    """Return a bound of a score range; Redis reads it more freely than other doubles.
+    Leading blanks are allowed, the empty text is zero, a number out of range is infinity or zero.
     """
     text = text.partition(b"\x00")[0]
     return _read(text.lstrip(_BLANKS)) if text else 0.0
@@ -54,7 +54,7 @@ def _read(text: bytes) -> float | None:
     if not _HEX.fullmatch(text):
         return None
     head, mark, exponent = text.decode().lower().partition("p")
-    if len(exponent) > _FAR:  # float.fromhex refuses what strtod takes for an infinity or nothing
+    if len(exponent) > _FAR:  # float.fromhex refuses what strtod reads as infinity or zero
         exponent = exponent[0] + "9" * _FAR if exponent[0] == "-" else "9" * _FAR
     try:
         return float.fromhex(head + mark + exponent)
@@ -63,15 +63,15 @@ def _read(text: bytes) -> float | None:
 
 
 def show_double(value: float) -> bytes:
-    """Seventeen significant digits, as much as it takes to give the same double again: the way of
-    replies and of effects.
+    """Return as many of seventeen significant digits as the same double needs.
+    Replies and effects use this form.
     """
     return b"%.17g" % value
 
 
 def show_packed(value: float) -> bytes:
-    """As a listpack of Redis keeps a score, which shows in ZSCAN:
-    whole numbers without an exponent.
+    """Return a score as a Redis listpack keeps it, which ZSCAN shows.
+    Whole numbers have no exponent.
     """
     return (
         b"%d" % value

@@ -1,11 +1,15 @@
-"""A small sorted set as one bytes object: its scores as doubles, then a byte for each member's
-length, then the members, all in the set's order.
+"""A small sorted set as one bytes object.
 
-Decides: how the pieces lie and how a member is found, put in and cut out without taking the rest
-apart.
-Must not know: when a set is small, keys, replies. A member costs its bytes and nine more. The
-functions take the body and the number of members, and give a new body: a body is never changed.
-Doubles lie as this machine has them: bodies never leave the process.
+It holds the scores as doubles, then one byte for each member's length, then the members, all in the
+set's order.
+
+Decides: the layout, and how a member is found, inserted and removed without unpacking the rest.
+Must not know: when a set is small, keys, replies.
+
+A member takes its bytes and nine more. The functions take the body and the number of members, and
+return a new body: a body is never changed. Doubles have this machine's byte order: bodies never
+leave the process.
+
 Invariants: members ascend by (score, member); no member is longer than `LONGEST`.
 """
 
@@ -17,10 +21,9 @@ from itertools import accumulate, pairwise
 from struct import Struct
 from typing import Final
 
-# members; an operation takes some microseconds then,
-# as long as it takes to run the command around it
+# Members. An operation on this many takes some microseconds, as long as the command around it.
 MOST: Final = 128
-LONGEST: Final = 64  # bytes of a member: packing longer ones saves little and makes copying dear
+LONGEST: Final = 64  # bytes of a member: to pack longer ones saves little and slows copies
 
 _DOUBLE: Final = Struct("d")
 _DOUBLES: Final = [Struct(f"{count}d") for count in range(MOST + 1)]
@@ -43,7 +46,7 @@ def score_at(body: bytes, at: int) -> float:
 
 
 def _starts(body: bytes, count: int) -> list[int]:
-    """Where each member begins in ``body``, and where the last one ends."""
+    """Return where each member starts in ``body``, and where the last one ends."""
     return list(accumulate(body[8 * count : 9 * count], initial=9 * count))
 
 
@@ -54,7 +57,7 @@ def members(body: bytes, count: int, start: int, stop: int) -> list[bytes]:
 
 
 def find(body: bytes, count: int, member: bytes) -> int:
-    """The member's rank; -1: it is not there."""
+    """Return the member's rank; -1: it is not there."""
     if not member:
         return max(body.find(0, 8 * count, 9 * count) - 8 * count, -1)
     at = body.find(member, 9 * count)
@@ -62,8 +65,8 @@ def find(body: bytes, count: int, member: bytes) -> int:
         return -1
     starts = _starts(body, count)
     while at >= 0:
-        # The last member that begins here or before: an empty one begins where the next does and
-        # comes before it.
+        # The last member that starts here or before. An empty member starts where the next one does
+        # and comes before it.
         rank = bisect_right(starts, at, 0, count) - 1
         if starts[rank] == at and starts[rank + 1] - at == len(member):
             return rank
@@ -72,7 +75,7 @@ def find(body: bytes, count: int, member: bytes) -> int:
 
 
 def place(body: bytes, count: int, score: float, member: bytes) -> int:
-    """The rank this pair would get."""
+    """Return the rank this pair would get."""
     row = _DOUBLES[count].unpack_from(body)
     low = bisect_left(row, score)
     if low == count or row[low] != score:
@@ -103,9 +106,9 @@ def _insert_at(body: bytes, count: int, at: int, score: float, member: bytes) ->
 
 
 def move(body: bytes, count: int, at: int, score: float, member: bytes) -> bytes:
-    """Give the member, which has the rank ``at``, another score."""
+    """Change the score of the member that has the rank ``at``."""
     to = place(body, count, score, member)
-    if to == at or to == at + 1:  # before itself or behind: it stays where it is
+    if to == at or to == at + 1:  # directly before or after itself: it keeps its place
         return b"".join((body[: 8 * at], _pack_score(score), body[8 * at + 8 :]))
     return _insert_at(
         delete(body, count, at, at + 1), count - 1, to if to < at else to - 1, score, member
@@ -113,7 +116,7 @@ def move(body: bytes, count: int, at: int, score: float, member: bytes) -> bytes
 
 
 def delete(body: bytes, count: int, start: int, stop: int) -> bytes:
-    """Without the members of these ranks."""
+    """Return the body without the members of these ranks."""
     lengths = 8 * count
     here = 9 * count + sum(body[lengths : lengths + start])
     there = here + sum(body[lengths + start : lengths + stop])
@@ -128,14 +131,14 @@ def delete(body: bytes, count: int, start: int, stop: int) -> bytes:
 
 
 def below(body: bytes, count: int, score: float, inclusive: bool) -> int:
-    """How many members have a score below this one, or up to it."""
+    """Return how many members have a score below this one, or up to it."""
     row = _DOUBLES[count].unpack_from(body)
     return bisect_right(row, score) if inclusive else bisect_left(row, score)
 
 
 def before(body: bytes, count: int, member: bytes, inclusive: bool) -> int:
-    """How many members stand before this one, or up to it, if all scores are equal; some number if
-    they are not.
+    """Return how many members are before this one, or up to it, if all scores are equal.
+    If scores differ, the number has no meaning.
     """
     row = members(body, count, 0, count)
     return bisect_right(row, member) if inclusive else bisect_left(row, member)

@@ -1,10 +1,12 @@
 """Lists: one packed blob while short, packed nodes when long.
 
-Decides: when a list is long, how a short one answers.
-Must not know: keys, replies, effects, how the nodes are kept (`list_nodes`). A short list takes its
-bytes and little more. A push, a pop or a reply of all of it is one copy of at most a kilobyte; all
-else takes it apart. A list that has become long keeps its nodes until it is gone: queues grow and
-shrink, and their key goes with their last element.
+Decides: when a list is long, how a short one works.
+Must not know: keys, replies, effects, how the nodes are kept (`list_nodes`).
+
+A short list takes little more than its bytes. A push, a pop or a reply with the whole list is one
+copy of at most a kilobyte. Every other operation unpacks the list. A long list keeps its nodes
+until it is deleted: a queue grows and shrinks, and its key goes with its last element.
+
 Invariant: either there are nodes, or ``blob`` holds ``count`` elements in at most SMALL_BYTES.
 """
 
@@ -31,15 +33,15 @@ from memstore.engine.values.list_nodes import (
 )
 from memstore.engine.values.packed import unpack
 
-SMALL_BYTES: Final = 1024  # a list of no more is one blob
-# bytes that an element takes beside its own, at most, if it is no longer than that
+SMALL_BYTES: Final = 1024  # a list of up to this size is one blob
+# bytes of an element in addition to its own, at most, if it is no longer than that
 _HEAD: Final = 9
 _CRLF: Final = b"\r\n"
 _DIGEST_STEP: Final = 32  # elements
 
 
 class List:
-    """A list of byte strings. Indexes are not negative unless it says so."""
+    """A list of byte strings. Indexes are not negative unless a method allows it."""
 
     __slots__ = ("blob", "count", "nodes")
 
@@ -48,8 +50,8 @@ class List:
 
     def __init__(self) -> None:
         self.blob = b""
-        self.count = 0  # of the blob's elements
-        self.nodes: ListNodes | None = None  # instead of the blob, for good
+        self.count = 0  # elements in the blob
+        self.nodes: ListNodes | None = None  # in place of the blob, permanently
 
     def __len__(self) -> int:
         nodes = self.nodes
@@ -64,7 +66,7 @@ class List:
         )
 
     def _grow(self) -> ListNodes:
-        """From now on nodes."""
+        """Turn the blob into nodes."""
         nodes = self.nodes = ListNodes()
         if self.count:
             nodes.right.add(self.blob, self.count)
@@ -72,7 +74,7 @@ class List:
         return nodes
 
     def _set(self, items: list[bytes]) -> None:
-        """All elements of a short list anew."""
+        """Replace all elements of a short list."""
         blob = encode(items)
         self.blob, self.count = blob, len(items)
         if len(blob) > SMALL_BYTES:
@@ -82,7 +84,7 @@ class List:
     # ----------------------------------------------------------------- ends
 
     def push_left(self, item: bytes) -> int:
-        """The length afterwards."""
+        """Return the length afterwards."""
         nodes = self.nodes
         if nodes is None:
             length = len(item)
@@ -99,7 +101,7 @@ class List:
         return len(left.open) + left.total + right.total + len(right.open)
 
     def push_right(self, item: bytes) -> int:
-        """The length afterwards."""
+        """Return the length afterwards."""
         nodes = self.nodes
         if nodes is None:
             length = len(item)
@@ -116,7 +118,7 @@ class List:
         return len(left.open) + left.total + right.total + len(right.open)
 
     def push(self, items: Sequence[bytes], left: bool) -> int:
-        """One after the other at the same end; the length afterwards."""
+        """Push the items in turn at the same end; return the length afterwards."""
         nodes = self.nodes
         if nodes is None:
             size = sum(map(len, items)) + _HEAD * len(items)
@@ -149,7 +151,7 @@ class List:
             return open_end.pop() if open_end else nodes.supply(nodes.right, nodes.left).pop()
         blob = self.blob
         self.count -= 1
-        # no element has it: the last one is where the last element begins
+        # no element contains it: the last element starts at its last occurrence
         if blob.count(b"\r\n$") == self.count:
             start = blob.rfind(b"\r\n$") + 2 if self.count else 0
             self.blob = blob[:start]
@@ -159,7 +161,7 @@ class List:
         return item
 
     def pop(self, count: int, left: bool) -> list[bytes]:
-        """Up to ``count`` elements, the outermost first."""
+        """Remove and return up to ``count`` elements, the outermost first."""
         length = len(self)
         count = min(count, length)
         items = self.items(0, count) if left else self.items(length - count, length)[::-1]
@@ -167,7 +169,9 @@ class List:
         return items
 
     def trim(self, left: int, right: int) -> None:
-        """Take ``left`` elements off the head and ``right`` off the tail; there must be as many."""
+        """Remove ``left`` elements from the head and ``right`` from the tail; the list must have
+        them.
+        """
         nodes = self.nodes
         if nodes is not None:
             nodes.drop(nodes.left, nodes.right, left)
@@ -178,8 +182,8 @@ class List:
     # ----------------------------------------------------------------- places
 
     def encoded(self, start: int, stop: int) -> bytes:
-        """Elements ``start`` to ``stop`` as RESP bulks one behind the other;
-        ``start < stop <= len(self)``.
+        """Return elements ``start`` to ``stop`` as consecutive RESP bulks; ``start < stop <=
+        len(self)``.
         """
         nodes = self.nodes
         return (
@@ -194,7 +198,7 @@ class List:
         return unpack(self.encoded(start, stop), stop - start) if start < stop else []
 
     def get(self, index: int) -> bytes | None:
-        """None where there is no element. A negative index counts from the end."""
+        """Return None where there is no element. A negative index counts from the end."""
         length = len(self)
         index += length if index < 0 else 0
         if not 0 <= index < length:
@@ -206,7 +210,7 @@ class List:
         return arm.open[place] if node < 0 else element(arm.nodes[node], arm.counts[node], place)
 
     def set(self, index: int, value: bytes) -> bool:
-        """Whether there is such an element. A negative index counts from the end."""
+        """Return True if the element exists. A negative index counts from the end."""
         length = len(self)
         index += length if index < 0 else 0
         if not 0 <= index < length:
@@ -227,7 +231,7 @@ class List:
         return True
 
     def insert(self, pivot: bytes, value: bytes, after: bool) -> bool:
-        """Beside the first element that equals ``pivot``; whether there is one."""
+        """Insert beside the first element that equals ``pivot``; return True if there is one."""
         if self.nodes is not None:
             return self.nodes.insert(pivot, value, after)
         items = unpack(self.blob, self.count)
@@ -238,8 +242,8 @@ class List:
         return True
 
     def remove(self, value: bytes, count: int) -> int:
-        """The first ``count`` occurrences, the last ``-count``, or all if it is 0;
-        how many there were.
+        """Remove the first ``count`` occurrences, the last ``-count``, or all if it is 0.
+        Returns how many were removed.
         """
         most = abs(count) or len(self)
         if self.nodes is not None:
@@ -253,8 +257,8 @@ class List:
     def positions(
         self, value: bytes, skip: int, most: int, within: int, backward: bool
     ) -> list[int]:
-        """Where ``value`` is: up to ``most`` places after the first ``skip``, among the first
-        ``within`` elements from that end (0: no limit).
+        """Return the places of ``value``: up to ``most`` places after the first ``skip``.
+        Only the first ``within`` elements from that end count (0: no limit).
         """
         found: list[int] = []
         seen, length = 0, len(self)
@@ -317,7 +321,7 @@ class List:
     # ----------------------------------------------------------------- for digests
 
     def cut(self, start: int, members: int, size: int) -> tuple[int, int, int]:
-        """By indexes."""
+        """The borders are indexes."""
         at, total, length = start, 0, len(self)
         while at < length and at - start < members and total < size:
             at, weight = self._weigh_some(at, size - total)
@@ -325,8 +329,8 @@ class List:
         return (0 if at >= length else at), max(0, at - start), total
 
     def _weigh_some(self, at: int, size: int) -> tuple[int, int]:
-        """Where some elements from ``at`` on end, and what they weigh: a few packed ones, which are
-        small, or of large ones as many as reach ``size``.
+        """Return where some elements from ``at`` on end, and their weight.
+        They are a few packed elements, which are small, or as many large ones as reach ``size``.
         """
         stop = min(at + _DIGEST_STEP, len(self))
         nodes = self.nodes

@@ -1,13 +1,14 @@
-"""Members in the order of (score, member), found by score, by member and by rank: the ordered half
-of a large sorted set.
+"""Members in the order of (score, member): the ordered half of a large sorted set.
 
-Decides: how the order is stored: blocks of up to 512 members as two parallel lists, scores and
-members, so that a member costs two pointers and no object of its own; beside them the last pair of
-every block, which finds a block by bisection; and a Fenwick tree over the blocks' lengths, built
-when a rank is first asked for and dropped when blocks come or go, which turns block and rank into
-one another in O(log n).
-Must not know: keys, replies, which member has which score (the caller's table says).
-Invariants: no block is empty; blocks and their insides ascend by (score, member); lasts[i] is the
+It finds members by score, by member and by rank.
+
+Decides: how the order is stored. Blocks of up to 512 members are two parallel lists, scores and
+members, so a member takes two pointers and no object of its own. The last pair of every block is
+kept in a list; a bisection of this list finds a block. A Fenwick tree over the blocks' lengths
+converts between block and rank in O(log n). It is built when a rank is first needed and dropped
+when the number of blocks changes.
+Must not know: keys, replies, which member has which score (the caller's table has it).
+Invariants: no block is empty; blocks and their contents ascend by (score, member); lasts[i] is the
 last pair of block i; the tree, if there is one, has the blocks' lengths.
 """
 
@@ -27,7 +28,7 @@ class RankIndex:
     __slots__ = ("_last_members", "_last_scores", "_members", "_scores", "_tree", "count")
 
     def __init__(self, scores: list[float], members: list[bytes]) -> None:
-        """From what is in order already, and not empty. The lists become part of it."""
+        """The lists are in order already, and not empty. They belong to the index from now on."""
         count = self.count = len(members)
         assert count and len(scores) == count
         if count <= BLOCK:
@@ -51,7 +52,7 @@ class RankIndex:
         )
 
     def size(self) -> int:
-        """Bytes without the members and scores themselves."""
+        """Return the bytes without the members and scores themselves."""
         lists = [
             *self._scores,
             *self._members,
@@ -66,8 +67,8 @@ class RankIndex:
     # ----------------------------------------------------------------- one member
 
     def _block(self, score: float, member: bytes) -> int:
-        """The first block whose last pair is not below this one;
-        the number of blocks if there is none.
+        """Return the first block whose last pair is not below this one.
+        If there is none, it is the number of blocks.
         """
         lasts = self._last_scores
         at = bisect_left(lasts, score)
@@ -101,8 +102,8 @@ class RankIndex:
             self._adjust(block, 1)
 
     def remove(self, score: float, member: bytes) -> bytes:
-        """The member must be there with this score, and not be the only one.
-        The member as it was kept.
+        """Remove a member that is there with this score and is not the only one.
+        Returns the member as it was stored.
         """
         block = self._block(score, member)
         at = self._place(block, score, member)
@@ -127,7 +128,7 @@ class RankIndex:
         scores, members = self._scores[block], self._members[block]
         half = len(members) // 2
         if block == len(self._members) - 1:
-            half = len(members) - _FEW  # ascending arrivals leave full blocks behind
+            half = len(members) - _FEW  # members that arrive in ascending order leave full blocks
         self._scores[block : block + 1] = [scores[:half], scores[half:]]
         self._members[block : block + 1] = [members[:half], members[half:]]
         self._last_scores.insert(block, scores[half - 1])
@@ -135,7 +136,7 @@ class RankIndex:
         self._tree = None
 
     def _join(self, block: int) -> None:
-        """Put a block that has become small (it may be empty) together with a neighbour."""
+        """Join a block that has become small (it may be empty) with a neighbour."""
         left = block - 1 if block else block
         scores, members = (
             self._scores[left] + self._scores[left + 1],
@@ -152,8 +153,8 @@ class RankIndex:
     # ----------------------------------------------------------------- ranks
 
     def _lengths(self) -> list[int]:
-        """The Fenwick tree: element i (from 1 on) is the sum of the lengths of the blocks i - (i &
-        -i) ... i - 1.
+        """Return the Fenwick tree.
+        Element i (from 1 on) is the sum of the lengths of the blocks i - (i & -i) ... i - 1.
         """
         tree = [0, *map(len, self._members)]
         size = len(tree)
@@ -173,7 +174,7 @@ class RankIndex:
             at += at & -at
 
     def _before(self, block: int) -> int:
-        """How many members are in the blocks before this one."""
+        """Return how many members are in the blocks before this one."""
         if block < 2:
             return len(self._members[0]) if block else 0
         tree = self._tree if self._tree is not None else self._lengths()
@@ -184,8 +185,8 @@ class RankIndex:
         return total
 
     def _locate(self, rank: int) -> tuple[int, int]:
-        """The block and the place in it of the member with this rank,
-        which must be less than the count.
+        """Return the block of the member with this rank, and its place there.
+        The rank must be less than the count.
         """
         if rank < len(self._members[0]):
             return 0, rank
@@ -205,7 +206,7 @@ class RankIndex:
         return self._before(block) + self._place(block, score, member)
 
     def below(self, score: float, inclusive: bool) -> int:
-        """How many members have a score below this one, or up to it."""
+        """Return how many members have a score below this one, or up to it."""
         cut = bisect_right if inclusive else bisect_left
         block = cut(self._last_scores, score)
         if block == len(self._members):
@@ -213,8 +214,8 @@ class RankIndex:
         return self._before(block) + cut(self._scores[block], score)
 
     def before(self, member: bytes, inclusive: bool) -> int:
-        """How many members stand before this one, or up to it, if all scores are equal; some number
-        if they are not.
+        """Return how many members are before this one, or up to it, if all scores are equal.
+        If scores differ, the number has no meaning.
         """
         cut = bisect_right if inclusive else bisect_left
         block = cut(self._last_members, member)
@@ -240,7 +241,7 @@ class RankIndex:
         return members, scores
 
     def remove_part(self, start: int, stop: int) -> list[bytes]:
-        """The members taken out; 0 <= start < stop <= count, and at least one must be left."""
+        """Remove and return the members; 0 <= start < stop <= count; at least one must remain."""
         assert stop - start < self.count
         first, at = self._locate(start)
         taken: list[bytes] = []
@@ -255,7 +256,7 @@ class RankIndex:
             block, at = block + 1, 0
         self.count -= len(taken)
         left = self._members[first]
-        # the way of popping one by one: no block comes or goes
+        # the path of single pops: the number of blocks does not change
         if block == first + 1 and len(left) >= _FEW:
             self._last_scores[first], self._last_members[first] = self._scores[first][-1], left[-1]
             if self._tree is not None:
@@ -266,8 +267,8 @@ class RankIndex:
         return taken
 
     def _mend(self, first: int, end: int) -> None:
-        """Blocks ``first`` to before ``end`` lost members: drop those that are empty, correct the
-        last pairs, join what became small.
+        """Repair blocks ``first`` to before ``end``, which lost members.
+        It drops empty blocks, corrects the last pairs and joins small blocks.
         """
         kept = [block for block in range(first, end) if self._members[block]]
         self._last_scores[first:end] = [self._scores[block][-1] for block in kept]
@@ -283,7 +284,7 @@ class RankIndex:
                 self._join(block)
 
     def check(self) -> None:
-        """The invariants, for tests."""
+        """Check the invariants, for tests."""
         pairs = [
             pair
             for scores, members in zip(self._scores, self._members, strict=True)

@@ -1,13 +1,15 @@
 """Sorted sets: members with scores, in the order of (score, member).
 
-Decides: how one is stored (packed up to 128 short members, else a table beside a rank index), what
-OBJECT ENCODING says of it.
-Must not know: keys, commands, settings, replies. Every range, whatever it is given by, is a range
-of ranks: `below` and `before` find its ends, `part` and `remove_part` work on it. ``skiplist`` is
-what is reported, set by the commands from the configured limits and never taken back; how it is
-stored has its own limits.
-Invariants: the table and the rank index hold the same pairs; a member is one bytes object in both;
-a score is never NaN.
+Decides: how one is stored (packed up to 128 short members, else a table and a rank index), what
+OBJECT ENCODING reports.
+Must not know: keys, commands, settings, replies.
+
+Every range of any kind is a range of ranks: `below` and `before` find its ends, `part` and
+`remove_part` use it. ``skiplist`` is what OBJECT ENCODING reports. The commands set it from the
+configured limits and never clear it. The storage form has limits of its own.
+
+Invariants: the table and the rank index hold the same pairs; both hold the same bytes object for a
+member; a score is never NaN.
 """
 
 from __future__ import annotations
@@ -63,12 +65,12 @@ class SortedSet:
     def __len__(self) -> int:
         return self.count
 
-    def __bool__(self) -> bool:  # compiled code asks for nothing else
+    def __bool__(self) -> bool:  # compiled code uses only this
         return len(self) > 0
 
     @classmethod
     def of(cls, members: list[bytes], scores: list[float], skiplist: bool) -> SortedSet:
-        """From what is in order already. The lists become part of it."""
+        """Return a sorted set of members that are in order already. It owns the lists."""
         made = cls()
         count = made.count = len(members)
         made.skiplist = skiplist
@@ -97,7 +99,7 @@ class SortedSet:
         return found
 
     def put(self, member: bytes, score: float) -> float | None:
-        """Add a member, or give it another score. The score it had, None: it is new."""
+        """Add a member or change its score. Return the old score; None: the member is new."""
         body = self.body
         if type(body) is bytes:
             count = self.count
@@ -133,7 +135,7 @@ class SortedSet:
         return before
 
     def remove(self, member: bytes) -> bool:
-        """Whether it was there."""
+        """Remove a member; return True if it was there."""
         body, count = self.body, self.count
         if type(body) is bytes:
             at = packed_zset.find(body, count, member)
@@ -164,7 +166,7 @@ class SortedSet:
         return None if score is None else body.rank_index.rank(score, member)
 
     def below(self, score: float, inclusive: bool) -> int:
-        """How many members have a score below this one, or up to it."""
+        """Return how many members have a score below this one, or up to it."""
         body = self.body
         if type(body) is bytes:
             return packed_zset.below(body, self.count, score, inclusive)
@@ -172,8 +174,8 @@ class SortedSet:
         return body.rank_index.below(score, inclusive)
 
     def before(self, member: bytes, inclusive: bool) -> int:
-        """How many members stand before this one, or up to it, if all scores are equal (else what
-        is found is not specified, as in Redis).
+        """Return how many members are before this one, or up to it, if all scores are equal.
+        If scores differ, the result is not specified, as in Redis.
         """
         body = self.body
         if type(body) is bytes:
@@ -182,8 +184,8 @@ class SortedSet:
         return body.rank_index.before(member, inclusive)
 
     def part(self, start: int, stop: int) -> tuple[list[bytes], list[float]]:
-        """Members and scores of the ranks from ``start`` to before ``stop``,
-        which lie within the set.
+        """Return members and scores of the ranks from ``start`` to before ``stop``.
+        The ranks must be within the set.
         """
         if start >= stop:
             return [], []
@@ -196,7 +198,7 @@ class SortedSet:
         return body.rank_index.part(start, stop)
 
     def remove_part(self, start: int, stop: int) -> None:
-        """Take out the ranks from ``start`` to before ``stop``, which lie within the set."""
+        """Remove the ranks from ``start`` to before ``stop``, which must be within the set."""
         body = self.body
         if start >= stop:
             return
@@ -220,7 +222,7 @@ class SortedSet:
             yield from zip(*self.part(at, min(at + step, self.count)), strict=True)
 
     def scan(self, cursor: int, count: int) -> tuple[int, list[tuple[bytes, float]]]:
-        """With the guarantee of SCAN; a packed set is returned whole."""
+        """Has the guarantee of SCAN; a packed set is returned whole."""
         body = self.body
         if type(body) is bytes:
             return 0, list(self.items())
@@ -268,7 +270,7 @@ class SortedSet:
         return 8 * self.count + sum(map(len, body.table.keys()))
 
     def cut(self, start: int, members: int, size: int) -> tuple[int, int, int]:
-        """By ranks."""
+        """The borders are ranks."""
         at, total, count = start, 0, self.count
         while at < count and at - start < members and total < size:
             for member in self.part(at, min(at + _STEP, count))[0]:
@@ -279,8 +281,9 @@ class SortedSet:
         return (0 if at >= count else at), max(0, at - start), total
 
     def span(self, start: int, stop: int) -> bytes:
-        """What stands at the ranks from ``start`` to before ``stop``, 0: the end; with what the
-        table beside the order says of each.
+        """Return the pairs of the ranks from ``start`` to before ``stop``, 0: the end.
+        Each member has one more number: 0.0 if the table has the same score, nan if it has none,
+        else the score of the table.
         """
         members, scores = self.part(start, min(stop or self.count, self.count))
         body = self.body
@@ -295,7 +298,7 @@ class SortedSet:
         return pack(members) + pack_doubles(f"<{len(scores)}d", *scores)
 
     def check(self) -> None:
-        """The invariants, for tests."""
+        """Check the invariants, for tests."""
         body = self.body
         pairs = list(self.items())
         assert len(pairs) == self.count
