@@ -27,7 +27,7 @@ from memstore.replication.shard import Shard
 
 MONITOR_CHECK_BYTES = (
     64 * 1024
-)  # bytes of MONITOR's lines after which the socket's buffer is looked at
+)  # bytes of MONITOR's lines after which the socket's buffer is checked
 MAX_PARKED = 1024  # with more parked commands of one client, its socket is not read
 
 log = structlog.get_logger("memstore.node")

@@ -257,7 +257,7 @@ class ClientRequests:
             self.node.shard.runnable.append(session)
             self.node.resume_sessions()
 
-    # --------------------------------------------------------- replicas and those who wait for them
+    # ----------------------------------------------------------------- replicas and waits for them
 
     def _on_report(self, report: ReplicaReport) -> None:
         node = self.node

@@ -6,8 +6,8 @@ their sockets.
 Must not know: what commands and replies say.
 
 Everything else waits for a turn: the log's answers, the lease, a client with one small question.
-All that fifty deep pipelines send at once would be a long turn, and a very long one on a machine
-that is slow just then. So when enough has run, by count or by the clock, later clients have their
+All that fifty deep pipelines send at once would be a long turn. On a machine that is slow just then
+it would be very long. So when enough has run, by count or by the clock, later clients have their
 turn after the loop has polled. Clients whose parked commands may be tried again are in the same
 queue.
 

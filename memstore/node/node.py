@@ -53,7 +53,7 @@ log = structlog.get_logger("memstore.node")
 
 
 class EngineNode:
-    """See `Host` in `connection` for what connections use of it."""
+    """See `NodeServices` in `client_connection` for what connections use of it."""
 
     def __init__(
         self,
@@ -454,7 +454,7 @@ class EngineNode:
         while not self.replica.apply_all() and not follower.stuck:
             await asyncio.sleep(0)
         if not self._has_won(writer) or self.roles.stuck:
-            return  # abandoned meanwhile
+            return  # abandoned while the prefix was applied
         lost = takeover.why_lost(writer.lost, follower.position, writer.next_position)
         if lost:
             self._abandon_writer()

@@ -178,8 +178,8 @@ def open_sockets(bind: str, port: int, backlog: int) -> list[socket.socket]:
 
 
 def places(name: str) -> list[tuple[socket.AddressFamily, str]]:
-    """What an address in ``bind`` means: itself, every address (``*``, ``::*``), or what a host
-    name resolves to.
+    """The addresses that an entry of ``bind`` means: itself, every address (``*``, ``::*``), or the
+    addresses of a host name.
     """
     if name in ("*", "0.0.0.0"):
         return [(socket.AF_INET, "0.0.0.0")]

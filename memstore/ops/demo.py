@@ -1,6 +1,6 @@
 """`memstore demo`: a whole zone dies under load, and every acknowledged write is still present.
 
-Decides: the steps of the demo, what is shown, the exit code.
+Decides: the steps of the demo, its output, the exit code.
 Must not know: how a client follows the primary (`demo_client`), how the cluster is run
 (`demo_cluster`), what counts as found (`demo_check`).
 Invariants: it ends within `LIMIT_S`. However it ends, no process and no folder stay.

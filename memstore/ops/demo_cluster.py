@@ -154,7 +154,7 @@ class ThrowAwayCluster:
         local = self._local
         if local is not None:
             # The first signal stops the cluster in order. The second one kills what is left: its
-            # data is thrown away.
+            # data is not needed.
             for pause in (HURRY_S, STOP_S):
                 if local.poll() is None:
                     local.terminate()

@@ -1,6 +1,6 @@
-"""One process of a local cluster and what is known of it.
+"""One process of a local cluster and what is known about it.
 
-Decides: nothing; `memstore.ops.local` fills it, `memstore.ops.upgrade` reads it.
+Decides: nothing; `memstore.ops.local_cluster` fills it, `memstore.ops.upgrade` reads it.
 Must not know: how processes are started.
 """
 
@@ -17,7 +17,7 @@ RESTART_MS: Final = 500  # before a dead process is started again; doubled while
 
 
 class Member:
-    """One process of the cluster and what we know of it."""
+    """One process of the cluster and what is known about it."""
 
     __slots__ = (
         "child",

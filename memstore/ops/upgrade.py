@@ -192,8 +192,8 @@ class Move:
         return next(member for member in self._cluster.engines if member.role == "primary")
 
     async def _until_logs_good(self) -> None:
-        """Wait until all log nodes answer, no log is damaged, each holds what was committed at the
-        first check, and the primary has its lease from each.
+        """Wait until all log nodes answer and no log is damaged. Each must hold what was committed
+        at the first check, and the primary must have its lease from each.
         """
         addresses = [(member.process.host, member.process.port) for member in self._cluster.logs]
         deadline = time.monotonic() + GOOD_S

@@ -54,7 +54,7 @@ class CommitRate:
         self._least = min(LEAST_BYTES, most)
         self._target_us = lease_ms * 1000 // SHARE
         self._half_us = lease_ms * 500
-        # (position, its bytes, in flight with it, when)
+        # (position, bytes of the entry, bytes in flight including it, time in us)
         self._appended: deque[tuple[int, int, int, int]] = deque()
         self.in_flight = 0
         self.limit = min(FIRST_BYTES, most)
@@ -62,7 +62,7 @@ class CommitRate:
         self.base_us = 0  # 0: not measured yet
         self.bytes_per_s = 0  # of commits large enough to measure; 0: not measured yet
         self._trial = 0  # the limit that is tried; 0: no trial runs
-        # before the trial: the limit, the sum of what was in flight, bytes a second
+        # before the trial: the limit, the sum of bytes in flight, bytes a second
         self._before = (0, 0, 0)
         self._again_us = 0  # no trial starts before this time
         self._since_us = 0  # only entries appended from this time on are compared
@@ -138,7 +138,7 @@ class CommitRate:
             if not used and self.limit < min(before[0] * 2, self._most):
                 self._raise(now_us)  # entries are so large that no more of them fit in
                 return
-            # half of what it could bring is enough
+            # half of the possible gain is enough to keep the raised limit
             if not used or 2 * (rate - before[2]) * before[1] < grown * before[2]:
                 self.limit = max(before[0], self.floor)
                 self._count_again(0, now_us)

@@ -1,5 +1,5 @@
-"""Control entries: who took over (LEADERSHIP), the successor in a hand-over (HANDOVER), and the
-digest of a slice of the state (DIGEST).
+"""Control entries: which node took over (LEADERSHIP), the successor in a hand-over (HANDOVER), and
+the digest of a slice of the state (DIGEST).
 
 Decides: their JSON.
 Must not know: when they are written. LEADERSHIP and HANDOVER serve display and finding the primary;

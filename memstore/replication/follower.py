@@ -1,8 +1,8 @@
 """Following the log: committed entries become memory.
 
-Decides: which entries are applied together (a run of continued entries when its last entry is
-there, never half a unit), and what a LEADERSHIP entry cuts off. A reader stops at an entry that it
-cannot read, and where its memory differs from the primary's (DIGEST).
+Decides: which entries are applied together, and what a LEADERSHIP entry cuts off. A run of
+continued entries is applied when its last entry is there, never half a unit. A reader stops at an
+entry that it cannot read, and where its memory differs from the primary's (DIGEST).
 Must not know: sockets, roles, where entries come from, how a difference is handled (`roles`).
 
 Invariants: ``followed`` is the id of the newest entry taken. Positions are dense from 1, and each

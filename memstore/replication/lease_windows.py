@@ -1,4 +1,4 @@
-"""Whose lease window the log nodes have open, and which node therefore leads.
+"""Which writer's lease window the log nodes have open, and which node therefore leads.
 
 Decides: whether a primary is known to live. A LEADERSHIP entry says which node led when it was
 written. Only an open window of that incarnation says that it leads now. Two sources report windows:

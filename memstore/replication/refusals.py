@@ -1,6 +1,6 @@
 """The replies of a node that cannot run a command in its present state.
 
-Decides: the texts of refusals and of outcomes that are not known.
+Decides: the texts of refusals and of unknown outcomes.
 Must not know: when they apply (`shard` does).
 """
 

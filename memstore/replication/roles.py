@@ -173,7 +173,7 @@ class Roles:
                 self._give_up_handover("not everything was committed in time", now_us)
         elif self.role is not RESTORING:
             if self._closed_since and now_us >= self._forget_at():
-                self._closed_since = now_us  # look again a quarter of a lease later
+                self._closed_since = now_us  # check again a quarter of a lease later
                 if now_us >= max(
                     self._other_named_until, self._invited_until
                 ) and not self.windows.is_alive(self.primary, now_us):
@@ -182,7 +182,7 @@ class Roles:
                 self._on_replica_deadline(now_us)
 
     def _forget_at(self) -> int:
-        """When a primary whose window stays closed is no longer named to clients."""
+        """When clients no longer get the name of a primary whose window stays closed."""
         return self._closed_since + self._lease // 4 if self._closed_since else 0
 
     def _on_replica_deadline(self, now_us: int) -> None:
@@ -318,7 +318,7 @@ class Roles:
     def on_leadership(self, leadership: Leadership, now_us: int) -> None:
         """A LEADERSHIP entry was followed."""
         self.windows.newest = leadership
-        # a HANDOVER entry named it
+        # a HANDOVER entry named this writer
         expected = self.primary is not None and self.primary.incarnation == leadership.incarnation
         if self.windows.is_self(leadership.node, leadership.incarnation):
             self.primary = None

@@ -1,6 +1,6 @@
 """The shard: what a change of role, a commit or an applied entry does to commands and replies.
 
-Decides: what each client is told at a demotion, when memory is a committed state (``clean``), what
+Decides: what each client gets at a demotion, when memory is a committed state (``clean``), what
 a commit or an applied entry releases.
 Must not know: sockets, clocks, how a position becomes committed, who becomes primary (`roles`).
 

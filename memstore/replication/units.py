@@ -7,8 +7,8 @@ Must not know: commands, roles, sessions' replies, when entries are appended.
 The effects of one turn gather into one entry. Its position is known before it is appended
 (``next_position``), so a reply knows at once what it waits for. `_shift_entries` is for the one
 case in which another entry takes that position.
-Invariants: entries are taken in order and get dense positions; a unit is never cut, except into a
-run of continued entries; ``uncommitted_bytes`` counts each payload from its unit's end to its
+Invariants: entries are taken in order and get dense positions. A unit is never cut, except into a
+run of continued entries. ``uncommitted_bytes`` counts each payload from its unit's end to its
 commit.
 
 This is a base class of the shard, so that closing a unit is one call without further look-ups.

@@ -107,7 +107,7 @@ class _Queue:
             self._dead = 0
 
     def shift(self, position: int) -> None:
-        """Numbers from ``position`` grow by one. The order, and so the heap, stays as it is."""
+        """Numbers from ``position`` grow by one. The order, and so the heap, does not change."""
         self._heap = [(at + (at >= position), number, wait) for at, number, wait in self._heap]
 
     def places(self) -> int:
