@@ -160,9 +160,7 @@ class Resolver:
                 loop.call_soon_threadsafe(_wake, future)
 
     async def _each(self, host: str, timeout_s: float, attempt: Callable[[str], Awaitable[T]]) -> T:
-        """Try the addresses in order until ``attempt`` succeeds, within ``timeout_s`` for all of
-        them.
-        """
+        """Try the addresses in order until ``attempt`` succeeds, ``timeout_s`` in total."""
         loop = asyncio.get_running_loop()
         until = loop.time() + timeout_s
         addresses = await self.find(host, timeout_s)

@@ -17,9 +17,7 @@ _IDLE_S: Final = 5
 
 
 def tune_socket(sock: socket.socket | None, dead_peer_ms: int = DEAD_PEER_MS) -> None:
-    """Send small messages without delay, and detect a vanished machine on an idle connection
-    too.
-    """
+    """Send small messages at once, and detect a vanished machine on an idle connection too."""
     if sock is None or sock.family not in (socket.AF_INET, socket.AF_INET6):
         return
     with contextlib.suppress(OSError):  # advice to the kernel; a socket without it works as well

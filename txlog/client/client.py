@@ -3,9 +3,9 @@
 Decides: the connections, which message goes to which part, what a user learns.
 Must not know: terms, leases, quorums beyond what the machines say. There is one event loop;
 callbacks are plain calls in its context.
-Invariants: the given addresses are exactly the group's nodes, each once, or the client refuses to
-work with them (a majority of fewer nodes is no majority of the group); there is at most one
-campaign or writer at a time.
+Invariants: the given addresses are exactly the group's nodes, each once. Otherwise the client
+refuses to work with them, because a majority of fewer nodes is no majority of the group. There is
+at most one campaign or writer at a time.
 """
 
 from __future__ import annotations

@@ -264,13 +264,13 @@ class LeaseKeeper:
             written = os.write(self._control, line)
         except OSError:
             written = 0
-        if written != len(line):  # it does not read, or is gone: the next one is told everything
+        if written != len(line):  # it does not read, or has ended: the next one gets all
             self._end_process()
             self._restart_later(self._clock(), "it did not read what it was told")
 
     def order(self, order: RenewalOrder | None, lease_until_us: int) -> None:
-        """What the process may renew from now on, and the lease's end now. L4: None at once when
-        the writer gives the lease up.
+        """Tell the process what it may renew from now on, and the lease's end now. L4: a writer
+        that gives its lease up passes None at once.
         """
         if self._board is not None:
             self._board.order(order, lease_until_us)

@@ -15,8 +15,8 @@ from typing import Final
 from txlog.entry import NO_ENTRY, EntryId
 from txlog.messages import Behind, LeaseHeld, Promised, Refused, Tail, Unavailable
 
-# A probe promises nothing, so it may use a term and an expectation above all others. So the answer
-# depends on the lease alone.
+# A probe promises nothing. So it may use a term and an expectation above all others: then the
+# answer depends on the lease alone.
 PROBE_TERM: Final = (1 << 63) - 1
 PROBE_EXPECTED: Final[EntryId] = (PROBE_TERM, PROBE_TERM)
 

@@ -1,6 +1,6 @@
 """The memory that a primary's event loop and its lease keeper share.
 
-Decides: where each value lies, who writes it, and when a reader believes it.
+Decides: where each value is, which side writes it, and when a reader accepts it.
 Must not know: what either side does with it. It does no I/O: it is given a buffer, which is
 anonymous shared memory in the processes and a bytearray in tests.
 
@@ -15,7 +15,7 @@ All values are unsigned 64-bit words. Each word has one writer.
     6              loop     order: lease in milliseconds
     7              loop     order: checksum
     8              keeper   to how many log nodes it is connected
-    9              keeper   its own beat: the clock when it last looked at the board
+    9              keeper   its own beat: the clock when it last read the board
     10             keeper   answers: sequence number, odd while the keeper writes
     11             keeper   answers: term
     12, 13         keeper   answers: ballot id
@@ -26,7 +26,7 @@ All values are unsigned 64-bit words. Each word has one writer.
 
 A word is stored by one machine instruction, so the beats and the lease end need no more. The order
 and the answers have several words. Their writer makes the sequence number odd, writes the words and
-a CRC-32 of the sequence number and the words, and makes the number even. A reader believes them if
+a CRC-32 of the sequence number and the words, and makes the number even. A reader accepts them if
 the number is even, is the same before and after, and the checksum is right. The checksum makes this
 hold on machines that reorder stores too. A reader that finds no such state after a few tries gets
 None, and None means: renew nothing, count nothing.
@@ -35,11 +35,11 @@ The order of the two sides (L2, L4):
 
 - The loop writes the lease end and then an order when a term and ballot id begin. It writes term 0
   at the decision to hand over, at a release, at a stop and when the writer is lost.
-- The keeper renews only for the order that it reads at that moment, and only while the lease end
-  (the loop's or by its own answers) lies ahead.
+- The keeper renews only for the order that it reads at that moment, and only before the lease end
+  (the loop's or by its own answers).
 - The loop counts answers only if their term and ballot id are still the writer's own at that
-  moment. So an answer to a Renew that was under way when the loop withdrew the order counts for
-  nothing. The log nodes refuse a Renew of a released or older term.
+  moment. So an answer to a Renew that was under way when the loop withdrew the order does not
+  count. The log nodes refuse a Renew of a released or older term.
 """
 
 from __future__ import annotations

@@ -7,9 +7,9 @@ Must not know: sockets, processes, the source of the readings.
 
 Invariants (L2, L7): it asks a question only for the order read at that moment; only while the beat
 has stopped for more than a quarter of the lease and less than the limit; only while the lease is
-valid; never while the primary is stopped or has ended. An answer counts once a node, only for the
-term and ballot id of the present order, from the clock reading that was taken before its question
-was sent.
+valid; never while the primary is stopped or has ended. An answer counts once a node, and only for
+the term and ballot id of the present order. It counts from the clock reading that was taken before
+its question was sent.
 """
 
 from __future__ import annotations
@@ -120,9 +120,7 @@ class Renewer:
         return True
 
     def _majority_sent_us(self) -> int:
-        """The newest time at or after which a majority was sent a Renew that it answered; 0:
-        none.
-        """
+        """The newest time at or after which a majority was sent what it has answered; 0: none."""
         return sorted(self._sent_us, reverse=True)[self._nodes // 2]
 
     @property

@@ -16,8 +16,7 @@ import structlog
 
 log = structlog.get_logger("txlog.callers")
 
-# descriptors for new segments and for segments that are read, besides those that `storage.files`
-# keeps
+# descriptors for new segments and for segments that are read; `storage.files` keeps others
 _RESERVE: Final = 8
 _RESERVE_A_LOG: Final = 3  # its next segment, and the other log nodes
 _LEAST: Final = 2  # callers, however few descriptors there are
@@ -53,9 +52,7 @@ class Callers:
         return len(self._all)
 
     def measure(self, logs: int) -> None:
-        """Set the limit to the descriptors that are free. Call it when the node's own files are
-        open.
-        """
+        """Set the limit to the free descriptors. Call it when the node's own files are open."""
         soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         spare = soft - open_descriptors() + len(self._all) - _RESERVE - _RESERVE_A_LOG * logs
         self.limit = max(_LEAST, min(self._most, spare))

@@ -363,8 +363,8 @@ class LogDriver:
                 stream.push()
 
     def _update_room(self) -> None:
-        """Update the room before new entries come (A5). The store has counted all earlier ones by
-        now.
+        """Update the room before new entries come (A5). By then the store has counted all earlier
+        ones.
         """
         if self._has_room and not self.store.has_room:
             self._check_room()

@@ -6,7 +6,7 @@ and when a log is made.
 
 The folder: ``node.json`` (identity, with a checksum), ``lock`` (flock), ``logs/<name>/``.
 Invariants: an identity is replaced by rename and is never half written. A log's name is in it only
-after its folder exists, so a listed log without a folder means a lost disk, not a new log. The
+after its folder exists. So a listed log without a folder means a lost disk, not a new log. The
 group never changes once it is set. A log that is being deleted leaves the list before its folder is
 removed. Its name stays taken until the deletion ends (`server.deletion`).
 """
@@ -99,9 +99,7 @@ class DataFolder:
 
     @staticmethod
     def open(path: Path) -> DataFolder:
-        """Make the folder if it does not exist, lock it, read the identity. Raises
-        `FolderError`.
-        """
+        """Make the folder if there is none, lock it, read the identity. Raises `FolderError`."""
         try:
             path.mkdir(parents=True, exist_ok=True)
             names = set(os.listdir(path))
@@ -202,9 +200,7 @@ class DataFolder:
             )
 
     def take_membership(self, version: int, members: list[str]) -> None:
-        """S8: take the membership; it is durable on return. Raises `DiskFull`, any other
-        OSError.
-        """
+        """S8: take the membership, durably. Raises `DiskFull`, any other OSError."""
         with self._changing:
             assert version > self.identity.membership, "a membership version went down"
             self.write(replace(self.identity, membership=version, members=list(members)))

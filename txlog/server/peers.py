@@ -175,6 +175,4 @@ class PeerLinks:
         self._on_version(reject.version)
 
     def on_refused(self, index: int, reason: str) -> None:
-        """People read the reason in the other node's own words. Here, the node just does not
-        answer.
-        """
+        """People read the reason at the other node. Here, that node just does not answer."""

@@ -2,9 +2,9 @@
 
 Decides: when nodes may become a group, or the rest of one.
 Must not know: logs' contents.
-Invariant: a node gets a group only after every named node has answered, none belongs to another
-group, and no node of this group has a log yet. An empty node beside nodes with logs is a lost disk,
-not a new node.
+Invariant: a node gets a group only under three conditions: every named node has answered, none
+belongs to another group, and no node of this group has a log yet. An empty node beside nodes with
+logs is a lost disk, not a new node.
 """
 
 from __future__ import annotations

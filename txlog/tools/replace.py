@@ -6,10 +6,13 @@ Must not know: logs' contents. The log nodes themselves decide what makes a repl
 (`server.membership`, `consensus.learner`). Each run reads all states again. So the operator repeats
 an interrupted command with the same words, and it continues.
 
-The order: (0) nothing changes before the new node and a majority of the group without the lost node
-answer; (1) the members that stay take the new membership, one after the other in the order of their
-ids, and a majority must take it; (2) the new node gets its place; (3) it copies, waits and counts
-by itself; the command only watches.
+The order:
+
+- (0) Nothing changes before the new node and a majority of the group without the lost node answer.
+- (1) The members that stay take the new membership, one after the other in the order of their ids.
+  A majority of the group must take it.
+- (2) The new node gets its place.
+- (3) It copies, waits and counts by itself; the command only watches.
 
 Invariant: a place belongs to one data folder. An empty node whose folder is not the one in the
 membership gets a place, and a version, of its own.
@@ -278,7 +281,7 @@ async def _check_whole(group: Group) -> None:
     for node, status in statuses.items():
         rows = status["logs"]
         bad = next((row for row in rows if row["suspect"] or row["broken"]), None)
-        # it would make them again and begin them as a new node
+        # the node would make these logs later, and begin them as a new node
         missing = sorted(used - {row["log"] for row in rows}) if status["joined"] > 1 else []
         if status["refused"]:
             trouble = (
