@@ -1,8 +1,8 @@
 """The command line: `memstore server`, `local`, `demo`, `status`, `health`, `secret`, `settings`,
 `version`.
 
-Decides: options, and that an error is one line on standard error with an exit code: 2 for a wrong
-setting, 1 for anything else that keeps a command from its work.
+Decides: options, and that an error is one line on standard error with an exit code. The code is 2
+for a wrong setting, 1 for anything else that stops a command.
 Must not know: how the work is done.
 """
 
@@ -67,7 +67,7 @@ def main_options(
 
 
 def between(low: int, high: int) -> Callable[[int | None], int | None]:
-    """For an option: a number of a range, which the option's help says in words."""
+    """Check that an option's number is in a range, which the option's help states."""
 
     def check(value: int | None) -> int | None:
         if value is not None and not low <= value <= high:
@@ -85,7 +85,7 @@ def settings(path: Path | None, overrides: dict[str, Any]) -> ServerConfig:
 
 
 def secret(path: Path | None) -> str:
-    """The text of a secret file; empty where no file is given."""
+    """Return the text of a secret file; empty if no file is given."""
     try:
         return secret_files.read(path) if path is not None else ""
     except secret_files.SecretFileError as error:
@@ -93,7 +93,7 @@ def secret(path: Path | None) -> str:
 
 
 def pairs(given: list[str]) -> dict[str, str]:
-    """``--set name=value``, any number of times."""
+    """Read ``--set name=value``, any number of times."""
     found = {}
     for text in given:
         name, sign, value = text.partition("=")
@@ -109,8 +109,8 @@ Password = Annotated[
 ]
 PasswordFile = Annotated[Path | None, typer.Option(help="file with the engine nodes' password")]
 
-# Options that belong to a setting are taken as text: the table of settings knows their types and
-# limits, and its error is one line.
+# Options of a setting are read as text: the table of settings knows their types and limits, and its
+# error is one line.
 
 LocalFolder = Annotated[
     Path, typer.Option("--dir", help="folder of the cluster: data, traces, topology.json")
@@ -423,8 +423,8 @@ def main() -> None:
     except KeyboardInterrupt:
         raise SystemExit(130) from None
     except Exception as error:
-        # What the option parser found wrong, without its page of usage. Its classes moved between
-        # versions; what they share is this method.
+        # An error of the option parser, without its usage text. The error classes moved between
+        # versions, but all have this method.
         format_message = getattr(error, "format_message", None)
         if format_message is None:
             if isinstance(error, typer.Abort):

@@ -1,7 +1,6 @@
 """Where settings come from: defaults, then ``memstore.toml``, then the command line.
 
-Decides: how a file and overrides become a `ServerConfig`, and the one clear line that says what is
-wrong with them.
+Decides: how a file and overrides become a `ServerConfig`, and the one clear line for an error.
 Must not know: what a setting means (`memstore.engine.settings` has the table).
 """
 
@@ -36,13 +35,13 @@ _LONGEST_SHOWN_BITS = 256
 
 
 class ConfigError(Exception):
-    """One line: what is wrong, where."""
+    """One line: what is wrong, and where."""
 
 
 @dataclass(slots=True)
 class ServerConfig(Settings):
-    """The settings of one engine node. The node and its engine read the same object, so CONFIG SET
-    is seen by both.
+    """The settings of one engine node.
+    The node and its engine read the same object, so both see CONFIG SET.
     """
 
     @property
@@ -53,8 +52,8 @@ class ServerConfig(Settings):
 def load(
     path: str | Path | None = None, overrides: Mapping[str, Any] | None = None
 ) -> ServerConfig:
-    """Defaults, then the file, then ``overrides`` (setting names in either spelling, ``lease-ms``
-    or ``lease_ms``; None: not given). Raises ConfigError.
+    """Apply the defaults, then the file, then ``overrides``. Raises ConfigError.
+    Setting names have either spelling, ``lease-ms`` or ``lease_ms``; None: not given.
     """
     config = ServerConfig()
     if path is not None:
@@ -74,7 +73,8 @@ def _read(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
     except (ValueError, RecursionError) as broken:
-        # bad TOML, bad UTF-8, a number of more digits than Python converts, brackets too deep
+        # bad TOML, bad UTF-8, a number with more digits than Python converts, brackets nested too
+        # deep
         raise ConfigError(f"{path}: not valid TOML: {broken}") from None
 
 
@@ -95,7 +95,7 @@ def _assign(config: ServerConfig, name: str, value: Any, where: str) -> None:
 
 
 def _quoted(value: Any) -> str:
-    """The value as a message names it. Python prints no integer of more than 4300 digits."""
+    """Return the value as a message shows it. Python prints no integer of more than 4300 digits."""
     if isinstance(value, int) and value.bit_length() > _LONGEST_SHOWN_BITS:
         return "..."
     text = repr(value)
@@ -103,7 +103,7 @@ def _quoted(value: Any) -> str:
 
 
 def _convert(row: Setting, value: Any) -> Any:
-    """From TOML's types (or a command line's text) to the setting's."""
+    """Convert from TOML's types (or a command line's text) to the setting's type."""
     if row.kind in (NUMBER, MEMORY) and isinstance(value, int) and not isinstance(value, bool):
         return bounded(row, value)
     if row.kind == FLAG and isinstance(value, bool):
@@ -135,7 +135,7 @@ def _check_together(config: ServerConfig) -> None:
 
 
 def example() -> str:
-    """A ``memstore.toml`` with every setting at its default, each with its unit and range."""
+    """Return a ``memstore.toml`` of every setting at its default, with its unit and range."""
     lines = ["# Settings of a memstore node. What is commented out is the default.", ""]
     for row in TABLE.values():
         about = [row.unit] if row.unit else []

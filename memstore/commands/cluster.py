@@ -99,7 +99,7 @@ def shard_nodes(facts: Facts) -> list[ClusterNode]:
     return sorted(nodes.values(), key=lambda node: (not node.leads, node.id))
 
 
-# --------------------------------------------------------------------------- who serves what
+# --------------------------------------------------------------------------- slots and nodes
 
 
 @command(

@@ -1,8 +1,8 @@
 """Strings as numbers: INCR and its family.
 
 Decides: which strings are numbers, when a sum does not fit, what is logged.
-Must not know: the log, roles, clocks. Integer steps are logged as they are (the state they meet at
-a replay is the same); a float's sum is logged as the SET of its digits.
+Must not know: the log, roles, clocks. Integer steps are logged unchanged: a replay applies them to
+the same state. The sum of a float step is logged as the SET of its digits.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ _OVERFLOW: Final = "ERR increment or decrement would overflow"
 
 
 def _add(ctx: Context, key: bytes, step: int, head: bytes, arg: bytes | None) -> bytes:
-    """Adds ``step`` and logs ``head``'s command on the key. The expiry stays. On the hot path:
-    finds the slot and reads the number itself.
+    """Add ``step`` and log ``head``'s command on the key. The expiry stays.
+    This is on the hot path: it finds the slot and reads the number itself.
     """
     database = ctx.database
     slot = (crc_hqx(key, 0) & 16383) if BRACE not in key else slot_of(key)

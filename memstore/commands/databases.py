@@ -1,4 +1,4 @@
-"""Commands about whole databases: choosing, counting, walking, emptying and exchanging them.
+"""Commands about whole databases: select, count, walk, empty and swap them.
 
 Decides: what each command reads, changes, answers and logs.
 Must not know: the log, roles, clocks, how cursors are made (engine.scan).
@@ -129,19 +129,19 @@ def randomkey(ctx: Context, argv: list[bytes]) -> bytes:
 
 
 def _check_mode(argv: list[bytes]) -> None:
-    """ASYNC and SYNC differ in Redis in who frees the memory;
-    the option is taken and means nothing here.
+    """Check ASYNC or SYNC. In Redis they select which thread frees the memory.
+    Here the option is accepted and has no effect.
     """
     if len(argv) > 2 or (len(argv) == 2 and argv[1].upper() not in (b"ASYNC", b"SYNC")):
         raise syntax_error()
 
 
 def _touch_watched(ctx: Context, *indexes: int) -> None:
-    """Name the watched keys of these databases that exist in any of them: the change as a whole
-    changes those, and no others.
+    """Name the watched keys of these databases that exist in any of them.
+    The command changes those watched keys, and no others.
 
-    What has expired is deleted first: a key that is missing and one that is as good as gone are the
-    same to whoever watches.
+    Expired keys are deleted first: a watching session must see no difference between a missing and
+    an expired key.
     """
     for index, key in [*ctx.engine.watched.sessions]:
         if index in indexes:

@@ -1,8 +1,8 @@
-"""Commands about keys of any type, but for their expiry (expires.py) and for whole databases
+"""Commands about keys of any type, except for expiry (expires.py) and whole databases
 (databases.py).
 
 Decides: what each command reads, changes, answers and logs.
-Must not know: what types there are (engine.values tells), the log, roles, clocks.
+Must not know: which types exist (engine.values knows), the log, roles, clocks.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _SECOND: Final = (2, 2, 1)
 
 
 def _delete(ctx: Context, argv: list[bytes]) -> bytes:
-    """One DEL effect a key: a key that was missing is not in the log."""
+    """Delete keys with one DEL effect for each key: a missing key is not in the log."""
     count = 0
     database = ctx.database
     for key in argv[1:]:
@@ -121,7 +121,7 @@ def type_(ctx: Context, argv: list[bytes]) -> bytes:
 
 
 def _rename(ctx: Context, old: bytes, new: bytes, only_new: bool) -> bool:
-    """Whether the key has its new name."""
+    """Rename a key; return True if it has the new name now."""
     value = ctx.lookup(old)
     if value is None:
         raise CommandError(reply.NO_SUCH_KEY)
@@ -258,7 +258,7 @@ def copy(ctx: Context, argv: list[bytes]) -> bytes:
     if at_ms >= 0:
         target.set_expire(new, at_ms)
     ctx.effect(b"COPY", key, new, b"DB", b"%d" % index, b"REPLACE")
-    ctx.changed[-1] = (index, new) if index else new  # the copy changed, not what it was made of
+    ctx.changed[-1] = (index, new) if index else new  # the copy changed, not its source
     return reply.ONE
 
 
@@ -319,8 +319,8 @@ def object_freq(ctx: Context, argv: list[bytes]) -> bytes:
     summary="Tells how long ago a key was used",
 )
 def object_idletime(ctx: Context, argv: list[bytes]) -> bytes:
-    # No access times are kept (nothing evicts yet, and they would cost every GET):
-    # always just used.
+    # Access times are not kept, because nothing evicts yet and they would cost time at every GET.
+    # So every key counts as just used.
     return ctx.nil if ctx.lookup(argv[2]) is None else reply.ZERO
 
 

@@ -1,10 +1,11 @@
 """Hash commands: fields and values under one key.
 
 Decides: what each command reads, changes, answers and logs.
-Must not know: how a hash is kept (engine.values.hash), the log, roles, clocks. What changes fields
-is logged as HSET or HDEL of those alone; sums are logged as the HSET of what came out. HSET of one
-field and HGET stand on the hot path: they find the slot themselves. A hash that became empty is
-gone with the HDEL that emptied it, here and in a replay.
+Must not know: how a hash is kept (engine.values.hash), the log, roles, clocks.
+
+Changed fields are logged as HSET or HDEL of these fields only, sums as the HSET of the result. HSET
+of one field and HGET are on the hot path: they find the slot themselves. The HDEL that empties a
+hash also deletes its key, here and in a replay.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ _HSET_HEAD: Final = b"*4\r\n$4\r\nHSET\r\n"
 _MANY: Final = len(HEADS)
 _NAN: Final = "ERR value is NaN or Infinity"
 _INT64_RANGE: Final = f"ERR value is out of range, value must between {-INT64_MAX} and {INT64_MAX}"
-# fields with repetition in one answer; Redis tries any number, until memory ends
+# fields with repetition in one answer; Redis accepts any number, until memory ends
 _MOST_REPEATED: Final = 1 << 24
 
 
@@ -41,8 +42,8 @@ def lookup_hash(ctx: Context, key: bytes) -> Hash | None:
 
 
 def _put(ctx: Context, key: bytes, value: Hash | None, field: bytes, new: bytes) -> bool:
-    """Set one field of ``value``, which is at ``key`` (None: made now). Logs nothing. True: the
-    field is new.
+    """Set one field of ``value``, which is at ``key`` (None: it is created). Logs nothing.
+    Returns True if the field is new.
     """
     if value is None:
         value = Hash()
@@ -117,7 +118,7 @@ def hset(ctx: Context, argv: list[bytes]) -> bytes:
 
 
 def _set_pairs(ctx: Context, argv: list[bytes]) -> int:
-    """How many of the fields are new. Logged as one HSET."""
+    """Set the pairs, log them as one HSET, and return how many fields are new."""
     if len(argv) % 2:
         raise CommandError(
             f"ERR wrong number of arguments for '{reply.text(argv[0].lower())}' command"
@@ -426,8 +427,8 @@ def hrandfield(ctx: Context, argv: list[bytes]) -> bytes:
 
 
 def _chosen(ctx: Context, value: Hash, count: int) -> list[tuple[bytes, bytes]]:
-    """Pairs by chance: up to ``count`` different ones; negative: just so many, the same one perhaps
-    more than once.
+    """Return random pairs: up to ``count`` different ones.
+    Negative: exactly that many, with possible repeats.
     """
     rng, size = ctx.rng, len(value)
     small = not isinstance(value.data, IncrementalDict)

@@ -1,7 +1,7 @@
-"""INFO and ROLE: what this node knows of itself, as text and as an array.
+"""INFO and ROLE: what this node knows about itself, as text and as an array.
 
-Decides: which fields each section has; names are Redis' where the meaning is Redis'.
-Must not know: how facts come to be; `Facts` has them. Memory: Python does not tell how much of its
+Decides: which fields each section has. A name is Redis' name if the meaning is Redis' meaning.
+Must not know: where facts come from; `Facts` has them. Python does not report how much of its
 memory is in use, so ``used_memory`` is the resident set, as ``used_memory_rss`` is.
 """
 
@@ -22,7 +22,7 @@ Fields = list[tuple[str, object]]
 
 
 def human(count: int) -> str:
-    """A number of bytes in the unit that fits: 12.50M."""
+    """Return a number of bytes in the unit that fits: 12.50M."""
     if count < 1024:
         return f"{count}B"
     size = float(count)
@@ -35,7 +35,7 @@ def human(count: int) -> str:
 
 
 def replication_id(ctx: Context) -> str:
-    """40 hex digits, the same at every node of a shard: derived from the log's name."""
+    """Return 40 hex digits, the same on every node of a shard: derived from the log's name."""
     return hashlib.sha1(ctx.engine.facts.log_name.encode(), usedforsecurity=False).hexdigest()
 
 
@@ -108,7 +108,7 @@ def _memory(ctx: Context) -> Fields:
 
 
 def _persistence(ctx: Context) -> Fields:
-    """What tools look for here. Nothing is dumped; everything is logged."""
+    """Return the fields that tools read here. Nothing is dumped; everything is logged."""
     facts = ctx.engine.facts
     return [
         ("loading", int(facts.role == "restoring")),
@@ -248,7 +248,9 @@ def _log(ctx: Context) -> Fields:
 
 
 def _held_replies(ctx: Context) -> int:
-    """Those of a batch that wait for the same position count as one."""
+    """Return the number of held replies.
+    Replies of a batch that wait for the same position count as one.
+    """
     return sum([len(session.held) for session in ctx.engine.sessions.values()])
 
 
@@ -301,7 +303,7 @@ def _cluster(ctx: Context) -> Fields:
 
 
 def _average_ttl(database: Database, due_ms: int) -> int:
-    """Milliseconds to live on average over some of the keys that expire."""
+    """Return the average time to live of some of the keys that expire, in milliseconds."""
     total = count = 0
     if database.volatile:
         for expires in database.expires:

@@ -1,4 +1,4 @@
-"""LATENCY: events that took long, and histograms of every command's time.
+"""LATENCY: slow events, and histograms of every command's time.
 
 Decides: how the records are shown.
 Must not know: how time was measured; `memstore.engine.latency` keeps the records.

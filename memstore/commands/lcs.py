@@ -1,14 +1,17 @@
 """LCS: the longest common subsequence of two strings.
 
-Decides: its options, its reply, how much it may take.
-Must not know: the log, roles, clocks. L(i, j) is the length for the first i bytes of one string and
-the first j of the other. The table is kept as steps, one bit a cell (Hyyro's bit-parallel form),
-because Python's big integers compute a row in one go. A row belongs to a prefix of the shorter
-string; its bits run along the longer one. A bit is 0 where L grows by one there. The way back is
-Redis': where two ways are equally long, the second string's index is lowered. It jumps: it looks at
-a row some times for each byte of the shorter string, so its time is that of the table. The limit is
-Redis' too: four bytes a cell may not exceed proto-max-bulk-len. Here a cell takes one bit, and only
-the newest row is kept for LEN.
+Decides: its options, its reply, how much memory it may take.
+Must not know: the log, roles, clocks.
+
+L(i, j) is the length for the first i bytes of one string and the first j of the other. The table is
+kept as steps, one bit for each cell (Hyyro's bit-parallel form), because Python's big integers
+compute a row in one operation. A row belongs to a prefix of the shorter string; its bits run along
+the longer one. A bit is 0 where L grows by one.
+
+The way back is the same as in Redis: where two ways are equally long, the second string's index
+decreases. It jumps: it reads a row a few times for each byte of the shorter string, so its time is
+that of the table. The limit is also Redis': four bytes for each cell must not exceed
+proto-max-bulk-len. Here a cell takes one bit, and LEN keeps only the newest row.
 """
 
 from __future__ import annotations
@@ -23,14 +26,14 @@ from memstore.engine.context import Context
 from memstore.engine.reply import CommandError
 from memstore.engine.values.longstring import LongString
 
-_CELL_BYTES = 4  # what Redis takes a cell of its table; sets the same limit
+_CELL_BYTES = 4  # the size of a cell of Redis' table; sets the same limit
 _LONGEST = (1 << 32) - 2
 
 Range = tuple[int, int, int]  # start in the first string, start in the second, length
 
 
 def _masks(short: bytes, long: bytes) -> dict[int, int]:
-    """For each byte of the shorter string the places where the longer one has it."""
+    """Return for each byte of the shorter string the places where the longer one has it."""
     backwards = long[::-1]
     masks: dict[int, int] = {}
     for byte in set(short):
@@ -41,7 +44,7 @@ def _masks(short: bytes, long: bytes) -> dict[int, int]:
 
 
 def _rows(short: bytes, long: bytes) -> Iterator[int]:
-    """The row of each prefix of the shorter string, that of the empty prefix first."""
+    """Yield the row of each prefix of the shorter string, that of the empty prefix first."""
     full = (1 << len(long)) - 1
     masks = _masks(short, long)
     row = full
@@ -59,7 +62,7 @@ def length_of(a: bytes, b: bytes) -> int:
 
 
 def common(a: bytes, b: bytes) -> tuple[bytes, list[Range]]:
-    """The subsequence and the stretches it is made of, last first."""
+    """Return the subsequence and the ranges it consists of, last first."""
     found = bytearray()
     ranges: list[Range] = []
     if len(a) <= len(b):
@@ -85,8 +88,9 @@ def common(a: bytes, b: bytes) -> tuple[bytes, list[Range]]:
 
 
 def _previous_along_b(rows: list[int], a: bytes, b: bytes, i: int, j: int) -> tuple[int, int]:
-    """From a cell whose bytes differ: j goes down to the next place where they agree or where L(i,
-    j) grows; from there i goes down.
+    """Go back from a cell whose bytes differ.
+    j decreases to the next place where the bytes agree or where L(i, j) grows. From there i
+    decreases.
     """
     growing = (~rows[i] & ((1 << j) - 1)).bit_length()
     if growing == j:
@@ -95,8 +99,9 @@ def _previous_along_b(rows: list[int], a: bytes, b: bytes, i: int, j: int) -> tu
 
 
 def _previous_along_a(rows: list[int], a: bytes, b: bytes, i: int, j: int) -> tuple[int, int]:
-    """From a cell whose bytes differ: j goes down if L(i, j - 1) is as long, else i goes down to
-    the next place where the bytes agree.
+    """Go back from a cell whose bytes differ.
+    j decreases if L(i, j - 1) is as long. Otherwise i decreases to the next place where the bytes
+    agree.
 
     There is such a place: while the bytes differ and L(i, j - 1) is shorter, L(i - 1, j) is as long
     as L(i, j).

@@ -1,10 +1,12 @@
-"""List commands. The blocking ones belong beside them and will call `pop_some` and `move`.
+"""List commands. Blocking commands belong beside them and will call `pop_some` and `move`.
 
 Decides: what each command reads, changes, answers and logs.
-Must not know: how a list is kept (values.quicklist), the log, roles, clocks. LPUSH, RPUSH, LPOP and
-RPOP of one element stand on the hot path: they find the slot themselves and join effects from
-prepared heads.
-Invariants: a list in the keyspace has elements. The effect of a pop is a pop, of a move the move:
+Must not know: how a list is kept (values.quicklist), the log, roles, clocks.
+
+LPUSH, RPUSH, LPOP and RPOP of one element are on the hot path: they find the slot themselves and
+build effects from prepared heads.
+
+Invariants: a list in the keyspace has elements. The effect of a pop is a pop, of a move the move: a
 replay finds the same elements at the same ends.
 """
 
@@ -37,7 +39,7 @@ _LPUSH_HEAD: Final = b"*3\r\n$5\r\nLPUSH\r\n"
 _RPUSH_HEAD: Final = b"*3\r\n$5\r\nRPUSH\r\n"
 _LPOP_HEAD: Final = b"*2\r\n$4\r\nLPOP\r\n"
 _RPOP_HEAD: Final = b"*2\r\n$4\r\nRPOP\r\n"
-# what LRANGE and LINDEX are asked for mostly
+# the usual arguments of LRANGE and LINDEX
 _INDEXES: Final = {b"%d" % n: n for n in range(-1024, 1025)}
 _NEGATIVE: Final = "ERR value is out of range, must be positive"
 _RANK_ZERO: Final = (
@@ -59,7 +61,7 @@ def _index(arg: bytes) -> int:
 
 
 def _counted(arg: bytes, least: int, message: str) -> int:
-    """A number of at least ``least``, whatever is wrong with it told as ``message``."""
+    """Return a number of at least ``least``; every error has the text ``message``."""
     number = parse_integer(arg)
     if number is None or number < least:
         raise CommandError(message)
@@ -74,8 +76,8 @@ def _is_left(arg: bytes) -> bool:
 
 
 def _bounds(value: List, start: int, end: int) -> tuple[int, int]:
-    """What an inclusive range with negative indexes covers: first, and behind the last; the same
-    twice if nothing.
+    """Return what an inclusive range with negative indexes covers: the first index, and the end.
+    The end is after the last index. The two are equal if the range is empty.
     """
     length = len(value)
     start = max(start + length, 0) if start < 0 else min(start, length)
@@ -179,7 +181,7 @@ def rpushx(ctx: Context, argv: list[bytes]) -> bytes:
 
 
 def pop_one(ctx: Context, key: bytes, value: List, left: bool) -> bytes:
-    """One element off the list at ``key``, logged."""
+    """Remove one element from the list at ``key`` and log it."""
     item = value.pop_left() if left else value.pop_right()
     database = ctx.database
     if not value:
@@ -194,7 +196,7 @@ def pop_one(ctx: Context, key: bytes, value: List, left: bool) -> bytes:
 
 
 def pop_some(ctx: Context, key: bytes, value: List, left: bool, count: int) -> list[bytes]:
-    """Up to ``count`` (at least one) elements off the list at ``key``, logged."""
+    """Remove up to ``count`` (at least one) elements from the list at ``key`` and log it."""
     items = value.pop(count, left)
     if not value:
         ctx.database.remove(key)
@@ -256,8 +258,8 @@ def rpop(ctx: Context, argv: list[bytes]) -> bytes:
 def move(
     ctx: Context, source: bytes, destination: bytes, from_left: bool, to_left: bool
 ) -> bytes | None:
-    """An element from one list's end to another's (or the same one's), logged; None: there is no
-    source. Both types are checked first.
+    """Move an element from one list's end to another's (or the same one's) and log it.
+    Both types are checked first. None: there is no source.
     """
     value = lookup_list(ctx, source)
     if value is None:
@@ -338,7 +340,7 @@ def lmpop(ctx: Context, argv: list[bytes]) -> bytes:
 
 
 def lmpop_arguments(argv: list[bytes], at: int) -> tuple[list[bytes], bool, int]:
-    """Keys, side and count, where ``argv[at]`` is the number of keys."""
+    """Return keys, side and count, where ``argv[at]`` is the number of keys."""
     number = _counted(argv[at], 1, "ERR numkeys should be greater than 0")
     side = at + 1 + number
     if side >= len(argv):
@@ -355,7 +357,7 @@ def lmpop_arguments(argv: list[bytes], at: int) -> tuple[list[bytes], bool, int]
     return argv[at + 1 : side], left, count
 
 
-# ----------------------------------------------------------------- looking
+# ----------------------------------------------------------------- reading
 
 
 @command(
@@ -440,7 +442,7 @@ def lpos(ctx: Context, argv: list[bytes]) -> bytes:
     value = lookup_list(ctx, argv[1])
     if value is None:
         return ctx.nil if count < 0 else reply.EMPTY_ARRAY
-    # its negation overflows in Redis, and any match is good enough then
+    # its negation overflows in Redis, which then accepts any match
     skip = abs(rank) - 1 if rank != INT64_MIN else 0
     found = value.positions(argv[2], skip, 1 if count < 0 else count, within, rank < 0)
     if count >= 0:

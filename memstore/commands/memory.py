@@ -1,4 +1,4 @@
-"""MEMORY: how much of it keys and the node take.
+"""MEMORY: how much memory keys and the node take.
 
 Decides: what counts as a key's memory (the key, the value, its share of the dicts that hold it).
 Must not know: how a type measures itself.
@@ -18,16 +18,16 @@ from memstore.engine.values import parse_integer
 from memstore.engine.values.value_types import typed
 
 _MIB: Final = 1024 * 1024
-_EXPIRY_BYTES: Final = 32  # the number that says when
+_EXPIRY_BYTES: Final = 32  # the number that holds the time
 
 
 def _share(container: dict[bytes, object]) -> int:
-    """One entry's part of a dict."""
+    """Return one entry's share of a dict."""
     return container.__sizeof__() // max(1, len(container))
 
 
 def key_bytes(database: Database, key: bytes, value: object) -> int:
-    """Memory taken by a key, its value and its places in the dicts, in bytes."""
+    """Return the memory of a key, its value and its places in the dicts, in bytes."""
     slot = slot_of(key)
     total = key.__sizeof__() + typed(value).size() + _share(database.slots[slot])
     if database.expire_at(key) >= 0:

@@ -1,7 +1,7 @@
-"""Scripts and functions. There are none yet: FUNCTION FLUSH empties a library that is empty.
+"""Scripts and functions. There are none yet: FUNCTION FLUSH empties an empty library.
 
 Decides: FUNCTION FLUSH.
-Must not know: the log, roles, clocks. Clients and test suites that want a clean server send
+Must not know: the log, roles, clocks. Clients and test suites that need a clean server send
 FLUSHALL and FUNCTION FLUSH together.
 Invariant: there are no functions, so nothing changes and nothing is logged.
 """

@@ -1,8 +1,7 @@
-"""Commands about the node as a whole that fit nowhere else: its clock, its end, and the dumps it
-does not make.
+"""Commands about the node as a whole that fit nowhere else: its time, SHUTDOWN, unsupported dumps.
 
 Decides: what SHUTDOWN's options ask for.
-Must not know: how a node ends or hands over; that is asked of it.
+Must not know: how a node ends or hands over; a request asks the node for it.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ from memstore.version import REDIS_VERSION, VERSION
 _NO_DUMPS: Final = (
     "ERR memstore takes no dumps: every acknowledged write is on disk in its log already"
 )
-_SIZE: Final = 32  # rows of LOLWUT's picture unless told otherwise
+_SIZE: Final = 32  # rows of LOLWUT's picture by default
 _SIZE_MAX: Final = 64
 
 
@@ -69,7 +68,7 @@ def shutdown(ctx: Context, argv: list[bytes]) -> bytes | None:
             raise reply.CommandError("ERR No shutdown in progress.")
         engine.requests.append(AbortShutdown())
         return reply.OK
-    # SAVE and NOSAVE ask for nothing here: what was acknowledged is on disk.
+    # SAVE and NOSAVE have no effect here: acknowledged writes are on disk.
     engine.requests.append(Shutdown(ctx.session, now=b"NOW" in words, force=b"FORCE" in words))
     return None
 
@@ -134,7 +133,7 @@ def lolwut(ctx: Context, argv: list[bytes]) -> bytes:
     if size is None:
         raise reply.CommandError(reply.NOT_AN_INTEGER)
     rows = min(max(size, 1), _SIZE_MAX)
-    # Pascal's triangle, odd numbers only: a triangle of triangles.
+    # Pascal's triangle, only odd numbers: a triangle of triangles.
     lines = [
         " " * (rows - y - 1) + " ".join("o" if x & y == x else " " for x in range(y + 1)).rstrip()
         for y in range(rows)

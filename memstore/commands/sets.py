@@ -1,10 +1,12 @@
 """Set commands.
 
 Decides: what each command reads, changes, answers and logs.
-Must not know: the log, roles, clocks, how a set is stored (values.set). What is drawn by chance is
-logged as what it came to: SPOP as SREM of the members drawn, or DEL when all go. A STORE is logged
-as DEL of what was there and SADD of the result, so a replay asks nothing of the sets it was made
-from. Long lists of members are logged in pieces.
+Must not know: the log, roles, clocks, how a set is stored (values.set).
+
+The log has the result of a random choice: SPOP is logged as SREM of the drawn members, or as DEL if
+all are removed. A STORE is logged as DEL of the old value and SADD of the result, so a replay does
+not read the source sets. Long lists of members are logged in pieces.
+
 Invariant: no key holds an empty set.
 """
 
@@ -37,11 +39,11 @@ _MANY: Final = len(HEADS)
 _SADD_HEAD: Final = b"*3\r\n$4\r\nSADD\r\n"
 _SREM_HEAD: Final = b"*3\r\n$4\r\nSREM\r\n"
 _CRLF: Final = b"\r\n"
-_PIECE: Final = 1024  # members an effect
-# SPOP that leaves less than one in so many of what it takes makes the rest anew, as in Redis: it
-# may be integers again
+_PIECE: Final = 1024  # members of an effect
+# If SPOP leaves less than one in this many of the removed members, it rebuilds the rest. As in
+# Redis, the rest may become integers again.
 _FEW_LEFT: Final = 5
-# members, SRANDMEMBER with repeats: Redis has no bound and would fill its memory
+# members, SRANDMEMBER with repeats: Redis has no limit and would fill its memory
 _MOST_DRAWN: Final = 1 << 24
 
 
@@ -62,7 +64,7 @@ def _limit(ctx: Context) -> int:
 
 
 def _note(ctx: Context, head: bytes, key: bytes, member: bytes) -> None:
-    """The effect of one member, on the hot path; `Context.effect` otherwise."""
+    """Note the effect of one member, on the hot path; other code uses `Context.effect`."""
     index = ctx.database.index
     if index != ctx.unit_db:
         ctx.unit.append(effects.select(index))
@@ -83,12 +85,12 @@ def _note_many(ctx: Context, name: bytes, key: bytes, members: list[bytes]) -> N
 
 
 def _reply(ctx: Context, members: list[bytes]) -> bytes:
-    """A set's type in RESP3, an array in RESP2."""
+    """Return a set in RESP3, an array in RESP2."""
     return b"%b%d\r\n%b" % (b"~" if ctx.resp3 else b"*", len(members), reply.bulks(members))
 
 
 def _in_order(members: Iterable[bytes], limit: int) -> list[bytes]:
-    """Integers that would be kept in order come in order."""
+    """Return the members; integers that a set would keep in order come in order."""
     members = list(members)
     numbers = ordered_integers(members, limit)
     return members if numbers is None else list(map(b"%d".__mod__, numbers))
@@ -229,7 +231,7 @@ def smove(ctx: Context, argv: list[bytes]) -> bytes:
     _, source_key, key, member = argv
     found, target = ctx.lookup(source_key), ctx.lookup(key)
     if found is None:
-        return reply.ZERO  # whatever the other key holds
+        return reply.ZERO  # whatever type the other key holds
     if type(found) is not Set or (target is not None and type(target) is not Set):
         raise CommandError(reply.WRONGTYPE)
     if found is target:
@@ -264,7 +266,7 @@ def sscan(ctx: Context, argv: list[bytes]) -> bytes:
     )
 
 
-# ----------------------------------------------------------------- chance
+# ----------------------------------------------------------------- random members
 
 
 @command(
@@ -355,7 +357,7 @@ def srandmember(ctx: Context, argv: list[bytes]) -> bytes:
 
 
 def _draw(ctx: Context, value: Set, count: int) -> list[bytes]:
-    """With repeats."""
+    """Return ``count`` random members, with repeats."""
     if count >= len(value):
         return ctx.rng.choices(list(value), k=count)
     return [value.random(ctx.rng) for _ in range(count)]
@@ -365,7 +367,7 @@ def _draw(ctx: Context, value: Set, count: int) -> list[bytes]:
 
 
 def _intersection(sets: list[Set | None]) -> list[bytes]:
-    """Members of the smallest, in its order."""
+    """Return the members of the smallest set that are in all sets, in its order."""
     some = [value for value in sets if value is not None]
     if len(some) < len(sets):
         return []
@@ -383,8 +385,8 @@ def _union(sets: list[Set | None]) -> list[bytes]:
 
 
 def _difference(sets: list[Set | None]) -> tuple[list[bytes], bool]:
-    """The members, and whether they were found by taking the others' members out of the first's,
-    which is less work where the others are small.
+    """Return the members, and whether others' members were removed from the first set to find them.
+    This way is less work if the other sets are small.
     """
     first, others = sets[0], [value for value in sets[1:] if value is not None]
     if first is None or any(value is first for value in others):
@@ -402,19 +404,19 @@ def _difference(sets: list[Set | None]) -> tuple[list[bytes], bool]:
 
 
 def _lookup_all(ctx: Context, keys: list[bytes]) -> list[Set | None]:
-    """Each key's set, once for a key that is named several times:
-    that changes no union and no intersection.
+    """Return each key's set, once for a key that is named several times.
+    A repeated key changes no union and no intersection.
     """
     return [lookup_set(ctx, key) for key in dict.fromkeys(keys)]
 
 
 def _lookup_first_and_others(ctx: Context, keys: list[bytes]) -> list[Set | None]:
-    """For a difference: the first key's set, which counts again where it is named again."""
+    """Return the first key's set, and the others; the first key counts again if it is repeated."""
     return [lookup_set(ctx, keys[0]), *_lookup_all(ctx, keys[1:])]
 
 
 def _store(ctx: Context, key: bytes, value: Set | None) -> bytes:
-    """``value``: None or empty leaves no key behind."""
+    """Store ``value``; None or empty leaves no key."""
     database = ctx.database
     members = list(value) if value else []
     check_effects(ctx, members)
@@ -519,7 +521,8 @@ def sdiffstore(ctx: Context, argv: list[bytes]) -> bytes:
     members, by_removal = _difference(sets)
     value = build(members, limit)
     if by_removal and sets[0] is not None and not sets[0].all_integers(limit):
-        # Redis' result held all of the first set once, and a table is for good
+        # in Redis the result held all of the first set once, and a table never becomes integers
+        # again
         value.become_table()
     return _store(ctx, argv[1], value)
 
@@ -552,8 +555,8 @@ def sintercard(ctx: Context, argv: list[bytes]) -> bytes:
 
 
 def _count_common(sets: list[Set | None], limit: int) -> int:
-    """No more than ``limit``: it looks at the smallest set's members piece by piece until there
-    are as many.
+    """Return how many members are common, at most ``limit``.
+    It reads the smallest set's members piece by piece until the limit is reached.
     """
     some = [value for value in sets if value is not None]
     if len(some) < len(sets):

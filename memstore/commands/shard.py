@@ -202,7 +202,7 @@ def wait_reply(facts: Facts, request: WaitForReplicas) -> bytes:
     )
 
 
-# --------------------------------------------------------------------------- who leads
+# --------------------------------------------------------------------------- the primary
 
 
 def not_primary(facts: Facts) -> CommandError:

@@ -1,4 +1,4 @@
-"""SLOWLOG: the newest commands that took long.
+"""SLOWLOG: the newest slow commands.
 
 Decides: how the records are shown.
 Must not know: how time was measured; `memstore.engine.slowlog` keeps the records.

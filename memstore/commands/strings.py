@@ -1,9 +1,11 @@
 """String commands: values as a whole and in part. Numbers are in counters.py, LCS in lcs.py.
 
 Decides: what each command reads, changes, answers and logs.
-Must not know: the log, roles, clocks. GET and SET stand on the hot path: they find the slot
-themselves and encode replies and effects from prepared heads, by joining instead of formatting.
-Effects carry absolute times only: ``SET key value`` or ``SET key value PXAT ms``.
+Must not know: the log, roles, clocks.
+
+GET and SET are on the hot path: they find the slot themselves. They build replies and effects from
+prepared heads, with joins in place of formatting. Effects carry absolute times only: ``SET key
+value`` or ``SET key value PXAT ms``.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ _CRLF: Final = b"\r\n"
 _SET_HEAD: Final = b"*3\r\n$3\r\nSET\r\n"
 _MANY: Final = len(HEADS)
 _TOO_LONG: Final = "ERR string exceeds maximum allowed size (proto-max-bulk-len)"
-# option -> (milliseconds a unit, relative to now)
+# option -> (milliseconds in a unit, relative to now)
 _EXPIRES: Final = {
     b"EX": (1000, True),
     b"PX": (1, True),
@@ -82,7 +84,7 @@ def set_(ctx: Context, argv: list[bytes]) -> bytes:
 
 
 def _set_plain(ctx: Context, key: bytes, value: bytes) -> None:
-    """``SET key value``: an expiry goes away."""
+    """``SET key value``; it removes an expiry."""
     database = ctx.database
     slot = (crc_hqx(key, 0) & 16383) if BRACE not in key else slot_of(key)
     database.slots[slot][key] = value
@@ -90,7 +92,7 @@ def _set_plain(ctx: Context, key: bytes, value: bytes) -> None:
         database.volatile -= 1
     index = database.index
     ctx.changed.append((index, key) if index else key)
-    # this is an effect being applied: nobody wants it encoded again
+    # an effect is being applied: it is not encoded again
     if ctx.expiry == IGNORE_EXPIRED:
         return
     if index != ctx.unit_db:
@@ -109,7 +111,7 @@ def _set_plain(ctx: Context, key: bytes, value: bytes) -> None:
 
 
 def store(ctx: Context, key: bytes, value: bytes, at_ms: int) -> None:
-    """``SET key value PXAT at_ms``; -1: no expiry. A time that has passed leaves no key behind."""
+    """``SET key value PXAT at_ms``; -1: no expiry. A time that has passed leaves no key."""
     if at_ms < 0:
         _set_plain(ctx, key, value)
     elif at_ms <= ctx.wall_ms and ctx.expiry == DELETE_EXPIRED:
@@ -131,7 +133,7 @@ class _Options:
         self.unit_ms = 0
 
     def allows_expire(self, unit_ms: int, relative: bool) -> bool:
-        """One kind of expiry only, though the same one may be repeated: the last counts."""
+        """Only one kind of expiry is allowed, but it may be repeated: the last one counts."""
         same = self.at is None or (self.unit_ms, self.relative) == (unit_ms, relative)
         return same and not self.keep and not self.persist
 
@@ -308,7 +310,7 @@ def mget(ctx: Context, argv: list[bytes]) -> bytes:
     lookup, nil = ctx.lookup, ctx.nil
     for key in argv[1:]:
         value = lookup(key)
-        # Another type counts as absent here, alone among the readers of strings.
+        # Here another type counts as absent; no other reader of strings does this.
         parts.append(
             bulk(value)
             if type(value) is bytes
@@ -320,8 +322,8 @@ def mget(ctx: Context, argv: list[bytes]) -> bytes:
 
 
 def _set_pairs(ctx: Context, argv: list[bytes]) -> None:
-    """Sets the pairs after the name and logs them as one MSET: fewer bytes and less work than a SET
-    each in MULTI and EXEC.
+    """Set the pairs after the name and log them as one MSET.
+    One MSET takes fewer bytes and less work than a SET for each pair in MULTI and EXEC.
     """
     database = ctx.database
     volatile = database.volatile
@@ -394,7 +396,7 @@ def strlen(ctx: Context, argv: list[bytes]) -> bytes:
 
 
 def _check_length(ctx: Context, length: int) -> None:
-    """The limit is this node's own: what the primary let pass is applied everywhere."""
+    """The limit is this node's own. Every node applies what the primary accepted."""
     if length > ctx.engine.settings.proto_max_bulk_len and ctx.expiry != IGNORE_EXPIRED:
         raise CommandError(_TOO_LONG)
 
@@ -417,7 +419,7 @@ def append(ctx: Context, argv: list[bytes]) -> bytes:
     else:
         _check_length(ctx, length)
         if type(value) is LongString:
-            value.append(added)  # where it is
+            value.append(added)  # in place
         elif type(value) is bytes:
             ctx.database.put(
                 key, value + added if length <= LONG else written(value, len(value), added)
@@ -448,7 +450,7 @@ def setrange(ctx: Context, argv: list[bytes]) -> bytes:
     _check_length(ctx, end)
     length = end if value is None else max(end, len(value))
     if type(value) is LongString:
-        value.write(offset, piece)  # where it is
+        value.write(offset, piece)  # in place
     else:
         old = value if type(value) is bytes else b""
         if length > LONG:

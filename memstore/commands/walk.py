@@ -1,6 +1,6 @@
-"""HSCAN, SSCAN and ZSCAN: what their calls and answers have in common.
+"""HSCAN, SSCAN and ZSCAN: the common parts of their calls and answers.
 
-Decides: the order in which their arguments are judged, COUNT and MATCH, the shape of the answer.
+Decides: the order in which their arguments are checked, COUNT and MATCH, the shape of the answer.
 Must not know: what a collection is made of.
 """
 
@@ -26,8 +26,8 @@ class Walked(Protocol[_Member]):
 
 
 def cursor_of(argv: list[bytes]) -> int:
-    """Of ``COMMAND key cursor [MATCH pattern] [COUNT count]``. To be judged before the key is
-    looked up: a wrong one is told first.
+    """Return the cursor of ``COMMAND key cursor [MATCH pattern] [COUNT count]``.
+    The caller calls it before it looks up the key: the error of a wrong cursor comes first.
     """
     cursor = parse_cursor(argv[2])
     if cursor is None:
@@ -42,11 +42,11 @@ def walk(
     name_of: Callable[[_Member], bytes],
     show: Callable[[list[_Member]], list[bytes]],
 ) -> bytes:
-    """The reply: ``name_of`` a member is what the pattern is held against, ``show`` gives the parts
-    of the answer.
+    """Return the reply of one step of a scan.
+    The pattern is matched against ``name_of`` a member; ``show`` makes the parts of the answer.
     """
     if value is None:
-        return _OVER  # as Redis: what the options say is not looked at
+        return _OVER  # as in Redis, the options are not checked
     count, pattern = _options(argv)
     cursor, found = value.scan(cursor, count)
     if pattern != b"*":

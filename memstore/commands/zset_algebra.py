@@ -1,10 +1,11 @@
-"""Unions, intersections and differences of sorted sets, and of sets, whose members count as having
-the score 1.
+"""Unions, intersections and differences of sorted sets and sets.
 
-Decides: how options are read, how scores are weighed and put together, in what order (the smallest
-input first, as Redis does it, since sums of doubles depend on it).
-Must not know: how sets are kept, the log, roles, clocks. A product or sum that is no number counts
-as zero, as in Redis.
+A member of a set has the score 1.
+
+Decides: how options are read, how scores are weighted and combined, in what order. As in Redis the
+smallest input comes first, since sums of doubles depend on the order.
+Must not know: how sets are kept, the log, roles, clocks. A product or sum that is not a number
+counts as zero, as in Redis.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ _AGGREGATES: Final[dict[bytes, _Aggregate]] = {b"SUM": _sum, b"MIN": _min, b"MAX
 
 
 class _Request:
-    """What a command line asks for."""
+    """The request of a command line."""
 
     __slots__ = ("aggregate", "limit", "sources", "weights", "with_scores")
 
@@ -73,7 +74,9 @@ def _lookup(ctx: Context, key: bytes) -> _Source:
 def _parse(
     ctx: Context, argv: list[bytes], first: int, kind: int, counting: bool = False
 ) -> _Request:
-    """From ``numkeys`` at ``first`` on. Looks at the keys before the options, as Redis does."""
+    """Read the arguments from ``numkeys`` at ``first`` on.
+    As in Redis, the keys are checked before the options.
+    """
     number = integer(argv[first])
     if number < 1:
         raise CommandError(
@@ -117,7 +120,7 @@ def _pairs(source: SortedSet | Set) -> Iterable[tuple[bytes, float]]:
 
 
 def _finder(source: SortedSet | Set) -> Callable[[bytes], float | None]:
-    """What tells a member's score."""
+    """Return a function from a member to its score."""
     if isinstance(source, SortedSet):
         return dict(source.items()).get if type(source.body) is bytes else source.score
     return lambda member: 1.0 if member in source else None
@@ -144,7 +147,7 @@ def _by_size(request: _Request) -> list[tuple[_Source, float]]:
 
 
 def _inter(request: _Request) -> dict[bytes, float]:
-    """Of as many members as the limit allows."""
+    """Return at most as many members as the limit allows."""
     (smallest, first_weight), *rest = _by_size(request)
     found: dict[bytes, float] = {}
     if smallest is None:

@@ -1,9 +1,11 @@
 """Sorted sets by ranges: of ranks, of scores, of members.
 
 Decides: how the ends of ranges are read, what each command answers, removes, stores and logs.
-Must not know: how a sorted set is kept, the log, roles, clocks. Every range becomes a range of
-ranks before anything is touched: an offset costs nothing then, and a removal is logged as the ranks
-it took, which mean the same members wherever the same effects came before.
+Must not know: how a sorted set is kept, the log, roles, clocks.
+
+Every range becomes a range of ranks before anything changes. So an offset takes no time, and a
+removal is logged as the removed ranks. The ranks mean the same members on every node that has
+applied the same earlier effects.
 """
 
 from __future__ import annotations
@@ -27,8 +29,8 @@ _NOT_LEX: Final = "ERR min or max not valid string range item"
 _GROUP: Final = "sorted-set"
 _COST: Final = "O(log N + M), M members returned"
 
-# One end of a range as it was read: a rank; a score and whether it is left out; a member and
-# whether it is left out, None for the end of all.
+# One end of a range: a rank; a score and whether it is excluded; a member and whether it is
+# excluded, None for the end of all members.
 _Score = tuple[float, bool]
 _Lex = tuple[bytes | None, bool]
 _End = int | _Score | _Lex
@@ -46,7 +48,7 @@ def _score_end(text: bytes) -> _Score:
 
 
 def _lex_end(text: bytes) -> _Lex:
-    """``-`` is (None, False), below every member; ``+`` is (None, True), above every member."""
+    """Return an end. ``-`` is (None, False), before all; ``+`` is (None, True), after all."""
     kind = text[:1]
     if kind == b"(" or kind == b"[":
         return text[1:], kind == b"("
@@ -73,8 +75,8 @@ def _place_lex(value: SortedSet, end: _Lex, is_low: bool) -> int:
 def _ranks(
     value: SortedSet, kind: int, low: Any, high: Any, reverse: bool = False
 ) -> tuple[int, int]:
-    """The range as ranks from ``start`` to before ``stop``; start >= stop: it is empty. ``reverse``
-    matters to ranks: they count from the other end.
+    """Return the range as ranks from ``start`` to before ``stop``; start >= stop: it is empty.
+    ``reverse`` matters only for ranks: they then count from the other end.
     """
     size = value.count
     if kind == _BY_RANK:
@@ -88,7 +90,7 @@ def _ranks(
     return _place_lex(value, low, True), _place_lex(value, high, False)
 
 
-# ----------------------------------------------------------------- ZRANGE and its older sisters
+# ----------------------------------------------------------------- ZRANGE and its older forms
 
 
 def _range(
@@ -99,8 +101,8 @@ def _range(
     reverse: bool | None,
     store_at: bytes | None = None,
 ) -> bytes:
-    """``kind`` and ``reverse``: None: the options say. ``store_at``:
-    the key to store the result in.
+    """Answer or store a range.
+    ``kind`` and ``reverse`` None: the options give them. ``store_at``: the key for the result.
     """
     with_scores = False
     offset, limit = 0, -1
@@ -148,7 +150,7 @@ def _range(
 
 
 def _limited(start: int, stop: int, offset: int, limit: int, reverse: bool) -> tuple[int, int]:
-    """LIMIT: a negative offset leaves nothing, a negative count takes all."""
+    """Apply LIMIT: a negative offset leaves nothing, a negative count takes all."""
     if offset < 0 or stop - start <= offset:
         return 0, 0
     if reverse:

@@ -1,13 +1,13 @@
-"""Sorted sets, one member at a time and from their ends. Ranges are in zset_ranges.py, unions and
-the like in zset_algebra.py.
+"""Sorted sets: commands for single members and for the ends. See also zset_ranges and zset_algebra.
 
 Decides: what each command reads, changes, answers and logs.
-Must not know: how a sorted set is kept (engine.values.sorted), the log, roles, clocks. What changes
-scores is logged as the ZADD of the scores that came out, what removes members as ZREM; a large pop
-as the range of ranks it took. ZADD of one pair stands on the hot path: it finds the slot itself. A
-sorted set that became empty is gone with the effect that emptied it, here and in a replay. Redis'
-listpacks do not keep the sign of a zero: the score is changed before it is stored and logged, not
-in a replay, which takes what was logged.
+Must not know: how a sorted set is kept (engine.values.sorted), the log, roles, clocks.
+
+Changed scores are logged as the ZADD of the resulting scores, removed members as ZREM, a large pop
+as the range of ranks it removed. ZADD of one pair is on the hot path: it finds the slot itself. The
+effect that empties a sorted set also deletes its key, here and in a replay. Redis' listpacks do not
+keep the sign of a zero. So a command changes the score before it is stored and logged; a replay
+does not change it again.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ _CRLF: Final = b"\r\n"
 _ZADD_HEAD: Final = b"*4\r\n$4\r\nZADD\r\n"
 _MANY: Final = len(HEADS)
 _OPTIONS: Final = frozenset((b"NX", b"XX", b"GT", b"LT", b"CH", b"INCR"))
-_LONGEST_SCORE: Final = 24  # a score's text up to here is logged as it came
+_LONGEST_SCORE: Final = 24  # a score's text of up to this length is logged unchanged
 _NAN: Final = "ERR resulting score is not a number (NaN)"
 _OUT_OF_RANGE: Final = "ERR value is out of range"
 _INT64_RANGE: Final = f"ERR value is out of range, value must between {-INT64_MAX} and {INT64_MAX}"
-# members with repetition in one answer; Redis tries any number, until memory ends
+# members with repetition in one answer; Redis accepts any number, until memory ends
 _MOST_REPEATED: Final = 1 << 24
 _CHUNK: Final = 512  # pairs in one effect
-_FEW_POPPED: Final = 64  # up to so many members are logged by name
-_FEW_BYTES: Final = 4096  # of their members together: beyond, ranks say it in fewer bytes
+_FEW_POPPED: Final = 64  # up to this many members are logged by name
+_FEW_BYTES: Final = 4096  # of these members together: beyond, ranks take fewer bytes
 _SCORE_BYTES: Final = 40  # a score and what RESP puts around it in the log
 
 
@@ -51,7 +51,7 @@ def lookup_zset(ctx: Context, key: bytes) -> SortedSet | None:
 
 
 def pairs_reply(ctx: Context, members: list[bytes], scores: list[float]) -> bytes:
-    """Members with their scores: one flat array in RESP2, an array of pairs in RESP3."""
+    """Return members with scores: one flat array in RESP2, an array of pairs in RESP3."""
     if ctx.resp3:
         return nested_pairs(ctx, members, scores)
     parts = [b"*%d\r\n" % (2 * len(members))]
@@ -78,8 +78,8 @@ def drop_if_empty(ctx: Context, key: bytes, value: SortedSet) -> None:
 
 
 def _put(ctx: Context, value: SortedSet, member: bytes, score: float, new: bool) -> float:
-    """Store a member's score; the score as it was stored. Decides by the configured limits what
-    OBJECT ENCODING will say.
+    """Store a member's score; return the stored score.
+    The configured limits decide what OBJECT ENCODING reports.
     """
     if not value.skiplist:
         if new:
@@ -196,7 +196,7 @@ def zincrby(ctx: Context, argv: list[bytes]) -> bytes:
 
 
 def _options(argv: list[bytes]) -> tuple[list[bytes], int]:
-    """ZADD's options, checked against each other, and where the pairs begin."""
+    """Return ZADD's options, checked against each other, and where the pairs start."""
     options: list[bytes] = []
     at = 2
     while at < len(argv) and (option := argv[at].upper()) in _OPTIONS:
@@ -229,7 +229,7 @@ def _add(ctx: Context, argv: list[bytes]) -> bytes:
     nx, xx, gt, lt, incr = [option in options for option in (b"NX", b"XX", b"GT", b"LT", b"INCR")]
     made = value is None
     if value is None:
-        value = SortedSet()  # put into the keyspace when something is in it
+        value = SortedSet()  # stored in the keyspace when it has a member
     changes: list[bytes] = []
     added, answer = 0, None
     for score, member in zip(scores, argv[first + 1 :: 2], strict=True):
@@ -263,8 +263,8 @@ def _log_pairs(ctx: Context, key: bytes, pairs: list[bytes]) -> None:
 
 
 def store(ctx: Context, key: bytes, members: list[bytes], scores: list[float]) -> bytes:
-    """Put a sorted set, given in order, in the place of whatever ``key`` holds, and answer its
-    size; an empty one is no key.
+    """Replace the value of ``key`` with a sorted set, given in order, and answer its size.
+    An empty set leaves no key.
     """
     check_effects(ctx, members, _SCORE_BYTES)
     if ctx.lookup(key) is not None:
@@ -317,8 +317,8 @@ def zrem(ctx: Context, argv: list[bytes]) -> bytes:
 def pop(
     ctx: Context, key: bytes, value: SortedSet, count: int, highest: bool
 ) -> tuple[list[bytes], list[float]]:
-    """Take ``count`` members (at least one) or what there is from the lower or the higher end; the
-    end first. For the blocking commands too.
+    """Remove and return ``count`` members (at least one), or all if there are fewer.
+    They come from the lower or the higher end, the end first. The blocking commands use it too.
     """
     size = value.count
     count = min(count, size)
@@ -383,8 +383,8 @@ def zpopmax(ctx: Context, argv: list[bytes]) -> bytes:
 
 
 def parse_mpop(argv: list[bytes], first: int) -> tuple[list[bytes], bool, int]:
-    """The keys, whether the highest are wanted, and how many, of ``numkeys key ... MIN|MAX [COUNT
-    n]`` from ``first`` on. For BZMPOP too.
+    """Read ``numkeys key ... MIN|MAX [COUNT n]`` from ``first`` on.
+    Returns the keys, whether the highest are wanted, and how many. BZMPOP uses it too.
     """
     number = integer(argv[first], "ERR numkeys should be greater than 0")
     if number < 1:
@@ -405,8 +405,8 @@ def parse_mpop(argv: list[bytes], first: int) -> tuple[list[bytes], bool, int]:
 
 
 def pop_first(ctx: Context, keys: list[bytes], count: int, highest: bool) -> bytes | None:
-    """ZMPOP's answer from the first of the keys that holds something; None: none does.
-    For BZMPOP too.
+    """Return ZMPOP's answer from the first key that holds something; None: none does.
+    BZMPOP uses it too.
     """
     for key in keys:
         value = lookup_zset(ctx, key)
@@ -558,7 +558,7 @@ def zrandmember(ctx: Context, argv: list[bytes]) -> bytes:
 
 
 def _at_ranks(value: SortedSet, ranks: list[int]) -> tuple[list[bytes], list[float]]:
-    if len(ranks) * 8 > value.count:  # taking all is cheaper than looking up so many
+    if len(ranks) * 8 > value.count:  # to take all is faster than to look up this many
         every, their = value.part(0, value.count)
         return [every[rank] for rank in ranks], [their[rank] for rank in ranks]
     found = [value.part(rank, rank + 1) for rank in ranks]

@@ -5,8 +5,8 @@ Must not know: the log, clocks (the time is the context's), when it is called.
 
 ``next_due`` and ``floors`` of a database are lower bounds of the next expiry, of the database and
 of each slot. They say which slots to visit. A visit of a slot checks all its volatile keys and
-makes its floor exact again. The active cycle visits a slot more rarely the larger it is (one hash
-tag for everything), so that the work stays a small share of the time.
+makes its floor exact again. The active cycle visits a large slot (one hash tag for everything) less
+often, in proportion to its size. So the work stays a small share of the time.
 
 Invariant: a primary deletes a due key, with its DEL in the unit, before it shows the key's absence.
 A replica hides the key and keeps it.

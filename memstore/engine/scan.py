@@ -3,13 +3,12 @@
 Decides: the order of keys and what a cursor means.
 Must not know: replies, sessions, how values look.
 
-A cursor is (slot, place in the slot). Keys of a slot are ordered by their CRC-32, which is the same
-on every node and does not change while other keys come and go. So a scan returns every key that
-exists from its beginning to its end, whatever node each call goes to, and usually once. Small slots
-are returned whole. In a large slot (a hash tag used for everything) each call orders the remaining
-keys and takes at least a share of them. So even there a whole scan makes a bounded number of
-passes.
-"""
+A cursor is (slot, place in the slot). Keys of a slot are ordered by their CRC-32. This order is the
+same on every node and does not change while other keys come and go. So a scan returns every key
+that exists from its beginning to its end, whatever node each call goes to, and usually once. Small
+slots are returned whole. In a large slot (a hash tag used for everything) each call orders the
+remaining keys and takes at least a share of them. So even there a whole scan makes a bounded number
+of passes."""
 
 from __future__ import annotations
 

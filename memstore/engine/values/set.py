@@ -5,9 +5,9 @@ scanned.
 Must not know: keys, commands, effects, settings (a limit is an argument).
 
 Integers are in one bytes object, in order. Each takes 2, 4 or 8 bytes, the width of the widest
-integer that was ever in the set. A bisection finds a member. (An array would avoid the copy at each
-change, usually of some hundred bytes, and take 50 bytes more for each set.) A table never becomes
-integers again, as in Redis.
+integer that was ever in the set. A bisection finds a member. An array would avoid the copy at each
+change, usually of some hundred bytes. But it would take 50 bytes more for each set. A table never
+becomes integers again, as in Redis.
 
 Invariants: ``width`` is the array code of what ``held`` packs, or empty if ``held`` is a table;
 packed integers are in order and all different; only the canonical spelling of an integer counts as
