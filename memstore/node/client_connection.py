@@ -3,8 +3,8 @@
 Decides: when to read, when to write, when to close.
 Must not know: what a command means, roles, positions. There is one `asyncio.Protocol` for each
 client; everything runs in the loop's thread. A batch reads the clock twice. The reading before it
-is the time of its commands, and must be within the lease. The reading after it decides whether its
-reads may leave under the lease.
+gives the time of its commands and the lease at the start. The reading after it shows whether the
+lease was valid for its reads.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 processes, watched from the foreground.
 
 Decides: what must be right before any process starts (folder, ports, data).
-Must not know: how the processes are started and watched (`local_cluster`). It starts
-ordinary commands; topology.json lists them.
+Must not know: how the processes are started and watched (`local_cluster`). It starts ordinary
+commands; topology.json lists them.
 """
 
 from __future__ import annotations
