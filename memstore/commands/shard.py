@@ -110,7 +110,7 @@ def memstore_waitfor(ctx: Context, argv: list[bytes]) -> bytes | None:
     if position < 0 or timeout_ms < 0 or len(argv) > 4:
         raise CommandError(reply.SYNTAX)
     facts, session = ctx.engine.facts, ctx.session
-    # A primary has everything that it committed, and its sessions have seen no more than it has.
+    # A primary's own reads are never stale, and its sessions have seen no more than it has.
     if facts.role != "primary":
         session.seen = max(session.seen, position)
     if (facts.committed if facts.role == "primary" else facts.applied) >= position:

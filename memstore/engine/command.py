@@ -1,11 +1,14 @@
-"""The command table: one row a command, written as a decorator on the function that implements it.
+"""The command table: one row for each command, made by a decorator on the function that runs it.
 
 Decides: what a row holds and how a name finds it.
-Must not know: replies, roles, what any one command does. A row is data for dispatch, arity, role
-gates, the tracker (keys), cluster slots, COMMAND and its subcommands, and the table test.
+Must not know: replies, roles, what any one command does.
+
+A row is data for dispatch, arity, role gates, the tracker (keys), cluster slots, COMMAND and its
+subcommands, and the table test.
 
     @command(b"GETDEL", arity=2, flags=WRITE | FAST, keys=FIRST, since="6.2.0", group="string",
-    summary="...") def getdel(ctx: Context, argv: list[bytes]) -> bytes: ...
+             summary="...")
+    def getdel(ctx: Context, argv: list[bytes]) -> bytes: ...
 
 A subcommand is a row of its own, named ``b"CLIENT|ID"``; its container needs no function. Names are
 upper case.

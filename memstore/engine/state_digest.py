@@ -92,7 +92,7 @@ def _database(keyspace: Keyspace, index: int) -> Database | None:
 
 
 def _taken(database: Database, first: int, last: int) -> Iterator[int]:
-    """Yield the slots that have keys; each other slot takes 10 ns."""
+    """The slots that have keys; each other slot takes 10 ns."""
     if first == 0 and last == SLOTS:
         return compress(_PLACES, database.slots)
     return compress(_PLACES[first:last], database.slots[first:last])
