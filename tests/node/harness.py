@@ -1,6 +1,4 @@
-"""A client's connection with a shard behind it, and neither socket nor loop, for the tests of
-this folder.
-"""
+"""A client's connection with a shard, without socket and loop, for the tests of this folder."""
 
 from __future__ import annotations
 
@@ -14,7 +12,7 @@ from tests.replication.test_shard import Node
 
 
 class Later:
-    """The loop's next turn."""
+    """The loop's next turn; the test runs it."""
 
     def __init__(self) -> None:
         self.calls: list[Callable[[], object]] = []
@@ -29,7 +27,7 @@ class Later:
 
 
 class Host:
-    """What a connection needs of its node, written down."""
+    """The part of a node that a connection needs; it records the calls."""
 
     def __init__(self, node: Node) -> None:
         self.node = node
@@ -67,7 +65,7 @@ class Socket:
         self.reading = True
         self.closing = False
         self.aborted = False
-        self.reads = True  # the client does
+        self.reads = True  # the client reads
 
     def write(self, data: bytes) -> None:
         self.sent += data
@@ -134,7 +132,7 @@ def echoes(first: int, count: int) -> bytes:
 
 
 def turns(host: Host) -> int:
-    """Until nothing is left to do; how many it took."""
+    """Run turns until nothing is left to do, and count them."""
     count = 0
     while host.later.calls:
         host.later.turn()
@@ -143,14 +141,14 @@ def turns(host: Host) -> int:
 
 
 def commit(host: Host) -> None:
-    """Everything executed is appended and committed, and what waited for that leaves."""
+    """Append and commit everything executed; then the waiting replies leave."""
     host.node.append()
     for session, data in host.shard.on_committed(host.shard.next_position - 1):
         session.sink.released(data)
 
 
 def resumed(host: Host) -> int:
-    """Runs until no session can go on. Returns the most commands that ran in one turn."""
+    """Run until no session can continue; the largest number of commands in one turn."""
     facts, most = host.shard.engine.facts, 0
     while host.shard.runnable or host.later.calls:
         before = facts.commands_processed

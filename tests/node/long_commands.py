@@ -1,5 +1,5 @@
-"""`python -m tests.node.long_commands` is `memstore` with commands that take long, for
-tests: they keep the interpreter's lock in one call.
+"""`python -m tests.node.long_commands` is `memstore` with commands that take long, for tests.
+They keep the interpreter's lock in one call.
 
 Decides: how long they take.
 Must not know: leases.
@@ -15,18 +15,19 @@ from memstore.engine.command import READONLY, command
 from memstore.engine.context import Context
 
 PIECE = bytes(1 << 20)
-TEXTS = [b"x" * 50_000 + b"a", b"x" * 50_000 + b"b"] * 500  # comparing two of them takes a while
+# the comparison of two of them takes some time
+TEXTS = [b"x" * 50_000 + b"a", b"x" * 50_000 + b"b"] * 500
 
 
 def sort(ms: int) -> None:
-    """One call of `sorted`: about so long on an idle machine."""
+    """One call of `sorted` that takes about this time on an idle machine."""
     begun = time.thread_time()
     sorted(TEXTS)
     sorted(TEXTS * max(1, int(ms / 1250 / (time.thread_time() - begun))))
 
 
 def join(ms: int) -> None:
-    """`bytes.join`: as many pieces as the time asks for, as far as memory allows."""
+    """One call of `bytes.join` with enough pieces for this time, as far as memory allows."""
     begun = time.perf_counter()
     b"".join([PIECE] * 32)
     once = time.perf_counter() - begun
@@ -45,7 +46,9 @@ def test_join(ctx: Context, argv: list[bytes]) -> bytes:
 
 
 def register() -> None:
-    """In this process only: a test that imports this module keeps the command table as it is."""
+    """Add the commands in this process only.
+    A test that imports this module does not change its command table.
+    """
     for name, handler in ((b"TEST.SORT", test_sort), (b"TEST.JOIN", test_join)):
         command(name, arity=2, flags=READONLY, group="server", summary="Take so many milliseconds")(
             handler

@@ -30,7 +30,7 @@ def until(what: str, ready: Callable[[], Any]) -> Any:
 
 
 class Processes:
-    """Log nodes and engine nodes of one shard, each a process of its own."""
+    """Log nodes and engine nodes of one shard, each a separate process."""
 
     def __init__(self, folder: Path, log_nodes: int, engines: int, *settings: str) -> None:
         self.folder = folder
@@ -127,7 +127,9 @@ class Processes:
         )
 
     def primary(self) -> str:
-        """The place of the primary as a text, so that the first is true; empty: none."""
+        """The place of the primary as a text, so that the first place is true; empty: no
+        primary.
+        """
         for place in range(len(self.ports)):
             with contextlib.suppress(redis.RedisError, OSError):
                 if self.client(place).role()[0] == "master":

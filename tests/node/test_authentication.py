@@ -1,4 +1,4 @@
-"""Clients that have not authenticated yet: what is kept for them, and what runs behind AUTH."""
+"""Clients without authentication: what the node keeps for them, and what runs after AUTH."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_a_client_that_has_authenticated_is_no_stranger_any_more(
 ) -> None:
     host = Host(Node(requirepass="secret"))
     connection, socket = another(host, authenticated=False, fast_path_ok=False)
-    connection.data_received(encoded(*command) + pings(0, 3))  # what is pipelined behind it, too
+    connection.data_received(encoded(*command) + pings(0, 3))  # also what is pipelined after it
     turns(host)
     assert (
         socket.sent.endswith(echoes(0, 3))

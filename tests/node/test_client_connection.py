@@ -1,6 +1,4 @@
-"""A connection with a shard behind it and neither socket nor loop:
-what it asks of its node after a batch.
-"""
+"""A connection with a shard, without socket and loop: its requests to the node after a batch."""
 
 from __future__ import annotations
 

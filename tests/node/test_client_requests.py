@@ -1,5 +1,5 @@
-"""What commands ask of the node, carried out without a node: a shard, a loop that only remembers,
-and the role machine.
+"""What commands request from the node, without a node.
+The tests use a shard, a loop that only records calls, and the role machine.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Sink:
 
 
 class Desk:
-    """As much of a node as `ClientRequests` uses."""
+    """The part of a node that `ClientRequests` uses."""
 
     def __init__(self) -> None:
         self.hands = Hands()
@@ -67,7 +67,7 @@ class Desk:
         return self.hands.now_us
 
     def resume_sessions(self) -> None:
-        """In the next turn of the loop, which these tests do themselves."""
+        """Do nothing: the tests themselves run the next turn of the loop."""
 
     def _call_later(self, seconds: float, call: Callable[[], None]) -> Timer:
         self.timers.append(Timer())
@@ -78,7 +78,7 @@ class Desk:
         return self.hands.session(sink=sink), sink
 
     def do(self, session: Session, *commands: str) -> bytes:
-        """Run the commands and carry out what they ask for, as a connection does."""
+        """Run the commands and carry out their requests, as a connection does."""
         at, batch = 0, [command.encode().split() for command in commands]
         while at < len(batch):
             at = self.shard.run(session, batch, at, self.hands.wall_ms, self.hands.now_us)
@@ -119,7 +119,7 @@ def test_a_wait_that_is_over_leaves_no_timer_behind() -> None:
     session, _ = desk.session()
     desk.do(session, "WAITAOF 0 1 3600000")
     (timer,) = desk.timers
-    # as much of one as is looked at
+    # only the fields that are read
     desk.facts.replicas = [SimpleNamespace(applied=1)]  # type: ignore[list-item]
     desk.client_requests.on_progress()
     assert timer.cancelled and not session.is_blocked
@@ -143,7 +143,7 @@ def test_a_handover_that_a_step_down_has_answered_is_not_answered_again() -> Non
     session, sink = desk.session()
     desk.do(session, "MEMSTORE HANDOVER", "GET k")
     assert session.is_blocked
-    # before the role machine was asked: another client's command found that the lease is over
+    # before the role machine ran: another client's command found that the lease is over
     desk.client_requests.on_step_down()
     for told, data, _ in desk.shard.demote(desk.shard.tracker.committed):
         told.sink.released(data)
@@ -176,8 +176,8 @@ def test_who_was_answered_late_goes_on() -> None:
 
 
 def _position_of_a_write_that_moves() -> None:
-    """The write is a run of entries. A new term begins when one of them is taken, so the run is
-    written once more behind LEADERSHIP.
+    """The write is a run of entries, and a new term begins when one of them is taken.
+    So the run is written once more after LEADERSHIP.
     """
     desk = Desk()
     desk.shard.entry_bytes = 100

@@ -1,5 +1,5 @@
-"""The wall clock of a node: never back, never behind the log,
-and a jump of the machine's clock is followed slowly.
+"""The wall clock of a node never goes back and is never earlier than the log.
+It follows a jump of the machine's clock slowly.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Machine:
 def test_it_follows_the_machine() -> None:
     machine = Machine()
     assert machine.passes(10) == 1_000_010
-    assert machine.passes(500, jump_ms=3) == 1_000_513  # small corrections are taken as they are
+    assert machine.passes(500, jump_ms=3) == 1_000_513  # small corrections apply at once
 
 
 def test_it_never_goes_back() -> None:
@@ -113,9 +113,7 @@ def test_a_small_step_back_is_made_up_for_at_a_slower_rate() -> None:
 
 
 def test_a_node_that_takes_over_goes_on_from_the_log_though_its_clock_was_set_back() -> None:
-    """A key that the primary showed as gone stays gone, and the keys that are left expire when
-    their time has come.
-    """
+    """A key that the primary showed as gone stays gone; the remaining keys expire at their time."""
     primary, successor = Machine(), Machine()
     primary.passes(7_200_000)
     successor.wall_ms -= 7_200_000
@@ -146,7 +144,7 @@ async def test_the_longest_turn_says_how_much_of_it_was_our_own_work() -> None:
         facts, lambda: now_us, lambda: 1_700_000_000_000 + now_us // 1000, lambda: cpu_us * 1000
     )
     watch.start()
-    now_us, cpu_us = 5_000 + 80_000, 3_000  # the machine was elsewhere
+    now_us, cpu_us = 5_000 + 80_000, 3_000  # the machine did other work
     watch.stop()
     watch._beat()
     assert (facts.longest_turn_us, facts.longest_turn_cpu_us) == (80_000, 3_000)

@@ -1,5 +1,5 @@
-"""How a connection ends: QUIT, end of input, a protocol error, an error of a command. What came
-before is answered, and nothing behind it runs.
+"""How a connection ends: QUIT, end of input, a protocol error, an error of a command.
+The commands before the end are answered, and nothing after it runs.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from tests.replication.test_shard import Node
 def test_what_came_before_the_end_is_run_before_the_close() -> None:
     host, connection, socket = connected(Node())
     connection.data_received(pings(0, 3 * COMMANDS))
-    assert connection.eof_received()  # the transport is to stay
+    assert connection.eof_received()  # the transport must stay
     assert socket.reading
     turns(host)
     assert socket.sent == echoes(0, 3 * COMMANDS) and not socket.reading
@@ -99,7 +99,7 @@ def test_who_has_hung_up_is_told_of_everything_though_the_role_ends_inside_a_par
     host.clock = lambda: next(readings)
     other, _ = another(host)
     (session,) = shard.take_runnable()
-    # somebody else may go on, so the node is told at the end of the part
+    # another session may continue, so the node is notified at the end of the part
     shard.runnable.append(other.session)
     session.sink.run_parked()
     assert session.parked and socket.reading
@@ -159,7 +159,7 @@ def test_nothing_behind_a_quit_is_read_though_replies_before_it_are_still_held()
     )
     connection.data_received(pings(0, 1))
     turns(host)
-    # read as if nothing had been left out, this would be the end of a write
+    # a parser that ignored the gap would read this as the end of a write
     connection.data_received(b"54321\r\n")
     turns(host)
     assert socket.sent == b""
@@ -171,7 +171,7 @@ def test_nothing_behind_a_quit_is_read_though_replies_before_it_are_still_held()
 def test_nothing_runs_behind_a_command_that_failed() -> None:
     host, connection, socket = connected(Node())
     connection.data_received(pings(0, 3 * COMMANDS))
-    socket.closing = True  # the loop closes it for what a callback raised, and tells so later
+    socket.closing = True  # the loop closes it after an error in a callback, and reports this later
     turns(host)
     assert (
         host.shard.engine.facts.commands_processed == COMMANDS and not connection.pending_commands

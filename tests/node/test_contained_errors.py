@@ -1,6 +1,8 @@
-"""An error of the program in a command: nothing of its unit reaches the log, what came before it is
-answered, and the node ends where memory and log could differ. The errors are planted in rows of the
-command table, so they work on interpreted and on compiled modules.
+"""An error of the program in a command.
+
+Nothing of the command's unit reaches the log. Everything before it is answered. The node ends where
+memory and log could differ. The errors are planted in rows of the command table, so they work on
+interpreted and on compiled modules.
 """
 
 from __future__ import annotations
@@ -40,7 +42,7 @@ ANSWERS = b"+OK\r\n$1\r\n1\r\n"
 
 
 def plant(engine: Engine, name: bytes, error: Exception, after: Handler | None = None) -> None:
-    """From now on the command raises ``error``, after it has done what ``after`` does."""
+    """From now on the command first does what ``after`` does, and then raises ``error``."""
 
     def broken(context: Any, argv: list[bytes]) -> bytes:
         if after is not None:
@@ -51,7 +53,7 @@ def plant(engine: Engine, name: bytes, error: Exception, after: Handler | None =
 
 
 def half_a_write(context: Any, argv: list[bytes]) -> bytes:
-    """Memory is changed twice, one of the changes is noted."""
+    """Change memory twice, and note only one of the changes."""
     context.database.put(argv[1], b"half")
     context.effect(b"SET", argv[1], b"half")
     context.database.put(argv[1] + b"2", b"half")
@@ -150,8 +152,8 @@ def test_exec_ends_the_node_and_nothing_of_it_reaches_the_log(
 
 
 def nothing_more_runs(host: Host, one: Any, other: Any, other_socket: Socket) -> None:
-    """Whatever clients send, and whichever client leaves: the log gets what came before the error,
-    and no answer shows memory.
+    """Clients send more, and any client may leave: the log gets only what came before the error.
+    No answer shows memory.
     """
     shard = host.shard
     assert shard.failed and not shard.fast_path_open and not shard.clean and not shard.drained

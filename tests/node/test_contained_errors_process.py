@@ -1,7 +1,8 @@
-"""Errors of the program in a real process: what the client is told, how the process ends, and what
-a process that starts again finds in the log.
+"""Errors of the program in a real process.
 
-The child process plants the errors in its own command table, in the build that this process runs.
+The tests check the answer to the client, the end of the process, and what a restarted process finds
+in the log. The child process plants the errors in its own command table, in the build that this
+process runs.
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ class Server:
         until("the node leads", lambda: self.ask((b"SET", b"ready", b"1")) == b"+OK\r\n")
 
     def ask(self, *commands: tuple[bytes, ...]) -> bytes:
-        """Everything that is answered before the node, or QUIT, closes the connection."""
+        """All answers until the node, or QUIT, closes the connection."""
         with socket.create_connection(("127.0.0.1", self.port), 10) as sock:
             sock.sendall(b"".join([encoded(*command) for command in commands]))
             sock.shutdown(socket.SHUT_WR)

@@ -1,4 +1,4 @@
-"""maxclients follows the limit on open files, with a reserve for all that is not a client."""
+"""maxclients follows the limit on open files, with a reserve for all other descriptors."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from memstore.node.descriptors import REFUSED, RESERVED, Room, plan
     ("soft", "hard", "room"),
     [
         (-1, -1, Room(-1, 10_000, 511)),  # no limit
-        (1024, -1, Room(10_000 + RESERVED, 10_000, 511)),  # it may be raised as far as is needed
+        (1024, -1, Room(10_000 + RESERVED, 10_000, 511)),  # the limit may rise as far as needed
         (1024, 524_288, Room(10_000 + RESERVED, 10_000, 511)),
-        (20_000, 524_288, Room(20_000, 10_000, 511)),  # enough as it is
+        (20_000, 524_288, Room(20_000, 10_000, 511)),  # already enough
         (1024, 4096, Room(4096, 4096 - RESERVED, REFUSED)),
         (128, 128, Room(128, 128 - RESERVED, REFUSED)),
         (RESERVED + 1, RESERVED + 1, Room(RESERVED + 1, 1, REFUSED)),

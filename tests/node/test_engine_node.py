@@ -1,4 +1,4 @@
-"""Parts of the node by themselves: what is around them is as much as they use."""
+"""Separate parts of the node, each with only the surroundings that it uses."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Sink:
 
 
 def going_on(hands: Hands, ended: list[Any]) -> Any:
-    """As much of a node as lets sessions go on."""
+    """The part of a node that lets sessions continue."""
     node: Any = SimpleNamespace(
         shard=hands.shard,
         loop=None,
@@ -115,7 +115,7 @@ def test_a_release_waits_for_what_a_term_sealed_again_has_put_behind_the_handove
 
 
 def test_a_term_sealed_again_while_its_prefix_is_applied_is_a_lost_campaign() -> None:
-    """The writer has appended a LEADERSHIP of its own by then, which is not in the prefix."""
+    """By then the writer has appended its own LEADERSHIP, which is not in the prefix."""
     said: list[str] = []
 
     class Winner:

@@ -1,4 +1,4 @@
-"""Which errors that nothing took end the node, as the event loop reports them."""
+"""Errors that no code took: which of them end the node, as the event loop reports them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from txlog.wire import Decoder, encode
 
 
 def reported(leave: Callable[[asyncio.AbstractEventLoop], Any]) -> dict[str, Any]:
-    """What the loop tells its handler when ``leave`` has left an error behind."""
+    """The report that the loop gives its handler after ``leave`` left an error unhandled."""
     contexts: list[dict[str, Any]] = []
 
     async def scene() -> None:
@@ -84,8 +84,8 @@ UNKNOWN = socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolutio
 def test_an_error_left_behind(
     leave: Callable[[asyncio.AbstractEventLoop], Any], ends: bool
 ) -> None:
-    """A connect that was given up left its look-up's error in a future; the node took that for a
-    bug and ended.
+    """A connect that was given up left its look-up's error in a future.
+    Earlier, the node took that for a bug and ended.
     """
     assert ends_the_node(reported(leave)) is ends
 
@@ -116,7 +116,7 @@ def socket_link(owner: Any, where: Callable[[], tuple[str, int]]) -> SocketLink:
 async def told_by(
     make: Callable[[asyncio.AbstractEventLoop], Any], times: int = 1
 ) -> list[dict[str, Any]]:
-    """What the loop's handler is told while what ``make`` gives back is still referred to."""
+    """The reports that the loop's handler gets while the result of ``make`` is still referenced."""
     contexts: list[dict[str, Any]] = []
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(lambda _, context: contexts.append(context))
@@ -175,8 +175,8 @@ def an_error_behind_a_log_nodes_answer_ends_the_node(error: Exception) -> None:
 
 @pytest.mark.parametrize("error", LINK_ERRORS, ids=lambda error: type(error).__name__)
 def test_an_error_behind_a_log_nodes_answer_ends_the_node(error: Exception) -> None:
-    """It was taken for one client's error: the replies of other clients were lost, and later ones
-    were read in their place.
+    """Earlier, the node took it for one client's error.
+    The replies of other clients were lost, and later replies were read in their place.
     """
     an_error_behind_a_log_nodes_answer_ends_the_node(error)
 

@@ -1,5 +1,5 @@
-"""An HTTP request on the engine's port: the connection is closed in every state, as in Redis, and
-nothing behind the line runs.
+"""An HTTP request on the engine's port: the connection is closed in every state, as in Redis.
+Nothing after the line runs.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from tests.replication.test_shard import Node
 
 
 def carry_out(host: Host) -> None:
-    """What the node does with the request to close a client."""
+    """Close a client on request, as the node does."""
     requests, host.shard.engine.requests = host.shard.engine.requests, []
     for request in requests:
         if isinstance(request, CloseSession) and request.session.sink is not None:

@@ -1,5 +1,5 @@
-"""A turn ends by time and by bytes as well as by count,
-and no reply is made for a client that does not read.
+"""A turn ends by time and by bytes as well as by count.
+No reply is made for a client that does not read.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ MIB = 1024 * 1024
 
 
 class SlowSocket(Socket):
-    """A socket whose buffer grows while its client does not read;
-    it tells the connection so, as a transport does.
+    """A socket whose buffer grows while its client does not read.
+    It notifies the connection of this, as a transport does.
     """
 
     def __init__(self) -> None:
@@ -35,7 +35,7 @@ class SlowSocket(Socket):
             self.connection.pause_writing()
 
     def drain(self) -> int:
-        """The client reads all that is there."""
+        """Let the client read all bytes."""
         read, self.sent = len(self.sent), b""
         assert self.connection is not None
         if self.connection.write_paused:

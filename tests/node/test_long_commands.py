@@ -1,5 +1,5 @@
-"""A command that runs for longer than the lease, in real processes: the role stays for
-`busy-limit-ms`, and goes at once with the process.
+"""A command that runs for longer than the lease, in real processes.
+The role stays for `busy-limit-ms`, and ends at once when the process ends.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ LONG_LIMIT_S = 15
 
 
 class Busy(Processes):
-    """Its engines know the commands of `long_commands`."""
+    """Processes whose engines have the commands of `long_commands`."""
 
     def start(self, name: str, *command: str) -> None:
         program = "tests.node.long_commands" if command[0] == "memstore" else command[0]
@@ -54,7 +54,7 @@ class Busy(Processes):
         ]
 
     def revive(self) -> None:
-        """All engines are there and have a role."""
+        """Start the engines that are down, and wait until all engines have a role."""
         for place in range(len(self.ports)):
             if f"engine-{place}" not in self.running:
                 self.start_engine(place)
@@ -91,7 +91,7 @@ def shard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Busy]:
 
 
 def keeps(shard: Busy, *command: Any) -> float:
-    """The command is answered, the role and the term are what they were. How long it took."""
+    """The command is answered, and role and term are unchanged; the time it took."""
     shard.revive()
     leader = shard.leader()
     term = shard.term(leader)
@@ -112,7 +112,7 @@ def test_one_long_call_does_not_cost_the_role(shard: Busy, command: str) -> None
 
 
 def test_a_long_command_does_not_cost_the_role(shard: Busy) -> None:
-    """Where the modules are compiled it keeps the interpreter's lock all the time."""
+    """On compiled modules the command keeps the interpreter's lock all the time."""
     shard.ask(shard.leader(), "SADD", "s", *(f"m{number}" for number in range(1000)))
     keeps(shard, "SUNION", *["s"] * 20_000)
 
@@ -144,7 +144,7 @@ def test_the_embedded_log_keeps_its_role_through_any_stand_still(tmp_path: Path)
 
 
 def other_leads(shard: Busy, before: int) -> float:
-    """Seconds until another engine leads."""
+    """Wait until another engine leads; the seconds it took."""
     begun = time.monotonic()
     until("another primary", lambda: shard.client(1 - before).role()[0] == "master")
     return time.monotonic() - begun
@@ -160,7 +160,7 @@ def test_a_command_beyond_the_limit_costs_the_role_and_its_client_is_told(shard:
 
 
 def busy(shard: Busy) -> tuple[int, socket.socket]:
-    """The leader, inside a command that the lease keeper helps through."""
+    """The leader, inside a command during which the lease keeper renews."""
     shard.revive()
     leader = shard.leader()
     client = socket.create_connection(("127.0.0.1", shard.ports[leader]))
@@ -207,8 +207,8 @@ def test_a_primary_stopped_inside_a_long_command_is_replaced_as_any_other(shard:
 @pytest.mark.parametrize("seconds", [1.5, 5, 13, 20])
 @pytest.mark.parametrize("command", ["TEST.SORT", "TEST.JOIN", "SUNION"])
 def test_the_defaults(tmp_path: Path, command: str, seconds: float) -> None:
-    """A lease of 1 s, a limit of 15 s; replicas do not campaign meanwhile, and nothing of the
-    stand-still costs the role afterwards.
+    """A lease of 1 s, a limit of 15 s.
+    Replicas do not campaign meanwhile, and the stand-still does not cost the role afterwards.
     """
     shard = made(tmp_path, 3, 3, 1000, LONG_LIMIT_S * 1000)
     try:

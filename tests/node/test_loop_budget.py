@@ -1,5 +1,5 @@
-"""What one turn of the loop runs for clients, and that nothing is lost, doubled or passed over when
-it is enough.
+"""The work for clients in one turn of the loop.
+When a turn ends, no command is lost, doubled or passed over.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def test_when_a_turn_has_taken_long_the_others_wait_too() -> None:
     others = [another(host) for _ in range(3)]
     slow.data_received(pings(0, 1))
     host.node.now_us += MAX_TURN_US + 1
-    others[0][0].data_received(pings(0, 1))  # that was found out behind this one
+    others[0][0].data_received(pings(0, 1))  # found out after this one
     for connection, _ in others[1:]:
         connection.data_received(pings(0, 1))
     assert host.shard.engine.facts.commands_processed == 2
@@ -148,7 +148,7 @@ def test_what_one_client_has_parked_is_divided_too_and_answered_in_order() -> No
         and len(connection.session.parked) == count - COMMANDS
         and not socket.reading
     )
-    connection.data_received(pings(count, 7))  # what comes now is behind them
+    connection.data_received(pings(count, 7))  # the new commands come after them
     assert resumed(host) <= COMMANDS
     assert socket.sent == echoes(0, count + 7) and socket.reading and not connection.session.parked
 
@@ -220,8 +220,8 @@ def test_a_very_large_command_is_looked_at_whatever_stands_before_it(
 
 
 def test_an_answer_covers_nothing_that_came_after_its_question() -> None:
-    """A session that is named twice is asked for twice; the second answer must not cover what was
-    parked after the first has let everything run.
+    """A session that is named twice is asked about twice.
+    The second answer must not cover what was parked after the first answer released everything.
     """
     host, connection, socket = connected(Node(REPLICA))
     shard, session = host.shard, connection.session
@@ -255,7 +255,7 @@ def test_an_answer_counts_once_and_only_if_nothing_was_taken_since() -> None:
     shard, session = host.shard, connection.session
     connection.data_received(encoded(b"GET", b"k") * 2)
     first = shard.reads.on_asked()
-    shard.runnable.append(session)  # by something else
+    shard.runnable.append(session)  # by another cause
     resumed(host)
     shard.on_tail(first, (0, 0), host.node.now_us)
     assert not shard.runnable and session.reads_covered == 0 and shard.reads.wanted
@@ -343,7 +343,7 @@ def test_a_change_of_role_ends_what_an_answer_covered_and_was_not_run() -> None:
 
 
 class BrokenHost(Host):
-    """Its clock cannot be read."""
+    """A host whose clock cannot be read."""
 
     @property
     def clock(self) -> Any:
@@ -351,7 +351,7 @@ class BrokenHost(Host):
 
     @clock.setter
     def clock(self, clock: Any) -> None:
-        """It stays broken."""
+        """Ignore the new clock: it stays broken."""
 
 
 def test_an_error_of_the_program_costs_one_client_its_connection_and_the_others_nothing() -> None:

@@ -1,5 +1,5 @@
-"""MONITOR: every command is shown, in the order in which it ran, behind the replies that the
-watching client waits for, and without an end to its bound.
+"""MONITOR shows every command, in the order in which it ran.
+Its lines come after the replies for which the watching client waits, and they have a bound.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def watched(node: Node) -> tuple[Host, ClientConnection, Socket]:
 
 
 def shown(sent: bytes) -> list[bytes]:
-    """What was sent, with each line of MONITOR cut to its database and command."""
+    """The sent bytes, with each line of MONITOR reduced to its database and command."""
     return [
         re.sub(rb"^\+\d+\.\d{6} \[(\d+) [^]]*\]", rb"[\1]", line)
         for line in sent.split(b"\r\n")[:-1]

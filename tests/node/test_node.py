@@ -1,5 +1,6 @@
-"""The node as a process, through real log nodes: writing, reading at replicas, who leads, and what
-happens when it dies, stops or is told to hand over.
+"""The node as a process, through real log nodes.
+
+The tests cover writes, reads at replicas, who leads, and the node's death, stop and hand-over.
 """
 
 from __future__ import annotations
@@ -246,8 +247,8 @@ def test_redis_cluster_clients_find_the_primary_through_a_failover_and_nodes_use
         shard.start_all()
         replicas_known(shard, 1)
         before = shard.leader()
-        # All nodes, for good: redis-py keeps those of its newest answer alone, and one given before
-        # the replicas had reported names only its primary.
+        # All nodes, permanently: redis-py otherwise keeps only the nodes of its newest answer. An
+        # answer from before the replicas had reported names only its primary.
         nodes = [ClusterNode("127.0.0.1", port) for port in shard.ports]
         client = until(
             "a cluster client",
@@ -283,7 +284,7 @@ def test_redis_cluster_clients_find_the_primary_through_a_failover_and_nodes_use
                 "while nobody leads the slots have an owner still: clients give up on a topology "
                 "without"
             )
-            # an error of the cluster client that is no RedisError would end the test
+            # an error of the cluster client that is not a RedisError would end the test
             return client.set("key:1", "after")
 
         until("writes go on", goes_on)
@@ -364,6 +365,6 @@ def test_a_group_that_cannot_be_reached_is_named_and_tried_again(tmp_path: Path)
 
 
 def test_no_process_has_ended_by_itself(shard: Processes) -> None:
-    """Last: nothing of this module may have ended by itself."""
+    """The last test: no process of this module may have ended itself."""
     for name, process in shard.running.items():
         assert process.poll() is None, f"{name} ended: {shard.trace(name)[-2000:]}"

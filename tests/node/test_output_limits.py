@@ -1,5 +1,5 @@
-"""`client-output-buffer-limit`, and clients in MONITOR that never read: what a client leaves unread
-has a bound, and the client is closed there.
+"""`client-output-buffer-limit`, and clients in MONITOR that never read.
+The unread bytes of a client have a bound, and the client is closed at that bound.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ def test_without_a_limit_a_client_stays() -> None:
 
 
 def test_five_monitors_that_never_read_stay_within_their_limit() -> None:
-    """Case 31. Each was closed at its limit, but together they were not counted."""
+    """Case 31. Earlier, each was closed at its limit, but together they were not counted."""
     host = limited("normal 0 0 0", monitor_output_limit=4 * MIB, total_output_limit=8 * MIB)
     monitors = [slow(host) for _ in range(5)]
     for connection, _ in monitors:

@@ -1,4 +1,4 @@
-"""What a node that listens on every address tells others to connect to."""
+"""The address that a node gives to others when it listens on every address."""
 
 from __future__ import annotations
 

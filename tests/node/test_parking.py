@@ -1,8 +1,8 @@
-"""Pipelines of several clients, drawn from a seed, while commands are held up in every way:
-hand-overs, pauses, too much in flight, strong reads, WAIT.
+"""Pipelines of several clients, drawn from a seed, while commands are delayed in every way.
 
-After every step each parked command has somebody who will take it up again; at the end every client
-has each of its answers once, in order, and no strong read is older than its arrival.
+Causes of delay are hand-overs, pauses, too much in flight, strong reads and WAIT. After every step
+some component will resume each parked command. At the end every client has each of its answers
+once, in order. No strong read is older than its arrival.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ LARGE = b"v" * 600_000
 
 
 class Desk(Host):
-    """As much of a node as takes clients up again."""
+    """The part of a node that resumes clients."""
 
     def __init__(self, node: Node) -> None:
         super().__init__(node)
         self.waits: list[WaitForReplicas] = []
-        self.query = (0, 0)  # the one under way, and the tail when it was asked; 0: none
+        self.query = (0, 0)  # the question under way, and the tail when it was sent; 0: none
         self.tail = 0
         self._going = False
 
@@ -79,7 +79,7 @@ class Desk(Host):
 class Client:
     connection: ClientConnection
     socket: Socket
-    # answers; of a read the least that it may see
+    # answers; for a read, the oldest state that it may see
     wanted: list[bytes | int] = field(default_factory=list)
     unsent: bytes = b""
 
@@ -176,7 +176,7 @@ class Scene:
         return encoded(b"WAIT", b"1", b"0")
 
     def deliver(self, client: Client) -> None:
-        """As much as one read of the socket gives, if it is read."""
+        """Deliver as much as one read of the socket gives, if the client's socket is read."""
         if client.unsent and client.socket.reading and client.is_here:
             data, client.unsent = client.unsent[:READ_BYTES], client.unsent[READ_BYTES:]
             client.connection.data_received(data)
@@ -208,7 +208,7 @@ class Scene:
             connection.pause_writing()
 
     def name(self) -> None:
-        """Something names a session that has nothing to go on with, or names it twice."""
+        """Name a session that has nothing to continue with, or name it twice."""
         self.shard.runnable.append(self.rng.choice(self.clients).connection.session)
         self.desk.go_on()
 
@@ -302,7 +302,7 @@ class Scene:
         ]
 
     def come_to_an_end(self) -> None:
-        """Nothing is held up any more."""
+        """Remove all causes of delay."""
         if self.shard.handover_pause:
             self.hold()
         if self.node.engine.pause_mode:

@@ -1,5 +1,5 @@
-"""Group commit: what goes into an entry, and when it leaves. The loop is stood in for, so that each
-turn and each timer is the test's.
+"""Group commit: what goes into an entry, and when the entry leaves.
+A stand-in for the loop lets the test run each turn and each timer.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Timer:
 
 
 class Loop:
-    """Turns when the test says so; timers ring when the test says so."""
+    """The stand-in: it turns and fires timers when the test says so."""
 
     def __init__(self) -> None:
         self.soon: list[Callable[[], object]] = []
@@ -57,7 +57,7 @@ class Loop:
 
 
 class Log:
-    """The writer: keeps what is appended, commits when told."""
+    """The writer: it keeps the appended entries, and commits on command."""
 
     lease_until_us = 0
     leadership = b""
@@ -126,14 +126,14 @@ class Primary:
         self.clients = [node.session() for _ in range(clients)]
 
     def write(self, *clients: Session) -> None:
-        """They come in one turn of the loop."""
+        """Let the clients write in one turn of the loop."""
         for client in clients:
             self.node.do(client, f"SET k{client.id} v")
             self.driver.schedule_drain()
         self.loop.turn()
 
     def round(self) -> None:
-        """All of them, in one entry, committed."""
+        """Let all of them write in one entry, and commit it."""
         before = len(self.log.entries)
         self.write(*self.clients)
         while self.loop.soon:
@@ -142,8 +142,8 @@ class Primary:
         self.log.commit()
 
     def waits(self) -> bool:
-        """All come and are answered, then one of them comes back:
-        whether its entry waits for the others.
+        """Whether the entry of one client waits for the others.
+        All clients write and are answered; then one of them writes again.
         """
         self.round()
         self.write(self.clients[0])
@@ -175,7 +175,7 @@ def test_what_comes_while_an_entry_is_under_way_goes_into_the_next(primary: Prim
     primary.write(c)
     assert len(primary.log.entries) == 1
     primary.log.commit()
-    primary.loop.turn()  # a may come back
+    primary.loop.turn()  # a may write again
     primary.write(a)
     assert [sets(payload) for payload in primary.log.entries] == [1, 3]
 
@@ -213,7 +213,7 @@ def test_they_are_not_waited_for_long_and_after_that_less_and_less(primary: Prim
 
 def test_waiting_is_tried_again_as_before_once_it_was_worth_it(primary: Primary) -> None:
     others = primary.clients[1:]
-    for _ in range(3):  # in vain three times: 1, 3, 7 entries are not waited with
+    for _ in range(3):  # three waits without success: then 1, 3, 7 entries do not wait
         while not primary.waits():
             primary.log.commit()
         primary.loop.ring()
@@ -242,8 +242,8 @@ def test_an_end_leaves_no_timer(primary: Primary) -> None:
 
 
 def test_what_waits_goes_before_an_entry_of_the_nodes_own(primary: Primary) -> None:
-    """A DIGEST speaks of memory as the entries before it made it: what gathers goes first, and
-    nobody is waited for behind it.
+    """A DIGEST covers memory after the entries before it.
+    So the gathered units leave first, and no unit waits for other clients after it.
     """
     primary.round()
     primary.write(primary.clients[0])
@@ -262,8 +262,8 @@ def test_what_waits_goes_before_an_entry_of_the_nodes_own(primary: Primary) -> N
 
 
 def test_no_entry_is_later_than_a_unit_behind_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A replica that has followed up to the LEADERSHIP of a term sealed again would hide keys by
-    its time that a PERSIST gathered before it has kept.
+    """A replica may have followed up to the LEADERSHIP of a term that was sealed again.
+    By that entry's time it would hide keys that a PERSIST gathered before it has kept.
     """
     primary = Primary(monkeypatch, 2)
     node, driver = primary.node, primary.driver
@@ -273,7 +273,7 @@ def test_no_entry_is_later_than_a_unit_behind_it(monkeypatch: pytest.MonkeyPatch
     primary.write(primary.clients[0])
     primary.loop.turn()
     node.wall_ms += 1
-    primary.write(primary.clients[1])  # gathers with this time, behind the entry under way
+    primary.write(primary.clients[1])  # gathers with this time, after the entry under way
     node.wall_ms += 7
     driver._on_reopened(3)
     driver._append_gathered()

@@ -1,5 +1,5 @@
-"""A log node's machine is gone and the resolver is slow to say so: writes go on, no process ends,
-and each process can still end at once.
+"""A log node's machine is gone and the resolver reports it slowly.
+Writes continue, no process ends, and each process can still end at once.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ HERE = Path(__file__).parent
 
 
 class Named(Processes):
-    """The log nodes are known by names."""
+    """Processes that know the log nodes by names."""
 
     def environment(self) -> dict[str, str]:
         path = os.pathsep.join(
@@ -86,7 +86,7 @@ class Named(Processes):
         )
 
     def away(self, az: str) -> None:
-        """Its machine is gone, and its name with it."""
+        """Take away the log node's machine and its name."""
         (self.folder / "slow" / f"log-{az}").write_text(str(SLOW_S))
         self.signal(f"log-{az}", signal.SIGKILL)
 
@@ -115,14 +115,14 @@ def test_a_stopped_log_node_interrupts_nothing(shard: Named) -> None:
         longest = max(longest, time.monotonic() - begun)
         time.sleep(0.1)
     assert longest < SLOW_S / 2
-    # longer than the lease, which is renewed beside it without a look-up
+    # longer than the lease; the lease is renewed at the same time without a look-up
     client.execute_command("DEBUG", "SLEEP", "1.5")
     assert client.set("k", 2)
     assert client.info()["log_term"] == term
     assert {name for name, process in shard.running.items() if process.poll() is not None} == set()
     assert not any("never retrieved" in shard.trace(name) for name in shard.running)
-    # A node that starts now, and the takeover after the primary's death,
-    # do without that machine too.
+    # A node that starts now, and the takeover after the primary's death, work without that machine
+    # too.
     shard.signal(f"engine-{leader}", signal.SIGKILL)
     begun = time.monotonic()
     until("another primary", lambda: shard.client(1 - leader).role()[0] == "master")

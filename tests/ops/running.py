@@ -1,7 +1,7 @@
 """`memstore local` and other commands as real processes, for the tests of this folder.
 
-Decides: how a test starts a command, waits for what it says, and leaves nothing behind.
-Must not know: what is right.
+Decides: how a test starts a command, waits for its output, and leaves nothing running.
+Must not know: which output is right.
 """
 
 from __future__ import annotations
@@ -61,8 +61,8 @@ def memstore(
 
 
 class Local:
-    """A running `memstore local`. `ended` takes everything down,
-    the children of a killed parent too.
+    """A running `memstore local`.
+    `ended` takes everything down, also the children of a killed parent.
     """
 
     def __init__(self, folder: Path, *args: str, port: int = 0, log_port: int = 0) -> None:

@@ -1,8 +1,7 @@
-"""How memstore is built: what the C files are cut into, which wheels come out, and what is said
-where there is no compiler.
+"""How memstore is built: the C files, the wheels, and the messages where there is no compiler.
 
-Decides: the builds that are tried. Each works on a copy of the repository; where mypyc runs, with a
-list of two modules, so that it takes seconds.
+Decides: which builds the tests try. Each build works on a copy of the repository. Where mypyc runs,
+the list has two modules, so that it takes seconds.
 """
 
 from __future__ import annotations
@@ -208,7 +207,7 @@ def test_a_compiled_wheel_runs_compiled(clone: Path, tmp_path: Path) -> None:
         check=False,
     )
     assert result.stdout.count(".so") == 2, result.stdout + result.stderr
-    # A pure wheel from the same folder holds nothing of the compiled one.
+    # A pure wheel from the same folder contains nothing of the compiled one.
     shutil.rmtree(clone / "out")
     assert not [
         name for name in names_in(wheel(clone, MEMSTORE_COMPILE="0")) if name.endswith(".so")

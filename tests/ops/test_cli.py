@@ -1,6 +1,4 @@
-"""Everything that can be wrong with a command line or a settings file: one line, and the exit code
-that belongs to it.
-"""
+"""All errors of a command line or a settings file: one line, and the exit code for it."""
 
 from __future__ import annotations
 
@@ -92,7 +90,7 @@ WRONG_FOR_THE_NODE = [
     ids=["secret", "no secret", "one node elsewhere", "scheme", "port"],
 )
 def test_a_setting_that_the_node_refuses(args: tuple[str, ...], told: str, tmp_path: Path) -> None:
-    """In a process of its own: a node that starts sets up its trace for the whole process."""
+    """Runs in a separate process: a node that starts sets up its trace for the whole process."""
     result = memstore(*args, cwd=tmp_path)
     assert result.returncode == 2
     assert told in result.stderr

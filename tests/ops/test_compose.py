@@ -1,9 +1,10 @@
-"""docker-compose.yml without docker: every service's command and health check run as plain
-processes, and the whole serves.
+"""docker-compose.yml without docker.
 
-Decides: how a service's words become those of a process on this machine (hostnames are loopback,
-ports and folders are free ones). What docker itself would do with the file is checked as far as
-Debian's docker-compose goes: it must accept it.
+Every service's command and health check run as plain processes, and together they serve.
+
+Decides: how a service's words become the words of a process on this machine: hostnames are
+loopback, ports and folders are free ones. The test checks docker's view of the file only with
+Debian's docker-compose: it must accept the file.
 """
 
 from __future__ import annotations
@@ -88,7 +89,7 @@ class Machine:
         return child
 
     def run(self, name: str) -> None:
-        """A one-shot service: its end must be a good one."""
+        """Run a one-shot service: it must end with success."""
         assert self.start(name).wait(60) == 0, self.said(name)
 
     def health(self, name: str) -> int:
@@ -137,13 +138,13 @@ def test_every_service_runs_and_the_whole_serves(machine: Machine) -> None:
     machine.run("secrets")
     for name in NODES[:3]:
         machine.start(name)
-    machine.wait_healthy(NODES[:3])  # without a group: `init` waits for it
+    machine.wait_healthy(NODES[:3])  # without a group: `init` waits for them
     machine.run("init")
     assert machine.health(NODES[3]) != 0, "not healthy before it runs"
     for name in NODES[3:]:
         machine.start(name)
     machine.wait_healthy(NODES)
-    machine.run("init")  # at a later start: nothing to do, and that is fine
+    machine.run("init")  # at a later start it has nothing to do and succeeds
 
     password = (machine.folder / "secrets" / "client-password").read_text().strip()
     clients = {
@@ -165,7 +166,7 @@ def test_every_service_runs_and_the_whole_serves(machine: Machine) -> None:
 
 
 def test_the_order_of_starting(services: dict[str, Service]) -> None:
-    """The order in which the test above starts them is the file's own."""
+    """The test above starts the services in the file's own order."""
 
     def waits_for(name: str) -> dict[str, str]:
         return {
@@ -209,7 +210,7 @@ def test_nothing_is_published_beyond_loopback_and_no_secret_is_in_a_file(
 
 
 def test_whatever_calls_a_log_node_has_the_secret(services: dict[str, Service]) -> None:
-    """The test above has all names on loopback, where none is needed."""
+    """In the test above all names are on loopback, where no secret is needed."""
     for name, service in services.items():
         for words in (service["command"], service.get("healthcheck", {}).get("test", [])):
             if "txlog" in words or any("log-a:7401" in word for word in words):
@@ -217,7 +218,7 @@ def test_whatever_calls_a_log_node_has_the_secret(services: dict[str, Service]) 
 
 
 def test_one_service_builds_the_image_that_all_run(services: dict[str, Service]) -> None:
-    """Eight builds of the same image left seven without a name."""
+    """Earlier, eight builds of the same image left seven without a name."""
     assert [name for name, service in services.items() if "build" in service] == ["secrets"]
     assert {service["image"] for service in services.values()} == {"memstore"}
     for name in services:

@@ -1,6 +1,6 @@
-"""`memstore demo`: the verdict as a function, what a reply means, and the demo as a process.
+"""`memstore demo`: the verdict as a function, the meaning of a reply, and the demo as a process.
 
-Decides: what a test plants in the verdict, and how the demo is run as a process.
+Decides: what a test plants in the verdict, and how the demo runs as a process.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def test_a_demo_in_which_nothing_was_written_shows_nothing() -> None:
     assert Verdict.of(record_of(0, 5), {"engine-b": {}}).code == 1
 
 
-# --------------------------------------------------------------------------- what a reply means
+# --------------------------------------------------------------------------- the meaning of a reply
 
 
 READINGS = [
@@ -107,7 +107,7 @@ def test_only_ok_acknowledges() -> None:
 
 
 class Running:
-    """A demo whose folders for temporary files are the test's."""
+    """A demo whose folders for temporary files belong to the test."""
 
     def __init__(self, tmp_path: Path) -> None:
         self.folder = tmp_path / "tmp"
@@ -123,7 +123,7 @@ class Running:
         )
 
     def processes(self) -> list[int]:
-        """The demo and all that it started: they inherit its folder for temporary files."""
+        """The demo and all its children: they inherit its folder for temporary files."""
         wanted = b"TMPDIR=" + os.fsencode(self.folder)
         found = []
         for entry in os.listdir("/proc"):

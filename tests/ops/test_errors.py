@@ -1,7 +1,8 @@
 """docs/errors.md names every error reply that Redis does not give, and every exit code.
 
 Decides: what counts as an error reply in the source, and which texts are Redis' own. The program
-redis-server holds its own texts, so that needs no list here. Must not know: when a reply is given.
+redis-server contains its own texts, so no list is needed here.
+Must not know: when a reply is given.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from tests.ops.running import ROOT
 
 PAGE = (ROOT / "docs" / "errors.md").read_text()
 REPLY = re.compile(r"-?(?P<code>[A-Z]{3,}) (?P<text>[^\r\n]+)")
-CALLS = ("CommandError", "error")  # what makes an error of a text
+CALLS = ("CommandError", "error")  # calls that make an error from a text
 SPAN_LENGTH = 15  # a shorter quotation on the page would match by chance
 AS_REDIS = {"ERR", "WRONGTYPE", "NOPROTO", "EXECABORT"}  # codes with Redis' own meaning
 ALSO_REDIS = {
@@ -78,7 +79,7 @@ FOUND = {reply: path.name for path in SOURCES for reply in replies(path.read_tex
 
 
 def on_page(reply: str) -> bool:
-    """The page quotes the reply, or how it begins."""
+    """Whether the page quotes the reply, or its beginning."""
     parts = [part.strip() for part in reply.split("\0")]
     if len(parts) > 1:
         return all(part in PAGE for part in parts)

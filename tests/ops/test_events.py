@@ -1,4 +1,6 @@
-"""The event log: how a line looks, and which lines an outage of the log leaves out."""
+"""The event log: the form of a line, and the lines that are left out during an outage of the
+log.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,7 @@ def other_configuration() -> object:
 def test_campaigns_have_no_lines_while_they_cannot_be_won(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """They were four lines a second of each node."""
+    """Earlier, each node wrote four lines a second."""
     configure("info", "json")
     events = structlog.get_logger()
     events.info("candidate")

@@ -1,5 +1,5 @@
-"""`memstore local` as a user meets it:
-starting, events, topology.json, what Ctrl-C and worse leave behind.
+"""`memstore local` from the user's view: start, events, topology.json, and its end.
+The end is Ctrl-C or a harder way.
 """
 
 from __future__ import annotations
@@ -149,8 +149,8 @@ def test_a_silent_node_is_told(cluster: Local) -> None:
 
 
 def test_ctrl_c_stops_everything(cluster: Local) -> None:
-    """The module's last: the cluster is gone after it. Engine nodes end first, while their log
-    nodes still listen.
+    """The last test of the module: the cluster is gone after it.
+    Engine nodes end first, while their log nodes still listen.
     """
     pids = {name: row["pid"] for name, row in cluster.topology().items()}
     assert cluster.stop() == 0
@@ -178,7 +178,7 @@ def test_data_stays_tools_may_restart_and_nothing_outlives_the_parent(tmp_path: 
         )
         local.wait_said(f"log-c runs again (pid {tool.pid}, started by another program)")
         assert local.topology()["log-c"]["pid"] == tool.pid
-        # kill -9 of the parent: its children go with it, the tool's own process stays.
+        # kill -9 of the parent: its children end with it, the tool's own process stays.
         pids = [row["pid"] for name, row in local.topology().items() if name != "log-c"]
         local.process.kill()
         local.process.wait()
@@ -220,8 +220,8 @@ def test_reset_removes_what_is_ours_only(tmp_path: Path) -> None:
 
 
 def test_a_child_that_does_not_start_says_why(tmp_path: Path) -> None:
-    """A log node's folder that is not its own:
-    its words reach the terminal, and nothing keeps running.
+    """A log node's folder belongs to another node.
+    The node's message reaches the terminal, and no process keeps running.
     """
     folder = tmp_path / "data"
     (folder / "data" / "log-b").mkdir(parents=True)
@@ -240,7 +240,7 @@ def test_a_child_that_does_not_start_says_why(tmp_path: Path) -> None:
 
 
 def test_the_parent_may_be_the_terminal(tmp_path: Path) -> None:
-    """SIGHUP, as a closed terminal sends it, stops in order too."""
+    """SIGHUP, which a closed terminal sends, also stops the processes in order."""
     with Local(tmp_path / "data", "--replicas", "0", log_port=free_ports(3)) as local:
         wait_until(
             lambda: (local.folder / "topology.json").exists() and local.topology()["log-a"]["pid"],
@@ -252,7 +252,7 @@ def test_the_parent_may_be_the_terminal(tmp_path: Path) -> None:
 
 
 def test_started_from_elsewhere(tmp_path: Path) -> None:
-    """An installed memstore works in any folder; ours is the current one by default."""
+    """An installed memstore works in any folder; the data folder is the current one by default."""
     result = subprocess.run(
         [
             sys.executable,

@@ -1,5 +1,5 @@
-"""`memstore local` where log nodes cannot start:
-a majority serves, and each that is missing is named.
+"""`memstore local` where log nodes cannot start: a majority serves, and each missing node is
+named.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], None], str]] = {
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A cluster's folder with one key, stopped."""
+    """The folder of a stopped cluster with one key."""
     folder = tmp_path_factory.mktemp("damage") / "data"
     with Local(folder, "--lease-ms", "500", log_port=free_ports(3)) as local:
         assert local.wait_up().client("engine-a").set("k", "v")
@@ -84,7 +84,7 @@ CASES = [
 def test_two_of_three_serve_and_the_third_is_named(
     home: Path, tmp_path: Path, name: str, kind: str
 ) -> None:
-    """Everything stopped."""
+    """All processes are stopped first."""
     folder = tmp_path / "data"
     shutil.copytree(home, folder)
     damage, words = DAMAGE[kind]

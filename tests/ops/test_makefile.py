@@ -1,5 +1,5 @@
-"""The Makefile in a folder whose name has spaces, and with an environment that cannot be used any
-more. A stub stands in for Python: it writes down what it is called with.
+"""The Makefile in a folder whose name has spaces, and with an environment that no longer works.
+A stub replaces Python and records its arguments.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Checkout:
         self.python.chmod(0o755)
 
     def make(self, *words: str) -> list[list[str]]:
-        """What Python is called with: the folder, then the arguments."""
+        """The calls of Python: the folder, then the arguments."""
         self.calls.write_text("")
         environment = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
         result = subprocess.run(
@@ -89,7 +89,7 @@ def test_make_run_in_a_path_with_spaces(checkout: Checkout) -> None:
 
 
 def test_an_environment_that_is_broken_is_made_again(checkout: Checkout) -> None:
-    """It was exit code 127, each time."""
+    """Earlier, it ended with exit code 127 each time."""
     checkout.make("run", "COMPILED=0")
     assert len(checkout.make("run", "COMPILED=0")) == 1, "a good one is left alone"
     python = checkout.folder / ".venv" / "bin" / "python"

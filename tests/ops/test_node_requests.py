@@ -1,6 +1,4 @@
-"""`memstore local start` and `stop` from another terminal, and the line that is printed when a
-process dies.
-"""
+"""`memstore local start` and `stop` from another terminal, and the line about a dead process."""
 
 from __future__ import annotations
 
@@ -106,7 +104,7 @@ def test_what_is_stopped_by_hand_stays_stopped(tmp_path: Path) -> None:
     with Local(tmp_path / "data", "--restart", "--replicas", "1", log_port=free_ports(3)) as local:
         local.wait_up()
         assert memstore("local", "stop", "engine-b", "--dir", str(local.folder)).returncode == 0
-        time.sleep(1.5)  # a dead one is started again after half a second
+        time.sleep(1.5)  # a dead process is started again after half a second
         assert local.topology()["engine-b"]["pid"] is None
         assert memstore("local", "start", "engine-b", "--dir", str(local.folder)).returncode == 0
         os.kill(local.topology()["engine-b"]["pid"], signal.SIGKILL)
@@ -114,7 +112,7 @@ def test_what_is_stopped_by_hand_stays_stopped(tmp_path: Path) -> None:
 
 
 class Stubborn(Child):
-    """A process that ends at SIGKILL only."""
+    """A process that ends only at SIGKILL."""
 
     def __init__(self) -> None:
         super().__init__(1, None)
@@ -131,7 +129,7 @@ class Stubborn(Child):
 async def test_a_second_ctrl_c_says_what_it_does(
     tmp_path: Path, signals: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It said "does not stop: killed" of processes that were given no time."""
+    """Earlier, it said "does not stop: killed" about processes that had no time to stop."""
     monkeypatch.setattr(local_cluster, "STOP_MS", 2000 if signals == 2 else 50)
     plan = Plan(tmp_path / "data", log_port=7501, replicas=0)
     folder = Folder.open(plan)

@@ -1,4 +1,4 @@
-"""What the pages show is true: commands and options exist, and every block works in order.
+"""The pages are true: commands and options exist, and every block works in order.
 
 Decides: how commands are found in the pages, which of them are not typed and why.
 """
@@ -209,7 +209,7 @@ def test_a_wrong_page_is_found(
     monkeypatch.setattr(walk, "COMMAND_S", 2.0)
     reader = Reader(tmp_path, NOT_TYPED)
     try:
-        (reader.tree / "LICENSE").write_text(text)  # a file that is in the tree already
+        (reader.tree / "LICENSE").write_text(text)  # a file that already exists in the tree
         with pytest.raises(AssertionError, match=told):
             reader.read("LICENSE")
     finally:

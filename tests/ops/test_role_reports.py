@@ -1,4 +1,4 @@
-"""What `memstore local` says while log nodes and engine nodes change: few lines, and true ones."""
+"""The lines of `memstore local` while log nodes and engine nodes change: few and true."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Scene:
 
 
 def test_an_outage_of_the_log_is_two_lines() -> None:
-    """It was eight lines a second: every engine node campaigned again and again."""
+    """Earlier, it was eight lines a second: every engine node campaigned again and again."""
     scene = Scene()
     scene.role(scene.engine, "primary")
     scene.role(scene.other, "replica")

@@ -1,4 +1,4 @@
-"""`memstore status` where there is nothing to show, or not all of it; its JSON form."""
+"""`memstore status` where there is nothing to show, or only a part; its JSON form."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def run(monkeypatch: pytest.MonkeyPatch, *args: str) -> int:
 def test_a_name_that_does_not_exist_is_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """It was "Unknown error -2"."""
+    """Earlier, the message was "Unknown error -2"."""
     for command in ("status", "health"):
         assert run(monkeypatch, command, "nonsense.invalid") == 1
         error = capsys.readouterr().err
@@ -57,9 +57,9 @@ def topology(folder: Path, pid: int | None) -> None:
 
 
 def test_an_old_topology_names_no_running_cluster(tmp_path: Path) -> None:
-    """Six rows of errors came from it."""
+    """Earlier, it gave six rows of errors."""
     assert find_targets([], tmp_path).assumed, "no cluster ever ran here"
-    for pid in (None, 2**22 - 1, 1):  # stopped, killed, and another program has the number now
+    for pid in (None, 2**22 - 1, 1):  # stopped, killed, and now the number of another program
         topology(tmp_path, pid)
         assert find_targets([], tmp_path) == Targets([LOCAL], [], {}, assumed=True)
 

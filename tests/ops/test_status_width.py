@@ -1,4 +1,6 @@
-"""`memstore status` on a narrow terminal: role and state stay readable, other columns go."""
+"""`memstore status` on a narrow terminal: role and state stay readable, other columns are left
+out.
+"""
 
 from __future__ import annotations
 
@@ -65,7 +67,7 @@ def test_columns_go_one_after_the_other() -> None:
 
 
 def test_a_long_reason_wraps_before_a_column_goes() -> None:
-    """It took every other column with it, although it wraps."""
+    """Earlier, a long reason removed every other column, although it wraps."""
     down = NodeStatus("127.0.0.1:7404", None, "[Errno 111] Connect call failed " + "and more " * 9)
     text = printed(100, Screen(ENGINES, [*NODES, down], NAMES))
     assert "last id" in text and "Connection refused" in " ".join(text.split())

@@ -1,9 +1,10 @@
-"""`memstore local` moves its nodes to the compiled build while clients write: in order, one at a
-time, and no acknowledged write is lost.
+"""`memstore local` moves its nodes to the compiled build while clients write.
 
-Decides: what stands in for the compiler. The stub copies both packages and leaves one hot module as
-bytecode alone, which INFO takes for a compiled one.
-Must not know: how modules are really compiled; tests/ops/test_building.py has that.
+It moves them in order, one at a time, and no acknowledged write is lost.
+
+Decides: what replaces the compiler. The stub copies both packages and keeps one hot module only as
+bytecode, which INFO takes for a compiled one.
+Must not know: how modules are really compiled; tests/ops/test_building.py tests that.
 """
 
 from __future__ import annotations
@@ -64,8 +65,8 @@ def stub(tmp_path: Path, broken: str = "") -> list[str]:
 
 
 class Writer(threading.Thread):
-    """One client that writes numbered keys to whichever node leads,
-    and remembers what was acknowledged.
+    """One client that writes numbered keys to the present leader, and records the acknowledged
+    ones.
     """
 
     def __init__(self, ports: list[int]) -> None:
@@ -84,7 +85,7 @@ class Writer(threading.Thread):
                     client.set(f"key:{number}", number)
                     self.acknowledged.append(number)
                 except redis.RedisError:
-                    continue  # a replica, or a node that is being restarted: the next one
+                    continue  # a replica, or a node that is being restarted: try the next node
             time.sleep(0.002)
 
 

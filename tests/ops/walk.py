@@ -1,11 +1,11 @@
-"""A reader who types what a page shows, block by block, into three terminals.
-
-Decides: which terminal a command belongs to (`make run` has the first one, the shell the second,
-Python the third), how default ports become free ones, and when an output is as the page shows it.
-Must not know: what the page is about.
+"""A reader that types the commands of a page, block by block, into three terminals.
 
 The reader works in a copy of the tree. Its `.venv` leads to the environment of the tests, and
 counts as installed, so that nothing is downloaded.
+
+Decides: which terminal a command belongs to (`make run` has the first one, the shell the second,
+Python the third), how default ports become free ones, and when an output equals the page.
+Must not know: the subject of the page.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Block:
     text: str
 
     def commands(self) -> list[str]:
-        """The shell's lines; a line that ends in a backslash goes on in the next one."""
+        """The shell's lines; a line that ends in a backslash continues in the next one."""
         joined = self.text.replace("\\\n", " ")
         return [line for line in joined.splitlines() if line.strip()]
 
@@ -50,7 +50,7 @@ def blocks(page: Path) -> list[Block]:
 
 
 class Ports:
-    """Free ports in the place of the defaults that the pages name."""
+    """Free ports in place of the defaults that the pages name."""
 
     def __init__(self) -> None:
         engine, log = free_ports(3), free_ports(3)
@@ -70,8 +70,9 @@ class Ports:
 
 
 def shown(expected: str, output: str) -> bool:
-    """Whether each expected line is in the output, in this order. Numbers, the letters of nodes,
-    and what stands for `...` may differ."""
+    """Whether each expected line is in the output, in this order.
+    Numbers, the letters of nodes, and the text for `...` may differ.
+    """
     at = 0
     for line in expected.splitlines():
         pattern = re.escape(line.strip())
@@ -87,7 +88,7 @@ def shown(expected: str, output: str) -> bool:
 
 
 class Terminal:
-    """A program that reads commands from a pipe; after each one it says that it is done."""
+    """A program that reads commands from a pipe, and reports the end of each one."""
 
     def __init__(self, command: list[str], folder: Path, trace: Path, end: str) -> None:
         self._end = end
@@ -109,7 +110,7 @@ class Terminal:
         return self._trace.read_text()
 
     def type(self, text: str) -> str:
-        """What the program says until it is done."""
+        """Type a text; the output of the program until the end of the command."""
         before = len(self.said())
         count = self.said().count(END)
         assert self.process.stdin is not None
@@ -157,7 +158,7 @@ class Reader:
         self._folder = folder
         self._first: Terminal | None = None
         self._count = 0
-        self._last = ""  # what the newest commands have said
+        self._last = ""  # the output of the newest commands
         shell = ["bash", "--noprofile", "--norc"]
         self.shell = Terminal(shell, self.tree, folder / "shell.txt", f'echo "{END} $?"')
         self._python: Terminal | None = None
@@ -174,7 +175,7 @@ class Reader:
         assert self.files() == self._files, f"{page} leaves files that git would show"
 
     def files(self) -> set[str]:
-        """What is in the tree beside the folders that git ignores."""
+        """The files of the tree without the folders that git ignores."""
         found = set()
         for folder, folders, names in os.walk(self.tree):
             folders[:] = [
@@ -186,7 +187,7 @@ class Reader:
         return found
 
     def _expect(self, text: str) -> None:
-        """The page shows this as what the commands before it say."""
+        """The page shows this as the output of the commands before it."""
 
         def output() -> str:
             return (self._first.said() if self._first is not None else "") + self._last

@@ -1,5 +1,5 @@
-"""What may be in flight, by a disk that writes so many bytes a second: a small entry's time does
-not count, and a large one's does.
+"""How much may be in flight, by a disk with a number of bytes a second.
+The time of a small entry does not count, and the time of a large one does.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ MOST = 64 * MIB
 
 
 class Disk:
-    """Entries are written one behind the other."""
+    """A disk that writes one entry after the other."""
 
     def __init__(self, rate: CommitRate, bytes_per_s: int, sync_us: int) -> None:
         self.rate, self.bytes_per_s, self.sync_us = rate, bytes_per_s, sync_us
         self.now = self.free_at = SECOND
         self.queue: list[tuple[int, int, int]] = []  # position, appended, done
         self.position = 0
-        self.oldest_us = 0  # the greatest age that an entry reached
+        self.oldest_us = 0  # the largest age of an entry
 
     def append(self, size: int) -> None:
         self.position += 1
@@ -46,7 +46,7 @@ class Disk:
         self.rate.on_committed(position, self.now)
 
     def write(self, total: int) -> None:
-        """As a primary does: pieces, as many as there is room for, and at least one."""
+        """Write in pieces, as a primary does: as many as there is room for, and at least one."""
         while total > 0 or self.queue:
             while total > 0 and (not self.queue or self.rate.room >= min(self.rate.piece, 4 * MIB)):
                 size = min(total, self.rate.piece, 4 * MIB)
@@ -104,7 +104,7 @@ def test_slow_syncs_are_no_reason_to_send_less() -> None:
 
 @pytest.mark.parametrize("sync_ms", [60, 130, 200, 400])
 def test_large_entries_alone_show_that_the_sync_is_what_takes_the_time(sync_ms: int) -> None:
-    """No small commit was ever measured, or it was on a disk that was quick then."""
+    """No small commit is measured, or it was measured when the disk was quick."""
     for quick_before in (False, True):
         rate = CommitRate(LEASE_MS, MOST)
         disk = Disk(rate, 100_000 * MIB, 100 if quick_before else sync_ms * 1000)
@@ -227,8 +227,8 @@ def test_what_gathers_stays_open_while_it_has_to_wait() -> None:
 
 @pytest.mark.parametrize("taken", [0, 1, 2, 4, 5])
 def test_a_run_that_a_new_term_cuts_is_written_once_more_and_replicas_have_it(taken: int) -> None:
-    """A unit of five entries, of which so many are in the log when a minority of log nodes has to
-    be sealed again.
+    """A unit has five entries; ``taken`` of them are in the log when the term changes.
+    The reason for the change is that a minority of log nodes must be sealed again.
     """
     node = Node(max_entry_bytes=4096)
     shard, one, two = node.shard, node.session(), node.session()

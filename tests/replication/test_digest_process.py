@@ -1,5 +1,5 @@
-"""A node as a process whose log holds a digest that is not true: it says so, restores twice, and
-then believes the log, since nobody else is left.
+"""A node as a process whose log contains a false digest.
+It reports this, restores twice, and then believes the log, because no other node is left.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ WRONG_AT = 3
 
 
 async def write_log(folder: Path) -> None:
-    """What a primary leaves whose memory was damaged: its leadership, a write, a digest of
-    something else, another write.
+    """The log of a primary with damaged memory.
+    It has its leadership, a write, a digest of another state, another write.
     """
     client = make_client(LogAddress.parse(f"embedded:{folder}"), "a", Random(1), None)
     await client.start()
@@ -74,8 +74,7 @@ def test_a_standalone_node_that_restarts_on_a_wrong_digest_serves_what_the_log_s
         trace.index("digest-differs") < trace.index("digest-ignored")
         and f"at position {WRONG_AT}" in trace
     )
-    # and what it logs itself from now on is true: another life of it finds that one wrong digest
-    # and no other
+    # Its own new log entries are true: its next life finds that one wrong digest and no other.
     assert client.set("k", "better")
     until("it has logged a digest of its own", lambda: client.info("log")["log_digests"] >= 1)
     node.stop()

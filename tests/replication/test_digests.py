@@ -1,5 +1,5 @@
-"""DIGEST entries: when a primary writes them, what a follower makes of them, and what becomes of a
-node that differs.
+"""DIGEST entries: when a primary writes them, and how a follower uses them.
+The tests also cover a node whose memory differs.
 """
 
 from __future__ import annotations
@@ -101,8 +101,8 @@ def paced(place: int = 0, entries: int = 0, **values: int) -> tuple[Digests, Har
 def written(
     digests: Digests, h: Harness, entries: int, until_us: int, from_us: int = 0
 ) -> list[int]:
-    """When digests are written in that time, asked ten times a second,
-    with that many entries appended before.
+    """The times at which digests are written, asked ten times a second.
+    That number of entries was appended before.
     """
     times = []
     for now in range(from_us, until_us, SECOND // 10):
@@ -171,7 +171,7 @@ def test_zero_turns_them_off() -> None:
 
 
 class Primary:
-    """An engine that writes a log: a DATA entry a command, and digests where asked for."""
+    """An engine that writes a log: a DATA entry for each command, and digests on request."""
 
     def __init__(self) -> None:
         self.h = Harness()
@@ -265,7 +265,7 @@ def test_any_damage_is_noticed(primary: Primary, damage: str) -> None:
 
 
 def test_what_is_overruled_stops_no_more_and_only_its_author_is_meant(primary: Primary) -> None:
-    # the primary's own memory, behind its log's back
+    # the primary's own memory, without a log entry
     primary.h.engine.keyspace.database(0).put(b"k7", b"rotten")
     primary.digest()
     primary.run("SET later 1")
@@ -286,7 +286,7 @@ def test_what_is_overruled_stops_no_more_and_only_its_author_is_meant(primary: P
 
 
 def test_a_digest_counts_for_what_it_costs_and_not_for_its_bytes(primary: Primary) -> None:
-    """Or else a node that restores goes through dozens between two looks at the clock."""
+    """Otherwise a node that restores would apply dozens between two checks of the clock."""
     for _ in range(3):
         primary.run("INCR n")
         primary.digest()
@@ -310,7 +310,7 @@ def test_a_digest_of_another_form_is_passed_over_and_one_that_cannot_be_read_is_
     assert "cannot be read" in follower.stuck and follower.difference is None
 
 
-# --------------------------------------------------------------------- what becomes of a difference
+# ----------------------------------------------------------------- the consequences of a difference
 
 
 def differs(position: int = 9, mine: bytes = b"m", author: bytes = AUTHOR) -> Difference:
@@ -338,8 +338,8 @@ def test_memory_that_comes_out_different_each_time_is_given_up() -> None:
 
 
 def test_a_replica_whose_memory_was_damaged_overrules_only_what_the_log_contradicts_too() -> None:
-    """Damaged here and at the primary:
-    the first digest here is nobody's, the next two are the log's.
+    """Memory is damaged here and at the primary.
+    The first digest here is of the damaged memory, the next two are of the log's state.
     """
     mismatches = DigestMismatches()
     assert [mismatches.decide(differs(mine=mine)) for mine in (b"rotten", b"log", b"log")] == [
@@ -399,7 +399,7 @@ def test_a_candidate_that_overrules_a_digest_goes_on_since_its_author_is_fenced(
 
 
 def test_a_candidate_that_has_not_won_yet_leaves_the_campaign() -> None:
-    """The digest came with the log it follows; its author may lead still."""
+    """The digest came with the log that the candidate follows; its author may still lead."""
     stage = disputing(lambda stage: stage.run(9 * LEASE, window=0, stop=StartCampaign))
     assert stage.roles.role == RESTORING
     stage.roles.on_campaign_won(2, stage.us + LEASE * 1000, stage.us)
@@ -407,7 +407,7 @@ def test_a_candidate_that_has_not_won_yet_leaves_the_campaign() -> None:
 
 
 def test_a_candidate_that_differs_while_the_process_ends_ends_it() -> None:
-    """Its campaign's end, which the end waits for, does not come any more."""
+    """The end waits for the end of the campaign, which does not come any more."""
     stage = Stage().replica(9)
     assert stage.run(3 * LEASE, window=0, stop=StartCampaign)
     stage.roles.on_terminate("SIGTERM", stage.us)

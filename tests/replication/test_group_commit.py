@@ -1,4 +1,4 @@
-"""Group commit as a machine: what a turn does, without a loop, a timer or a log."""
+"""Group commit as a machine: the work of one turn, without a loop, a timer or a log."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What INFO says of replies that wait for a commit."""
+"""INFO's counts of replies that wait for a commit."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from tests.replication.test_shard import Node
 
 
 def shown(node: Node, field: str) -> int:
-    """As INFO's handler makes it: the shard would hold the reply until all is committed."""
+    """The field as INFO's handler makes it: the shard would hold the reply until all is
+    committed.
+    """
     argv = [b"INFO", b"everything"]
     node.engine.context.bind(node.session(), node.wall_ms)
     row = node.engine.find(argv)

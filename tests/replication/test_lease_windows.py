@@ -1,5 +1,5 @@
-"""Who is named as primary: by open windows, wherever they are seen;
-never a dead one, and never the node itself.
+"""Which node is named as primary: by open windows, at any log node.
+It is never a dead node, and never the node itself.
 """
 
 from __future__ import annotations
@@ -54,8 +54,8 @@ def test_a_fresh_entry_is_confirmed_by_a_probe_at_once() -> None:
 
 
 def test_a_primary_seen_through_other_log_nodes_stays_named_and_is_not_challenged() -> None:
-    """The log node that is read shows a closed window for ten leases; every probe finds the
-    primary's at the others.
+    """The log node that is read shows a closed window for ten leases.
+    Every probe finds the primary's window at the other log nodes.
     """
     stage = Stage().replica()
     stage.roles.on_leadership(LEADS, stage.us)
@@ -89,7 +89,7 @@ def test_a_primary_that_dies_behind_a_lost_path_is_forgotten_with_its_window_and
 
 
 def test_a_majority_that_would_promise_ends_the_waiting_for_a_window_elsewhere() -> None:
-    """One log node shows a window for long; then the other two are free."""
+    """One log node shows a window for a long time; then the other two are free."""
     stage = follower()
     stage.roles.on_probe(False, stage.us, 60_000, ((THIRD, 60_000),))
     stage.roles.on_probe(True, stage.us, 0, ((THIRD, 60_000),))

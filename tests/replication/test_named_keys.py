@@ -1,8 +1,8 @@
-"""Whatever a command answers, if a key that it names has an uncommitted change, the reply waits for
-it: every row, every sample, every key.
+"""A reply waits for an uncommitted change of each key that its command names.
 
-Found on its first day: ZUNIONSTORE named its destination by position and its sources by number, and
-only the destination was asked about.
+The tests try every row, every sample and every key, for every kind of answer. They found a bug on
+the first day: ZUNIONSTORE named its destination by position and its sources by number, and only the
+destination was checked.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Following the log: what is applied, when, and where it stops."""
+"""Following the log: which entries are applied, when, and where the follower stops."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from txlog.entry import (
 
 
 class Notebook:
-    """Memory that only remembers what was applied to it."""
+    """A memory that only records what was applied to it."""
 
     def __init__(self) -> None:
         self.applied: list[tuple[bytes, int]] = []
@@ -38,7 +38,7 @@ class Notebook:
 
 
 class Log:
-    """Builds entries that follow one another."""
+    """Builds entries that continue one another."""
 
     def __init__(self) -> None:
         self.entries: list[Entry] = []
@@ -157,14 +157,16 @@ def test_an_unknown_kind_that_may_be_ignored_is_passed_over() -> None:
 
 
 def test_each_kind_of_this_version_is_acted_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A kind that has a name and no branch in the follower stops it, as an unknown one does."""
+    """A kind that has a name and no branch in the follower stops it, like an unknown kind."""
     monkeypatch.setitem(txlog.entry.KIND_NAMES, 77, "NAMED")
     test_an_unknown_kind_stops_it_there_for_good()
 
 
 @pytest.mark.parametrize("bit", ["0", "0xFF"], ids=["the bit is ignored", "every kind may be"])
 def test_a_reader_that_gets_the_bit_wrong_is_found(bit: str) -> None:
-    """The mutants: one stops at what it may ignore, the other skips what it must read."""
+    """The mutants: one stops at an entry that it may ignore, the other skips one that it must
+    read.
+    """
     with ExitStack() as undo:
         plant(txlog.entry, "may_ignore", "kind & MAY_IGNORE", f"kind & {bit}", undo)
         with pytest.raises(AssertionError):

@@ -1,4 +1,4 @@
-"""Interleavings at the shard in which something false was once told, or nothing at all."""
+"""Interleavings at the shard that once gave a false answer, or no answer."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_at_demotion_a_reply_that_was_about_to_leave_has_an_answer_in_its_place(
     node.engine.facts.role = "primary"
     waiter, late = node.session(), node.session()
     node.do(waiter, "WAIT 1 100")
-    # its time is over, and so is the lease in the same turn of the loop
+    # its time is over, and in the same turn of the loop the lease is over too
     node.shard.finish(waiter, b":0\r\n")
     node.shard.run(late, [[b"GET", b"a"]], 0, node.wall_ms, 2000 * SECOND)
     told = {session.id: data for session, data, _ in node.shard.demote(1)}
@@ -120,7 +120,7 @@ def test_a_watch_at_a_replica_fails_by_what_the_replica_applies(
     node.do(session, "WATCH k")
     node.engine.apply(payload, node.wall_ms)
     node.shard.on_applied((1, 1), node.wall_ms)
-    # it takes over in between: the write of another client must not be overwritten unseen
+    # it takes over in between: it must not overwrite the write of another client without seeing it
     if leads:
         node.shard.become_primary(2, 1)
         node.shard.lease = FixedLease(1000 * SECOND)
@@ -167,7 +167,7 @@ def test_an_effect_is_applied_whatever_this_nodes_own_limit_of_a_strings_length(
 
 
 def test_a_client_that_changes_a_key_it_watches_aborts_its_own_transaction() -> None:
-    """The write that came right behind the WATCH was taken for the WATCH's own deletions."""
+    """Earlier, a write right after the WATCH was taken for the WATCH's own deletions."""
     node = Node()
     one = node.session()
     node.do(one, "WATCH k", "SET k v")

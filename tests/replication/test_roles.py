@@ -34,7 +34,7 @@ LEASE = 1000
 
 
 class Stage:
-    """A role machine, a clock, and what it asked for so far."""
+    """A role machine, a clock, and its requests so far."""
 
     def __init__(self, seed: int = 1, az_rank: int = 0) -> None:
         self.now = 10_000
@@ -53,7 +53,7 @@ class Stage:
         return new
 
     def kinds(self) -> list[type]:
-        """What is new, without the lines for the event log."""
+        """The new outputs, without the lines for the event log."""
         return [type(o) for o in self.take() if type(o).__name__ != "LogEvent"]
 
     def heartbeat(
@@ -72,8 +72,8 @@ class Stage:
         )
 
     def run(self, ms: int, window: int | None = None, stop: type | None = None) -> bool:
-        """Let time pass, with a heartbeat every 100 ms (``window``: what it says); until an output
-        of type ``stop``.
+        """Let time pass, with a heartbeat every 100 ms, until an output of type ``stop``.
+        ``window`` is the window that the heartbeat reports.
         """
         end = self.now + ms
         while self.now < end:
@@ -296,7 +296,7 @@ def test_the_primary_is_known_from_its_entry_and_forgotten_when_its_window_stays
 
 
 def handed(stage: Stage) -> None:
-    """Take a hand-over that was accepted to its end."""
+    """Complete a hand-over that was accepted."""
     stage.roles.on_drained(stage.us)
     output = stage.take()[0]
     assert (
@@ -474,7 +474,7 @@ def test_sigterm_at_a_primary_hands_over_before_the_process_ends() -> None:
     handed(stage)
     stage.take()
     stage.roles.on_stepped_down(True, stage.us)
-    assert Exit not in stage.kinds()  # the commands that were kept are answered first
+    assert Exit not in stage.kinds()  # the kept commands are answered first
     stage.roles.on_leadership(Leadership("bb" * 20, OTHER, "b", "127.0.0.1", 2, LEASE), stage.us)
     assert stage.kinds() == [ReleaseCommands, Exit]
 
@@ -526,7 +526,7 @@ def test_a_primary_whose_window_another_holds_is_named_no_more() -> None:
     stage.roles.on_leadership(Leadership("bb" * 20, OTHER, "b", "127.0.0.1", 2, LEASE), stage.us)
     stage.roles.on_heartbeat(5, (1, 5), 1, 900, b"", stage.us, OTHER)
     assert stage.roles.primary is not None
-    # somebody else is sealed and gets nothing committed: his window opens again and again
+    # another node is sealed and commits nothing: its window opens again and again
     for _ in range(8):
         stage.now += 100
         stage.roles.on_heartbeat(5, (1, 5), 2, 900, b"", stage.us, b"\7" * 16)

@@ -1,6 +1,4 @@
-"""The shard by example: what waits for a commit, what is refused, what becomes of everything at a
-change of role.
-"""
+"""The shard by example: what waits for a commit, what is refused, what a change of role does."""
 
 from __future__ import annotations
 
@@ -20,7 +18,7 @@ SECOND = 1_000_000
 
 
 class Node:
-    """A shard with hands: runs commands, commits, remembers what each session was sent."""
+    """A shard with a driver: runs commands, commits, and records what each session gets."""
 
     def __init__(self, role: str = PRIMARY, **settings: Any) -> None:
         self.engine = Engine(Settings(**settings), Random(1), build_table())
@@ -45,7 +43,7 @@ class Node:
         return session
 
     def do(self, session: Session, *commands: str) -> bytes:
-        """Run commands ("SET k v") as one batch; what was sent at once."""
+        """Run commands ("SET k v") as one batch; the bytes that were sent at once."""
         return self.run(session, [command.encode().split() for command in commands])
 
     def run(self, session: Session, batch: list[list[bytes]]) -> bytes:
@@ -69,7 +67,7 @@ class Node:
         return released
 
     def go_on(self) -> bytes:
-        """Run what may go on now; everything it sent."""
+        """Run the commands that may continue now; all bytes that they sent."""
         out = b""
         while sessions := self.shard.take_runnable():
             for session in sessions:
@@ -105,7 +103,7 @@ def test_a_write_is_answered_at_its_commit_and_not_before(node: Node) -> None:
         ("", "SET k v", "RENAME nothing k", b""),
         ("SET a 1", "FLUSHALL", "GET a", b"$-1\r\n"),  # a whole database is dirty
         ("SET a 1", "FLUSHDB", "GET other", b"$-1\r\n"),
-        ("", "SET k v", "KEYS *", b"*1\r\n$1\r\nk\r\n"),  # these look at everything
+        ("", "SET k v", "KEYS *", b"*1\r\n$1\r\nk\r\n"),  # these read the whole database
         ("", "SET k v", "DBSIZE", b":1\r\n"),
         ("", "SET k v", "RANDOMKEY", b"$1\r\nk\r\n"),
         ("", "SET k v", "OBJECT ENCODING k", b"$6\r\nembstr\r\n"),
@@ -122,7 +120,7 @@ def test_a_read_of_an_uncommitted_change_waits_for_it(
         node.do(writer, before)
         node.commit()
     node.do(writer, write)
-    if not answer:  # an error about another key looks at its own keys only: k is among them here
+    if not answer:  # an error about another key depends on its own keys only: k is among them here
         assert node.do(reader, read) == b"" and node.commit()[reader.id].startswith(
             b"-ERR no such key"
         )
@@ -473,7 +471,7 @@ def test_a_former_primary_judges_expiry_by_the_logs_time_too() -> None:
     entry_ms = node.wall_ms
     node.do(one, "SET k v")
     node.commit()
-    node.wall_ms += 5000  # by this node's clock, which no entry tells
+    node.wall_ms += 5000  # by this node's clock, which no entry contains
     node.do(one, "GET k")
     node.shard.demote(node.shard.tracker.committed)
     node.shard.become_replica()

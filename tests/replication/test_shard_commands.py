@@ -1,4 +1,4 @@
-"""CLUSTER, MEMSTORE, WAIT: what they answer from what the node knows (`Facts`), without a node."""
+"""CLUSTER, MEMSTORE, WAIT: their answers from the node's facts (`Facts`), without a node."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ME, OTHER = "a" * 40, "b" * 40
 
 
 class Desk:
-    """An engine, a session, and facts as a primary with one replica would have them."""
+    """An engine, a session, and the facts of a primary with one replica."""
 
     def __init__(self, role: str = "primary", cluster: bool = True) -> None:
         self.engine = Engine(Settings(cluster_enabled=cluster), Random(1), build_table())
@@ -101,7 +101,7 @@ def test_while_nobody_leads_who_led_last_is_named() -> None:
     )
     ((_, _, _, nodes),) = desk.say("CLUSTER", "SHARDS")
     assert [node[node.index(b"health") + 1] for node in nodes] == [b"fail", b"online"]
-    desk.facts.role = "restoring"  # it led last itself, and has stepped down
+    desk.facts.role = "restoring"  # it was the last leader itself, and has stepped down
     desk.facts.last_primary = ReplicaFact(ME, "127.0.0.1", 7001, "a", 40, 0)
     ((_, _, alone),) = desk.say("CLUSTER", "SLOTS")
     assert alone[2].decode() == ME
@@ -187,7 +187,7 @@ def test_reads_level_is_kept_by_the_connection() -> None:
     desk = Desk("replica")
     assert desk.say("MEMSTORE", "READS") == b"strong"
     assert desk.say("MEMSTORE", "READS", "session") == b"OK" and desk.session.reads == SESSION
-    assert desk.session.seen == 40  # what it may have read before
+    assert desk.session.seen == 40  # the position that it may have read before
     assert refused(desk.say("MEMSTORE", "READS", "loose")) == "ERR syntax error"
 
 
@@ -264,7 +264,8 @@ def test_a_handover_at_another_node_is_told_where_the_primary_is() -> None:
     desk = Desk("replica")
     told = "ERR this node is not the primary; the primary is 127.0.0.1:7002"
     assert refused(desk.say("MEMSTORE", "HANDOVER")) == told
-    desk.facts.primary_port = desk.facts.port  # it led itself until now, and no other node does yet
+    # it was the leader until now, and no other node leads yet
+    desk.facts.primary_port = desk.facts.port
     assert refused(desk.say("MEMSTORE", "HANDOVER")) == "ERR this node is not the primary"
     desk.facts.primary_port = 0
     assert refused(desk.say("MEMSTORE", "HANDOVER")) == "ERR this node is not the primary"

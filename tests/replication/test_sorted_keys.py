@@ -1,5 +1,5 @@
-"""Sorting looks at keys that no argument names: an uncommitted change of one of them holds the
-reply, and nothing else's does.
+"""SORT reads keys that no argument names.
+An uncommitted change of one of them holds the reply; changes of other keys do not.
 """
 
 from __future__ import annotations

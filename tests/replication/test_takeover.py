@@ -1,4 +1,4 @@
-"""When a campaign that was won may be served, and when a lease may be released."""
+"""When a node may serve after it won a campaign, and when it may release a lease."""
 
 from __future__ import annotations
 

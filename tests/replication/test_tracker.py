@@ -1,4 +1,4 @@
-"""Nobody ever sees what might be lost: the tracker's rules, one by one."""
+"""No client ever sees a value that may be lost: the tracker's rules, one by one."""
 
 from __future__ import annotations
 

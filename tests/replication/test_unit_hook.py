@@ -1,5 +1,7 @@
-"""Every path that changes memory tells the engine's observers which keys a unit changed, and where
-the log has it. A path that leaves the call out is found: each is taken out once.
+"""Every path that changes memory notifies the engine's observers.
+
+They learn which keys a unit changed, and its position in the log. The tests remove each call once,
+and find each path that lacks it.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ Told = list[tuple[list[Key], int]]
 
 
 class Notes:
-    """An observer that remembers what it was told."""
+    """An observer that records its notifications."""
 
     def __init__(self) -> None:
         self.told: Told = []
@@ -84,7 +86,7 @@ def applying() -> Told:
 
 
 def applying_a_large_unit() -> Told:
-    """Its effects do not fit into one piece of what `apply` parses at a time."""
+    """Its effects do not fit into one piece that `apply` parses at a time."""
     node, notes = observed(REPLICA)
     large = encode((b"SET", b"large", bytes(2 * APPLY_PIECE)))
     first, last = encode((b"SET", b"a", b"1")), encode((b"SET", b"z", b"1"))

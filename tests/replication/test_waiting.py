@@ -1,4 +1,4 @@
-"""The waiting machine: against a model that looks at every wait each time."""
+"""The waiting machine, compared with a model that checks every wait each time."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ STEPS = st.one_of(
 
 
 class Model:
-    """Every wait is looked at each time."""
+    """A model that checks every wait each time."""
 
     def __init__(self) -> None:
         self.waits: dict[Session, Wait] = {}
@@ -140,8 +140,8 @@ def test_waits_in_order_of_position_and_then_of_arrival() -> None:
 @pytest.mark.parametrize("reason", [COMMIT, HERE, REPLICAS])
 @pytest.mark.parametrize("by", ["leaving", "time", "progress"])
 def test_waits_that_are_over_take_no_memory(reason: int, by: str) -> None:
-    """A client that waits without a limit and leaves, again and again; or whose wait is over long
-    before its deadline.
+    """Waits of a client that waits without a limit and leaves, again and again.
+    The same for waits that end long before their deadline.
     """
     waiting = Waiting()
     waiting.add(Wait(Session(0), reason, 10**6, 10**12, 3))
