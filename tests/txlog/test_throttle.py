@@ -1,4 +1,4 @@
-"""What others can cause does not fill the disk with lines, and what is left out is counted."""
+"""Events that others can cause do not fill the disk with lines; the lines left out are counted."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_a_few_lines_of_each_text_and_a_count_of_the_others() -> None:
         ("refused", {"number": 99, "left_out": 7}),
         ("refused", {"number": 100}),
     ]
-    now[0] = 0.0  # a clock that begins again does not silence it
+    now[0] = 0.0  # a clock that starts again does not silence it
     log.warning("refused", number=101)
     assert lines.lines[-1] == ("refused", {"number": 101})
 

@@ -1,9 +1,9 @@
-"""Real machines on in-memory disks, for the tests of this folder and the golden scripts: what a
-driver does, without time or sockets.
+"""Real machines on in-memory disks, for the tests of this folder and the golden scripts.
 
-A `Disk` keeps what was written and what was synced apart, so that a crash can take away any suffix
-of the unsynced writes. A `LogNode` applies outputs as the seam demands (`txlog.consensus.outputs`).
-Messages leave through ``post(source, target, message)``.
+They do the work of a driver, without time or sockets. A `Disk` keeps written and synced data apart,
+so that a crash can remove any suffix of the unsynced writes. A `LogNode` applies outputs in the
+order that `txlog.consensus.outputs` requires. Messages leave through ``post(source, target,
+message)``.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Violation(Exception):
 
 
 class Rot:
-    """A frame that does not check."""
+    """A frame whose checksum is wrong."""
 
     def __init__(self, entry: Entry, header: bool) -> None:
         self.known = entry.id if header else None
@@ -57,7 +57,7 @@ class Frame:
 
 
 class State:
-    """The bytes of one disk, as the list of frames they are."""
+    """The bytes of one disk, as a list of frames."""
 
     def __init__(self) -> None:
         self.frames: list[Frame] = []
@@ -85,8 +85,8 @@ class State:
 
 
 class Disk:
-    """``synced`` is what a power loss leaves for certain; ``now`` is what a reader sees;
-    ``pending`` leads from one to the other.
+    """``synced`` is what a power loss certainly leaves; ``now`` is what a reader sees.
+    ``pending`` holds the writes between the two.
     """
 
     def __init__(self) -> None:
@@ -105,7 +105,7 @@ class Disk:
         self.synced_position = len(self.synced.frames)
 
     def crash(self, keep: int) -> None:
-        """Power loss: of the unsynced writes the first ``keep`` happened to reach the disk."""
+        """Power loss: of the unsynced writes only the first ``keep`` reached the disk."""
         for _, output in self.pending[:keep]:
             self.synced.apply(output, self.synced_position)
         self.pending = []
@@ -118,7 +118,7 @@ class Disk:
             if isinstance(frame.entry, Entry):
                 frame.entry = Rot(frame.entry, header)
 
-    # ---------------------------------------------------------- what the acceptor may ask (History)
+    # --------------------------------------------------------- what the acceptor may read (History)
 
     def entry_at(self, position: int) -> Entry | None:
         found = (
@@ -185,7 +185,8 @@ class LogNode:
         self.up = False
         self.waiting: list[SendAfterPersist] = []
         self.applied = 0  # newest disk output applied
-        self.sources: list[str] = []  # names of those who speak to it; a peer number is an index
+        # names of the processes that send to it; a peer number is an index
+        self.sources: list[str] = []
         self.traces: list[str] = []
         self.on_send: Callable[[LogNode, Message], None] = lambda node, message: None
         self.acceptor: Acceptor
@@ -212,7 +213,7 @@ class LogNode:
         self.run(now)
 
     def sync(self, now: int, upto: int | None = None) -> None:
-        """One fdatasync returns; it covers what was applied when it began."""
+        """One fdatasync returns; it covers the outputs that were applied when it began."""
         covered = self.applied if upto is None else upto
         self.disk.sync(covered)
         self.acceptor.on_persisted(covered, now)

@@ -20,7 +20,7 @@ WINDOW_US = 170_000
 
 
 class Bench:
-    """One node, and what it said."""
+    """One node, and the messages that it sent."""
 
     def __init__(self, peers: int = 2) -> None:
         self.said: list[tuple[str, Message]] = []
@@ -40,8 +40,8 @@ class Bench:
     def ask(
         self, message: Message, sync: bool = True, source: str = "w", seal: bool = True
     ) -> list[Message]:
-        """``seal``: as a writer whose Seal has not come to this node,
-        which seals here before it goes on.
+        """Send a message and give the answers.
+        ``seal``: if the writer's Seal has not reached this node, the writer seals here first.
         """
         self.said.clear()
         self.node.deliver(source, message, self.now)

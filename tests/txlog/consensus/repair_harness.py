@@ -55,8 +55,8 @@ def converse(
     takes_us: Callable[[str], int],
     until: Callable[[], bool],
 ) -> None:
-    """For ten minutes at most: what the node asks is answered so much later, one question a node at
-    a time, the newest (`PeerLinks`); its deadlines pass.
+    """Answer the node's questions for at most ten minutes; its deadlines pass.
+    Each answer comes after the delay, one question per node at a time, the newest (`PeerLinks`).
     """
     under_way: dict[str, tuple[int, Fetched]] = {}
     waiting: dict[str, Fetch] = {}
@@ -80,7 +80,7 @@ def converse(
 
 
 def agree(bench: Bench, **says: Callable[[Fetch], Fetched]) -> None:
-    """S4: every node answers, again and again, until it has answered behind the fence."""
+    """S4: every node answers, again and again, until it has answered after the fence."""
     fence = 0
     for _ in range(10):
         fetch = surveyed(bench)
@@ -103,8 +103,8 @@ def damaged(
     peers: int = 2,
     ack: int = 0,
 ) -> Bench:
-    """A node that held ``log`` and found these positions bad at start. ``ack``: synced up to there
-    before the rest was written.
+    """A node that held ``log`` and found these positions bad at start.
+    ``ack``: the log up to this position was synced before the rest was written.
     """
     bench = Bench(peers)
     term = log[-1].term
@@ -123,7 +123,7 @@ STALE = log_of(1, 1, text=b"stale", behind=LOG[:3])
 
 
 def fenced(bench: Bench) -> Fetch:
-    """The question behind the fence, which is raised when a writer has had time to heal."""
+    """The question after the fence; the fence rises when a writer has had time to heal."""
     nobody = [answer(surveyed(bench), [], last=(1, 4), suspect=True) for _ in range(2)]
     for again in range(3):
         fetch = surveyed(bench)
@@ -140,7 +140,7 @@ def fenced(bench: Bench) -> Fetch:
 
 
 def rotten_while_it_runs(bench: Bench, *positions: int, header: bool = True) -> None:
-    """The scrubber finds it (S6)."""
+    """These positions rot and the scrubber finds it (S6)."""
     for position in positions:
         bench.node.disk.rot(position, header)
     bench.said.clear()
@@ -151,7 +151,7 @@ def rotten_while_it_runs(bench: Bench, *positions: int, header: bool = True) -> 
 
 
 def met(*positions: int, committed: int = 0, peers: int = 2, header: bool = True) -> Bench:
-    """A node that took ``LOG`` from its writer, and then meets these positions bad."""
+    """A node that took ``LOG`` from its writer, and then finds these positions bad."""
     bench = Bench(peers)
     bench.ask(append(1, LOG, committed=committed))
     rotten_while_it_runs(bench, *positions, header=header)

@@ -1,5 +1,5 @@
-"""The log node's machine by example, one rule a test;
-the rule's number stands in its name or first line.
+"""The log node's machine by example, one rule per test.
+The name or the first line of the test has the rule's number.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def test_a1_lower_terms_and_equal_ones_of_another_round_are_refused() -> None:
 def test_a1_a_lagging_candidate_gets_no_promise_and_fences_nobody() -> None:
     bench = Bench()
     log = log_of(1, 1)
-    bench.ask(append(1, log), sync=False)  # not durable yet: counts all the same
+    bench.ask(append(1, log), sync=False)  # not durable yet: it counts all the same
     answer = bench.one(seal(2, expected=(1, 1)), sync=False)
     assert answer == Behind(2, b"round2", 1, (1, 2), 0)
     assert bench.machine.promise.term == 1
@@ -91,8 +91,9 @@ def test_a1_another_incarnation_waits_for_the_window_the_own_one_does_not() -> N
 
 
 def test_a2_an_append_needs_the_writers_seal_on_this_node() -> None:
-    """That a majority elected it was believed: one Append of a higher term fenced the living
-    writer, and opened a window that kept everybody out.
+    """Earlier, the node believed that a majority had elected the writer.
+    One Append of a higher term fenced the living writer, and opened a window that excluded all
+    others.
     """
     bench = Bench()
     bench.ask(append(4, log_of(4)))
@@ -117,8 +118,8 @@ def test_a2_an_append_needs_the_writers_seal_on_this_node() -> None:
     ids=["no term", "first term"],
 )
 def test_a2_a_node_that_never_promised_takes_no_append(message: Append) -> None:
-    """Term 0 and an empty ballot id are what a fresh node has promised: who came with these was
-    taken for its writer.
+    """A fresh node has promised term 0 and an empty ballot id.
+    Earlier, a caller with these values was taken for its writer.
     """
     bench = Bench()
     message.ballot_id = message.ballot_id if message.term else b""
@@ -132,8 +133,8 @@ def test_a2_a_node_that_never_promised_takes_no_append(message: Append) -> None:
 
 
 def test_a2_a_promise_that_is_nobodys_lets_nobody_in() -> None:
-    """It was pulled with entries, or is a fence: it has no ballot id. Who came without a ballot id
-    was taken for its writer.
+    """A promise without a ballot id was pulled with entries, or is a fence.
+    Earlier, a caller without a ballot id was taken for its writer.
     """
     bench = Bench()
     bench.machine.raise_promise(4)
@@ -171,7 +172,7 @@ def test_a2_a_lease_beyond_the_nodes_limit_is_refused_with_the_reason() -> None:
 
 
 def test_a2_a_contradiction_ends_the_callers_session_and_not_the_node() -> None:
-    """What a caller says proves nothing about this disk: it ended the node."""
+    """A caller's message proves nothing about this disk. Earlier, it ended the node."""
     log, other = log_of(1, 1, 1), log_of(2, 2, 2)
     hostile = [
         append(2, other), append(2, other, 3), append(2, log_of(1, 1, 2), 4),
@@ -226,8 +227,8 @@ def test_a2_same_id_is_not_the_same_entry() -> None:
 
 
 def test_a2_truncation_lowers_durable_at_once() -> None:
-    """Else an empty Append at the same position would be answered from a stale mark, and a power
-    loss take the entry away.
+    """Otherwise an empty Append at the same position would be answered from a stale mark.
+    A power loss would then remove the entry.
     """
     bench = Bench()
     mine = log_of(1, 1, 1)
@@ -475,8 +476,8 @@ def test_s3_v3_one_append_does_not_end_it_matching_up_to_heal_does() -> None:
 
 
 def test_s3_what_was_cut_cannot_be_put_back_into_trust() -> None:
-    """Healing cut the doubtful tail, then power failed inside the first rewritten entry: putting
-    that one back must not end the suspicion, for nobody knows what stood behind it.
+    """Healing cuts the doubtful tail; then the power fails inside the first rewritten entry.
+    Putting back that entry must not end the suspicion: no node knows what followed it.
     """
     bench, log = suspect_bench()
     bench.node.sync(bench.now)

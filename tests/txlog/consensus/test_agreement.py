@@ -1,4 +1,4 @@
-"""Too few whole nodes, catching up and questions that are given up."""
+"""Too few whole nodes, catching up, and questions that are given up."""
 
 from __future__ import annotations
 
@@ -197,8 +197,9 @@ def test_s6_below_committed_it_is_a_hole_that_is_put_back_while_the_node_works()
 
 
 def test_s6_above_committed_the_node_is_suspect_at_once_and_for_good_until_it_is_whole() -> None:
-    """It was a hole until the restart: the writer's next Append truncated there what had been
-    acknowledged, and a crash before the write lost it unseen.
+    """Earlier, it was a hole until the restart.
+    The writer's next Append truncated acknowledged entries there, and a crash before the write lost
+    them unnoticed.
     """
     bench = met(4, committed=3)
     machine = bench.machine
@@ -299,8 +300,8 @@ def test_s6_what_is_known_committed_and_of_which_nothing_is_known_needs_a_start(
 
 
 def test_a_question_for_the_tail_while_a_hole_is_the_last_durable_position_ends_nobody() -> None:
-    """A new writer cuts right behind the hole; for as long as a sync takes its id, which nobody
-    here knows, is the durable one.
+    """A new writer cuts right after the hole.
+    For the duration of a sync the hole's id, which no node here knows, is the durable one.
     """
     bench = damaged(LOG, 2, committed=2)
     fresh = log_of(2, behind=LOG[:2])

@@ -52,8 +52,8 @@ def test_l2_the_window_outlasts_the_lease_by_a_sixteenth_rounded_up() -> None:
 
 
 def test_l2_windows_outlast_leases_at_the_worst_clocks() -> None:
-    """The writer's clock slow by 1/33, the node's fast by 1/33:
-    when the node lets go, the writer has stopped.
+    """The writer's clock is slow by 1/33, the node's clock is fast by 1/33.
+    When the node's window ends, the writer has stopped.
     """
     slow, fast = 32 / 33, 34 / 33
     for lease_ms in (1, 7, 1000, 10_000):

@@ -1,4 +1,4 @@
-"""A candidate and entries of kinds that it does not know."""
+"""A candidate, and entries of kinds that it does not know."""
 
 from __future__ import annotations
 

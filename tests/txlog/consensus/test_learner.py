@@ -1,4 +1,4 @@
-"""A learner's machine by example (S8): when it counts, and what it does not do before."""
+"""A learner's machine by example (S8): when it counts, and what it does not do before that."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ WINDOW_US = 1_700_000
 
 
 def learner(peers: int = 2) -> tuple[Bench, Fetch]:
-    """And its first question."""
+    """A learner and its first question."""
     bench = Bench(peers)
     bench.node.crash(0)
     for state in (bench.node.disk.synced, bench.node.disk.now):
@@ -67,8 +67,8 @@ def answer(
 
 
 def silent(bench: Bench) -> None:
-    """It promises nothing, renews nothing, answers no tail and says nothing of how far it is that
-    could be counted.
+    """It promises nothing, renews nothing and answers no tail.
+    It reports no position that a writer could count.
     """
     assert bench.ask(seal(9, expected=(99, 99), probe=True)) == []
     assert bench.ask(TailQuery(1)) == []
@@ -116,7 +116,7 @@ def test_it_copies_the_greatest_log_promises_the_greatest_promise_and_waits_a_wi
 
 
 def test_a_seal_is_kept_and_not_answered_by_a_promise() -> None:
-    """The writer of that term may feed it; in no ballot does it count."""
+    """The writer of that term may send it entries; it counts in no ballot."""
     bench, _ = learner()
     assert [type(answer) for answer in bench.ask(seal(9, expected=(99, 99)))] == [Suspected]
     assert bench.machine.promise.term == 0
@@ -126,8 +126,9 @@ def test_a_seal_is_kept_and_not_answered_by_a_promise() -> None:
 
 
 def test_a_long_uncommitted_tail_is_copied_in_pieces() -> None:
-    """Each piece was asked for from the committed position on: the same again and again, when what
-    is not committed is longer than one.
+    """The tail that is not committed is longer than one piece.
+    Earlier, each piece was requested from the committed position on: the same piece again and
+    again.
     """
     log = log_of(1, 1, 1, 1, 1)
     bench, first = learner()
@@ -246,15 +247,15 @@ def test_a_torn_tail_of_a_learner_is_cut_for_it_has_acknowledged_nothing() -> No
 
 @pytest.mark.parametrize("fresh", [True, False])
 def test_the_exchange_of_all_nodes_does_not_end_while_a_learner_is_among_them(fresh: bool) -> None:
-    """S4 takes the greatest log of all; what the lost node acknowledged together with this one may
-    be in the torn tail.
+    """S4 takes the greatest log of all nodes.
+    An entry that the lost node acknowledged together with this one may be in the torn tail.
     """
     log = log_of(1, 1, 1)
     bench = Bench()
     bench.ask(append(1, log))
     bench.node.disk.rot(3, False)
     bench.restart()
-    for _ in range(4):  # a writer is given time to heal; then once more behind the fence
+    for _ in range(4):  # a writer has time to heal; then once more after the fence
         fetch = asked(bench)
         bench.ask(answer(fetch, max(1, fetch.fence), (1, 2), 2, suspect=True), source="n1")
         bench.ask(
@@ -269,8 +270,8 @@ def test_the_exchange_of_all_nodes_does_not_end_while_a_learner_is_among_them(fr
 
 @pytest.mark.parametrize("way", ["put back", "healed by the writer"])
 def test_damage_found_while_it_copies_does_not_make_it_an_ordinary_suspect(way: str) -> None:
-    """Else S3's ways out of suspicion would let it count with a part of the log, without the
-    others' promises and without its window.
+    """Otherwise it would count with a part of the log, by S3's ways out of suspicion.
+    It would lack the others' promises and its window.
     """
     log = log_of(1, 1, 1, 1, 1)
     bench, _ = learner()
@@ -314,8 +315,8 @@ def test_a_learner_damaged_while_its_last_step_goes_to_disk_is_a_suspect_member(
 
 
 def test_what_nobody_calls_committed_is_copied_in_pieces_too() -> None:
-    """A dead writer's suffix may be larger than one answer,
-    and while there is no writer nobody commits it.
+    """A dead writer's suffix may be larger than one answer.
+    While there is no writer, no node commits it.
     """
     log = log_of(1, 1, 1, 1, 1)
     bench, first = learner()
@@ -334,7 +335,7 @@ def test_what_nobody_calls_committed_is_copied_in_pieces_too() -> None:
 
 
 def test_an_answer_that_is_long_on_its_way_is_taken() -> None:
-    """A piece of some MiB may take a slow link longer than a question without entries."""
+    """A piece of some MiB may need longer on a slow link than a question without entries."""
     log = log_of(1, 1)
     bench, first = learner()
     for source in ("n1", "n2"):
@@ -374,7 +375,7 @@ def test_pieces_that_take_longer_than_they_are_first_waited_for_are_taken() -> N
 
 
 def test_a_hole_of_a_learner_is_mended_while_a_writer_appends() -> None:
-    """More often than an answer takes."""
+    """The writer appends more often than an answer takes."""
     log = log_of(1, 1, 1, 1)
     bench, first = learner()
     for source in ("n1", "n2"):

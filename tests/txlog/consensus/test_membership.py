@@ -1,5 +1,5 @@
-"""The writer's machine when the group gets another membership (S8): it stays the writer, and what
-was said before counts no more.
+"""The writer's machine when the group gets another membership (S8).
+It stays the writer, and earlier answers no longer count.
 """
 
 from __future__ import annotations

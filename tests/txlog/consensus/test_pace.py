@@ -1,5 +1,5 @@
-"""Waiting as long as the log nodes need: a candidate, a writer that opens, one that seals again, on
-disks slower than any fixed time-out.
+"""A process waits as long as the log nodes need, on disks slower than any fixed time-out.
+The tests cover a candidate, a writer that opens, and one that seals again.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ A, B = b"writer-a".ljust(16), b"writer-b".ljust(16)
 
 
 def sealing() -> Bench:
-    """A candidate whose Seal is under way; the probe was answered by nodes 0 and 1."""
+    """A candidate whose Seal is under way; nodes 0 and 1 have answered the probe."""
     bench = Bench()
     bench.campaign()
     for node in (0, 1):
@@ -263,11 +263,11 @@ def opening(sync_ms: int) -> Bench:
 
 @pytest.mark.parametrize("sync_ms", [600, 1000, 2000])
 def test_the_first_entry_may_take_longer_than_the_lease(sync_ms: int) -> None:
-    """Windows are kept open meanwhile, the writer opens with a lease, and does not lose it."""
+    """Windows stay open meanwhile; the writer opens with a lease and does not lose it."""
     bench = opening(sync_ms)
     first = bench.newest(0, Append)
     beats = 0
-    for _ in range(2 * sync_ms // 20):  # behind a sync that was under way
+    for _ in range(2 * sync_ms // 20):  # after a sync that was under way
         before = len(bench.sent[0])
         bench.tick(20)
         beats += len(bench.sent[0]) > before
@@ -294,7 +294,7 @@ def test_the_first_entry_may_take_longer_than_the_lease(sync_ms: int) -> None:
 
 
 def test_a_writer_does_not_open_without_a_lease() -> None:
-    """All that is answered so far was sent a lease ago: the role would be lost at once."""
+    """All messages answered so far were sent a lease ago: the role would be lost at once."""
     bench = opening(600)
     first = bench.newest(0, Append)
     wait(bench, LEASE + 100)

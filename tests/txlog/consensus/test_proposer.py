@@ -1,4 +1,4 @@
-"""The writer's machine by example, one rule a test; the log nodes' answers are made by hand."""
+"""The writer's machine by example, one rule per test; the test makes the log nodes' answers."""
 
 from __future__ import annotations
 

@@ -1,9 +1,8 @@
-"""Three log nodes and three would-be writers on a bad network with bad luck, some hundred short
-lives from a seed each.
+"""Three log nodes and three possible writers on a bad network, in some hundred short random lives.
 
-Checked at every step: one writer a term, committed entries never change, promises never go down,
-leases do not overlap in true time; at the end, faults over: somebody writes again, nothing
-acknowledged is missing, all nodes hold the same log.
+Each life has its own seed. Checked at every step: one writer per term, committed entries never
+change, promises never go down, leases do not overlap in true time. Checked at the end, after the
+faults: some writer writes again, no acknowledged entry is missing, all nodes hold the same log.
 """
 
 from __future__ import annotations
@@ -36,8 +35,8 @@ LEASE_MS = 100
 
 
 class Writer:
-    """What an engine node does around its proposer: campaigns, appends, follows the log, gives up
-    when its lease is over.
+    """The work of an engine node around its proposer.
+    It campaigns, appends, follows the log, and gives up when its lease is over.
     """
 
     def __init__(self, name: str, world: World) -> None:
@@ -48,7 +47,7 @@ class Writer:
         self.fresh()
 
     def fresh(self) -> None:
-        """A new process."""
+        """Start a new process."""
         self.lives += 1
         rng = Random(self.world.rng.getrandbits(64))
         limits = Limits(
@@ -56,7 +55,7 @@ class Writer:
         )
         self.machine = new_writer(f"{self.name}.{self.lives}", len(NODES), rng, limits)
         self.log: list[Entry] = []  # what it has applied
-        self.appended: dict[int, Entry] = {}  # not known committed
+        self.appended: dict[int, Entry] = {}  # not known to be committed
         self.retry_at = 0
         self.paused_until = 0
         self.lease_until = 0
@@ -74,7 +73,7 @@ class Writer:
         return int(self.rate * self.world.now) + 1
 
     def follow(self) -> None:
-        """R1 in short: read what some node knows committed."""
+        """R1 in short: read the entries that some node knows committed."""
         node = self.world.rng.choice(self.world.nodes)
         if node.up and self.machine.state == IDLE:
             for position in range(
@@ -218,8 +217,8 @@ class World:
         self.claim_term(opened.term, writer)
         log = writer.log + opened.prefix
         for position, (chain, term) in self.acknowledged.items():
-            # A writer that was overtaken may learn late that its LEADERSHIP is committed; only
-            # older terms bind it.
+            # An overtaken writer may learn late that its LEADERSHIP is committed; only older terms
+            # bind it.
             if term < opened.term and (position > len(log) or log[position - 1].chain != chain):
                 raise Violation(f"term {opened.term} lacks acknowledged entry {position}")
 
@@ -249,7 +248,7 @@ class World:
             if chain is not None:
                 self.commit(acceptor.committed, chain)
 
-    # ------------------------------------------------------------------ the world's events
+    # ------------------------------------------------------------------ the events
 
     def at(self, delay: int, kind: str, what: Any) -> None:
         heapq.heappush(self.events, (self.now + delay, next(self.ticket), kind, what))
@@ -346,8 +345,8 @@ class World:
             writer.machine.on_disconnected(NODES.index(node.name), writer.clock())
 
     def restart(self, node: LogNode) -> None:
-        # One disk at most is bad at a time: what a majority acknowledged must survive a minority's
-        # loss, not a majority's.
+        # At most one disk is bad at a time: acknowledged entries must survive a minority's loss,
+        # not a majority's.
         others = [other for other in self.nodes if other is not node]
         if (
             self.rotten
@@ -376,7 +375,7 @@ class World:
             self.step()
 
     def settle(self) -> None:
-        """Faults are over: progress."""
+        """The faults are over: check progress."""
         self.calm, self.cut = True, set()
         for node in self.nodes:
             if not node.up:
@@ -420,6 +419,6 @@ def test_random_lives(block: int) -> None:
             seen += life(seed)
         except (Violation, AssertionError) as error:
             raise AssertionError(f"seed {seed}: {error}") from error
-    # Runs that meet nothing prove nothing.
+    # Runs without these events prove nothing.
     for word in ("opened", "committed", "node died", "writer died", "held", "lease over"):
         assert seen[word] > 0, f"no run met: {word}"

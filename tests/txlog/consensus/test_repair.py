@@ -1,5 +1,7 @@
-"""Entries from other nodes, by example: what may be put back (S2), the exchange of all nodes (S4),
-a log that nobody can mend (S5).
+"""Entries from other nodes, by example.
+
+The tests cover entries that may be put back (S2), the exchange of all nodes (S4), and a log that
+cannot be repaired (S5).
 """
 
 from __future__ import annotations
@@ -60,7 +62,9 @@ def test_s2_by_the_id_in_the_good_header() -> None:
 
 
 def test_a_put_back_that_changed_nothing_is_tried_again_later() -> None:
-    """On a full disk it has no room (A5): to ask again at once would go on without a pause."""
+    """On a full disk it has no room (A5): an immediate repetition would continue without a
+    pause.
+    """
     bench = damaged(LOG, 5, header=True)
     machine = bench.machine
     fetch = surveyed(bench)
@@ -88,7 +92,7 @@ def test_s2_f3_any_other_candidate_may_be_a_stale_entry_of_a_dead_writer() -> No
 
 
 def test_s2_a_later_proven_entry_proves_those_before_it() -> None:
-    bench = damaged(LOG, 2, 3)  # nothing is known of 2, of 3 the next frame's previous chain
+    bench = damaged(LOG, 2, 3)  # nothing is known of 2; of 3, the next frame has the previous chain
     tell(bench, "n1", answer(surveyed(bench), LOG))
     assert bench.machine.last == (1, 5) and bench.machine.suspicion is None, (
         "the scan went on behind them, over 4 and 5"
@@ -131,7 +135,7 @@ def test_s4_all_answer_and_the_greatest_good_prefix_is_copied() -> None:
 
 
 def test_s4_first_every_node_promises_a_term_that_no_writer_has() -> None:
-    """A living writer may count what this node has acknowledged and is about to cut."""
+    """A living writer may count an entry that this node has acknowledged and is about to cut."""
     bench = damaged(LOG, 5)
     second = fenced(bench)
     assert second.fence == 2
@@ -168,7 +172,7 @@ def test_s4_a_writer_who_heals_is_not_turned_away() -> None:
 def test_s4_what_was_acknowledged_before_the_second_answer_is_copied() -> None:
     bench = damaged(LOG, 5)
     second = fenced(bench)
-    # healed meanwhile, acknowledged 5, and lost power once more
+    # it was healed meanwhile, acknowledged 5, and lost power again
     tell(bench, "n1", answer(second, LOG, last=(1, 5), suspect=True))
     tell(bench, "n2", answer(second, [], last=(1, 4), suspect=True))
     tell(bench, "n1", answer(surveyed(bench), LOG))

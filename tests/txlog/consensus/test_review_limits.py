@@ -1,5 +1,7 @@
-"""What a stranger's message may not do to a log node: be kept for ever, close the log for years, or
-be larger than its disk takes.
+"""Limits for an unknown caller's message to a log node.
+
+The node must not keep it without end; it must not close the log for years; it must not be larger
+than the disk accepts.
 """
 
 from __future__ import annotations
@@ -39,8 +41,9 @@ HOSTILE: dict[str, Any] = {
 def test_nothing_of_a_message_beyond_the_limits_is_kept(
     message: Seal | Append | Renew, field: str
 ) -> None:
-    """A ballot id of 5000 bytes made a promise that did not fit its slot; a lease of 2^60 ms closed
-    the log and ended the heartbeats; behind the last term there is no next one.
+    """Earlier, a ballot id of 5000 bytes made a promise that did not fit its slot.
+    A lease of 2^60 ms closed the log and ended the heartbeats. After the last term there is no next
+    one.
     """
     bench = Bench()
     answers = bench.ask(replace(message, **{field: HOSTILE[field]}))
@@ -73,7 +76,7 @@ def test_a_successor_without_bounds_is_not_repeated_in_every_heartbeat() -> None
 
 
 def test_an_entry_larger_than_a_segment_is_refused_and_the_log_goes_on() -> None:
-    """It ended the node, and again after every start when the writer sent it once more."""
+    """Earlier, it ended the node, and again after every start when the writer sent it once more."""
     bench = Bench()
     bench.machine.largest_entry = 1000
     log = log_of(1, text=b"x" * 1000)

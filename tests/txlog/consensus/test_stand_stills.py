@@ -1,5 +1,5 @@
-"""L7, L8: what a writer allows while its loop stands still;
-and bugs planted in it, each of which is found.
+"""L7, L8: what a writer allows while its loop stands still.
+Bugs are planted in it, and the tests find each of them.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""A2 at the writer: a log node that its Seal did not reach takes no Append before it has it."""
+"""A2 at the writer: a log node that its Seal did not reach takes no Append before it has the
+Seal.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,7 @@ from txlog.messages import Append, Appended, LeaseHeld, Promised, Refused, Seal,
 
 
 def opened(bench: Bench) -> None:
-    """Node 2 has been away, and is sent something."""
+    """Node 2 was away, and now gets a message."""
     bench.open()
     bench.machine.on_disconnected(2, bench.now)
     bench.machine.on_connected(2, bench.now)
@@ -18,7 +20,9 @@ def opened(bench: Bench) -> None:
 
 
 def unsealed(bench: Bench, node: int) -> Seal:
-    """Node ``node`` takes no Append before it has our Seal; what the writer sends it then."""
+    """Node ``node`` takes no Append before it has our Seal; the message that the writer then
+    sends it.
+    """
     number = bench.machine._progress[node].outstanding[-1].number
     bench.clear()
     bench.tell(node, Unsealed(bench.machine.term, bench.machine.ballot_id, number))
@@ -76,8 +80,8 @@ def test_a2_a_suspect_node_says_so_and_is_fed() -> None:
 
 
 def test_a2_a_node_that_gave_the_term_to_another_round_is_met_above_it() -> None:
-    """The other candidate of this term did not get through:
-    that node would never take an Append of ours.
+    """The other candidate of this term did not succeed.
+    That node would never take an Append of our round.
     """
     bench = Bench()
     opened(bench)

@@ -215,7 +215,7 @@ def test_l4_handover_ends_the_lease_for_reads_release_ends_the_term() -> None:
 
 
 def test_l4_a_released_term_is_not_sealed_again() -> None:
-    """Not by promises that were asked for before."""
+    """Promises that were requested before do not seal it either."""
     bench = Bench()
     bench.open()
     entry = bench.machine.append(HANDOVER, b"you", 1, False, bench.now)
@@ -309,7 +309,7 @@ def test_s3_heal_is_the_last_position_when_the_node_told_of_its_suspicion() -> N
 
 
 def test_s3_what_a_node_acknowledged_before_it_was_suspect_is_not_counted_any_more() -> None:
-    """It may have lost just that; what is committed already stays."""
+    """It may have lost exactly that entry; committed entries stay committed."""
     bench = Bench()
     bench.open()
     first, second = bench.append(), bench.append()

@@ -1,4 +1,4 @@
-"""The writer's machine and log nodes whose answers are made by hand, for several test files."""
+"""The writer's machine and hand-made answers of log nodes, for several test files."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ class Bench:
         )
 
     def open(self, log: list[Entry] | None = None) -> None:
-        """Won by the answers of nodes 0 and 1; all three get LEADERSHIP, 0 and 1 acknowledge it."""
+        """Win by the answers of nodes 0 and 1; all three get LEADERSHIP, 0 and 1 acknowledge it."""
         self.campaign()
         last = log[-1].id if log else NO_ENTRY
         for _ in range(3):  # read, probe, seal

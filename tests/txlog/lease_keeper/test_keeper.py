@@ -1,5 +1,5 @@
-"""The loop's side of the lease keeper by itself: a process that cannot be started, hangs, or does
-not end; and its connections' options.
+"""The loop's side of the lease keeper alone.
+The process cannot be started, hangs or does not end; and the options of its connections.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def refuse(*_: Any) -> Any:
 async def test_without_a_descriptor_for_the_pipe_the_process_is_started_later(
     keeper: LeaseKeeper,
 ) -> None:
-    """The error came out of a timer, and that ended the node."""
+    """Earlier, the error came out of a timer, and that ended the node."""
     errors: list[dict[str, Any]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: errors.append(context))
     await eventually(lambda: turns(keeper))
@@ -107,7 +107,7 @@ def test_the_loop_does_not_wait_for_the_end_of_a_killed_process(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     class Stuck:
-        """Inside the kernel: a signal does not end it yet."""
+        """A process inside the kernel: a signal does not end it yet."""
 
         ended = killed = False
 
@@ -156,7 +156,9 @@ def test_a_vanished_peer_of_an_idle_connection_is_noticed() -> None:
 
 
 async def test_each_address_of_a_name_has_a_connection_of_its_own() -> None:
-    """Two attempts shared one object: what became of the first was taken for the second's."""
+    """Earlier, two attempts shared one object: the first one's result was taken for the
+    second's.
+    """
 
     class Transport:
         aborted = False

@@ -1,5 +1,5 @@
-"""When the lease keeper renews, told as stories;
-and bugs planted in it, each of which a story must catch.
+"""When the lease keeper renews, as scenarios.
+Bugs are planted in it, and a scenario must find each of them.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ ROUND = b"r" * 16
 
 
 class Primary:
-    """A primary, its log nodes and its lease keeper, in steps of time. Log nodes answer at once
-    unless they are `away`.
+    """A primary, its log nodes and its lease keeper, in steps of time.
+    Log nodes answer at once unless they are `away`.
     """
 
     def __init__(self, nodes: int = 3) -> None:
@@ -70,7 +70,7 @@ class Primary:
         return self.now < max(self.lease_until, self.renewer.lease_until_us)
 
 
-# --------------------------------------------------------------------------- the stories
+# --------------------------------------------------------------------------- the scenarios
 
 
 def while_the_loop_turns_nothing_is_asked() -> None:
@@ -199,7 +199,7 @@ STORIES: dict[str, Callable[[], None]] = {
     )
 }  # fmt: skip
 
-# What is wrong, in which function, the piece of its text, what stands in its place.
+# The error, the function, the piece of its text, the replacement.
 BUGS: dict[str, tuple[str, str, str]] = {
     "renews while the loop turns": ("on_tick", "if stood_us <= quarter_us:", "if stood_us <= 0:"),
     "renews beyond the limit": ("on_tick", "stood_us >= self.limit_us or ", ""),
@@ -306,7 +306,7 @@ def test_the_lease_end_is_there_before_the_order_that_needs_it() -> None:
 
 
 def test_a_half_written_order_is_no_order() -> None:
-    """Whatever a reader meets of two orders in any mixture, it takes one of them whole or none."""
+    """A reader may see any mixture of two orders: it takes one of them whole, or none."""
     rng = random.Random(5)
     shared, words = board()
     orders = [RenewalOrder(5, b"a" * 16, 1000), RenewalOrder(6, b"b" * 16, 2000)]

@@ -1,4 +1,4 @@
-"""Every golden script beside this file; see `runner` for the language."""
+"""Every golden script of this folder; `runner` describes the language."""
 
 from __future__ import annotations
 

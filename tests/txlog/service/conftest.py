@@ -1,5 +1,6 @@
-"""A node that halts must fail its test, not end the test run;
-and the group of three that most tests ask.
+"""Fixtures for service tests.
+
+A node that halts must fail its test, not end the test run. Most tests use the group of three.
 """
 
 from __future__ import annotations
@@ -17,15 +18,16 @@ from txlog.server import node
 
 
 class Halted(asyncio.CancelledError):
-    """Stands in for the end of the process: no code behind `halt` runs, and no handler of
-    `Exception` takes it. The task that halts counts as cancelled, so asyncio reports nothing.
+    """Replaces the end of the process.
+    No code after `halt` runs, and no handler of `Exception` takes it. The task that halts counts as
+    cancelled, so asyncio reports nothing.
     """
 
 
 @pytest.fixture(autouse=True)
 def halts(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
-    """The reasons for which a node of this test would have ended its process; a test that expects
-    one clears the list.
+    """The reasons for which a node of this test would have ended its process.
+    A test that expects one clears the list.
     """
     reasons: list[str] = []
 

@@ -1,5 +1,5 @@
-"""Log services for tests: three log nodes in this process on free ports, or an embedded log; and
-helpers around a client.
+"""Log services for tests, and helpers around a client.
+A service has three log nodes in this process on free ports, or an embedded log.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ SEGMENT_BYTES = 256 << 10
 
 
 class Service:
-    """What a conformance test needs of a log service."""
+    """The functions of a log service that a conformance test needs."""
 
     nodes = 1
 
@@ -65,11 +65,11 @@ class Service:
         await client.close()
 
     async def restart(self) -> None:
-        """Everything goes down and comes back; clients are closed by the test before."""
+        """Stop everything and start it again; the test has closed its clients before."""
 
 
 class Proxy:
-    """Between a client and one log node: can cut what is connected and let nobody through."""
+    """A proxy between a client and one log node: it can cut connections and refuse new ones."""
 
     def __init__(self, port: int) -> None:
         self._to = port
@@ -120,7 +120,7 @@ class Group(Service):
     nodes = 3
 
     def __init__(self, folder: Path, secret: bytes | None = None, **settings: Any) -> None:
-        """``settings``: of the log nodes."""
+        """``settings`` are those of the log nodes."""
         super().__init__(folder, secret)
         self.settings: dict[str, Any] = {
             "segment_bytes": SEGMENT_BYTES,
@@ -147,7 +147,7 @@ class Group(Service):
         )
 
     async def proxies(self) -> tuple[list[Proxy], LogAddress]:
-        """One before each node, and the address that leads through them."""
+        """One proxy for each node, and the address that leads through them."""
         proxies = [await Proxy(port).start() for port in self.ports]
         return proxies, LogAddress.parse(
             "txlog://" + ",".join(f"127.0.0.1:{proxy.port}" for proxy in proxies) + "/shard-0"
@@ -180,7 +180,7 @@ class Embedded(Service):
 
 
 class Reader:
-    """Collects what a subscription gives."""
+    """Collects the entries of a subscription."""
 
     def __init__(self) -> None:
         self.entries: list[Entry] = []
@@ -214,7 +214,7 @@ class Reader:
 
 
 async def eventually(condition: object, timeout_s: float = 10) -> None:
-    """Wait until ``condition()``; the bound is only there to end a test that has failed."""
+    """Wait until ``condition()`` holds; the bound only ends a test that has failed."""
     assert callable(condition)
     async with asyncio.timeout(timeout_s):
         while not condition():
@@ -228,7 +228,7 @@ async def win(
     lease_ms: int = LEASE_MS,
     timeout_s: float = 10,
 ) -> Writer:
-    """Campaign until it is won."""
+    """Campaign until the campaign is won."""
     async with asyncio.timeout(timeout_s):
         while True:
             try:
@@ -238,14 +238,14 @@ async def win(
 
 
 async def committed(writer: Writer, payloads: list[bytes], timeout_s: float = 10) -> list[int]:
-    """Append all, wait until the last is committed."""
+    """Append all, and wait until the last is committed."""
     positions = [writer.append(DATA, payload, wall_ms()) for payload in payloads]
     await eventually(lambda: writer.committed >= positions[-1], timeout_s)
     return positions
 
 
 class Ears:
-    """A `session.AnswerSink` that keeps what a caller would have been sent."""
+    """A `session.AnswerSink` that keeps the answers for a caller."""
 
     blocked = False
     peer_name = "ears"
@@ -257,6 +257,6 @@ class Ears:
         self.heard.append(message)
 
     def on_served(self) -> None:
-        """Nothing waits here: the caller is this process."""
+        """Do nothing: the caller is this process."""
 
     def end(self, reason: str) -> None: ...

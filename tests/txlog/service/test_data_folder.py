@@ -1,4 +1,4 @@
-"""A node's list of logs is what tells a lost disk from a new log (S7)."""
+"""A node's list of logs distinguishes a lost disk from a new log (S7)."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def folder(tmp_path: Path) -> DataFolder:
 
 
 def test_logs_made_at_once_are_all_on_the_list(folder: DataFolder) -> None:
-    """Each thread wrote the list it had read, and into the same file: a log was missing from it, or
-    the rename found nothing and the node halted.
+    """Earlier, each thread wrote the list that it had read, and into the same file.
+    A log was then missing from the list, or the rename found no file and the node halted.
     """
     names = [f"shard-{number}" for number in range(8)]
     with ThreadPoolExecutor(8) as pool:
@@ -33,8 +33,8 @@ def test_logs_made_at_once_are_all_on_the_list(folder: DataFolder) -> None:
 
 
 def test_an_empty_folder_of_a_known_log_is_a_lost_disk(folder: DataFolder) -> None:
-    """As when a log's folder is a mount that did not come up: a new log was made in it, which had
-    forgotten promises and acknowledged entries.
+    """For example, a log's folder is a mount that did not come up.
+    Earlier, the node made a new log in it, without its promises and acknowledged entries.
     """
     open_store(folder, "shard-0", 64 << 10, 0).close()
     path = folder.log_folder("shard-0")

@@ -1,6 +1,4 @@
-"""A log is made only when that is asked for,
-and `txlog delete-log` takes it from every node of its group.
-"""
+"""A log is made only on request, and `txlog delete-log` removes it from every node of its group."""
 
 from __future__ import annotations
 
@@ -34,7 +32,7 @@ NAME = "shard-0"
 
 
 def quiet(text: str) -> None:
-    """The progress is not looked at."""
+    """Ignore the progress."""
 
 
 async def without_create(group: Group, name: str = NAME) -> LogClient:
@@ -143,7 +141,9 @@ CUTS = [
 async def test_a_deletion_that_was_cut_short_is_finished_by_the_next_run(
     group: Group, cut: list[list[str]]
 ) -> None:
-    """After each cut and a restart of all nodes no empty log votes beside a copy with entries."""
+    """After each interruption and a restart of all nodes, no empty log votes beside a copy with
+    entries.
+    """
     await written(group, [b"old"])
     await asyncio.sleep(0.6)  # the lease
     for index, names in enumerate(cut):
@@ -151,7 +151,7 @@ async def test_a_deletion_that_was_cut_short_is_finished_by_the_next_run(
             await steps(group, index, names)
     await group.restart()
     votes = [index for index, names in enumerate(cut) if not names]
-    client = await group.client()  # it may create the log: only nodes that were cleared take it
+    client = await group.client()  # it may create the log: only cleared nodes take it
     assert [node.identity.logs for node in group.running.values()] == [
         [NAME] if not names or names[-1] == "clear" else [] for names in cut
     ]
@@ -218,7 +218,7 @@ def memstore(*words: object) -> subprocess.CompletedProcess[str]:
 
 @contextlib.contextmanager
 def engine(address: str, port: int, *options: str) -> Iterator[Callable[..., str]]:
-    """An engine node that serves; gives what it answers to a command."""
+    """An engine node that serves; gives its answer to a command."""
     command = [
         sys.executable,
         "-m",
@@ -262,7 +262,7 @@ def engine(address: str, port: int, *options: str) -> Iterator[Callable[..., str
 
 @pytest.mark.system
 def test_the_commands(tmp_path: Path) -> None:
-    """Create, a typo, delete, create again, and a restart of all in between."""
+    """Create, a typo, delete, create again, and a restart of all nodes in between."""
     servers = Servers(tmp_path)
     servers.ports = [free_port() for _ in range(3)]
     port = free_port()

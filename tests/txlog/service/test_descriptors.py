@@ -1,4 +1,4 @@
-"""Idle connections take no descriptor that a log node's own files need."""
+"""Idle connections take no descriptor that a log node needs for its own files."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from txlog.storage import files
 
 
 class Few(Servers):
-    """Each log node may open this many files and no more."""
+    """Each log node may open this number of files."""
 
     descriptors = 0
 
@@ -50,7 +50,9 @@ def servers(tmp_path: Path) -> Iterator[Few]:
 
 
 async def test_sixty_idle_connections_and_the_next_segment(servers: Few) -> None:
-    """Of twenty spare descriptors the next segment found none: exit 1, "Too many open files"."""
+    """Earlier, none of twenty spare descriptors was left for the next segment.
+    The node ended: exit 1, "Too many open files".
+    """
     in_use = len(os.listdir(f"/proc/{servers.processes[0].pid}/fd"))
     for process in servers.processes:
         process.terminate()
@@ -96,7 +98,7 @@ def test_a_file_is_opened_when_connections_have_taken_every_descriptor(tmp_path:
         assert caught.value.errno == errno.EMFILE
         opened = files.Files().open(tmp_path / "segment", create=True)
         files.Files().sync_folder(tmp_path)
-        files.keep_descriptors()  # none is left, and that is no error
+        files.keep_descriptors()  # none is left, and that is not an error
         os.close(opened)
     finally:
         for fd in taken:

@@ -1,7 +1,7 @@
-"""A full disk never ends a log node (A5), however much comes between two looks at the disk: what
-has no room is not taken, and is when there is some.
+"""A full disk never ends a log node (A5), however much arrives between two checks of the disk.
 
-The driver and the store are real; the disk has blocks for so many segments and no more.
+Entries without room are refused, and accepted when there is room. The driver and the store are
+real; the disk has blocks for a fixed number of segments.
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ from txlog.server.session import CallerSession
 from txlog.storage.files import Files
 from txlog.storage.store import LogStore
 
-SEGMENT_ENTRIES = 31  # of `make_run`
+SEGMENT_ENTRIES = 31  # entries of `make_run` in one segment
 WRITER, ROUND = b"i" * 16, b"r" * 16
 
 
 class FullDisk(Files):
-    """Blocks for ``segments`` more."""
+    """A disk with blocks for ``segments`` more segments."""
 
     def __init__(self, segments: int) -> None:
         self.segments = segments
@@ -59,7 +59,7 @@ class FullDisk(Files):
 
 
 class Others:
-    """The other log nodes: what they are asked."""
+    """The other log nodes: they record their questions."""
 
     def __init__(self) -> None:
         self.asked: list[Fetch] = []
@@ -105,7 +105,7 @@ class Node:
         return self.driver._acceptor.last[1]
 
     def append(self, entries: list[Entry], first: int, upto: int, number: int = 1) -> Append:
-        """Of positions ``first`` to ``upto``."""
+        """An Append of positions ``first`` to ``upto``."""
         before = entries[first - 2] if first > 1 else None
         encoded = [entry.encoded for entry in entries[first - 1 : upto]]
         previous, chain = (before.id, before.chain) if before else (NO_ENTRY, GENESIS_CHAIN)
@@ -115,7 +115,7 @@ class Node:
         await eventually(lambda: self.halts or not self.driver.disk_busy(), 5)
 
     async def feed(self, entries: list[Entry]) -> None:
-        """As a writer does: behind what is here, as long as something is taken."""
+        """Append as a writer does: after the present end, as long as the node accepts something."""
         while self.last < len(entries):
             before = self.last
             self.session.on_messages([self.append(entries, before + 1, len(entries))])
@@ -135,7 +135,7 @@ async def node(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[
 
 
 async def goes_on(node: Node, entries: list[Entry]) -> None:
-    """It lives, what it took is on disk, and with room it takes the rest."""
+    """The node lives, its accepted entries are on disk, and with room it accepts the rest."""
     await node.settle()
     assert node.halts == [] and node.last >= SEGMENT_ENTRIES
     await node.feed(entries)
@@ -155,7 +155,7 @@ async def goes_on(node: Node, entries: list[Entry]) -> None:
 
 
 async def test_more_than_fits_in_several_messages_at_once(node: Node) -> None:
-    """Only the first of them could see what the queue had not yet written."""
+    """Only the first message could see what the queue had not written yet."""
     entries = make_run(4 * SEGMENT_ENTRIES)
     node.session.on_messages(
         [node.append(entries, first, first + 4, first) for first in range(1, len(entries), 5)]
@@ -164,8 +164,8 @@ async def test_more_than_fits_in_several_messages_at_once(node: Node) -> None:
 
 
 async def test_more_than_fits_while_a_sync_is_under_way(node: Node) -> None:
-    """The next segment's blocks were counted again as long as the one that took them
-    was not on disk.
+    """Earlier, the blocks of the next segment were counted again.
+    This continued until the entry that took them was on disk.
     """
     entries = make_run(4 * SEGMENT_ENTRIES)
     for first in range(1, len(entries), 5):
@@ -174,7 +174,9 @@ async def test_more_than_fits_while_a_sync_is_under_way(node: Node) -> None:
 
 
 async def test_one_message_of_several_segments(node: Node) -> None:
-    """It is taken in pieces: the writer goes on behind what was taken, when that is on disk."""
+    """It is taken in pieces: the writer continues after the accepted entries when they are on
+    disk.
+    """
     entries = make_run(4 * SEGMENT_ENTRIES)
     node.session.on_messages([node.append(entries, 1, len(entries))])
     assert node.ears.heard == [], "said when it is on disk"
@@ -184,7 +186,7 @@ async def test_one_message_of_several_segments(node: Node) -> None:
 
 
 async def test_pulled_entries_that_do_not_fit(node: Node) -> None:
-    """W4: a lagging node is sent to the others for what it lacks."""
+    """W4: a lagging node asks the others for the entries that it lacks."""
     entries = make_run(4 * SEGMENT_ENTRIES)
     node.session.on_messages([CatchUp(1, ROUND, len(entries))])
     await pulls(node, entries, lambda: node.driver._acceptor.committed == node.last)
@@ -192,7 +194,7 @@ async def test_pulled_entries_that_do_not_fit(node: Node) -> None:
 
 
 async def test_a_learner_s_entries_that_do_not_fit(tmp_path: Path) -> None:
-    """S8: copying, and at once fed by the writer."""
+    """S8: the learner copies, and gets entries from the writer at the same time."""
     node = Node(tmp_path / "log", True)
     try:
         entries = make_run(4 * SEGMENT_ENTRIES)
@@ -210,15 +212,13 @@ async def test_a_learner_s_entries_that_do_not_fit(tmp_path: Path) -> None:
 
 
 async def pulls(node: Node, entries: list[Entry], holds: Callable[[], bool]) -> None:
-    """Both others answer whatever they are asked, with all they have,
-    as long as something is taken.
-    """
+    """Both others answer every question with all entries, while the node accepts something."""
     for _ in range(200):
         await asyncio.sleep(0)
         if not node.others.asked:
             before = node.last
             acceptor = node.driver._acceptor
-            acceptor.on_deadline(now_us() + 10_000_000)  # its patience ends
+            acceptor.on_deadline(now_us() + 10_000_000)  # its waiting time ends
             node.driver._pump()
             if before == node.last and not node.others.asked:
                 break
@@ -255,7 +255,7 @@ def take(asked: list[Fetch]) -> list[Fetch]:
 
 @pytest.fixture
 def no_room(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], None]:
-    """For the node's own file: what is written to it finds no blocks."""
+    """A switch for the node's own file: writes to it find no blocks."""
 
     def full(path: Path, mode: str) -> None:
         raise OSError(errno.ENOSPC, "No space left on device", str(path))
@@ -269,7 +269,7 @@ def no_room(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], None]:
 async def test_a_membership_that_finds_no_room(
     tmp_path: Path, halts: list[str], no_room: Callable[[bool], None]
 ) -> None:
-    """It ended the node, and again each time it heard of the version from the others."""
+    """Earlier, it ended the node, and again each time the others named the version."""
     log_node = await lone_node(tmp_path / "n")
     try:
         members = [f"{name}=127.0.0.1:{number}" for number, name in enumerate("abc", 1)]

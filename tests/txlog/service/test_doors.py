@@ -1,4 +1,4 @@
-"""Who is let in, and in which words the others are turned away."""
+"""Which callers a log node admits, and the words with which it refuses the others."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def hello(log: str = "shard-0", purpose: str = "creator") -> Hello:
 
 
 async def caller(group: Group) -> Raw:
-    """Past the first node's door."""
+    """A connection that the first node has admitted."""
     raw = await Raw().open(group.ports[0])
     await raw.next()
     raw.send(hello())
@@ -120,7 +120,7 @@ async def test_only_a_creator_makes_a_log(group: Group, purpose: str) -> None:
 
 
 async def test_there_are_no_more_logs_than_the_limit(tmp_path: Path) -> None:
-    """Each name took two segments: 2.6 GB in a minute."""
+    """Earlier, each name took two segments: 2.6 GB in a minute."""
     group = Group(tmp_path, max_logs=2)
     await group.start()
     answers = []
@@ -140,7 +140,9 @@ async def test_there_are_no_more_logs_than_the_limit(tmp_path: Path) -> None:
 
 
 async def test_a_log_whose_folder_is_gone_keeps_no_other_log_away(tmp_path: Path) -> None:
-    """It kept the whole node down; and it is not made again: what it had promised is forgotten."""
+    """Earlier, it kept the whole node down.
+    The log is not made again: its promises are lost.
+    """
     group = Group(tmp_path)
     await group.start()
     for name in ("shard-0", "shard-1"):
@@ -223,7 +225,9 @@ async def test_a_proof_is_good_for_one_connection_only(tmp_path: Path) -> None:
 
 
 class Impostor:
-    """Listens, and answers in its own ways. ``script`` gets the caller's bytes and gives ours."""
+    """A process that listens and sends its own answers.
+    ``script`` gets the caller's bytes and gives the answer.
+    """
 
     async def open(self, greeting: bytes, answer: bytes = b"") -> int:
         async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -251,8 +255,8 @@ class Impostor:
 async def test_an_impostor_at_one_address_changes_nothing(
     tmp_path: Path, greeting: Message, answer: Message
 ) -> None:
-    """Two honest nodes and somebody without the secret: the client starts, and goes by what the
-    honest nodes say.
+    """Two honest nodes and one process without the secret.
+    The client starts, and follows the honest nodes.
     """
     group = Group(tmp_path, SECRET)
     await group.start()
@@ -284,8 +288,8 @@ def states_of(client: LogClient, port: int) -> str:
 
 
 async def test_a_group_with_a_secret_serves_a_writer(tmp_path: Path) -> None:
-    """All that goes between nodes and clients has its tag;
-    a node that fell behind pulls from the others.
+    """All bytes between nodes and clients have a tag.
+    A node that fell behind pulls entries from the others.
     """
     group = Group(tmp_path, SECRET)
     await group.start()
@@ -348,8 +352,8 @@ async def test_init_waits_for_nodes_that_are_not_up_yet(tmp_path: Path) -> None:
 async def test_init_completes_what_was_begun_but_never_readmits_an_empty_disk(
     tmp_path: Path,
 ) -> None:
-    """The disk of a node that had promised and acknowledged is empty: it must not come back as if
-    it were new.
+    """The disk of a node that had promised and acknowledged is empty.
+    It must not come back as a new node.
     """
     group = Group(tmp_path)
     for index in range(3):
@@ -414,7 +418,7 @@ async def test_a_hostile_append_does_not_take_a_node_down(group: Group) -> None:
 
 
 async def test_tags_are_of_the_bytes_that_wait_for_a_caller(tmp_path: Path) -> None:
-    """Small answers are half tags: a bound on what waits must count them."""
+    """Small answers are half tags: a bound on waiting bytes must count them."""
     node = await lone_node(tmp_path / "n", SECRET)
     tool = ToolConnection(("127.0.0.1", node.port), SECRET)
     await tool.open()

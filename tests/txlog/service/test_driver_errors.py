@@ -1,5 +1,5 @@
-"""An error that nobody expects ends the node with its reason: one that goes on with half of its
-outputs forgets promises, or answers nobody.
+"""An unexpected error ends the node with its reason.
+A node that continued with half of its outputs would forget promises, or answer no caller.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ SEAL = Seal(1, b"i" * 16, b"r" * 16, (0, 0), 100, False)
 async def test_an_error_in_a_sync(
     driver: LogDriver, halts: list[str], monkeypatch: pytest.MonkeyPatch, sync_us: int
 ) -> None:
-    """In the loop it left the log waiting for that sync for ever,
-    while it went on to answer probes.
+    """Earlier, in the loop, it left the log waiting for that sync without end.
+    The node continued to answer probes.
     """
     driver._sync_us = sync_us
     monkeypatch.setattr(driver.store, "begin_sync", lambda: fail)
@@ -64,8 +64,8 @@ async def test_an_error_in_a_sync(
 async def test_an_error_between_two_outputs(
     driver: LogDriver, halts: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The outputs behind it were lost:
-    a later answer would have left before a promise that was never written.
+    """Earlier, the outputs after it were lost.
+    A later answer would have left before a promise that was never written.
     """
     monkeypatch.setattr(driver.store, "write_meta", fail)
     CallerSession(driver, Ears()).on_messages([SEAL])
@@ -75,8 +75,8 @@ async def test_an_error_between_two_outputs(
 async def test_an_error_in_a_heartbeat(
     driver: LogDriver, halts: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It ended the task that beats for all logs of the node: readers heard nothing more, a full
-    disk was not noticed any more.
+    """Earlier, it ended the task that sends heartbeats for all logs of the node.
+    Readers got nothing more, and a full disk was no longer noticed.
     """
     monkeypatch.setattr(driver.store, "begin_look", fail)
     driver.beat()
@@ -86,8 +86,8 @@ async def test_an_error_in_a_heartbeat(
 async def test_an_error_while_a_log_is_opened(
     tmp_path: Path, halts: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The caller was left waiting, the node went on without the log. No code behind `halt` runs: it
-    fails in a task that nothing waits for.
+    """Earlier, the caller waited without end, and the node continued without the log.
+    No code after `halt` runs: it fails in a task for which nothing waits.
     """
     failed: list[str] = []
     asyncio.get_running_loop().set_exception_handler(
@@ -114,7 +114,7 @@ async def test_an_error_while_a_log_is_opened(
 async def test_a_process_short_of_files_goes_on_without_the_scrubber(
     driver: LogDriver, halts: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The scrubber is no reason for a log to end but when the disk fails."""
+    """An error of the scrubber ends a log only when the disk fails."""
 
     def short(*_: object) -> None:
         raise OSError(errno.EMFILE, "Too many open files")

@@ -1,5 +1,7 @@
-"""A group of three log nodes under one or more clients: rivals, nodes that go down and come back,
-and damage. What every log must do stands in `tests/log/conformance`.
+"""A group of three log nodes under one or more clients.
+
+The tests cover rivals, nodes that go down and come back, and damage. `tests/log/conformance` tests
+what every log must do.
 """
 
 from __future__ import annotations
@@ -47,7 +49,7 @@ async def test_a_writer_that_is_fenced_is_told_once_and_commits_nothing_more(gro
     writer.on_lost = lost.append
     for proxy in proxies:
         proxy.cut()
-    other = await win(second)  # when the lease has run out
+    other = await win(second)  # when the lease is over
     assert now_us() > writer.lease_until_us
     before = writer.committed
     position = writer.append(DATA, b"too late", wall_ms())
@@ -149,7 +151,7 @@ async def test_a_flipped_byte_under_a_running_node_is_found_by_a_read_and_put_ba
     client = await group.client("a")
     writer = await win(client)
     await committed(writer, [b"entry %d." % number + b"z" * 2000 for number in range(200)])
-    await committed(writer, [b"last"])  # what is on disk now leaves the memory, but for the newest
+    await committed(writer, [b"last"])  # the data on disk now leaves the memory, except the newest
     index = group.ports.index(
         client.address.nodes[[state.az for state in client.node_states()].index("a")][1]
     )

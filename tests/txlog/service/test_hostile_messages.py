@@ -1,8 +1,7 @@
-"""A caller that never sealed says whatever the wire can carry: the node lives, the writer keeps its
-window, and nothing that is committed changes.
+"""A caller that never sealed sends any message that the wire can carry.
 
-The driver and the store are real. Messages go through the wire's bytes, so each is one that a
-socket could have brought.
+The node lives, the writer keeps its window, and no committed entry changes. The driver and the
+store are real. Messages go through the wire's bytes, so a socket could have brought each of them.
 """
 
 from __future__ import annotations
@@ -33,8 +32,8 @@ SAID_BYTES = 64 << 20
 
 
 class Place:
-    """A log node's log with a living writer: 12 committed entries, 2 more on disk. Time stands
-    still, so its window stays open.
+    """A log node's log with a living writer: 12 committed entries, 2 more on disk.
+    Time stands still, so its window stays open.
     """
 
     def __init__(self, path: Path) -> None:
@@ -128,7 +127,7 @@ KINDS = [kind for kind in get_args(m.Message) if kind.__name__ != "Subscribe"]
 
 
 def hostile(rng: random.Random, entries: list[Entry]) -> Message:
-    """Any message with any values: some are what a writer would say, most are not."""
+    """A message with any values: some are those of a writer, most are not."""
     kind = rng.choice(
         [*KINDS, *[Append] * 8, *[Seal, Renew, m.Release, m.CatchUp, m.Fetch, m.TailQuery] * 2]
     )
@@ -205,7 +204,9 @@ async def test_a_session_that_never_sealed_harms_nobody(tmp_path: Path, seed: in
 
 
 async def test_only_another_log_node_may_fence(tmp_path: Path) -> None:
-    """S4's fence is a promise of a higher term: two of them by any reader ended a writer."""
+    """S4's fence is a promise of a higher term. Earlier, two of them by any reader ended a
+    writer.
+    """
     place = Place(tmp_path / "log")
     await place.lead()
     fence = m.Fetch(1, 1, 0, True, 2)

@@ -1,5 +1,5 @@
-"""A process without the secret listens at the address of a log node, or passes its connections on
-to another one.
+"""A process without the secret listens at the address of a log node.
+Or it passes its connections on to another node.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Relay:
     async def _far(
         self, writer: asyncio.StreamWriter
     ) -> tuple[asyncio.StreamReader | None, asyncio.StreamWriter | None]:
-        """Waits for the other node, so that this way to it is the first one."""
+        """Wait for the other node, so that this path to it is the first one."""
         for _ in range(500):
             try:
                 return await asyncio.open_connection("127.0.0.1", self._to)
@@ -89,7 +89,7 @@ def connected(client: LogClient) -> list[bool]:
 
 
 def at(group: Group, index: int) -> int:
-    """Where a node stands in a client's list, which is sorted."""
+    """The place of a node in a client's list, which is sorted."""
     return sorted(group.ports).index(group.ports[index])
 
 
@@ -119,8 +119,8 @@ async def test_a_relay_at_one_address_does_not_keep_a_client_from_starting(
 
 
 async def test_a_relay_that_is_first_does_not_take_a_node_s_place(secret_group: Group) -> None:
-    """Nodes a and b are down; a's address leads to b as soon as it is there. Both are used when
-    both are there themselves.
+    """Nodes a and b are down; a's address leads to b as soon as b is there.
+    The client uses both when both are there themselves.
     """
     group = secret_group
     await group.down(0)
@@ -137,8 +137,8 @@ async def test_a_relay_that_is_first_does_not_take_a_node_s_place(secret_group: 
 
 
 async def test_a_reader_goes_by_the_member_list_too(secret_group: Group) -> None:
-    """The reader is at node a; then a goes down and its address leads to b. The reader moves to
-    another node's own address.
+    """The reader is at node a; then a goes down and its address leads to b.
+    The reader moves to another node's own address.
     """
     group = secret_group
     client = await group.client(az="a")
@@ -168,8 +168,8 @@ async def impostor(port: int, greeting: bytes) -> asyncio.Server:
 async def test_one_impostor_does_not_end_a_client_that_starts_before_the_nodes(
     secret_group: Group,
 ) -> None:
-    """At a cold start no majority is there yet, and one address answers without the secret: the
-    client waits for the others.
+    """At a cold start there is no majority yet, and one address answers without the secret.
+    The client waits for the others.
     """
     group = secret_group
     for index in range(3):
@@ -218,8 +218,8 @@ NOT_A_NODE = {
 async def test_an_impostor_at_a_lost_address_does_not_stop_its_replacement(
     secret_group: Group, tmp_path: Path, greeting: bytes, lost: int
 ) -> None:
-    """Whatever does not prove that it is a log node is a node that does not answer, and the
-    operator is told so.
+    """A process that does not prove that it is a log node counts as a node that does not answer.
+    The operator is told so.
     """
     group = secret_group
     await committed(await win(await group.client()), [b"x"])
@@ -248,7 +248,7 @@ async def test_an_impostor_at_a_lost_address_does_not_stop_its_replacement(
 async def test_an_impostor_at_a_member_s_address_is_a_member_that_does_not_answer(
     secret_group: Group, tmp_path: Path
 ) -> None:
-    """Nothing changes while too few members prove themselves, whatever answers in their place."""
+    """Nothing changes while too few members prove themselves, whatever process answers instead."""
     group = secret_group
     await group.down(0)
     await group.down(1)
@@ -296,7 +296,7 @@ async def test_a_relay_at_a_lost_address_does_not_stop_its_replacement(
 
 
 async def test_init_waits_for_a_busy_node(tmp_path: Path) -> None:
-    """It has as many callers that have proven the secret as it may have."""
+    """The node has the largest permitted number of proven callers."""
     node = await fresh_node(tmp_path, max_connections=2)
     others = [ToolConnection((HOST, node.port), SECRET) for _ in range(2)]
     for other in others:
@@ -314,8 +314,8 @@ async def test_init_waits_for_a_busy_node(tmp_path: Path) -> None:
 async def test_an_answer_that_trickles_has_a_time_limit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whoever relays can pass the answer on a byte at a time:
-    each byte comes in time, the whole does not.
+    """A relay can pass the answer on one byte at a time.
+    Each byte comes in time, but the whole answer does not.
     """
     monkeypatch.setattr(tool_connection, "_ASK_TIMEOUT_S", 0.5)
     node = await fresh_node(tmp_path)
@@ -355,12 +355,12 @@ async def test_status_counts_a_node_once(secret_group: Group, tmp_path: Path) ->
     relay.stop()
 
 
-# ------------------------------------------------------------------ a node that lets a caller wait
+# ------------------------------------------------------------------ a node that makes a caller wait
 
 
 async def test_a_challenge_and_then_silence_does_not_hold_a_place(secret_group: Group) -> None:
-    """The connection to the impostor outlives its listener; the real node is used within a few
-    seconds all the same.
+    """The connection to the impostor outlives its listener.
+    The client still uses the real node within a few seconds.
     """
     group = secret_group
     await group.down(0)
@@ -383,7 +383,7 @@ async def test_a_challenge_and_then_silence_does_not_hold_a_place(secret_group: 
 async def test_a_node_proves_itself_while_it_opens_a_log(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A caller is told so after a while, and comes in once the log is open."""
+    """After a while the caller is told so, and it is admitted when the log is open."""
     monkeypatch.setattr(node_module, "_OPENING_PATIENCE_S", 0.2)
     opening = threading.Event()
 

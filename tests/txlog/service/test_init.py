@@ -1,4 +1,4 @@
-"""A group is for good, so a node takes only what it can live with."""
+"""A group is permanent, so a node accepts only values that it can always use."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ GROUP = b"g" * 16
 async def test_a_group_that_no_log_could_be_opened_in_is_refused(
     tmp_path: Path, wanted: InitGroup
 ) -> None:
-    """An id of 65 bytes is no key for a log's id, a name of 4000 does not fit meta: the node would
-    have ended with each log it was asked for.
+    """An id of 65 bytes is no key for a log's id, and a name of 4000 bytes does not fit meta.
+    Earlier, the node would have ended at each request for a log.
     """
     node = await lone_node(tmp_path / "n")
     raw = await Raw().open(node.port)
@@ -46,8 +46,8 @@ async def test_a_group_that_no_log_could_be_opened_in_is_refused(
 async def test_an_empty_node_that_a_group_calls_does_not_begin_a_group_of_its_own(
     tmp_path: Path,
 ) -> None:
-    """A wiped folder beside a living group: an init of this node alone made a group of one, which
-    `replace-node` then refused.
+    """A wiped folder beside a living group.
+    Earlier, an init of this node alone made a group of one, which `replace-node` then refused.
     """
     node = await lone_node(tmp_path / "n")
     raw = await Raw().open(node.port)

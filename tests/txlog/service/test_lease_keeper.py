@@ -27,7 +27,7 @@ LONG_LEASE_MS = 2 * LEASE_MS
 
 
 class Processes(Service):
-    """Log nodes must be processes here: the loop that stands still would be theirs too."""
+    """Log nodes must be processes here: otherwise their loop would stand still too."""
 
     servers: Servers
 
@@ -105,7 +105,7 @@ async def test_a_loop_that_stands_still_keeps_its_lease(
 
 
 async def test_a_term_is_kept_from_its_first_moment_on(group: Processes) -> None:
-    """The connections are there before the term is, and the order comes with the lease's end."""
+    """The connections are there before the term, and the order comes with the lease's end."""
     client = await group.client()
     client.start_lease_keeper()
     await ready(client)
@@ -149,7 +149,7 @@ async def test_a_loop_that_is_really_stuck_loses_its_lease(group: Processes) -> 
 async def test_the_embedded_logs_lease_outlives_any_stand_still_and_an_append_under_way(
     alone: Embedded,
 ) -> None:
-    """Nobody else can seal: the folder is locked.
+    """No other process can seal: the folder is locked.
     The time of the stand-still does not count for commit-timeout-ms either.
     """
     client = await alone.client()
@@ -245,7 +245,7 @@ async def test_a_node_at_another_address_is_met_there(group: Processes) -> None:
 
 
 class Sharing(Servers):
-    """They share a secret with their callers."""
+    """Servers that share a secret with their callers."""
 
     def command(self, index: int) -> list[str]:
         return [*super().command(index), "--secret-file", str(self.folder / "secret")]

@@ -1,4 +1,4 @@
-"""What one caller can make a log node hold in memory has a bound."""
+"""The memory that one caller can make a log node hold has a bound."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ LIMIT = 256 << 10
 
 @pytest.fixture
 def held(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
-    """The most bytes that stood in a connection's queue when something was added to it."""
+    """The largest number of bytes in a connection's queue when something was added to it."""
     most = [0]
     send = CallerConnection.send
 
@@ -59,9 +59,9 @@ async def filled(group: Group) -> LogClient:
 async def test_many_questions_in_one_packet(
     tmp_path: Path, held: list[int], message: Message
 ) -> None:
-    """Each was answered with all that is in memory before a byte left: a packet of small messages
-    made gigabytes. Now the next one waits until what was answered has been read, and nothing more
-    is read of who does not read.
+    """Earlier, each question was answered from memory before a byte left.
+    So a packet of small messages made gigabytes. Now the next question waits until the caller has
+    read the answers, and the node reads nothing more from a caller that does not read.
     """
     group = Group(tmp_path, max_output_bytes=LIMIT)
     await group.start()
@@ -104,11 +104,13 @@ async def test_many_questions_of_a_tool_in_one_packet(tmp_path: Path) -> None:
 async def test_old_entries_are_read_for_one_question_at_a_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """From disk, in threads: each question took its answer's memory before the first byte left."""
+    """The entries come from disk, in threads.
+    Earlier, each question took its answer's memory before the first byte left.
+    """
     group = Group(tmp_path, max_output_bytes=LIMIT)
     await group.start()
     client = await group.client()
-    await committed(await win(client), [b"x" * 10_000] * 40)  # more than what is kept in memory
+    await committed(await win(client), [b"x" * 10_000] * 40)  # more than the memory keeps
     under_way, most = [0], [0]
     real = LogStore.read
 
@@ -130,7 +132,7 @@ async def test_old_entries_are_read_for_one_question_at_a_time(
 
 
 async def test_all_callers_together_hold_no_more_than_the_node_gives(tmp_path: Path) -> None:
-    """One after the other stays below its own limit, and reads nothing."""
+    """Each caller stays below its own limit, and reads nothing."""
     group = Group(tmp_path, max_output_bytes=LIMIT, max_total_output_bytes=4 * LIMIT)
     await group.start()
     await filled(group)
@@ -168,7 +170,7 @@ async def test_a_length_of_four_gib_is_refused_at_once(group: Group) -> None:
 
 
 async def test_who_says_nothing_gives_way(tmp_path: Path) -> None:
-    """Idle connections kept a node's writer out."""
+    """Earlier, idle connections kept a node's writer out."""
     group = Group(tmp_path, max_connections=12, max_callers_per_address=8)
     await group.start()
     idle = [await Raw().open(group.ports[0]) for _ in range(40)]
@@ -202,7 +204,7 @@ async def test_an_answer_is_no_larger_than_a_node_gives(
 async def test_what_comes_while_a_log_is_opened_waits_outside(
     group: Group, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It was collected without a bound for as long as the check of the log took."""
+    """Earlier, it was collected without a bound while the log was checked."""
     opened, go = asyncio.Event(), asyncio.Event()
     real = node.LogNode._open
     most = [0]

@@ -1,6 +1,4 @@
-"""An address that leads to another log node than before:
-that node's answers must not count for two.
-"""
+"""An address that now leads to another log node: that node's answers must not count for two."""
 
 from __future__ import annotations
 
@@ -19,8 +17,8 @@ def link_through(client: LogClient, proxy: Proxy) -> int:
 
 
 async def test_an_entry_on_one_node_is_not_committed_by_reaching_it_two_ways(group: Group) -> None:
-    """The first node acknowledged through the second one's address, then through its own: two of
-    three, on one disk.
+    """The first node acknowledged through the second one's address, then through its own.
+    That looks like two of three, but it is one disk.
     """
     proxies, address = await group.proxies()
     client = await group.client(address=address)

@@ -1,5 +1,5 @@
-"""Questions between log nodes: one at a time of each topic, the newest waits, and a connection on
-which nothing comes is made anew.
+"""Questions between log nodes: one at a time for each topic, and the newest waits.
+A connection on which nothing arrives is replaced.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from txlog.wire import Decoder, encode
 
 
 class Link:
-    """In the place of a `SocketLink`."""
+    """Replaces a `SocketLink`."""
 
     def __init__(self, index: int, host: str, port: int, owner: PeerLinks, *_: Any) -> None:
         self.index, self.owner = index, owner

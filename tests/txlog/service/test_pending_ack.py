@@ -1,5 +1,5 @@
-"""An answer that waits for the disk is of the membership under which it was asked for: when the
-version changes it is never given (S8).
+"""An answer that waits for the disk belongs to the membership of its request.
+When the version changes, the answer is never given (S8).
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ async def caller(group: Group, membership: int) -> Raw:
 
 
 def held_up(driver: LogDriver) -> threading.Event:
-    """The disk takes as long as it is told to."""
+    """Delay the disk until the event is set."""
     go_on, begin = threading.Event(), driver.store.begin_sync
     driver._sync_us = SLOW_SYNC_US
 
@@ -88,7 +88,7 @@ async def test_it_is_given_when_the_disk_has_it(group: Group, what: str) -> None
 
 @pytest.mark.parametrize("what", ASKED)
 async def test_it_is_never_given_when_the_membership_has_changed(group: Group, what: str) -> None:
-    """The writer would add it to what the lost node had said: a majority of no membership (F11)."""
+    """The writer would add it to an answer of the lost node: a majority of no membership (F11)."""
     raw, go_on, driver = await waits(group, ASKED[what])
     node = group.running[0]
     members = sorted([*node.identity.members[:2], "new=127.0.0.1:1"])

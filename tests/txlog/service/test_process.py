@@ -1,4 +1,4 @@
-"""The log node as a process: its exit codes and words, kill -9 and restart, the command line."""
+"""The log node as a process: exit codes, messages, kill -9 and restart, the command line."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Servers:
         return process
 
     def listening(self, index: int) -> None:
-        """Wait until it listens; `eventually` of the loop would do, but some tests have none."""
+        """Wait until it listens; the loop's `eventually` would do, but some tests have no loop."""
         end = time.monotonic() + 60
         while time.monotonic() < end:
             with socket.socket() as sock:

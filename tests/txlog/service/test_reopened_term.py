@@ -1,5 +1,5 @@
-"""A term that is sealed again in the very turn in which its owner comes: the owner has to hear of
-the position it costs.
+"""A term that is sealed again in the same turn in which its owner comes.
+The owner must learn which position this costs.
 """
 
 from __future__ import annotations

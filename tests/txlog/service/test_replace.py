@@ -1,6 +1,7 @@
-"""A lost log node is replaced while the log is written (S8), with log nodes in this process: the
-writer stays the writer, nothing acknowledged is lost, and what comes back from the dead is turned
-away.
+"""A lost log node is replaced while the log is written (S8), with log nodes in this process.
+
+The writer stays the writer, no acknowledged entry is lost, and a lost node that comes back is
+refused.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ HOST = "127.0.0.1"
 
 
 class Load:
-    """Appends one entry after the other as long as it lives, each by its number."""
+    """Appends one numbered entry after the other as long as it lives."""
 
     def __init__(self, writer: Writer) -> None:
         self.writer = writer
@@ -199,8 +200,8 @@ async def test_the_replaced_node_comes_back_and_is_told_so(shop: Shop) -> None:
 
 
 async def test_a_node_that_missed_it_hears_of_it_from_others(tmp_path: Path) -> None:
-    """One of five that was away while the membership changed comes back under the old version: it
-    takes the new one before it is served.
+    """One node of five was away while the membership changed, and comes back under the old version.
+    It takes the new version before the others serve it.
     """
     nodes = []
     ports = [free_port() for _ in range(5)]
@@ -249,10 +250,10 @@ async def test_a_command_cut_short_anywhere_is_finished_by_the_next(shop: Shop) 
     tools = [ToolConnection((HOST, port), None) for port in shop.ports]
     welcomes = [await tool.open() for tool in tools]
     members = sorted([*welcomes[0].members[:2], f"c-{welcomes[2].folder[:8]}={HOST}:{address}"])
-    # what the command does first, and there it died
+    # the first step of the command, which died there
     answer = await tools[0].ask(Membership(welcomes[0].group, 2, members))
     assert isinstance(answer, Membership) and answer.version == 2
-    # the other heard of it from clients or peers
+    # the other learned of it from clients or peers
     await eventually(lambda: shop.running[1].identity.membership == 2)
     assert shop.running[2].identity.group == ""
     await load.more()
@@ -288,7 +289,7 @@ async def test_a_learner_lost_again_gets_another_place(shop: Shop) -> None:
 
 
 async def test_all_logs_of_the_node(shop: Shop) -> None:
-    """Also one that nobody uses while the node is replaced."""
+    """The replacement also covers a log that no client uses meanwhile."""
     base = str(shop.address()).rpartition("/")[0]
     for name in ("one", "two"):
         client = await shop.client(address=LogAddress.parse(f"{base}/{name}"))

@@ -1,5 +1,5 @@
-"""A lost log node is replaced with real processes and the real command, under load and kill -9 at
-every step (S8).
+"""A lost log node is replaced with real processes and the real command (S8).
+The replacement runs under load, with kill -9 at every step.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ async def test_replace_under_load_with_kills_at_every_step(tmp_path: Path) -> No
             where[2],
             where[0],
         ]
-        for after_ms in (300, 450, 600):  # the command dies early, and somewhere in its work
+        for after_ms in (300, 450, 600):  # the command dies early, and during its work
             process = subprocess.Popen(
                 command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
             )
@@ -71,7 +71,8 @@ async def test_replace_under_load_with_kills_at_every_step(tmp_path: Path) -> No
             [*command, "--wait", "0"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
         await asyncio.to_thread(again.communicate)
-        for index in (2, 1):  # the learner dies in its work, and one of those it copies from
+        # the learner dies during its work, and so does a node from which it copies
+        for index in (2, 1):
             kill(index)
             servers.start(index)
             await asyncio.to_thread(servers.listening, index)

@@ -1,5 +1,5 @@
-"""Replacing a second log node before the first learner has every log: what it has not begun to
-copy counts as not copied.
+"""A second log node is replaced before the first learner has every log.
+A log that the learner has not begun to copy counts as not copied.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Told:
 
 
 def group(a: Told, x: Told) -> Group:
-    """Node b is lost; c was replaced by x before."""
+    """Node b is lost; x replaced c before."""
     tools: dict[str, Any] = {"a": a, "x": x}
     return Group(Membership(b"g" * 16, 3, ["a=h:1", "x=h:3", "y=h:4"]), tools, {"a": 2, "x": 2})
 

@@ -1,5 +1,5 @@
-"""Names whose look-up is slow, fails or never ends: nobody waits longer than it wants, and no error
-is left behind.
+"""Names whose look-up is slow, fails or never ends.
+No caller waits longer than it wants, and no error stays unhandled.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ HOME = "127.0.0.1"
 
 
 class SlowResolver:
-    """Answers when it is told to."""
+    """Answers on command."""
 
     def __init__(self) -> None:
         self.asked: list[str] = []
@@ -56,13 +56,13 @@ def resolver() -> Any:
 
 @pytest.fixture(autouse=True)
 def nothing_forgotten() -> Any:
-    """An error in a future that nobody took shows when the future goes."""
+    """An error in a future that no code took is reported when the future is deleted."""
     yield
     gc.collect()
 
 
 def age(names: Resolver) -> None:
-    """What is known is no longer fresh."""
+    """Make the known answers old."""
     for name in names._names.values():
         name.looked_s = min(name.looked_s, time.monotonic() - 10)
 
@@ -174,7 +174,7 @@ async def test_every_address_of_a_name_is_tried(group: Group, resolver: SlowReso
 
 @pytest.fixture
 def shared(resolver: SlowResolver, monkeypatch: pytest.MonkeyPatch) -> SlowResolver:
-    """What everything that connects asks."""
+    """The resolver that all connecting code uses."""
     for name in "abc":
         resolver.answers[f"log-{name}"] = [HOME]
     monkeypatch.setattr(module.RESOLVER, "_ask", resolver)
@@ -225,7 +225,7 @@ async def test_a_writer_goes_on_without_a_node_whose_name_the_resolver_is_slow_t
 async def test_a_client_starts_although_the_resolver_does_not_answer_for_one_node(
     group: Group, shared: SlowResolver
 ) -> None:
-    """Only that one is slow: the other two make a majority."""
+    """Only the look-up of that node is slow: the other two make a majority."""
     shared.answers.pop("log-a")
     answer = shared.__call__
 

@@ -1,5 +1,5 @@
-"""The scrubber under running log nodes, real processes and real files: a byte that rots is found
-and repaired, and nobody restarts anything.
+"""The scrubber under running log nodes, with real processes and real files.
+It finds and repairs a byte that rots, without a restart.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ __all__ = ["servers"]  # the fixture
 
 
 def rot(path: Path, text: bytes) -> None:
-    """One bit of the entry that holds ``text``."""
+    """Flip one bit of the entry that holds ``text``."""
     with open(path, "r+b") as file:
         at = file.read().index(text)
         file.seek(at)
@@ -75,7 +75,7 @@ async def test_a_byte_rots_under_a_running_node_and_is_repaired_without_a_restar
             if await reached():
                 row = await scrubbed()
                 passes = row["scrub"]["passes"] if passes < 0 else passes
-                if row["scrub"]["passes"] >= passes + 2:  # once more through all of it
+                if row["scrub"]["passes"] >= passes + 2:  # two more passes through all of it
                     assert row["scrub"]["findings"] == findings, row
                     return
             await writer_alive()
@@ -85,9 +85,9 @@ async def test_a_byte_rots_under_a_running_node_and_is_repaired_without_a_restar
         await committed(writer, [b"more"])
 
     await found(0)
-    rot(segments[0], payloads[5])  # of an old segment, sealed
+    rot(segments[0], payloads[5])  # of an old segment, which is sealed
     await found(1)
-    rot(segments[-1], payloads[590])  # of the one that is written to
+    rot(segments[-1], payloads[590])  # of the segment that is being written
     await found(2)
     assert txlog("status", *servers.addresses()).stdout.count("2 found") == 1
     assert lost == [] and all(process.poll() is None for process in servers.processes)

@@ -1,4 +1,4 @@
-"""Settings, addresses and the data folder: what is refused, and in which words."""
+"""Settings, addresses and the data folder: which values are refused, and with which words."""
 
 from __future__ import annotations
 
@@ -166,7 +166,7 @@ COMMANDS = (
 def test_a_tool_without_a_secret_calls_this_machine_only(
     command: tuple[str, ...], remote: str
 ) -> None:
-    """Whatever answers there would be believed."""
+    """Otherwise the tool would believe any process that answers there."""
     result = CliRunner().invoke(app, [*command, remote])
     assert result.exit_code == 2
     assert "is not on a loopback address: that needs --secret-file" in result.output

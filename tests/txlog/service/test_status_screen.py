@@ -1,4 +1,4 @@
-"""`txlog status` at 80 columns and for programs, and what it says of an empty log node."""
+"""`txlog status` at 80 columns and for programs, and its report of an empty log node."""
 
 from __future__ import annotations
 

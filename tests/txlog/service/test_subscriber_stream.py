@@ -1,5 +1,7 @@
-"""When readers get what was committed: at once when nothing came before it for a while, gathered
-when the log is busy, at once again when somebody waits.
+"""When readers get committed entries.
+
+They get them at once when none came for a while, gathered when the log is busy, and at once again
+when a reader waits.
 """
 
 from __future__ import annotations
@@ -13,14 +15,14 @@ from txlog.messages import Records, Subscribe, Tail, TailQuery
 
 
 async def reader(group: Group) -> Raw:
-    """Of the first node's log, from its beginning."""
+    """A reader of the first node's log, from its beginning."""
     raw = await caller(group)
     raw.send(Subscribe(1))
     return raw
 
 
 async def entries(raw: Raw, count: int) -> list[int]:
-    """How many entries each message held, until there were so many."""
+    """The number of entries in each message, until `count` entries arrived."""
     sizes: list[int] = []
     while sum(sizes) < count:
         message = await raw.next()
@@ -71,7 +73,7 @@ async def test_a_reader_that_waits_before_a_hole_goes_on_when_the_hole_is_filled
     )
     last = writer.committed
     await client.close()
-    await asyncio.sleep(0.3)  # what is committed is put on record
+    await asyncio.sleep(0.3)  # the node records what is committed
     for index in range(3):
         await group.down(index)
     (segment,) = (group.folder / "node0" / "logs" / "shard-0" / "segments").iterdir()

@@ -1,7 +1,7 @@
-"""A disk in memory that can be stopped before any step, and lose what was not synced.
+"""A disk in memory that can stop before any step, and lose bytes that were not synced.
 
-Changes of a folder reach the disk with a sync of that folder, the rest of them in order or not at
-all; data only with a sync of its file.
+Changes of a folder reach the disk with a sync of that folder. Without it they reach the disk in
+order or not at all. Data reaches the disk only with a sync of its file.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class FakeFiles(Files):
             raise Crash
         self.steps += 1
 
-    # ----------------------------------------------------------------------- what `Files` offers
+    # --------------------------------------------------------------------- the functions of `Files`
 
     def make_folder(self, path: Path) -> None:
         pass
@@ -84,7 +84,7 @@ class FakeFiles(Files):
         return bytes(self.fds[fd][1].data[offset : offset + length])
 
     def forget(self, fd: int, offset: int, length: int) -> None:
-        """There is no cache that could hide the disk."""
+        """Do nothing: there is no cache that could hide the disk."""
 
     def write(self, fd: int, offset: int, data: bytes) -> None:
         self.step()
@@ -118,10 +118,10 @@ class FakeFiles(Files):
         self.step()
         self._set(path, None)
 
-    # ----------------------------------------------------------------------- afterwards
+    # ----------------------------------------------------------------------- after a crash
 
     def after_kill(self) -> FakeFiles:
-        """The machine goes on: what was not synced still is not."""
+        """The machine continues: bytes that were not synced are still not synced."""
         copies: dict[int, Node] = {}
 
         def copied(node: Node) -> Node:

@@ -1,4 +1,4 @@
-"""Small logs on disk, and ways to look at and hurt them."""
+"""Small logs on disk, and ways to read and damage them."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def fill(store: LogStore, entries: list[Entry], batch: int = 7, committed: int =
 
 
 def contents(store: LogStore) -> list[bytes]:
-    """Every readable entry, holes left out."""
+    """Every readable entry, without holes."""
     found: list[bytes] = []
     last = store.recovered.last[1]
     position = 1

@@ -1,5 +1,5 @@
-"""Stopped before any step of the disk, by kill or by power loss: what a sync had covered is there,
-nothing is taken for damage that is not.
+"""The process stops before any step of the disk, by kill or by power loss.
+Synced data is there, and intact data is not taken for damage.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ PATH = Path("/log")
 
 
 class Run:
-    """A scenario on a fake disk, and what it has been promised so far."""
+    """A scenario on a fake disk, and its guarantees so far."""
 
     def __init__(self, files: FakeFiles) -> None:
         self.files = files
         self.store: LogStore | None = None
-        self.synced: list[Entry] = []  # what the last sync covered
-        self.asked: list[Entry] = []  # what has been asked since
+        self.synced: list[Entry] = []  # entries that the last sync covered
+        self.asked: list[Entry] = []  # entries written since then
         self.kept = 0  # entries that no cut since the last sync touches
         self.promise = 0
         self.asked_promise = 0
@@ -139,7 +139,7 @@ def test_killed_before_any_step(step: int) -> None:
 
 
 def goes_on(store: LogStore, files: FakeFiles) -> None:
-    """The same report twice; and a writer may overwrite what did not check."""
+    """Two starts give the same report, and a writer may overwrite what did not check."""
     before = store.recovered
     again = open_store(PATH, files=files.after_kill())
     assert again.recovered == before
@@ -175,8 +175,8 @@ def test_what_is_reported_after_a_kill_outlives_a_power_loss(step: int) -> None:
 
 @pytest.mark.parametrize("position", [3, 25, 32, 40, 79])
 def test_a_cut_stopped_anywhere_by_a_power_loss_is_not_damage(position: int) -> None:
-    """Nothing but the cut is unsynced: the log then ends where it ended before, or in front of the
-    cut, and nobody has to doubt it.
+    """Only the cut is unsynced: the log then ends at its old end, or at the cut.
+    No node has to doubt it.
     """
     step = 0
     while True:
@@ -202,7 +202,7 @@ def test_a_cut_stopped_anywhere_by_a_power_loss_is_not_damage(position: int) -> 
 
 
 def test_killed_again_while_recovering() -> None:
-    """A start that is itself cut short at any step changes nothing for the next."""
+    """A start that is interrupted at any step changes nothing for the next start."""
     for step in range(0, STEPS, 11):
         run = crash_at(step)
         rng: Callable[[], random.Random] = lambda step=step: random.Random(step)  # noqa: E731

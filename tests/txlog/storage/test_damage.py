@@ -1,5 +1,5 @@
-"""Damage on disk: found at start or at a read, put back by what other nodes have,
-never cut on a guess (S1-S3).
+"""Damage on disk (S1-S3): found at start or at a read, repaired with entries of other nodes.
+The store never cuts on a guess.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def mend(store: LogStore, entries: list[Entry]) -> list[int]:
-    """Put back everything that is damaged, lowest first, as the acceptor would. The positions."""
+    """Put back all damaged entries, lowest first, as the acceptor does; the positions."""
     done: list[int] = []
     damage = store.recovered.damage
     while damage:
@@ -85,7 +85,7 @@ def test_a_flipped_byte_anywhere_is_found_and_put_back(
     found = store.recovered
     assert (found.committed, found.proven) == (98, 100)
     used = len(RUN) - which * PER_SEGMENT
-    # behind the end: no entry is hurt, and nobody can know that
+    # after the end: no entry is damaged, and the store cannot know that
     if which == 3 and place >= BLOCK_BYTES + used * FRAME:
         assert [damage.position for damage in found.damage] == [101]
         assert found.last == RUN[-1].id
@@ -116,7 +116,7 @@ def test_holes_below_committed_leave_the_log_going_on(original: Path, tmp_path: 
     assert [damage.position for damage in store.recovered.damage] == [1, 40, 41, 97]
     assert store.recovered.last == RUN[-1].id
     assert store.entry_at(40) is None
-    assert store.chain_at(41) == RUN[40].chain  # the next entry tells
+    assert store.chain_at(41) == RUN[40].chain  # the next entry shows it
     assert store.read(35, 100, 1 << 20) == [entry.encoded for entry in RUN[34:39]]
     assert store.read(42, 100, 1 << 20)[0] == RUN[41].encoded
     more = make_run(50, start=101, previous=RUN[-1].chain)
@@ -128,8 +128,8 @@ def test_holes_below_committed_leave_the_log_going_on(original: Path, tmp_path: 
 
 
 def hurt(path: Path, position: int, header: bool = False) -> None:
-    """Flip a byte in an entry, and with ``header`` in its frame header too, so that nothing of the
-    frame is believed.
+    """Flip a byte in an entry; with ``header`` also in its frame header.
+    Then nothing in the frame is believed.
     """
     index, within = divmod(position - 1, PER_SEGMENT)
     at = BLOCK_BYTES + within * FRAME
@@ -190,7 +190,7 @@ def test_a_torn_tail_is_one_damage_and_is_put_back(tmp_path: Path) -> None:
 
 
 def test_a_proven_entry_that_vanished_is_missed(tmp_path: Path) -> None:
-    """Zeros where a header would be are the end, but not below what `synced` proves."""
+    """Zeros in place of a header are the end, but not below the position that `synced` proves."""
     store = open_store(tmp_path / "log")
     fill(store, RUN[:20])
     store.write_evidence(0)
@@ -289,8 +289,9 @@ def test_damage_that_comes_while_running_is_met_by_reads(original: Path, tmp_pat
 def test_no_seal_vouches_for_what_rotted_in_a_segment_that_was_changed(
     tmp_path: Path, change: str
 ) -> None:
-    """A segment that was cut or mended has no running checksum: one taken from the disk when the
-    segment is full would cover the rot, and no start would ever look at the frames again.
+    """A segment that was cut or repaired has no running checksum.
+    A checksum computed from the disk when the segment is full would cover the rot, and no start
+    would ever check the frames again.
     """
     entries = make_run(60)
     store = open_store(tmp_path)
@@ -328,7 +329,7 @@ def test_a_lost_header_block_is_made_again(original: Path, tmp_path: Path) -> No
 
 
 class BadSector(Files):
-    """The second segment's third block cannot be read until it is written."""
+    """A disk on which the second segment's third block cannot be read until it is written."""
 
     bad = True
 

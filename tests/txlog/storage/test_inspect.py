@@ -1,4 +1,4 @@
-"""A log's folder as text, and what is wrong in it."""
+"""A log's folder as text, and the errors in it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a scan makes of a segment's bytes after they were cut, flipped, zeroed."""
+"""The result of a scan after a segment's bytes were cut, flipped or zeroed."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def segment(entries: list[Entry], seed: int = SEED) -> bytes:
 
 
 def offsets(entries: list[Entry]) -> list[int]:
-    """Where each frame begins, and where the last ends."""
+    """The start of each frame, and the end of the last."""
     found = [BLOCK_BYTES]
     for entry in entries:
         found.append(found[-1] + frame_bytes(len(entry.encoded)))
@@ -73,8 +73,8 @@ def test_an_empty_segment_and_one_of_another_log() -> None:
 
 
 def test_a_tail_torn_at_every_byte() -> None:
-    """Whatever of the last two frames reached the disk: what is whole is kept, the rest is a tail
-    that does not check.
+    """Any part of the last two frames may have reached the disk.
+    Whole frames are kept; the rest is a tail that does not check.
     """
     for cut in range(AT[10], AT[12]):
         found = scan(GOOD[:cut].ljust(SIZE, b"\0"))
@@ -179,7 +179,7 @@ def test_a_bad_header_and_a_bad_entry_of_one_frame() -> None:
 
 
 def test_an_entry_that_does_not_continue_the_chain_is_damage() -> None:
-    """A frame whole in itself: an entry of a dead writer that a lost write has left there."""
+    """The frame itself is whole: an entry of a dead writer that a lost write has left there."""
     stale = make_entry(6, 1, DATA, 0, b"c" * 16, RUN[5].payload)
     found = scan(segment([*RUN[:5], stale, *RUN[6:]]))
     assert [(gap.first, gap.last, gap.known) for gap in found.gaps] == [(6, 6, None)]
@@ -187,8 +187,8 @@ def test_an_entry_that_does_not_continue_the_chain_is_damage() -> None:
 
 
 def test_a_segment_stored_as_a_value_gives_no_frames() -> None:
-    """A client may store a copy of a segment of another log; damage in front of it must not make
-    frames of the value.
+    """A client may store a copy of a segment of another log.
+    Damage before it must not make frames of the value.
     """
     copied = segment(make_run(5), seed=segment_seed(log_id(b"h", "log"), 1))[
         BLOCK_BYTES : BLOCK_BYTES + 400

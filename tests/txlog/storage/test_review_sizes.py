@@ -24,8 +24,8 @@ def test_the_largest_entry_said_is_the_largest_there_is(tmp_path: Path) -> None:
 
 
 def test_smaller_segments_than_before(tmp_path: Path) -> None:
-    """The old segment's size was taken for the next one's: entries were written behind the end of
-    the file that had been reserved for them.
+    """Earlier, the old segment's size was taken for the size of the next one.
+    Entries were written after the end of the file that was reserved for them.
     """
     store = reopen(open_store(tmp_path / "log"), segment_bytes=BLOCK_BYTES + 1024)
     fill(store, make_run(1, SEGMENT - BLOCK_BYTES - 1000))

@@ -1,5 +1,5 @@
-"""The scrubber (S6): it reads what is on disk, piece by piece and at its pace, finds what `txlog
-verify` would find, and has it repaired.
+"""The scrubber (S6) reads the disk piece by piece, at its own pace.
+It finds the same errors as `txlog verify`, and has them repaired.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ from txlog.storage.store import LogStore
 
 @pytest.fixture(scope="module")
 def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A log of four segments, everything synced, committed up to 98, opened once more so that all
-    old segments are sealed.
+    """A log of four segments, everything synced, committed up to 98.
+    It was opened once more, so that all old segments are sealed.
     """
     path = tmp_path_factory.mktemp("original") / "log"
     store = open_store(path)
@@ -43,7 +43,7 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def one_pass(store: LogStore, scrubber: Scrubber | None = None) -> Pass:
-    """A whole pass, findings handed over as the driver does, repaired by nobody yet."""
+    """A whole pass: its findings as the driver gets them, not repaired yet."""
     scrubber = scrubber or Scrubber(1 << 20, 0, 0)
     passes = scrubber.passes
     while scrubber.passes == passes:
@@ -181,8 +181,8 @@ def test_a_flipped_byte_under_a_running_log_is_found_and_put_back(
 
 @pytest.mark.parametrize("header", [False, True])
 def test_the_newest_entry_of_all(original: Path, tmp_path: Path, header: bool) -> None:
-    """Nothing good follows it, but memory knows its place, id and chain: committed it is a hole,
-    else the log ends in front of it.
+    """No good entry follows it, but memory knows its place, id and chain.
+    If it is committed, it is a hole; otherwise the log ends before it.
     """
     for committed, last in ((100, RUN[99].id), (99, RUN[98].id)):
         path = copy(original, tmp_path / f"log{committed}")

@@ -1,5 +1,5 @@
-"""A log on disk: what was synced is there again, whatever the shape of its segments; memory stays
-bounded; a full disk is found in time.
+"""A log on disk: synced entries are there again for every shape of its segments.
+Memory stays bounded; a full disk is noticed in time.
 """
 
 from __future__ import annotations
@@ -282,7 +282,7 @@ def test_a_sync_begun_before_a_truncation_proves_nothing_after_it(tmp_path: Path
     assert reopen(store).recovered.proven <= 4
 
 
-# --------------------------------------------------------------------------- whose folder
+# -------------------------------------------------------------------------- the owner of the folder
 
 
 def test_a_folder_in_use_is_refused(tmp_path: Path) -> None:
@@ -393,8 +393,8 @@ def test_a_full_disk_in_the_thread_is_asked_again(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("size", [1, 30, 900, 3000])
 def test_what_is_said_to_have_room_has_it(tmp_path: Path, size: int) -> None:
-    """However the entries fall into segments, and however much of what was taken before waits in
-    the queue or has just been cut away.
+    """The store has the room that it reports, for all divisions of the entries into segments.
+    Some of the entries accepted before may wait in the queue, or may just have been cut away.
     """
     disk = FullDisk(3 * SEGMENT)
     store = open_store(tmp_path / "log", files=disk)
@@ -421,8 +421,8 @@ def test_what_is_said_to_have_room_has_it(tmp_path: Path, size: int) -> None:
 
 
 def test_a_put_back_that_has_no_room_waits_for_some(tmp_path: Path) -> None:
-    """S2 at the end of the log: the entry that stood there was the first of another segment, which
-    is gone; what is left is a piece of a smaller one.
+    """S2 at the end of the log: the old entry there was the first of another segment.
+    That segment is gone; only a piece of a smaller one remains.
     """
     disk = FullDisk(SEGMENT)
     store = open_store(tmp_path / "log", files=disk)

@@ -1,7 +1,7 @@
-"""The handshake without a socket: who proves what, and what an attacker between two honest sides
-cannot do.
+"""The handshake without a socket: which side proves what.
 
-The attackers here know everything that was ever sent, and not the secret.
+The tests also show what an attacker between two honest sides cannot do. The attackers here know all
+messages that were ever sent, but not the secret.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _nonces = 0
 
 
 def nonce() -> bytes:
-    """A fresh one."""
+    """A new random nonce."""
     global _nonces
     _nonces += 1
     return _nonces.to_bytes(NONCE_BYTES, "big")
@@ -139,7 +139,7 @@ def test_a_welcome_without_a_proof_is_not_believed() -> None:
     ],
 )
 def test_a_refusal_that_anybody_can_write_changes_nothing(frame: bytes) -> None:
-    """It carried memberships once: a client went to whatever addresses an impostor named."""
+    """Earlier, it carried memberships: a client went to any address that an impostor named."""
     here, there = caller(), door()
     here.feed(there.opening())
     with pytest.raises(HandshakeError) as caught:
@@ -164,7 +164,7 @@ def test_a_proven_refusal_cannot_be_altered_or_made() -> None:
 
 
 def test_the_identity_in_a_welcome_cannot_be_altered() -> None:
-    """The node's proof covers who it is: an attacker cannot make node a pass for node b."""
+    """The node's proof covers its identity: an attacker cannot present node a as node b."""
     changes: list[Callable[[Welcome], Welcome]] = [
         lambda w: replace(w, node="b"), lambda w: replace(w, group=b"h" * 16),
         lambda w: replace(w, membership=2), lambda w: replace(w, members=["a=evil:1"]),
@@ -198,7 +198,7 @@ def test_the_claims_in_a_hello_cannot_be_altered() -> None:
 
 
 def test_a_proof_for_one_node_is_none_for_another() -> None:
-    """The attacker answers in the place of node a, and shows node b what the caller said to him."""
+    """The attacker answers in the place of node a, and shows node b the caller's proof."""
     here, there = caller(), door(node="a")
     out = here.feed(there.opening())
     with pytest.raises(HandshakeError, match="secret"):
@@ -206,7 +206,7 @@ def test_a_proof_for_one_node_is_none_for_another() -> None:
 
 
 def test_a_challenge_under_another_nodes_name_is_of_no_use() -> None:
-    """Node b's nonce under node a's name: the proof is for node a, so b does not take it."""
+    """Node b's nonce under node a's name: the proof is for node a, so b does not accept it."""
     here, there = caller(), door(node="b")
     message = one(there.opening())
     assert isinstance(message, Challenge)
@@ -224,7 +224,7 @@ def test_a_hello_is_good_for_one_session() -> None:
 
 
 def test_a_welcome_is_good_for_one_session() -> None:
-    """The attacker repeats the node's whole side of an earlier session, its challenge too."""
+    """The attacker repeats all of the node's messages of an earlier session, with its challenge."""
     here, there = caller(), door()
     opening = there.opening()
     there.feed(here.feed(opening))
@@ -236,7 +236,7 @@ def test_a_welcome_is_good_for_one_session() -> None:
 
 
 def test_a_callers_own_words_are_no_proof_to_it() -> None:
-    """Reflection: what the caller sent comes back in the places of the node's values."""
+    """Reflection: the caller's own bytes come back in the places of the node's values."""
     here, there = caller(), door()
     message = one(here.feed(there.opening()))
     assert isinstance(message, Hello)
@@ -340,8 +340,8 @@ def test_versions_refuse_each_other_in_words(version: int) -> None:
 
 
 def test_the_forms_that_all_versions_read() -> None:
-    """An older caller must be able to read why it is refused,
-    and an older node what a newer caller is.
+    """An older caller must be able to read the reason for its refusal.
+    An older node must be able to read the Hello of a newer caller.
     """
     assert encode(Challenge(b"n"))[8:] == b"\x02\0\0\0\x01n"
     assert encode(Hello(5, "l", b"i", "p", 1, b"g", b"x"))[8:] == (
@@ -404,8 +404,8 @@ def test_a_challenge_that_is_too_short_is_not_answered(length: int) -> None:
 
 
 def test_frames_that_waited_for_the_welcome_are_given_at_once() -> None:
-    """The Hello came in two pieces. What came behind it is complete:
-    it must not wait for further bytes.
+    """The Hello came in two pieces. The frames after it are complete.
+    They must not wait for further bytes.
     """
     here, there = caller(None), door(None)
     out = here.feed(there.opening())

@@ -1,4 +1,4 @@
-"""Which secret files are taken."""
+"""Which secret files are accepted."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Every message survives the wire; no bytes at all do anything to a decoder but messages,
-waiting, or `WireError`.
+"""Every message survives the wire.
+For any bytes, a decoder gives only messages, waits, or raises `WireError`.
 """
 
 from __future__ import annotations
