@@ -71,8 +71,7 @@ async def test_replace_under_load_with_kills_at_every_step(tmp_path: Path) -> No
             [*command, "--wait", "0"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
         await asyncio.to_thread(again.communicate)
-        # the learner dies during its work, and so does a node from which it copies
-        for index in (2, 1):
+        for index in (2, 1):  # the learner dies during its work, then a node it copies from
             kill(index)
             servers.start(index)
             await asyncio.to_thread(servers.listening, index)
