@@ -3,8 +3,8 @@
 The reader works in a copy of the tree. Its `.venv` leads to the environment of the tests, and
 counts as installed, so that nothing is downloaded.
 
-Decides: which terminal a command belongs to (`make run` has the first one, the shell the second,
-Python the third), how default ports become free ones, and when an output equals the page.
+Decides: which terminal a command belongs to, how default ports become free ones, and when an output
+equals the page. `make run` has the first terminal, the shell the second, Python the third.
 Must not know: the subject of the page.
 """
 

@@ -1,7 +1,7 @@
 """Virtual time: one heap of events, one trace, and an event loop per process for the real drivers.
 
-Decides: the order of events (by time, then in the order of the requests), what a process' clock
-shows, what happens to the events of a process that is paused or dead.
+Decides: the order of events, what a process' clock shows, what happens to the events of a process
+that is paused or dead. Events are in the order of their times, then of their requests.
 Must not know: networks, disks, what a process does. Nothing here reads a real clock. Each generator
 is seeded with the run's number and a name. So one more draw from one generator does not change the
 draws of another.

@@ -172,9 +172,7 @@ def acknowledgements(history: list[Operation]) -> list[float]:
 
 
 def longest_gap(history: list[Operation], start: float, end: float) -> tuple[float, float]:
-    """(seconds, start) of the longest time between `start` and `end` without an acknowledged
-    write.
-    """
+    """(seconds, its start) of the longest gap between acknowledged writes from `start` to `end`."""
     times = [start, *(t for t in acknowledgements(history) if start < t < end), end]
     return max((b - a, a) for a, b in itertools.pairwise(times))
 

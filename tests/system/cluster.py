@@ -412,9 +412,7 @@ class Cluster:
     def add_engine(
         self, name: str, log_addresses: list[Address], az: str = "a", extra: list[str] | None = None
     ) -> Process:
-        """Add an engine node that reaches its log nodes at `log_addresses` (a proxy's, for
-        example).
-        """
+        """Add an engine node that reaches its log nodes at `log_addresses`, such as a proxy's."""
         model = self.engines()[0].command
         shard = next(
             (part.rsplit("/", 1)[1] for part in model if part.startswith("txlog://")), "shard-0"

@@ -1,7 +1,7 @@
 """The times at which the machine itself stood still.
 
-A hypervisor that stops a guest for tens of milliseconds is not an error of the product, but looks
-like a long turn of the loop.
+A hypervisor may stop a guest for tens of milliseconds. That is not an error of the product, but it
+looks like a long turn of the loop.
 
 Decides: what counts as a standstill.
 Must not know: which process is measured. One watcher on each processor runs before every ordinary

@@ -1,8 +1,8 @@
 """For tests: a resolver for the processes that have this folder in PYTHONPATH.
 It simulates names of machines that run or are stopped.
 
-A name ``log-...`` is this machine. While a file of that name lies in the folder $SLOW_NAMES, the
-look-up of the name takes as many seconds as the file says, and then fails.
+A name ``log-...`` is this machine. A file of that name in the folder $SLOW_NAMES makes the look-up
+slow: it takes as many seconds as the file says, and then fails.
 """
 
 import os

@@ -193,10 +193,9 @@ def power_lost_inside_one_write_everywhere(stage: Stage) -> None:
 
 @schedule(lease_ms=4000)
 def acknowledged_by_one_and_agreed_away(stage: Stage) -> None:
-    """All nodes agree on a log without an entry that one node had acknowledged to the writer.
-    That node's disk then loses the entry. The second node's power fails inside its sync, and the
-    third never got the entry. The writer lives, and reaches the second node again after the
-    agreement.
+    """A node acknowledges an entry to the writer and loses it; all agree on a log without it.
+    The second node's power fails inside its sync, and the third never got the entry. The writer
+    lives, and reaches the second node again after the agreement.
     """
     logs, engines = stage.logs, stage.engines
 

@@ -1,4 +1,3 @@
-"""`make soak`: a real cluster in three zones, many redis-py clients, all kinds of faults in
-parallel.
+"""`make soak`: a real cluster in three zones, many redis-py clients and all faults.
 One verdict judges the recorded history.
 """

@@ -87,7 +87,7 @@ def kinds_of(names: Iterable[str]) -> list[str]:
 
 def schedule(seed: int, seconds: float, kinds: Iterable[str]) -> list[Fault]:
     """The faults in the order of their times.
-    The same seed gives a lane of one kind the same faults, independent of the other lanes.
+    The same seed gives a lane the same faults, independent of the other lanes.
     """
     allowed = list(kinds)
     found: list[Fault] = []

@@ -151,7 +151,7 @@ class Windows:
 
     async def read_finals(self, parts: list[Part]) -> list[Record]:
         """Strong reads at the primary, all of them answered.
-        None, if that is not possible within the bound.
+        An empty list, if that is not possible within the bound.
         """
         end = time.monotonic() + FINAL_BOUND_S
         while time.monotonic() < end:
@@ -181,9 +181,8 @@ class Windows:
     async def at_primary(
         self, commands: list[tuple[str, ...]]
     ) -> tuple[int, int, list[object]] | None:
-        """Send one pipeline on its own connection and give the times and the answers.
-        The times are those of the request and of the answer; errors are among the answers. Gives
-        nothing if it failed.
+        """Send one pipeline on its own connection; (time asked, time answered, answers).
+        The answers may be errors. None: the pipeline failed.
         """
         try:
             address = await asyncio.wait_for(self.finder.find(), 2.0)

@@ -58,8 +58,8 @@ class Zones(Cluster):
     # ------------------------------------------------------------------ start
 
     def start(self) -> None:
-        """Start all processes, until engine-a is primary and all nodes answer. The network must
-        be open.
+        """Start all processes, until engine-a is primary and all nodes answer.
+        The network must be open before.
         """
         self.secret.touch(0o600)
         self.secret.write_text(secrets.token_hex(32) + "\n")
