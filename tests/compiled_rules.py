@@ -292,9 +292,7 @@ def shared_attributes(module: str, tree: ast.Module) -> list[str]:
 
 
 def is_state(part: ast.stmt) -> bool:
-    """Whether a line of a class body sets something that is neither constant nor marked as the
-    class's own.
-    """
+    """Whether a class body's line sets something that is neither constant nor the class's own."""
     if isinstance(part, ast.AnnAssign):
         return part.value is not None and not re.search(
             r"\b(ClassVar|Final)\b", ast.unparse(part.annotation)

@@ -127,9 +127,7 @@ class Processes:
         )
 
     def primary(self) -> str:
-        """The place of the primary as a text, so that the first place is true; empty: no
-        primary.
-        """
+        """The place of the primary as a text, so that the first place is true; empty: none."""
         for place in range(len(self.ports)):
             with contextlib.suppress(redis.RedisError, OSError):
                 if self.client(place).role()[0] == "master":

@@ -1,6 +1,4 @@
-"""The event log: the form of a line, and the lines that are left out during an outage of the
-log.
-"""
+"""The event log: the form of a line, and the lines left out during an outage of the log."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""`memstore local` where log nodes cannot start: a majority serves, and each missing node is
-named.
-"""
+"""`memstore local` where log nodes cannot start: a majority serves, missing nodes are named."""
 
 from __future__ import annotations
 

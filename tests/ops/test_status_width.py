@@ -1,6 +1,4 @@
-"""`memstore status` on a narrow terminal: role and state stay readable, other columns are left
-out.
-"""
+"""`memstore status` on a narrow terminal: role and state stay readable, other columns go."""
 
 from __future__ import annotations
 

@@ -65,9 +65,7 @@ def stub(tmp_path: Path, broken: str = "") -> list[str]:
 
 
 class Writer(threading.Thread):
-    """One client that writes numbered keys to the present leader, and records the acknowledged
-    ones.
-    """
+    """One client that writes numbered keys to the leader, and records the acknowledged ones."""
 
     def __init__(self, ports: list[int]) -> None:
         super().__init__()

@@ -9,9 +9,7 @@ from tests.replication.test_shard import Node
 
 
 def shown(node: Node, field: str) -> int:
-    """The field as INFO's handler makes it: the shard would hold the reply until all is
-    committed.
-    """
+    """The field as INFO's handler makes it: the shard would hold the reply until the commit."""
     argv = [b"INFO", b"everything"]
     node.engine.context.bind(node.session(), node.wall_ms)
     row = node.engine.find(argv)

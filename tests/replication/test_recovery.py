@@ -164,9 +164,7 @@ def test_each_kind_of_this_version_is_acted_on(monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.mark.parametrize("bit", ["0", "0xFF"], ids=["the bit is ignored", "every kind may be"])
 def test_a_reader_that_gets_the_bit_wrong_is_found(bit: str) -> None:
-    """The mutants: one stops at an entry that it may ignore, the other skips one that it must
-    read.
-    """
+    """The mutants: one stops at an entry it may ignore, one skips an entry it must read."""
     with ExitStack() as undo:
         plant(txlog.entry, "may_ignore", "kind & MAY_IGNORE", f"kind & {bit}", undo)
         with pytest.raises(AssertionError):

@@ -1,5 +1,4 @@
-"""The clients of a run: each sends one command (or one MULTI...EXEC) at a time and records the
-answer.
+"""The clients of a run: each sends one command (or one MULTI...EXEC) at a time.
 
 Decides: which node a client asks next, how an answer is classed, when a client gives up.
 Must not know: which answer is right. A client never sends a command again whose outcome is unknown.

@@ -308,9 +308,7 @@ class Faults:
         self.world.after(rng.randrange(900_000, 1_600_000), None, undo)
 
     def _cut_candidate(self, fault: Fault, rng: Random, waited_us: int = 0) -> None:
-        """Wait for a node that seals, then cut it off from all but one log node for a while, or
-        kill it.
-        """
+        """Wait for a node that seals, then cut it off from all log nodes but one, or kill it."""
         if waited_us == 0 and (primary := self.cluster.primary) is not None:
             if rng.random() < 0.5:
                 primary.kill()

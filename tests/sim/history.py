@@ -265,9 +265,7 @@ def _key_edges(
 
 
 def _time_edges(graph: _Graph, index: dict[int, int], nodes: list[Record]) -> None:
-    """Edges for "answered before asked". They go through a line of moments, so that there are
-    few.
-    """
+    """Edges for "answered before asked". A line of moments keeps their number small."""
     times = sorted({record.complete for record in nodes if record.outcome == OK})
     moments = {time: graph.node() for time in times}
     for earlier, later in pairwise(times):

@@ -98,8 +98,7 @@ def _source(owner: Any, function: str) -> str:
 
 
 def hunt(name: str, first: int, seeds: int, processes: int) -> tuple[str, str]:
-    """(the schedule or the number of seeds that caught it, the finding); an empty first: it
-    survived.
+    """(the schedule or number of seeds that caught it, the finding); an empty first: it survived.
     If the mutant names a schedule, that schedule is played first.
     """
     from tests.sim.__main__ import many_until_failure  # here: they import this module

@@ -59,9 +59,7 @@ class EventLog:
     warning = info
 
     def error(self, event: str, exc_info: Any = None, **fields: Any) -> None:
-        """Pass an error of the program also to the loop's ``on_error``, or end the process by
-        ``halt``.
-        """
+        """Pass an error also to the loop's ``on_error``, or end the process by ``halt``."""
         self.info(event, **fields)
         if (
             str(fields.get("reason", "")).startswith(CONTRADICTION)
@@ -109,9 +107,7 @@ class Worker:
 
 
 class _Quiet:
-    """Replaces the objects that watch the real process: its memory, its loop, Python's
-    collector.
-    """
+    """Replaces the objects that watch the real process: memory, loop, Python's collector."""
 
     def __init__(self, *args: Any) -> None:
         """Accept all arguments."""

@@ -107,9 +107,7 @@ def damaged_replica(seed: int, healed: bool = True) -> tuple[Story, Result]:
         story.at(AT_US + 20 * SECOND, compare_again)
 
     def compare_again() -> None:
-        """From here on, the node's state must equal the state of the others, also for the
-        checkers.
-        """
+        """From here on, the node's state must equal that of the others, also for the checkers."""
         if healed:
             story.run.checkers.rotten.clear()
 

@@ -1,5 +1,4 @@
-"""Each directed schedule holds on the right code, and breaks a promise under each mutant that names
-it.
+"""Each directed schedule holds on the right code, and breaks a promise under each of its mutants.
 
 The tests need ten seconds of processor time. A schedule that does not reach its moments reports it
 (`NOT_STAGED`) and fails here in both cases.

@@ -1,5 +1,4 @@
-"""The commands that clients send: mostly commands with judgeable answers, and some of every
-command.
+"""The commands that clients send: mostly judgeable ones, and some of every command.
 
 Decides: the next command of a client, from its generator alone.
 Must not know: nodes, outcomes.

@@ -31,9 +31,8 @@ LOOKS: dict[str, tuple[list[Command], Command, list[Command]]] = {
 
 @schedule()
 def looks_at_what_is_not_committed(stage: Stage) -> None:
-    """The log nodes' answers do not arrive: no command that sees an uncommitted write gets an
-    answer.
-    It gets its answer only after theirs arrive.
+    """The log nodes' answers do not arrive while commands see an uncommitted write.
+    No such command gets its answer before theirs arrive.
     """
     logs, engine = stage.cluster.logs, stage.engines["a"]
     for name, (before, write, look) in LOOKS.items():
@@ -175,8 +174,7 @@ def primary_that_wakes(stage: Stage) -> None:
 
 @schedule()
 def session_on_a_node_that_starts_again(stage: Stage) -> None:
-    """A primary is demoted with a write under way and follows the log again from a lagging log
-    node.
+    """A primary is demoted with a write under way, and follows the log from a lagging log node.
     A session's reads must not go back.
     """
     logs, engines = stage.logs, stage.engines

@@ -62,9 +62,7 @@ def test_s2_by_the_id_in_the_good_header() -> None:
 
 
 def test_a_put_back_that_changed_nothing_is_tried_again_later() -> None:
-    """On a full disk it has no room (A5): an immediate repetition would continue without a
-    pause.
-    """
+    """On a full disk it has no room (A5): an immediate repetition would never pause."""
     bench = damaged(LOG, 5, header=True)
     machine = bench.machine
     fetch = surveyed(bench)

@@ -1,6 +1,4 @@
-"""A2 at the writer: a log node that its Seal did not reach takes no Append before it has the
-Seal.
-"""
+"""A2 at the writer: a log node takes no Append before it has the writer's Seal."""
 
 from __future__ import annotations
 
@@ -20,9 +18,7 @@ def opened(bench: Bench) -> None:
 
 
 def unsealed(bench: Bench, node: int) -> Seal:
-    """Node ``node`` takes no Append before it has our Seal; the message that the writer then
-    sends it.
-    """
+    """Node ``node`` takes no Append before our Seal; the message that the writer then sends."""
     number = bench.machine._progress[node].outstanding[-1].number
     bench.clear()
     bench.tell(node, Unsealed(bench.machine.term, bench.machine.ballot_id, number))

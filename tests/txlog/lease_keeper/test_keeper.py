@@ -156,9 +156,7 @@ def test_a_vanished_peer_of_an_idle_connection_is_noticed() -> None:
 
 
 async def test_each_address_of_a_name_has_a_connection_of_its_own() -> None:
-    """Earlier, two attempts shared one object: the first one's result was taken for the
-    second's.
-    """
+    """Earlier, two attempts shared one object: one's result was taken for the other's."""
 
     class Transport:
         aborted = False

@@ -141,9 +141,7 @@ CUTS = [
 async def test_a_deletion_that_was_cut_short_is_finished_by_the_next_run(
     group: Group, cut: list[list[str]]
 ) -> None:
-    """After each interruption and a restart of all nodes, no empty log votes beside a copy with
-    entries.
-    """
+    """After each cut and a restart of all nodes, no empty log votes beside a copy with entries."""
     await written(group, [b"old"])
     await asyncio.sleep(0.6)  # the lease
     for index, names in enumerate(cut):

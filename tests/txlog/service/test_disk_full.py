@@ -174,9 +174,7 @@ async def test_more_than_fits_while_a_sync_is_under_way(node: Node) -> None:
 
 
 async def test_one_message_of_several_segments(node: Node) -> None:
-    """It is taken in pieces: the writer continues after the accepted entries when they are on
-    disk.
-    """
+    """It is taken in pieces: when a piece is on disk, the writer continues after it."""
     entries = make_run(4 * SEGMENT_ENTRIES)
     node.session.on_messages([node.append(entries, 1, len(entries))])
     assert node.ears.heard == [], "said when it is on disk"
