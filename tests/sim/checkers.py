@@ -89,7 +89,7 @@ class Checkers:
             self._known[name] = acceptor.committed
 
     def _became_durable(self, name: str, acceptor: Any) -> None:
-        """Record newly durable entries; after a cut, the entries that replace the cut ones are new."""
+        """Record newly durable entries; those that replace cut entries are new too."""
         had = self._had.setdefault(name, {})
         for position in range(self._durable[name] + 1, acceptor.durable + 1):
             if (chain := acceptor.chain_at(position)) is not None:
