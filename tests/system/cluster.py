@@ -237,7 +237,7 @@ class Cluster:
         return False
 
     def stop(self) -> None:
-        """End all processes of this run, first with SIGTERM.
+        """End all processes of this run: SIGINT and SIGTERM first, SIGKILL last.
         The folder is removed unless something failed or MEMSTORE_TEST_KEEP is set.
         """
         if self.local is not None and self.local.poll() is None:
