@@ -1,11 +1,11 @@
-"""A reader that types the commands of a page, block by block, into three terminals.
+"""A reader who types what a page shows, block by block, into three terminals.
+
+Decides: which terminal a command belongs to (`make run` has the first one, the shell the second,
+Python the third), how default ports become free ones, and when an output is as the page shows it.
+Must not know: what the page is about.
 
 The reader works in a copy of the tree. Its `.venv` leads to the environment of the tests, and
 counts as installed, so that nothing is downloaded.
-
-Decides: which terminal a command belongs to, how default ports become free ones, and when an output
-equals the page. `make run` has the first terminal, the shell the second, Python the third.
-Must not know: the subject of the page.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import signal
 import subprocess
 import sys
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 
 from tests.ops.running import ROOT, wait_until
@@ -40,7 +41,7 @@ class Block:
     text: str
 
     def commands(self) -> list[str]:
-        """The shell's lines; a line that ends in a backslash continues in the next one."""
+        """The shell's lines; a line that ends in a backslash goes on in the next one."""
         joined = self.text.replace("\\\n", " ")
         return [line for line in joined.splitlines() if line.strip()]
 
@@ -50,7 +51,7 @@ def blocks(page: Path) -> list[Block]:
 
 
 class Ports:
-    """Free ports in place of the defaults that the pages name."""
+    """Free ports in the place of the defaults that the pages name."""
 
     def __init__(self) -> None:
         engine, log = free_ports(3), free_ports(3)
@@ -70,9 +71,8 @@ class Ports:
 
 
 def shown(expected: str, output: str) -> bool:
-    """Whether each expected line is in the output, in this order.
-    Numbers, the letters of nodes, and the text for `...` may differ.
-    """
+    """Whether each expected line is in the output, in this order. Numbers, the letters of nodes,
+    and what stands for `...` may differ."""
     at = 0
     for line in expected.splitlines():
         pattern = re.escape(line.strip())
@@ -88,7 +88,7 @@ def shown(expected: str, output: str) -> bool:
 
 
 class Terminal:
-    """A program that reads commands from a pipe, and reports the end of each one."""
+    """A program that reads commands from a pipe; after each one it says that it is done."""
 
     def __init__(self, command: list[str], folder: Path, trace: Path, end: str) -> None:
         self._end = end
@@ -110,7 +110,7 @@ class Terminal:
         return self._trace.read_text()
 
     def type(self, text: str) -> str:
-        """Type a text; the output of the program until the end of the command."""
+        """What the program says until it is done."""
         before = len(self.said())
         count = self.said().count(END)
         assert self.process.stdin is not None
@@ -148,6 +148,10 @@ def copy_of_the_tree(folder: Path) -> Path:
     return tree
 
 
+def matches(name: str, patterns: list[str]) -> bool:
+    return any(fnmatch(name, pattern) for pattern in patterns)
+
+
 class Reader:
     """Types the blocks of pages in order."""
 
@@ -158,7 +162,7 @@ class Reader:
         self._folder = folder
         self._first: Terminal | None = None
         self._count = 0
-        self._last = ""  # the output of the newest commands
+        self._last = ""  # what the newest commands have said
         shell = ["bash", "--noprofile", "--norc"]
         self.shell = Terminal(shell, self.tree, folder / "shell.txt", f'echo "{END} $?"')
         self._python: Terminal | None = None
@@ -175,19 +179,21 @@ class Reader:
         assert self.files() == self._files, f"{page} leaves files that git would show"
 
     def files(self) -> set[str]:
-        """The files of the tree without the folders that git ignores."""
+        """What is in the tree, without what git ignores (plain names and patterns of names)."""
+        lines = (self.tree / ".gitignore").read_text().splitlines()
+        ignored = [line.rstrip("/") for line in lines if line]
         found = set()
         for folder, folders, names in os.walk(self.tree):
-            folders[:] = [
-                name
-                for name in folders
-                if name not in (".venv", ".memstore", "build", "__pycache__")
-            ]
-            found |= {str(Path(folder, name).relative_to(self.tree)) for name in names}
+            folders[:] = [name for name in folders if not matches(name, ignored)]
+            found |= {
+                str(Path(folder, name).relative_to(self.tree))
+                for name in names
+                if not matches(name, ignored)
+            }
         return found
 
     def _expect(self, text: str) -> None:
-        """The page shows this as the output of the commands before it."""
+        """The page shows this as what the commands before it say."""
 
         def output() -> str:
             return (self._first.said() if self._first is not None else "") + self._last
