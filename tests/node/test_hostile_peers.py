@@ -143,7 +143,9 @@ def test_before_authentication() -> None:
     host.after_batch = lambda: carry_out(host)  # type: ignore[method-assign]
     for line in LINES:
         connection, socket = (
-            ClientConnection(host, host.node.session(authenticated=False, plain=False)),
+            ClientConnection(
+                host, host.node.session(authenticated=False, restricted=True, fast_path_ok=False)
+            ),
             Socket(),
         )
         connection.connection_made(socket)  # type: ignore[arg-type]
