@@ -169,7 +169,8 @@ class Cluster:
         self.stop()
 
     def environment(self) -> dict[str, str]:
-        return {**os.environ, TOKEN_NAME: self.token, "PYTHONPATH": str(TREE)}
+        # a wide screen: `txlog status` shows every column, and its texts in one line
+        return {**os.environ, TOKEN_NAME: self.token, "PYTHONPATH": str(TREE), "COLUMNS": "400"}
 
     def spawn(
         self, command: list[str], name: str, cwd: str | Path | None = None
@@ -476,22 +477,27 @@ class LogStatus:
 
 
 def log_status(text: str) -> list[LogStatus]:
-    """The rows of `txlog status`' table."""
-    found = []
+    """The rows of `txlog status`' table, by the names of its columns."""
+    found: list[LogStatus] = []
+    names: list[str] = []
     for line in text.splitlines():
         cells = [cell.strip() for cell in re.split("[│┃|]", line)[1:-1]]
-        if len(cells) == 11 and ":" in cells[3]:
-            last, committed = cells[5].partition("@")[0], cells[6]
-            found.append(
-                LogStatus(
-                    cells[3],
-                    int(last) if last.isdigit() else -1,
-                    int(committed) if committed.isdigit() else -1,
-                    cells[10],
+        if "address" in cells and "state" in cells:
+            names = cells
+        elif names and len(cells) == len(names):
+            row = dict(zip(names, cells, strict=True))
+            last, committed = row["last"].partition("@")[0], row.get("committed", "")
+            if ":" in row["address"]:
+                found.append(
+                    LogStatus(
+                        row["address"],
+                        int(last) if last.isdigit() else -1,
+                        int(committed) if committed.isdigit() else -1,
+                        row["state"],
+                    )
                 )
-            )
-        elif len(cells) == 11 and not cells[3] and cells[10] and found:
-            found[-1].state += " " + cells[10]  # a long text continues in the next line
+            elif row["state"] and found:
+                found[-1].state += " " + row["state"]  # a long text continues in the next line
     return found
 
 
