@@ -28,6 +28,7 @@ def txlog(*arguments: object, timeout: float = 60) -> subprocess.CompletedProces
         capture_output=True,
         text=True,
         timeout=timeout,
+        env={**os.environ, "COLUMNS": "400"},  # `txlog status` shows every column
     )
 
 
