@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Final
 
 from memstore.engine.expiry import ActiveExpiry
+from memstore.log.interface import Writer
 from memstore.node.loop_budget import Client
 from memstore.replication.commit_rate import CommitRate
 from memstore.replication.digest_schedule import Digests
@@ -27,46 +28,13 @@ from memstore.replication.group_commit import (
     GroupCommit,
 )
 from memstore.replication.shard import NO_LEASE, Shard
-from txlog.entry import DATA, DIGEST, HANDOVER, LEADERSHIP, EntryId
+from txlog.entry import DATA, DIGEST, HANDOVER, LEADERSHIP
 
 # How long an entry waits for clients that were just answered, when a turn has brought none of them.
 # If many are away at once, they may be one process that the machine has suspended.
 WAIT_S: Final = 0.001
 # an idle primary with volatile keys appends this often, so that the time of replicas moves
 IDLE_US: Final = 1_000_000
-
-
-class Writer(Protocol):
-    """What `PrimaryDriver` uses of the log's writer."""
-
-    lease_until_us: int
-    leadership: bytes
-    on_committed: Callable[[int], None]
-    on_reopened: Callable[[int], None] | None
-
-    @property
-    def term(self) -> int: ...
-
-    @property
-    def next_position(self) -> int: ...
-
-    @property
-    def in_flight(self) -> int: ...
-
-    @property
-    def last(self) -> tuple[EntryId, bytes]: ...
-
-    def append(self, kind: int, payload: bytes, wall_ms: int, continued: bool = False) -> int: ...
-
-    def flush(self) -> None: ...
-
-    def renewed_until(self, now_us: int) -> int: ...
-
-    def start_handover(self) -> None: ...
-
-    def stop(self) -> None: ...
-
-    async def release(self, successor: bytes) -> None: ...
 
 
 class PrimaryDriver:
