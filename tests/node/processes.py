@@ -55,7 +55,7 @@ class Processes:
                 [sys.executable, "-m", *command], stdout=trace, stderr=trace
             )
 
-    def start_log(self) -> None:
+    def start_log_servers(self) -> None:
         for az, port in zip("abc", self.log_ports, strict=False):
             data, config = str(self.folder / f"log-{az}"), str(self.folder / "log.toml")
             self.start(
@@ -71,6 +71,9 @@ class Processes:
                 "--config",
                 config,
             )
+
+    def start_log(self) -> None:
+        self.start_log_servers()
         for port in self.log_ports:
             until(
                 "a log node listens",

@@ -40,21 +40,7 @@ class Named(Processes):
 
     def start_named(self) -> None:
         (self.folder / "slow").mkdir()
-        for az, port in zip("abc", self.log_ports, strict=True):
-            data, config = str(self.folder / f"log-{az}"), str(self.folder / "log.toml")
-            self.start(
-                f"log-{az}",
-                "txlog",
-                "server",
-                "--az",
-                az,
-                "--port",
-                str(port),
-                "--data",
-                data,
-                "--config",
-                config,
-            )
+        self.start_log_servers()
         subprocess.run(
             [sys.executable, "-m", "txlog", "init", "--without-secret", *self.nodes()],
             check=True,

@@ -8,35 +8,27 @@ not enough. Runs with a sync error and, soon after, a power loss found this.
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from tests.sim.disk import Disk
+from tests.sim.lone_store import open_store
 from tests.sim.world import World
 from tests.txlog.storage.helpers import make_run
 from txlog.storage.errors import StorageFatal
 from txlog.storage.store import LogStore
 
-PATH = Path("/data/logs/l")
 SEEDS = range(30)
-
-
-def opened(disk: Disk) -> LogStore:
-    return LogStore.open(
-        PATH, "l", bytes(16), "n", segment_bytes=32 * 1024, files=disk, threaded=False
-    )
 
 
 def restarted(disk: Disk) -> LogStore:
     disk.process_died()
-    return opened(disk)
+    return open_store(disk)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_what_a_restart_reports_after_a_failed_sync_survives_a_power_loss(seed: int) -> None:
     disk = Disk(World(seed), "h")
-    store = opened(disk)
+    store = open_store(disk)
     entries = make_run(6)
     store.write_entries(entries[:3], 0)
     store.sync()
@@ -46,4 +38,4 @@ def test_what_a_restart_reports_after_a_failed_sync_survives_a_power_loss(seed: 
         store.sync()
     reported = restarted(disk).recovered.last
     disk.lose_power()
-    assert opened(disk).recovered.last >= reported
+    assert open_store(disk).recovered.last >= reported

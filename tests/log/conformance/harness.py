@@ -15,16 +15,14 @@ import random
 from pathlib import Path
 
 from memstore.log.embedded import EmbeddedLog
-from memstore.log.interface import CampaignLost, Heartbeat, Log, Subscription, Writer
+from memstore.log.interface import CampaignLost, Log, Writer
 from memstore.log.quorum import QuorumLog
-from tests.txlog.service.harness import Group, eventually
+from tests.txlog.service.harness import LEASE_MS, Group, Reader, committed, eventually
 from txlog.client import LogAddress, LogClient
 from txlog.clock import wall_ms
-from txlog.entry import DATA, GENESIS_CHAIN, NO_ENTRY, Entry, EntryId
+from txlog.entry import GENESIS_CHAIN, NO_ENTRY, EntryId
 
 __all__ = ["LEASE_MS", "Backend", "Reader", "committed", "eventually", "win"]
-
-LEASE_MS = 400
 
 
 class Backend:
@@ -83,40 +81,6 @@ class EmbeddedBackend(Backend):
         return EmbeddedLog(LogAddress.parse(f"embedded:{self.folder / 'log'}"), "a", rng)
 
 
-class Reader:
-    """Collects what a subscription gives."""
-
-    def __init__(self) -> None:
-        self.entries: list[Entry] = []
-        self.committed = 0
-        self.heartbeats: list[Heartbeat] = []
-        self.error = ""
-        self.subscription: Subscription | None = None
-
-    def on_records(self, entries: list[Entry], committed: int) -> None:
-        self.entries += entries
-        assert committed >= self.committed, "committed went down"
-        self.committed = committed
-
-    def on_heartbeat(self, heartbeat: Heartbeat) -> None:
-        self.heartbeats.append(heartbeat)
-
-    def on_error(self, reason: str) -> None:
-        self.error = reason
-
-    def read(self, log: Log, start: int = 1, chain: bytes = GENESIS_CHAIN) -> Reader:
-        self.subscription = log.subscribe(
-            start, chain, self.on_records, self.on_heartbeat, self.on_error
-        )
-        return self
-
-    async def until(self, position: int, timeout_s: float = 10) -> list[Entry]:
-        await eventually(
-            lambda: bool(self.entries) and self.entries[-1].position >= position, timeout_s
-        )
-        return self.entries
-
-
 async def win(
     log: Log,
     applied: EntryId = NO_ENTRY,
@@ -131,10 +95,3 @@ async def win(
                 return await log.campaign(applied, chain, lease_ms, b'{"node":"test"}', wall_ms)
             except CampaignLost as lost:
                 await asyncio.sleep(max(lost.retry_ms, 10) / 1000)
-
-
-async def committed(writer: Writer, payloads: list[bytes], timeout_s: float = 10) -> list[int]:
-    """Append all, wait until the last is committed."""
-    positions = [writer.append(DATA, payload, wall_ms()) for payload in payloads]
-    await eventually(lambda: writer.committed >= positions[-1], timeout_s)
-    return positions

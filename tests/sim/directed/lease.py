@@ -7,17 +7,16 @@ Must not know: which mutant each is for.
 
 from __future__ import annotations
 
-from pathlib import Path
 from random import Random
 
 from tests.sim.directed.stage import NotStaged, Stage, alone, schedule
 from tests.sim.disk import Disk
+from tests.sim.lone_store import open_store
 from tests.sim.world import Violation, World
 from txlog.consensus.acceptor import Acceptor
 from txlog.consensus.outputs import Send
 from txlog.entry import GENESIS_CHAIN, NO_ENTRY
 from txlog.messages import Append, Promised, Renew, Renewed, Seal
-from txlog.storage.store import LogStore
 
 
 @schedule(segment_bytes=32 * 1024)
@@ -191,15 +190,7 @@ def renewed_before_the_promise_is_on_disk() -> None:
     disk._keep_some = lambda inode: None  # type: ignore[method-assign]  # what survives here
 
     def life(now_us: int) -> Acceptor:
-        store = LogStore.open(
-            Path("/data/logs/l"),
-            "l",
-            bytes(16),
-            "n",
-            segment_bytes=32 * 1024,
-            files=disk,
-            threaded=False,
-        )
+        store = open_store(disk)
         return Acceptor(store.recovered, store, ["b", "c"], Random(1), now_us)
 
     acceptor = life(1_000_000)
@@ -231,15 +222,7 @@ def append_without_a_seal() -> None:
     Meanwhile the elected writer's lease runs on two nodes.
     """
     disk = Disk(World(1), "h")
-    store = LogStore.open(
-        Path("/data/logs/l"),
-        "l",
-        bytes(16),
-        "n",
-        segment_bytes=32 * 1024,
-        files=disk,
-        threaded=False,
-    )
+    store = open_store(disk)
     acceptor = Acceptor(store.recovered, store, ["b", "c"], Random(1), 1_000_000)
     acceptor.on_message(1, Seal(1, b"w", b"r", NO_ENTRY, 1000, False), 1_000_000)
     acceptor.on_message(

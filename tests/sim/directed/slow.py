@@ -9,17 +9,16 @@ Must not know: which mutant each is for.
 
 from __future__ import annotations
 
-from pathlib import Path
 from random import Random
 
 from tests.sim.directed.stage import NotStaged, Stage, alone, schedule
 from tests.sim.disk import Disk
 from tests.sim.faults import SECOND
+from tests.sim.lone_store import open_store
 from tests.sim.world import Violation, World
 from txlog.consensus.acceptor import Acceptor
 from txlog.entry import NO_ENTRY
 from txlog.messages import Seal
-from txlog.storage.store import LogStore
 
 
 def leads_within(stage: Stage, azs: str, seconds: float, promise: str) -> str:
@@ -108,15 +107,7 @@ def candidates_that_overtake_one_another() -> None:
     Each candidate asks for a higher term while the other's promise is on its way.
     """
     disk = Disk(World(1), "h")
-    store = LogStore.open(
-        Path("/data/logs/l"),
-        "l",
-        bytes(16),
-        "n",
-        segment_bytes=32 * 1024,
-        files=disk,
-        threaded=False,
-    )
+    store = open_store(disk)
     acceptor = Acceptor(store.recovered, store, ["b", "c"], Random(1), 1_000_000)
     acceptor.on_message(1, Seal(1, b"first", b"r1", NO_ENTRY, 1000, False), 1_000_000)
     if acceptor.promise.incarnation != b"first":

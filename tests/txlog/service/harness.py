@@ -191,7 +191,7 @@ class Reader:
 
     def on_records(self, entries: list[Entry], committed: int) -> None:
         self.entries += entries
-        assert committed >= self.committed
+        assert committed >= self.committed, "committed went down"
         self.committed = committed
 
     def on_heartbeat(self, heartbeat: Heartbeat) -> None:
@@ -200,8 +200,9 @@ class Reader:
     def on_error(self, reason: str) -> None:
         self.error = reason
 
-    def read(self, client: LogClient, start: int = 1, chain: bytes = GENESIS_CHAIN) -> Reader:
-        self.subscription = client.subscribe(
+    def read(self, log: Any, start: int = 1, chain: bytes = GENESIS_CHAIN) -> Reader:
+        """``log``: a client, or whatever else gives subscriptions."""
+        self.subscription = log.subscribe(
             start, chain, self.on_records, self.on_heartbeat, self.on_error
         )
         return self
