@@ -110,7 +110,7 @@ def config_set(ctx: Context, argv: list[bytes]) -> bytes:
     flags=_FLAGS,
     since="2.0.0",
     group="server",
-    summary="Start this node's statistics anew",
+    summary="Set this node's statistics to zero",
 )
 def config_resetstat(ctx: Context, argv: list[bytes]) -> bytes:
     engine = ctx.engine
@@ -159,7 +159,7 @@ def config_help(ctx: Context, argv: list[bytes]) -> bytes:
             "SET <name> <value> [<name> <value> ...]",
             "Change settings of this node until it ends; all or none.",
         ),
-        ("RESETSTAT", "Start the statistics in INFO anew."),
+        ("RESETSTAT", "Set the statistics in INFO to zero."),
         ("REWRITE", "Refused: the settings file is written by people."),
     ]
     return help_reply("CONFIG", lines)

@@ -239,15 +239,15 @@ class ClientConnection:
         authenticated.
         """
         reader = self.reader
-        stranger = not reader.authenticated
+        unauthenticated = not reader.authenticated
         if batch:
             if reader.large:
                 self._run_large(batch)
-            elif stranger:
+            elif unauthenticated:
                 self._run(batch)
             else:
                 self._run_some(batch)
-        if stranger:
+        if unauthenticated:
             self._continue_authentication()
         if reader.error:
             self._protocol_error()

@@ -19,7 +19,7 @@ from tests.node.harness import (
 from tests.replication.test_shard import Node
 
 
-def test_a_stranger_may_authenticate_while_commands_wait() -> None:
+def test_a_client_may_authenticate_while_commands_wait() -> None:
     host = Host(Node(requirepass="secret"))
     connection, socket = another(host, authenticated=False, fast_path_ok=False)
     host.shard.begin_handover_pause()
@@ -35,9 +35,9 @@ def test_nothing_is_kept_for_a_client_that_has_not_authenticated() -> None:
     host, first, _ = connected(Node())
     first.data_received(pings(0, COMMANDS))
     host.shard.engine.settings.requirepass = "secret"
-    stranger, socket = another(host, authenticated=False, fast_path_ok=False)
-    stranger.data_received(pings(0, 1))
-    assert not stranger.pending_bytes and not stranger.deferred
+    unauthenticated, socket = another(host, authenticated=False, fast_path_ok=False)
+    unauthenticated.data_received(pings(0, 1))
+    assert not unauthenticated.pending_bytes and not unauthenticated.deferred
     turns(host)
     assert socket.sent == b"-NOAUTH Authentication required.\r\n"
 
@@ -45,7 +45,7 @@ def test_nothing_is_kept_for_a_client_that_has_not_authenticated() -> None:
 @pytest.mark.parametrize(
     "command", [(b"AUTH", b"secret"), (b"HELLO", b"3", b"AUTH", b"default", b"secret")]
 )
-def test_a_client_that_has_authenticated_is_no_stranger_any_more(
+def test_a_client_that_has_authenticated_runs_commands(
     command: tuple[bytes, ...],
 ) -> None:
     host = Host(Node(requirepass="secret"))
@@ -103,7 +103,7 @@ def test_what_follows_auth_runs_though_a_command_used_the_turn_up() -> None:
     assert socket.sent == b"+OK\r\n+OK\r\n*0\r\n" + echoes(0, 2)
 
 
-def test_a_client_that_resets_and_authenticates_in_a_divided_pipeline_is_no_stranger() -> None:
+def test_a_client_resets_and_authenticates_again_in_a_divided_pipeline() -> None:
     host, connection, socket = connected(Node(requirepass="secret"))
     connection.data_received(
         pings(0, COMMANDS - 1) + encoded(b"RESET") + encoded(b"AUTH", b"secret") + pings(0, 2)
